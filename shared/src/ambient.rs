@@ -1,0 +1,104 @@
+//! Time and randomness, as parameters.
+//!
+//! Nothing in Flexgate asks the operating system for the time or for random bytes on its own
+//! (`clippy.toml` bans it): both come in through these two traits, so an eight-hour shift or an
+//! expired cookie is a test that takes a millisecond.
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use time::{Duration, OffsetDateTime};
+
+/// The wall clock, UTC.
+pub trait Clock: Debug + Send + Sync {
+    /// The current time, UTC.
+    fn now(&self) -> OffsetDateTime;
+}
+
+/// A source of unpredictable bytes, fit for keys and session identifiers.
+pub trait Entropy: Debug + Send + Sync {
+    /// Fills `dest` with random bytes.
+    fn fill(&self, dest: &mut [u8]);
+}
+
+/// `N` random bytes.
+pub fn random<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
+    let mut bytes = [0; N];
+    entropy.fill(&mut bytes);
+    bytes
+}
+
+/// What a function needs of its surroundings: the time and random bytes.
+#[derive(Debug, Clone)]
+pub struct Ambient {
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// The random generator.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Ambient {
+    /// The real clock and the operating system's generator.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+    }
+
+    /// The current time, UTC.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
+        self.clock.now()
+    }
+
+    /// `N` random bytes.
+    #[must_use]
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        random(self.entropy.as_ref())
+    }
+}
+
+/// The operating system's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc()
+    }
+}
+
+/// The operating system's generator, through AWS-LC.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks for randomness")]
+    fn fill(&self, dest: &mut [u8]) {
+        // Without randomness no key is safe: lose the request, not the secret.
+        assert!(aws_lc_rs::rand::fill(dest).is_ok(), "the operating system has no randomness to give");
+    }
+}
+
+/// A clock that moves only when told to. For tests.
+#[derive(Debug)]
+pub struct ManualClock(Mutex<OffsetDateTime>);
+
+impl ManualClock {
+    /// A clock that stands at `start`.
+    #[must_use]
+    pub fn at(start: OffsetDateTime) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(start)))
+    }
+
+    /// Moves the clock forward (or back, with a negative duration).
+    pub fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> OffsetDateTime {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

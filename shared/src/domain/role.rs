@@ -1,0 +1,160 @@
+//! Flex roles: those that may be given, and those that were seen.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A role that Flexgate can give to a Flex user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
+pub enum Role {
+    /// Answers.
+    Agent,
+    /// Watches and coaches.
+    Supervisor,
+    /// Configures Flex. Given only where the policy opts in.
+    Admin,
+}
+
+/// The string names no role that Flexgate can give.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be agent, supervisor or admin")]
+pub struct RoleError;
+
+impl Role {
+    /// The role as Twilio spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Supervisor => "supervisor",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = RoleError;
+
+    fn from_str(text: &str) -> Result<Self, RoleError> {
+        match text {
+            "agent" => Ok(Self::Agent),
+            "supervisor" => Ok(Self::Supervisor),
+            "admin" => Ok(Self::Admin),
+            _ => Err(RoleError),
+        }
+    }
+}
+
+impl TryFrom<String> for Role {
+    type Error = RoleError;
+
+    fn try_from(text: String) -> Result<Self, RoleError> {
+        text.parse()
+    }
+}
+
+impl From<Role> for &'static str {
+    fn from(role: Role) -> Self {
+        role.as_str()
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Roles without order or repetition.
+pub type RoleSet = BTreeSet<Role>;
+
+/// The roles Twilio says a user or a token has: some may be ones Flexgate does not know
+/// (`wfo.full_access`, say). Those can be kept and compared, never given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ObservedRoles {
+    known: RoleSet,
+    other: BTreeSet<String>,
+}
+
+impl ObservedRoles {
+    /// The roles among these that Flexgate can give.
+    #[must_use]
+    pub fn known(&self) -> &RoleSet {
+        &self.known
+    }
+
+    /// Whether there is any role here that `granted` does not hold.
+    #[must_use]
+    pub fn exceed(&self, granted: &RoleSet) -> bool {
+        !self.other.is_empty() || !self.known.is_subset(granted)
+    }
+
+    /// Whether there is any role here that `other` does not hold.
+    #[must_use]
+    pub fn exceed_observed(&self, other: &Self) -> bool {
+        !(self.known.is_subset(&other.known) && self.other.is_subset(&other.other))
+    }
+
+    /// The roles as Twilio spells them, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        self.known.iter().map(|role| role.as_str()).chain(self.other.iter().map(String::as_str)).collect()
+    }
+}
+
+impl<S: AsRef<str>> FromIterator<S> for ObservedRoles {
+    fn from_iter<I: IntoIterator<Item = S>>(roles: I) -> Self {
+        let mut observed = Self::default();
+        for role in roles {
+            match role.as_ref().parse() {
+                Ok(known) => drop(observed.known.insert(known)),
+                Err(RoleError) => drop(observed.other.insert(role.as_ref().to_owned())),
+            }
+        }
+        observed
+    }
+}
+
+impl Serialize for ObservedRoles {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.names())
+    }
+}
+
+impl<'de> Deserialize<'de> for ObservedRoles {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Vec::<String>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn only_three_words_are_roles(text in any::<String>()) {
+            let known = ["agent", "supervisor", "admin"].contains(&text.as_str());
+            prop_assert_eq!(text.parse::<Role>().is_ok(), known);
+        }
+
+        #[test]
+        fn an_unknown_role_always_exceeds(name in "[a-z.]{1,12}") {
+            prop_assume!(name.parse::<Role>().is_err());
+            let everything: RoleSet = [Role::Agent, Role::Supervisor, Role::Admin].into();
+            prop_assert!(ObservedRoles::from_iter([name]).exceed(&everything));
+        }
+    }
+
+    #[test]
+    fn fewer_roles_than_granted_do_not_exceed() {
+        let granted: RoleSet = [Role::Agent, Role::Supervisor].into();
+        assert!(!ObservedRoles::from_iter(["agent"]).exceed(&granted));
+        assert!(ObservedRoles::from_iter(["agent", "admin"]).exceed(&granted));
+    }
+}

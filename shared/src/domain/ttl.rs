@@ -1,0 +1,62 @@
+//! How long a minted token lives.
+
+use std::fmt;
+
+/// A token's lifetime in whole seconds, within [`TokenTtl::MIN_SECONDS`] and [`TokenTtl::MAX_SECONDS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenTtl(u32);
+
+/// The number is not a lifetime a token can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be a whole number of seconds from 60 to 86400")]
+pub struct TtlError;
+
+impl TokenTtl {
+    /// Shorter than this, a token dies before a front end can renew it.
+    pub const MIN_SECONDS: u32 = 60;
+    /// A day: the cap of Twilio's other access tokens. Flex documents none.
+    pub const MAX_SECONDS: u32 = 86_400;
+    /// An hour, Twilio's own default.
+    pub const DEFAULT: Self = Self(3_600);
+    /// The shortest.
+    pub const MIN: Self = Self(Self::MIN_SECONDS);
+    /// The longest.
+    pub const MAX: Self = Self(Self::MAX_SECONDS);
+
+    /// A lifetime of this many seconds.
+    pub fn from_seconds(seconds: u64) -> Result<Self, TtlError> {
+        match u32::try_from(seconds) {
+            Ok(seconds) if (Self::MIN_SECONDS..=Self::MAX_SECONDS).contains(&seconds) => Ok(Self(seconds)),
+            _ => Err(TtlError),
+        }
+    }
+
+    /// The lifetime in seconds.
+    #[must_use]
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for TokenTtl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_ttl_is_within_its_bounds_or_it_is_none(seconds in any::<u64>()) {
+            match TokenTtl::from_seconds(seconds) {
+                Ok(ttl) => prop_assert_eq!(u64::from(ttl.seconds()), seconds),
+                Err(TtlError) => prop_assert!(!(60..=86_400).contains(&seconds)),
+            }
+        }
+    }
+}

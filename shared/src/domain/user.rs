@@ -1,0 +1,209 @@
+//! A Flex user as it is, and as it should be.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::name::{Email, FullName, Username};
+use super::role::{ObservedRoles, RoleSet};
+use super::sid::{FlexUserSid, WorkerSid};
+
+/// A Flex user as Twilio describes it. Twilio leaves out fields at will, so what is not certain is an
+/// `Option`; `None` means "not said", never "empty".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlexUser {
+    /// `FU…`.
+    pub flex_user_sid: FlexUserSid,
+    /// The key under which Twilio knows the user.
+    pub username: Username,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// The full name.
+    pub full_name: Option<String>,
+    /// The roles.
+    pub roles: Option<ObservedRoles>,
+    /// The locale, like `en-us`.
+    pub locale: Option<String>,
+    /// Whether the user has been deprovisioned. Not said counts as active only where Twilio's
+    /// answer is complete; see [`FlexUser::is_deactivated`].
+    pub deactivated: Option<bool>,
+    /// The `TaskRouter` worker. A deprovisioned user has none.
+    pub worker_sid: Option<WorkerSid>,
+    /// When the user was created, RFC 3339.
+    pub created_date: Option<String>,
+    /// When the user last changed, RFC 3339.
+    pub updated_date: Option<String>,
+    /// Twilio's count of changes.
+    pub version: Option<u64>,
+}
+
+impl FlexUser {
+    /// Whether the user is known to be deprovisioned.
+    #[must_use]
+    pub fn is_deactivated(&self) -> bool {
+        self.deactivated == Some(true)
+    }
+
+    /// Whether this answer says all that [`FlexUser::difference`] and a mint need. Search results
+    /// often do not.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.email.is_some() && self.full_name.is_some() && self.roles.is_some() && self.deactivated.is_some()
+    }
+
+    /// What provisioning `desired` would change, or `None` if nothing.
+    ///
+    /// Worker attributes cannot be read back from Flex, so asking for any counts as a difference.
+    #[must_use]
+    pub fn difference(&self, desired: &DesiredUser) -> Option<UserDifference> {
+        let roles = self.roles.as_ref();
+        let difference = UserDifference {
+            email: self.email.as_deref() != Some(desired.email.as_str()),
+            full_name: self.full_name.as_deref() != Some(desired.full_name.as_str()),
+            roles: roles.is_none_or(|roles| roles.exceed(&desired.roles) || roles.known() != &desired.roles),
+            reactivate: self.deactivated != Some(false),
+            worker: desired.worker_attributes.is_some(),
+        };
+        difference.any().then_some(difference)
+    }
+}
+
+/// A Flex user as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredUser {
+    /// The key under which Twilio knows the user.
+    pub username: Username,
+    /// The e-mail address.
+    pub email: Email,
+    /// The full name.
+    pub full_name: FullName,
+    /// The roles; at least one.
+    pub roles: RoleSet,
+    /// The worker's attributes, if they are to be set.
+    pub worker_attributes: Option<WorkerAttributes>,
+}
+
+/// Which parts of a Flex user are not as they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one flag for each part that can differ")]
+pub struct UserDifference {
+    /// The e-mail address.
+    pub email: bool,
+    /// The full name.
+    pub full_name: bool,
+    /// The roles.
+    pub roles: bool,
+    /// It is deprovisioned and should be active.
+    pub reactivate: bool,
+    /// The worker's attributes.
+    pub worker: bool,
+}
+
+impl UserDifference {
+    fn any(self) -> bool {
+        self.email || self.full_name || self.roles || self.reactivate || self.worker
+    }
+}
+
+/// A worker's attributes: a JSON object whose keys carry their type (`language.string`,
+/// `channel.voice.capacity`), as Flex takes them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+pub struct WorkerAttributes(Map<String, Value>);
+
+/// Why an object cannot be a worker's attributes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WorkerAttributesError {
+    /// Too large.
+    #[error("must have at most 64 entries and 4096 bytes")]
+    Size,
+    /// A nested object or array.
+    #[error("must hold strings, numbers and booleans only")]
+    Nested,
+    /// Something Flex sets itself.
+    #[error("must not set contact_uri, which Flex sets itself")]
+    Reserved,
+}
+
+impl TryFrom<Map<String, Value>> for WorkerAttributes {
+    type Error = WorkerAttributesError;
+
+    fn try_from(map: Map<String, Value>) -> Result<Self, WorkerAttributesError> {
+        let size: usize = map.iter().map(|(key, value)| key.len() + value.as_str().map_or(8, str::len)).sum();
+        if map.len() > 64 || size > 4096 {
+            return Err(WorkerAttributesError::Size);
+        }
+        if map.values().any(|value| value.is_object() || value.is_array() || value.is_null()) {
+            return Err(WorkerAttributesError::Nested);
+        }
+        // Whoever could set contact_uri would receive somebody else's calls.
+        if map.keys().any(|key| key.split('.').next() == Some("contact_uri")) {
+            return Err(WorkerAttributesError::Reserved);
+        }
+        Ok(Self(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::Role;
+
+    fn desired() -> DesiredUser {
+        DesiredUser {
+            username: "ada".parse().unwrap(),
+            email: "ada@example.com".parse().unwrap(),
+            full_name: "Ada Lovelace".parse().unwrap(),
+            roles: [Role::Agent].into(),
+            worker_attributes: None,
+        }
+    }
+
+    fn existing() -> FlexUser {
+        FlexUser {
+            flex_user_sid: format!("FU{}", "0".repeat(32)).parse().unwrap(),
+            username: "ada".parse().unwrap(),
+            email: Some("ada@example.com".into()),
+            full_name: Some("Ada Lovelace".into()),
+            roles: Some(ObservedRoles::from_iter(["agent"])),
+            locale: None,
+            deactivated: Some(false),
+            worker_sid: None,
+            created_date: None,
+            updated_date: None,
+            version: Some(1),
+        }
+    }
+
+    #[test]
+    fn nothing_differs_when_everything_is_as_desired() {
+        assert_eq!(existing().difference(&desired()), None);
+    }
+
+    #[test]
+    fn each_part_that_differs_is_named() {
+        let mut user = existing();
+        user.roles = Some(ObservedRoles::from_iter(["agent", "wfo.full_access"]));
+        user.deactivated = Some(true);
+        let difference = user.difference(&desired()).unwrap();
+        assert!(difference.roles && difference.reactivate && !difference.email);
+    }
+
+    #[test]
+    fn what_twilio_left_out_counts_as_different() {
+        let mut user = existing();
+        user.full_name = None;
+        assert!(!user.is_complete());
+        assert!(user.difference(&desired()).unwrap().full_name);
+    }
+
+    #[test]
+    fn attributes_are_flat_small_and_never_redirect_calls() {
+        let parse = |value: Value| WorkerAttributes::try_from(value.as_object().unwrap().clone());
+        assert!(parse(json!({"language.string": "en", "channel.voice.capacity": 1})).is_ok());
+        assert_eq!(parse(json!({"a": {"b": 1}})), Err(WorkerAttributesError::Nested));
+        assert_eq!(parse(json!({"contact_uri.string": "client:eve"})), Err(WorkerAttributesError::Reserved));
+        assert_eq!(parse(json!({"a": "x".repeat(5000)})), Err(WorkerAttributesError::Size));
+    }
+}

@@ -1,0 +1,156 @@
+//! The way out: one HTTP client constructor and one `send`, for every upstream.
+//!
+//! Redirects are never followed, trust roots are compiled in, connecting takes at most two seconds,
+//! every exchange ends at its deadline, and no more of a body is read than the caller allows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use http::{HeaderMap, StatusCode};
+use reqwest::redirect;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::time::{Instant, timeout_at};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Twilio and the issuers close idle connections after about a minute; a shorter life here means a
+/// pooled connection is seldom a dead one.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// The moment by which an answer must have been given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// The moment `duration` from now.
+    #[must_use]
+    pub fn after(duration: Duration) -> Self {
+        Self(Instant::now() + duration)
+    }
+
+    /// The earlier of this and the moment `duration` from now.
+    #[must_use]
+    pub fn within(self, duration: Duration) -> Self {
+        self.min(Self::after(duration))
+    }
+
+    /// How long until then; zero once it has passed.
+    #[must_use]
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// The moment itself.
+    #[must_use]
+    pub fn instant(self) -> Instant {
+        self.0
+    }
+}
+
+/// The HTTP client could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// A certificate in the configured file is not one.
+    #[error("the additional trust root is not a certificate")]
+    Root(#[source] rustls::Error),
+    /// The TLS library refused its own defaults.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+    /// The HTTP library refused its settings.
+    #[error("the HTTP client cannot be set up")]
+    Http(#[source] reqwest::Error),
+}
+
+/// The HTTP client. It trusts the public roots and `extra_roots` (the simulator's, in tests).
+pub fn http_client(extra_roots: &[CertificateDer<'static>]) -> Result<reqwest::Client, ClientError> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    for root in extra_roots {
+        roots.add(root.clone()).map_err(ClientError::Root)?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(ClientError::Tls)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    #[expect(clippy::disallowed_methods, reason = "this is the one constructor")]
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .user_agent(concat!("flexgate/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(ClientError::Http)
+}
+
+/// What an upstream answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The whole body. It may hold tokens: never logged, never passed on.
+    pub body: Bytes,
+}
+
+/// Why there is no answer. The URL, which may name a person, is never part of it.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No connection: nothing was sent, so sending again is safe.
+    #[error("cannot connect")]
+    Connect(#[source] reqwest::Error),
+    /// The connection broke after the request was, perhaps, received.
+    #[error("the connection broke before the answer was complete")]
+    Broken(#[source] reqwest::Error),
+    /// The deadline passed. The request was, perhaps, received.
+    #[error("no answer in time")]
+    Timeout,
+    /// The answer is larger than this exchange allows.
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// The most bytes this exchange reads.
+        limit: usize,
+    },
+}
+
+/// Sends `request` and reads the whole answer, at most `limit` bytes of it, before `deadline`.
+pub async fn send(
+    client: &reqwest::Client,
+    request: reqwest::Request,
+    deadline: Deadline,
+    limit: usize,
+) -> Result<Answer, SendError> {
+    timeout_at(deadline.instant(), exchange(client, request, limit)).await.unwrap_or(Err(SendError::Timeout))
+}
+
+async fn exchange(client: &reqwest::Client, request: reqwest::Request, limit: usize) -> Result<Answer, SendError> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one sender")]
+    let mut response = client.execute(request).await.map_err(failure)?;
+    let too_large = SendError::TooLarge { limit };
+    if response.content_length().is_some_and(|length| length > limit as u64) {
+        return Err(too_large);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failure)? {
+        if body.len() + chunk.len() > limit {
+            return Err(too_large);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status: response.status(), headers: std::mem::take(response.headers_mut()), body: body.into() })
+}
+
+fn failure(error: reqwest::Error) -> SendError {
+    let error = error.without_url();
+    if error.is_connect() {
+        SendError::Connect(error)
+    } else if error.is_timeout() {
+        SendError::Timeout
+    } else {
+        SendError::Broken(error)
+    }
+}
