@@ -6,3 +6,7 @@
 pub mod ambient;
 pub mod domain;
 pub mod outbound;
+pub mod seal;
+pub mod secrets;
+pub mod store;
+pub mod twilio;

@@ -1,0 +1,66 @@
+//! Secrets from AWS Secrets Manager.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::config::http::HttpResponse;
+use aws_sdk_secretsmanager::error::SdkError;
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+use secrecy::SecretString;
+use tokio::sync::OnceCell;
+use tokio::time::timeout_at;
+
+use super::{FetchError, SecretSource, SecretValue, Stage};
+use crate::outbound::Deadline;
+
+/// One fetch takes at most this long, so that a slow Secrets Manager leaves time to serve a stale value.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// AWS Secrets Manager, with the credentials, region and endpoint of the environment. The client is
+/// built at the first fetch.
+#[derive(Debug, Default)]
+pub struct SecretsManager {
+    client: OnceCell<Client>,
+}
+
+impl SecretsManager {
+    /// Secrets Manager as the environment configures it. Nothing is read yet.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        Self::default()
+    }
+
+    async fn client(&self) -> &Client {
+        self.client
+            .get_or_init(|| async {
+                let config = aws_config::defaults(aws_config::BehaviorVersion::v2026_01_12()).load().await;
+                Client::new(&config)
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl SecretSource for SecretsManager {
+    async fn fetch(&self, id: &str, stage: Stage, deadline: Deadline) -> Result<SecretValue, FetchError> {
+        let stage = match stage {
+            Stage::Current => "AWSCURRENT",
+            Stage::Pending => "AWSPENDING",
+        };
+        let request = self.client().await.get_secret_value().secret_id(id).version_stage(stage).send();
+        let answer = timeout_at(deadline.within(FETCH_TIMEOUT).instant(), request).await;
+        let answer = answer.map_err(|elapsed| FetchError::Unavailable(elapsed.into()))?.map_err(failure)?;
+        let text = answer.secret_string.ok_or(FetchError::NotFound)?;
+        let version = answer.version_id.unwrap_or_default();
+        Ok(SecretValue { version, text: SecretString::from(text) })
+    }
+}
+
+fn failure(error: SdkError<GetSecretValueError, HttpResponse>) -> FetchError {
+    match error.as_service_error() {
+        Some(GetSecretValueError::ResourceNotFoundException(_)) => FetchError::NotFound,
+        Some(service) if service.meta().code() == Some("AccessDeniedException") => FetchError::Denied(error.into()),
+        _ => FetchError::Unavailable(error.into()),
+    }
+}

@@ -1,0 +1,173 @@
+//! One secret, kept fresh.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
+use time::{Duration, OffsetDateTime};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout_at;
+
+use super::{FetchError, SecretError, SecretSource, SecretValue, Stage};
+use crate::ambient::Clock;
+use crate::outbound::Deadline;
+
+/// A value this young is served without asking.
+const FRESH: Duration = Duration::seconds(300);
+/// While the source is down, a value this old is still served.
+const STALE: Duration = Duration::hours(1);
+/// After a failed fetch, the source is left alone this long.
+const PAUSE: Duration = Duration::seconds(5);
+/// Forced refreshes are at least this far apart, so that a stream of bad answers cannot become a
+/// stream of fetches.
+const COOL_DOWN: Duration = Duration::seconds(60);
+
+/// A secret's value with its version.
+pub struct Held<T> {
+    /// The parsed document.
+    pub value: T,
+    /// The version it was read from.
+    pub version: String,
+    fetched_at: OffsetDateTime,
+}
+
+impl<T> fmt::Debug for Held<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// One secret of the document type `T`, cached.
+pub struct CachedSecret<T> {
+    id: String,
+    source: Arc<dyn SecretSource>,
+    clock: Arc<dyn Clock>,
+    latest: RwLock<Option<Arc<Held<T>>>>,
+    // Held across a fetch: whoever else wants the secret meanwhile waits here and finds it fresh.
+    flight: Mutex<Flight>,
+}
+
+#[derive(Default)]
+struct Flight {
+    failed_at: Option<OffsetDateTime>,
+    forced_at: Option<OffsetDateTime>,
+}
+
+impl<T> fmt::Debug for CachedSecret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedSecret").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl<T: DeserializeOwned> CachedSecret<T> {
+    /// The secret called `id`; nothing is read yet.
+    #[must_use]
+    pub fn new(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
+        Self { id: id.into(), source, clock, latest: RwLock::new(None), flight: Mutex::default() }
+    }
+
+    /// The secret's name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The value: fresh, or the last one while the source is down.
+    pub async fn get(&self, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
+        if let Some(held) = self.younger_than(FRESH) {
+            return Ok(held);
+        }
+        let mut flight = self.flight(deadline).await?;
+        let now = self.clock.now();
+        if let Some(held) = self.younger_than(FRESH) {
+            return Ok(held);
+        }
+        let stale = self.younger_than(STALE);
+        if let (Some(held), Some(failed_at)) = (&stale, flight.failed_at)
+            && now - failed_at < PAUSE
+        {
+            return Ok(held.clone());
+        }
+        match self.refresh(&mut flight, deadline).await {
+            Ok(held) => Ok(held),
+            Err(error) => {
+                tracing::warn!(secret = self.id, error = %error, served_stale = stale.is_some(), "secret not refreshed");
+                stale.ok_or(error)
+            }
+        }
+    }
+
+    /// The value after a refresh, because the one of version `rejected` was refused somewhere.
+    /// Within the cool-down, and while the source is down, the value held is returned as it is.
+    pub async fn get_after_rejection(&self, rejected: &str, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
+        let mut flight = self.flight(deadline).await?;
+        let now = self.clock.now();
+        if let Some(held) = self.latest() {
+            let cooling = flight.forced_at.is_some_and(|forced_at| now - forced_at < COOL_DOWN);
+            if held.version != rejected || cooling {
+                return Ok(held);
+            }
+        }
+        flight.forced_at = Some(now);
+        match (self.refresh(&mut flight, deadline).await, self.younger_than(STALE)) {
+            (Ok(held), _) | (Err(_), Some(held)) => Ok(held),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// The version at `AWSPENDING`, if a rotation is under way. Not cached.
+    pub(super) async fn pending(&self, deadline: Deadline) -> Result<Option<Held<T>>, SecretError> {
+        match self.source.fetch(&self.id, Stage::Pending, deadline).await {
+            Ok(value) => Ok(Some(self.parse(&value)?)),
+            Err(FetchError::NotFound) => Ok(None),
+            Err(source) => Err(SecretError::Unreadable { id: self.id.clone(), source }),
+        }
+    }
+
+    async fn flight(&self, deadline: Deadline) -> Result<MutexGuard<'_, Flight>, SecretError> {
+        let waited = timeout_at(deadline.instant(), self.flight.lock()).await;
+        waited.map_err(|_| SecretError::Timeout { id: self.id.clone() })
+    }
+
+    async fn refresh(&self, flight: &mut Flight, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
+        let fetched = match self.source.fetch(&self.id, Stage::Current, deadline).await {
+            Ok(value) => self.parse(&value),
+            Err(source) => Err(SecretError::Unreadable { id: self.id.clone(), source }),
+        };
+        flight.failed_at = fetched.is_err().then(|| self.clock.now());
+        let held = Arc::new(fetched?);
+        *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Some(held.clone());
+        Ok(held)
+    }
+
+    fn parse(&self, secret: &SecretValue) -> Result<Held<T>, SecretError> {
+        let malformed = |reason: String| SecretError::Malformed { id: self.id.clone(), reason };
+        // serde_json quotes the offending text in its messages. Only a `try_from` of ours ("data"
+        // without a quoted value) says something that is safe and worth reading.
+        let value = serde_json::from_str(secret.text.expose_secret()).map_err(|error| {
+            malformed(if error.is_data() { shape(&error) } else { "it is not a JSON document".to_owned() })
+        })?;
+        Ok(Held { value, version: secret.version.clone(), fetched_at: self.clock.now() })
+    }
+
+    fn latest(&self) -> Option<Arc<Held<T>>> {
+        self.latest.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn younger_than(&self, age: Duration) -> Option<Arc<Held<T>>> {
+        let now = self.clock.now();
+        self.latest().filter(|held| now - held.fetched_at < age)
+    }
+}
+
+/// What is wrong with a document, without its values.
+fn shape(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let quotes_a_value = text.starts_with("invalid") || text.starts_with("unknown variant");
+    if quotes_a_value {
+        format!("line {} column {} holds a value of the wrong kind", error.line(), error.column())
+    } else {
+        text
+    }
+}

@@ -1,0 +1,280 @@
+//! The store in one SQLite file: for the local gateway and single machines.
+//!
+//! Several processes may share the file: it is in WAL mode, every writing transaction takes the write
+//! lock first, and a busy file is waited for. A write is on disk before it is acknowledged.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use time::OffsetDateTime;
+
+use super::{Bindings, Bound, Lease, Session, SessionKey, Sessions, StoreError, fingerprint};
+use crate::domain::{FlexUserSid, Identity};
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS sessions (
+    key           TEXT PRIMARY KEY,
+    profile       TEXT NOT NULL,
+    flex_user_sid TEXT NOT NULL,
+    sealed        TEXT NOT NULL,
+    version       INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL,
+    used_at       INTEGER NOT NULL,
+    ends_at       INTEGER NOT NULL,
+    leased_until  INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (flex_user_sid);
+CREATE INDEX IF NOT EXISTS sessions_by_end ON sessions (ends_at);
+CREATE TABLE IF NOT EXISTS bindings (
+    identity      TEXT PRIMARY KEY,
+    flex_user_sid TEXT NOT NULL UNIQUE,
+    bound_at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// The store in one SQLite file.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl SqliteStore {
+    /// Opens the file, creating it and its tables where they are missing.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open(path).map_err(failure)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")
+            .map_err(failure)?;
+        connection.execute_batch(SCHEMA).map_err(failure)?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+    }
+
+    /// Runs `work` where blocking is allowed.
+    async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let connection = self.connection.clone();
+        let done =
+            tokio::task::spawn_blocking(move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner)));
+        match done.await {
+            Ok(result) => result.map_err(failure),
+            Err(error) => Err(StoreError::Unavailable(error.into())),
+        }
+    }
+}
+
+fn failure(error: rusqlite::Error) -> StoreError {
+    match error {
+        rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) => {
+            StoreError::Corrupt(error.into())
+        }
+        _ => StoreError::Unavailable(error.into()),
+    }
+}
+
+#[async_trait]
+impl Sessions for SqliteStore {
+    async fn insert(&self, session: Session) -> Result<(), StoreError> {
+        self.run(move |db| {
+            db.prepare_cached(
+                "INSERT INTO sessions (key, profile, flex_user_sid, sealed, version, created_at, used_at, ends_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                session.key.as_str(),
+                session.profile.as_str(),
+                session.flex_user_sid.as_str(),
+                session.sealed,
+                session.version.cast_signed(),
+                session.created_at.unix_timestamp(),
+                session.used_at.unix_timestamp(),
+                session.ends_at.unix_timestamp(),
+            ])
+            .map(drop)
+        })
+        .await
+    }
+
+    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
+        let key = key.clone();
+        self.run(move |db| {
+            db.prepare_cached(
+                "SELECT profile, flex_user_sid, sealed, version, created_at, used_at, ends_at
+                 FROM sessions WHERE key = ?1",
+            )?
+            .query_row([key.as_str()], |row| session(&key, row))
+            .optional()
+        })
+        .await
+    }
+
+    async fn touch(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.run(move |db| {
+            db.prepare_cached("UPDATE sessions SET used_at = max(used_at, ?2) WHERE key = ?1")?
+                .execute(params![key.as_str(), at.unix_timestamp()])
+                .map(drop)
+        })
+        .await
+    }
+
+    async fn lease(
+        &self,
+        key: &SessionKey,
+        version: u64,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<Lease, StoreError> {
+        let key = key.clone();
+        self.run(move |db| {
+            let db = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let granted = db
+                .prepare_cached(
+                    "UPDATE sessions SET leased_until = ?4 WHERE key = ?1 AND version = ?2 AND leased_until <= ?3",
+                )?
+                .execute(params![key.as_str(), version.cast_signed(), now.unix_timestamp(), until.unix_timestamp()])?;
+            let lease = if granted == 1 {
+                Lease::Granted
+            } else {
+                let same = db
+                    .prepare_cached("SELECT 1 FROM sessions WHERE key = ?1 AND version = ?2")?
+                    .exists(params![key.as_str(), version.cast_signed()])?;
+                if same { Lease::Held } else { Lease::Moved }
+            };
+            db.commit()?;
+            Ok(lease)
+        })
+        .await
+    }
+
+    async fn release(&self, key: &SessionKey, version: u64) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.run(move |db| {
+            db.prepare_cached("UPDATE sessions SET leased_until = 0 WHERE key = ?1 AND version = ?2")?
+                .execute(params![key.as_str(), version.cast_signed()])
+                .map(drop)
+        })
+        .await
+    }
+
+    async fn refreshed(&self, key: &SessionKey, version: u64, sealed: &str) -> Result<bool, StoreError> {
+        let (key, sealed) = (key.clone(), sealed.to_owned());
+        self.run(move |db| {
+            db.prepare_cached(
+                "UPDATE sessions SET sealed = ?3, version = version + 1, leased_until = 0
+                 WHERE key = ?1 AND version = ?2",
+            )?
+            .execute(params![key.as_str(), version.cast_signed(), sealed])
+            .map(|changed| changed == 1)
+        })
+        .await
+    }
+
+    async fn end(&self, key: &SessionKey) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.run(move |db| db.prepare_cached("DELETE FROM sessions WHERE key = ?1")?.execute([key.as_str()]).map(drop))
+            .await
+    }
+
+    async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError> {
+        let user = user.clone();
+        self.run(move |db| {
+            db.prepare_cached("DELETE FROM sessions WHERE flex_user_sid = ?1")?
+                .execute([user.as_str()])
+                .map(|count| count as u64)
+        })
+        .await
+    }
+
+    async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError> {
+        self.run(move |db| {
+            db.prepare_cached("DELETE FROM sessions WHERE ends_at < ?1")?
+                .execute([now.unix_timestamp()])
+                .map(|count| count as u64)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Bindings for SqliteStore {
+    async fn user_of(&self, identity: &Identity) -> Result<Option<FlexUserSid>, StoreError> {
+        let identity = identity_key(identity);
+        self.run(move |db| {
+            db.prepare_cached("SELECT flex_user_sid FROM bindings WHERE identity = ?1")?
+                .query_row([identity], |row| parsed(row, 0))
+                .optional()
+        })
+        .await
+    }
+
+    async fn bind(&self, identity: &Identity, user: &FlexUserSid, now: OffsetDateTime) -> Result<Bound, StoreError> {
+        let (identity, user) = (identity_key(identity), user.clone());
+        self.run(move |db| {
+            let db = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let bound: Option<FlexUserSid> = db
+                .prepare_cached("SELECT flex_user_sid FROM bindings WHERE identity = ?1")?
+                .query_row([&identity], |row| parsed(row, 0))
+                .optional()?;
+            if let Some(bound) = bound {
+                return Ok(if bound == user { Bound::Yes } else { Bound::IdentityTaken(bound) });
+            }
+            let inserted = db
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO bindings (identity, flex_user_sid, bound_at) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![identity, user.as_str(), now.unix_timestamp()])?;
+            db.commit()?;
+            Ok(if inserted == 1 { Bound::Yes } else { Bound::UserTaken })
+        })
+        .await
+    }
+
+    async fn unbind(&self, user: &FlexUserSid) -> Result<(), StoreError> {
+        let user = user.clone();
+        self.run(move |db| {
+            db.prepare_cached("DELETE FROM bindings WHERE flex_user_sid = ?1")?.execute([user.as_str()]).map(drop)
+        })
+        .await
+    }
+}
+
+fn identity_key(identity: &Identity) -> String {
+    fingerprint(&[&identity.issuer, &identity.subject])
+}
+
+fn session(key: &SessionKey, row: &Row<'_>) -> rusqlite::Result<Session> {
+    Ok(Session {
+        key: key.clone(),
+        profile: parsed(row, 0)?,
+        flex_user_sid: parsed(row, 1)?,
+        sealed: row.get(2)?,
+        version: row.get::<_, i64>(3)?.cast_unsigned(),
+        created_at: moment(row, 4)?,
+        used_at: moment(row, 5)?,
+        ends_at: moment(row, 6)?,
+    })
+}
+
+fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    let text: String = row.get(column)?;
+    text.parse().map_err(|error: T::Err| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
+}
+
+fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<OffsetDateTime> {
+    let seconds = row.get(column)?;
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, error.into()))
+}

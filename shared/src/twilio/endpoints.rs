@@ -1,0 +1,156 @@
+//! Where Twilio's services are.
+
+use std::str::FromStr;
+
+use url::{Host, Url};
+
+/// One of Twilio's services, each on a host of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Service {
+    /// `flex-api.twilio.com`: users, tokens, configuration.
+    FlexApi,
+    /// `services.twilio.com`: SSO.
+    Services,
+}
+
+impl Service {
+    fn label(self) -> &'static str {
+        match self {
+            Self::FlexApi => "flex-api",
+            Self::Services => "services",
+        }
+    }
+}
+
+/// Where Twilio's services are: in a region of Twilio's, or at one address with a path per service
+/// (the simulator).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints(Place);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Twilio { region: Option<Box<str>> },
+    At(Url),
+}
+
+/// Why this is not a place where Twilio can be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointsError {
+    /// Not a region label.
+    #[error("must be a Twilio region like ie1 or dublin.ie1")]
+    Region,
+    /// Not a usable address.
+    #[error("must be an https URL, or an http URL of this machine, like http://localhost:9010")]
+    Address,
+}
+
+impl Default for Endpoints {
+    /// Twilio itself, in its default region.
+    fn default() -> Self {
+        Self(Place::Twilio { region: None })
+    }
+}
+
+impl Endpoints {
+    /// Twilio itself, in a region (`ie1`, or with an edge, `dublin.ie1`).
+    pub fn in_region(region: &str) -> Result<Self, EndpointsError> {
+        let label = |label: &str| {
+            (1..=20).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        };
+        if !region.split('.').all(label) || region.split('.').count() > 2 {
+            return Err(EndpointsError::Region);
+        }
+        // us1 is where the hosts without a region are.
+        let region = (region != "us1").then(|| region.into());
+        Ok(Self(Place::Twilio { region }))
+    }
+
+    /// Every service below one address, its name as the first part of the path.
+    pub fn at(address: &str) -> Result<Self, EndpointsError> {
+        let url = Url::from_str(address).map_err(|_| EndpointsError::Address)?;
+        let acceptable = match url.scheme() {
+            "https" => url.host().is_some(),
+            "http" => is_loopback(&url),
+            _ => false,
+        };
+        if acceptable && url.query().is_none() && url.fragment().is_none() && url.username().is_empty() {
+            Ok(Self(Place::At(url)))
+        } else {
+            Err(EndpointsError::Address)
+        }
+    }
+
+    /// The URL of `path` at `service`; each part of the path is percent-encoded.
+    pub(super) fn url(&self, service: Service, path: &[&str]) -> Url {
+        let mut url = match &self.0 {
+            Place::At(base) => {
+                let mut url = base.clone();
+                if let Ok(mut parts) = url.path_segments_mut() {
+                    parts.pop_if_empty().push(service.label());
+                }
+                url
+            }
+            Place::Twilio { region } => host(service, region.as_deref()),
+        };
+        if let Ok(mut parts) = url.path_segments_mut() {
+            parts.pop_if_empty().extend(path);
+        }
+        url
+    }
+}
+
+/// Whether the URL names this very machine, so that plain HTTP leaves it for nobody to read.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a region is checked to be host labels when it is read")]
+fn host(service: Service, region: Option<&str>) -> Url {
+    let label = service.label();
+    let address = match (service, region) {
+        (_, None) => format!("https://{label}.twilio.com/"),
+        // `services` takes a region but never an edge.
+        (Service::Services, Some(region)) => {
+            let region = region.rsplit('.').next().unwrap_or(region);
+            format!("https://{label}.{region}.twilio.com/")
+        }
+        (Service::FlexApi, Some(region)) => format!("https://{label}.{region}.twilio.com/"),
+    };
+    Url::parse(&address).expect("a host of checked labels")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_insert_labels_and_services_never_takes_an_edge() {
+        let url = |endpoints: &Endpoints, service| endpoints.url(service, &["v4", "x"]).to_string();
+        let edge = Endpoints::in_region("dublin.ie1").unwrap();
+        assert_eq!(url(&edge, Service::FlexApi), "https://flex-api.dublin.ie1.twilio.com/v4/x");
+        assert_eq!(url(&edge, Service::Services), "https://services.ie1.twilio.com/v4/x");
+        let home = Endpoints::in_region("us1").unwrap();
+        assert_eq!(home, Endpoints::default());
+        assert_eq!(url(&home, Service::FlexApi), "https://flex-api.twilio.com/v4/x");
+        for region in ["", "evil.example/", "a.b.c", "IE1"] {
+            assert_eq!(Endpoints::in_region(region), Err(EndpointsError::Region), "{region}");
+        }
+    }
+
+    #[test]
+    fn another_address_takes_a_path_per_service_and_must_be_safe() {
+        let local = Endpoints::at("http://localhost:9010").unwrap();
+        let url = local.url(Service::FlexApi, &["v4", "a b/../c"]);
+        assert_eq!(url.as_str(), "http://localhost:9010/flex-api/v4/a%20b%2F..%2Fc");
+        for address in ["http://twilio.example", "ftp://localhost", "localhost:9010", "https://u@twilio.example", ""] {
+            assert_eq!(Endpoints::at(address), Err(EndpointsError::Address), "{address}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The Flex client: users, tokens, SSO, over one HTTP sender.
+//!
+//! Two clients, split by what they hold. [`Flex`] has the account's credential and provisions, looks
+//! up and mints. [`Sso`] has none and cannot get any: it exchanges codes, refreshes and checks tokens,
+//! which prove themselves. The sign-in function is given only the second.
+//!
+//! The v4 endpoints are in no Twilio helper library; `docs/architecture.md` says what is certain about
+//! them. Every field of every answer is optional to this client until it has checked it.
+
+mod endpoints;
+mod error;
+mod sender;
+mod sso;
+mod tokens;
+mod users;
+mod wire;
+
+pub use endpoints::{Endpoints, EndpointsError};
+pub use error::{ApiError, TwilioError};
+pub use sso::{Authorization, SsoConfiguration, SsoTokens};
+pub use tokens::{MintedToken, TokenInfo};
+pub use users::{Instance, UserPage};
+
+use std::sync::Arc;
+
+use crate::ambient::Ambient;
+use crate::domain::{AccountSid, InstanceSid};
+use crate::secrets::TwilioCredentials;
+use sender::Sender;
+
+/// Flex as the account's owner sees it: needs the Twilio credential.
+#[derive(Debug)]
+pub struct Flex {
+    sender: Sender,
+    credentials: Arc<TwilioCredentials>,
+    account: AccountSid,
+    instance: InstanceSid,
+}
+
+impl Flex {
+    /// A client for one instance of one account. Nothing is sent yet.
+    #[must_use]
+    pub fn new(
+        http: reqwest::Client,
+        endpoints: Endpoints,
+        ambient: Ambient,
+        credentials: Arc<TwilioCredentials>,
+        account: AccountSid,
+        instance: InstanceSid,
+    ) -> Self {
+        Self { sender: Sender::new(http, endpoints, ambient), credentials, account, instance }
+    }
+
+    /// The account this client belongs to.
+    #[must_use]
+    pub fn account(&self) -> &AccountSid {
+        &self.account
+    }
+
+    /// The Flex instance this client belongs to.
+    #[must_use]
+    pub fn instance(&self) -> &InstanceSid {
+        &self.instance
+    }
+}
+
+/// Flex as a browser that signs in sees it: needs no credential.
+#[derive(Debug)]
+pub struct Sso {
+    sender: Sender,
+    account: AccountSid,
+    instance: InstanceSid,
+}
+
+impl Sso {
+    /// A client for one instance of one account. Nothing is sent yet.
+    #[must_use]
+    pub fn new(
+        http: reqwest::Client,
+        endpoints: Endpoints,
+        ambient: Ambient,
+        account: AccountSid,
+        instance: InstanceSid,
+    ) -> Self {
+        Self { sender: Sender::new(http, endpoints, ambient), account, instance }
+    }
+
+    /// The account this client belongs to.
+    #[must_use]
+    pub fn account(&self) -> &AccountSid {
+        &self.account
+    }
+
+    /// The Flex instance this client belongs to.
+    #[must_use]
+    pub fn instance(&self) -> &InstanceSid {
+        &self.instance
+    }
+}

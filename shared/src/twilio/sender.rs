@@ -1,0 +1,198 @@
+//! One way to ask Twilio: with a deadline, and asked again only where that is safe.
+
+use std::time::Duration;
+
+use reqwest::{Method, Request, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::endpoints::{Endpoints, Service};
+use super::error::{TwilioError, api_error, refusal};
+use super::{Flex, TwilioError as Error};
+use crate::ambient::Ambient;
+use crate::outbound::{self, Answer, Deadline};
+
+/// Twilio's answers are a few kilobytes, a page of 1,000 users some hundred. More is a fault.
+const MAX_ANSWER: usize = 2 * 1024 * 1024;
+const MAX_ATTEMPTS: u32 = 3;
+/// One attempt may take this long; a hanging connection must leave time for another.
+const ATTEMPT: Duration = Duration::from_secs(3);
+
+/// When asking again cannot do harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Doing it twice is doing it once: after anything that may pass.
+    Idempotent,
+    /// Doing it twice is wrong (a code, a refresh token): only if nothing was sent.
+    OnlyIfUnsent,
+}
+
+/// A request before it has a credential.
+pub(super) struct Ask {
+    method: Method,
+    url: Url,
+    body: Option<(&'static str, SecretString)>,
+    again: Again,
+    attempt: Duration,
+}
+
+impl Ask {
+    pub(super) fn get(url: Url) -> Self {
+        Self { method: Method::GET, url, body: None, again: Again::Idempotent, attempt: ATTEMPT }
+    }
+
+    pub(super) fn post_json(url: Url, body: &serde_json::Value, again: Again) -> Self {
+        let body = Some(("application/json", SecretString::from(body.to_string())));
+        Self { method: Method::POST, url, body, again, attempt: ATTEMPT }
+    }
+
+    pub(super) fn post_form(url: Url, fields: &[(&str, &str)], again: Again) -> Self {
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let body = Some(("application/x-www-form-urlencoded", SecretString::from(form)));
+        Self { method: Method::POST, url, body, again, attempt: ATTEMPT }
+    }
+
+    /// For what Twilio needs longer for.
+    pub(super) fn attempt_within(mut self, attempt: Duration) -> Self {
+        self.attempt = attempt;
+        self
+    }
+
+    fn request(&self, authorization: Option<&header::HeaderValue>) -> Request {
+        let mut request = Request::new(self.method.clone(), self.url.clone());
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, header::HeaderValue::from_static("application/json"));
+        if let Some(authorization) = authorization {
+            headers.insert(header::AUTHORIZATION, authorization.clone());
+        }
+        if let Some((content_type, body)) = &self.body {
+            headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+            *request.body_mut() = Some(body.expose_secret().to_owned().into());
+        }
+        request
+    }
+}
+
+/// HTTP Basic.
+pub(super) fn basic(username: &str, password: &SecretString) -> Result<header::HeaderValue, Error> {
+    use base64::Engine as _;
+    let pair = format!("{username}:{}", password.expose_secret());
+    let text = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+    let mut value = header::HeaderValue::from_str(&text).map_err(|_| Error::Malformed("a credential is not text"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[derive(Debug)]
+pub(super) struct Sender {
+    http: reqwest::Client,
+    endpoints: Endpoints,
+    ambient: Ambient,
+}
+
+impl Sender {
+    pub(super) fn new(http: reqwest::Client, endpoints: Endpoints, ambient: Ambient) -> Self {
+        Self { http, endpoints, ambient }
+    }
+
+    pub(super) fn ambient(&self) -> &Ambient {
+        &self.ambient
+    }
+
+    pub(super) fn url(&self, service: Service, path: &[&str]) -> Url {
+        self.endpoints.url(service, path)
+    }
+
+    /// Asks until there is a 2xx answer, nothing more to try, or no time left to try it in.
+    pub(super) async fn ask(
+        &self,
+        ask: &Ask,
+        authorization: Option<&header::HeaderValue>,
+        deadline: Deadline,
+    ) -> Result<Answer, TwilioError> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.once(ask, authorization, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let pause = self.pause(attempt, &error);
+            if attempt == MAX_ATTEMPTS || !passes(&error, ask.again) || pause >= deadline.remaining() {
+                return Err(error);
+            }
+            tracing::debug!(attempt, error = %error, "asking Twilio again");
+            tokio::time::sleep(pause).await;
+            attempt += 1;
+        }
+    }
+
+    async fn once(
+        &self,
+        ask: &Ask,
+        authorization: Option<&header::HeaderValue>,
+        deadline: Deadline,
+    ) -> Result<Answer, TwilioError> {
+        let request = ask.request(authorization);
+        let answer = outbound::send(&self.http, request, deadline.within(ask.attempt), MAX_ANSWER).await?;
+        if answer.status.is_success() { Ok(answer) } else { Err(refusal(api_error(&answer))) }
+    }
+
+    /// What Twilio asks for, or full jitter over a doubling span (0.2 s, 0.4 s): callers that failed
+    /// together must not come back together.
+    fn pause(&self, attempt: u32, error: &TwilioError) -> Duration {
+        if let TwilioError::Busy(api) | TwilioError::Failing(api) = error
+            && let Some(asked) = api.retry_after
+        {
+            return asked;
+        }
+        let span = 200 * 2_u64.pow(attempt - 1);
+        Duration::from_millis(u64::from_be_bytes(self.ambient.random()) % span + 1)
+    }
+}
+
+/// Whether asking again is safe and may help.
+fn passes(error: &TwilioError, again: Again) -> bool {
+    match error {
+        TwilioError::Unreachable(_) => true,
+        TwilioError::Busy(_) | TwilioError::Failing(_) | TwilioError::Lost(_) | TwilioError::Timeout => {
+            again == Again::Idempotent
+        }
+        _ => false,
+    }
+}
+
+impl Flex {
+    /// Asks with the account's credential, and with the next one where a rotation has replaced it.
+    pub(super) async fn ask(&self, ask: Ask, deadline: Deadline) -> Result<Answer, TwilioError> {
+        let mut credential = self.credentials.current(deadline).await?;
+        // The one in use, the one read again, the pending one.
+        for _ in 0..3 {
+            if credential.account_sid != self.account {
+                return Err(TwilioError::Foreign);
+            }
+            let authorization = basic(&credential.username, &credential.password)?;
+            let rejected = match self.sender.ask(&ask, Some(&authorization), deadline).await {
+                Err(TwilioError::Refused(error)) if error.status == http::StatusCode::UNAUTHORIZED => error,
+                other => return other,
+            };
+            match self.credentials.after_rejection(&credential, deadline).await? {
+                Some(next) => credential = next,
+                None => return Err(TwilioError::CredentialRejected(rejected)),
+            }
+        }
+        Err(TwilioError::Malformed("it rejects every credential"))
+    }
+
+    /// The URL of a path below this instance.
+    pub(super) fn instance_url(&self, version: &str, path: &[&str]) -> Url {
+        let mut parts = vec![version, "Instances", self.instance.as_str()];
+        parts.extend(path);
+        self.sender.url(Service::FlexApi, &parts)
+    }
+}
+
+/// Reads a JSON answer. What is wrong with it stays unsaid: the text may be anybody's.
+pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, TwilioError> {
+    serde_json::from_slice(&answer.body).map_err(|_| TwilioError::Malformed("it is not the JSON it should be"))
+}

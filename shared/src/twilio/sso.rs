@@ -1,0 +1,167 @@
+//! Sign-in: the active configuration, where to send the browser, the exchange and the refresh.
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde_json::json;
+use url::Url;
+
+use super::endpoints::Service;
+use super::sender::{Again, Ask, read};
+use super::{Sso, TokenInfo, TwilioError, wire};
+use crate::domain::{AccountSid, InstanceSid, SsoProfileSid};
+use crate::outbound::Deadline;
+
+const APP_TYPE: &str = "SinglePageApp";
+
+/// An active authentication configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SsoConfiguration {
+    /// The account.
+    pub account_sid: AccountSid,
+    /// The Flex instance.
+    pub instance_sid: InstanceSid,
+    /// The SSO profile, which Twilio calls a connection here.
+    pub connection_name: SsoProfileSid,
+    /// What `state` names as the connection.
+    pub client_id: String,
+    /// Always true here: only active configurations are used.
+    pub active: bool,
+    /// `SinglePageApp`.
+    pub app_type: String,
+}
+
+/// What a browser is sent to Twilio with.
+#[derive(Debug)]
+pub struct Authorization<'a> {
+    /// Where Twilio sends the browser back to; one of the Trusted URLs.
+    pub redirect_url: &'a str,
+    /// The nonce of this login.
+    pub nonce: &'a str,
+    /// The code verifier of this login; only its hash is sent.
+    pub code_verifier: &'a SecretString,
+    /// The state, made by the sign-in function.
+    pub state: &'a str,
+}
+
+/// The tokens of a signed-in person.
+#[derive(Debug)]
+pub struct SsoTokens {
+    /// For the SDK.
+    pub access_token: SecretString,
+    /// For one refresh; never leaves Flexgate.
+    pub refresh_token: SecretString,
+    /// What the access token is good for.
+    pub info: TokenInfo,
+}
+
+impl Sso {
+    /// The active configuration of a profile; `None` if Twilio has no active one.
+    pub async fn configuration(
+        &self,
+        profile: &SsoProfileSid,
+        deadline: Deadline,
+    ) -> Result<Option<SsoConfiguration>, TwilioError> {
+        let mut url = self.sender.url(Service::Services, &["v1", "Flex", "Authentication", "Config"]);
+        url.query_pairs_mut()
+            .append_pair("AccountSid", self.account.as_str())
+            .append_pair("FlexInstanceSid", self.instance.as_str())
+            .append_pair("RuntimeDomain", "")
+            .append_pair("SSOProfileSid", profile.as_str())
+            .append_pair("AppType", APP_TYPE);
+        let answer = match self.sender.ask(&Ask::get(url), None, deadline).await {
+            Err(TwilioError::NotFound(_)) => return Ok(None),
+            other => other?,
+        };
+        let list = read::<wire::Configurations>(&answer)?.config_list;
+        let list = list.ok_or(TwilioError::Malformed("there is no list of configurations"))?;
+        // The first entry need not be the active one.
+        let active = list
+            .into_iter()
+            .find(|entry| entry.active == Some(true) && entry.connection_name.as_deref() == Some(profile.as_str()));
+        let Some(active) = active else { return Ok(None) };
+        let ours = active.account_sid.as_deref() == Some(self.account.as_str())
+            && active.instance_sid.as_deref() == Some(self.instance.as_str());
+        if !ours {
+            return Err(TwilioError::Foreign);
+        }
+        Ok(Some(SsoConfiguration {
+            account_sid: self.account.clone(),
+            instance_sid: self.instance.clone(),
+            connection_name: profile.clone(),
+            client_id: active.client_id.ok_or(TwilioError::Malformed("the configuration has no client_id"))?,
+            active: true,
+            app_type: active.app_type.unwrap_or_else(|| APP_TYPE.to_owned()),
+        }))
+    }
+
+    /// Where to send the browser. The parameters stand in the order in which Twilio's SDK sends them;
+    /// the challenge is S256, which Twilio takes for granted.
+    #[must_use]
+    pub fn authorize_url(&self, profile: &SsoProfileSid, authorization: &Authorization<'_>) -> Url {
+        let verifier = authorization.code_verifier.expose_secret().as_bytes();
+        let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier));
+        let mut url = self.sender.url(Service::Services, &["v1", "Flex", "Authorize"]);
+        url.query_pairs_mut()
+            .append_pair("redirectUrl", authorization.redirect_url)
+            .append_pair("nonce", authorization.nonce)
+            .append_pair("codeChallenge", &challenge)
+            .append_pair("state", authorization.state)
+            .append_pair("ssoProfileSid", profile.as_str());
+        url
+    }
+
+    /// Exchanges the code for tokens. The code is good once: this is never sent twice, whatever
+    /// becomes of the answer.
+    pub async fn exchange(
+        &self,
+        profile: &SsoProfileSid,
+        unverified_code: &SecretString,
+        code_verifier: &SecretString,
+        nonce: &str,
+        deadline: Deadline,
+    ) -> Result<SsoTokens, TwilioError> {
+        let body = json!({
+            "sso_profile_sid": profile,
+            "code": unverified_code.expose_secret(),
+            "code_verifier": code_verifier.expose_secret(),
+            "nonce": nonce,
+            "grant_type": "AuthorizationCode",
+        });
+        self.tokens(&body, deadline).await
+    }
+
+    /// Refreshes the tokens. The refresh token may be good only once: never sent twice.
+    pub async fn refresh(
+        &self,
+        profile: &SsoProfileSid,
+        refresh_token: &SecretString,
+        deadline: Deadline,
+    ) -> Result<SsoTokens, TwilioError> {
+        let body = json!({
+            "refresh_token": refresh_token.expose_secret(),
+            "sso_profile_sid": profile,
+            "grant_type": "RefreshToken",
+        });
+        self.tokens(&body, deadline).await
+    }
+
+    async fn tokens(&self, body: &serde_json::Value, deadline: Deadline) -> Result<SsoTokens, TwilioError> {
+        let url = self.sender.url(Service::Services, &["v1", "Flex", "OAuth", "Tokens"]);
+        let ask = Ask::post_json(url, body, Again::OnlyIfUnsent);
+        let answer = self.sender.ask(&ask, None, deadline).await?;
+        let tokens = read::<wire::Token>(&answer)?;
+        let incomplete = || TwilioError::Malformed("the tokens are incomplete");
+        let info = TokenInfo::checked(tokens.token_info.ok_or_else(incomplete)?, &self.account, &self.instance)?;
+        if info.expiration <= self.sender.ambient().now() {
+            return Err(TwilioError::Malformed("the token has expired already"));
+        }
+        Ok(SsoTokens {
+            access_token: tokens.access_token.ok_or_else(incomplete)?,
+            refresh_token: tokens.refresh_token.ok_or_else(incomplete)?,
+            info,
+        })
+    }
+}

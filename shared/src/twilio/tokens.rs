@@ -1,0 +1,108 @@
+//! Minting tokens, and checking one.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::endpoints::Service;
+use super::sender::{Again, Ask, basic, read};
+use super::{Flex, Sso, TwilioError, wire};
+use crate::domain::{AccountSid, FlexUserSid, InstanceSid, ObservedRoles, TokenTtl, WorkerSid};
+use crate::outbound::Deadline;
+
+/// What a token is good for, checked to be for our account and instance.
+#[derive(Debug, Clone, Serialize)]
+pub struct TokenInfo {
+    /// The account.
+    pub account_sid: AccountSid,
+    /// The Flex instance.
+    pub flex_instance_sid: InstanceSid,
+    /// Whose token it is.
+    pub flex_user_sid: FlexUserSid,
+    /// The identity in Twilio's other products (`ada_40example_2Ecom`).
+    pub identity: Option<String>,
+    /// The username, where Twilio says.
+    pub username: Option<String>,
+    /// The roles.
+    pub roles: ObservedRoles,
+    /// Twilio's permission codes.
+    pub permissions: Vec<String>,
+    /// The `TaskRouter` worker, where Twilio says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker_sid: Option<WorkerSid>,
+    /// When the token expires.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expiration: OffsetDateTime,
+}
+
+impl TokenInfo {
+    /// The information, if it is complete and about our account and instance.
+    pub(super) fn checked(
+        info: wire::TokenInfo,
+        account: &AccountSid,
+        instance: &InstanceSid,
+    ) -> Result<Self, TwilioError> {
+        const INCOMPLETE: TwilioError = TwilioError::Malformed("the token's information is incomplete");
+        let (said_account, said_instance) =
+            (info.account_sid.ok_or(INCOMPLETE)?, info.flex_instance_sid.ok_or(INCOMPLETE)?);
+        if said_account != account.as_str() || said_instance != instance.as_str() {
+            return Err(TwilioError::Foreign);
+        }
+        let user = info.flex_user_sid.ok_or(INCOMPLETE)?;
+        Ok(Self {
+            account_sid: account.clone(),
+            flex_instance_sid: instance.clone(),
+            flex_user_sid: user.parse().map_err(|_| TwilioError::Malformed("flex_user_sid is not one"))?,
+            identity: info.identity,
+            username: info.username,
+            roles: info.roles.ok_or(INCOMPLETE)?,
+            permissions: info.permissions.unwrap_or_default(),
+            worker_sid: info.worker_sid.and_then(|sid| sid.parse().ok()),
+            expiration: OffsetDateTime::parse(&info.expiration.ok_or(INCOMPLETE)?, &Rfc3339)
+                .map_err(|_| TwilioError::Malformed("the expiration is not a time"))?,
+        })
+    }
+}
+
+/// A freshly minted token.
+#[derive(Debug)]
+pub struct MintedToken {
+    /// The token.
+    pub access_token: SecretString,
+    /// What it is good for.
+    pub info: TokenInfo,
+}
+
+impl Flex {
+    /// Mints a token for a user. There is no refresh token: mint again before it expires. Sent again
+    /// where the answer is lost; the lost token dies unseen at its expiration.
+    pub async fn mint(
+        &self,
+        user: &FlexUserSid,
+        ttl: TokenTtl,
+        deadline: Deadline,
+    ) -> Result<MintedToken, TwilioError> {
+        let url = self.instance_url("v4", &["Users", user.as_str(), "Tokens"]);
+        let ask = Ask::post_json(url, &json!({ "ttl": ttl.seconds() }), Again::Idempotent);
+        let token = read::<wire::Token>(&self.ask(ask, deadline).await?)?;
+        let incomplete = || TwilioError::Malformed("the token is incomplete");
+        let info = TokenInfo::checked(token.token_info.ok_or_else(incomplete)?, &self.account, &self.instance)?;
+        Ok(MintedToken { access_token: token.access_token.ok_or_else(incomplete)?, info })
+    }
+}
+
+impl Sso {
+    /// What `token` is good for, asked of Twilio with the token itself (Tokens/Info).
+    ///
+    /// [`TwilioError::Refused`] where Twilio does not accept it; a past expiration is the caller's to
+    /// compare, since Twilio's answer does not always.
+    pub async fn token_info(&self, token: &SecretString, deadline: Deadline) -> Result<TokenInfo, TwilioError> {
+        let url = self.sender.url(Service::FlexApi, &["v1", "Accounts", self.account.as_str(), "Tokens", "Info"]);
+        let ask = Ask::post_form(url, &[("Token", token.expose_secret())], Again::Idempotent);
+        let authorization = basic("token", token)?;
+        let answer = self.sender.ask(&ask, Some(&authorization), deadline).await?;
+        TokenInfo::checked(read(&answer)?, &self.account, &self.instance)
+    }
+}

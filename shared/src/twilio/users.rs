@@ -1,0 +1,153 @@
+//! Provision, deprovision, find, get, list; and which instance this is.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+use url::Url;
+
+use super::endpoints::Service;
+use super::sender::{Again, Ask, read};
+use super::{Flex, TwilioError, wire};
+use crate::domain::{AccountSid, DesiredUser, FlexUser, FlexUserSid, InstanceSid, Username, WorkspaceSid};
+use crate::outbound::Deadline;
+
+/// Provisioning creates a worker in `TaskRouter` as well and takes Twilio longer than a look-up.
+const PROVISION_ATTEMPT: Duration = Duration::from_secs(6);
+
+/// A page of users.
+#[derive(Debug)]
+pub struct UserPage {
+    /// The users, deactivated ones included.
+    pub users: Vec<FlexUser>,
+    /// Where the next page begins; `None` on the last one.
+    pub next_page_token: Option<String>,
+}
+
+/// The account's Flex instance.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// `AC…`
+    pub account_sid: AccountSid,
+    /// `GO…`
+    pub instance_sid: InstanceSid,
+    /// `WS…`, where Twilio says.
+    pub workspace_sid: Option<WorkspaceSid>,
+    /// The runtime domain, where Twilio says.
+    pub runtime_domain: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct InstanceConfiguration {
+    account_sid: Option<String>,
+    flex_instance_sid: Option<String>,
+    taskrouter_workspace_sid: Option<String>,
+    runtime_domain: Option<String>,
+}
+
+impl Flex {
+    /// Creates the user, or updates the one of that username. Twilio has no create-only: look first
+    /// where that matters. Sent again where the answer is lost, since twice is once.
+    pub async fn provision(&self, user: &DesiredUser, deadline: Deadline) -> Result<FlexUser, TwilioError> {
+        let worker = match &user.worker_attributes {
+            Some(attributes) => json!({ "attributes": attributes }),
+            None => json!({}),
+        };
+        let body = json!({
+            "username": user.username,
+            "email": user.email,
+            "full_name": user.full_name,
+            "roles": user.roles,
+            "worker": worker,
+        });
+        let url = self.instance_url("v4", &["Users", "Provision"]);
+        let ask = Ask::post_json(url, &body, Again::Idempotent).attempt_within(PROVISION_ATTEMPT);
+        let provisioned =
+            read::<wire::User>(&self.ask(ask, deadline).await?)?.checked(&self.account, &self.instance)?;
+        if provisioned.username == user.username {
+            Ok(provisioned)
+        } else {
+            Err(TwilioError::Malformed("it provisioned another username"))
+        }
+    }
+
+    /// Deactivates the user and removes its worker. There is no delete.
+    pub async fn deprovision(&self, user: &FlexUserSid, deadline: Deadline) -> Result<(), TwilioError> {
+        let url = self.instance_url("v4", &["Users", "Deprovision"]);
+        let ask = Ask::post_json(url, &json!({ "flex_user_sid": user }), Again::Idempotent);
+        self.ask(ask.attempt_within(PROVISION_ATTEMPT), deadline).await.map(drop)
+    }
+
+    /// The user of exactly that username. A user whose name differs in case only is another one.
+    pub async fn find(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
+        let mut url = self.instance_url("v4", &["Users"]);
+        url.query_pairs_mut().append_pair("Username", username.as_str());
+        let answer = match self.ask(Ask::get(url), deadline).await {
+            Err(TwilioError::NotFound(error)) if error.code == Some(20404) => return Ok(None),
+            other => other?,
+        };
+        let found = read::<wire::Users>(&answer)?.users.ok_or(TwilioError::Malformed("there is no list of users"))?;
+        let mut same = Vec::new();
+        for user in found {
+            let user = user.checked(&self.account, &self.instance)?;
+            if user.username == *username {
+                same.push(user);
+            }
+        }
+        match same.len() {
+            0 | 1 => Ok(same.pop()),
+            _ => Err(TwilioError::Ambiguous),
+        }
+    }
+
+    /// The user of that SID.
+    pub async fn get(&self, user: &FlexUserSid, deadline: Deadline) -> Result<FlexUser, TwilioError> {
+        let url = self.instance_url("v4", &["Users", user.as_str()]);
+        let found = read::<wire::User>(&self.ask(Ask::get(url), deadline).await?)?;
+        let found = found.checked(&self.account, &self.instance)?;
+        if found.flex_user_sid == *user { Ok(found) } else { Err(TwilioError::Malformed("it is another user")) }
+    }
+
+    /// One page of all users, `page_size` from 1 to 1,000.
+    pub async fn list(
+        &self,
+        page_size: u16,
+        page_token: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<UserPage, TwilioError> {
+        // The list is a v1 resource; v4 has none.
+        let mut url = self.instance_url("v1", &["Users"]);
+        url.query_pairs_mut().append_pair("PageSize", &page_size.to_string());
+        if let Some(token) = page_token {
+            url.query_pairs_mut().append_pair("PageToken", token);
+        }
+        let page = read::<wire::Users>(&self.ask(Ask::get(url), deadline).await?)?;
+        let users = page.users.ok_or(TwilioError::Malformed("there is no list of users"))?;
+        let users: Result<_, _> = users.into_iter().map(|user| user.checked(&self.account, &self.instance)).collect();
+        Ok(UserPage { users: users?, next_page_token: next_page_token(page.meta) })
+    }
+
+    /// Which Flex instance the configured credential belongs to.
+    pub async fn discover(&self, deadline: Deadline) -> Result<Instance, TwilioError> {
+        let url = self.sender.url(Service::FlexApi, &["v1", "Configuration"]);
+        let answer = read::<InstanceConfiguration>(&self.ask(Ask::get(url), deadline).await?)?;
+        let sid = |text: Option<String>| text.ok_or(TwilioError::Malformed("the configuration is incomplete"));
+        let account_sid =
+            sid(answer.account_sid)?.parse().map_err(|_| TwilioError::Malformed("account_sid is not one"))?;
+        let instance_sid = sid(answer.flex_instance_sid)?
+            .parse()
+            .map_err(|_| TwilioError::Malformed("flex_instance_sid is not one"))?;
+        Ok(Instance {
+            account_sid,
+            instance_sid,
+            workspace_sid: answer.taskrouter_workspace_sid.and_then(|sid| sid.parse().ok()),
+            runtime_domain: answer.runtime_domain,
+        })
+    }
+}
+
+/// The token alone: the rest of `next_page_url` is Twilio's own address.
+fn next_page_token(meta: Option<wire::Meta>) -> Option<String> {
+    let url = Url::parse(&meta?.next_page_url?).ok()?;
+    url.query_pairs().find(|(name, _)| name == "PageToken").map(|(_, token)| token.into_owned())
+}
