@@ -1,0 +1,54 @@
+//! The applications registered with the identity provider.
+
+use crate::{PAGE_CLIENT_ID, READER_CLIENT_ID, READER_CLIENT_SECRET, SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET};
+
+/// Twilio, as the provider knows it.
+pub(crate) const TWILIO_CLIENT_ID: &str = "twilio-flex";
+
+pub(super) struct Client {
+    pub(super) id: &'static str,
+    /// `None`: public, and so bound to PKCE.
+    pub(super) secret: Option<&'static str>,
+    pub(super) may_use_codes: bool,
+    /// What it may ask for with its own credentials.
+    pub(super) service_scopes: &'static [&'static str],
+}
+
+const CLIENTS: [Client; 4] = [
+    // Its secret never travels: the simulator redeems Twilio's codes inside.
+    Client { id: TWILIO_CLIENT_ID, secret: Some("twilio-flex-secret"), may_use_codes: true, service_scopes: &[] },
+    Client { id: PAGE_CLIENT_ID, secret: None, may_use_codes: true, service_scopes: &[] },
+    Client {
+        id: SERVICE_CLIENT_ID,
+        secret: Some(SERVICE_CLIENT_SECRET),
+        may_use_codes: false,
+        service_scopes: &["flexgate.token", "flexgate.token.any", "flexgate.users.read", "flexgate.users.write"],
+    },
+    Client {
+        id: READER_CLIENT_ID,
+        secret: Some(READER_CLIENT_SECRET),
+        may_use_codes: false,
+        service_scopes: &["flexgate.users.read"],
+    },
+];
+
+pub(super) fn find(id: &str) -> Option<&'static Client> {
+    static ALL: [Client; 4] = CLIENTS;
+    ALL.iter().find(|client| client.id == id)
+}
+
+impl Client {
+    pub(super) fn may_redirect_to(&self, uri: &str) -> bool {
+        let Ok(parsed) = url::Url::parse(uri) else { return false };
+        if parsed.fragment().is_some() {
+            return false;
+        }
+        let host = parsed.host_str().unwrap_or_default();
+        let loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+        if self.id == TWILIO_CLIENT_ID {
+            let local = loopback || host.ends_with(".twilio.com") || host.ends_with(".localhost");
+            return local && parsed.path().ends_with("/v1/Flex/SSO/Callback");
+        }
+        self.may_use_codes && loopback && matches!(parsed.scheme(), "http" | "https")
+    }
+}

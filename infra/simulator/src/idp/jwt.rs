@@ -1,0 +1,38 @@
+//! JWTs, signed piece by piece so that odd ones can be made too.
+
+use serde_json::{Map, Value, json};
+
+use super::keys::SigningKey;
+use crate::web;
+
+/// What makes the signature.
+pub(super) enum Signer<'a> {
+    Key(&'a SigningKey),
+    Hmac(&'a [u8]),
+}
+
+/// `header.claims.signature`; an `alg` of `none` has an empty signature.
+pub(super) fn compact(header: &Map<String, Value>, claims: &Map<String, Value>, signer: &Signer<'_>) -> Option<String> {
+    let encode = |members: &Map<String, Value>| serde_json::to_vec(members).ok().map(web::b64url);
+    let input = format!("{}.{}", encode(header)?, encode(claims)?);
+    let algorithm = header.get("alg").and_then(Value::as_str).unwrap_or_default();
+    let signature = match signer {
+        _ if algorithm.eq_ignore_ascii_case("none") => Vec::new(),
+        Signer::Key(key) => key.sign(algorithm, input.as_bytes())?,
+        Signer::Hmac(secret) => {
+            let digest = match algorithm {
+                "HS384" => aws_lc_rs::hmac::HMAC_SHA384,
+                "HS512" => aws_lc_rs::hmac::HMAC_SHA512,
+                _ => aws_lc_rs::hmac::HMAC_SHA256,
+            };
+            aws_lc_rs::hmac::sign(&aws_lc_rs::hmac::Key::new(digest, secret), input.as_bytes()).as_ref().to_vec()
+        }
+    };
+    Some(format!("{input}.{}", web::b64url(signature)))
+}
+
+/// A proper token of the given `typ`.
+pub(super) fn signed(key: &SigningKey, typ: &str, claims: &Map<String, Value>) -> Option<String> {
+    let header = json!({ "alg": key.algorithm(), "typ": typ, "kid": key.kid });
+    compact(header.as_object()?, claims, &Signer::Key(key))
+}

@@ -1,0 +1,71 @@
+//! The data directory: files that outlive the process, owner-readable only.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::simulator::StartError;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Store {
+    directory: Option<PathBuf>,
+}
+
+impl Store {
+    pub(crate) fn open(directory: Option<PathBuf>) -> Result<Self, StartError> {
+        if let Some(path) = &directory {
+            std::fs::create_dir_all(path).map_err(|source| StartError::Storage { path: path.clone(), source })?;
+        }
+        Ok(Self { directory })
+    }
+
+    /// The file's text; `None` when there is none, or no data directory.
+    pub(crate) fn read(&self, name: &str) -> Result<Option<String>, StartError> {
+        let Some(directory) = &self.directory else { return Ok(None) };
+        let path = directory.join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StartError::Storage { path, source }),
+        }
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), StartError> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        let path = directory.join(name);
+        let draft = directory.join(format!("{name}.new"));
+        write_private(&draft, text)
+            .and_then(|()| std::fs::rename(&draft, &path))
+            .map_err(|source| StartError::Storage { path, source })
+    }
+
+    /// The file's text, made and kept on first use.
+    pub(crate) fn read_or_make(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<String, StartError>,
+    ) -> Result<String, StartError> {
+        if let Some(text) = self.read(name)? {
+            return Ok(text);
+        }
+        let text = make()?;
+        self.write(name, &text)?;
+        Ok(text)
+    }
+
+    pub(crate) fn corrupt(&self, name: &str) -> StartError {
+        StartError::Corrupt {
+            path: self.directory.as_ref().map_or_else(|| PathBuf::from(name), |directory| directory.join(name)),
+        }
+    }
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path)?.write_all(text.as_bytes())
+}

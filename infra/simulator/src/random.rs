@@ -1,0 +1,47 @@
+//! The one place that draws random numbers: SIDs, codes, secrets.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+#[expect(clippy::disallowed_methods, reason = "the simulator's only source of randomness")]
+pub(crate) fn fill(buffer: &mut [u8]) {
+    if aws_lc_rs::rand::fill(buffer).is_err() {
+        // No entropy: no token this process could make would be worth anything.
+        std::process::abort();
+    }
+}
+
+pub(crate) fn bytes<const N: usize>() -> [u8; N] {
+    let mut buffer = [0; N];
+    fill(&mut buffer);
+    buffer
+}
+
+/// base64url of `count` random bytes.
+pub(crate) fn text(count: usize) -> String {
+    let mut buffer = vec![0; count];
+    fill(&mut buffer);
+    URL_SAFE_NO_PAD.encode(buffer)
+}
+
+/// `count` random bytes in lower-case hex.
+pub(crate) fn hex(count: usize) -> String {
+    let mut buffer = vec![0; count];
+    fill(&mut buffer);
+    buffer.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// A SID: two letters and 32 hex digits.
+pub(crate) fn sid(prefix: &str) -> String {
+    format!("{prefix}{}", hex(16))
+}
+
+/// True with the given probability.
+pub(crate) fn chance(probability: f64) -> bool {
+    f64::from(u32::from_be_bytes(bytes())) / f64::from(u32::MAX) < probability
+}

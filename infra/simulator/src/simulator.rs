@@ -1,0 +1,212 @@
+//! Starting and stopping a simulator.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::persist::Store;
+use crate::tls::Identity;
+use crate::world::World;
+use crate::{ACCOUNT_SID, CLIENT_ID, INSTANCE_SID, SSO_PROFILE_SID, WORKSPACE_SID, listener};
+
+/// How to start. The default is for tests: any free port, no TLS, nothing on disk, no trusted URL.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where plain HTTP listens.
+    pub http: SocketAddr,
+    /// Where TLS listens, for `*.twilio.com` and localhost; `None` for no TLS.
+    pub tls: Option<SocketAddr>,
+    /// The HTTP base URL as clients see it; `http://localhost:{port}` when absent.
+    pub public_url: Option<String>,
+    /// Where the CA, keys, users and sessions are kept over a restart; `ca.pem` is written there.
+    pub data_dir: Option<PathBuf>,
+    /// Trusted URLs of the SSO configuration: exact, and none means none.
+    pub trusted_urls: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tls: None,
+            public_url: None,
+            data_dir: None,
+            trusted_urls: Vec::new(),
+        }
+    }
+}
+
+/// The identifiers of the simulated account, and its auth token of the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// [`ACCOUNT_SID`].
+    pub account_sid: String,
+    /// The newest auth token.
+    pub auth_token: String,
+    /// [`INSTANCE_SID`].
+    pub instance_sid: String,
+    /// [`WORKSPACE_SID`].
+    pub workspace_sid: String,
+    /// [`SSO_PROFILE_SID`].
+    pub sso_profile_sid: String,
+    /// [`CLIENT_ID`].
+    pub client_id: String,
+}
+
+/// Why a simulator could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The data directory cannot be read or written.
+    #[error("cannot use {}", path.display())]
+    Storage {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file in the data directory is not what this version writes.
+    #[error("{} is damaged: delete it to start afresh", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The certificate authority could not be made.
+    #[error("cannot make the certificates")]
+    Certificates(#[from] rcgen::Error),
+    /// rustls refused the certificates.
+    #[error("cannot set up TLS")]
+    Tls(#[from] rustls::Error),
+    /// A signing or encryption key could not be made.
+    #[error("cannot make a key")]
+    Keys(#[from] aws_lc_rs::error::Unspecified),
+}
+
+/// A running simulator. Dropping it stops it abruptly; [`Simulator::shutdown`] does it gracefully.
+pub struct Simulator {
+    world: Arc<World>,
+    identity: Identity,
+    http: SocketAddr,
+    tls: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Simulator {
+    /// Binds, loads or makes the keys, and serves until [`Simulator::shutdown`].
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let (http_listener, http) = bind(config.http).await?;
+        let tls_listener = match config.tls {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let tls = tls_listener.as_ref().map(|(_, address)| *address);
+        let url = config
+            .public_url
+            .map_or_else(|| format!("http://localhost:{}", http.port()), |url| url.trim_end_matches('/').to_owned());
+        let store = Store::open(config.data_dir)?;
+        let identity = Identity::load_or_generate(&store)?;
+        let (stop, stopped) = watch::channel(false);
+        let world = Arc::new(World::new(url, store, config.trusted_urls, stopped.clone())?);
+
+        let mut tasks = vec![tokio::spawn(listener::serve(http_listener, None, world.clone(), stopped.clone()))];
+        if let Some((listener, _)) = tls_listener {
+            let acceptor = TlsAcceptor::from(identity.server.clone());
+            tasks.push(tokio::spawn(listener::serve(listener, Some(acceptor), world.clone(), stopped)));
+        }
+        Ok(Self { world, identity, http, tls, stop, tasks })
+    }
+
+    /// The HTTP base URL, no trailing slash.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.world.url
+    }
+
+    /// Where plain HTTP really listens.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where TLS really listens, if it does.
+    #[must_use]
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls
+    }
+
+    /// The certificate of the generated CA, PEM.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.identity.ca_pem
+    }
+
+    /// The leaf's public key for Chromium's `--ignore-certificate-errors-spki-list`.
+    #[must_use]
+    pub fn spki_sha256_base64(&self) -> &str {
+        &self.identity.spki_sha256_base64
+    }
+
+    /// The account, with the newest auth token.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        Account {
+            account_sid: ACCOUNT_SID.to_owned(),
+            auth_token: self.world.state().credentials.current().to_owned(),
+            instance_sid: INSTANCE_SID.to_owned(),
+            workspace_sid: WORKSPACE_SID.to_owned(),
+            sso_profile_sid: SSO_PROFILE_SID.to_owned(),
+            client_id: CLIENT_ID.to_owned(),
+        }
+    }
+
+    /// The issuer of the company's identity provider.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        self.world.issuer()
+    }
+
+    /// Adds a trusted URL to the SSO configuration, for a gateway whose port is known only later.
+    pub fn trust(&self, url: impl Into<String>) {
+        self.world.state().trusted_urls.push(url.into());
+    }
+
+    /// Stops listening, lets requests under way finish for up to two seconds, closes websockets.
+    pub async fn shutdown(mut self) {
+        let _ = self.stop.send(true);
+        for task in self.tasks.drain(..) {
+            let _ = task.await;
+        }
+        self.world.save();
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let actual = listener.local_addr().map_err(failed)?;
+    Ok((listener, actual))
+}

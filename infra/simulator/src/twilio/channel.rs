@@ -1,0 +1,115 @@
+//! The event bridge's POST side, through which the SDK's `TaskRouter` client reads and
+//! changes its worker: one URL, with the real request inside a JSON body.
+
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::bridge::WorkerEvent;
+use super::worker::ACTIVITIES;
+use super::{Outcome, TwilioError, info};
+use crate::call::Call;
+use crate::world::World;
+use crate::{ACCOUNT_SID, WORKSPACE_SID, web};
+
+/// The content type says form; the body is this.
+#[derive(Deserialize)]
+struct Wrapped {
+    url: String,
+    method: String,
+    #[serde(default)]
+    params: Map<String, Value>,
+    token: String,
+}
+
+pub(super) fn proxy(world: &World, call: &Call) -> Outcome {
+    let wrapped: Wrapped = serde_json::from_slice(&call.body)
+        .map_err(|error| TwilioError::new(400, 20001, format!("Invalid body: {error}")))?;
+    let claims = info::authenticated(world, &wrapped.token)?;
+    let own = claims.worker_sid.ok_or_else(|| TwilioError::not_found("Worker"))?;
+    let path: Vec<&str> = wrapped.url.split('/').filter(|segment| !segment.is_empty()).collect();
+    let ["Workspaces", workspace, rest @ ..] = path.as_slice() else {
+        return Err(TwilioError::not_found(&wrapped.url));
+    };
+    if *workspace != WORKSPACE_SID {
+        return Err(TwilioError::not_found(workspace));
+    }
+    let payload = match (wrapped.method.as_str(), rest) {
+        ("GET", []) => {
+            json!({ "sid": WORKSPACE_SID, "account_sid": ACCOUNT_SID, "friendly_name": "Flex Task Assignment" })
+        }
+        ("GET", ["Activities"]) => activities(),
+        ("GET", ["Workers", worker]) => worker_payload(world, worker)?,
+        ("POST", ["Workers", worker]) => update(world, worker, &own, &wrapped.params)?,
+        ("GET", _) => json!({ "contents": [], "after_sid": null, "total": 0 }),
+        _ => return Err(TwilioError::not_found(&wrapped.url)),
+    };
+    Ok(web::json(StatusCode::OK, &json!({ "payload": payload })))
+}
+
+fn activities() -> Value {
+    let contents: Vec<Value> = ACTIVITIES
+        .iter()
+        .map(|(sid, name, available)| {
+            json!({
+                "sid": sid, "account_sid": ACCOUNT_SID, "workspace_sid": WORKSPACE_SID, "friendly_name": name,
+                "available": available, "date_created": "2025-01-01T00:00:00Z", "date_updated": "2025-01-01T00:00:00Z",
+            })
+        })
+        .collect();
+    json!({ "contents": contents, "after_sid": null, "total": ACTIVITIES.len() })
+}
+
+fn worker_payload(world: &World, sid: &str) -> Result<Value, TwilioError> {
+    let state = world.state();
+    let (user, worker) = state.lasting.directory.by_worker(sid).ok_or_else(|| TwilioError::not_found(sid))?;
+    Ok(worker.payload(user))
+}
+
+/// `ActivitySid` and `Attributes`, each with the event that tells every open websocket.
+fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> Result<Value, TwilioError> {
+    if sid != own {
+        return Err(TwilioError::new(403, 20403, "A token may change its own worker only"));
+    }
+    let text = |name: &str| params.get(name).and_then(Value::as_str);
+    let attributes = text("Attributes")
+        .map(serde_json::from_str::<Map<String, Value>>)
+        .transpose()
+        .map_err(|_| TwilioError::new(400, 20001, "Attributes must be a JSON object"))?;
+    let mut state = world.state();
+    let now = state.now();
+    let user_sid = state.lasting.directory.by_worker(sid).map(|(user, _)| user.sid.clone());
+    let user = user_sid.and_then(|user| state.lasting.directory.by_sid_mut(&user));
+    let worker = user.and_then(|user| user.worker.as_mut()).ok_or_else(|| TwilioError::not_found(sid))?;
+    let mut events = Vec::new();
+    let mut previous = Value::Null;
+    if let Some(activity) = text("ActivitySid") {
+        if !ACTIVITIES.iter().any(|(known, _, _)| *known == activity) {
+            return Err(TwilioError::new(400, 20001, "ActivitySid is not one of the workspace's"));
+        }
+        previous = worker.activity_sid.as_str().into();
+        activity.clone_into(&mut worker.activity_sid);
+        worker.activity_changed = now;
+        events.push("worker.activity.update");
+    }
+    if let Some(mut attributes) = attributes {
+        for owned in ["contact_uri", "full_name", "email", "roles"] {
+            attributes.remove(owned);
+        }
+        worker.attributes = attributes;
+        events.push("worker.attributes.update");
+    }
+    worker.updated = now;
+    worker.version += 1;
+    state.unsaved = true;
+    let (user, worker) = state.lasting.directory.by_worker(sid).ok_or_else(|| TwilioError::not_found(sid))?;
+    let mut payload = worker.payload(user);
+    if let Some(members) = payload.as_object_mut() {
+        members.insert("previous_activity_sid".to_owned(), previous);
+    }
+    for event_type in events {
+        // Nobody listening is fine.
+        let _ = world.events.send(WorkerEvent { worker_sid: sid.to_owned(), event_type, payload: payload.clone() });
+    }
+    Ok(payload)
+}

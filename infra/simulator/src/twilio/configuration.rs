@@ -1,0 +1,69 @@
+//! What the account and its SSO are configured to be.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+
+use super::credentials::{self, presented_token};
+use super::{Outcome, info};
+use crate::call::Call;
+use crate::world::World;
+use crate::{ACCOUNT_SID, CLIENT_ID, INSTANCE_SID, RUNTIME_DOMAIN, SSO_PROFILE_SID, WORKSPACE_SID, clock, web};
+
+/// `GET /v1/Configuration`, with the account's credential or, as the SDK does, a token.
+pub(super) fn account(world: &World, call: &Call) -> Outcome {
+    match presented_token(call) {
+        Some(token) => drop(info::authenticated(world, &token)?),
+        None => credentials::require(world, call)?,
+    }
+    let now = clock::rfc3339(world.state().now());
+    Ok(web::json(
+        StatusCode::OK,
+        &json!({
+            "account_sid": ACCOUNT_SID, "flex_instance_sid": INSTANCE_SID, "flex_service_instance_sid": INSTANCE_SID,
+            "taskrouter_workspace_sid": WORKSPACE_SID, "runtime_domain": RUNTIME_DOMAIN, "status": "ok",
+            "service_version": "simulated", "ui_version": "2.x", "ui_language": "en-US", "attributes": {}, "features": [],
+            "ui_attributes": {}, "taskrouter_offline_activity_sid": super::worker::ACTIVITIES[0].0,
+            "messaging_service_instance_sid": null, "chat_service_instance_sid": null,
+            "date_created": "2025-01-01T00:00:00Z", "date_updated": now,
+            "url": format!("{}/v1/Configuration", call.own_url),
+        }),
+    ))
+}
+
+/// The public SSO configuration: every parameter is a filter, empty ones are not.
+pub(super) fn authentication(world: &World, call: &Call) -> Response {
+    let entry = |active: bool, connection: &str, client: &str| {
+        json!({
+            "account_sid": ACCOUNT_SID, "instance_sid": INSTANCE_SID, "connection_name": connection, "client_id": client,
+            "active": active, "app_type": "SinglePageApp",
+        })
+    };
+    let mut list = Vec::new();
+    if world.state().switches.config_inactive_first {
+        list.push(entry(false, "JQ00000000000000000000000000000000", "retired-sso-client"));
+    }
+    list.push(entry(true, SSO_PROFILE_SID, CLIENT_ID));
+    let filters = [
+        ("AccountSid", "account_sid"),
+        ("FlexInstanceSid", "instance_sid"),
+        ("SSOProfileSid", "connection_name"),
+        ("AppType", "app_type"),
+    ];
+    for (parameter, member) in filters {
+        if let Some(wanted) = call.query(parameter).filter(|wanted| !wanted.is_empty()) {
+            list.retain(|entry| entry.get(member).is_some_and(|value| value == wanted));
+        }
+    }
+    if call.query("RuntimeDomain").is_some_and(|wanted| !wanted.is_empty() && !same_domain(wanted)) {
+        list.clear();
+    }
+    web::json(StatusCode::OK, &json!({ "config_list": list }))
+}
+
+/// With or without scheme, and with or without `.twil.io`: callers differ.
+fn same_domain(wanted: &str) -> bool {
+    let bare =
+        |text: &str| text.trim_start_matches("https://").trim_end_matches('/').trim_end_matches(".twil.io").to_owned();
+    bare(wanted) == bare(RUNTIME_DOMAIN)
+}

@@ -1,0 +1,233 @@
+//! Flex users as Twilio holds them, and the shapes in which it shows them.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::worker::Worker;
+use crate::switches::Reactivation;
+use crate::world::State;
+use crate::{ACCOUNT_SID, INSTANCE_SID, WORKSPACE_SID, clock, random};
+
+pub(crate) const ROLES: [&str; 3] = ["agent", "supervisor", "admin"];
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Directory {
+    users: Vec<FlexUser>,
+    pub(super) teams: Vec<Team>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Team {
+    pub(super) sid: String,
+    pub(super) friendly_name: String,
+    pub(super) description: Option<String>,
+    pub(super) created: i64,
+    pub(super) members: Vec<String>,
+    pub(super) owners: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct FlexUser {
+    pub(crate) sid: String,
+    pub(crate) username: String,
+    pub(crate) email: String,
+    pub(crate) full_name: String,
+    pub(crate) roles: Vec<String>,
+    pub(crate) locale: Option<String>,
+    pub(crate) user_sid: Option<String>,
+    pub(crate) deactivated: bool,
+    pub(crate) deactivated_at: Option<i64>,
+    pub(crate) created: i64,
+    pub(crate) updated: i64,
+    pub(crate) version: u64,
+    pub(crate) worker: Option<Worker>,
+    /// Tokens of an earlier generation died with a deprovision.
+    pub(crate) generation: u64,
+}
+
+/// What a provision or an SSO login wants a user to be.
+pub(crate) struct Wanted {
+    pub(crate) username: String,
+    pub(crate) email: String,
+    pub(crate) full_name: String,
+    pub(crate) roles: Vec<String>,
+    /// Absent: as they were.
+    pub(crate) attributes: Option<Map<String, Value>>,
+}
+
+impl Directory {
+    pub(crate) fn users(&self) -> &[FlexUser] {
+        &self.users
+    }
+
+    pub(crate) fn by_sid(&self, sid: &str) -> Option<&FlexUser> {
+        self.users.iter().find(|user| user.sid == sid)
+    }
+
+    pub(crate) fn by_sid_mut(&mut self, sid: &str) -> Option<&mut FlexUser> {
+        self.users.iter_mut().find(|user| user.sid == sid)
+    }
+
+    pub(crate) fn by_worker(&self, worker_sid: &str) -> Option<(&FlexUser, &Worker)> {
+        self.users.iter().find_map(|user| {
+            user.worker.as_ref().filter(|worker| worker.sid == worker_sid).map(|worker| (user, worker))
+        })
+    }
+
+    /// The user of that name; an active one before a deactivated one.
+    pub(crate) fn by_username(&self, username: &str) -> Option<&FlexUser> {
+        let mut named = self.users.iter().filter(|user| user.username == username);
+        named.clone().find(|user| !user.deactivated).or_else(|| named.next_back())
+    }
+}
+
+/// Creates or updates, idempotent by username. True when it created.
+pub(crate) fn upsert(state: &mut State, wanted: Wanted) -> Result<(FlexUser, bool), String> {
+    let now = state.now();
+    let switches = &state.switches;
+    let directory = &mut state.lasting.directory;
+    let existing = directory.by_username(&wanted.username).map(|user| (user.sid.clone(), user.deactivated));
+    let reuse = match existing {
+        Some((_, true)) if switches.provision_reactivates == Reactivation::NewSid => None,
+        Some((sid, _)) => Some(sid),
+        None => None,
+    };
+    let created = reuse.is_none();
+    let mut user = match reuse.and_then(|sid| directory.by_sid(&sid).cloned()) {
+        Some(mut user) => {
+            user.version += 1;
+            user.updated = now;
+            if user.deactivated && switches.provision_reactivates == Reactivation::SameSid {
+                user.deactivated = false;
+                user.deactivated_at = None;
+                user.worker = Some(Worker::new(now));
+            }
+            user
+        }
+        None => FlexUser {
+            sid: random::sid("FU"),
+            username: wanted.username,
+            email: String::new(),
+            full_name: String::new(),
+            roles: Vec::new(),
+            locale: None,
+            user_sid: None,
+            deactivated: false,
+            deactivated_at: None,
+            created: now,
+            updated: now,
+            version: switches.version_starts_at,
+            worker: Some(Worker::new(now)),
+            generation: 0,
+        },
+    };
+    user.email = wanted.email;
+    user.full_name = wanted.full_name;
+    user.roles = wanted.roles;
+    if let (Some(attributes), Some(worker)) = (&wanted.attributes, &mut user.worker) {
+        worker.set_attributes(attributes)?;
+        worker.updated = now;
+        worker.version += 1;
+    }
+    match directory.by_sid_mut(&user.sid) {
+        Some(stored) => *stored = user.clone(),
+        None => directory.users.push(user.clone()),
+    }
+    state.unsaved = true;
+    Ok((user, created))
+}
+
+impl FlexUser {
+    /// The username with everything but letters and digits escaped as `_` and hex.
+    pub(crate) fn identity(&self) -> String {
+        self.username.bytes().fold(String::new(), |mut out, byte| {
+            if byte.is_ascii_alphanumeric() {
+                out.push(char::from(byte));
+            } else {
+                let _ = write!(out, "_{byte:02X}");
+            }
+            out
+        })
+    }
+
+    /// The answer to provision: worker and teams nested.
+    pub(crate) fn provisioned(&self, directory: &Directory, sparse: bool) -> Value {
+        let mut shape = self.common();
+        let member = directory.teams.iter().find(|team| team.members.contains(&self.sid)).map(|team| team.sid.as_str());
+        let owner = directory.teams.iter().find(|team| team.owners.contains(&self.sid)).map(|team| team.sid.as_str());
+        shape.insert("flex_team_sid".to_owned(), json!(member));
+        shape.insert("teams".to_owned(), json!({ "team_member": member, "team_owner": owner }));
+        let worker_sid = self.worker.as_ref().map(|worker| worker.sid.as_str());
+        shape.insert("worker".to_owned(), json!({ "worker_sid": worker_sid, "workspace_sid": WORKSPACE_SID }));
+        if sparse {
+            drop_members(
+                &mut shape,
+                &["locale", "deactivated_date", "teams", "flex_team_sid", "version", "created_date", "updated_date"],
+            );
+        }
+        Value::Object(shape)
+    }
+
+    /// The answer to get, update and the v1 list: worker flat.
+    pub(crate) fn flat(&self, sparse: bool) -> Value {
+        let mut shape = self.common();
+        shape.insert("worker_sid".to_owned(), json!(self.worker.as_ref().map(|worker| worker.sid.as_str())));
+        shape.insert("workspace_sid".to_owned(), json!(WORKSPACE_SID));
+        if sparse {
+            drop_members(&mut shape, &["locale", "deactivated_date", "version", "created_date", "updated_date"]);
+        }
+        Value::Object(shape)
+    }
+
+    /// One item of find.
+    pub(crate) fn found(&self, sparse: bool) -> Value {
+        let mut shape = self.common();
+        shape.insert("user_sid".to_owned(), json!(self.user_sid));
+        shape.insert("worker_sid".to_owned(), json!(self.worker.as_ref().map(|worker| worker.sid.as_str())));
+        shape.insert("workspace_sid".to_owned(), json!(WORKSPACE_SID));
+        if sparse {
+            drop_members(
+                &mut shape,
+                &["worker_sid", "full_name", "deactivated", "deactivated_date", "locale", "version"],
+            );
+        }
+        Value::Object(shape)
+    }
+
+    /// For the control API: nothing left out.
+    pub(crate) fn everything(&self) -> Value {
+        let Value::Object(mut shape) = self.flat(false) else { return Value::Null };
+        shape.insert("user_sid".to_owned(), json!(self.user_sid));
+        shape.insert("identity".to_owned(), json!(self.identity()));
+        if let Some(worker) = &self.worker {
+            shape.insert(
+                "worker".to_owned(),
+                json!({ "worker_sid": worker.sid, "activity": worker.activity().1, "activity_sid": worker.activity_sid,
+                    "attributes": worker.full_attributes(self), "channels": worker.channels }),
+            );
+        }
+        Value::Object(shape)
+    }
+
+    fn common(&self) -> Map<String, Value> {
+        let shape = json!({
+            "account_sid": ACCOUNT_SID, "instance_sid": INSTANCE_SID, "flex_user_sid": self.sid, "username": self.username,
+            "email": self.email, "full_name": self.full_name, "roles": self.roles, "locale": self.locale,
+            "deactivated": self.deactivated, "deactivated_date": self.deactivated_at.map(clock::rfc3339),
+            "created_date": clock::rfc3339(self.created), "updated_date": clock::rfc3339(self.updated),
+            "version": self.version,
+        });
+        match shape {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        }
+    }
+}
+
+fn drop_members(shape: &mut Map<String, Value>, names: &[&str]) {
+    for name in names {
+        shape.remove(*name);
+    }
+}

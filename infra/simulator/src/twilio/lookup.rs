@@ -1,0 +1,95 @@
+//! Find, get, list: what reads Flex users.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::directory::FlexUser;
+use super::{Outcome, TwilioError};
+use crate::call::Call;
+use crate::world::World;
+use crate::{ACCOUNT_SID, INSTANCE_SID, random, web};
+
+/// v4: `Username=` is required, exact, and finds one or none.
+pub(super) fn find(world: &World, call: &Call) -> Outcome {
+    let wanted = call.query("Username").filter(|name| !name.is_empty());
+    let wanted = wanted.ok_or_else(|| TwilioError::new(400, 45004, "Missing required query parameter Username"))?;
+    let state = world.state();
+    let switches = &state.switches;
+    let same = |user: &&FlexUser| {
+        if switches.find_case_sensitive {
+            user.username == wanted
+        } else {
+            user.username.to_lowercase() == wanted.to_lowercase()
+        }
+    };
+    let directory = &state.lasting.directory;
+    let found = directory.by_username(wanted).or_else(|| {
+        let mut alike = directory.users().iter().filter(same);
+        alike.clone().find(|user| !user.deactivated).or_else(|| alike.next_back())
+    });
+    let found = found.filter(|user| switches.find_returns_deactivated || !user.deactivated);
+    let mut users: Vec<Value> = found.iter().map(|user| user.found(switches.sparse_responses)).collect();
+    if let (true, Some(user)) = (switches.find_returns_two, found) {
+        let twin = FlexUser { sid: random::sid("FU"), ..user.clone() };
+        users.push(twin.found(switches.sparse_responses));
+    }
+    Ok(web::json(
+        StatusCode::OK,
+        &json!({
+            "account_sid": ACCOUNT_SID, "instance_sid": INSTANCE_SID, "users": users,
+            "meta": { "direct_token": true, "list_key": "users", "next_token": null, "page_size": 50, "previous_token": null },
+        }),
+    ))
+}
+
+pub(super) fn get(world: &World, sid: &str) -> Outcome {
+    let state = world.state();
+    let user = state.lasting.directory.by_sid(sid).ok_or_else(|| TwilioError::not_found(sid))?;
+    Ok(web::json(StatusCode::OK, &user.flat(state.switches.sparse_responses)))
+}
+
+/// v1: pages of everyone, deactivated ones too.
+pub(super) fn list(world: &World, call: &Call) -> Outcome {
+    let size = match call.query("PageSize").filter(|text| !text.is_empty()) {
+        None => 50,
+        Some(text) => text
+            .parse::<usize>()
+            .ok()
+            .filter(|size| (1..=1000).contains(size))
+            .ok_or_else(|| TwilioError::new(400, 20001, "PageSize must be 1 to 1000"))?,
+    };
+    let (page, start) = match call.query("PageToken").filter(|text| !text.is_empty()) {
+        None => (0, 0),
+        Some(token) => read_token(token).ok_or_else(|| TwilioError::new(400, 20001, "PageToken is not valid"))?,
+    };
+    let state = world.state();
+    let all = state.lasting.directory.users();
+    let sparse = state.switches.sparse_responses;
+    let users: Vec<Value> = all.iter().skip(start).take(size).map(|user| user.flat(sparse)).collect();
+    let link = |page: usize, start: usize| {
+        let base = format!("{}{}?PageSize={size}&Page={page}", call.own_url, call.path);
+        if start == 0 { base } else { format!("{base}&PageToken={}", write_token(page, start)) }
+    };
+    let next = (start + size < all.len()).then(|| link(page + 1, start + size));
+    let previous = (start > 0).then(|| link(page.saturating_sub(1), start.saturating_sub(size)));
+    Ok(web::json(
+        StatusCode::OK,
+        &json!({
+            "users": users,
+            "meta": {
+                "first_page_url": link(0, 0), "key": "users", "next_page_url": next, "page": page, "page_size": size,
+                "previous_page_url": previous, "url": link(page, start),
+            },
+        }),
+    ))
+}
+
+fn write_token(page: usize, start: usize) -> String {
+    format!("PT{}", web::b64url(format!("{page}:{start}")))
+}
+
+fn read_token(token: &str) -> Option<(usize, usize)> {
+    let text = String::from_utf8(web::unb64url(token.strip_prefix("PT")?)?).ok()?;
+    let (page, start) = text.split_once(':')?;
+    Some((page.parse().ok()?, start.parse().ok()?))
+}
