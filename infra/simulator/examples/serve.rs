@@ -13,7 +13,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tls: SocketAddr = arguments.next().unwrap_or_else(|| "127.0.0.1:9443".to_owned()).parse()?;
     let data_dir = arguments.next().map(Into::into);
     let trusted_urls = arguments.collect();
-    let simulator = Simulator::start(Config { http, tls: Some(tls), data_dir, trusted_urls, ..Config::default() }).await?;
+    let simulator =
+        Simulator::start(Config { http, tls: Some(tls), data_dir, trusted_urls, ..Config::default() }).await?;
     println!("simulator {}", simulator.url());
     println!("tls       {tls}");
     println!("spki      {}", simulator.spki_sha256_base64());

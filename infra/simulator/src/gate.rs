@@ -165,6 +165,9 @@ fn add_headers(headers: &mut HeaderMap, call: &Call, took: Duration) {
                 "content-type, authorization, x-flex-jwe, x-flex-version, apiversion, clientversion, if-match",
             ),
         );
+        // Chromium asks for this before a public page may reach a private address.
+        headers
+            .insert(HeaderName::from_static("access-control-allow-private-network"), HeaderValue::from_static("true"));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     if call.service.is_twilio() {

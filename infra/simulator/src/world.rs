@@ -119,6 +119,9 @@ impl World {
         *state = State::initial(self.initial_trusted.clone(), self.initial_keys.clone());
         state.unsaved = true;
         drop(state);
+        if let Err(error) = self.initial_keys.save(&self.store) {
+            tracing::error!(%error, "the signing keys could not be saved");
+        }
         self.save();
     }
 

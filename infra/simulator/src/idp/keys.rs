@@ -91,7 +91,7 @@ impl KeyRing {
         })
     }
 
-    pub(super) fn save(&self, store: &Store) -> Result<(), StartError> {
+    pub(crate) fn save(&self, store: &Store) -> Result<(), StartError> {
         let keep = |key: &SigningKey| KeptKey { kid: key.kid.clone(), pkcs8: web::b64(&key.pkcs8) };
         let kept = Kept {
             current: keep(&self.current),

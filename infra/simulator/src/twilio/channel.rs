@@ -72,10 +72,7 @@ fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> R
         return Err(TwilioError::new(403, 20403, "A token may change its own worker only"));
     }
     let text = |name: &str| params.get(name).and_then(Value::as_str);
-    let attributes = text("Attributes")
-        .map(serde_json::from_str::<Map<String, Value>>)
-        .transpose()
-        .map_err(|_| TwilioError::new(400, 20001, "Attributes must be a JSON object"))?;
+    let attributes = params.get("Attributes").map(attributes).transpose()?;
     let mut state = world.state();
     let now = state.now();
     let user_sid = state.lasting.directory.by_worker(sid).map(|(user, _)| user.sid.clone());
@@ -112,4 +109,14 @@ fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> R
         let _ = world.events.send(WorkerEvent { worker_sid: sid.to_owned(), event_type, payload: payload.clone() });
     }
     Ok(payload)
+}
+
+/// The SDK sends an object, REST clients the same as text.
+fn attributes(given: &Value) -> Result<Map<String, Value>, TwilioError> {
+    match given {
+        Value::Object(members) => Some(members.clone()),
+        Value::String(text) => serde_json::from_str(text).ok(),
+        _ => None,
+    }
+    .ok_or_else(|| TwilioError::new(400, 20001, "Attributes must be a JSON object"))
 }

@@ -1,0 +1,78 @@
+//! The event bridge: what `getWorker()` of the real SDK needs.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod common;
+
+use common::{World, world};
+use flexgate_simulator::*;
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+async fn token(world: &World) -> (String, String) {
+    let user = world.provision("ada", &["agent"]).await;
+    let minted = world.mint(user["flex_user_sid"].as_str().unwrap()).await;
+    (user["worker"]["worker_sid"].as_str().unwrap().to_owned(), minted["access_token"].as_str().unwrap().to_owned())
+}
+
+fn socket_url(world: &World, token: &str) -> String {
+    let base = world.at("/event-bridge/v1/wschannels").replace("http://localhost", "ws://127.0.0.1");
+    format!("{base}?token={token}&closeExistingSessions=false&clientVersion=2.1.1&setWorkerOfflineIfDisconnected=true")
+}
+
+async fn next_event<S>(socket: &mut S) -> Value
+where
+    S: futures_util::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
+{
+    loop {
+        let text = socket.next().await.unwrap().unwrap().into_text().unwrap();
+        if !text.trim().is_empty() {
+            return serde_json::from_str(&text).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_websocket_says_init_and_then_what_happens_to_the_worker() {
+    let world = world().await;
+    let (worker, token) = token(&world).await;
+    let (mut socket, _) = tokio_tungstenite::connect_async(socket_url(&world, &token)).await.unwrap();
+    let init = next_event(&mut socket).await;
+    assert_eq!(init["event_type"], "init");
+    assert_eq!(
+        (&init["payload"]["channel_id"], &init["payload"]["workspace_sid"]),
+        (&json!(worker), &json!(WORKSPACE_SID))
+    );
+    assert!(init["payload"]["token_lifetime"].as_i64().unwrap() > 3_590_000);
+
+    let bridge = world.at("/event-bridge/v1/wschannels");
+    let url = format!("Workspaces/{WORKSPACE_SID}/Workers/{worker}");
+    let call = |method: &'static str, url: String, params: Value| {
+        let body = json!({ "url": url, "method": method, "params": params, "token": token }).to_string();
+        world.send(world.http.post(&bridge).header("content-type", "application/x-www-form-urlencoded").body(body))
+    };
+    let (status, read) = call("GET", url.clone(), json!({})).await;
+    assert_eq!((status.as_u16(), &read["payload"]["activity_name"]), (200, &json!("Offline")));
+    let (_, activities) =
+        call("GET", format!("Workspaces/{WORKSPACE_SID}/Activities"), json!({ "PageSize": 1000 })).await;
+    let available = activities["payload"]["contents"][1]["sid"].clone();
+    let (status, changed) = call("POST", url.clone(), json!({ "ActivitySid": available })).await;
+    assert_eq!((status.as_u16(), &changed["payload"]["available"]), (200, &json!(true)));
+    let event = next_event(&mut socket).await;
+    assert_eq!(
+        (&event["event_type"], &event["payload"]["activity_sid"]),
+        (&json!("worker.activity.update"), &available)
+    );
+    let (_, empty) = call("GET", format!("{url}/Reservations"), json!({})).await;
+    assert_eq!(empty["payload"], json!({ "contents": [], "after_sid": null, "total": 0 }));
+    world.simulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_websocket_refuses_a_token_that_is_not_good() {
+    let world = world().await;
+    let (_, token) = token(&world).await;
+    assert!(tokio_tungstenite::connect_async(socket_url(&world, "a..b.c.d")).await.is_err());
+    world.sim("clock", json!({ "offset_seconds": 4000 })).await;
+    assert!(tokio_tungstenite::connect_async(socket_url(&world, &token)).await.is_err());
+}
