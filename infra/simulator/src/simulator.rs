@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::persist::Store;
+use crate::switches::Switches;
 use crate::tls::Identity;
 use crate::world::World;
 use crate::{ACCOUNT_SID, CLIENT_ID, INSTANCE_SID, SSO_PROFILE_SID, WORKSPACE_SID, listener};
@@ -183,6 +184,11 @@ impl Simulator {
     /// Adds a trusted URL to the SSO configuration, for a gateway whose port is known only later.
     pub fn trust(&self, url: impl Into<String>) {
         self.world.state().trusted_urls.push(url.into());
+    }
+
+    /// Changes switches; `POST /__sim/switches` does the same from outside.
+    pub fn switch(&self, change: impl FnOnce(&mut Switches)) {
+        change(&mut self.world.state().switches);
     }
 
     /// Stops listening, lets requests under way finish for up to two seconds, closes websockets.

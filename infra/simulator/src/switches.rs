@@ -86,6 +86,9 @@ pub struct Switches {
     pub restricted_key_status: u16,
     /// What Authorize does with an unknown member in `state`.
     pub state_extra_member: StateMember,
+    /// Whether signing in through SSO makes a deprovisioned user active again, as far as
+    /// [`Switches::provision_reactivates`] lets it; otherwise the sign-in is denied.
+    pub sso_login_reactivates: bool,
     /// The configuration's list begins with an inactive entry.
     pub config_inactive_first: bool,
     /// Status of a refused code or refresh token.
@@ -134,6 +137,7 @@ impl Default for Switches {
             mint_wider_roles: false,
             restricted_key_status: 403,
             state_extra_member: StateMember::Tolerate,
+            sso_login_reactivates: true,
             config_inactive_first: false,
             exchange_error_status: 400,
             exchange_error_code: 70002,

@@ -65,7 +65,25 @@ async fn the_websocket_says_init_and_then_what_happens_to_the_worker() {
     );
     let (_, empty) = call("GET", format!("{url}/Reservations"), json!({})).await;
     assert_eq!(empty["payload"], json!({ "contents": [], "after_sid": null, "total": 0 }));
-    world.simulator.shutdown().await;
+
+    socket.close(None).await.unwrap();
+    let offline = async {
+        while call("GET", url.clone(), json!({})).await.1["payload"]["activity_name"] != "Offline" {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(5), offline).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_closes_open_websockets() {
+    let world = world().await;
+    let (_, token) = token(&world).await;
+    let (mut socket, _) = tokio_tungstenite::connect_async(socket_url(&world, &token)).await.unwrap();
+    next_event(&mut socket).await;
+    let (closing, message) = tokio::join!(world.simulator.shutdown(), socket.next());
+    assert_eq!(closing, ());
+    assert!(matches!(message, Some(Ok(Message::Close(_)))), "{message:?}");
 }
 
 #[tokio::test]

@@ -21,6 +21,16 @@ async fn the_dance_ends_with_a_token_for_the_person_who_chose_herself() {
 }
 
 #[tokio::test]
+async fn reached_by_host_twilio_sends_the_browser_back_to_that_host() {
+    let world = world().await;
+    let url = world.authorize_url(&plain_state()).replace("/services/v1", "/v1");
+    let answer = send(world.http.get(url).header("host", "services.twilio.com")).await.unwrap();
+    let at_idp = answer.headers()["location"].to_str().unwrap();
+    assert!(at_idp.starts_with(&world.at("/idp/authorize")), "{at_idp}");
+    assert_eq!(parameter(at_idp, "redirect_uri").unwrap(), "http://services.twilio.com/v1/Flex/SSO/Callback");
+}
+
+#[tokio::test]
 async fn every_login_syncs_the_roles_from_the_claims() {
     let world = world().await;
     world.sign_in(&[("username", "ada")]).await;
@@ -133,6 +143,12 @@ async fn a_deprovisioned_user_cannot_refresh() {
     let sid = tokens["token_info"]["flex_user_sid"].clone();
     world.post(&world.users("/Deprovision"), &json!({ "flex_user_sid": sid })).await;
     assert_eq!(world.refresh(tokens["refresh_token"].as_str().unwrap()).await.0, 400);
+    world.simulator.switch(|switches| switches.sso_login_reactivates = false);
+    let end = world.sign_in(&[("username", "ada")]).await;
+    assert_eq!(parameter(&end, "error").as_deref(), Some("access_denied"), "{end}");
+    world.simulator.switch(|switches| switches.sso_login_reactivates = true);
+    let end = world.sign_in(&[("username", "ada")]).await;
+    assert_eq!(world.exchange(&parameter(&end, "code").unwrap(), VERIFIER, NONCE).await.0, 200);
 }
 
 #[tokio::test]

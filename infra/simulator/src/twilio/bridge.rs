@@ -10,8 +10,8 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::info;
 use super::jwe::Claims;
+use super::{channel, info};
 use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, WORKSPACE_SID, web};
@@ -37,11 +37,17 @@ pub(crate) fn connect(world: &Arc<World>, call: &Call, upgrade: WebSocketUpgrade
     let Some(worker_sid) = claims.worker_sid.clone() else {
         return web::respond(StatusCode::FORBIDDEN, "text/plain", "the token's user has no worker");
     };
+    let offline_afterwards = call.query("setWorkerOfflineIfDisconnected") == Some("true");
     let world = world.clone();
-    upgrade.on_upgrade(move |socket| converse(world, socket, claims, worker_sid))
+    upgrade.on_upgrade(move |socket| async move {
+        converse(&world, socket, &claims, &worker_sid).await;
+        if offline_afterwards {
+            channel::go_offline(&world, &worker_sid);
+        }
+    })
 }
 
-async fn converse(world: Arc<World>, mut socket: WebSocket, claims: Claims, worker_sid: String) {
+async fn converse(world: &World, mut socket: WebSocket, claims: &Claims, worker_sid: &str) {
     let mut events = world.events.subscribe();
     let mut stop = world.stop.clone();
     let lifetime = (claims.exp - world.state().now()).max(0) * 1000;

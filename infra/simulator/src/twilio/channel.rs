@@ -111,6 +111,14 @@ fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> R
     Ok(payload)
 }
 
+/// What becomes of a worker whose page is gone, if the page asked for it.
+pub(super) fn go_offline(world: &World, sid: &str) {
+    let params = Map::from_iter([("ActivitySid".to_owned(), Value::from(ACTIVITIES[0].0))]);
+    // A worker deprovisioned meanwhile is as offline as can be.
+    let _ = update(world, sid, sid, &params);
+    world.save();
+}
+
 /// The SDK sends an object, REST clients the same as text.
 fn attributes(given: &Value) -> Result<Map<String, Value>, TwilioError> {
     match given {

@@ -198,9 +198,14 @@ fn sign_in(state: &mut State, pending: &Pending, code: &str) -> Result<String, (
         roles,
         attributes: None,
     };
+    let gone = || denied("The Flex user is deactivated".to_owned());
+    let before = state.lasting.directory.by_username(&wanted.username);
+    if !state.switches.sso_login_reactivates && before.is_some_and(|user| user.deactivated) {
+        return Err(gone());
+    }
     let (user, _) = directory::upsert(state, wanted).map_err(denied)?;
     if user.deactivated {
-        return Err(denied("The Flex user is deactivated".to_owned()));
+        return Err(gone());
     }
     Ok(user.sid)
 }
