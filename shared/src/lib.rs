@@ -4,9 +4,18 @@
 //! of them. `docs/architecture.md` is the map.
 
 pub mod ambient;
+pub mod caller;
 pub mod domain;
+pub mod http;
+pub mod minting;
 pub mod outbound;
+pub mod platform;
+pub mod provisioning;
 pub mod seal;
 pub mod secrets;
+pub mod settings;
+pub mod signin;
 pub mod store;
+pub mod strict_json;
+pub mod telemetry;
 pub mod twilio;

@@ -13,6 +13,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, timeout_at};
 
+use crate::telemetry;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Twilio and the issuers close idle connections after about a minute; a shorter life here means a
@@ -124,7 +126,8 @@ pub async fn send(
     deadline: Deadline,
     limit: usize,
 ) -> Result<Answer, SendError> {
-    timeout_at(deadline.instant(), exchange(client, request, limit)).await.unwrap_or(Err(SendError::Timeout))
+    let answered = timeout_at(deadline.instant(), exchange(client, request, limit));
+    telemetry::upstream(answered).await.unwrap_or(Err(SendError::Timeout))
 }
 
 async fn exchange(client: &reqwest::Client, request: reqwest::Request, limit: usize) -> Result<Answer, SendError> {

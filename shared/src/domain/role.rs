@@ -71,6 +71,17 @@ impl fmt::Display for Role {
 /// Roles without order or repetition.
 pub type RoleSet = BTreeSet<Role>;
 
+/// Why a JSON value is not a list of roles.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be a list of at least one of agent, supervisor and admin")]
+pub struct RoleListError;
+
+/// Reads the roles of a request body: a JSON list with at least one.
+pub fn role_list(value: &serde_json::Value) -> Result<RoleSet, RoleListError> {
+    let names = value.as_array().filter(|names| !names.is_empty()).ok_or(RoleListError)?;
+    names.iter().map(|name| name.as_str().and_then(|name| name.parse().ok()).ok_or(RoleListError)).collect()
+}
+
 /// The roles Twilio says a user or a token has: some may be ones Flexgate does not know
 /// (`wfo.full_access`, say). Those can be kept and compared, never given.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

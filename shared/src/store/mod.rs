@@ -133,6 +133,20 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
+/// Things that may happen once.
+#[async_trait]
+pub trait Claims: fmt::Debug + Send + Sync {
+    /// True for the first to claim `what` (of kind `kind`); false for everybody after, at least until
+    /// `until`.
+    async fn claim(
+        &self,
+        kind: &str,
+        what: &str,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<bool, StoreError>;
+}
+
 /// What became of a wish to bind an identity to a Flex user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bound {

@@ -12,7 +12,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use time::OffsetDateTime;
 
-use super::{Bindings, Bound, Lease, Session, SessionKey, Sessions, StoreError, fingerprint};
+use super::{Bindings, Bound, Claims, Lease, Session, SessionKey, Sessions, StoreError, fingerprint};
 use crate::domain::{FlexUserSid, Identity};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,6 +31,11 @@ CREATE TABLE IF NOT EXISTS sessions (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (flex_user_sid);
 CREATE INDEX IF NOT EXISTS sessions_by_end ON sessions (ends_at);
+CREATE TABLE IF NOT EXISTS claims (
+    claim         TEXT PRIMARY KEY,
+    until         INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS claims_by_end ON claims (until);
 CREATE TABLE IF NOT EXISTS bindings (
     identity      TEXT PRIMARY KEY,
     flex_user_sid TEXT NOT NULL UNIQUE,
@@ -200,6 +205,29 @@ impl Sessions for SqliteStore {
             db.prepare_cached("DELETE FROM sessions WHERE ends_at < ?1")?
                 .execute([now.unix_timestamp()])
                 .map(|count| count as u64)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Claims for SqliteStore {
+    async fn claim(
+        &self,
+        kind: &str,
+        what: &str,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let claim = fingerprint(&[kind, what]);
+        self.run(move |db| {
+            let db = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            db.prepare_cached("DELETE FROM claims WHERE until < ?1")?.execute([now.unix_timestamp()])?;
+            let claimed = db
+                .prepare_cached("INSERT OR IGNORE INTO claims (claim, until) VALUES (?1, ?2)")?
+                .execute(params![claim, until.unix_timestamp()])?;
+            db.commit()?;
+            Ok(claimed == 1)
         })
         .await
     }

@@ -15,7 +15,7 @@ mod tokens;
 mod users;
 mod wire;
 
-pub use endpoints::{Endpoints, EndpointsError};
+pub use endpoints::{Endpoints, EndpointsError, is_loopback};
 pub use error::{ApiError, TwilioError};
 pub use sso::{Authorization, SsoConfiguration, SsoTokens};
 pub use tokens::{MintedToken, TokenInfo};

@@ -1,0 +1,44 @@
+//! What each failure of minting means to the caller.
+
+use flexgate::domain::policy::MintRefusal;
+use flexgate::http::{Problem, kinds};
+use flexgate::minting::MintError;
+
+/// Total: every failure has its problem.
+pub(crate) fn of(error: &MintError) -> Problem {
+    match error {
+        MintError::Refused(refusal) => refused(refusal),
+        // Which of these it is would tell a stranger who works here.
+        MintError::UserUnknown | MintError::UserNotAdmitted | MintError::NotBound => {
+            Problem::new(kinds::MINT_REFUSED, "There is no Flex user you may have a token for. Ask your administrator.")
+                .because(error)
+        }
+        MintError::WrongToken => {
+            Problem::new(kinds::UPSTREAM_INVALID, "Twilio's answer could not be used. Tell your administrator.")
+                .because(error)
+        }
+        MintError::Twilio(error) => error.into(),
+        MintError::Store(error) => error.into(),
+    }
+}
+
+fn refused(refusal: &MintRefusal) -> Problem {
+    match refusal {
+        MintRefusal::ScopeMissing(scope) => {
+            Problem::new(kinds::SCOPE_MISSING, format!("The token needs the scope {scope}."))
+        }
+        MintRefusal::UsernameMissing => {
+            Problem::new(kinds::MINT_REFUSED, "Your token names no Flex user. Services name one in \"username\".")
+        }
+        MintRefusal::OtherUser => {
+            Problem::new(kinds::MINT_REFUSED, "A token for somebody else needs the scope flexgate.token.any.")
+        }
+        MintRefusal::RoleNotAllowed(role) => {
+            Problem::new(kinds::ROLE_FORBIDDEN, format!("The role {role} is not yours to ask for."))
+        }
+        MintRefusal::ExpiresTooSoon => {
+            Problem::new(kinds::MINT_REFUSED, "Your own token expires within a minute. Renew it first.")
+        }
+    }
+    .because(refusal)
+}

@@ -1,0 +1,222 @@
+//! The handlers of `/users`.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use flexgate::domain::{
+    Caller, DesiredUser, FlexUser, FlexUserSid, ObservedRoles, Scope, Username, WorkerAttributes, WorkerSid, role_list,
+};
+use flexgate::http::{Context, Fields, Problem, Query, kinds};
+use flexgate::provisioning::{ProvisioningError, Reconciled};
+use flexgate::telemetry::{Audit, Decision};
+use flexgate::twilio::TwilioError;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{App, problem};
+
+const DEFAULT_PAGE: u16 = 50;
+const MAX_PAGE: u16 = 1_000;
+
+/// A Flex user, as this API shows one.
+#[derive(Serialize)]
+struct User {
+    flex_user_sid: FlexUserSid,
+    username: Username,
+    email: Option<String>,
+    full_name: Option<String>,
+    roles: Option<ObservedRoles>,
+    locale: Option<String>,
+    deactivated: Option<bool>,
+    worker_sid: Option<WorkerSid>,
+    created_date: Option<String>,
+    updated_date: Option<String>,
+    version: Option<u64>,
+}
+
+impl From<FlexUser> for User {
+    fn from(user: FlexUser) -> Self {
+        Self {
+            flex_user_sid: user.flex_user_sid,
+            username: user.username,
+            email: user.email,
+            full_name: user.full_name,
+            roles: user.roles,
+            locale: user.locale,
+            deactivated: user.deactivated,
+            worker_sid: user.worker_sid,
+            created_date: user.created_date,
+            updated_date: user.updated_date,
+            version: user.version,
+        }
+    }
+}
+
+/// A page of users.
+#[derive(Serialize)]
+struct Users {
+    users: Vec<User>,
+    next_page_token: Option<String>,
+}
+
+/// `POST /users`: makes the user as described. 201 created, 200 updated or as it was.
+pub(crate) async fn provision(
+    State(app): State<Arc<App>>,
+    context: Context,
+    request: Request,
+) -> Result<Response, Problem> {
+    let caller = authorize(&app, request.headers(), Scope::UsersWrite, "provision", &context).await?;
+    let desired = read(Fields::read(request).await?)?;
+    if let Some(role) = app.policy.forbidden_role(&desired.roles) {
+        audit("provision", &caller, None, Some("role_forbidden"), &context);
+        let detail = format!("The role {role} is not among FLEXGATE_ALLOWED_ROLES.");
+        return Err(Problem::new(kinds::ROLE_FORBIDDEN, detail));
+    }
+    let reconciled =
+        app.provisioning.reconcile(&desired, context.deadline).await.map_err(|error| problem::of(&error))?;
+    let (status, reason) = match reconciled {
+        Reconciled::Created(_) => (StatusCode::CREATED, "created"),
+        Reconciled::Updated(_) => (StatusCode::OK, "updated"),
+        Reconciled::Unchanged(_) => (StatusCode::OK, "unchanged"),
+    };
+    let user = User::from(reconciled.into_user());
+    audit("provision", &caller, Some((&user.flex_user_sid, reason)), None, &context);
+    Ok((status, axum::Json(user)).into_response())
+}
+
+/// `GET /users`: the user of `username`, or a page of all users.
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    query: Query,
+    headers: HeaderMap,
+    context: Context,
+) -> Result<axum::Json<impl Serialize>, Problem> {
+    authorize(&app, &headers, Scope::UsersRead, "read_users", &context).await?;
+    let flex = app.provisioning.flex();
+    let (username, size, token) = (query.once("username")?, query.once("page_size")?, query.once("page_token")?);
+    if let Some(username) = username {
+        let username: Username = username.parse().map_err(|error| Query::wrong("username", format!("{error}")))?;
+        let found = flex.find(&username, context.deadline).await.map_err(|error| problem::of(&error.into()))?;
+        return Ok(axum::Json(Users { users: found.into_iter().map(User::from).collect(), next_page_token: None }));
+    }
+    let size = size.map_or(Ok(DEFAULT_PAGE), |text| match text.parse() {
+        Ok(size @ 1..=MAX_PAGE) => Ok(size),
+        _ => Err(Query::wrong("page_size", "must be a whole number from 1 to 1000")),
+    })?;
+    if token.is_some_and(|token| token.len() > 1_024) {
+        return Err(Query::wrong("page_token", "must be the next_page_token of an earlier answer"));
+    }
+    let page = flex.list(size, token, context.deadline).await.map_err(|error| problem::of(&error.into()))?;
+    let users = page.users.into_iter().map(User::from).collect();
+    Ok(axum::Json(Users { users, next_page_token: page.next_page_token }))
+}
+
+/// `GET /users/{flex_user_sid}`.
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    Path(sid): Path<String>,
+    headers: HeaderMap,
+    context: Context,
+) -> Result<axum::Json<impl Serialize>, Problem> {
+    authorize(&app, &headers, Scope::UsersRead, "read_users", &context).await?;
+    let user = app.provisioning.flex().get(&parse_sid(&sid)?, context.deadline).await;
+    Ok(axum::Json(User::from(user.map_err(|error| of_named_user(error.into()))?)))
+}
+
+/// `DELETE /users/{flex_user_sid}`: deprovisions. The user stays in Flex, deactivated.
+pub(crate) async fn deprovision(
+    State(app): State<Arc<App>>,
+    Path(sid): Path<String>,
+    headers: HeaderMap,
+    context: Context,
+) -> Result<StatusCode, Problem> {
+    let caller = authorize(&app, &headers, Scope::UsersWrite, "deprovision", &context).await?;
+    let sid = parse_sid(&sid)?;
+    app.provisioning.deprovision(&sid, context.deadline).await.map_err(of_named_user)?;
+    audit("deprovision", &caller, Some((&sid, "deprovisioned")), None, &context);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The verified caller, if their token carries the scope.
+async fn authorize(
+    app: &App,
+    headers: &HeaderMap,
+    scope: Scope,
+    action: &'static str,
+    context: &Context,
+) -> Result<Caller, Problem> {
+    let caller = app.verifier.verify(headers, context.deadline).await.map_err(|error| {
+        Audit { action, reason: Some("caller_unproven"), ..Audit::default() }
+            .write(&context.request_id, Decision::Refused);
+        Problem::from(&error)
+    })?;
+    if caller.scopes.grant(scope) {
+        return Ok(caller);
+    }
+    audit(action, &caller, None, Some("scope_missing"), context);
+    Err(Problem::new(kinds::SCOPE_MISSING, format!("The token needs the scope {scope}.")))
+}
+
+fn read(mut fields: Fields) -> Result<DesiredUser, Problem> {
+    let username = fields.text("username");
+    let email = fields.text("email");
+    let full_name = fields.text("full_name");
+    let roles = fields.required("roles", |value| role_list(&value).map_err(|error| error.to_string()));
+    let worker = fields.optional("worker", worker);
+    let desired = || {
+        Some(DesiredUser {
+            username: username?,
+            email: email?,
+            full_name: full_name?,
+            roles: roles?,
+            worker_attributes: worker.flatten(),
+        })
+    };
+    fields.finish(desired())
+}
+
+/// `{}` or `{"attributes": {…}}`, as Twilio takes it.
+fn worker(value: Value) -> Result<Option<WorkerAttributes>, String> {
+    let Value::Object(mut worker) = value else { return Err("must be an object, which may be empty".to_owned()) };
+    let attributes = worker.remove("attributes");
+    if !worker.is_empty() {
+        return Err("may hold attributes only".to_owned());
+    }
+    match attributes {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(map)) => {
+            WorkerAttributes::try_from(map).map(Some).map_err(|error| format!("attributes {error}"))
+        }
+        Some(_) => Err("attributes must be an object".to_owned()),
+    }
+}
+
+fn parse_sid(unverified: &str) -> Result<FlexUserSid, Problem> {
+    unverified.parse().map_err(|_| unknown())
+}
+
+fn unknown() -> Problem {
+    Problem::new(kinds::USER_UNKNOWN, "Look users up with GET /users?username=….")
+}
+
+/// Where the path names the user, a user Twilio does not know is the caller's mistake.
+fn of_named_user(error: ProvisioningError) -> Problem {
+    match error {
+        ProvisioningError::Twilio(TwilioError::NotFound(_)) => unknown(),
+        other => problem::of(&other),
+    }
+}
+
+fn audit(action: &str, caller: &Caller, done: Option<(&FlexUserSid, &str)>, refused: Option<&str>, context: &Context) {
+    let decision = if done.is_some() { Decision::Allowed } else { Decision::Refused };
+    Audit {
+        action,
+        issuer: Some(&caller.identity.issuer),
+        subject: Some(&caller.identity.subject),
+        flex_user_sid: done.map(|(user, _)| user.as_str()),
+        reason: refused.or(done.map(|(_, reason)| reason)),
+    }
+    .write(&context.request_id, decision);
+}

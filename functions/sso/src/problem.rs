@@ -1,0 +1,34 @@
+//! What each failure of signing in means to the caller.
+
+use flexgate::http::{Problem, kinds};
+use flexgate::signin::{CallbackError, SessionError};
+
+/// A callback that signs nobody in.
+pub(crate) fn of_callback(error: &CallbackError) -> Problem {
+    match error {
+        CallbackError::NoLogin => {
+            Problem::new(kinds::LOGIN_INVALID, "Start the sign-in again, in this browser.").because(error)
+        }
+        CallbackError::Rejected(_) => Problem::new(kinds::LOGIN_REJECTED, "Start the sign-in again.").because(error),
+        CallbackError::Fault(fault) => fault.into(),
+    }
+}
+
+/// A session that gives no token.
+pub(crate) fn of_session(error: &SessionError) -> Problem {
+    match error {
+        SessionError::Unknown => Problem::new(kinds::NOT_SIGNED_IN, "Sign in at /sso/{profile}/login."),
+        SessionError::Ended(_) => {
+            Problem::new(kinds::REAUTHENTICATE, "Sign in again at /sso/{profile}/login.").because(error)
+        }
+        SessionError::Busy => Problem::new(kinds::UNAVAILABLE, "The session is being refreshed. Try again.")
+            .because(error)
+            .retry_after(Some(std::time::Duration::from_secs(2))),
+        SessionError::Fault(fault) => fault.into(),
+    }
+}
+
+/// A token that is not good here; why is not said.
+pub(crate) fn flex_token_invalid() -> Problem {
+    Problem::new(kinds::FLEX_TOKEN_INVALID, "Get a new token from Flex; it must be of this account and instance.")
+}

@@ -1,0 +1,119 @@
+//! The routes a page calls: token, validate, logout.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use flexgate::domain::{AccountSid, FlexUserSid, InstanceSid, ObservedRoles, SsoProfileSid, WorkerSid};
+use flexgate::http::{Context, Fields, Problem};
+use flexgate::signin::{SESSION_COOKIE, SessionError};
+use flexgate::telemetry::{Audit, Decision};
+use flexgate::twilio::{TokenInfo, TwilioError};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::{App, cookies, problem};
+
+/// A Flex token is about 1.8 KB.
+const MAX_TOKEN: usize = 8_192;
+
+/// What `POST /sso/token` answers.
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the contract's")]
+struct Token<'a> {
+    access_token: &'a str,
+    #[serde(with = "time::serde::rfc3339")]
+    expires_at: OffsetDateTime,
+    identity: Option<String>,
+    username: Option<String>,
+    roles: ObservedRoles,
+    flex_user_sid: FlexUserSid,
+    worker_sid: Option<WorkerSid>,
+    account_sid: AccountSid,
+    instance_sid: InstanceSid,
+    sso_profile_sid: SsoProfileSid,
+}
+
+/// `POST /sso/token`: the signed-in browser's access token, refreshed if little of it is left.
+pub(crate) async fn token(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    context: Context,
+) -> Result<Response, Response> {
+    app.origins.require(&headers).map_err(IntoResponse::into_response)?;
+    let session_id = cookies::get(&headers, SESSION_COOKIE).ok_or_else(|| gone(&app, &SessionError::Unknown))?;
+    let signed_in = app.sign_in.token(session_id, context.deadline).await.map_err(|error| gone(&app, &error))?;
+    Ok(axum::Json(Token {
+        access_token: signed_in.access_token.expose_secret(),
+        expires_at: signed_in.expires_at,
+        identity: signed_in.identity,
+        username: signed_in.username,
+        roles: signed_in.roles,
+        flex_user_sid: signed_in.flex_user_sid,
+        worker_sid: signed_in.worker_sid,
+        account_sid: app.sso.account().clone(),
+        instance_sid: app.sso.instance().clone(),
+        sso_profile_sid: signed_in.profile.sid,
+    })
+    .into_response())
+}
+
+/// The problem; with a session that is over, its cookie goes too.
+fn gone(app: &App, error: &SessionError) -> Response {
+    let mut response = problem::of_session(error).into_response();
+    let cleared = cookies::session(None, app.sign_in.lifetimes().absolute);
+    if let Some(cleared) = cleared.filter(|_| matches!(error, SessionError::Unknown | SessionError::Ended(_))) {
+        response.headers_mut().append(SET_COOKIE, cleared);
+    }
+    response
+}
+
+/// `POST /sso/logout`: ends the session here. The access token lives on until it expires: Twilio
+/// revokes none.
+pub(crate) async fn logout(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    context: Context,
+) -> Result<Response, Problem> {
+    app.origins.require(&headers)?;
+    if let Some(session_id) = cookies::get(&headers, SESSION_COOKIE) {
+        app.sign_in.end(session_id).await.map_err(|fault| Problem::from(&fault))?;
+        Audit { action: "sign_out", ..Audit::default() }.write(&context.request_id, Decision::Allowed);
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if let Some(cleared) = cookies::session(None, app.sign_in.lifetimes().absolute) {
+        response.headers_mut().append(SET_COOKIE, cleared);
+    }
+    Ok(response)
+}
+
+/// `POST /sso/validate`: who a token from hosted Flex belongs to (Option 2).
+pub(crate) async fn validate(
+    State(app): State<Arc<App>>,
+    context: Context,
+    request: Request,
+) -> Result<axum::Json<TokenInfo>, Problem> {
+    let mut fields = Fields::read(request).await?;
+    let unverified_token = fields.required("token", |value| match value.as_str() {
+        Some(text) if !text.is_empty() && text.len() <= MAX_TOKEN && text.bytes().all(|b| b.is_ascii_graphic()) => {
+            Ok(SecretString::from(text))
+        }
+        _ => Err("must be a Flex access token".to_owned()),
+    });
+    let unverified_token = fields.finish(unverified_token)?;
+    let info = match app.sso.token_info(&unverified_token, context.deadline).await {
+        Ok(info) if info.expiration > app.sign_in.now() => Ok(info),
+        Ok(_) => Err(problem::flex_token_invalid()),
+        Err(TwilioError::Refused(_) | TwilioError::NotFound(_) | TwilioError::Foreign) => {
+            Err(problem::flex_token_invalid())
+        }
+        Err(error) => Err(Problem::from(&error)),
+    };
+    let user = info.as_ref().ok().map(|info| info.flex_user_sid.as_str());
+    let decision = if user.is_some() { Decision::Allowed } else { Decision::Refused };
+    Audit { action: "validate", flex_user_sid: user, ..Audit::default() }.write(&context.request_id, decision);
+    info.map(axum::Json)
+}

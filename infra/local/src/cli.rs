@@ -1,0 +1,79 @@
+//! The command line.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{demo, serve};
+
+/// The back end that signs people in to the Twilio Flex SDK.
+#[derive(Debug, Parser)]
+#[command(
+    name = "flexgate",
+    version,
+    after_help = "Examples:\n  \
+        flexgate                 try it: gateway, simulated Twilio and a sign-in page, nothing to configure\n  \
+        flexgate demo            run every flow once and print what happened\n  \
+        flexgate serve --live    serve real Twilio, configured by the environment (docs/configuration.md)"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the gateway (what happens without any command)
+    Serve(Serve),
+    /// Run every flow end to end against the simulator, a line each; fails if one fails
+    Demo,
+}
+
+/// How to serve.
+#[derive(Debug, Clone, Args)]
+pub struct Serve {
+    /// Serve real Twilio, as the environment configures it, instead of the simulator
+    #[arg(long)]
+    pub live: bool,
+    /// The gateway's port on this machine
+    #[arg(long, default_value_t = 9000, value_name = "PORT")]
+    pub port: u16,
+    /// The simulator's port
+    #[arg(long, default_value_t = 9010, value_name = "PORT", conflicts_with = "live")]
+    pub simulator_port: u16,
+    /// The simulator's TLS port, for the unmodified Flex SDK (certificates of *.twilio.com from its own CA)
+    #[arg(long, default_value_t = 9443, value_name = "PORT", conflicts_with = "live")]
+    pub tls_port: u16,
+    /// Where the simulated set-up keeps its state: sessions, users, keys
+    #[arg(long, default_value = ".flexgate", value_name = "FOLDER", conflicts_with = "live")]
+    pub data_dir: PathBuf,
+}
+
+impl Cli {
+    /// Runs the command.
+    pub async fn run(self) -> Result<(), Box<dyn Error>> {
+        match self.command {
+            Some(Command::Demo) => demo::run().await,
+            Some(Command::Serve(options)) => serve::run(&options).await,
+            None => serve::run(&self.serve).await,
+        }
+    }
+}
+
+/// Says why, with every cause, on standard error.
+pub fn failed(error: &dyn Error) -> ExitCode {
+    let mut text = format!("flexgate: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    let _nowhere_left_to_complain = writeln!(std::io::stderr(), "{text}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,64 @@
+//! The agent desktop of `examples/agent-desktop`, compiled in, at `/`.
+
+use std::path::{Path, PathBuf};
+
+use axum::Router;
+use axum::extract::Path as UrlPath;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use flexgate::http::{Problem, kinds};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+
+/// The page runs its own scripts and the SDK's, talks to its own origin and to Twilio, and to nobody
+/// else.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+    connect-src 'self' https://*.twilio.com wss://*.twilio.com; media-src 'self' https://*.twilio.com blob:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The page's files.
+const FILES: [(&str, &str, &str); 4] = [
+    ("/", "text/html; charset=utf-8", include_str!("../../../../examples/agent-desktop/index.html")),
+    ("/desktop.js", "text/javascript; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.js")),
+    ("/flexgate.js", "text/javascript; charset=utf-8", include_str!("../../../../examples/agent-desktop/flexgate.js")),
+    ("/desktop.css", "text/css; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.css")),
+];
+
+/// Where `npm ci` puts the Flex SDK, seen from the repository. It is under Twilio's terms: installed by
+/// whoever uses it, never part of Flexgate.
+const SDK: &str = "examples/agent-desktop/node_modules/@twilio/flex-sdk";
+
+/// The routes.
+pub fn router() -> Router {
+    let mut router = Router::new().route("/sdk/{file}", get(sdk));
+    for (path, content_type, text) in FILES {
+        router = router.route(path, get(move || async move { file(content_type, text.into()) }));
+    }
+    router
+}
+
+async fn sdk(UrlPath(name): UrlPath<String>) -> Response {
+    let missing = || {
+        let detail = "Run npm ci in examples/agent-desktop, and start flexgate from the repository's folder.";
+        Problem::new(kinds::ROUTE_UNKNOWN, detail).into_response()
+    };
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    let script = Path::new(&name).extension().is_some_and(|extension| extension == "js");
+    if !plain || !script {
+        return missing();
+    }
+    let path = PathBuf::from(SDK).join(name);
+    match tokio::task::spawn_blocking(move || std::fs::read(path)).await {
+        Ok(Ok(bytes)) => file("text/javascript; charset=utf-8", bytes),
+        _ => missing(),
+    }
+}
+
+fn file(content_type: &'static str, bytes: Vec<u8>) -> Response {
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (StatusCode::OK, headers, bytes).into_response()
+}

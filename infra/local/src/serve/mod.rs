@@ -1,0 +1,88 @@
+//! `flexgate serve`: the functions behind one listener, with or without the simulator.
+
+mod desktop;
+mod gateway;
+mod simulated;
+
+use std::error::Error;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use flexgate::ambient::Ambient;
+use flexgate::settings::Reader;
+use flexgate::telemetry;
+
+pub use gateway::{Gateway, Settings};
+pub use simulated::Simulated;
+
+use crate::cli::Serve;
+
+/// Serves until SIGTERM or Ctrl-C, then finishes what has begun.
+pub async fn run(options: &Serve) -> Result<(), Box<dyn Error>> {
+    if options.live { live(options).await } else { simulated(options).await }
+}
+
+async fn live(options: &Serve) -> Result<(), Box<dyn Error>> {
+    let settings = Settings::read(Reader::of_process())?;
+    telemetry::start(&settings.log());
+    let gateway = Gateway::start(local(options.port), &settings, Ambient::system()).await?;
+    say(&format!("Flexgate serves {} at {}", settings.public_url(), gateway.address()))?;
+    stopped().await;
+    gateway.stop().await;
+    Ok(())
+}
+
+async fn simulated(options: &Serve) -> Result<(), Box<dyn Error>> {
+    let simulated = Simulated {
+        data_dir: &options.data_dir,
+        gateway: options.port,
+        simulator: local(options.simulator_port),
+        tls: Some(local(options.tls_port)),
+    };
+    let (simulator, reader) = simulated.start().await?;
+    let settings = Settings::read(reader)?;
+    telemetry::start(&settings.log());
+    let gateway = Gateway::start(local(options.port), &settings, Ambient::system()).await?;
+    say(&format!(
+        "\nFlexgate is running, with a simulated Twilio.\n\n  \
+         Open     {}            and sign in as ada, grace or linus\n  \
+         Twilio   {}            simulated; its control API is at /__sim\n  \
+         Issuer   {}        the company's identity provider, simulated\n\n\
+         State is kept in {}. Stop with Ctrl-C.\n",
+        settings.public_url(),
+        simulator.url(),
+        simulator.issuer(),
+        options.data_dir.display(),
+    ))?;
+    stopped().await;
+    gateway.stop().await;
+    simulator.shutdown().await;
+    Ok(())
+}
+
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// Writes to standard output at once, also where that is a pipe.
+fn say(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Waits for Ctrl-C or, as a service manager stops a service, SIGTERM.
+async fn stopped() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _either_way_stop = tokio::signal::ctrl_c().await;
+}

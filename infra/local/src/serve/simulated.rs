@@ -1,0 +1,100 @@
+//! A complete set-up against the simulator: every setting, every secret, made up on the spot.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flexgate::ambient::{SystemEntropy, random};
+use flexgate::settings::Reader;
+use flexgate_simulator::{AUDIENCE, Config, Simulator};
+use serde_json::{Value, json};
+
+/// Variables that describe the simulated set-up itself. What the environment says about real Twilio is
+/// not heard here: nobody's account is touched by trying Flexgate out.
+const OURS: [&str; 5] =
+    ["FLEXGATE_TWILIO_URL", "FLEXGATE_PUBLIC_URL", "FLEXGATE_SECRETS", "FLEXGATE_STORE", "FLEXGATE_SSO_PROFILES"];
+
+/// The set-up.
+#[derive(Debug)]
+pub struct Simulated<'a> {
+    /// Where state is kept.
+    pub data_dir: &'a Path,
+    /// The gateway's port.
+    pub gateway: u16,
+    /// Where the simulator listens.
+    pub simulator: SocketAddr,
+    /// Where it listens with TLS.
+    pub tls: Option<SocketAddr>,
+}
+
+impl Simulated<'_> {
+    /// Starts the simulator; the reader holds the gateway's settings.
+    pub async fn start(&self) -> Result<(Simulator, Reader), Box<dyn Error>> {
+        std::fs::create_dir_all(self.data_dir)
+            .map_err(|error| format!("cannot make the folder {} ({error}): choose another with --data-dir", self.data_dir.display()))?;
+        let public_url = format!("http://localhost:{}", self.gateway);
+        let simulator = Simulator::start(Config {
+            http: self.simulator,
+            tls: self.tls,
+            data_dir: Some(self.data_dir.join("simulator")),
+            trusted_urls: vec![format!("{public_url}/sso/default/callback")],
+            ..Config::default()
+        })
+        .await?;
+        let secrets = self.data_dir.join("secrets");
+        self.write_secrets(&secrets, &simulator)?;
+
+        let account = simulator.account();
+        let issuers = json!([{
+            "issuer": simulator.issuer(),
+            "audiences": [AUDIENCE],
+            "roles_claim": "roles",
+        }]);
+        let made_up = [
+            ("TWILIO_ACCOUNT_SID", account.account_sid.to_string()),
+            ("TWILIO_INSTANCE_SID", account.instance_sid.to_string()),
+            ("TWILIO_SECRET_ID", "twilio".to_owned()),
+            ("COOKIE_KEYS_SECRET_ID", "cookie-keys".to_owned()),
+            ("FLEXGATE_TWILIO_URL", simulator.url().to_owned()),
+            ("FLEXGATE_PUBLIC_URL", public_url),
+            ("FLEXGATE_SECRETS", format!("files:{}", secrets.display())),
+            ("FLEXGATE_STORE", format!("sqlite:{}", self.data_dir.join("flexgate.db").display())),
+            ("FLEXGATE_SSO_PROFILES", format!("default={}", account.sso_profile_sid)),
+            ("FLEXGATE_ISSUERS", issuers.to_string()),
+            ("FLEXGATE_JUST_IN_TIME", "create".to_owned()),
+        ];
+        let chosen = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with("FLEXGATE_"))?;
+            Some((name, value.into_string().ok()?)).filter(|(name, _)| !OURS.contains(&name.as_str()))
+        });
+        Ok((simulator, Reader::empty().with(made_up).with(chosen)))
+    }
+
+    /// The credential as it is now; cookie keys once, so that sessions survive a restart.
+    fn write_secrets(&self, folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Error>> {
+        std::fs::create_dir_all(folder)?;
+        let account = simulator.account();
+        write_private(
+            &folder.join("twilio.json"),
+            &json!({ "accountSid": account.account_sid, "authToken": account.auth_token }),
+        )?;
+        let keys = folder.join("cookie-keys.json");
+        if !keys.exists() {
+            let key = STANDARD.encode(random::<32>(&SystemEntropy));
+            write_private(&keys, &json!({ "current": "1", "keys": { "1": key } }))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file that only its owner can read.
+fn write_private(path: &Path, document: &Value) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(document.to_string().as_bytes())
+}

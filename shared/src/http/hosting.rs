@@ -1,0 +1,55 @@
+//! A router as a Lambda function.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::response::IntoResponse;
+use lambda_http::{Body, Request, RequestExt, Response, service_fn};
+use tower::ServiceExt;
+
+use super::problem::{Problem, kinds};
+use crate::outbound::Deadline;
+
+/// Left of the function's time for rendering the answer and writing the log.
+const MARGIN: Duration = Duration::from_millis(300);
+
+/// What Lambda carries at most in an answer.
+const MAX_ANSWER: usize = 6 * 1024 * 1024;
+
+/// Serves `router` as a Lambda function until Lambda ends it. Each request's deadline is its
+/// invocation's, less a margin: Flexgate answers 504 itself, before Lambda kills the invocation.
+pub async fn on_lambda(router: Router) -> Result<(), lambda_http::Error> {
+    lambda_http::run_concurrent(service_fn(move |request| {
+        let router = router.clone();
+        async move { Ok::<_, lambda_http::Error>(answer(router, request).await) }
+    }))
+    .await
+}
+
+/// The answer of `router` to one invocation. A failure is a response too: an error would become the
+/// gateway's own opaque 500.
+async fn answer(router: Router, mut request: Request) -> Response<Body> {
+    if let Some(context) = request.lambda_context_ref() {
+        let left = context.deadline().duration_since(now()).unwrap_or_default();
+        let deadline = Deadline::after(left.saturating_sub(MARGIN));
+        request.extensions_mut().insert(deadline);
+    }
+    let Ok(response) = router.oneshot(request.map(axum::body::Body::new)).await;
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, MAX_ANSWER).await.map(Vec::from);
+    match body.map(String::from_utf8) {
+        Ok(Ok(text)) => Response::from_parts(parts, Body::Text(text)),
+        Ok(Err(binary)) => Response::from_parts(parts, Body::Binary(binary.into_bytes())),
+        Err(error) => {
+            tracing::error!(error = %error, "an answer is too large for Lambda");
+            let problem = Problem::new(kinds::INTERNAL, "The answer is too large.").into_response();
+            Response::from_parts(problem.into_parts().0, Body::Empty)
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "Lambda names the deadline by the wall clock of this very machine")]
+fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}

@@ -1,0 +1,22 @@
+//! HTTP as Flexgate speaks it: problem documents, request context, bodies, security headers, CORS.
+//!
+//! A function's router holds routes only; [`Site::assemble`] puts the same edge around each of them,
+//! on Lambda and locally.
+
+mod body;
+mod context;
+mod cors;
+mod edge;
+mod hosting;
+mod page;
+mod problem;
+mod query;
+mod upstream;
+
+pub use body::{Fields, MAX_BODY};
+pub use context::{Context, RequestId};
+pub use cors::Origins;
+pub use edge::{Site, refuse_method};
+pub use hosting::on_lambda;
+pub use problem::{FieldError, Kind, Problem, kinds};
+pub use query::Query;

@@ -1,0 +1,56 @@
+//! The page a person sees where a program would get a problem document.
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::problem::Problem;
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}\
+body{margin:0;min-height:100vh;display:grid;place-items:center}\
+main{max-width:34rem;padding:2rem}\
+h1{font-size:1.4rem;line-height:1.25}\
+dl{display:grid;grid-template-columns:auto 1fr;gap:.25rem 1rem;font-size:.9rem}\
+dd{margin:0;overflow-wrap:anywhere;font-family:ui-monospace,monospace}";
+
+/// The page. Everything in it is either ours or escaped.
+pub(super) fn render(problem: &Problem, request_id: &str) -> String {
+    let parts = problem.parts();
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <title>{title}</title><style>{STYLE}</style></head><body><main>\
+         <h1>{title}</h1><p>{detail}</p>\
+         <p>If this happens again, give these to your administrator:</p>\
+         <dl><dt>Code</dt><dd>{code}</dd><dt>Request</dt><dd>{request_id}</dd></dl>\
+         <p><a href=\"/\">Start again</a></p></main></body></html>",
+        title = escape(parts.kind.title),
+        detail = escape(&parts.detail),
+        code = escape(parts.kind.code),
+        request_id = escape(request_id),
+    )
+}
+
+/// The policy under which exactly that page works: its one style, no script, no frame.
+pub(super) fn content_security_policy() -> String {
+    let hash = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}

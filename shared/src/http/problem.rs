@@ -1,0 +1,218 @@
+//! Problem documents (RFC 9457): every refusal and failure a caller can see.
+//!
+//! A [`Problem`] is what a handler returns; it becomes a document, or a page for a person, only at the
+//! edge, where the request's id is known. What the caller may read (`detail`) and what only the log
+//! may hold (`fault`) are two fields, so that neither becomes the other by accident.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::Serialize;
+
+/// One kind of problem. Its code is a promise: programs decide on it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// Stable, snake case.
+    pub code: &'static str,
+    /// The status it is answered with.
+    pub status: StatusCode,
+    /// What it is, in a few words.
+    pub title: &'static str,
+}
+
+/// Declares the kinds and the list of all of them, which `docs/status-codes.md` is checked against.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $status:ident $code:literal $title:literal;)*) => {
+        /// Every kind of problem there is.
+        pub mod kinds {
+            use super::{Kind, StatusCode};
+            $(
+                $(#[$doc])*
+                pub const $name: &Kind = &Kind { code: $code, status: StatusCode::$status, title: $title };
+            )*
+            /// All of them.
+            pub const ALL: &[&Kind] = &[$($name),*];
+        }
+    };
+}
+
+kinds! {
+    /// No such route.
+    ROUTE_UNKNOWN = NOT_FOUND "route_unknown" "There is nothing at this address";
+    /// The route does not take this method.
+    METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method_not_allowed" "This address does not take this method";
+    /// The body is not JSON by its content type.
+    UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" "The body must be JSON";
+    /// The body or the token is too large.
+    TOO_LARGE = PAYLOAD_TOO_LARGE "too_large" "The request is too large";
+    /// The body is not a JSON object.
+    BODY_MALFORMED = BAD_REQUEST "body_malformed" "The body is not a JSON object";
+    /// Fields are missing or wrong; `errors` names each.
+    FIELDS_INVALID = BAD_REQUEST "fields_invalid" "Fields are missing or wrong";
+    /// Query parameters are missing, wrong or repeated.
+    QUERY_INVALID = BAD_REQUEST "query_invalid" "Query parameters are missing or wrong";
+    /// No valid bearer token.
+    TOKEN_INVALID = UNAUTHORIZED "token_invalid" "A valid bearer token is required";
+    /// The token lacks a scope.
+    SCOPE_MISSING = FORBIDDEN "scope_missing" "The token lacks a scope";
+    /// The policy does not let this caller mint this.
+    MINT_REFUSED = FORBIDDEN "mint_refused" "This token may not be minted";
+    /// The policy does not let anybody have this role.
+    ROLE_FORBIDDEN = FORBIDDEN "role_forbidden" "The role may not be given";
+    /// Twilio knows several users of one name.
+    USER_AMBIGUOUS = CONFLICT "user_ambiguous" "Several Flex users have this username";
+    /// No such user.
+    USER_UNKNOWN = NOT_FOUND "user_unknown" "There is no such Flex user";
+    /// No such SSO profile.
+    PROFILE_UNKNOWN = NOT_FOUND "profile_unknown" "There is no such SSO profile";
+    /// The login was not begun here, or too long ago.
+    LOGIN_INVALID = BAD_REQUEST "login_invalid" "This sign-in was not begun in this browser, or too long ago";
+    /// The identity provider refused, or the person cancelled.
+    LOGIN_REFUSED = FORBIDDEN "login_refused" "The identity provider did not sign you in";
+    /// Twilio did not accept the code.
+    LOGIN_REJECTED = UNAUTHORIZED "login_rejected" "Twilio did not accept this sign-in";
+    /// Not signed in.
+    NOT_SIGNED_IN = UNAUTHORIZED "not_signed_in" "You are not signed in";
+    /// Signed in too long ago; the session is over.
+    REAUTHENTICATE = UNAUTHORIZED "reauthenticate" "Your session has ended: sign in again";
+    /// The Flex token is not good.
+    FLEX_TOKEN_INVALID = UNAUTHORIZED "flex_token_invalid" "The Flex token is not valid here";
+    /// The request comes from another site, or lacks the header that proves it does not.
+    CROSS_SITE = FORBIDDEN "cross_site" "The request comes from another site";
+    /// Twilio refused what the caller asked for.
+    TWILIO_REFUSED = UNPROCESSABLE_ENTITY "twilio_refused" "Twilio refused the request";
+    /// Something here is broken.
+    INTERNAL = INTERNAL_SERVER_ERROR "internal" "Something went wrong here";
+    /// Twilio's answer makes no sense, or is about somebody else.
+    UPSTREAM_INVALID = BAD_GATEWAY "upstream_invalid" "An upstream service gave an unusable answer";
+    /// Something needed is down or busy.
+    UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "A service that is needed is unavailable";
+    /// Something needed did not answer in time.
+    TIMEOUT = GATEWAY_TIMEOUT "timeout" "An upstream service did not answer in time";
+}
+
+impl Kind {
+    /// The URI of this kind of problem.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        format!("urn:flexgate:problem:{}", self.code)
+    }
+}
+
+/// One field that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// The field's name.
+    pub field: String,
+    /// What it must be.
+    pub detail: String,
+}
+
+/// A refusal or a failure, on its way to the caller.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone)]
+pub(super) struct Parts {
+    pub(super) kind: &'static Kind,
+    pub(super) detail: Cow<'static, str>,
+    pub(super) errors: Vec<FieldError>,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) fault: Option<String>,
+}
+
+impl Problem {
+    /// A problem of this kind. `detail` is for the caller and says what to do.
+    #[must_use]
+    pub fn new(kind: &'static Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Parts { kind, detail: detail.into(), errors: Vec::new(), retry_after: None, fault: None }))
+    }
+
+    /// Fields that are wrong, each named.
+    #[must_use]
+    pub fn fields(kind: &'static Kind, errors: Vec<FieldError>) -> Self {
+        let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        let detail = format!("Correct {} and send the request again.", names.join(", "));
+        let mut problem = Self::new(kind, detail);
+        problem.0.errors = errors;
+        problem
+    }
+
+    /// With what only the log may hold: an error and its causes.
+    #[must_use]
+    pub fn because(mut self, fault: &dyn std::error::Error) -> Self {
+        let mut text = fault.to_string();
+        let mut cause = fault.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        self.0.fault = Some(text);
+        self
+    }
+
+    /// With how long to wait before asking again.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Option<Duration>) -> Self {
+        self.0.retry_after = wait;
+        self
+    }
+
+    /// What kind it is.
+    #[must_use]
+    pub fn kind(&self) -> &'static Kind {
+        self.0.kind
+    }
+
+    pub(super) fn parts(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.0.kind.title, self.0.kind.code)
+    }
+}
+
+/// The document itself comes at the edge, which knows the request's id and who reads it.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.0.kind.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// As it is sent.
+#[derive(Serialize)]
+pub(super) struct Document<'a> {
+    #[serde(rename = "type")]
+    uri: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn of(problem: &'a Problem, request_id: &'a str) -> Self {
+        let Parts { kind, detail, errors, .. } = problem.parts();
+        Self {
+            uri: kind.uri(),
+            title: kind.title,
+            status: kind.status.as_u16(),
+            detail,
+            code: kind.code,
+            request_id,
+            errors,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Reads variables and collects mistakes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fmt::Display;
+use std::str::FromStr;
+
+/// What is wrong with one variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VariableError {
+    /// The variable's name.
+    pub variable: &'static str,
+    /// What it must be.
+    pub problem: String,
+}
+
+/// Everything that is wrong with the configuration.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SettingsError(Vec<VariableError>);
+
+impl SettingsError {
+    /// Each mistake.
+    #[must_use]
+    pub fn variables(&self) -> &[VariableError] {
+        &self.0
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration is incomplete or wrong; correct these variables (docs/configuration.md):")?;
+        for error in &self.0 {
+            write!(f, "\n  {} {}", error.variable, error.problem)?;
+        }
+        Ok(())
+    }
+}
+
+/// A `main` that returns this error prints it for a person.
+impl fmt::Debug for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// The variables, and what has been found wrong with them so far.
+#[derive(Debug)]
+pub struct Reader {
+    variables: BTreeMap<String, String>,
+    errors: Vec<VariableError>,
+}
+
+impl Reader {
+    /// The variables of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self { variables: std::env::vars_os().filter_map(text).collect(), errors: Vec::new() }
+    }
+
+    /// The given variables, over the present ones.
+    #[must_use]
+    pub fn with<N: Into<String>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
+        self.variables.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// No variables at all. For tests.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { variables: BTreeMap::new(), errors: Vec::new() }
+    }
+
+    /// The variable's text; an empty one counts as not set.
+    #[must_use]
+    pub fn text(&self, variable: &str) -> Option<&str> {
+        self.variables.get(variable).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// A variable that must be set. `hint` says what it is, in the words of the message.
+    pub fn required<T: FromStr<Err: Display>>(&mut self, variable: &'static str, hint: &str) -> Option<T> {
+        if self.text(variable).is_none() {
+            return self.wrong(variable, format!("is not set: {hint}"));
+        }
+        self.parsed(variable, str::parse)
+    }
+
+    /// A variable that may be absent, then it is `default`.
+    pub fn or<T: FromStr<Err: Display>>(&mut self, variable: &'static str, default: T) -> Option<T> {
+        if self.text(variable).is_none() { Some(default) } else { self.parsed(variable, str::parse) }
+    }
+
+    /// A variable that may be absent, read by `read`.
+    pub fn optional<T, E: Display>(
+        &mut self,
+        variable: &'static str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<Option<T>> {
+        if self.text(variable).is_none() { Some(None) } else { self.parsed(variable, read).map(Some) }
+    }
+
+    /// A whole number of seconds within bounds, or `default`.
+    pub fn seconds(
+        &mut self,
+        variable: &'static str,
+        default: u32,
+        bounds: std::ops::RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let seconds = self.or(variable, default)?;
+        if bounds.contains(&seconds) {
+            return Some(seconds);
+        }
+        self.wrong(variable, format!("must be from {} to {} seconds", bounds.start(), bounds.end()))
+    }
+
+    /// Notes a mistake.
+    pub fn wrong<T>(&mut self, variable: &'static str, problem: impl Into<String>) -> Option<T> {
+        self.errors.push(VariableError { variable, problem: problem.into() });
+        None
+    }
+
+    /// The settings, if nothing was wrong.
+    pub fn finish<T>(self, settings: Option<T>) -> Result<T, SettingsError> {
+        match settings {
+            Some(settings) if self.errors.is_empty() => Ok(settings),
+            _ => Err(SettingsError(self.errors)),
+        }
+    }
+
+    /// Reads a variable that is set.
+    fn parsed<T, E: Display>(&mut self, variable: &'static str, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        let text = self.text(variable)?.trim().to_owned();
+        read(&text).map_err(|error| self.wrong::<T>(variable, error.to_string())).ok()
+    }
+}

@@ -1,0 +1,82 @@
+//! The `state` that goes through Twilio and comes back.
+//!
+//! Twilio's SDK sends base64url of `{"connection_name": …, "redirect_url": …}`: the same for every
+//! login, so it cannot tell two tabs apart. Whether Twilio tolerates another member is unknown.
+//! Insignificant white space it must tolerate (RFC 8259, section 2), so the login's number is written
+//! as white space after the object: a space is 0, a tab is 1. A Twilio that hands `state` back as it
+//! came hands back the number; one that writes it anew loses only the number, and the login is then
+//! found by its profile.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+
+/// Names one pending login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LoginId(pub(super) u64);
+
+/// What a returned `state` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Returned {
+    /// It is ours and names a login.
+    Login(LoginId),
+    /// It is of our connection and redirect URL, but the number is gone.
+    Unnumbered,
+    /// It is none of ours.
+    Foreign,
+}
+
+/// The state for a login.
+pub(super) fn write(client_id: &str, redirect_url: &str, id: LoginId) -> String {
+    let mut text = json!({ "connection_name": client_id, "redirect_url": redirect_url }).to_string();
+    text.extend((0..64).rev().map(|bit| if id.0 >> bit & 1 == 1 { '\t' } else { ' ' }));
+    URL_SAFE_NO_PAD.encode(text)
+}
+
+/// Reads a returned state. `redirect_url` is the one of the callback it arrived at.
+pub(super) fn read(unverified: &str, redirect_url: &str) -> Returned {
+    let unpadded = unverified.trim_end_matches('=');
+    let Ok(bytes) = URL_SAFE_NO_PAD.decode(unpadded) else { return Returned::Foreign };
+    let Ok(object) = serde_json::from_slice::<serde_json::Value>(&bytes) else { return Returned::Foreign };
+    if object.get("redirect_url").and_then(serde_json::Value::as_str) != Some(redirect_url) {
+        return Returned::Foreign;
+    }
+    let tail = bytes.iter().rev().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    if tail != 64 {
+        return Returned::Unnumbered;
+    }
+    let number = bytes[bytes.len() - 64..].iter().fold(0, |number, b| number << 1 | u64::from(*b == b'\t'));
+    Returned::Login(LoginId(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const URL: &str = "https://gate.example/sso/default/callback";
+
+    proptest! {
+        #[test]
+        fn a_number_survives_the_way_and_the_object_stays_twilios(number in any::<u64>()) {
+            let state = write("client", URL, LoginId(number));
+            prop_assert_eq!(read(&state, URL), Returned::Login(LoginId(number)));
+            let object: serde_json::Value =
+                serde_json::from_slice(&URL_SAFE_NO_PAD.decode(state).unwrap()).unwrap();
+            prop_assert_eq!(object, json!({"connection_name": "client", "redirect_url": URL}));
+        }
+
+        #[test]
+        fn any_other_text_is_foreign(text in any::<String>()) {
+            prop_assert_eq!(read(&text, URL), Returned::Foreign);
+        }
+    }
+
+    #[test]
+    fn a_state_written_anew_has_lost_its_number() {
+        let anew = URL_SAFE_NO_PAD.encode(json!({"redirect_url": URL, "connection_name": "client"}).to_string());
+        assert_eq!(read(&anew, URL), Returned::Unnumbered);
+        assert_eq!(read(&anew, "https://gate.example/sso/other/callback"), Returned::Foreign);
+    }
+}

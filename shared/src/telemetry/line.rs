@@ -1,0 +1,68 @@
+//! The one line each request writes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::meter::Meter;
+
+static COLD: AtomicBool = AtomicBool::new(true);
+
+/// What a request's line says.
+#[derive(Debug)]
+pub struct RequestLine<'a> {
+    /// Which function answered.
+    pub function: &'a str,
+    /// The request's id.
+    pub request_id: &'a str,
+    /// The HTTP method.
+    pub method: &'a str,
+    /// The route's pattern, never the path itself: paths can hold names.
+    pub route: &'a str,
+    /// The status answered.
+    pub status: u16,
+    /// The problem's code, if it was one.
+    pub code: Option<&'a str>,
+    /// Why, with causes; for operators only.
+    pub fault: Option<&'a str>,
+    /// From the first byte seen to the answer made.
+    pub duration: Duration,
+    /// What it asked of others.
+    pub meter: Meter,
+}
+
+/// Writes the line: at `ERROR` for what is broken here, `WARN` for what is broken elsewhere, else `INFO`.
+pub fn request(line: &RequestLine<'_>) {
+    let cold_start = COLD.swap(false, Ordering::Relaxed);
+    let duration_ms = millis(line.duration);
+    let upstream_ms = millis(line.meter.time);
+    // tracing takes a level at compile time only.
+    macro_rules! write_at {
+        ($level:ident) => {
+            tracing::$level!(
+                target: "flexgate::request",
+                function = line.function,
+                request_id = line.request_id,
+                method = line.method,
+                route = line.route,
+                status = line.status,
+                code = line.code,
+                fault = line.fault,
+                duration_ms,
+                upstream_calls = line.meter.calls,
+                upstream_ms,
+                cold_start,
+                "request"
+            )
+        };
+    }
+    match line.status {
+        500 => write_at!(error),
+        501.. => write_at!(warn),
+        _ => write_at!(info),
+    }
+}
+
+/// Milliseconds with three decimals.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+}
