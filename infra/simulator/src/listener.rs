@@ -1,7 +1,6 @@
 //! The accept loops. They are our own so that a fault can drop a connection for real: the
 //! client sees a reset, not an answer.
 
-use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -95,12 +94,6 @@ where
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is to be cut")]
 pub(crate) struct Cut;
-
-impl From<Infallible> for Cut {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
 
 /// A TCP stream that can end with a reset instead of an orderly close.
 struct Cuttable {

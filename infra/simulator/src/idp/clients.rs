@@ -14,7 +14,7 @@ pub(super) struct Client {
     pub(super) service_scopes: &'static [&'static str],
 }
 
-const CLIENTS: [Client; 4] = [
+static CLIENTS: [Client; 4] = [
     // Its secret never travels: the simulator redeems Twilio's codes inside.
     Client { id: TWILIO_CLIENT_ID, secret: Some("twilio-flex-secret"), may_use_codes: true, service_scopes: &[] },
     Client { id: PAGE_CLIENT_ID, secret: None, may_use_codes: true, service_scopes: &[] },
@@ -33,8 +33,7 @@ const CLIENTS: [Client; 4] = [
 ];
 
 pub(super) fn find(id: &str) -> Option<&'static Client> {
-    static ALL: [Client; 4] = CLIENTS;
-    ALL.iter().find(|client| client.id == id)
+    CLIENTS.iter().find(|client| client.id == id)
 }
 
 impl Client {

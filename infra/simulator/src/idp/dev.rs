@@ -7,14 +7,13 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::DEFAULT_AUDIENCE;
 use super::jwt::{self, Signer};
 use super::keys::SigningKey;
 use super::people::Person;
 use crate::call::Call;
 use crate::control::{Refusal, body, refuse};
 use crate::world::{State, World};
-use crate::{random, web};
+use crate::{AUDIENCE, random, web};
 
 const LIFETIME: i64 = 300;
 
@@ -97,7 +96,7 @@ fn make(world: &World, call: &Call) -> Result<String, Refusal> {
     let mut claims = Map::from_iter([
         ("iss".to_owned(), Value::from(world.issuer())),
         ("sub".to_owned(), Value::from("dev-subject")),
-        ("aud".to_owned(), Value::from(DEFAULT_AUDIENCE)),
+        ("aud".to_owned(), Value::from(AUDIENCE)),
         ("iat".to_owned(), Value::from(now)),
         ("exp".to_owned(), Value::from(now + LIFETIME)),
         ("jti".to_owned(), Value::from(random::text(16))),

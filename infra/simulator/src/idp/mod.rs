@@ -6,8 +6,8 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use crate::call::Call;
+use crate::web;
 use crate::world::{State, World};
-use crate::{AUDIENCE, web};
 
 mod authorize;
 pub(crate) mod clients;
@@ -102,6 +102,3 @@ pub(crate) fn redeem_internally(
     let person = state.idp.people.iter().find(|person| person.username == code.username)?;
     Some(person.claims())
 }
-
-/// Who a token is for unless it says otherwise.
-pub(crate) const DEFAULT_AUDIENCE: &str = AUDIENCE;

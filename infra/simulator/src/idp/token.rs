@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::clients::{self, Client};
 use super::people::Person;
-use super::{DEFAULT_AUDIENCE, authorize, jwt};
+use super::{authorize, jwt};
 use crate::call::{Call, Form};
 use crate::world::{State, World};
-use crate::{random, web};
+use crate::{AUDIENCE, random, web};
 
 const LIFETIME: i64 = 3600;
 
@@ -108,10 +108,7 @@ fn authorization_code(world: &World, state: &mut State, client: &Client, form: &
 }
 
 fn audience(form: &Form) -> &str {
-    form.get("audience")
-        .or_else(|| form.get("resource"))
-        .filter(|audience| !audience.is_empty())
-        .unwrap_or(DEFAULT_AUDIENCE)
+    form.get("audience").or_else(|| form.get("resource")).filter(|audience| !audience.is_empty()).unwrap_or(AUDIENCE)
 }
 
 /// People may mint for themselves; administrators may also manage users.
