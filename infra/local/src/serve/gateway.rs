@@ -8,7 +8,9 @@ use axum::Router;
 use flexgate::ambient::Ambient;
 use flexgate::http::Site;
 use flexgate::platform::Platform;
-use flexgate::settings::{CallerSettings, Common, Credential, OwnerSettings, PolicySettings, Reader, SettingsError, SignInSettings};
+use flexgate::settings::{
+    CallerSettings, Common, Credential, OwnerSettings, PolicySettings, Reader, SettingsError, SignInSettings,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +38,8 @@ impl Settings {
         let (caller, policy) = (CallerSettings::read(&mut reader), PolicySettings::read(&mut reader));
         let settings = || {
             let common = common?;
-            let owner = OwnerSettings { common: common.clone(), credential: credential?, caller: caller?, policy: policy? };
+            let owner =
+                OwnerSettings { common: common.clone(), credential: credential?, caller: caller?, policy: policy? };
             Some(Self { common, sign_in: sign_in?, owner })
         };
         reader.finish(settings())

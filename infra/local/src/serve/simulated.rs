@@ -32,8 +32,9 @@ pub struct Simulated<'a> {
 impl Simulated<'_> {
     /// Starts the simulator; the reader holds the gateway's settings.
     pub async fn start(&self) -> Result<(Simulator, Reader), Box<dyn Error>> {
-        std::fs::create_dir_all(self.data_dir)
-            .map_err(|error| format!("cannot make the folder {} ({error}): choose another with --data-dir", self.data_dir.display()))?;
+        std::fs::create_dir_all(self.data_dir).map_err(|error| {
+            format!("cannot make the folder {} ({error}): choose another with --data-dir", self.data_dir.display())
+        })?;
         let public_url = format!("http://localhost:{}", self.gateway);
         let simulator = Simulator::start(Config {
             http: self.simulator,
@@ -44,7 +45,7 @@ impl Simulated<'_> {
         })
         .await?;
         let secrets = self.data_dir.join("secrets");
-        self.write_secrets(&secrets, &simulator)?;
+        write_secrets(&secrets, &simulator)?;
 
         let account = simulator.account();
         let issuers = json!([{
@@ -53,8 +54,8 @@ impl Simulated<'_> {
             "roles_claim": "roles",
         }]);
         let made_up = [
-            ("TWILIO_ACCOUNT_SID", account.account_sid.to_string()),
-            ("TWILIO_INSTANCE_SID", account.instance_sid.to_string()),
+            ("TWILIO_ACCOUNT_SID", account.account_sid.clone()),
+            ("TWILIO_INSTANCE_SID", account.instance_sid.clone()),
             ("TWILIO_SECRET_ID", "twilio".to_owned()),
             ("COOKIE_KEYS_SECRET_ID", "cookie-keys".to_owned()),
             ("FLEXGATE_TWILIO_URL", simulator.url().to_owned()),
@@ -71,22 +72,22 @@ impl Simulated<'_> {
         });
         Ok((simulator, Reader::empty().with(made_up).with(chosen)))
     }
+}
 
-    /// The credential as it is now; cookie keys once, so that sessions survive a restart.
-    fn write_secrets(&self, folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Error>> {
-        std::fs::create_dir_all(folder)?;
-        let account = simulator.account();
-        write_private(
-            &folder.join("twilio.json"),
-            &json!({ "accountSid": account.account_sid, "authToken": account.auth_token }),
-        )?;
-        let keys = folder.join("cookie-keys.json");
-        if !keys.exists() {
-            let key = STANDARD.encode(random::<32>(&SystemEntropy));
-            write_private(&keys, &json!({ "current": "1", "keys": { "1": key } }))?;
-        }
-        Ok(())
+/// The credential as it is now; cookie keys once, so that sessions survive a restart.
+fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Error>> {
+    std::fs::create_dir_all(folder)?;
+    let account = simulator.account();
+    write_private(
+        &folder.join("twilio.json"),
+        &json!({ "accountSid": account.account_sid, "authToken": account.auth_token }),
+    )?;
+    let keys = folder.join("cookie-keys.json");
+    if !keys.exists() {
+        let key = STANDARD.encode(random::<32>(&SystemEntropy));
+        write_private(&keys, &json!({ "current": "1", "keys": { "1": key } }))?;
     }
+    Ok(())
 }
 
 /// Writes a file that only its owner can read.

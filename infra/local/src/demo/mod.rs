@@ -1,0 +1,59 @@
+//! `flexgate demo`: every flow once, end to end, over HTTP, against the simulator.
+
+mod browser;
+mod flows;
+
+use std::error::Error;
+use std::io::{IsTerminal as _, Write as _};
+
+use flexgate::ambient::Ambient;
+use flexgate::settings::Reader;
+use flexgate::telemetry;
+
+use crate::serve::{Gateway, Settings, Simulated};
+
+/// What the steps share.
+struct Stage {
+    http: reqwest::Client,
+    gateway: String,
+    simulator: String,
+    issuer: String,
+}
+
+/// Runs the flows, prints a line for each, and fails if one failed.
+pub async fn run() -> Result<(), Box<dyn Error>> {
+    telemetry::start("error");
+    let folder = tempfile::tempdir()?;
+    let any_port: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
+    // The gateway's address is part of its settings, so its port is chosen before it starts.
+    let port = std::net::TcpListener::bind(any_port)?.local_addr()?.port();
+    let set_up = Simulated { data_dir: folder.path(), gateway: port, simulator: any_port, tls: None };
+    let (simulator, reader): (_, Reader) = set_up.start().await?;
+    let settings = Settings::read(reader)?;
+    let gateway = Gateway::start(([127, 0, 0, 1], port).into(), &settings, Ambient::system()).await?;
+    let stage = Stage {
+        http: flexgate::outbound::http_client(&[])?,
+        gateway: settings.public_url().to_owned(),
+        simulator: simulator.url().to_owned(),
+        issuer: simulator.issuer(),
+    };
+    let failed = flows::play(&stage).await?;
+    gateway.stop().await;
+    simulator.shutdown().await;
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} of the flows failed").into()) }
+}
+
+/// One line: what was tried, whether it worked, what came of it.
+fn report(step: &str, outcome: &Result<String, Box<dyn Error>>) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let (mark, text, paint) = match outcome {
+        Ok(text) => ("ok  ", text.clone(), "32"),
+        Err(error) => ("FAIL", error.to_string(), "31"),
+    };
+    if colour {
+        writeln!(out, "\u{1b}[{paint}m{mark}\u{1b}[0m  {step:<12} {text}")
+    } else {
+        writeln!(out, "{mark}  {step:<12} {text}")
+    }
+}
