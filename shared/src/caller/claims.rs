@@ -1,0 +1,151 @@
+//! The rules for a verified token's claims, and who its bearer then is.
+
+use serde_json::{Map, Value};
+use time::{Duration, OffsetDateTime};
+
+use super::fault::TokenFault;
+use super::preset::text;
+use super::settings::{ClaimPath, Issuer};
+use super::token::TokenType;
+use crate::domain::{Caller, Email, Identity, RoleSet, Scopes, Username};
+
+type Claims = Map<String, Value>;
+
+/// How far an issuer's clock may be from ours.
+pub const LEEWAY: Duration = Duration::seconds(30);
+
+/// The year 3000: a later date is a mistake, and adding to it would overflow.
+const LAST_SECOND: i64 = 32_503_680_000;
+
+/// The longest `sub` (OIDC Core §2).
+const MAX_SUBJECT: usize = 255;
+
+/// Judges the claims that `issuer` signed.
+pub(super) fn judge(
+    issuer: &Issuer,
+    token_type: TokenType,
+    claims: &Claims,
+    now: OffsetDateTime,
+) -> Result<Caller, TokenFault> {
+    if !issuer.token_types.contains(&token_type) {
+        return Err(TokenFault::Type);
+    }
+    if claims.contains_key("events") {
+        return Err(TokenFault::SecurityEvent);
+    }
+    if claims.contains_key("cnf") {
+        return Err(TokenFault::Bound);
+    }
+    if claims.contains_key("_claim_names") || claims.contains_key("hasgroups") {
+        return Err(TokenFault::Overage);
+    }
+    let expires_at = in_time(claims, now)?;
+    let is_id_token = issuer.provider.is_id_token(token_type, claims)?;
+    if is_id_token && !issuer.accept_id_tokens {
+        return Err(TokenFault::IdToken);
+    }
+    for_us(claims, issuer.provider.audience_claim(is_id_token), &issuer.audiences)?;
+    let sub = text(claims, "sub")?.ok_or(TokenFault::Missing("sub"))?;
+    if sub.is_empty() || sub.len() > MAX_SUBJECT || sub.contains(char::is_control) {
+        return Err(TokenFault::Malformed("sub"));
+    }
+    let subject = issuer.provider.subject(sub, claims)?;
+    let verified_email = verified_email(issuer, claims);
+    Ok(Caller {
+        // The configured name, whichever spelling the token has: one person, one key.
+        identity: Identity { issuer: issuer.name.clone(), subject },
+        scopes: scopes(issuer, claims)?,
+        username: username(issuer, claims, verified_email.as_ref()),
+        verified_email,
+        full_name: parsed(&issuer.name_claim, claims),
+        roles: roles(issuer, claims)?,
+        expires_at,
+    })
+}
+
+/// Checks `exp`, `nbf` and `iat`; the answer is `exp`.
+fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDateTime, TokenFault> {
+    let expires_at = date(claims, "exp")?.ok_or(TokenFault::Missing("exp"))?;
+    if expires_at <= now - LEEWAY {
+        return Err(TokenFault::Expired);
+    }
+    for name in ["nbf", "iat"] {
+        if date(claims, name)?.is_some_and(|date| date > now + LEEWAY) {
+            return Err(TokenFault::Early(name));
+        }
+    }
+    Ok(expires_at)
+}
+
+/// A `NumericDate` (RFC 7519 §2) of whole seconds, if it is there.
+fn date(claims: &Claims, name: &'static str) -> Result<Option<OffsetDateTime>, TokenFault> {
+    let Some(value) = claims.get(name) else { return Ok(None) };
+    // A float prints all its digits and no exponent: `1.0` as `1`, which is whole, `1e300` as what is
+    // no `i64`.
+    let seconds = value.as_i64().or_else(|| value.as_f64()?.to_string().parse().ok());
+    seconds
+        .filter(|seconds| (1..=LAST_SECOND).contains(seconds))
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .map(Some)
+        .ok_or(TokenFault::Malformed(name))
+}
+
+fn for_us(claims: &Claims, name: &'static str, audiences: &[String]) -> Result<(), TokenFault> {
+    let named = strings(claims.get(name).ok_or(TokenFault::Missing(name))?).ok_or(TokenFault::Malformed(name))?;
+    let ours = named.iter().any(|one| audiences.iter().any(|audience| audience == one));
+    if ours { Ok(()) } else { Err(TokenFault::Audience) }
+}
+
+/// A string, or an array of nothing but strings.
+fn strings(value: &Value) -> Option<Vec<&str>> {
+    match value {
+        Value::String(one) => Some(vec![one]),
+        Value::Array(many) => many.iter().map(Value::as_str).collect(),
+        _ => None,
+    }
+}
+
+fn scopes(issuer: &Issuer, claims: &Claims) -> Result<Scopes, TokenFault> {
+    let Some(value) = issuer.scope_claim.find(claims) else { return Ok(Scopes::default()) };
+    let named = match value {
+        Value::String(list) => list.split(' ').collect(),
+        value => strings(value).ok_or(TokenFault::Malformed("scope"))?,
+    };
+    let meaning = |theirs| match &issuer.scope_map {
+        Some(map) => map.get(theirs).map(|scope| scope.as_str()),
+        None => Some(theirs),
+    };
+    Ok(named.into_iter().filter_map(meaning).collect())
+}
+
+fn roles(issuer: &Issuer, claims: &Claims) -> Result<RoleSet, TokenFault> {
+    let Some(value) = issuer.roles_claim.as_ref().and_then(|path| path.find(claims)) else {
+        return Ok(RoleSet::new());
+    };
+    let named = strings(value).ok_or(TokenFault::Malformed("roles"))?;
+    let meaning = |theirs: &str| match &issuer.role_map {
+        Some(map) => map.get(theirs).copied(),
+        None => theirs.parse().ok(),
+    };
+    Ok(named.into_iter().filter_map(meaning).collect())
+}
+
+/// Only an address the issuer has verified: anybody may write any other.
+fn verified_email(issuer: &Issuer, claims: &Claims) -> Option<Email> {
+    let verified = issuer.email_verified_claim.find(claims) == Some(&Value::Bool(true));
+    verified.then(|| parsed(&issuer.email_claim, claims)).flatten()
+}
+
+/// A username that is really an e-mail address counts only if it is the verified one: otherwise
+/// whoever can edit that field would become the person it names (CVE-2023-3128).
+fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>) -> Option<Username> {
+    let username: Username = parsed(&issuer.username_claim, claims)?;
+    let is_email = issuer.username_claim == issuer.email_claim || issuer.username_claim.is("email");
+    let verified = verified_email.is_some_and(|email| email.as_str() == username.as_str());
+    (!is_email || verified).then_some(username)
+}
+
+/// A claim that only describes: what cannot be used is as good as absent.
+fn parsed<T: std::str::FromStr>(path: &ClaimPath, claims: &Claims) -> Option<T> {
+    path.find(claims)?.as_str()?.parse().ok()
+}

@@ -1,0 +1,211 @@
+//! The habits of known issuers: where each differs from a plain OIDC provider.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::fault::TokenFault;
+use super::settings::Faults;
+use super::token::TokenType;
+
+const GOOGLE: &str = "https://accounts.google.com";
+const GOOGLE_BARE: &str = "accounts.google.com";
+
+/// Whose habits an issuer has: its defaults, and the rules it needs beyond everybody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// Any OIDC provider.
+    #[default]
+    Generic,
+    /// Microsoft Entra ID. The issuer is `https://login.microsoftonline.com/{tenant id}/v2.0`; the
+    /// tenant's v1 issuer is accepted too. `tid` must be the tenant, the subject is `tid` and `oid`.
+    /// Scopes from `scp`; an e-mail address counts where `xms_edov` is true.
+    Entra,
+    /// An Okta custom authorization server. Scopes from `scp`, the username from `sub`, the subject is
+    /// `uid` (which never changes, as the login in `sub` may) where the token is a person's.
+    Okta,
+    /// Auth0. Scopes from `permissions`, which only role-based access control fills: any application
+    /// may ask for a `scope`.
+    Auth0,
+    /// Amazon Cognito. An access token's `client_id` stands for its audience, `token_use` must be
+    /// there. The username from `username`.
+    Cognito,
+    /// Google. ID tokens, for Google's access tokens are opaque; `hd` must be one of `hosted_domains`
+    /// and `email_verified` true. The username from `email`.
+    Google,
+}
+
+/// What settings that are left out mean.
+pub(super) struct Defaults {
+    pub(super) scope_claim: &'static str,
+    pub(super) username_claim: &'static str,
+    pub(super) email_verified_claim: &'static str,
+    pub(super) accept_id_tokens: bool,
+}
+
+impl Preset {
+    pub(super) fn defaults(self) -> Defaults {
+        let plain = Defaults {
+            scope_claim: "scope",
+            username_claim: "preferred_username",
+            email_verified_claim: "email_verified",
+            accept_id_tokens: false,
+        };
+        match self {
+            Self::Generic => plain,
+            Self::Entra => Defaults { scope_claim: "scp", email_verified_claim: "xms_edov", ..plain },
+            Self::Okta => Defaults { scope_claim: "scp", username_claim: "sub", ..plain },
+            Self::Auth0 => Defaults { scope_claim: "permissions", ..plain },
+            Self::Cognito => Defaults { username_claim: "username", ..plain },
+            Self::Google => Defaults { username_claim: "email", accept_id_tokens: true, ..plain },
+        }
+    }
+
+    /// The provider that `issuer` must then be.
+    pub(super) fn provider(
+        self,
+        issuer: &str,
+        url: &Url,
+        hosted_domains: Vec<String>,
+        faults: &mut Faults,
+    ) -> Option<Provider> {
+        if self != Self::Google && !hosted_domains.is_empty() {
+            return faults.add("hosted_domains", "is a setting of the preset google");
+        }
+        match self {
+            Self::Entra => match tenant(url) {
+                Some(tenant) => Some(Provider::entra(tenant, url)),
+                None => faults.add(
+                    "issuer",
+                    "must be https://login.microsoftonline.com/{tenant id}/v2.0 with one tenant's id: \
+                     common and organizations are every tenant",
+                ),
+            },
+            Self::Okta if !url.path().starts_with("/oauth2/") => faults.add(
+                "issuer",
+                "must be a custom authorization server, like https://example.okta.com/oauth2/default: \
+                 the org server's access tokens are for Okta alone",
+            ),
+            Self::Auth0 if !issuer.ends_with('/') => faults.add("issuer", "must end with a slash, as Auth0 writes it"),
+            Self::Google if issuer != GOOGLE => faults.add("issuer", format!("must be {GOOGLE}")),
+            Self::Google if hosted_domains.is_empty() => {
+                faults.add("hosted_domains", "must name at least one domain: any Google account would be accepted")
+            }
+            Self::Google => Some(Provider::Google { hosted_domains }),
+            Self::Okta => Some(Provider::Okta),
+            Self::Cognito => Some(Provider::Cognito),
+            Self::Generic | Self::Auth0 => Some(Provider::Plain),
+        }
+    }
+}
+
+/// The tenant id in `/{tenant id}/v2.0`.
+fn tenant(url: &Url) -> Option<&str> {
+    let tenant = url.path().strip_prefix('/')?.strip_suffix("/v2.0")?;
+    let is_guid = tenant.len() == 36
+        && tenant.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+        });
+    is_guid.then_some(tenant)
+}
+
+/// The rules of an issuer beyond everybody's.
+#[derive(Debug, Clone)]
+pub(super) enum Provider {
+    Plain,
+    Entra { tenant: Box<str>, v1_issuer: Option<Box<str>> },
+    Okta,
+    Cognito,
+    Google { hosted_domains: Vec<String> },
+}
+
+/// A claim that is a string, if it is there.
+pub(super) fn text<'c>(claims: &'c Map<String, Value>, name: &'static str) -> Result<Option<&'c str>, TokenFault> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(TokenFault::Malformed(name)),
+    }
+}
+
+fn required<'c>(claims: &'c Map<String, Value>, name: &'static str) -> Result<&'c str, TokenFault> {
+    text(claims, name)?.ok_or(TokenFault::Missing(name))
+}
+
+impl Provider {
+    fn entra(tenant: &str, url: &Url) -> Self {
+        let is_public_cloud = url.host_str() == Some("login.microsoftonline.com");
+        let v1_issuer = is_public_cloud.then(|| format!("https://sts.windows.net/{tenant}/").into());
+        Self::Entra { tenant: tenant.into(), v1_issuer }
+    }
+
+    /// A second `iss` that this issuer uses.
+    pub(super) fn other_spelling(&self) -> Option<&str> {
+        match self {
+            Self::Entra { v1_issuer, .. } => v1_issuer.as_deref(),
+            Self::Google { .. } => Some(GOOGLE_BARE),
+            Self::Plain | Self::Okta | Self::Cognito => None,
+        }
+    }
+
+    /// Whether these claims are an ID token's. OIDC gives no sure sign: where a provider has
+    /// one it is asked for, elsewhere an ID token betrays itself by claims only ID tokens carry.
+    pub(super) fn is_id_token(&self, token_type: TokenType, claims: &Map<String, Value>) -> Result<bool, TokenFault> {
+        let has_any = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
+        let says = |name, value| claims.get(name).is_some_and(|claim| claim == value);
+        Ok(match self {
+            Self::Entra { .. } => !has_any(&["scp", "azp", "appid"]),
+            Self::Okta => !has_any(&["cid"]),
+            Self::Cognito => match required(claims, "token_use")? {
+                "access" => false,
+                "id" => true,
+                _ => return Err(TokenFault::Malformed("token_use")),
+            },
+            Self::Google { .. } => true,
+            Self::Plain if token_type == TokenType::AccessToken || says("typ", "Bearer") => false,
+            Self::Plain => {
+                has_any(&["nonce", "at_hash", "c_hash", "s_hash"]) || says("typ", "ID") || says("token_use", "id")
+            }
+        })
+    }
+
+    /// The claim that says for whom a token is.
+    pub(super) fn audience_claim(&self, is_id_token: bool) -> &'static str {
+        match self {
+            Self::Cognito if !is_id_token => "client_id",
+            _ => "aud",
+        }
+    }
+
+    /// Who the token is about, checked as this provider needs. `sub` is what everybody's rules found.
+    pub(super) fn subject(&self, sub: &str, claims: &Map<String, Value>) -> Result<Box<str>, TokenFault> {
+        match self {
+            Self::Plain | Self::Cognito => Ok(sub.into()),
+            Self::Okta => match text(claims, "uid")? {
+                Some("") => Err(TokenFault::Malformed("uid")),
+                uid => Ok(uid.unwrap_or(sub).into()),
+            },
+            Self::Entra { tenant, .. } => {
+                if required(claims, "tid")? != &**tenant {
+                    return Err(TokenFault::Tenant);
+                }
+                match required(claims, "oid")? {
+                    "" => Err(TokenFault::Malformed("oid")),
+                    oid => Ok(format!("{tenant}:{oid}").into()),
+                }
+            }
+            Self::Google { hosted_domains } => {
+                let domain = text(claims, "hd")?;
+                if !domain.is_some_and(|domain| hosted_domains.iter().any(|one| one == domain)) {
+                    return Err(TokenFault::HostedDomain);
+                }
+                if claims.get("email_verified") != Some(&Value::Bool(true)) {
+                    return Err(TokenFault::EmailUnverified);
+                }
+                Ok(sub.into())
+            }
+        }
+    }
+}
