@@ -16,6 +16,7 @@ mod preset;
 mod settings;
 mod token;
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -38,6 +39,12 @@ use token::UnverifiedToken;
 pub struct Verifier {
     issuers: Vec<(Issuer, Arc<Keys>)>,
     ambient: Ambient,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.issuers.iter().map(|(issuer, _)| issuer.name())).finish()
+    }
 }
 
 impl Verifier {
