@@ -56,8 +56,9 @@ impl Pending {
     }
 
     fn is_current(&self, now: OffsetDateTime) -> bool {
-        let age = now - self.begun_at;
-        !age.is_negative() && age <= LOGIN_LIFETIME
+        // In whole seconds, as the cookie keeps them.
+        let age = now.unix_timestamp() - self.begun_at.unix_timestamp();
+        (0..=LOGIN_LIFETIME.whole_seconds()).contains(&age)
     }
 }
 

@@ -1,0 +1,86 @@
+//! S1 to S32: sign-in under attack, each case by its id, against the router and a real simulator.
+
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
+
+mod callback;
+mod cookies;
+mod exchange;
+mod login;
+mod session;
+
+use axum::Router;
+use flexgate::http::Site;
+use flexgate::settings::Reader;
+use flexgate_sso::{App, Settings, router};
+use flexgate_test_support::{Browser, World};
+
+pub const LOGIN: &str = "__Host-flexgate-login";
+pub const SESSION: &str = "__Host-flexgate-session";
+
+/// One process of the sign-in function in this world, with these variables on top.
+pub fn process_with(world: &World, variables: &[(&str, &str)]) -> Router {
+    let mut reader: Reader = world.reader().with(variables.iter().copied());
+    let settings = Settings::read(&mut reader);
+    let settings = reader.finish(settings).unwrap();
+    let platform = world.platform(&settings.common);
+    Site::new("sso", &settings.common, world.ambient()).assemble(router(App::new(&settings, &platform)))
+}
+
+/// One process of the sign-in function in this world.
+pub fn process(world: &World) -> Router {
+    process_with(world, &[])
+}
+
+/// A world, and a browser that has not signed in.
+pub async fn fresh() -> (World, Browser) {
+    let world = World::start().await;
+    let browser = Browser::new(process(&world));
+    (world, browser)
+}
+
+/// A world, and a browser signed in as ada.
+pub async fn signed_in() -> (World, Browser) {
+    let (world, mut browser) = fresh().await;
+    let reply = browser.sign_in(&world, "ada").await;
+    assert_eq!((reply.status.as_u16(), reply.header("location")), (303, "/desk"), "{}", reply.text);
+    (world, browser)
+}
+
+/// A world, a browser in the middle of a login, and the callback it would go to next.
+pub async fn at_callback() -> (World, Browser, String) {
+    let (world, mut browser) = fresh().await;
+    let authorize = browser.begin("/sso/default/login?return_to=/desk").await;
+    let callback = browser.authenticate(&world, &authorize, Some("ada")).await;
+    (world, browser, callback)
+}
+
+/// The callback with one query parameter replaced, or removed.
+#[must_use]
+pub fn with_parameter(callback: &str, name: &str, value: Option<&str>) -> String {
+    let (path, query) = callback.split_once('?').unwrap();
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    for (key, old) in form_urlencoded::parse(query.as_bytes()) {
+        if key != name {
+            form.append_pair(&key, &old);
+        }
+    }
+    if let Some(value) = value {
+        form.append_pair(name, value);
+    }
+    format!("{path}?{}", form.finish())
+}
+
+/// How often the code was sent to Twilio.
+pub async fn exchanges(world: &World) -> usize {
+    grants(world, "AuthorizationCode").await
+}
+
+/// How often a refresh token was sent to Twilio.
+pub async fn refreshes(world: &World) -> usize {
+    grants(world, "RefreshToken").await
+}
+
+async fn grants(world: &World, grant: &str) -> usize {
+    let journal = world.journal("OAuth/Tokens").await;
+    journal.iter().filter(|request| request["body"].to_string().contains(grant)).count()
+}

@@ -1,0 +1,176 @@
+//! Secrets: fresh, fetched once, served stale while the source is down, refreshed when refused.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use flexgate::ambient::ManualClock;
+use flexgate::outbound::Deadline;
+use flexgate::secrets::{CachedSecret, FetchError, FileSecrets, SecretError, SecretSource, SecretValue, Stage};
+use serde::Deserialize;
+use time::Duration;
+use time::macros::datetime;
+
+#[derive(Deserialize)]
+struct Document {
+    value: u32,
+}
+
+/// The file adapter, counted and slowed.
+#[derive(Debug)]
+struct Counted {
+    files: FileSecrets,
+    fetches: AtomicUsize,
+}
+
+#[async_trait]
+impl SecretSource for Counted {
+    async fn fetch(&self, id: &str, stage: Stage, deadline: Deadline) -> Result<SecretValue, FetchError> {
+        self.fetches.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        self.files.fetch(id, stage, deadline).await
+    }
+}
+
+struct World {
+    folder: tempfile::TempDir,
+    source: Arc<Counted>,
+    clock: Arc<ManualClock>,
+    secret: Arc<CachedSecret<Document>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Arc::new(Counted { files: FileSecrets::new(folder.path()), fetches: AtomicUsize::new(0) });
+        let clock = ManualClock::at(datetime!(2026-01-01 09:00 UTC));
+        let secret = Arc::new(CachedSecret::new("a/secret", source.clone(), clock.clone()));
+        let world = Self { folder, source, clock, secret };
+        std::fs::create_dir_all(world.folder.path().join("a")).unwrap();
+        world.write(1);
+        world
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("a/secret.json")
+    }
+
+    fn write(&self, value: u32) {
+        std::fs::write(self.path(), format!("{{\"value\": {value}}}")).unwrap();
+    }
+
+    async fn value(&self) -> Result<u32, SecretError> {
+        self.secret.get(soon()).await.map(|held| held.value.value)
+    }
+
+    fn fetches(&self) -> usize {
+        self.source.fetches.load(Ordering::SeqCst)
+    }
+}
+
+fn soon() -> Deadline {
+    Deadline::after(std::time::Duration::from_secs(5))
+}
+
+#[tokio::test]
+async fn a_value_is_fetched_once_in_five_minutes() {
+    let world = World::new();
+    assert_eq!(world.value().await.unwrap(), 1);
+    world.write(2);
+    world.clock.advance(Duration::seconds(299));
+    assert_eq!((world.value().await.unwrap(), world.fetches()), (1, 1));
+    world.clock.advance(Duration::seconds(1));
+    assert_eq!((world.value().await.unwrap(), world.fetches()), (2, 2));
+}
+
+#[tokio::test]
+async fn fifty_who_ask_at_once_cause_one_fetch() {
+    let world = World::new();
+    let asks: Vec<_> = (0..50)
+        .map(|_| {
+            let secret = world.secret.clone();
+            tokio::spawn(async move { secret.get(soon()).await.unwrap().value.value })
+        })
+        .collect();
+    for ask in asks {
+        assert_eq!(ask.await.unwrap(), 1);
+    }
+    assert_eq!(world.fetches(), 1);
+}
+
+#[tokio::test]
+async fn while_the_source_is_down_the_last_value_serves_for_an_hour_and_the_source_is_left_in_peace() {
+    let world = World::new();
+    world.value().await.unwrap();
+    std::fs::remove_file(world.path()).unwrap();
+    world.clock.advance(Duration::minutes(10));
+    for _ in 0..10 {
+        assert_eq!(world.value().await.unwrap(), 1);
+    }
+    assert_eq!(world.fetches(), 2, "one failed fetch, then a pause");
+    world.clock.advance(Duration::seconds(5));
+    assert_eq!((world.value().await.unwrap(), world.fetches()), (1, 3));
+    world.clock.advance(Duration::minutes(50));
+    assert!(matches!(world.value().await, Err(SecretError::Unreadable { .. })));
+    world.write(3);
+    assert_eq!(world.value().await.unwrap(), 3, "it recovers at once");
+}
+
+#[tokio::test]
+async fn a_refused_value_is_fetched_again_but_not_in_a_flood() {
+    let world = World::new();
+    let held = world.secret.get(soon()).await.unwrap();
+    world.write(2);
+    let renewed = world.secret.get_after_rejection(&held.version, soon()).await.unwrap();
+    assert_eq!((renewed.value.value, world.fetches()), (2, 2));
+    // Somebody else still holds the old one: they get the new one without a fetch.
+    let renewed = world.secret.get_after_rejection(&held.version, soon()).await.unwrap();
+    assert_eq!((renewed.value.value, world.fetches()), (2, 2));
+    // The new one is refused too: within the cool-down nothing is fetched.
+    world.write(3);
+    for _ in 0..10 {
+        let same = world.secret.get_after_rejection(&renewed.version, soon()).await.unwrap();
+        assert_eq!((same.value.value, world.fetches()), (2, 2));
+    }
+    world.clock.advance(Duration::seconds(60));
+    let third = world.secret.get_after_rejection(&renewed.version, soon()).await.unwrap();
+    assert_eq!((third.value.value, world.fetches()), (3, 3));
+}
+
+#[tokio::test]
+async fn a_document_of_the_wrong_shape_is_named_and_not_shown() {
+    let world = World::new();
+    for text in ["{\"value\": \"canary\"}", "canary", "{\"canary\": 1}", ""] {
+        std::fs::write(world.path(), text).unwrap();
+        let error = world.value().await.unwrap_err();
+        let said = format!("{error} {error:?}");
+        assert!(matches!(error, SecretError::Malformed { .. }), "{said}");
+        assert!(said.contains("a/secret") && !said.contains("canary"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_is_kept_while_another_fetches() {
+    let world = World::new();
+    let secret = world.secret.clone();
+    let first = tokio::spawn(async move { secret.get(soon()).await.map(drop) });
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let hurried = world.secret.get(Deadline::after(std::time::Duration::from_millis(2))).await;
+    assert!(matches!(hurried, Err(SecretError::Timeout { .. })), "{hurried:?}");
+    first.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn names_that_leave_the_folder_are_no_secrets() {
+    let world = World::new();
+    std::fs::write(world.folder.path().join("outside.json"), "{\"value\": 1}").unwrap();
+    let files = FileSecrets::new(world.folder.path().join("a"));
+    for id in ["../outside", "a/../../outside", "/etc/passwd", "", ".", "a//b"] {
+        let fetched = files.fetch(id, Stage::Current, soon()).await;
+        assert!(matches!(fetched, Err(FetchError::NotFound)), "{id}");
+    }
+    assert!(matches!(files.fetch("secret", Stage::Pending, soon()).await, Err(FetchError::NotFound)));
+}

@@ -1,0 +1,210 @@
+//! The conformance suite of the store: what every adapter must do.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+use std::sync::Arc;
+
+use flexgate::domain::{FlexUserSid, Identity};
+use flexgate::store::{Bindings, Bound, Claims, Lease, Session, SessionKey, Sessions, SqliteStore};
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
+
+/// An adapter under test, and a second process at the same data.
+struct Adapter<S> {
+    one: Arc<S>,
+    other: Arc<S>,
+    _folder: tempfile::TempDir,
+}
+
+fn sqlite() -> Adapter<SqliteStore> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flexgate.db");
+    let open = || Arc::new(SqliteStore::open(&path).unwrap());
+    Adapter { one: open(), other: open(), _folder: folder }
+}
+
+fn user(number: u8) -> FlexUserSid {
+    format!("FU{number:032x}").parse().unwrap()
+}
+
+fn session(id: &str, of: u8) -> Session {
+    Session {
+        key: SessionKey::of(id),
+        profile: "default".parse().unwrap(),
+        flex_user_sid: user(of),
+        sealed: "v1.1.sealed".into(),
+        version: 0,
+        created_at: NOW,
+        used_at: NOW,
+        ends_at: NOW + Duration::hours(12),
+    }
+}
+
+fn identity(subject: &str) -> Identity {
+    Identity { issuer: "https://idp.example".into(), subject: subject.into() }
+}
+
+#[tokio::test]
+async fn a_session_is_kept_as_it_was_for_every_process() {
+    let store = sqlite();
+    let ada = session("ada", 1);
+    store.one.insert(ada.clone()).await.unwrap();
+    assert_eq!(store.other.get(&ada.key).await.unwrap(), Some(ada.clone()));
+    assert_eq!(store.one.get(&SessionKey::of("nobody")).await.unwrap(), None);
+    assert!(store.one.insert(ada.clone()).await.is_err(), "an identifier is never given twice");
+    store.one.end(&ada.key).await.unwrap();
+    store.one.end(&ada.key).await.unwrap();
+    assert_eq!(store.other.get(&ada.key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn use_is_noted_and_never_moves_back() {
+    let store = sqlite();
+    let ada = session("ada", 1);
+    store.one.insert(ada.clone()).await.unwrap();
+    store.one.touch(&ada.key, NOW + Duration::minutes(5)).await.unwrap();
+    store.other.touch(&ada.key, NOW + Duration::minutes(2)).await.unwrap();
+    assert_eq!(store.one.get(&ada.key).await.unwrap().unwrap().used_at, NOW + Duration::minutes(5));
+}
+
+#[tokio::test]
+async fn of_many_who_ask_at_once_one_is_granted_the_lease() {
+    let store = sqlite();
+    let ada = session("ada", 1);
+    store.one.insert(ada.clone()).await.unwrap();
+    let asks = (0..20).map(|index| {
+        let (store, key) = (if index % 2 == 0 { store.one.clone() } else { store.other.clone() }, ada.key.clone());
+        tokio::spawn(async move { store.lease(&key, 0, NOW, NOW + Duration::seconds(10)).await.unwrap() })
+    });
+    let mut granted = 0;
+    for ask in asks.collect::<Vec<_>>() {
+        granted += usize::from(ask.await.unwrap() == Lease::Granted);
+    }
+    assert_eq!(granted, 1);
+}
+
+#[tokio::test]
+async fn a_lease_ends_by_time_by_release_and_by_the_refresh_it_was_for() {
+    let store = sqlite();
+    let ada = session("ada", 1);
+    store.one.insert(ada.clone()).await.unwrap();
+    let until = NOW + Duration::seconds(10);
+    assert_eq!(store.one.lease(&ada.key, 0, NOW, until).await.unwrap(), Lease::Granted);
+    assert_eq!(store.other.lease(&ada.key, 0, NOW, until).await.unwrap(), Lease::Held);
+    assert_eq!(store.other.lease(&ada.key, 0, until, until + Duration::seconds(10)).await.unwrap(), Lease::Granted);
+    store.other.release(&ada.key, 0).await.unwrap();
+    assert_eq!(store.one.lease(&ada.key, 0, NOW, until).await.unwrap(), Lease::Granted);
+
+    assert!(store.one.refreshed(&ada.key, 0, "v1.1.next").await.unwrap());
+    let now = store.other.get(&ada.key).await.unwrap().unwrap();
+    assert_eq!((now.version, now.sealed.as_str()), (1, "v1.1.next"));
+    assert_eq!(store.other.lease(&ada.key, 0, NOW, until).await.unwrap(), Lease::Moved);
+    assert_eq!(store.other.lease(&ada.key, 1, NOW, until).await.unwrap(), Lease::Granted);
+}
+
+#[tokio::test]
+async fn a_refresh_over_an_old_version_or_a_session_that_is_gone_is_not_written() {
+    let store = sqlite();
+    let ada = session("ada", 1);
+    store.one.insert(ada.clone()).await.unwrap();
+    assert!(store.one.refreshed(&ada.key, 0, "v1.1.first").await.unwrap());
+    assert!(!store.other.refreshed(&ada.key, 0, "v1.1.late").await.unwrap());
+    assert_eq!(store.one.get(&ada.key).await.unwrap().unwrap().sealed, "v1.1.first");
+    store.one.end(&ada.key).await.unwrap();
+    assert!(!store.other.refreshed(&ada.key, 1, "v1.1.late").await.unwrap());
+    assert_eq!(store.one.get(&ada.key).await.unwrap(), None, "a refresh does not bring a session back");
+    assert_eq!(store.one.lease(&ada.key, 1, NOW, NOW).await.unwrap(), Lease::Moved);
+}
+
+#[tokio::test]
+async fn all_sessions_of_a_user_end_and_nobody_elses() {
+    let store = sqlite();
+    for (id, of) in [("a", 1), ("b", 1), ("c", 2)] {
+        store.one.insert(session(id, of)).await.unwrap();
+    }
+    assert_eq!(store.other.end_all_of(&user(1)).await.unwrap(), 2);
+    assert_eq!(store.one.get(&SessionKey::of("a")).await.unwrap(), None);
+    assert!(store.one.get(&SessionKey::of("c")).await.unwrap().is_some());
+    assert_eq!(store.one.end_all_of(&user(1)).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_has_ended_is_swept() {
+    let store = sqlite();
+    let mut old = session("old", 1);
+    old.ends_at = NOW - Duration::seconds(1);
+    store.one.insert(old).await.unwrap();
+    store.one.insert(session("new", 1)).await.unwrap();
+    assert_eq!(store.other.sweep(NOW).await.unwrap(), 1);
+    assert!(store.one.get(&SessionKey::of("new")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_claim_is_granted_once_until_it_ends_and_per_kind() {
+    let store = sqlite();
+    let until = NOW + Duration::minutes(10);
+    let asks = (0..20).map(|index| {
+        let store = if index % 2 == 0 { store.one.clone() } else { store.other.clone() };
+        tokio::spawn(async move { store.claim("login", "1", NOW, until).await.unwrap() })
+    });
+    let mut granted = 0;
+    for ask in asks.collect::<Vec<_>>() {
+        granted += usize::from(ask.await.unwrap());
+    }
+    assert_eq!(granted, 1);
+    assert!(store.one.claim("event", "1", NOW, until).await.unwrap());
+    assert!(!store.other.claim("login", "1", until, until).await.unwrap());
+    let later = until + Duration::seconds(1);
+    assert!(store.other.claim("login", "1", later, later + Duration::minutes(10)).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_identity_and_a_user_are_bound_to_each_other_alone() {
+    let store = sqlite();
+    let (ada, eve) = (identity("ada"), identity("eve"));
+    assert_eq!(store.one.user_of(&ada).await.unwrap(), None);
+    assert_eq!(store.one.bind(&ada, &user(1), NOW).await.unwrap(), Bound::Yes);
+    assert_eq!(store.other.bind(&ada, &user(1), NOW).await.unwrap(), Bound::Yes);
+    assert_eq!(store.other.bind(&ada, &user(2), NOW).await.unwrap(), Bound::IdentityTaken(user(1)));
+    assert_eq!(store.other.bind(&eve, &user(1), NOW).await.unwrap(), Bound::UserTaken);
+    assert_eq!(store.other.user_of(&ada).await.unwrap(), Some(user(1)));
+    assert_eq!(store.other.user_of(&eve).await.unwrap(), None);
+    store.one.unbind(&user(1)).await.unwrap();
+    assert_eq!(store.other.bind(&eve, &user(1), NOW).await.unwrap(), Bound::Yes);
+}
+
+#[tokio::test]
+async fn of_many_who_claim_one_user_at_once_one_is_bound() {
+    let store = sqlite();
+    let asks = (0..20).map(|index| {
+        let store = if index % 2 == 0 { store.one.clone() } else { store.other.clone() };
+        tokio::spawn(async move { store.bind(&identity(&index.to_string()), &user(1), NOW).await.unwrap() })
+    });
+    let mut bound = 0;
+    for ask in asks.collect::<Vec<_>>() {
+        bound += usize::from(ask.await.unwrap() == Bound::Yes);
+    }
+    assert_eq!(bound, 1);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flexgate.db");
+    let store = SqliteStore::open(&path).unwrap();
+    store.insert(session("ada", 1)).await.unwrap();
+    drop(store);
+    let store = SqliteStore::open(&path).unwrap();
+    assert!(store.get(&SessionKey::of("ada")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_store_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flexgate.db");
+    std::fs::write(&path, "not a database, certainly not one of ours").unwrap();
+    assert!(SqliteStore::open(&path).is_err());
+    assert!(SqliteStore::open(&folder.path().join("missing/flexgate.db")).is_err());
+}

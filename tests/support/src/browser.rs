@@ -1,0 +1,113 @@
+//! As much of a browser as sign-in needs: a cookie jar, and the way through the identity provider.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::body::Body;
+use http::header::{CONTENT_TYPE, COOKIE, LOCATION, ORIGIN};
+use http::{HeaderValue, Method, Request};
+use tower::ServiceExt;
+use url::Url;
+
+use crate::{GATEWAY, Reply, World};
+
+/// A browser at one gateway.
+#[derive(Clone)]
+pub struct Browser {
+    router: Router,
+    /// Its cookies for the gateway.
+    pub cookies: BTreeMap<String, String>,
+}
+
+impl Browser {
+    /// A browser without cookies.
+    #[must_use]
+    pub fn new(router: Router) -> Self {
+        Self { router, cookies: BTreeMap::new() }
+    }
+
+    /// The same browser at another process of the gateway.
+    #[must_use]
+    pub fn at(&self, router: Router) -> Self {
+        Self { router, cookies: self.cookies.clone() }
+    }
+
+    /// A request with this browser's cookies; the answer's cookies are kept.
+    pub async fn send(&mut self, mut request: Request<Body>) -> Reply {
+        if !self.cookies.is_empty() {
+            let pairs: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            request.headers_mut().insert(COOKIE, HeaderValue::from_str(&pairs.join("; ")).unwrap());
+        }
+        let reply = Reply::read(self.router.clone().oneshot(request).await.unwrap()).await;
+        for line in reply.set_cookies() {
+            let set = cookie::Cookie::parse(line).unwrap();
+            if set.max_age() == Some(cookie::time::Duration::ZERO) {
+                self.cookies.remove(set.name());
+            } else {
+                self.cookies.insert(set.name().to_owned(), set.value().to_owned());
+            }
+        }
+        reply
+    }
+
+    /// A navigation.
+    pub async fn get(&mut self, path: &str) -> Reply {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    /// A call of our own page: with origin and header.
+    pub async fn call(&mut self, path: &str) -> Reply {
+        let request = Request::post(path).header(ORIGIN, GATEWAY).header("x-flexgate", "1");
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Begins a login; where Twilio would be asked.
+    pub async fn begin(&mut self, login: &str) -> Url {
+        let reply = self.get(login).await;
+        assert_eq!(reply.status, 303, "{}", reply.text);
+        reply.header("location").parse().unwrap()
+    }
+
+    /// Goes from Twilio through the identity provider as `person`, or as one who declines; the path and
+    /// query of the gateway's callback.
+    pub async fn authenticate(&self, world: &World, authorize: &Url, person: Option<&str>) -> String {
+        let mut at = authorize.clone();
+        let mut form = None;
+        for _ in 0..10 {
+            let method = if form.is_some() { Method::POST } else { Method::GET };
+            let mut request = reqwest::Request::new(method, at.clone());
+            if let Some(form) = form.take() {
+                let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+                request.headers_mut().insert(CONTENT_TYPE, content_type);
+                *request.body_mut() = Some(String::into(form));
+            }
+            let answer = world.exchange(request).await;
+            if let Some(location) = answer.headers.get(LOCATION) {
+                at = at.join(location.to_str().unwrap()).unwrap();
+                if at.as_str().starts_with(GATEWAY) {
+                    return format!("{}?{}", at.path(), at.query().unwrap());
+                }
+                continue;
+            }
+            let page = String::from_utf8(answer.body.to_vec()).unwrap();
+            assert!(answer.status.is_success(), "{at}: {page}");
+            let field = page.split("name=\"request\"").nth(1).unwrap().split("value=\"").nth(1).unwrap();
+            let mut fields = url::form_urlencoded::Serializer::new(String::new());
+            fields.append_pair("request", field.split('"').next().unwrap());
+            match person {
+                Some(person) => fields.append_pair("username", person),
+                None => fields.append_pair("deny", "1"),
+            };
+            form = Some(fields.finish());
+            at = at.join("/idp/authorize/decision").unwrap();
+        }
+        unreachable!("sign-in does not end")
+    }
+
+    /// The whole sign-in as `person`; the callback's answer.
+    pub async fn sign_in(&mut self, world: &World, person: &str) -> Reply {
+        let authorize = self.begin("/sso/default/login?return_to=/desk").await;
+        let callback = self.authenticate(world, &authorize, Some(person)).await;
+        self.get(&callback).await
+    }
+}
