@@ -22,14 +22,14 @@ const MAX_ANSWER: usize = 6 * 1024 * 1024;
 pub async fn on_lambda(router: Router) -> Result<(), lambda_http::Error> {
     lambda_http::run_concurrent(service_fn(move |request| {
         let router = router.clone();
-        async move { Ok::<_, lambda_http::Error>(answer(router, request).await) }
+        async move { Ok::<_, lambda_http::Error>(answer_invocation(router, request).await) }
     }))
     .await
 }
 
 /// The answer of `router` to one invocation. A failure is a response too: an error would become the
 /// gateway's own opaque 500.
-async fn answer(router: Router, mut request: Request) -> Response<Body> {
+pub async fn answer_invocation(router: Router, mut request: Request) -> Response<Body> {
     if let Some(context) = request.lambda_context_ref() {
         let left = context.deadline().duration_since(now()).unwrap_or_default();
         let deadline = Deadline::after(left.saturating_sub(MARGIN));

@@ -17,6 +17,6 @@ pub use body::{Fields, MAX_BODY};
 pub use context::{Context, RequestId};
 pub use cors::Origins;
 pub use edge::{Site, refuse_method};
-pub use hosting::on_lambda;
+pub use hosting::{answer_invocation, on_lambda};
 pub use problem::{FieldError, Kind, Problem, kinds};
 pub use query::Query;

@@ -83,10 +83,16 @@ impl World {
     /// The gateway's settings in this world.
     #[must_use]
     pub fn reader(&self) -> Reader {
+        Reader::empty().with(self.variables())
+    }
+
+    /// The same, as environment variables for a process.
+    #[must_use]
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
         let account = self.simulator.account();
         let issuers = json!([{ "issuer": self.simulator.issuer(), "audiences": [AUDIENCE], "roles_claim": "roles" }]);
         let profile = &account.sso_profile_sid;
-        Reader::empty().with([
+        vec![
             ("TWILIO_ACCOUNT_SID", account.account_sid.clone()),
             ("TWILIO_INSTANCE_SID", account.instance_sid.clone()),
             ("TWILIO_SECRET_ID", "twilio".into()),
@@ -98,7 +104,7 @@ impl World {
             ("FLEXGATE_STORE", format!("sqlite:{}", self.store_path().display())),
             ("FLEXGATE_SSO_PROFILES", format!("default={profile},second={profile}")),
             ("FLEXGATE_ISSUERS", issuers.to_string()),
-        ])
+        ]
     }
 
     /// The platform of these settings, on this world's clock.

@@ -1,0 +1,118 @@
+//! What the routes promise when all is well.
+
+use http::Method;
+use serde_json::json;
+
+use crate::{Directory, katherine, process};
+
+#[tokio::test]
+async fn a_user_is_created_then_left_alone_then_updated() {
+    let directory = Directory::start().await;
+    let created = directory.post(&katherine()).await;
+    assert_eq!(created.status, 201, "{}", created.text);
+    let user = created.json();
+    assert_eq!(
+        (&user["username"], &user["roles"], &user["deactivated"]),
+        (&json!("katherine"), &json!(["agent"]), &json!(false))
+    );
+    assert!(user["flex_user_sid"].as_str().unwrap().starts_with("FU") && user["worker_sid"].is_string());
+
+    let same = directory.post(&katherine()).await;
+    assert_eq!(same.status, 200);
+    assert_eq!(directory.world.journal("Users/Provision").await.len(), 1, "nothing differed, nothing was sent");
+
+    let mut promoted = katherine();
+    promoted["roles"] = json!(["supervisor"]);
+    let updated = directory.post(&promoted).await;
+    assert_eq!((updated.status.as_u16(), &updated.json()["roles"]), (200, &json!(["supervisor"])));
+    assert_eq!(updated.json()["flex_user_sid"], user["flex_user_sid"]);
+    assert_eq!(directory.world.journal("Users/Provision").await.len(), 2);
+}
+
+#[tokio::test]
+async fn users_are_found_by_name_and_by_sid_and_listed_by_the_page() {
+    let directory = Directory::start().await;
+    let mut sids = std::collections::BTreeSet::new();
+    for index in 0..5 {
+        let mut user = katherine();
+        user["username"] = format!("user{index}").into();
+        let created = directory.post(&user).await.json();
+        sids.insert(created["flex_user_sid"].as_str().unwrap().to_owned());
+    }
+    let found = directory.get("/users?username=user3").await.json();
+    assert_eq!(found["users"].as_array().unwrap().len(), 1);
+    let sid = found["users"][0]["flex_user_sid"].as_str().unwrap();
+    assert_eq!(directory.get(&format!("/users/{sid}")).await.json()["username"], "user3");
+
+    let (mut seen, mut path) = (std::collections::BTreeSet::new(), "/users?page_size=2".to_owned());
+    loop {
+        let page = directory.get(&path).await.json();
+        for user in page["users"].as_array().unwrap() {
+            assert!(seen.insert(user["flex_user_sid"].as_str().unwrap().to_owned()));
+        }
+        let Some(token) = page["next_page_token"].as_str() else { break };
+        path = format!("/users?page_size=2&page_token={token}");
+    }
+    assert_eq!(seen, sids);
+}
+
+#[tokio::test]
+async fn an_unknown_user_is_404_by_sid_and_an_empty_list_by_name() {
+    let directory = Directory::start().await;
+    let unknown = format!("FU{}", "0".repeat(32));
+    for path in [format!("/users/{unknown}"), "/users/not-a-sid".into(), "/users/..%2F..%2Fadmin".into()] {
+        assert_eq!(directory.get(&path).await.problem(), (404, "user_unknown".into()), "{path}");
+        assert_eq!(directory.call(Method::DELETE, &path, None).await.problem(), (404, "user_unknown".into()));
+    }
+    let found = directory.get("/users?username=nobody").await;
+    assert_eq!((found.status.as_u16(), found.json()), (200, json!({ "users": [], "next_page_token": null })));
+}
+
+#[tokio::test]
+async fn a_user_is_deprovisioned_and_provisioned_again() {
+    let directory = Directory::start().await;
+    let user = directory.post(&katherine()).await.json();
+    let path = format!("/users/{}", user["flex_user_sid"].as_str().unwrap());
+    let gone = directory.call(Method::DELETE, &path, None).await;
+    assert_eq!((gone.status.as_u16(), gone.text.as_str()), (204, ""));
+    assert_eq!(directory.get(&path).await.json()["deactivated"], true);
+    let back = directory.post(&katherine()).await;
+    assert_eq!((back.status.as_u16(), &back.json()["deactivated"]), (200, &json!(false)));
+}
+
+#[tokio::test]
+async fn an_answer_that_leaves_fields_out_is_completed_before_it_is_compared() {
+    let directory = Directory::start().await;
+    directory.post(&katherine()).await;
+    directory.world.simulator.switch(|switches| switches.find_returns_deactivated = false);
+    directory.world.fault(&json!({
+        "service": "flex-api", "method": "GET", "path_contains": "/Users", "kind": "status", "status": 200,
+        "body": { "users": [{ "flex_user_sid": directory.get("/users?username=katherine").await.json()["users"][0]["flex_user_sid"],
+            "username": "katherine" }], "meta": {} },
+    })).await;
+    assert_eq!(directory.post(&katherine()).await.status, 200);
+    assert_eq!(directory.world.journal("Users/Provision").await.len(), 1);
+}
+
+#[tokio::test]
+async fn health_names_the_function() {
+    let directory = Directory::start().await;
+    let health = directory.get("/health").await;
+    assert_eq!((health.status.as_u16(), &health.json()["function"]), (200, &json!("provision")));
+}
+
+#[tokio::test]
+async fn admin_is_given_only_where_the_policy_opts_in() {
+    let mut directory = Directory::start().await;
+    let mut admin = katherine();
+    admin["roles"] = json!(["agent", "admin"]);
+    assert_eq!(directory.post(&admin).await.problem(), (403, "role_forbidden".into()));
+    directory.router = process(&directory.world, &[("FLEXGATE_ALLOWED_ROLES", "none")]);
+    assert_eq!(
+        directory.post(&katherine()).await.problem(),
+        (403, "role_forbidden".into()),
+        "nobody may have anything"
+    );
+    directory.router = process(&directory.world, &[("FLEXGATE_ALLOWED_ROLES", "agent,admin")]);
+    assert_eq!(directory.post(&admin).await.status, 201);
+}

@@ -1,0 +1,66 @@
+//! `/users` at the router, against a real simulator.
+
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
+
+mod contract;
+mod refusals;
+mod upstream;
+
+use axum::Router;
+use axum::body::Body;
+use flexgate::http::Site;
+use flexgate_provision::{App, Settings, router};
+use flexgate_test_support::{Browser, Reply, World};
+use http::{Method, Request};
+use serde_json::{Value, json};
+
+/// A world, and a trusted system that may read and write users.
+pub struct Directory {
+    pub world: World,
+    pub router: Router,
+    pub bearer: String,
+}
+
+impl Directory {
+    pub async fn start() -> Self {
+        let world = World::start().await;
+        let router = process(&world, &[]);
+        let bearer = world.token(&json!({ "sub": "hr", "scope": "flexgate.users.read flexgate.users.write" })).await;
+        Self { world, router, bearer }
+    }
+
+    /// A request with the trusted system's token.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
+        let mut request =
+            Request::builder().method(method).uri(path).header("authorization", format!("Bearer {}", self.bearer));
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map_or(Body::empty(), |body| Body::from(body.to_string()));
+        Browser::new(self.router.clone()).send(request.body(body).unwrap()).await
+    }
+
+    pub async fn post(&self, body: &Value) -> Reply {
+        self.call(Method::POST, "/users", Some(body)).await
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.call(Method::GET, path, None).await
+    }
+}
+
+pub fn process(world: &World, variables: &[(&str, &str)]) -> Router {
+    let mut reader = world.reader().with(variables.iter().copied());
+    let settings = Settings::read(&mut reader);
+    let settings = reader.finish(settings).unwrap();
+    let platform = world.platform(&settings.common);
+    Site::new("provision", &settings.common, world.ambient()).assemble(router(App::new(&settings, &platform)))
+}
+
+#[must_use]
+pub fn katherine() -> Value {
+    json!({
+        "username": "katherine", "email": "katherine@example.com", "full_name": "Katherine Johnson",
+        "roles": ["agent"], "worker": {},
+    })
+}

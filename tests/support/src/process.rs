@@ -1,0 +1,129 @@
+//! The binary `flexgate` as a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::Request;
+use flexgate::outbound::{Deadline, http_client, send};
+use http::Response;
+
+use crate::World;
+
+/// A port that was free a moment ago.
+#[must_use]
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A running gateway. Killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    port: u16,
+}
+
+impl Process {
+    /// `flexgate serve --live` in this world, ready to be asked.
+    #[must_use]
+    pub fn live(binary: &str, world: &World) -> Self {
+        let port = free_port();
+        let mut command = Command::new(binary);
+        command.args(["serve", "--live", "--port", &port.to_string()]).envs(world.variables());
+        let process = Self::spawn(command, port);
+        let _said = process.wait_for("Flexgate serves", Duration::from_secs(20));
+        process
+    }
+
+    /// Any command, with its standard output and error collected line by line.
+    #[must_use]
+    pub fn spawn(mut command: Command, port: u16) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let collect = |stream: Box<dyn std::io::Read + Send>| {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    if sender.send(line).is_err() {
+                        break;
+                    }
+                }
+            });
+        };
+        collect(Box::new(out));
+        collect(Box::new(err));
+        Self { child, lines, port }
+    }
+
+    /// Waits for a line that contains `text`; every line up to it.
+    #[must_use]
+    pub fn wait_for(&self, text: &str, patience: Duration) -> Vec<String> {
+        let mut seen = Vec::new();
+        loop {
+            let line = self.lines.recv_timeout(patience);
+            let Ok(line) = line else { unreachable!("no line with {text:?} in {seen:#?}") };
+            let found = line.contains(text);
+            seen.push(line);
+            if found {
+                return seen;
+            }
+        }
+    }
+
+    /// What else it has written, once it has ended.
+    #[must_use]
+    pub fn rest(&self) -> Vec<String> {
+        std::iter::from_fn(|| self.lines.recv_timeout(Duration::from_secs(2)).ok()).collect()
+    }
+
+    /// A router that sends every request to the process, over HTTP.
+    pub fn router(&self) -> Router {
+        let (http, port) = (http_client(&[]).unwrap(), self.port);
+        Router::new().fallback(move |request: Request| {
+            let http = http.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let path = parts.uri.path_and_query().unwrap().as_str();
+                let url = format!("http://127.0.0.1:{port}{path}").parse().unwrap();
+                let mut outgoing = reqwest::Request::new(parts.method, url);
+                *outgoing.headers_mut() = parts.headers;
+                *outgoing.body_mut() = Some(to_bytes(body, 1 << 24).await.unwrap().into());
+                let answer = send(&http, outgoing, Deadline::after(Duration::from_secs(20)), 1 << 24).await.unwrap();
+                let mut response = Response::new(axum::body::Body::from(answer.body));
+                *response.status_mut() = answer.status;
+                *response.headers_mut() = answer.headers;
+                response
+            }
+        })
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the end.
+    pub fn ended(&mut self, patience: Duration) -> ExitStatus {
+        let began = tokio::time::Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < patience, "the process does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _already_ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
