@@ -1,7 +1,5 @@
 //! The binary `flexgate`, as somebody runs it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
-
 use std::process::Command;
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! The browser's half: Authorize, the company's sign-in page, Callback, exchange, refresh.
 
-mod common;
-
-use common::{CALLBACK, NONCE, VERIFIER, b64url, parameter, plain_state, send, world};
+use crate::common::{CALLBACK, NONCE, VERIFIER, b64url, parameter, plain_state, send, world};
 use flexgate_simulator::*;
 use serde_json::json;
 

@@ -1,6 +1,4 @@
 //! A running simulator, a browser-like client, and short names for what tests do all the time.
-#![allow(dead_code, reason = "each test file uses its part")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 use flexgate_simulator::{ACCOUNT_SID, AUTH_TOKEN, CLIENT_ID, Config, INSTANCE_SID, SSO_PROFILE_SID, Simulator};
 use reqwest::{Client, Response, StatusCode};

@@ -1,8 +1,6 @@
 //! Faults, journal, credentials, reset, persistence, TLS and the websocket.
 
-mod common;
-
-use common::{World, client, send, world, world_with};
+use crate::common::{World, client, send, world, world_with};
 use flexgate_simulator::*;
 use serde_json::{Value, json};
 

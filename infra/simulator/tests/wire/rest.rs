@@ -1,8 +1,6 @@
 //! The REST half: the three calls of Twilio's page, and everything they may answer instead.
 
-mod common;
-
-use common::world;
+use crate::common::world;
 use flexgate_simulator::*;
 use serde_json::{Value, json};
 
@@ -49,7 +47,7 @@ async fn the_three_calls_of_twilios_page_answer_in_the_documented_shapes() {
     let parts: Vec<&str> = token.split('.').collect();
     assert_eq!((parts.len(), parts[1]), (5, ""));
     assert_eq!(
-        String::from_utf8(common::unb64url(parts[0])).unwrap(),
+        String::from_utf8(crate::common::unb64url(parts[0])).unwrap(),
         r#"{"zip":"DEF","kid":"SAS_S3-KMS_v1","cty":"twilio-fpa;v=1","enc":"A256GCM","alg":"dir"}"#
     );
     assert!((1600..2000).contains(&token.len()), "{}", token.len());

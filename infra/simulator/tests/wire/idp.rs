@@ -1,8 +1,6 @@
 //! The identity provider: discovery, keys, its own flows, and the workbench.
 
-mod common;
-
-use common::{between, parameter, part, s256, send, world};
+use crate::common::{between, parameter, part, s256, send, world};
 use flexgate_simulator::*;
 use serde_json::{Value, json};
 
@@ -94,7 +92,7 @@ async fn a_page_signs_a_person_in_with_pkce() {
 #[tokio::test]
 async fn a_stranger_gets_the_page_again_and_a_bad_client_never_leaves() {
     let world = world().await;
-    let at_idp = world.follow(&world.authorize_url(&common::plain_state())).await;
+    let at_idp = world.follow(&world.authorize_url(&crate::common::plain_state())).await;
     let page = send(world.http.get(&at_idp)).await.unwrap().text().await.unwrap();
     let form = [("request", between(&page, "name=\"request\" value=\"", "\"")), ("username", "<script>".to_owned())];
     let again = send(world.http.post(world.at("/idp/authorize/decision")).form(&form)).await.unwrap();

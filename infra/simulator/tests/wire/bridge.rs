@@ -1,9 +1,6 @@
 //! The event bridge: what `getWorker()` of the real SDK needs.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-mod common;
-
-use common::{World, world};
+use crate::common::{World, world};
 use flexgate_simulator::*;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};

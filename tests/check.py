@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""House rules that no compiler checks. Prints what breaks them; exits 1 if anything does."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MAX_LINES = 430  # "about 400"
+
+
+def tracked(*patterns: str) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout.split("\n")
+    return [ROOT / name for name in listed if name and (ROOT / name).is_file()]
+
+
+def main() -> int:
+    broken: list[str] = []
+
+    def rule(holds: bool, text: str) -> None:
+        if not holds:
+            broken.append(text)
+
+    for path in tracked("*.rs"):
+        name, text = path.relative_to(ROOT), path.read_text()
+        rule(text.count("\n") <= MAX_LINES, f"{name}: {text.count(chr(10))} lines, at most {MAX_LINES}")
+        rule(not re.search(r"#!?\[allow\(", text), f"{name}: #[allow]; use #[expect(…, reason = …)]")
+        rule(not re.search(r"#\[ignore|todo!\(|unimplemented!\(", text), f"{name}: unfinished or ignored")
+        for expect in re.findall(r"#!?\[expect\(([^\]]*?)\)\]", text, re.S):
+            rule("reason" in expect, f"{name}: #[expect] without a reason")
+
+    # The domain does no I/O: tests/domain-alone proves it of crates, this of the standard library.
+    for path in tracked("shared/src/domain"):
+        text = path.read_text()
+        found = re.findall(r"\bstd::(fs|net|io|env|process|thread)\b|\bcrate::(?!domain\b)(\w+)", text)
+        rule(not found, f"{path.relative_to(ROOT)}: the domain names {found}")
+
+    # A function's main only wires; a main of over 40 lines does more.
+    for path in tracked("functions/*/src/main.rs"):
+        rule(path.read_text().count("\n") <= 40, f"{path.relative_to(ROOT)}: over 40 lines")
+
+    # Every kind of problem is documented, every documented one exists.
+    kinds = set(re.findall(r'= [A-Z_]+ "([a-z_]+)" "', (ROOT / "shared/src/http/problem.rs").read_text()))
+    status_codes = (ROOT / "docs/status-codes.md").read_text()
+    documented = set(re.findall(r"^\| `([a-z_]+)` \|", status_codes, re.M))
+    rule(kinds == documented, f"docs/status-codes.md: differs from the code in {sorted(kinds ^ documented)}")
+
+    # So is every variable.
+    sources = "".join(path.read_text() for path in tracked("shared/src/settings", "shared/src/settings.rs"))
+    variables = set(re.findall(r'"((?:FLEXGATE|TWILIO|COOKIE|WEBHOOK|SCIM)_[A-Z_]+)"', sources))
+    configuration = (ROOT / "docs/configuration.md").read_text()
+    missing = sorted(name for name in variables if f"`{name}`" not in configuration)
+    rule(not missing, f"docs/configuration.md: does not mention {missing}")
+
+    # Links inside the documentation lead somewhere.
+    for path in tracked("*.md"):
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text()):
+            if "://" not in target and not target.startswith("mailto:"):
+                rule((path.parent / target).exists(), f"{path.relative_to(ROOT)}: broken link {target}")
+
+    for line in broken:
+        print(line)
+    print(f"house rules: {len(broken)} broken")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
