@@ -200,6 +200,19 @@ async fn what_was_acknowledged_survives_a_reopening() {
     assert!(store.get(&SessionKey::of("ada")).await.unwrap().is_some());
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_but_its_owner_reads_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("flexgate.db")).unwrap();
+    store.insert(session("ada", 1)).await.unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.path());
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_no_store_is_an_error() {
     let folder = tempfile::tempdir().unwrap();

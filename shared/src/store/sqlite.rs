@@ -52,6 +52,7 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens the file, creating it and its tables where they are missing.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        make_private(path).map_err(|error| StoreError::Unavailable(error.into()))?;
         let connection = Connection::open(path).map_err(failure)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
         connection
@@ -75,6 +76,16 @@ impl SqliteStore {
             Err(error) => Err(StoreError::Unavailable(error.into())),
         }
     }
+}
+
+/// Creates the file, where it is missing, readable by its owner alone; SQLite's own files beside it
+/// take over its mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
 }
 
 fn failure(error: rusqlite::Error) -> StoreError {
