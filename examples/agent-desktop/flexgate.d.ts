@@ -15,7 +15,7 @@ export interface Session {
   clock_offset: number;
 }
 
-/** A refusal or failure. `code` is stable: `docs/status-codes.md`, or `unreachable`, `answer_unusable`. */
+/** A refusal or failure. `code` is stable: `docs/status-codes.md`, or `unreachable`, `answer_unusable`, `another_user`. */
 export class FlexgateError extends Error {
   readonly code: string;
   /** 0 when there was no answer. */

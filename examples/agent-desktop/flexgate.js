@@ -95,7 +95,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
    *
    * `from`: the session to begin with; without it one is fetched at once. `onRenew(session)` after each renewal,
    * `onTrouble(error, retryInMs)` when one failed and is tried again, `onEnd(error)` once, when it is over
-   * (code `reauthenticate` or `not_signed_in`, or a refusal that waiting cannot mend).
+   * (code `reauthenticate`, `not_signed_in` or `another_user`, or a refusal that waiting cannot mend).
    * `taskRouter: false` for a page that uses neither worker nor workspace: asking the SDK for them connects them.
    */
   function keepFresh(client, { from = null, onRenew, onTrouble, onEnd, taskRouter = true } = {}) {
@@ -121,6 +121,12 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
         const fresh = await session();
         if (!fresh) throw new FlexgateError({ code: "not_signed_in", status: 401, title: "You are not signed in" });
         if (stopped) return fresh;
+        if (current?.flex_user_sid !== undefined && fresh.flex_user_sid !== current.flex_user_sid) {
+          // The session's cookie is the browser's: another tab may have signed somebody else in. Their
+          // token is not for this page's client and worker.
+          const title = "Somebody else has signed in with this browser";
+          throw new FlexgateError({ code: "another_user", status: 409, title });
+        }
         failures = 0;
         current = fresh;
         dueAt = nextRenewal(fresh);

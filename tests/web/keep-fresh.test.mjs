@@ -140,6 +140,16 @@ for (const [code, answer] of [
   });
 }
 
+test("the token of somebody else, who signed in in another tab, is not handed over", bounded, async () => {
+  const client = { updateToken: mock.fn() };
+  const theirs = () => ({ ...token("theirs", 60 * MINUTE), flex_user_sid: "FU2" });
+  const from = { ...token("first", 60 * MINUTE), flex_user_sid: "FU1" };
+  const { keeper, told } = keep([theirs], { client, from, taskRouter: false });
+  await assert.rejects(keeper.renew(), { code: "another_user" });
+  assert.deepEqual(told.ends.map((error) => error.code), ["another_user"]);
+  assert.equal(client.updateToken.mock.callCount(), 0);
+});
+
 test("after stop it neither asks nor tells anything", bounded, async () => {
   const { keeper, told } = keep([() => token("second", 60 * MINUTE)], { from: token("first", 5 * MINUTE) });
   keeper.stop();

@@ -15,8 +15,8 @@ const binary = path.resolve(process.env.FLEXGATE_BIN ?? path.join(repository, "t
 /** Constants of the simulator. */
 export const ACCOUNT = "AC00000000000000000000000000000001";
 
-/** Starts `flexgate serve`; `stop()` ends it and removes its state. */
-export async function startGateway({ env = {} } = {}) {
+/** Starts `flexgate serve` in the folder `cwd`; `stop()` ends it and removes its state. */
+export async function startGateway({ cwd = repository } = {}) {
   if (!existsSync(binary)) throw new Error(`${binary} is missing: cargo build -p flexgate-local, or set FLEXGATE_BIN`);
   if (!existsSync(path.join(repository, "examples/agent-desktop/node_modules/@twilio/flex-sdk/package.json"))) {
     throw new Error("the Flex SDK is not installed: run npm run setup in tests/web");
@@ -25,8 +25,8 @@ export async function startGateway({ env = {} } = {}) {
   const [port, simulatorPort, tlsPort] = await freePorts(3);
   const ports = ["--port", port, "--simulator-port", simulatorPort, "--tls-port", tlsPort].map(String);
   const child = spawn(binary, ["serve", ...ports, "--data-dir", data], {
-    cwd: repository,
-    env: { PATH: process.env.PATH, ...env },
+    cwd,
+    env: { PATH: process.env.PATH },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";

@@ -2,6 +2,14 @@
 
 /** Signs in as `username`; answers a fetch with the session's cookie and the page's headers. */
 export async function signIn(gateway, username) {
+  const { callback, get, cookies, browserFetch } = await signInUpToCallback(gateway, username);
+  const response = await follow(get, callback);
+  if (!cookies.has("__Host-flexgate-session")) throw new Error(`no session came, but ${response.status}`);
+  return browserFetch;
+}
+
+/** A sign-in whose last step, the gateway's `callback`, was not taken. */
+export async function signInUpToCallback(gateway, username) {
   const cookies = new Map();
   const take = (response) => {
     for (const line of response.headers.getSetCookie()) {
@@ -20,7 +28,7 @@ export async function signIn(gateway, username) {
     return ours ? answer.then(take) : answer;
   };
 
-  let response = await follow(get, `${gateway.url}/sso/default/login`);
+  const response = await follow(get, `${gateway.url}/sso/default/login`);
   const page = await response.text();
   const request = /name="request" value="([^"]+)"/.exec(page)?.[1];
   if (!request) throw new Error(`no sign-in page came, but ${response.status}: ${page.slice(0, 300)}`);
@@ -29,11 +37,10 @@ export async function signIn(gateway, username) {
     method: "POST",
     body: new URLSearchParams({ request, username }),
   });
-  response = await follow(get, decision.headers.get("location"));
-  if (!cookies.has("__Host-flexgate-session")) throw new Error(`no session came, but ${response.status}`);
-
-  return (url, init = {}) =>
+  const twilio = await get(decision.headers.get("location"));
+  const browserFetch = (url, init = {}) =>
     fetch(url, { ...init, headers: { ...init.headers, cookie: cookie(), origin: gateway.url } }).then(take);
+  return { callback: twilio.headers.get("location"), get, cookies, browserFetch };
 }
 
 async function follow(get, url) {
