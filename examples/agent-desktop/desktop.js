@@ -76,20 +76,23 @@ function show(section) {
  * nothing of it on the page.
  */
 function fail(error, { title = error.title, again = start } = {}) {
-  const ended = ["reauthenticate", "not_signed_in", "another_user"].includes(error.code);
-  const over = ended || !error.temporary || !desk;
+  const ended = ["reauthenticate", "not_signed_in"].includes(error.code);
+  const over = !error.temporary || !desk;
   if (over) {
     forget();
     show(ended ? "signed-out" : null);
   }
+  if (ended) title = "Your session has ended";
   element("failure-title").textContent = title ?? "Something went wrong on this page";
-  element("failure-detail").textContent = [title === error.title ? null : error.title, error.detail].filter(Boolean).join(". ");
+  const detail = ended ? "Sign in again." : [title === error.title ? null : error.title, error.detail].filter(Boolean).join(". ");
+  element("failure-detail").textContent = detail;
+  element("failure-detail").hidden = !detail;
   element("failure-code").textContent = error.code ?? error.name;
   element("failure-request").textContent = error.requestId ?? "";
   element("failure-request-row").hidden = !error.requestId;
   const action = element("failure-action");
   action.textContent = error.code === "another_user" ? "Continue as them" : "Try again";
-  action.hidden = ended && error.code !== "another_user";
+  action.hidden = ended;
   action.onclick = () => {
     element("failure").hidden = true;
     again();

@@ -56,14 +56,21 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
 
   /** The token and whose it is, renewed if little was left; null when nobody is signed in. */
   async function session() {
+    try {
+      return await ask();
+    } catch (error) {
+      if (error.code === "not_signed_in") return null;
+      throw error;
+    }
+  }
+
+  async function ask() {
     const response = await post("/sso/token");
     const body = await response.json().catch(() => null);
     if (response.ok && typeof body?.access_token === "string" && !Number.isNaN(Date.parse(body.expires_at))) {
       return { ...body, clock_offset: clockOffset(response) };
     }
-    const error = refusal(response, response.ok ? null : body);
-    if (error.code === "not_signed_in") return null;
-    throw error;
+    throw refusal(response, response.ok ? null : body);
   }
 
   /** Ends the session. The token handed out stays good until it expires: forget it. */
@@ -118,8 +125,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     async function attempt() {
       if (stopped) throw new FlexgateError({ code: "stopped", title: "This is no longer kept fresh" });
       try {
-        const fresh = await session();
-        if (!fresh) throw new FlexgateError({ code: "not_signed_in", status: 401, title: "You are not signed in" });
+        const fresh = await ask();
         if (stopped) return fresh;
         if (current?.flex_user_sid !== undefined && fresh.flex_user_sid !== current.flex_user_sid) {
           // The session's cookie is the browser's: another tab may have signed somebody else in. Their

@@ -137,6 +137,7 @@ for (const [code, answer] of [
     assert.equal(told.asked.length, 1);
     assert.deepEqual(told.ends.map((error) => error.code), [code]);
     assert.ok(told.ends[0] instanceof FlexgateError);
+    assert.equal(told.ends[0].requestId, "7".repeat(32));
   });
 }
 

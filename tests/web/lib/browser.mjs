@@ -78,5 +78,5 @@ export async function signInAs(page, gateway, username) {
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.locator(`button[value="${username}"]`).click();
   await page.waitForURL(`${gateway.url}/`);
-  await page.getByRole("heading", { name: username, level: 1 }).waitFor();
+  await page.getByRole("heading", { name: username, level: 2 }).waitFor();
 }
