@@ -1,1 +1,270 @@
-// placeholder
+/**
+ * Flexgate for front ends: sign in, get the Flex token, keep it fresh, sign out.
+ *
+ * No dependencies, no storage: a token lives in the memory of the page that asked for it, and the
+ * refresh token never leaves the gateway. Works in browsers and in Node 20.
+ */
+
+/** The gateway answers a refreshed token once less than 5 minutes are left: ask half a minute later. */
+const RENEW_BEFORE = 4.5 * 60_000;
+/** No request waits longer. */
+const PATIENCE = 15_000;
+/** Timers sleep with the machine: look at the clock at least this often instead of trusting one. */
+const LOOK_EVERY = 30_000;
+const SHORTEST_PAUSE = 5_000;
+const LONGEST_PAUSE = 60_000;
+const LONGEST_RETRY_AFTER = 5 * 60_000;
+
+/** A refusal or failure. `code` is stable and made to decide on; `requestId` finds it in the gateway's log. */
+export class FlexgateError extends Error {
+  constructor({ code, status = 0, title, detail, requestId = null, retryAfter = null, cause }) {
+    super(detail ? `${title}. ${detail}` : title, { cause });
+    this.name = "FlexgateError";
+    this.code = code;
+    this.status = status;
+    this.title = title;
+    this.detail = detail ?? "";
+    this.requestId = requestId;
+    /** Milliseconds to wait before asking again, where the gateway said so. */
+    this.retryAfter = retryAfter;
+  }
+
+  /** Whether asking again later can help. */
+  get temporary() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+}
+
+/**
+ * The gateway at `baseUrl`, signing in through `profile`. A page of another origin than the gateway's
+ * must be listed in FLEXGATE_ALLOWED_ORIGINS.
+ */
+export function createFlexgate({ baseUrl = globalThis.location?.origin, profile = "default", fetch = globalThis.fetch } = {}) {
+  if (!baseUrl) throw new TypeError("createFlexgate needs a baseUrl where there is no location");
+  const base = String(baseUrl).replace(/\/+$/, "");
+
+  /** Where to send the browser. `returnTo` is a path of the gateway's origin. */
+  function signInUrl({ returnTo } = {}) {
+    const query = returnTo === undefined ? "" : `?return_to=${encodeURIComponent(returnTo)}`;
+    return `${base}/sso/${encodeURIComponent(profile)}/login${query}`;
+  }
+
+  /** Leaves the page to sign in, and comes back to `returnTo`: without it, to this very page. */
+  function signIn({ returnTo = location.pathname + location.search + location.hash } = {}) {
+    location.assign(signInUrl({ returnTo }));
+  }
+
+  /** The token and whose it is, renewed if little was left; null when nobody is signed in. */
+  async function session() {
+    try {
+      return await ask();
+    } catch (error) {
+      if (error.code === "not_signed_in") return null;
+      throw error;
+    }
+  }
+
+  async function ask() {
+    const response = await post("/sso/token");
+    const body = await response.json().catch(() => null);
+    if (response.ok && typeof body?.access_token === "string" && !Number.isNaN(Date.parse(body.expires_at))) {
+      return { ...body, clock_offset: clockOffset(response) };
+    }
+    throw refusal(response, response.ok ? null : body);
+  }
+
+  /** Ends the session. The token handed out stays good until it expires: forget it. */
+  async function signOut() {
+    const response = await post("/sso/logout");
+    if (!response.ok) throw refusal(response, await response.json().catch(() => null));
+  }
+
+  async function post(path) {
+    try {
+      return await fetch(base + path, {
+        method: "POST",
+        headers: { "x-flexgate": "1" },
+        credentials: "include",
+        cache: "no-store",
+        redirect: "error",
+        signal: AbortSignal.timeout(PATIENCE),
+      });
+    } catch (cause) {
+      const title = "The gateway cannot be reached";
+      throw new FlexgateError({ code: "unreachable", title, detail: "Check your connection.", cause });
+    }
+  }
+
+  /**
+   * Keeps `client` (from the SDK's createClient, or null) in possession of a good token: renews before
+   * it expires, after sleep, and when the page is looked at again, and hands each new token to the
+   * client **and** its worker and workspace, which `client.updateToken` alone does not reach.
+   *
+   * `from`: the session to begin with; without it one is fetched at once. `onRenew(session)` after each renewal,
+   * `onTrouble(error, retryInMs)` when one failed and is tried again, `onEnd(error)` once, when it is over
+   * (code `reauthenticate`, `not_signed_in` or `another_user`, or a refusal that waiting cannot mend).
+   * `taskRouter: false` for a page that uses neither worker nor workspace: asking the SDK for them connects them.
+   */
+  function keepFresh(client, { from = null, onRenew, onTrouble, onEnd, taskRouter = true } = {}) {
+    let current = from;
+    let dueAt = from ? nextRenewal(from) : 0;
+    let failures = 0;
+    let stopped = false;
+    let renewing = null;
+    let timer = null;
+
+    /** Renews now; a renewal under way is joined. Rejects when it fails, after the callbacks were told. */
+    function renew() {
+      renewing ??= attempt().finally(() => {
+        renewing = null;
+        watch();
+      });
+      return renewing;
+    }
+
+    async function attempt() {
+      if (stopped) throw new FlexgateError({ code: "stopped", title: "This is no longer kept fresh" });
+      try {
+        const fresh = await ask();
+        if (stopped) return fresh;
+        if (current?.flex_user_sid !== undefined && fresh.flex_user_sid !== current.flex_user_sid) {
+          // The session's cookie is the browser's: another tab may have signed somebody else in. Their
+          // token is not for this page's client and worker.
+          const title = "Somebody else has signed in with this browser";
+          throw new FlexgateError({ code: "another_user", status: 409, title });
+        }
+        failures = 0;
+        current = fresh;
+        dueAt = nextRenewal(fresh);
+        await hand(fresh.access_token);
+        if (!stopped) onRenew?.(fresh);
+        return fresh;
+      } catch (error) {
+        if (stopped) throw error;
+        if (error instanceof FlexgateError && !error.temporary) {
+          stop();
+          onEnd?.(error);
+        } else {
+          const pause = backoff(failures++, error.retryAfter);
+          dueAt = Date.now() + pause;
+          onTrouble?.(error, pause);
+        }
+        throw error;
+      }
+    }
+
+    async function hand(token) {
+      if (!client) return;
+      client.updateToken(token);
+      if (!taskRouter) return;
+      const [worker, workspace] = await inTime(Promise.all([client.getWorker(), client.getWorkspace()]));
+      worker.updateToken(token);
+      workspace.updateToken(token);
+    }
+
+    /** Sets the next look at the clock. */
+    function watch() {
+      clearTimeout(timer);
+      if (stopped) return;
+      timer = setTimeout(look, Math.min(Math.max(dueAt - Date.now(), 0), LOOK_EVERY));
+    }
+
+    function look() {
+      if (stopped || renewing) return;
+      if (Date.now() >= dueAt) renew().catch(() => {});
+      else watch();
+    }
+
+    /** The page is looked at, or the network is back: a pause after failures need not run out. */
+    function wake() {
+      if (globalThis.document?.visibilityState === "hidden") return;
+      if (failures > 0) dueAt = Math.min(dueAt, Date.now() + SHORTEST_PAUSE);
+      look();
+    }
+
+    function listen(how) {
+      globalThis.document?.[how]("visibilitychange", wake);
+      globalThis.window?.[how]?.("online", wake);
+    }
+
+    function stop() {
+      stopped = true;
+      clearTimeout(timer);
+      listen("removeEventListener");
+      client = null;
+    }
+
+    listen("addEventListener");
+    watch();
+    return {
+      renew,
+      stop,
+      /** Begins to serve a client that was made later. */
+      attach(later) {
+        client = later;
+        if (current && later.token !== current.access_token) later.updateToken(current.access_token);
+      },
+      get session() {
+        return current;
+      },
+    };
+  }
+
+  return { signInUrl, signIn, session, signOut, keepFresh };
+}
+
+/** The SDK's answer, or a failure: a worker that never connects must not end all renewing. */
+function inTime(promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error("the SDK's worker did not answer in time")), PATIENCE);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/** Milliseconds the token is good for, by the gateway's clock where that could be read. */
+export function timeLeft(session, now = Date.now()) {
+  return Date.parse(session.expires_at) - (now + (session.clock_offset ?? 0));
+}
+
+/** When to renew, by this machine's clock. A token that stays short is asked about ever again, but not in a rush. */
+function nextRenewal(session) {
+  const now = Date.now();
+  const left = timeLeft(session, now);
+  const pause = left > RENEW_BEFORE ? left - RENEW_BEFORE : left / 2;
+  return now + Math.max(pause, SHORTEST_PAUSE);
+}
+
+/** Doubling, with jitter so that a thousand desktops do not come back as one; never before Retry-After. */
+function backoff(failures, retryAfter) {
+  const doubling = Math.min(1_000 * 2 ** Math.min(failures, 10), LONGEST_PAUSE) * (0.5 + Math.random() / 2);
+  return Math.max(doubling, Math.min(retryAfter ?? 0, LONGEST_RETRY_AFTER));
+}
+
+/** How far this machine's clock is behind the gateway's; 0 where `Date` is not readable or says the same. */
+function clockOffset(response) {
+  const told = Date.parse(response.headers.get("date") ?? "");
+  const offset = told - Date.now();
+  // `Date` has whole seconds, and the answer took its time.
+  return Number.isNaN(offset) || Math.abs(offset) < 5_000 ? 0 : offset;
+}
+
+function refusal(response, problem) {
+  const known = typeof problem?.code === "string";
+  return new FlexgateError({
+    code: known ? problem.code : "answer_unusable",
+    // A 200 that makes no sense is the gateway's failure, not a refusal.
+    status: response.ok ? 502 : response.status,
+    title: known ? problem.title : "The gateway's answer could not be used",
+    detail: known ? problem.detail : undefined,
+    requestId: (known ? problem.request_id : null) ?? response.headers.get("x-request-id"),
+    retryAfter: waitAsked(response.headers.get("retry-after")),
+  });
+}
+
+/** `Retry-After` in milliseconds: seconds, or a date (RFC 9110, section 10.2.3). */
+function waitAsked(header) {
+  if (!header) return null;
+  const wait = /^\d+$/.test(header.trim()) ? Number(header) * 1_000 : Date.parse(header) - Date.now();
+  return Number.isNaN(wait) ? null : Math.max(wait, 0);
+}

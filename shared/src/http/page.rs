@@ -6,13 +6,16 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::problem::Problem;
 
+/// The colours are named, not left to the browser, so that their contrast is known in both themes.
 const STYLE: &str = "\
-:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}\
+:root{color-scheme:light dark;background:#f3f3f8;color:#17172b;font:16px/1.5 system-ui,sans-serif}\
 body{margin:0;min-height:100vh;display:grid;place-items:center}\
-main{max-width:34rem;padding:2rem}\
+main{box-sizing:border-box;width:100%;max-width:34rem;padding:2rem}\
 h1{font-size:1.4rem;line-height:1.25}\
 dl{display:grid;grid-template-columns:auto 1fr;gap:.25rem 1rem;font-size:.9rem}\
-dd{margin:0;overflow-wrap:anywhere;font-family:ui-monospace,monospace}";
+dd{margin:0;overflow-wrap:anywhere;font-family:ui-monospace,monospace}\
+a{color:#4b48c8}\
+@media(prefers-color-scheme:dark){:root{background:#101019;color:#eeeef8}a{color:#a6a3ff}}";
 
 /// The page. Everything in it is either ours or escaped.
 pub(super) fn render(problem: &Problem, request_id: &str) -> String {

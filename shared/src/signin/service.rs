@@ -244,7 +244,7 @@ impl SignIn {
         let now = self.now();
         let session_id = session_id(self.parts.ambient.entropy.as_ref());
         let key = SessionKey::of(session_id.expose_secret());
-        let sealed = Tokens::of(tokens, info).seal(&key, keys, self.parts.ambient.entropy.as_ref())?;
+        let sealed = Tokens::of(tokens, info, now).seal(&key, keys, self.parts.ambient.entropy.as_ref())?;
         let sessions = &self.parts.sessions;
         sessions.sweep(now).await?;
         sessions

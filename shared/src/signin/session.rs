@@ -25,6 +25,9 @@ const LOOK_AT_MOST: StdDuration = StdDuration::from_secs(4);
 const TOUCH_EVERY: Duration = Duration::minutes(1);
 /// A token with less than this left is of no use to whoever gets it.
 const USABLE: Duration = Duration::seconds(5);
+/// Expirations have whole seconds, and Twilio's clock is not ours: only over a longer time than this is
+/// one that did not move a sign of anything.
+const MOVES_WITHIN: Duration = Duration::seconds(2);
 
 /// A session's tokens, as they are sealed in the store.
 #[derive(Serialize, Deserialize)]
@@ -32,6 +35,9 @@ pub(super) struct Tokens {
     access_token: String,
     refresh_token: String,
     expires_at: i64,
+    /// When they came. Sessions sealed before this was kept say nothing, which is long ago.
+    #[serde(default)]
+    obtained_at: i64,
     identity: Option<String>,
     username: Option<String>,
     roles: ObservedRoles,
@@ -79,11 +85,12 @@ pub enum SessionError {
 }
 
 impl Tokens {
-    pub(super) fn of(tokens: &SsoTokens, info: &TokenInfo) -> Self {
+    pub(super) fn of(tokens: &SsoTokens, info: &TokenInfo, now: OffsetDateTime) -> Self {
         Self {
             access_token: tokens.access_token.expose_secret().to_owned(),
             refresh_token: tokens.refresh_token.expose_secret().to_owned(),
             expires_at: info.expiration.unix_timestamp(),
+            obtained_at: now.unix_timestamp(),
             identity: info.identity.clone(),
             username: info.username.clone(),
             roles: info.roles.clone(),
@@ -101,6 +108,13 @@ impl Tokens {
     fn open(session: &Session, keys: &KeyRing) -> Option<Self> {
         let plain = keys.open(&session.sealed, Purpose(&["session", session.key.as_str()])).ok()?;
         serde_json::from_slice(&plain).ok()
+    }
+
+    /// Whether Twilio gave these in place of `before` without any more time: its maximum lifetime is
+    /// reached. A page asks for its token within the second of its sign-in; no expiration moves in that.
+    fn brings_no_more_time(&self, before: &Self) -> bool {
+        let apart = Duration::seconds(self.obtained_at.saturating_sub(before.obtained_at));
+        self.expires_at <= before.expires_at && apart >= MOVES_WITHIN
     }
 
     fn left(&self, now: OffsetDateTime) -> Duration {
@@ -193,10 +207,10 @@ impl SignIn {
                 return Err(Fault::from(error).into());
             }
         };
-        let mut next = Tokens::of(&refreshed, &refreshed.info);
+        let mut next = Tokens::of(&refreshed, &refreshed.info, self.now());
+        next.last = next.brings_no_more_time(&tokens);
         // Only Tokens/Info names the worker, and the worker of a user does not change.
         next.worker_sid = next.worker_sid.or(tokens.worker_sid);
-        next.last = next.expires_at <= tokens.expires_at;
         let sealed = next.seal(&session.key, keys, self.parts.ambient.entropy.as_ref())?;
         let written = self.parts.sessions.refreshed(&session.key, session.version, &sealed).await;
         if !written.map_err(Fault::from)? {
@@ -233,5 +247,38 @@ impl SignIn {
             worker_sid: tokens.worker_sid,
             profile,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(obtained_at: i64, expires_at: i64) -> Tokens {
+        Tokens {
+            access_token: String::new(),
+            refresh_token: String::new(),
+            expires_at,
+            obtained_at,
+            identity: None,
+            username: None,
+            roles: ObservedRoles::default(),
+            worker_sid: None,
+            last: false,
+        }
+    }
+
+    #[test]
+    fn a_refresh_right_after_the_sign_in_is_not_taken_for_the_sessions_end() {
+        assert!(!tokens(1_000, 1_240).brings_no_more_time(&tokens(1_000, 1_240)));
+        assert!(!tokens(1_001, 1_240).brings_no_more_time(&tokens(1_000, 1_240)));
+    }
+
+    #[test]
+    fn an_expiration_that_no_longer_moves_is_the_sessions_end() {
+        assert!(tokens(1_200, 1_240).brings_no_more_time(&tokens(1_000, 1_240)));
+        assert!(!tokens(1_200, 1_440).brings_no_more_time(&tokens(1_000, 1_240)));
+        // A session sealed before the time was kept.
+        assert!(tokens(1_200, 1_240).brings_no_more_time(&tokens(0, 1_240)));
     }
 }

@@ -17,9 +17,10 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page's files.
-const FILES: [(&str, &str, &str); 4] = [
+const FILES: [(&str, &str, &str); 5] = [
     ("/", "text/html; charset=utf-8", include_str!("../../../../examples/agent-desktop/index.html")),
     ("/desktop.js", "text/javascript; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.js")),
+    ("/worker.js", "text/javascript; charset=utf-8", include_str!("../../../../examples/agent-desktop/worker.js")),
     ("/flexgate.js", "text/javascript; charset=utf-8", include_str!("../../../../examples/agent-desktop/flexgate.js")),
     ("/desktop.css", "text/css; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.css")),
 ];

@@ -1,0 +1,91 @@
+// The worker, through the real Flex SDK where it is installed.
+
+const SDK = "/sdk/index.browser.js";
+/** The account that only the simulator has. */
+const SIMULATED = "AC00000000000000000000000000000001";
+/** The SDK tries three times, and its websocket for ever. */
+const PATIENCE = 20_000;
+
+/** Something the SDK could not do, in words for the person. */
+export class SdkTrouble extends Error {
+  constructor(title, detail, code) {
+    super(title);
+    Object.assign(this, { title, detail, code });
+  }
+
+  /** What an error of the SDK means. */
+  static of(error, session) {
+    if (error instanceof SdkTrouble) return error;
+    const code = error?.code;
+    const simulated = session.account_sid === SIMULATED
+      ? " This is the simulated account, which the real twilio.com does not know: the README of this page says how to start a browser that finds the simulator."
+      : "";
+    if ([48920, 20101, 20106, 20003, 51102].includes(Number(code))) {
+      return new SdkTrouble("Refused by Twilio", `Twilio does not accept the token.${simulated}`, code);
+    }
+    if (Number(code) === 20104) return new SdkTrouble("Token expired", "Renew your token, then try again.", code);
+    if (Number(code) === 20429) return new SdkTrouble("Twilio is busy", "Too many requests: try again in a minute.", code);
+    return new SdkTrouble("Not connected", `Twilio could not be reached, or did not do what was asked.${simulated}`, code);
+  }
+}
+
+/**
+ * Makes the SDK's client and connects its worker. `wanted` says whether anybody still waits for it; `attach`
+ * takes the client, so that it gets renewed tokens; `onChange` and `onLost` tell what happens to the worker later.
+ */
+export async function connectWorker({ token, wanted, attach, onChange, onLost }) {
+  const sdk = await load();
+  // Usage information would go to parties which this page's policy does not let it talk to.
+  const made = sdk.createClient(token(), { telemetryOptions: { disabled: true } });
+  // Whoever gave up waiting leaves no client behind.
+  let late = false;
+  made.then((client) => (late || !wanted()) && client.destroy(), () => {});
+  const client = await inTime(made).catch((error) => {
+    late = true;
+    throw error;
+  });
+  if (!wanted()) throw new SdkTrouble("Not connected", "It is not needed any more.");
+  attach(client);
+  const worker = await inTime(client.getWorker());
+  worker.on("activityUpdated", onChange);
+  worker.on("ready", onChange);
+  worker.on("disconnected", () => onLost("The SDK connects again by itself."));
+  worker.on("error", () => onLost("The SDK reports a problem with the worker. It tries again by itself."));
+  worker.on("tokenExpired", () => onLost("The token has expired: renew it, then reload the page."));
+  return {
+    worker,
+    setActivity: (sid) => inTime(client.execute(new sdk.SetCurrentActivity(sid))),
+    close() {
+      worker.removeAllListeners();
+      worker.on("error", () => {});
+      worker.disconnect();
+      client.destroy();
+    },
+  };
+}
+
+let loading = null;
+
+function load() {
+  loading ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = SDK;
+    script.addEventListener("load", () => resolve(window.FlexSdk));
+    script.addEventListener("error", () => {
+      script.remove();
+      loading = null;
+      const detail = "The Flex SDK is not installed: run npm ci in examples/agent-desktop, and start flexgate from the repository’s folder. Everything else on this page works without it.";
+      reject(new SdkTrouble("SDK not installed", detail));
+    });
+    document.head.append(script);
+  });
+  return loading;
+}
+
+function inTime(promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new SdkTrouble("Not connected", "Twilio did not answer in time.")), PATIENCE);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,199 @@
+// flexgate.js on its own: when it renews, what it survives, how it ends. Clock and gateway are scripted.
+
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+
+import { createFlexgate, FlexgateError, timeLeft } from "../../examples/agent-desktop/flexgate.js";
+
+const MINUTE = 60_000;
+const bounded = { timeout: 10_000 };
+
+beforeEach(() => mock.timers.enable({ apis: ["setTimeout", "Date"], now: Date.parse("2026-01-05T08:00:00Z") }));
+afterEach(() => mock.timers.reset());
+
+/** Lets promises settle, which the mocked timers do not hold up. */
+async function settle() {
+  for (let turn = 0; turn < 30; turn++) await new Promise(setImmediate);
+}
+
+/** Moves the clock in steps, as it moves for a page. */
+async function pass(milliseconds) {
+  for (let gone = 0; gone < milliseconds; gone += 1_000) {
+    mock.timers.tick(Math.min(1_000, milliseconds - gone));
+    await settle();
+  }
+}
+
+function token(name, lifetime) {
+  return { access_token: name, expires_at: new Date(Date.now() + lifetime).toISOString() };
+}
+
+function problem(status, code, headers = {}) {
+  const body = { code, title: code, detail: "", status, request_id: "7".repeat(32) };
+  return Response.json(body, { status, headers });
+}
+
+/** A keeper over a gateway that gives the answers one after the other, and the last one for ever. */
+function keep(answers, options = {}) {
+  const told = { asked: [], renewed: [], troubles: [], ends: [] };
+  const fetch = async (url, init) => {
+    told.asked.push({ at: Date.now(), url, init });
+    const answer = answers.length > 1 ? answers.shift() : answers[0];
+    const response = answer();
+    if (response instanceof Error) throw response;
+    return response instanceof Response ? response : Response.json(response);
+  };
+  const gate = createFlexgate({ baseUrl: "https://gate.example/", fetch });
+  const keeper = gate.keepFresh(options.client ?? null, {
+    onRenew: (session) => told.renewed.push(session.access_token),
+    onTrouble: (error, pause) => told.troubles.push({ code: error.code, pause }),
+    onEnd: (error) => told.ends.push(error),
+    ...options,
+  });
+  return { keeper, told, gate };
+}
+
+test("it renews four and a half minutes before the token expires, and not before", bounded, async () => {
+  const { keeper, told } = keep([() => token("second", 60 * MINUTE)], { from: token("first", 60 * MINUTE) });
+  await pass(55 * MINUTE);
+  assert.equal(told.asked.length, 0);
+  await pass(MINUTE);
+  assert.deepEqual(told.renewed, ["second"]);
+  assert.equal(told.asked[0].url, "https://gate.example/sso/token");
+  assert.equal(told.asked[0].init.method, "POST");
+  assert.equal(told.asked[0].init.credentials, "include");
+  assert.equal(told.asked[0].init.headers["x-flexgate"], "1");
+  keeper.stop();
+});
+
+test("it goes on over many token periods, one request each", bounded, async () => {
+  let count = 0;
+  const { keeper, told } = keep([() => token(`token-${++count}`, 10 * MINUTE)], { from: token("first", 10 * MINUTE) });
+  await pass(56 * MINUTE);
+  assert.equal(told.asked.length, 10);
+  assert.equal(keeper.session.access_token, "token-10");
+  keeper.stop();
+});
+
+test("a token that stays short is asked about ever again, but never in a rush", bounded, async () => {
+  const last = token("last", 4 * MINUTE);
+  const { keeper, told } = keep([() => last], { from: last });
+  await pass(4 * MINUTE);
+  assert.ok(told.asked.length >= 3 && told.asked.length <= 10, `${told.asked.length} requests`);
+  keeper.stop();
+});
+
+test("a machine that slept past the expiry renews within half a minute of waking", bounded, async () => {
+  const { keeper, told } = keep([() => token("second", 60 * MINUTE)], { from: token("first", 60 * MINUTE) });
+  await pass(MINUTE);
+  // The clock jumps; no timer ran meanwhile.
+  mock.timers.setTime(Date.now() + 3 * 60 * MINUTE);
+  await pass(30_000);
+  assert.deepEqual(told.renewed, ["second"]);
+  keeper.stop();
+});
+
+test("a clock that is ten minutes ahead of the gateway's does not make it ask without end", bounded, async () => {
+  const answer = () => {
+    const gateway = Date.now() - 10 * MINUTE;
+    const body = { access_token: "t", expires_at: new Date(gateway + 14 * MINUTE).toISOString() };
+    return Response.json(body, { headers: { date: new Date(gateway).toUTCString() } });
+  };
+  const { keeper, told } = keep([answer]);
+  await pass(5 * MINUTE);
+  assert.equal(told.asked.length, 1);
+  assert.ok(Math.abs(timeLeft(keeper.session) - 9 * MINUTE) < 5_000, `${timeLeft(keeper.session)} ms left`);
+  keeper.stop();
+});
+
+test("it asks again after failures that may pass, and never before Retry-After", bounded, async () => {
+  const busy = () => problem(503, "unavailable", { "retry-after": "20" });
+  const answers = [busy, () => problem(504, "timeout"), () => new TypeError("no network"), () => token("second", 60 * MINUTE)];
+  const { keeper, told } = keep(answers);
+  await pass(MINUTE);
+  assert.deepEqual(told.troubles.map(({ code }) => code), ["unavailable", "timeout", "unreachable"]);
+  assert.deepEqual(told.renewed, ["second"]);
+  assert.deepEqual(told.ends, []);
+  assert.ok(told.asked[1].at - told.asked[0].at >= 20_000);
+  keeper.stop();
+});
+
+test("a gateway that stays away is asked less and less often, and not given up", bounded, async () => {
+  const { keeper, told } = keep([() => problem(503, "unavailable")]);
+  await pass(30 * MINUTE);
+  assert.ok(told.asked.length > 25 && told.asked.length < 80, `${told.asked.length} requests in half an hour`);
+  assert.ok(told.troubles.every(({ pause }) => pause <= MINUTE));
+  keeper.stop();
+});
+
+for (const [code, answer] of [
+  ["reauthenticate", () => problem(401, "reauthenticate")],
+  ["not_signed_in", () => problem(401, "not_signed_in")],
+  ["cross_site", () => problem(403, "cross_site")],
+]) {
+  test(`it ends once, for good, with ${code}`, bounded, async () => {
+    const { told } = keep([answer]);
+    await pass(10 * MINUTE);
+    assert.equal(told.asked.length, 1);
+    assert.deepEqual(told.ends.map((error) => error.code), [code]);
+    assert.ok(told.ends[0] instanceof FlexgateError);
+    assert.equal(told.ends[0].requestId, "7".repeat(32));
+  });
+}
+
+test("the token of somebody else, who signed in in another tab, is not handed over", bounded, async () => {
+  const client = { updateToken: mock.fn() };
+  const theirs = () => ({ ...token("theirs", 60 * MINUTE), flex_user_sid: "FU2" });
+  const from = { ...token("first", 60 * MINUTE), flex_user_sid: "FU1" };
+  const { keeper, told } = keep([theirs], { client, from, taskRouter: false });
+  await assert.rejects(keeper.renew(), { code: "another_user" });
+  assert.deepEqual(told.ends.map((error) => error.code), ["another_user"]);
+  assert.equal(client.updateToken.mock.callCount(), 0);
+});
+
+test("after stop it neither asks nor tells anything", bounded, async () => {
+  const { keeper, told } = keep([() => token("second", 60 * MINUTE)], { from: token("first", 5 * MINUTE) });
+  keeper.stop();
+  await pass(10 * MINUTE);
+  assert.deepEqual(told, { asked: [], renewed: [], troubles: [], ends: [] });
+});
+
+test("a new token reaches the client, its worker and its workspace", bounded, async () => {
+  const holder = () => ({ updateToken: mock.fn() });
+  const [worker, workspace] = [holder(), holder()];
+  const client = { ...holder(), getWorker: async () => worker, getWorkspace: async () => workspace };
+  const { keeper } = keep([() => token("second", 60 * MINUTE)], { client, from: token("first", 60 * MINUTE) });
+  await keeper.renew();
+  for (const part of [client, worker, workspace]) {
+    assert.deepEqual(part.updateToken.mock.calls.map((call) => call.arguments), [["second"]]);
+  }
+  keeper.stop();
+});
+
+test("renewals asked for at once are one request", bounded, async () => {
+  const { keeper, told } = keep([() => token("second", 60 * MINUTE)], { from: token("first", 60 * MINUTE) });
+  const both = await Promise.all([keeper.renew(), keeper.renew()]);
+  assert.equal(told.asked.length, 1);
+  assert.ok(both.every((session) => session.access_token === "second"));
+  keeper.stop();
+});
+
+test("session() is null for nobody, and every other refusal is an error with code, status and request id", bounded, async () => {
+  const { gate, keeper } = keep([() => problem(401, "not_signed_in"), () => problem(502, "upstream_invalid")], {
+    from: token("first", 60 * MINUTE),
+  });
+  assert.equal(await gate.session(), null);
+  await assert.rejects(gate.session(), { code: "upstream_invalid", status: 502, requestId: "7".repeat(32), temporary: true });
+  keeper.stop();
+});
+
+test("an answer that is no session is a failure, also with status 200", bounded, async () => {
+  const { gate, keeper } = keep([() => Response.json({}), () => new Response("<html>")], { from: token("first", 60 * MINUTE) });
+  for (let turn = 0; turn < 2; turn++) await assert.rejects(gate.session(), { code: "answer_unusable", temporary: true });
+  keeper.stop();
+});
+
+test("the sign-in address carries where to return to, and nothing can escape into its path", () => {
+  const gate = createFlexgate({ baseUrl: "https://gate.example", profile: "a/../b" });
+  assert.equal(gate.signInUrl({ returnTo: "/desk?x=1&y=2" }), "https://gate.example/sso/a%2F..%2Fb/login?return_to=%2Fdesk%3Fx%3D1%26y%3D2");
+});
