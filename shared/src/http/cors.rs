@@ -62,7 +62,7 @@ impl Origins {
             response.insert(ACCESS_CONTROL_ALLOW_HEADERS, headers);
             response.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         } else {
-            let headers = HeaderValue::from_static("retry-after, x-request-id");
+            let headers = HeaderValue::from_static("date, retry-after, x-request-id");
             response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, headers);
         }
     }

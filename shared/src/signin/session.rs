@@ -35,8 +35,7 @@ pub(super) struct Tokens {
     access_token: String,
     refresh_token: String,
     expires_at: i64,
-    /// When they came. Sessions sealed before this was kept say nothing, which is long ago.
-    #[serde(default)]
+    /// When they came.
     obtained_at: i64,
     identity: Option<String>,
     username: Option<String>,
@@ -278,7 +277,5 @@ mod tests {
     fn an_expiration_that_no_longer_moves_is_the_sessions_end() {
         assert!(tokens(1_200, 1_240).brings_no_more_time(&tokens(1_000, 1_240)));
         assert!(!tokens(1_200, 1_440).brings_no_more_time(&tokens(1_000, 1_240)));
-        // A session sealed before the time was kept.
-        assert!(tokens(1_200, 1_240).brings_no_more_time(&tokens(0, 1_240)));
     }
 }
