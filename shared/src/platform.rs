@@ -6,7 +6,7 @@ use crate::ambient::Ambient;
 use crate::outbound::{ClientError, http_client};
 use crate::secrets::{FileSecrets, SecretSource, SecretsManager, TwilioCredentials};
 use crate::settings::{Common, Credential, SecretsFrom, StoreAt};
-use crate::store::{Bindings, Claims, Sessions, SqliteStore, StoreError};
+use crate::store::{Bindings, Claims, Counters, Sessions, SqliteStore, StoreError};
 use crate::twilio::{Flex, Sso};
 
 /// What a function stands on. Building it does no network I/O.
@@ -22,6 +22,8 @@ pub struct Platform {
     pub sessions: Arc<dyn Sessions>,
     /// What may happen once.
     pub claims: Arc<dyn Claims>,
+    /// What may happen only so often.
+    pub counters: Arc<dyn Counters>,
     /// Who is which Flex user.
     pub bindings: Arc<dyn Bindings>,
 }
@@ -52,6 +54,7 @@ impl Platform {
             secrets,
             sessions: store.clone(),
             claims: store.clone(),
+            counters: store.clone(),
             bindings: store,
         })
     }

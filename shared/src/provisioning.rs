@@ -74,7 +74,8 @@ impl Provisioning {
     }
 
     /// Deactivates the user, and ends what it still could use here: its sessions first, so that a
-    /// failure leaves nobody signed in who should not be.
+    /// failure leaves nobody signed in who should not be. Unbinding comes last: minting relies on a
+    /// binding that is there after this to have been made from a user already deactivated.
     pub async fn deprovision(&self, user: &FlexUserSid, deadline: Deadline) -> Result<(), ProvisioningError> {
         self.sessions.end_all_of(user).await?;
         self.flex.deprovision(user, deadline).await?;

@@ -1,4 +1,4 @@
-//! Secrets: fresh, fetched once, served stale while the source is down, refreshed when refused.
+//! Secrets: fresh, fetched once, served stale while the source is down.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -117,27 +117,6 @@ async fn while_the_source_is_down_the_last_value_serves_for_an_hour_and_the_sour
     assert!(matches!(world.value().await, Err(SecretError::Unreadable { .. })));
     world.write(3);
     assert_eq!(world.value().await.unwrap(), 3, "it recovers at once");
-}
-
-#[tokio::test]
-async fn a_refused_value_is_fetched_again_but_not_in_a_flood() {
-    let world = World::new();
-    let held = world.secret.get(soon()).await.unwrap();
-    world.write(2);
-    let renewed = world.secret.get_after_rejection(&held.version, soon()).await.unwrap();
-    assert_eq!((renewed.value.value, world.fetches()), (2, 2));
-    // Somebody else still holds the old one: they get the new one without a fetch.
-    let renewed = world.secret.get_after_rejection(&held.version, soon()).await.unwrap();
-    assert_eq!((renewed.value.value, world.fetches()), (2, 2));
-    // The new one is refused too: within the cool-down nothing is fetched.
-    world.write(3);
-    for _ in 0..10 {
-        let same = world.secret.get_after_rejection(&renewed.version, soon()).await.unwrap();
-        assert_eq!((same.value.value, world.fetches()), (2, 2));
-    }
-    world.clock.advance(Duration::seconds(60));
-    let third = world.secret.get_after_rejection(&renewed.version, soon()).await.unwrap();
-    assert_eq!((third.value.value, world.fetches()), (3, 3));
 }
 
 #[tokio::test]

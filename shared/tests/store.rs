@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use flexgate::domain::{FlexUserSid, Identity};
-use flexgate::store::{Bindings, Bound, Claims, Lease, Session, SessionKey, Sessions, SqliteStore};
+use flexgate::store::{Bindings, Bound, Claims, Counted, Counters, Lease, Session, SessionKey, Sessions, SqliteStore};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
@@ -158,6 +158,38 @@ async fn a_claim_is_granted_once_until_it_ends_and_per_kind() {
     assert!(!store.other.claim("login", "1", until, until).await.unwrap());
     let later = until + Duration::seconds(1);
     assert!(store.other.claim("login", "1", later, later + Duration::minutes(10)).await.unwrap());
+}
+
+#[tokio::test]
+async fn of_many_who_count_at_once_each_gets_a_number_of_its_own() {
+    let store = sqlite();
+    let until = NOW + Duration::MINUTE;
+    let counts = (0..20).map(|index| {
+        let store = if index % 2 == 0 { store.one.clone() } else { store.other.clone() };
+        tokio::spawn(async move { store.count("mint", &["iss", "sub"], NOW, Duration::MINUTE).await.unwrap() })
+    });
+    let mut numbers = Vec::new();
+    for count in counts.collect::<Vec<_>>() {
+        let Counted { times, until: ends } = count.await.unwrap();
+        assert_eq!(ends, until);
+        numbers.push(times);
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=20).collect::<Vec<u32>>());
+}
+
+#[tokio::test]
+async fn a_count_is_per_kind_and_subject_and_begins_anew_when_its_span_ends() {
+    let store = sqlite();
+    let count = async |kind: &str, what: &[&str], at| store.one.count(kind, what, at, Duration::MINUTE).await.unwrap();
+    let until = NOW + Duration::MINUTE;
+    assert_eq!(count("mint", &["a", "b"], NOW).await, Counted { times: 1, until });
+    assert_eq!(count("mint", &["ab", ""], NOW).await.times, 1);
+    assert_eq!(count("other", &["a", "b"], NOW).await.times, 1);
+    // The span begins with its first count and is not stretched by later ones.
+    let last = until - Duration::SECOND;
+    assert_eq!(count("mint", &["a", "b"], last).await, Counted { times: 2, until });
+    assert_eq!(count("mint", &["a", "b"], until).await, Counted { times: 1, until: until + Duration::MINUTE });
 }
 
 #[tokio::test]

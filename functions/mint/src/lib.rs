@@ -4,6 +4,8 @@
 
 mod problem;
 
+use std::error::Error;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::Router;
@@ -12,12 +14,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use flexgate::caller::Verifier;
 use flexgate::domain::policy::MintRequest;
-use flexgate::domain::{Caller, TokenTtl, TtlError, role_list};
+use flexgate::domain::{Caller, FlexUserSid, TokenTtl, TtlError, role_list};
 use flexgate::http::{Context, Fields, Problem};
 use flexgate::minting::{MintError, Minting};
 use flexgate::platform::Platform;
 pub use flexgate::settings::OwnerSettings as Settings;
-use flexgate::telemetry::{Audit, Decision};
+use flexgate::telemetry::{self, Audit, Decision};
 use flexgate::twilio::TokenInfo;
 use http::StatusCode;
 use secrecy::ExposeSecret;
@@ -39,7 +41,14 @@ impl App {
         let policy = settings.policy.policy.clone();
         Arc::new(Self {
             verifier: Verifier::new(settings.caller.issuers.clone(), platform.http.clone(), platform.ambient.clone()),
-            minting: Minting::new(policy, flex, platform.bindings.clone(), platform.ambient.clone()),
+            minting: Minting::new(
+                policy,
+                settings.policy.mints_per_minute,
+                flex,
+                platform.bindings.clone(),
+                platform.counters.clone(),
+                platform.ambient.clone(),
+            ),
         })
     }
 }
@@ -61,18 +70,25 @@ struct Minted<'a> {
 async fn mint(State(app): State<Arc<App>>, context: Context, request: Request) -> Result<Response, Problem> {
     // Who is calling comes before what they ask for: a stranger learns nothing about the fields.
     let caller = app.verifier.verify(request.headers(), context.deadline).await.map_err(|error| {
-        Audit { action: "mint", reason: Some("caller_unproven"), ..Audit::default() }
-            .write(&context.request_id, Decision::Refused);
+        audit(None, None, Decision::Refused, &chain(&error), &context);
         Problem::from(&error)
     })?;
-    let asked = read(Fields::read(request).await?)?;
-    let minted = app.minting.mint(&caller, asked, context.deadline).await;
-    audit(&caller, minted.as_ref().map(|minted| minted.info.flex_user_sid.as_str()), &context);
-    let minted = minted.map_err(|error| problem::of(&error))?;
+    let asked = Fields::read(request).await.and_then(read).inspect_err(|problem| {
+        audit(Some(&caller), None, Decision::Refused, &problem, &context);
+    })?;
+    let minted = app.minting.mint(&caller, asked, context.deadline).await.map_err(|error| {
+        audit(Some(&caller), error.user(), Decision::Refused, &chain(&error), &context);
+        if let MintError::WrongToken(wrong) = &error {
+            telemetry::alarm(&context.request_id, "wrong_token", wrong);
+        }
+        problem::of(&error)
+    })?;
+    let info = &minted.token.info;
+    audit(Some(&caller), Some(&info.flex_user_sid), Decision::Allowed, &minted, &context);
     let answer = Minted {
-        access_token: minted.access_token.expose_secret(),
-        expires_at: minted.info.expiration,
-        token_info: &minted.info,
+        access_token: minted.token.access_token.expose_secret(),
+        expires_at: info.expiration,
+        token_info: info,
     };
     Ok((StatusCode::CREATED, axum::Json(answer)).into_response())
 }
@@ -86,15 +102,25 @@ fn read(mut fields: Fields) -> Result<MintRequest, Problem> {
     fields.finish(Some(MintRequest { ttl, username, roles }))
 }
 
-fn audit(caller: &Caller, minted: Result<&str, &MintError>, context: &Context) {
-    let reason = minted.err().map(ToString::to_string);
-    let decision = if minted.is_ok() { Decision::Allowed } else { Decision::Refused };
+fn audit(
+    caller: Option<&Caller>,
+    user: Option<&FlexUserSid>,
+    decision: Decision,
+    reason: &dyn Display,
+    context: &Context,
+) {
     Audit {
         action: "mint",
-        issuer: Some(&caller.identity.issuer),
-        subject: Some(&caller.identity.subject),
-        flex_user_sid: minted.ok(),
-        reason: reason.as_deref(),
+        issuer: caller.map(|caller| &*caller.identity.issuer),
+        subject: caller.map(|caller| &*caller.identity.subject),
+        flex_user_sid: user.map(FlexUserSid::as_str),
+        reason: Some(&reason.to_string()),
     }
     .write(&context.request_id, decision);
+}
+
+/// The error with its causes: of a caller not believed, the rule their token breaks.
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

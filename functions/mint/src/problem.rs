@@ -8,12 +8,17 @@ use flexgate::minting::MintError;
 pub(crate) fn of(error: &MintError) -> Problem {
     match error {
         MintError::Refused(refusal) => refused(refusal),
+        MintError::TooMany { retry_after } => {
+            Problem::new(kinds::TOO_MANY_REQUESTS, "Use the token you have until it is about to expire.")
+                .because(error)
+                .retry_after(Some(*retry_after))
+        }
         // Which of these it is would tell a stranger who works here.
-        MintError::UserUnknown | MintError::UserNotAdmitted | MintError::NotBound => {
+        MintError::UserUnknown | MintError::NameTaken | MintError::NotAdmitted { .. } | MintError::NotBound => {
             Problem::new(kinds::MINT_REFUSED, "There is no Flex user you may have a token for. Ask your administrator.")
                 .because(error)
         }
-        MintError::WrongToken => {
+        MintError::WrongToken(_) => {
             Problem::new(kinds::UPSTREAM_INVALID, "Twilio's answer could not be used. Tell your administrator.")
                 .because(error)
         }

@@ -136,13 +136,16 @@ fn verified_email(issuer: &Issuer, claims: &Claims) -> Option<Email> {
     verified.then(|| parsed(&issuer.email_claim, claims)).flatten()
 }
 
-/// A username that is really an e-mail address counts only if it is the verified one: otherwise
-/// whoever can edit that field would become the person it names (CVE-2023-3128).
+/// An e-mail address within a username counts only if it is the verified one: otherwise whoever can
+/// edit that field would become the person it names (CVE-2023-3128).
 fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>) -> Option<Username> {
-    let username: Username = parsed(&issuer.username_claim, claims)?;
-    let is_email = issuer.username_claim == issuer.email_claim || issuer.username_claim.is("email");
-    let verified = verified_email.is_some_and(|email| email.as_str() == username.as_str());
-    (!is_email || verified).then_some(username)
+    issuer.username.render(|name| {
+        let path = ClaimPath::new(name);
+        let value = path.find(claims)?.as_str()?;
+        let is_email = path == issuer.email_claim || path.is("email");
+        let verified = verified_email.is_some_and(|email| email.as_str() == value);
+        (!is_email || verified).then(|| value.to_owned())
+    })
 }
 
 /// A claim that only describes: what cannot be used is as good as absent.

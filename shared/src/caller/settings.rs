@@ -9,6 +9,7 @@ use url::{Host, Url};
 
 use super::preset::{Preset, Provider};
 use super::token::TokenType;
+use crate::domain::policy::UsernameTemplate;
 use crate::domain::{Role, Scope};
 use crate::strict_json;
 
@@ -39,6 +40,8 @@ pub struct IssuerSettings {
     pub scope_map: Option<BTreeMap<String, String>>,
     /// The claim with the Flex username. Default `preferred_username` (*preset*).
     pub username_claim: Option<String>,
+    /// Instead of `username_claim`: a username with claims in it, `{tid}.{oid}` or `{sub}@example.com`.
+    pub username_template: Option<String>,
     /// The claim with the e-mail address. Default `email`.
     pub email_claim: Option<String>,
     /// The claim that must be `true` for the address to count. Default `email_verified` (*preset*).
@@ -71,7 +74,7 @@ pub struct SettingsFault {
 pub(super) struct ClaimPath(Box<str>);
 
 impl ClaimPath {
-    fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         // `/email` and `email` are one claim, and must compare as one.
         let name = text.strip_prefix('/').filter(|rest| !rest.contains(['/', '~']));
         Self(name.unwrap_or(text).into())
@@ -104,7 +107,7 @@ pub struct Issuer {
     pub(super) accept_id_tokens: bool,
     pub(super) scope_claim: ClaimPath,
     pub(super) scope_map: Option<BTreeMap<String, Scope>>,
-    pub(super) username_claim: ClaimPath,
+    pub(super) username: UsernameTemplate,
     pub(super) email_claim: ClaimPath,
     pub(super) email_verified_claim: ClaimPath,
     pub(super) name_claim: ClaimPath,
@@ -183,12 +186,21 @@ impl IssuerSettings {
         if self.role_map.is_some() && self.roles_claim.is_none() {
             faults.add::<()>("role_map", "has no effect without roles_claim");
         }
+        let username = match (self.username_claim, self.username_template) {
+            (Some(_), Some(_)) => faults.add("username_template", "cannot be set together with username_claim"),
+            (Some(claim), None) if matches!(&*claim, "" | "/") => faults.add("username_claim", "must name a claim"),
+            (Some(claim), None) => Some(UsernameTemplate::of_claim(&claim)),
+            (None, Some(template)) => match template.parse() {
+                Ok(template) => Some(template),
+                Err(error) => faults.add("username_template", format!("{error}")),
+            },
+            (None, None) => Some(UsernameTemplate::of_claim(defaults.username_claim)),
+        };
         let mut claim = |place, name: Option<String>, default: &str| match name.as_deref() {
             Some("" | "/") => faults.add(place, "must name a claim"),
             name => Some(ClaimPath::new(name.unwrap_or(default))),
         };
         let scope_claim = claim("scope_claim", self.scope_claim, defaults.scope_claim);
-        let username_claim = claim("username_claim", self.username_claim, defaults.username_claim);
         let email_claim = claim("email_claim", self.email_claim, "email");
         let email_verified_claim =
             claim("email_verified_claim", self.email_verified_claim, defaults.email_verified_claim);
@@ -208,7 +220,7 @@ impl IssuerSettings {
                 accept_id_tokens: self.accept_id_tokens.unwrap_or(defaults.accept_id_tokens),
                 scope_claim: scope_claim?,
                 scope_map,
-                username_claim: username_claim?,
+                username: username?,
                 email_claim: email_claim?,
                 email_verified_claim: email_verified_claim?,
                 name_claim: name_claim?,

@@ -16,7 +16,7 @@ pub mod user;
 pub use caller::{Caller, Identity, Scope, Scopes};
 pub use name::{Email, FullName, NameError, Username};
 pub use profile::{ProfileName, SsoProfile, SsoProfiles};
-pub use role::{ObservedRoles, Role, RoleSet, role_list};
+pub use role::{ObservedRoles, Role, RoleSet, role_list, role_names};
 pub use sid::{
     AccountSid, ApiKeySid, FlexUserSid, InstanceSid, SidError, SsoProfileSid, TeamSid, WorkerSid, WorkspaceSid,
 };

@@ -71,6 +71,12 @@ impl fmt::Display for Role {
 /// Roles without order or repetition.
 pub type RoleSet = BTreeSet<Role>;
 
+/// The roles as Twilio spells them, separated by commas.
+#[must_use]
+pub fn role_names(roles: &RoleSet) -> String {
+    roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+}
+
 /// Why a JSON value is not a list of roles.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be a list of at least one of agent, supervisor and admin")]

@@ -23,8 +23,7 @@ pub struct FlexUser {
     pub roles: Option<ObservedRoles>,
     /// The locale, like `en-us`.
     pub locale: Option<String>,
-    /// Whether the user has been deprovisioned. Not said counts as active only where Twilio's
-    /// answer is complete; see [`FlexUser::is_deactivated`].
+    /// Whether the user has been deprovisioned; see [`FlexUser::is_deactivated`].
     pub deactivated: Option<bool>,
     /// The `TaskRouter` worker. A deprovisioned user has none.
     pub worker_sid: Option<WorkerSid>,
@@ -37,10 +36,11 @@ pub struct FlexUser {
 }
 
 impl FlexUser {
-    /// Whether the user is known to be deprovisioned.
+    /// Whether the user is deprovisioned. Where Twilio does not say, the worker does: a deprovisioned
+    /// user has none. To be asked of the answer to a get; a search leaves out both at will.
     #[must_use]
     pub fn is_deactivated(&self) -> bool {
-        self.deactivated == Some(true)
+        self.deactivated.unwrap_or(self.worker_sid.is_none())
     }
 
     /// Whether this answer says all that [`FlexUser::difference`] and a mint need. Search results

@@ -82,6 +82,8 @@ kinds! {
     FLEX_TOKEN_INVALID = UNAUTHORIZED "flex_token_invalid" "The Flex token is not valid here";
     /// The request comes from another site, or lacks the header that proves it does not.
     CROSS_SITE = FORBIDDEN "cross_site" "The request comes from another site";
+    /// More requests than are allowed; `Retry-After` says when there are more.
+    TOO_MANY_REQUESTS = TOO_MANY_REQUESTS "too_many_requests" "Too many requests";
     /// Twilio refused what the caller asked for.
     TWILIO_REFUSED = UNPROCESSABLE_ENTITY "twilio_refused" "Twilio refused the request";
     /// Something here is broken.

@@ -19,9 +19,6 @@ const FRESH: Duration = Duration::seconds(300);
 const STALE: Duration = Duration::hours(1);
 /// After a failed fetch, the source is left alone this long.
 const PAUSE: Duration = Duration::seconds(5);
-/// Forced refreshes are at least this far apart, so that a stream of bad answers cannot become a
-/// stream of fetches.
-const COOL_DOWN: Duration = Duration::seconds(60);
 
 /// A secret's value with its version.
 pub struct Held<T> {
@@ -51,7 +48,6 @@ pub struct CachedSecret<T> {
 #[derive(Default)]
 struct Flight {
     failed_at: Option<OffsetDateTime>,
-    forced_at: Option<OffsetDateTime>,
 }
 
 impl<T> fmt::Debug for CachedSecret<T> {
@@ -98,22 +94,11 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// The value after a refresh, because the one of version `rejected` was refused somewhere.
-    /// Within the cool-down, and while the source is down, the value held is returned as it is.
-    pub async fn get_after_rejection(&self, rejected: &str, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
+    /// The value read again, however young the one held is. For whoever has proof that it is no longer
+    /// good, and asks no more often than that.
+    pub(super) async fn reread(&self, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
-        let now = self.clock.now();
-        if let Some(held) = self.latest() {
-            let cooling = flight.forced_at.is_some_and(|forced_at| now - forced_at < COOL_DOWN);
-            if held.version != rejected || cooling {
-                return Ok(held);
-            }
-        }
-        flight.forced_at = Some(now);
-        match (self.refresh(&mut flight, deadline).await, self.younger_than(STALE)) {
-            (Ok(held), _) | (Err(_), Some(held)) => Ok(held),
-            (Err(error), None) => Err(error),
-        }
+        self.refresh(&mut flight, deadline).await
     }
 
     /// The version at `AWSPENDING`, if a rotation is under way. Not cached.

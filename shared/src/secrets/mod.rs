@@ -1,9 +1,8 @@
 //! Secrets, from Secrets Manager or from files, kept fresh.
 //!
 //! Both sources sit behind [`SecretSource`]; [`CachedSecret`] adds what every reader needs: a value
-//! that is at most five minutes old, one fetch however many ask, the last value while the source is
-//! down, and a forced refresh that cannot be turned into a flood. [`TwilioCredentials`] adds
-//! rotation. A secret's text is never in an error and never in `Debug`.
+//! that is at most five minutes old, one fetch however many ask, and the last value while the source is
+//! down. [`TwilioCredentials`] adds rotation, with rereads that cannot be turned into a flood. A secret's text is never in an error and never in `Debug`.
 
 mod aws;
 mod cache;

@@ -2,7 +2,11 @@
 //!
 //! While Secrets Manager rotates a Twilio credential, `AWSCURRENT` can name a dead one for up to five
 //! minutes. So when Twilio rejects a credential: read it again; if that brings no other one, try
-//! `AWSPENDING`, and keep using that until `AWSCURRENT` moves.
+//! `AWSPENDING`, and keep using that until `AWSCURRENT` moves. A pending one that is rejected itself
+//! (its rotation has not come so far, or failed) is let go again.
+//!
+//! However many requests are rejected at once, one of them looks for another credential and the rest
+//! use what it found. A search that finds nothing is not repeated for a few seconds.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,8 +20,9 @@ use crate::ambient::Clock;
 use crate::domain::{AccountSid, ApiKeySid};
 use crate::outbound::Deadline;
 
-/// While no pending credential is there, it is asked for at most this often.
-const PENDING_COOL_DOWN: Duration = Duration::seconds(5);
+/// After a search for another credential that found none, none is made for this long: a credential
+/// that stays dead must not turn every request into three reads.
+const REST: Duration = Duration::seconds(5);
 
 /// A Twilio credential, in either of the shapes of AWS's managed Twilio rotation.
 #[derive(Debug, Clone, Deserialize)]
@@ -94,15 +99,15 @@ pub struct TwilioCredentials {
     secret: CachedSecret<Credential>,
     clock: Arc<dyn Clock>,
     takeover: Mutex<Takeover>,
-    // One rotation at a time: fifty requests that are rejected together cause one round of reading.
+    // One search at a time: fifty requests that are rejected together cause one round of reading.
     turn: tokio::sync::Mutex<()>,
 }
 
-/// A pending credential that took over from a rejected current one.
+/// A pending credential that took over from a rejected current one, and when a search found nothing.
 #[derive(Debug, Default)]
 struct Takeover {
     pending: Option<Pending>,
-    asked_at: Option<OffsetDateTime>,
+    in_vain_at: Option<OffsetDateTime>,
 }
 
 #[derive(Debug)]
@@ -142,36 +147,61 @@ impl TwilioCredentials {
         if in_use.0.version != rejected.0.version {
             return Ok(Some(in_use));
         }
-        let known = self.secret.get(deadline).await?;
-        let current = self.secret.get_after_rejection(&known.version, deadline).await?;
-        if current.version != known.version && current.version != rejected.0.version {
-            return Ok(Some(HeldCredential(current)));
-        }
-        if !self.may_ask_for_pending() {
+        let now = self.clock.now();
+        if self.takeover().in_vain_at.is_some_and(|in_vain_at| now - in_vain_at < REST) {
             return Ok(None);
         }
-        let pending = self.secret.pending(deadline).await?.filter(|pending| pending.version != rejected.0.version);
-        let Some(pending) = pending else { return Ok(None) };
-        let credential = HeldCredential(Arc::new(pending));
-        let takeover = Pending { instead_of: current.version.clone(), credential: credential.clone() };
-        self.takeover().pending = Some(takeover);
-        tracing::info!(secret = self.secret.id(), "using the pending Twilio credential until the current one moves");
-        Ok(Some(credential))
+        let let_go = self.let_go_of(rejected);
+        let found = self.search(rejected, let_go.as_deref(), deadline).await;
+        let fresh = matches!(&found, Ok(Some(found)) if Some(&*found.0.version) != let_go.as_deref());
+        self.takeover().in_vain_at = (!fresh).then_some(now);
+        found
+    }
+
+    /// Looks for a credential that is neither `rejected` nor, if it can be helped, the current one of
+    /// version `rejected_before`.
+    async fn search(
+        &self,
+        rejected: &HeldCredential,
+        rejected_before: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<Option<HeldCredential>, SecretError> {
+        let known_bad = |version: &str| version == rejected.0.version || Some(version) == rejected_before;
+        let current = self.secret.reread(deadline).await;
+        if let Ok(current) = &current
+            && !known_bad(&current.version)
+        {
+            return Ok(Some(HeldCredential(current.clone())));
+        }
+        let pending = self.secret.pending(deadline).await;
+        if let Ok(Some(pending)) = pending
+            && !known_bad(&pending.version)
+        {
+            let instead_of = self.secret.get(deadline).await?.version.clone();
+            let credential = HeldCredential(Arc::new(pending));
+            self.takeover().pending = Some(Pending { instead_of, credential: credential.clone() });
+            tracing::info!(
+                secret = self.secret.id(),
+                "using the pending Twilio credential until the current one moves"
+            );
+            return Ok(Some(credential));
+        }
+        // The rotation may have ended between the two reads: what was pending then is current now.
+        let current = self.secret.reread(deadline).await.or(current)?;
+        Ok((current.version != rejected.0.version).then_some(HeldCredential(current)))
+    }
+
+    /// Forgets the takeover if it is the pending credential that was rejected; the version of the
+    /// current one, which was rejected before it.
+    fn let_go_of(&self, rejected: &HeldCredential) -> Option<String> {
+        let mut takeover = self.takeover();
+        let pending = takeover.pending.take_if(|pending| pending.credential.0.version == rejected.0.version)?;
+        Some(pending.instead_of)
     }
 
     fn taken_over(&self, current_version: &str) -> Option<HeldCredential> {
         let takeover = self.takeover();
         takeover.pending.as_ref().filter(|p| p.instead_of == current_version).map(|p| p.credential.clone())
-    }
-
-    fn may_ask_for_pending(&self) -> bool {
-        let now = self.clock.now();
-        let mut takeover = self.takeover();
-        let may = takeover.asked_at.is_none_or(|asked_at| now - asked_at >= PENDING_COOL_DOWN);
-        if may {
-            takeover.asked_at = Some(now);
-        }
-        may
     }
 
     fn takeover(&self) -> std::sync::MutexGuard<'_, Takeover> {

@@ -222,9 +222,12 @@ impl CallerSettings {
 /// Who may have what.
 #[derive(Debug, Clone)]
 pub struct PolicySettings {
-    /// `FLEXGATE_ALLOWED_ROLES` (`agent,supervisor`), `FLEXGATE_DEFAULT_ROLES` (`agent`),
-    /// `FLEXGATE_JUST_IN_TIME` (`off`), `FLEXGATE_MAX_TTL_SECONDS` (3600).
+    /// `FLEXGATE_ALLOWED_ROLES` (`agent,supervisor`: `admin` is given only where it is named),
+    /// `FLEXGATE_DEFAULT_ROLES` (`agent`), `FLEXGATE_JUST_IN_TIME` (`off`, `create` or
+    /// `create-and-sync`), `FLEXGATE_MAX_TTL_SECONDS` (3600).
     pub policy: Policy,
+    /// `FLEXGATE_MINTS_PER_MINUTE` (30): how many tokens are minted for one person.
+    pub mints_per_minute: u32,
 }
 
 impl PolicySettings {
@@ -235,10 +238,17 @@ impl PolicySettings {
         let just_in_time = reader.optional("FLEXGATE_JUST_IN_TIME", |text| match text {
             "off" => Ok(JustInTime::Off),
             "create" => Ok(JustInTime::Create),
-            _ => Err("must be off or create"),
+            "create-and-sync" => Ok(JustInTime::CreateAndSync),
+            _ => Err("must be off, create or create-and-sync"),
         });
         let max_ttl = reader.optional("FLEXGATE_MAX_TTL_SECONDS", |text| {
             text.parse().ok().and_then(|seconds| TokenTtl::from_seconds(seconds).ok()).ok_or("must be from 60 to 86400")
+        });
+        let mints_per_minute = reader.optional("FLEXGATE_MINTS_PER_MINUTE", |text| {
+            text.parse()
+                .ok()
+                .filter(|limit| (1..=60_000).contains(limit))
+                .ok_or("must be a whole number from 1 to 60000")
         });
         let policy = Policy {
             allowed_roles: allowed?.unwrap_or_else(|| RoleSet::from([Role::Agent, Role::Supervisor])),
@@ -246,7 +256,7 @@ impl PolicySettings {
             just_in_time: just_in_time?.unwrap_or_default(),
             max_ttl: max_ttl?.unwrap_or(TokenTtl::DEFAULT),
         };
-        Some(Self { policy })
+        Some(Self { policy, mints_per_minute: mints_per_minute?.unwrap_or(30) })
     }
 }
 

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 pub use sqlite::SqliteStore;
 
@@ -145,6 +145,29 @@ pub trait Claims: fmt::Debug + Send + Sync {
         now: OffsetDateTime,
         until: OffsetDateTime,
     ) -> Result<bool, StoreError>;
+}
+
+/// How often something was done within a span of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// How often, this time included.
+    pub times: u32,
+    /// When the span ends and counting begins anew.
+    pub until: OffsetDateTime,
+}
+
+/// Counts of what may happen only so often.
+#[async_trait]
+pub trait Counters: fmt::Debug + Send + Sync {
+    /// Counts `what` (of kind `kind`) once more. The span of `span` begins with the first count after
+    /// the last span ended; of several who count at once, each gets another number.
+    async fn count(
+        &self,
+        kind: &str,
+        what: &[&str],
+        now: OffsetDateTime,
+        span: Duration,
+    ) -> Result<Counted, StoreError>;
 }
 
 /// What became of a wish to bind an identity to a Flex user.

@@ -10,9 +10,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use time::OffsetDateTime;
+use time::{Duration as Span, OffsetDateTime};
 
-use super::{Bindings, Bound, Claims, Lease, Session, SessionKey, Sessions, StoreError, fingerprint};
+use super::{
+    Bindings, Bound, Claims, Counted, Counters, Lease, Session, SessionKey, Sessions, StoreError, fingerprint,
+};
 use crate::domain::{FlexUserSid, Identity};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,6 +38,12 @@ CREATE TABLE IF NOT EXISTS claims (
     until         INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS claims_by_end ON claims (until);
+CREATE TABLE IF NOT EXISTS counters (
+    counter       TEXT PRIMARY KEY,
+    times         INTEGER NOT NULL,
+    until         INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS counters_by_end ON counters (until);
 CREATE TABLE IF NOT EXISTS bindings (
     identity      TEXT PRIMARY KEY,
     flex_user_sid TEXT NOT NULL UNIQUE,
@@ -239,6 +247,29 @@ impl Claims for SqliteStore {
                 .execute(params![claim, until.unix_timestamp()])?;
             db.commit()?;
             Ok(claimed == 1)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Counters for SqliteStore {
+    async fn count(&self, kind: &str, what: &[&str], now: OffsetDateTime, span: Span) -> Result<Counted, StoreError> {
+        let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
+        let counter = fingerprint(&parts);
+        self.run(move |db| {
+            let db = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            db.prepare_cached("DELETE FROM counters WHERE until <= ?1")?.execute([now.unix_timestamp()])?;
+            let so_far = db
+                .prepare_cached(
+                    "INSERT INTO counters (counter, times, until) VALUES (?1, 1, ?2)
+                     ON CONFLICT (counter) DO UPDATE SET times = times + 1 RETURNING times, until",
+                )?
+                .query_row(params![counter, (now + span).unix_timestamp()], |row| {
+                    Ok(Counted { times: row.get(0)?, until: moment(row, 1)? })
+                })?;
+            db.commit()?;
+            Ok(so_far)
         })
         .await
     }

@@ -46,3 +46,8 @@ impl Audit<'_> {
         );
     }
 }
+
+/// Something that somebody should look at now: an `ERROR` line under a name that an alarm filters on.
+pub fn alarm(request_id: &RequestId, name: &str, reason: &dyn std::fmt::Display) {
+    tracing::error!(target: "flexgate::alarm", request_id = request_id.as_str(), alarm = name, reason = %reason, "alarm");
+}

@@ -7,7 +7,7 @@ mod audit;
 mod line;
 mod meter;
 
-pub use audit::{Audit, Decision};
+pub use audit::{Audit, Decision, alarm};
 pub use line::{RequestLine, request};
 pub use meter::{Meter, metered, upstream};
 

@@ -166,8 +166,9 @@ impl Flex {
     /// Asks with the account's credential, and with the next one where a rotation has replaced it.
     pub(super) async fn ask(&self, ask: Ask, deadline: Deadline) -> Result<Answer, TwilioError> {
         let mut credential = self.credentials.current(deadline).await?;
-        // The one in use, the one read again, the pending one.
-        for _ in 0..3 {
+        // The one in use, and up to two others that a rotation brought.
+        let mut left = 2;
+        loop {
             if credential.account_sid != self.account {
                 return Err(TwilioError::Foreign);
             }
@@ -177,11 +178,11 @@ impl Flex {
                 other => return other,
             };
             match self.credentials.after_rejection(&credential, deadline).await? {
-                Some(next) => credential = next,
-                None => return Err(TwilioError::CredentialRejected(rejected)),
+                Some(next) if left > 0 => credential = next,
+                _ => return Err(TwilioError::CredentialRejected(rejected)),
             }
+            left -= 1;
         }
-        Err(TwilioError::Malformed("it rejects every credential"))
     }
 
     /// The URL of a path below this instance.

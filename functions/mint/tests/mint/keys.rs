@@ -1,0 +1,74 @@
+//! The issuer's keys over time: M4 to M6, M23.
+
+use serde_json::json;
+
+use crate::forger::Forger;
+use crate::gate::Gate;
+
+async fn key_fetches(gate: &Gate) -> usize {
+    gate.journal("idp").await.iter().filter(|line| line.ends_with("/jwks")).count()
+}
+
+#[tokio::test]
+async fn m04_a_hundred_unknown_keys_cause_one_fetch() {
+    let gate = Gate::start().await;
+    gate.provision("ada", &["agent"]).await;
+    gate.mint_as("ada").await;
+    gate.forget_journal().await;
+    let mut tokens = Vec::new();
+    for n in 0..100 {
+        tokens.push(gate.token_of("ada", json!({"header": {"kid": format!("unknown-{n}")}})).await);
+    }
+    tokens.push(gate.token_of("ada", json!({"key": "unknown"})).await);
+    for token in tokens {
+        gate.mint(&token, json!({})).await.assert_problem(401, "token_invalid");
+    }
+    assert_eq!(key_fetches(&gate).await, 1);
+}
+
+#[tokio::test]
+async fn m05_a_new_key_is_found_by_one_fetch() {
+    let gate = Gate::start().await;
+    let ada = gate.provision("ada", &["agent"]).await;
+    let before = gate.token_of("ada", json!({})).await;
+    gate.mint(&before, json!({})).await.assert_minted(&ada);
+    gate.at_simulator(http::Method::POST, "/idp/__dev/rotate-keys", json!({})).await;
+    gate.forget_journal().await;
+    for _ in 0..3 {
+        gate.mint_as("ada").await.assert_minted(&ada);
+    }
+    gate.mint(&before, json!({})).await.assert_minted(&ada);
+    assert_eq!(key_fetches(&gate).await, 1);
+}
+
+#[tokio::test]
+async fn m06_a_key_need_not_be_named_if_there_is_one() {
+    for (copies, accepted) in [(0, true), (1, false)] {
+        let gate = Gate::start().await;
+        let ada = gate.provision("ada", &["agent"]).await;
+        let forger = Forger::published(&gate, copies).await;
+        let mut header = Forger::header();
+        header.as_object_mut().unwrap().remove("kid");
+        let answer = gate.mint(&forger.sign(header.to_string(), forger.claims().to_string()), json!({})).await;
+        if accepted {
+            answer.assert_minted(&ada);
+        } else {
+            answer.assert_problem(401, "token_invalid");
+        }
+    }
+}
+
+#[tokio::test]
+async fn m23_without_keys_nothing_can_be_said_and_with_old_ones_enough() {
+    let down = json!({"service": "idp", "path_contains": "/jwks", "kind": "status", "status": 503, "times": "always"});
+    let cold = Gate::start().await;
+    let ada = cold.provision("ada", &["agent"]).await;
+    cold.fault(down.clone()).await;
+    cold.mint_as("ada").await.assert_problem(503, "unavailable");
+    cold.at_simulator(http::Method::DELETE, "/__sim/faults", json!(null)).await;
+    cold.clock.advance(time::Duration::seconds(6));
+    cold.mint_as("ada").await.assert_minted(&ada);
+
+    cold.fault(down).await;
+    cold.mint_as("ada").await.assert_minted(&ada);
+}

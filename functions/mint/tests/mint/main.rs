@@ -1,0 +1,17 @@
+//! `POST /token` from outside: real HTTP, the simulated Twilio and identity provider, a store on disk.
+//!
+//! Test names carry the ids of the attacks they refuse; `shared/tests/caller` has more of those on tokens.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod audit;
+mod caller;
+mod economy;
+mod forger;
+mod gate;
+mod just_in_time;
+mod keys;
+mod request;
+mod rotation;
+mod together;
+mod upstream;

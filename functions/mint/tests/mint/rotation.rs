@@ -1,0 +1,226 @@
+//! The credential, in both shapes and while it rotates: M21.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration as StdDuration;
+
+use flexgate_simulator::{ACCOUNT_SID, API_KEY_SECRET, API_KEY_SID, RESTRICTED_KEY_SECRET, RESTRICTED_KEY_SID};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::gate::{Answer, Gate};
+
+fn document(auth_token: &str) -> Value {
+    json!({"accountSid": ACCOUNT_SID, "authToken": auth_token})
+}
+
+/// Twilio takes `auth_token` from now on, and no other.
+async fn rotate(gate: &Gate, auth_token: &str) {
+    gate.at_simulator(Method::POST, "/__sim/credentials", json!({ "auth_token": auth_token })).await;
+}
+
+async fn with_ada() -> (Gate, String) {
+    let gate = Gate::with(&[("FLEXGATE_MINTS_PER_MINUTE", "1000")]).await;
+    let ada = gate.provision("ada", &["agent"]).await;
+    gate.mint_as("ada").await.assert_minted(&ada);
+    (gate, ada)
+}
+
+#[tokio::test]
+async fn m21_a_credential_that_moved_is_read_again() {
+    let (gate, ada) = with_ada().await;
+    rotate(&gate, "second").await;
+    gate.write_secret("twilio.json", &document("second"));
+    gate.mint_as("ada").await.assert_minted(&ada);
+    assert_eq!(gate.secret_fetches(), 2);
+    rotate(&gate, "third").await;
+    gate.write_secret("twilio.json", &document("third"));
+    gate.mint_as("ada").await.assert_minted(&ada);
+    assert_eq!(gate.secret_fetches(), 3);
+}
+
+#[tokio::test]
+async fn m21_the_pending_credential_serves_until_the_current_one_moves() {
+    let (gate, ada) = with_ada().await;
+    gate.write_secret("twilio.pending.json", &document("second"));
+    rotate(&gate, "second").await;
+    gate.mint_as("ada").await.assert_minted(&ada);
+    // Once taken over, it costs nothing: no call is rejected first, no secret is read.
+    gate.forget_journal().await;
+    let fetches = gate.secret_fetches();
+    for _ in 0..5 {
+        gate.mint_as("ada").await.assert_minted(&ada);
+    }
+    assert_eq!((gate.journal("flex-api").await.len(), gate.secret_fetches()), (5, fetches));
+
+    gate.write_secret("twilio.json", &document("second"));
+    std::fs::remove_file(gate.secret("twilio.pending.json")).unwrap();
+    for minutes in [0, 4, 6] {
+        gate.clock.advance(Duration::minutes(minutes));
+        let token = gate.token_of("ada", json!({"exp": 4_000_000_000_u64})).await;
+        gate.mint(&token, json!({})).await.assert_minted(&ada);
+    }
+}
+
+#[tokio::test]
+async fn m21_a_second_rotation_close_behind_is_followed() {
+    let (gate, ada) = with_ada().await;
+    for auth_token in ["second", "third", "fourth"] {
+        // The current one lags behind them all.
+        gate.write_secret("twilio.pending.json", &document(auth_token));
+        rotate(&gate, auth_token).await;
+        gate.mint_as("ada").await.assert_minted(&ada);
+    }
+    gate.write_secret("twilio.json", &document("fourth"));
+    std::fs::remove_file(gate.secret("twilio.pending.json")).unwrap();
+    rotate(&gate, "fifth").await;
+    gate.write_secret("twilio.json", &document("fifth"));
+    gate.mint_as("ada").await.assert_minted(&ada);
+}
+
+#[tokio::test]
+async fn m21_without_a_good_credential_it_is_503_and_never_the_callers_401() {
+    let (gate, ada) = with_ada().await;
+    rotate(&gate, "second").await;
+    gate.forget_journal().await;
+    let fetches = gate.secret_fetches();
+    for _ in 0..10 {
+        gate.mint_as("ada").await.assert_problem(503, "unavailable");
+    }
+    assert_eq!(gate.journal("flex-api").await.len(), 10, "one call each");
+    assert_eq!(gate.secret_fetches() - fetches, 3, "and one search for them all");
+
+    gate.write_secret("twilio.json", &document("second"));
+    gate.clock.advance(Duration::seconds(5));
+    gate.mint_as("ada").await.assert_minted(&ada);
+}
+
+#[tokio::test]
+async fn m21_a_pending_credential_that_is_not_good_yet_is_let_go() {
+    let (gate, ada) = with_ada().await;
+    gate.write_secret("twilio.pending.json", &document("not-yet"));
+    // Twilio rejects the good one for a moment.
+    gate.fault(json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "status", "status": 401, "body": {"code": 20003}}))
+        .await;
+    for _ in 0..3 {
+        gate.mint_as("ada").await.assert_minted(&ada);
+    }
+    // And the rotation that it belongs to goes on.
+    rotate(&gate, "not-yet").await;
+    gate.clock.advance(Duration::seconds(5));
+    gate.mint_as("ada").await.assert_minted(&ada);
+}
+
+#[tokio::test]
+async fn m21_a_secret_that_cannot_be_read_meanwhile_is_no_401_either() {
+    let (gate, ada) = with_ada().await;
+    rotate(&gate, "second").await;
+    std::fs::write(gate.secret("twilio.json"), "{\"accountSid\": \"AC").unwrap();
+    gate.mint_as("ada").await.assert_problem(503, "unavailable");
+    gate.write_secret("twilio.pending.json", &document("second"));
+    gate.clock.advance(Duration::seconds(5));
+    gate.mint_as("ada").await.assert_minted(&ada);
+}
+
+#[tokio::test]
+async fn api_keys_are_credentials_too() {
+    let key = |sid: &str, secret: &str| json!({"accountSid": ACCOUNT_SID, "apiKeySid": sid, "apiKeySecret": secret});
+    let gate = Gate::start().await;
+    let ada = gate.provision("ada", &["agent"]).await;
+    gate.write_secret("twilio.json", &key(API_KEY_SID, API_KEY_SECRET));
+    gate.mint_as("ada").await.assert_minted(&ada);
+
+    let made = gate.at_simulator(Method::POST, "/__sim/credentials", json!({"api_key": {}})).await;
+    let (sid, secret) = (made["api_key_sid"].as_str().unwrap(), made["api_key_secret"].as_str().unwrap());
+    gate.write_secret("twilio.json", &key(sid, secret));
+    gate.clock.advance(Duration::seconds(300));
+    let token = gate.token_of("ada", json!({"exp": 4_000_000_000_u64})).await;
+    gate.mint(&token, json!({})).await.assert_minted(&ada);
+
+    gate.write_secret("twilio.json", &key(RESTRICTED_KEY_SID, RESTRICTED_KEY_SECRET));
+    gate.clock.advance(Duration::seconds(300));
+    let answer = gate.mint(&token, json!({})).await;
+    assert_eq!((answer.status, &answer.body["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
+}
+
+/// Mints 2,000 times, 50 at once, for as many people, while `rotator` rotates.
+async fn mint_meanwhile(gate: &Arc<Gate>, rotator: impl AsyncFnOnce(&AtomicBool)) -> Vec<Answer> {
+    let mut people = Vec::new();
+    for n in 0..50 {
+        let sid = gate.provision(&format!("person-{n}"), &["agent"]).await;
+        let token = gate.token_of(&format!("person-{n}"), json!({"exp": 4_000_000_000_u64})).await;
+        people.push(Arc::new((sid, token)));
+    }
+    let (turns, over) = (Arc::new(Semaphore::new(50)), Arc::new(AtomicBool::new(false)));
+    let mut mints = JoinSet::new();
+    for n in 0..2_000 {
+        let (gate, person, turns) = (gate.clone(), people[n % people.len()].clone(), turns.clone());
+        mints.spawn(async move {
+            let _turn = turns.acquire_owned().await.unwrap();
+            let (sid, token) = &*person;
+            let answer = gate.mint(token, json!({})).await;
+            assert!(answer.status != 201 || answer.body["token_info"]["flex_user_sid"] == **sid);
+            answer
+        });
+    }
+    let all = async {
+        let answers = mints.join_all().await;
+        over.store(true, Ordering::SeqCst);
+        answers
+    };
+    tokio::join!(all, rotator(&over)).0
+}
+
+async fn busy_gate() -> Arc<Gate> {
+    Arc::new(Gate::with(&[("FLEXGATE_MINTS_PER_MINUTE", "60000"), ("FLEXGATE_REQUEST_SECONDS", "60")]).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m21_two_thousand_mints_survive_rotations_with_the_current_version_lagging() {
+    let gate = busy_gate().await;
+    let mut rotations = 0;
+    let answers = mint_meanwhile(&gate, async |over| {
+        while !over.load(Ordering::SeqCst) {
+            rotations += 1;
+            let next = document(&format!("rotated-{rotations}"));
+            gate.write_secret("twilio.pending.json", &next);
+            rotate(&gate, &format!("rotated-{rotations}")).await;
+            tokio::time::sleep(StdDuration::from_millis(200)).await;
+            gate.write_secret("twilio.json", &next);
+            std::fs::remove_file(gate.secret("twilio.pending.json")).unwrap();
+            tokio::time::sleep(StdDuration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let failed: Vec<_> = answers.iter().filter(|answer| answer.status != 201).map(|answer| &answer.body).collect();
+    assert!(failed.is_empty(), "{} of {} after {rotations} rotations: {:?}", failed.len(), answers.len(), failed[0]);
+    assert!(rotations >= 3, "{rotations}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m21_without_a_pending_version_callers_see_201_and_503_and_nothing_else() {
+    let gate = busy_gate().await;
+    let answers = mint_meanwhile(&gate, async |over| {
+        for rotation in 0.. {
+            if over.load(Ordering::SeqCst) {
+                break;
+            }
+            let next = format!("rotated-{rotation}");
+            rotate(&gate, &next).await;
+            tokio::time::sleep(StdDuration::from_millis(50)).await;
+            gate.write_secret("twilio.json", &document(&next));
+            // The rest after a search in vain passes.
+            gate.clock.advance(Duration::seconds(5));
+            tokio::time::sleep(StdDuration::from_millis(300)).await;
+        }
+    })
+    .await;
+    let minted = answers.iter().filter(|answer| answer.status == 201).count();
+    for refused in answers.iter().filter(|answer| answer.status != 201) {
+        refused.assert_problem(503, "unavailable");
+    }
+    assert!((500..2_000).contains(&minted), "{minted}");
+}

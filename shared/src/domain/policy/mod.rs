@@ -1,0 +1,220 @@
+//! Who may mint, for whom, with which roles, for how long.
+//!
+//! Pure: it is told the verified caller and what they ask for, and decides. Everything it does not
+//! allow is refused; an empty allow-list allows nobody. Every decision says why, for the audit line.
+
+mod just_in_time;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use time::OffsetDateTime;
+
+pub use just_in_time::{JustInTime, Sync};
+pub use template::{TemplateError, UsernameTemplate};
+
+use super::caller::{Caller, Scope};
+use super::name::Username;
+use super::role::{Role, RoleSet, role_names};
+use super::ttl::TokenTtl;
+use super::user::{DesiredUser, FlexUser};
+
+/// The configured policy.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The roles Flexgate may give at all. `admin` is in it only by explicit opt-in.
+    pub allowed_roles: RoleSet,
+    /// The roles of a user provisioned just in time whose claims map to none.
+    pub default_roles: RoleSet,
+    /// What happens to a caller whom Flex does not know.
+    pub just_in_time: JustInTime,
+    /// The longest lifetime of a minted token.
+    pub max_ttl: TokenTtl,
+}
+
+/// What the body of `POST /token` asks for.
+#[derive(Debug, Clone, Default)]
+pub struct MintRequest {
+    /// The lifetime.
+    pub ttl: Option<TokenTtl>,
+    /// For whom, if not for the caller.
+    pub username: Option<Username>,
+    /// The only roles the token may carry.
+    pub roles: Option<RoleSet>,
+}
+
+/// A mint that the policy allows. Its `Display` says by which rules.
+#[derive(Debug, Clone)]
+pub struct MintGrant {
+    /// For whom.
+    pub username: Username,
+    /// Whether the caller mints for themselves.
+    pub for_self: bool,
+    /// How long the token lives.
+    pub ttl: TokenTtl,
+    /// What set that length.
+    pub ttl_by: TtlBy,
+    /// The only roles the token may carry, if the caller narrowed them.
+    pub only_roles: Option<RoleSet>,
+    /// The user to provision if Flex does not know them; `None` if that is not allowed.
+    pub newcomer: Option<DesiredUser>,
+    /// What the user is to follow, if anything.
+    pub sync: Option<Sync>,
+    allowed_roles: RoleSet,
+}
+
+/// What set a lifetime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TtlBy {
+    /// The request.
+    Request,
+    /// Nobody: it is the default.
+    Default,
+    /// The policy's longest.
+    Policy,
+    /// The rest of the caller's own token.
+    CallersToken,
+}
+
+/// Why a mint is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MintRefusal {
+    /// The token carries neither minting scope.
+    #[error("the token lacks the scope {0}")]
+    ScopeMissing(Scope),
+    /// The caller's claims map to no Flex username.
+    #[error("the token's claims name no Flex username")]
+    UsernameMissing,
+    /// The body names somebody else.
+    #[error("minting for somebody else needs the scope flexgate.token.any")]
+    OtherUser,
+    /// The body asks for a role the caller does not have or nobody may be given.
+    #[error("the role {0} is not the caller's to ask for")]
+    RoleNotAllowed(Role),
+    /// The caller's own token expires before the shortest lifetime.
+    #[error("the caller's token expires too soon")]
+    ExpiresTooSoon,
+}
+
+/// Why a Flex user may not be minted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// It is deprovisioned.
+    #[error("the Flex user is deactivated")]
+    Deactivated,
+    /// Twilio does not say its roles, so nothing can be said for them.
+    #[error("the Flex user's roles are not known")]
+    RolesUnknown,
+    /// A token would carry a role that Flexgate may not give: `admin`, without the opt-in.
+    #[error("the Flex user has the role {0}, which is not allowed")]
+    RoleNotAllowed(Role),
+    /// A token would carry roles beyond those the caller narrowed it to.
+    #[error("the Flex user has roles beyond those asked for")]
+    BeyondAsked,
+}
+
+impl Policy {
+    /// Decides what `caller` may mint, given what they ask for. The lifetime is the one asked for,
+    /// but never past the policy's longest nor past the caller's own token.
+    pub fn mint(&self, caller: &Caller, asked: MintRequest, now: OffsetDateTime) -> Result<MintGrant, MintRefusal> {
+        let any = caller.scopes.grant(Scope::TokenAny);
+        if !any && !caller.scopes.grant(Scope::Token) {
+            return Err(MintRefusal::ScopeMissing(Scope::Token));
+        }
+        let (username, for_self) = match (asked.username, &caller.username) {
+            (Some(named), Some(own)) if named == *own => (named, true),
+            (Some(named), _) if any => (named, false),
+            (Some(_), _) => return Err(MintRefusal::OtherUser),
+            (None, Some(own)) => (own.clone(), true),
+            (None, None) => return Err(MintRefusal::UsernameMissing),
+        };
+        let entitled = if for_self { self.entitled(caller) } else { self.allowed_roles.clone() };
+        if let Some(role) = asked.roles.iter().flatten().find(|role| !entitled.contains(role)) {
+            return Err(MintRefusal::RoleNotAllowed(*role));
+        }
+        let (ttl, ttl_by) = self.lifetime(caller, asked.ttl, now)?;
+        let newcomer = match self.just_in_time {
+            JustInTime::Create | JustInTime::CreateAndSync if for_self => {
+                just_in_time::newcomer(caller, &username, asked.roles.clone().unwrap_or(entitled))
+            }
+            _ => None,
+        };
+        let sync = (for_self && self.just_in_time == JustInTime::CreateAndSync).then(|| self.sync(caller));
+        let allowed_roles = self.allowed_roles.clone();
+        Ok(MintGrant { username, for_self, ttl, ttl_by, only_roles: asked.roles, newcomer, sync, allowed_roles })
+    }
+
+    /// The first of these roles that Flexgate may not give, if any.
+    #[must_use]
+    pub fn forbidden_role(&self, roles: &RoleSet) -> Option<Role> {
+        roles.difference(&self.allowed_roles).next().copied()
+    }
+
+    /// The roles the caller's claims entitle them to: never more than the allow-list.
+    fn entitled(&self, caller: &Caller) -> RoleSet {
+        let claimed = if caller.roles.is_empty() { &self.default_roles } else { &caller.roles };
+        claimed.intersection(&self.allowed_roles).copied().collect()
+    }
+
+    fn sync(&self, caller: &Caller) -> Sync {
+        Sync {
+            email: caller.verified_email.clone(),
+            full_name: caller.full_name.clone(),
+            // Not `entitled`: the default roles are for newcomers and would demote everybody else.
+            roles: caller.roles.intersection(&self.allowed_roles).copied().collect(),
+            allowed_roles: self.allowed_roles.clone(),
+        }
+    }
+
+    fn lifetime(
+        &self,
+        caller: &Caller,
+        asked: Option<TokenTtl>,
+        now: OffsetDateTime,
+    ) -> Result<(TokenTtl, TtlBy), MintRefusal> {
+        let remaining = (caller.expires_at - now).whole_seconds();
+        let remaining = u64::try_from(remaining).unwrap_or(0).min(TokenTtl::MAX.seconds().into());
+        let remaining = TokenTtl::from_seconds(remaining).map_err(|_| MintRefusal::ExpiresTooSoon)?;
+        let wanted = asked.map_or((TokenTtl::DEFAULT, TtlBy::Default), |ttl| (ttl, TtlBy::Request));
+        // Of equal lengths the first is named: what was asked for, where that is what they get.
+        let limits = [wanted, (self.max_ttl, TtlBy::Policy), (remaining, TtlBy::CallersToken)];
+        Ok(limits.into_iter().min_by_key(|(ttl, _)| *ttl).unwrap_or(wanted))
+    }
+}
+
+impl MintGrant {
+    /// Whether the Flex user found may be minted for: active, with no role that Flexgate may not give
+    /// and none beyond those asked for. Roles Flexgate does not know (`wfo.full_access`) are Twilio's
+    /// affair, unless the caller narrowed theirs.
+    pub fn admits(&self, user: &FlexUser) -> Result<(), NotAdmitted> {
+        if user.is_deactivated() {
+            return Err(NotAdmitted::Deactivated);
+        }
+        let roles = user.roles.as_ref().ok_or(NotAdmitted::RolesUnknown)?;
+        if let Some(role) = roles.known().difference(&self.allowed_roles).next() {
+            return Err(NotAdmitted::RoleNotAllowed(*role));
+        }
+        match &self.only_roles {
+            Some(only) if roles.exceed(only) => Err(NotAdmitted::BeyondAsked),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for MintGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.for_self { "for the caller" } else { "for a named user, by flexgate.token.any" })?;
+        if let Some(only) = &self.only_roles {
+            write!(f, ", narrowed to {}", role_names(only))?;
+        }
+        let by = match self.ttl_by {
+            TtlBy::Request => "as asked",
+            TtlBy::Default => "the default",
+            TtlBy::Policy => "the longest allowed",
+            TtlBy::CallersToken => "the rest of the caller's token",
+        };
+        write!(f, ", {} ({by})", self.ttl)
+    }
+}
