@@ -246,7 +246,7 @@ impl Answer {
     /// The answer is a token, for this Flex user.
     #[track_caller]
     pub fn assert_minted(&self, sid: &str) {
-        assert_eq!(self.status, StatusCode::CREATED, "{:?}", self.body);
+        assert_eq!(self.status, StatusCode::CREATED, "{:?} {:?}", self.body, self.audit());
         assert_eq!(self.headers["cache-control"], "no-store");
         assert_eq!(self.body["token_info"]["flex_user_sid"], sid);
         assert_eq!(self.body["token_info"]["expiration"], self.body["expires_at"]);
