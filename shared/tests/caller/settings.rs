@@ -111,3 +111,27 @@ fn nonsense_is_not_overlooked() {
     assert_eq!(places(&with("role_map", &json!({"a": "agent"}))), ["[0].role_map"]);
     assert_eq!(faults(&json!([good(), good()])), [("[1].issuer".into(), "is configured twice".into())]);
 }
+
+#[test]
+fn a_username_is_one_claim_or_a_template() {
+    for template in ["{tid}.{oid}", "{sub}@example.com", "{/a/b}"] {
+        assert_eq!(places(&with("username_template", &json!(template))), [""; 0], "{template}");
+    }
+    for template in ["", "ada", "{a}{b}", "{a", "{}"] {
+        assert_eq!(places(&with("username_template", &json!(template))), ["[0].username_template"], "{template}");
+    }
+    let mut both = with("username_template", &json!("{sub}"));
+    both["username_claim"] = json!("sub");
+    assert_eq!(places(&both), ["[0].username_template"]);
+    assert_eq!(places(&with("username_claim", &json!(""))), ["[0].username_claim"]);
+}
+
+#[test]
+fn every_example_of_the_documentation_is_accepted() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/issuers.md")).unwrap();
+    let examples: Vec<_> = page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(examples.len(), 6, "one for each preset");
+    for example in examples {
+        assert_eq!(issuers(example).map(|all| all.len()), Ok(1), "{example}");
+    }
+}
