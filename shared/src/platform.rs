@@ -6,7 +6,7 @@ use crate::ambient::Ambient;
 use crate::outbound::{ClientError, http_client};
 use crate::secrets::{FileSecrets, SecretSource, SecretsManager, TwilioCredentials};
 use crate::settings::{Common, Credential, SecretsFrom, StoreAt};
-use crate::store::{Bindings, Claims, Sessions, SqliteStore, StoreError};
+use crate::store::{Bindings, Claims, DeadLetters, EventQueue, Inbox, Sessions, SqliteStore, StoreError, Subjects};
 use crate::twilio::{Flex, Sso};
 
 /// What a function stands on. Building it does no network I/O.
@@ -24,6 +24,14 @@ pub struct Platform {
     pub claims: Arc<dyn Claims>,
     /// Who is which Flex user.
     pub bindings: Arc<dyn Bindings>,
+    /// Identity events on their way.
+    pub queue: Arc<dyn EventQueue>,
+    /// The queue's receiving end; `None` where somebody else (SQS) hands out what arrives.
+    pub inbox: Option<Inbox>,
+    /// Events that could not be applied.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// What has been applied to whom.
+    pub subjects: Arc<dyn Subjects>,
 }
 
 /// What the settings name cannot be used.
@@ -52,7 +60,11 @@ impl Platform {
             secrets,
             sessions: store.clone(),
             claims: store.clone(),
-            bindings: store,
+            bindings: store.clone(),
+            queue: store.clone(),
+            inbox: Some(Inbox::new(SqliteStore::clone(&store))),
+            dead_letters: store.clone(),
+            subjects: store,
         })
     }
 
