@@ -87,6 +87,13 @@ texts! {
     } => Source;
 }
 
+/// A name made up for an event that has none: 32 hexadecimal digits.
+impl From<u128> for EventId {
+    fn from(number: u128) -> Self {
+        Self(format!("{number:032x}").into())
+    }
+}
+
 /// Whom an event is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {

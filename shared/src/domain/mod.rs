@@ -16,7 +16,8 @@ pub mod user;
 
 pub use caller::{Caller, Identity, Scope, Scopes};
 pub use event::{
-    Action, EventFieldError, EventId, History, IdentityEvent, Moment, PersonProfile, SourceName, Subject, SubjectId, Verdict,
+    Action, EventFieldError, EventId, History, IdentityEvent, Moment, PersonProfile, SourceName, Subject, SubjectId,
+    Verdict,
 };
 pub use name::{Email, FullName, NameError, Username};
 pub use profile::{ProfileName, SsoProfile, SsoProfiles};

@@ -82,6 +82,12 @@ kinds! {
     FLEX_TOKEN_INVALID = UNAUTHORIZED "flex_token_invalid" "The Flex token is not valid here";
     /// The request comes from another site, or lacks the header that proves it does not.
     CROSS_SITE = FORBIDDEN "cross_site" "The request comes from another site";
+    /// No such webhook source.
+    SOURCE_UNKNOWN = NOT_FOUND "source_unknown" "There is no such webhook source";
+    /// A webhook delivery is not proven to come from its source.
+    DELIVERY_UNPROVEN = UNAUTHORIZED "delivery_unproven" "The delivery is not proven to come from its source";
+    /// A GET that is not a source's challenge.
+    CHALLENGE_INVALID = BAD_REQUEST "challenge_invalid" "The request holds no challenge of this source";
     /// Twilio refused what the caller asked for.
     TWILIO_REFUSED = UNPROCESSABLE_ENTITY "twilio_refused" "Twilio refused the request";
     /// Something here is broken.
