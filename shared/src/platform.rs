@@ -6,7 +6,9 @@ use crate::ambient::Ambient;
 use crate::outbound::{ClientError, http_client};
 use crate::secrets::{FileSecrets, SecretSource, SecretsManager, TwilioCredentials};
 use crate::settings::{Common, Credential, SecretsFrom, StoreAt};
-use crate::store::{Bindings, Claims, Counters, Sessions, SqliteStore, StoreError};
+use crate::store::{
+    Bindings, Claims, Counters, DeadLetters, EventQueue, Inbox, Sessions, SqliteStore, StoreError, Subjects,
+};
 use crate::twilio::{Flex, Sso};
 
 /// What a function stands on. Building it does no network I/O.
@@ -26,6 +28,14 @@ pub struct Platform {
     pub counters: Arc<dyn Counters>,
     /// Who is which Flex user.
     pub bindings: Arc<dyn Bindings>,
+    /// Identity events on their way.
+    pub queue: Arc<dyn EventQueue>,
+    /// The queue's receiving end; `None` where somebody else (SQS) hands out what arrives.
+    pub inbox: Option<Inbox>,
+    /// Events that could not be applied.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// What has been applied to whom.
+    pub subjects: Arc<dyn Subjects>,
 }
 
 /// What the settings name cannot be used.
@@ -55,7 +65,11 @@ impl Platform {
             sessions: store.clone(),
             claims: store.clone(),
             counters: store.clone(),
-            bindings: store,
+            bindings: store.clone(),
+            queue: store.clone(),
+            inbox: Some(Inbox::new(SqliteStore::clone(&store))),
+            dead_letters: store.clone(),
+            subjects: store,
         })
     }
 

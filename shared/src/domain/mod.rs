@@ -5,6 +5,7 @@
 //! for these things.
 
 pub mod caller;
+pub mod event;
 pub mod name;
 pub mod policy;
 pub mod profile;
@@ -14,6 +15,10 @@ pub mod ttl;
 pub mod user;
 
 pub use caller::{Caller, Identity, Scope, Scopes};
+pub use event::{
+    Action, EventFieldError, EventId, History, IdentityEvent, Moment, PersonProfile, SourceName, Subject, SubjectId,
+    Verdict,
+};
 pub use name::{Email, FullName, NameError, Username};
 pub use profile::{ProfileName, SsoProfile, SsoProfiles};
 pub use role::{ObservedRoles, Role, RoleSet, role_list, role_names};

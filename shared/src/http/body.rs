@@ -4,9 +4,10 @@ use std::error::Error;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use axum::body::to_bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
 use http_body_util::LengthLimitError;
 use serde_json::{Map, Value};
 
@@ -28,13 +29,11 @@ impl Fields {
     /// Reads the body. Without any body there are no fields.
     pub async fn read(request: Request) -> Result<Self, Problem> {
         let content_type = request.headers().get(CONTENT_TYPE).cloned();
-        let bytes = to_bytes(request.into_body(), MAX_BODY).await.map_err(|error| unreadable(&error))?;
+        let bytes = to_bytes(request.into_body(), MAX_BODY).await.map_err(|error| unreadable(&error, MAX_BODY))?;
         if bytes.is_empty() {
             return Ok(Self { map: Map::new(), errors: Vec::new() });
         }
-        let essence = content_type.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let essence = essence.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
+        if essence(content_type.as_ref()) != "application/json" {
             return Err(Problem::new(kinds::UNSUPPORTED_MEDIA_TYPE, "Send content-type: application/json."));
         }
         match strict_json::parse(&bytes) {
@@ -100,10 +99,29 @@ fn parse_text<T: FromStr<Err: Display>>(value: Value) -> Result<T, String> {
     }
 }
 
-fn unreadable(error: &axum::Error) -> Problem {
+/// The bytes of a JSON body, as they came: signatures are over these and nothing else. Takes
+/// `application/json` and everything of the form `application/…+json`.
+pub async fn raw_json(request: Request, limit: usize) -> Result<(HeaderMap, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    let bytes = to_bytes(body, limit).await.map_err(|error| unreadable(&error, limit))?;
+    let essence = essence(parts.headers.get(CONTENT_TYPE));
+    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        Ok((parts.headers, bytes))
+    } else {
+        Err(Problem::new(kinds::UNSUPPORTED_MEDIA_TYPE, "Send content-type: application/json."))
+    }
+}
+
+/// The media type without its parameters, in lower case.
+fn essence(content_type: Option<&HeaderValue>) -> String {
+    let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn unreadable(error: &axum::Error, limit: usize) -> Problem {
     let too_large = error.source().is_some_and(<dyn Error>::is::<LengthLimitError>);
     if too_large {
-        Problem::new(kinds::TOO_LARGE, "A body may have at most 65536 bytes.")
+        Problem::new(kinds::TOO_LARGE, format!("A body may have at most {limit} bytes."))
     } else {
         Problem::new(kinds::BODY_MALFORMED, "The body ended before it was complete.").because(error)
     }

@@ -15,7 +15,9 @@ use crate::outbound::Deadline;
 pub struct RequestId(String);
 
 impl RequestId {
-    pub(super) fn new(ambient: &Ambient) -> Self {
+    /// A new one. For work that no request brought, the edge having made a request's.
+    #[must_use]
+    pub fn new(ambient: &Ambient) -> Self {
         Self(format!("{:032x}", u128::from_be_bytes(ambient.random())))
     }
 

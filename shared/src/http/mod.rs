@@ -13,7 +13,7 @@ mod problem;
 mod query;
 mod upstream;
 
-pub use body::{Fields, MAX_BODY};
+pub use body::{Fields, MAX_BODY, raw_json};
 pub use context::{Context, RequestId};
 pub use cors::Origins;
 pub use edge::{Site, refuse_method};

@@ -84,6 +84,12 @@ kinds! {
     CROSS_SITE = FORBIDDEN "cross_site" "The request comes from another site";
     /// More requests than are allowed; `Retry-After` says when there are more.
     TOO_MANY_REQUESTS = TOO_MANY_REQUESTS "too_many_requests" "Too many requests";
+    /// No such webhook source.
+    SOURCE_UNKNOWN = NOT_FOUND "source_unknown" "There is no such webhook source";
+    /// A webhook delivery is not proven to come from its source.
+    DELIVERY_UNPROVEN = UNAUTHORIZED "delivery_unproven" "The delivery is not proven to come from its source";
+    /// A GET that is not a source's challenge.
+    CHALLENGE_INVALID = BAD_REQUEST "challenge_invalid" "The request holds no challenge of this source";
     /// Twilio refused what the caller asked for.
     TWILIO_REFUSED = UNPROCESSABLE_ENTITY "twilio_refused" "Twilio refused the request";
     /// Something here is broken.

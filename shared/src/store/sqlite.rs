@@ -11,9 +11,11 @@ use async_trait::async_trait;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use time::{Duration as Span, OffsetDateTime};
+use tokio::sync::Notify;
 
 use super::{
     Bindings, Bound, Claims, Counted, Counters, Lease, Session, SessionKey, Sessions, StoreError, fingerprint,
+    sqlite_events,
 };
 use crate::domain::{FlexUserSid, Identity};
 
@@ -55,6 +57,8 @@ CREATE TABLE IF NOT EXISTS bindings (
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     connection: Arc<Mutex<Connection>>,
+    /// Wakes the consumer of this process when events arrive through this process.
+    pub(super) arrivals: Arc<Notify>,
 }
 
 impl SqliteStore {
@@ -67,11 +71,12 @@ impl SqliteStore {
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")
             .map_err(failure)?;
         connection.execute_batch(SCHEMA).map_err(failure)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+        connection.execute_batch(sqlite_events::SCHEMA).map_err(failure)?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), arrivals: Arc::default() })
     }
 
     /// Runs `work` where blocking is allowed.
-    async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -335,7 +340,7 @@ fn session(key: &SessionKey, row: &Row<'_>) -> rusqlite::Result<Session> {
     })
 }
 
-fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {

@@ -1,6 +1,13 @@
 //! Desired state, brought to Flex: read, compare, send only the difference.
+//!
+//! [`Provisioning`] does it for a user described in full, [`Applying`] for identity events.
+
+mod events;
+mod roles;
 
 use std::sync::Arc;
+
+pub use events::{Applied, ApplyError, Applying, Outcome};
 
 use crate::domain::{DesiredUser, FlexUser, FlexUserSid};
 use crate::outbound::Deadline;

@@ -1,0 +1,166 @@
+//! Applies queued identity events to Flex: as a Lambda function that SQS calls ([`batch`]), or as a task
+//! beside the local gateway ([`consumer`]). Both do the same to a message: [`App::handle`].
+
+pub mod batch;
+pub mod consumer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flexgate::ambient::Ambient;
+use flexgate::domain::IdentityEvent;
+use flexgate::http::RequestId;
+use flexgate::outbound::Deadline;
+use flexgate::platform::Platform;
+use flexgate::provisioning::{Applied, ApplyError, Applying, Outcome, Provisioning};
+use flexgate::settings::{Common, Credential, PolicySettings, Reader};
+use flexgate::store::{DeadLetters, Message};
+use flexgate::telemetry::{Audit, Decision};
+
+/// One event may take this long. Whoever holds a message must hold it longer.
+pub const EVENT_TIME: Duration = Duration::from_secs(20);
+
+/// What the function is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What every function is told.
+    pub common: Common,
+    /// The Twilio credential.
+    pub credential: Credential,
+    /// Who may have what.
+    pub policy: PolicySettings,
+    /// `FLEXGATE_APPLY_TRIES` (50): after so many tries an event is a dead letter. What Twilio or the
+    /// policy refuses is one at once. Locally, tries are at most five minutes apart.
+    pub tries: u32,
+}
+
+impl Settings {
+    /// Reads them.
+    pub fn read(reader: &mut Reader) -> Option<Self> {
+        let (common, credential) = (Common::read(reader), Credential::read(reader));
+        let (policy, tries) = (PolicySettings::read(reader), tries(reader));
+        Some(Self { common: common?, credential: credential?, policy: policy?, tries: tries? })
+    }
+}
+
+/// `FLEXGATE_APPLY_TRIES`.
+pub fn tries(reader: &mut Reader) -> Option<u32> {
+    match reader.or("FLEXGATE_APPLY_TRIES", 50)? {
+        tries @ 1..=1000 => Some(tries),
+        _ => reader.wrong("FLEXGATE_APPLY_TRIES", "must be from 1 to 1000"),
+    }
+}
+
+/// What handling a message needs.
+#[derive(Debug)]
+pub struct App {
+    applying: Applying,
+    dead_letters: Arc<dyn DeadLetters>,
+    tries: u32,
+    ambient: Ambient,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Handled {
+    /// It is done with.
+    Done,
+    /// It is to be tried again.
+    Again,
+    /// It cannot be applied, for that reason, which holds nothing personal.
+    Dead(String),
+}
+
+impl App {
+    /// The function over a platform.
+    #[must_use]
+    pub fn new(settings: &Settings, platform: &Platform) -> Arc<Self> {
+        let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
+        let provisioning = Provisioning::new(flex, platform.sessions.clone(), platform.bindings.clone());
+        let (policy, ambient) = (settings.policy.policy.clone(), platform.ambient.clone());
+        Arc::new(Self {
+            applying: Applying::new(provisioning, platform.subjects.clone(), policy, ambient.clone()),
+            dead_letters: platform.dead_letters.clone(),
+            tries: settings.tries,
+            ambient,
+        })
+    }
+
+    /// Handles a message that has been taken `attempts` times, this time included.
+    pub async fn handle(&self, body: &str, attempts: u32) -> Handled {
+        let event = match serde_json::from_str(body) {
+            Ok(Message::Event(event)) => event,
+            Ok(Message::Unreadable { reason, .. }) => return Handled::Dead(reason),
+            Err(_) => return Handled::Dead("the message is none of Flexgate's".to_owned()),
+        };
+        let id = RequestId::new(&self.ambient);
+        match self.applying.apply(&event, Deadline::after(EVENT_TIME)).await {
+            Ok(applied) => {
+                note(&id, &event, attempts, applied.outcome.as_str());
+                audit(&id, &event, &applied);
+                Handled::Done
+            }
+            Err(error) => self.failed(&id, &event, attempts, &error),
+        }
+    }
+
+    fn failed(&self, id: &RequestId, event: &IdentityEvent, attempts: u32, error: &ApplyError) -> Handled {
+        let reason = chain(error);
+        if error.passes() && attempts < self.tries {
+            tracing::warn!(
+                target: "flexgate::apply",
+                request_id = id.as_str(), source = event.source.as_str(), event_id = event.id.as_str(), attempts,
+                fault = reason, "event not applied yet"
+            );
+            return Handled::Again;
+        }
+        tracing::error!(
+            target: "flexgate::apply",
+            request_id = id.as_str(), source = event.source.as_str(), event_id = event.id.as_str(), attempts,
+            fault = reason, "event is a dead letter"
+        );
+        write(id, event, None, &reason, Decision::Refused);
+        Handled::Dead(reason)
+    }
+}
+
+/// The error and its causes, as for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn note(id: &RequestId, event: &IdentityEvent, attempts: u32, outcome: &str) {
+    tracing::info!(
+        target: "flexgate::apply",
+        request_id = id.as_str(), source = event.source.as_str(), event_id = event.id.as_str(), attempts, outcome,
+        "event"
+    );
+}
+
+/// What was done, and each role that was asked for and not given.
+fn audit(id: &RequestId, event: &IdentityEvent, applied: &Applied) {
+    for role in &applied.dropped_roles {
+        write(id, event, Some(applied), &format!("role_dropped: {role}"), Decision::Refused);
+    }
+    if matches!(applied.outcome, Outcome::Created | Outcome::Updated | Outcome::Deactivated) {
+        write(id, event, Some(applied), applied.outcome.as_str(), Decision::Allowed);
+    }
+}
+
+fn write(id: &RequestId, event: &IdentityEvent, applied: Option<&Applied>, reason: &str, decision: Decision) {
+    Audit {
+        action: "apply_event",
+        issuer: Some(event.subject.issuer.as_deref().unwrap_or(event.source.as_str())),
+        subject: Some(event.subject.id.as_str()),
+        flex_user_sid: applied.and_then(|applied| applied.user.as_ref()).map(flexgate::domain::FlexUserSid::as_str),
+        reason: Some(reason),
+    }
+    .write(id, decision);
+}

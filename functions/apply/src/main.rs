@@ -1,0 +1,26 @@
+//! The apply function on Lambda: SQS hands it batches.
+
+use std::sync::Arc;
+
+use flexgate::ambient::Ambient;
+use flexgate::platform::Platform;
+use flexgate::settings::Reader;
+use flexgate::telemetry;
+use flexgate_apply::{App, Settings, batch};
+use lambda_runtime::{LambdaEvent, service_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    let mut reader = Reader::of_process();
+    let settings = Settings::read(&mut reader);
+    let settings = reader.finish(settings)?;
+    telemetry::start(&settings.common.log);
+
+    let platform = Platform::new(&settings.common, Ambient::system())?;
+    let app = App::new(&settings, &platform);
+    let handler = move |event: LambdaEvent<_>| {
+        let app = Arc::clone(&app);
+        async move { Ok::<_, lambda_runtime::Error>(batch::handle(&app, event.payload).await) }
+    };
+    lambda_runtime::run(service_fn(handler)).await
+}

@@ -1,0 +1,103 @@
+//! The handlers of `/webhooks/{source}`.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use flexgate::domain::SourceName;
+use flexgate::http::{Context, Problem, Query, raw_json};
+use flexgate::strict_json;
+use flexgate::telemetry::{Audit, Decision};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::json;
+
+use crate::proof::Unproven;
+use crate::source::{Challenged, Delivery, Named, Reading};
+use crate::{App, MAX_DELIVERY, problem};
+
+/// The longest challenge that is answered, in bytes.
+const MAX_CHALLENGE: usize = 4096;
+
+/// `POST /webhooks/{source}`: verify, read, queue, 202.
+pub(crate) async fn receive(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    query: Query,
+    context: Context,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (name, source) = app.source(&name)?;
+    if let Some(answer) = challenged(source, request.headers(), &query)? {
+        return Ok(answer);
+    }
+    let (headers, body) = raw_json(request, MAX_DELIVERY).await?;
+    let held = app.secrets.get(context.deadline).await.map_err(|error| problem::secrets(&error))?;
+    let secrets = held.value.of(name).ok_or_else(problem::no_secret)?;
+    let delivery = Delivery { headers: &headers, body: &body, secrets, now: app.ambient.now() };
+    source.source.verify(&delivery).map_err(|error| refuse(name, error, &context))?;
+
+    let document = strict_json::parse(&body).map_err(problem::unreadable)?;
+    let mut reading = Reading::new(name, source.issuer.as_deref(), delivery.now, &app.ambient);
+    source.source.read(&delivery, &document, &mut reading);
+    let Reading { messages, ignored, dropped, .. } = reading;
+    if !messages.is_empty() {
+        app.queue.send(&messages, app.ambient.now()).await.map_err(|error| Problem::from(&error))?;
+    }
+    tracing::info!(
+        target: "flexgate::webhooks",
+        request_id = context.request_id.as_str(),
+        source = name.as_str(),
+        accepted = messages.len(),
+        ignored,
+        dropped,
+        "delivery"
+    );
+    if dropped > 0 {
+        audit(name, "item_unproven", &context);
+    }
+    Ok((StatusCode::ACCEPTED, axum::Json(json!({ "accepted": messages.len() }))).into_response())
+}
+
+/// `GET /webhooks/{source}`: the challenge by which a source checks an address.
+pub(crate) async fn challenge(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (_, source) = app.source(&name)?;
+    challenged(source, &headers, &query)?.ok_or_else(problem::no_challenge)
+}
+
+/// The answer to a challenge, if the request is one.
+fn challenged(source: &Named, headers: &HeaderMap, query: &Query) -> Result<Option<Response>, Problem> {
+    let Some(answer) = source.source.challenge(headers, query)? else { return Ok(None) };
+    let fits = |text: &str| (1..=MAX_CHALLENGE).contains(&text.len());
+    match answer {
+        Challenged::Json(name, value) if fits(&value) => Ok(Some(axum::Json(json!({ name: value })).into_response())),
+        Challenged::Text(value) if fits(&value) => {
+            // As text and never sniffed (the edge sees to that): whatever is echoed is not a page.
+            let plain = (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            Ok(Some((StatusCode::OK, [plain], value).into_response()))
+        }
+        Challenged::Json(..) | Challenged::Text(_) => Err(problem::no_challenge()),
+    }
+}
+
+impl App {
+    fn source(&self, unverified_name: &str) -> Result<(&SourceName, &Named), Problem> {
+        let name: SourceName = unverified_name.parse().map_err(|_| problem::source_unknown())?;
+        self.sources.get_key_value(&name).ok_or_else(problem::source_unknown)
+    }
+}
+
+fn refuse(name: &SourceName, error: Unproven, context: &Context) -> Problem {
+    audit(name, "delivery_unproven", context);
+    problem::unproven(error)
+}
+
+fn audit(name: &SourceName, reason: &str, context: &Context) {
+    Audit { action: "webhook", issuer: Some(name.as_str()), reason: Some(reason), ..Audit::default() }
+        .write(&context.request_id, Decision::Refused);
+}

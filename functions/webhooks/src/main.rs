@@ -1,0 +1,20 @@
+//! The webhooks function on Lambda.
+
+use flexgate::ambient::Ambient;
+use flexgate::platform::Platform;
+use flexgate::settings::Reader;
+use flexgate::{http, telemetry};
+use flexgate_webhooks::{App, Settings, router};
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_http::Error> {
+    let mut reader = Reader::of_process();
+    let settings = Settings::read(&mut reader);
+    let settings = reader.finish(settings)?;
+    telemetry::start(&settings.common.log);
+
+    let platform = Platform::new(&settings.common, Ambient::system())?;
+    let site = http::Site::new("webhooks", &settings.common, platform.ambient.clone());
+    let app = App::start(&settings.webhooks, &platform).await?;
+    http::on_lambda(site.assemble(router(app))).await
+}

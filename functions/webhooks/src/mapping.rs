@@ -1,0 +1,163 @@
+//! From a payload to a profile: where each kind of source keeps what, and what a configuration moves.
+
+use std::collections::BTreeMap;
+
+use flexgate::domain::{NameError, PersonProfile, Role};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::settings::{Place, SourceSettings};
+
+/// Where a kind of source keeps things: JSON pointers, the first that leads to something counts.
+pub(crate) type Places = &'static [(Place, &'static [&'static str])];
+
+/// The most roles of one payload that are looked at.
+const MAX_ROLES: usize = 32;
+
+/// Where a source keeps things, and what it calls Flex's roles.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    places: BTreeMap<Place, Vec<String>>,
+    role_map: BTreeMap<String, Role>,
+}
+
+impl Mapping {
+    pub(crate) fn new(places: Places, settings: &SourceSettings) -> Self {
+        let own = places.iter().map(|(place, pointers)| (*place, pointers.iter().map(|&p| p.to_owned()).collect()));
+        let mut places: BTreeMap<Place, Vec<String>> = own.collect();
+        places.extend(settings.map.iter().map(|(place, pointer)| (*place, vec![pointer.clone()])));
+        Self { places, role_map: settings.role_map.clone() }
+    }
+
+    /// What stands at the place, null counting as nothing.
+    pub(crate) fn find<'v>(&self, place: Place, document: &'v Value) -> Option<&'v Value> {
+        let pointers = self.places.get(&place)?;
+        pointers.iter().find_map(|pointer| document.pointer(pointer).filter(|value| !value.is_null()))
+    }
+
+    /// The text at the place; a number is its digits.
+    pub(crate) fn text(&self, place: Place, document: &Value) -> Option<String> {
+        match self.find(place, document)? {
+            Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The time at the place.
+    pub(crate) fn instant(&self, place: Place, document: &Value) -> Option<OffsetDateTime> {
+        instant(self.find(place, document)?)
+    }
+
+    /// The profile. A username that no Flex user can have is an error; another part that cannot be
+    /// used counts as not said.
+    pub(crate) fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
+        let email = self.text(Place::Email, document).and_then(|text| text.parse().ok());
+        // A directory's addresses are its own; where people choose theirs, the payload must say.
+        let directory = !self.places.contains_key(&Place::EmailVerified);
+        let verified = directory || self.find(Place::EmailVerified, document) == Some(&Value::Bool(true));
+        self.profile_with(document, email, verified)
+    }
+
+    /// The profile, where the e-mail address takes finding. Only a verified address stands in for a
+    /// username: else whoever may edit the field would become whom they please (CVE-2023-3128).
+    pub(crate) fn profile_with(
+        &self,
+        document: &Value,
+        email: Option<flexgate::domain::Email>,
+        verified: bool,
+    ) -> Result<PersonProfile, NameError> {
+        let username = match self.text(Place::Username, document) {
+            Some(text) => Some(text.trim().parse()?),
+            None => email.as_ref().filter(|_| verified).map(|email| email.as_str().parse()).transpose()?,
+        };
+        Ok(PersonProfile {
+            username,
+            email,
+            full_name: self.full_name(document),
+            unverified_roles: self.roles(document),
+        })
+    }
+
+    fn full_name(&self, document: &Value) -> Option<flexgate::domain::FullName> {
+        let parts = || {
+            let parts = [Place::GivenName, Place::FamilyName].map(|place| self.text(place, document));
+            let parts: Vec<_> = parts.into_iter().flatten().collect();
+            (!parts.is_empty()).then(|| parts.join(" "))
+        };
+        self.text(Place::FullName, document).or_else(parts)?.trim().parse().ok()
+    }
+
+    fn roles(&self, document: &Value) -> Option<Vec<String>> {
+        let names: Vec<&str> = match self.find(Place::Roles, document)? {
+            Value::String(name) => vec![name],
+            Value::Array(names) => names.iter().take(MAX_ROLES).filter_map(Value::as_str).collect(),
+            _ => return None,
+        };
+        Some(self.renamed(names))
+    }
+
+    /// The roles as Flex calls them, where the configuration says so.
+    pub(crate) fn renamed<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<String> {
+        let renamed = |name: &str| self.role_map.get(name).map_or(name, |role| role.as_str()).to_owned();
+        names.into_iter().take(MAX_ROLES).map(renamed).collect()
+    }
+}
+
+/// A time as payloads write it: RFC 3339, or seconds or milliseconds since 1970. Times before 2000 or
+/// after 2200 are somebody's mistake.
+pub(crate) fn instant(value: &Value) -> Option<OffsetDateTime> {
+    let at = match value {
+        Value::String(text) => OffsetDateTime::parse(text, &Rfc3339).ok()?,
+        Value::Number(number) => {
+            let count = number.as_i64()?;
+            // As seconds, this is the year 5138.
+            let millis = if count < 100_000_000_000 { count.checked_mul(1000)? } else { count };
+            OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()?
+        }
+        _ => return None,
+    };
+    (2000..2200).contains(&at.year()).then_some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn times_are_read_in_every_form_payloads_have() {
+        let at = datetime!(2026-03-01 12:00 UTC);
+        for value in [
+            json!("2026-03-01T12:00:00Z"),
+            json!("2026-03-01T13:00:00+01:00"),
+            json!(1_772_366_400),
+            json!(1_772_366_400_000_i64),
+        ] {
+            assert_eq!(instant(&value), Some(at), "{value}");
+        }
+        for value in [
+            json!("yesterday"),
+            json!(0),
+            json!(-1),
+            json!(1e300),
+            json!(i64::MAX),
+            json!("9999-01-01T00:00:00Z"),
+            json!({}),
+            json!(null),
+        ] {
+            assert_eq!(instant(&value), None, "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_time_makes_it_panic(number in any::<i64>(), float in any::<f64>(), text in any::<String>()) {
+            let _ = (instant(&json!(number)), instant(&json!(float)), instant(&json!(text)));
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What each refusal of a delivery means to its sender.
+
+use flexgate::http::{Problem, kinds};
+use flexgate::secrets::SecretError;
+use flexgate::strict_json::StrictJsonError;
+
+use crate::proof::Unproven;
+
+pub(crate) fn source_unknown() -> Problem {
+    Problem::new(kinds::SOURCE_UNKNOWN, "The sources are configured in FLEXGATE_WEBHOOKS.")
+}
+
+/// Which rule failed is for the log: a forger is told nothing.
+pub(crate) fn unproven(error: Unproven) -> Problem {
+    Problem::new(kinds::DELIVERY_UNPROVEN, "Check the secret on both sides, and this machine's clock.").because(&error)
+}
+
+pub(crate) fn unreadable(error: StrictJsonError) -> Problem {
+    Problem::new(kinds::BODY_MALFORMED, format!("The body is {error}.")).because(&error)
+}
+
+pub(crate) fn no_challenge() -> Problem {
+    Problem::new(kinds::CHALLENGE_INVALID, "Events are delivered with POST.")
+}
+
+pub(crate) fn secrets(error: &SecretError) -> Problem {
+    Problem::new(kinds::UNAVAILABLE, "Flexgate's webhook secrets cannot be read at the moment. Try again.")
+        .because(error)
+        .retry_after(Some(std::time::Duration::from_secs(30)))
+}
+
+/// The document has a secret for every source at the start; a later version may have lost one.
+pub(crate) fn no_secret() -> Problem {
+    Problem::new(kinds::UNAVAILABLE, "Flexgate has no secret for this source. Tell your administrator.")
+}

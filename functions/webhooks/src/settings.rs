@@ -1,0 +1,283 @@
+//! What this function is told: `FLEXGATE_WEBHOOKS`, a JSON object with a member for each source, whose
+//! name is the last part of its address. `docs/webhooks.md` has every field.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flexgate::domain::{Role, SourceName};
+use flexgate::settings::{Common, Reader};
+use http::HeaderName;
+use serde::Deserialize;
+use url::Url;
+
+use crate::source::{self, Named};
+
+/// What the function is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What every function is told.
+    pub common: Common,
+    /// The sources.
+    pub webhooks: WebhookSettings,
+}
+
+impl Settings {
+    /// Reads them. A function of its own needs a source; a gateway does not.
+    pub fn read(reader: &mut Reader) -> Option<Self> {
+        let (common, webhooks) = (Common::read(reader), WebhookSettings::read(reader));
+        if webhooks.as_ref().is_some_and(|settings| settings.sources.is_empty()) {
+            return reader.wrong(VARIABLE, "is not set: a JSON object of webhook sources, like {\"okta\": {}}");
+        }
+        Some(Self { common: common?, webhooks: webhooks? })
+    }
+}
+
+/// The sources of webhooks.
+#[derive(Debug, Clone, Default)]
+pub struct WebhookSettings {
+    /// `WEBHOOK_SECRETS_SECRET_ID`: needed once there is a source.
+    pub secret_id: String,
+    /// `FLEXGATE_WEBHOOKS`.
+    pub sources: BTreeMap<SourceName, SourceSettings>,
+}
+
+const VARIABLE: &str = "FLEXGATE_WEBHOOKS";
+
+impl WebhookSettings {
+    /// Reads the group. Without `FLEXGATE_WEBHOOKS` there are no sources.
+    pub fn read(reader: &mut Reader) -> Option<Self> {
+        let sources = reader.optional(VARIABLE, sources)?.unwrap_or_default();
+        if sources.is_empty() {
+            return Some(Self::default());
+        }
+        let hint = "the secret with each webhook source's secret";
+        Some(Self { secret_id: reader.required("WEBHOOK_SECRETS_SECRET_ID", hint)?, sources })
+    }
+}
+
+fn sources(text: &str) -> Result<BTreeMap<SourceName, SourceSettings>, String> {
+    let documents: BTreeMap<String, SourceDocument> =
+        serde_json::from_str(text).map_err(|error| format!("is not a JSON object of sources: {error}"))?;
+    let mut sources = BTreeMap::new();
+    for (name, document) in documents {
+        let parsed: SourceName = name.parse().map_err(|error| format!("names a source that {error}"))?;
+        let settings = document.checked(&parsed).map_err(|fault| format!("has a mistake in {parsed}: {fault}"))?;
+        sources.insert(parsed, settings);
+    }
+    Ok(sources)
+}
+
+/// How a source proves and describes what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Standard Webhooks or Svix, with Clerk's or a plain payload.
+    Standard,
+    /// Okta event hooks.
+    Okta,
+    /// Auth0 event streams.
+    Auth0,
+    /// `WorkOS` directory sync.
+    Workos,
+    /// `FusionAuth`.
+    Fusionauth,
+    /// Zitadel actions.
+    Zitadel,
+    /// Microsoft Graph change notifications.
+    Graph,
+    /// Standard Webhooks, with a mapping of its own.
+    Generic,
+}
+
+/// What is wrong with a source's settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceFault {
+    /// The name is not a kind and no kind is given.
+    #[error("\"kind\" must be one of standard, okta, auth0, workos, fusionauth, zitadel, graph and generic")]
+    Kind,
+    /// Not a URL with a scheme.
+    #[error("\"issuer\" must be the issuer's URL, as it stands in its tokens")]
+    Issuer,
+    /// Not a header's name.
+    #[error("\"header\" must be a header's name")]
+    Header,
+    /// Not a JSON pointer.
+    #[error("\"map\" holds something that is not a JSON pointer like /data/id")]
+    Pointer,
+    /// Not a role.
+    #[error("\"role_map\" must map to agent, supervisor or admin")]
+    Role,
+    /// A generic source must say where things are.
+    #[error("a generic source needs \"events\", and \"map\" with type, subject, occurred_at and username")]
+    Generic,
+    /// Settings that this kind of source does not use.
+    #[error("\"{0}\" means nothing to this kind of source")]
+    Meaningless(&'static str),
+}
+
+/// A source's settings, checked.
+#[derive(Debug, Clone)]
+pub struct SourceSettings {
+    /// The kind.
+    pub kind: Kind,
+    /// The issuer whose tokens have the source's subjects as their `sub`.
+    pub issuer: Option<Box<str>>,
+    /// Where the shared secret is.
+    pub header: HeaderName,
+    /// Groups and applications whose members are Flex users; none means everybody is.
+    pub members_of: BTreeSet<String>,
+    /// Where things are in a payload, over the kind's own.
+    pub map: BTreeMap<Place, String>,
+    /// What the source calls Flex's roles.
+    pub role_map: BTreeMap<String, Role>,
+    /// What the source's event types mean; over the kind's own.
+    pub events: BTreeMap<String, EventMeaning>,
+}
+
+impl SourceSettings {
+    pub(crate) fn build(&self) -> Named {
+        Named { issuer: self.issuer.clone(), source: source::of_kind(self) }
+    }
+}
+
+/// Something a payload can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// The event's type.
+    Type,
+    /// Who.
+    Subject,
+    /// When.
+    OccurredAt,
+    /// The Flex username.
+    Username,
+    /// The e-mail address.
+    Email,
+    /// Whether that is verified.
+    EmailVerified,
+    /// The full name.
+    FullName,
+    /// The given name.
+    GivenName,
+    /// The family name.
+    FamilyName,
+    /// Roles: a string or a list of them.
+    Roles,
+    /// Whether the person is active.
+    Active,
+}
+
+/// What an event's type means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventMeaning {
+    /// The person is an active user.
+    Upsert,
+    /// The person may have changed.
+    Refresh,
+    /// The person is no active user.
+    Deactivate,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceDocument {
+    kind: Option<Kind>,
+    issuer: Option<String>,
+    header: Option<String>,
+    #[serde(default)]
+    members_of: BTreeSet<String>,
+    #[serde(default)]
+    map: BTreeMap<Place, String>,
+    #[serde(default)]
+    role_map: BTreeMap<String, String>,
+    #[serde(default)]
+    events: BTreeMap<String, EventMeaning>,
+}
+
+impl SourceDocument {
+    fn checked(self, name: &SourceName) -> Result<SourceSettings, SourceFault> {
+        let named = || serde_json::from_value(serde_json::Value::from(name.as_str())).map_err(|_| SourceFault::Kind);
+        let kind = self.kind.map_or_else(named, Ok)?;
+        if self.issuer.as_ref().is_some_and(|issuer| Url::parse(issuer).is_err()) {
+            return Err(SourceFault::Issuer);
+        }
+        let header = self.header.as_deref().unwrap_or("authorization");
+        let header = HeaderName::from_bytes(header.as_bytes()).map_err(|_| SourceFault::Header)?;
+        if self.map.values().any(|pointer| !pointer.starts_with('/')) {
+            return Err(SourceFault::Pointer);
+        }
+        let role = |(name, role): (String, String)| Ok((name, role.parse().map_err(|_| SourceFault::Role)?));
+        let has = |place| self.map.contains_key(&place);
+        let needed = [Place::Type, Place::Subject, Place::OccurredAt, Place::Username];
+        if kind == Kind::Generic && (self.events.is_empty() || !needed.into_iter().all(has)) {
+            return Err(SourceFault::Generic);
+        }
+        let by_header = matches!(kind, Kind::Okta | Kind::Auth0);
+        let by_member = matches!(kind, Kind::Okta | Kind::Workos | Kind::Fusionauth);
+        let by_type = matches!(kind, Kind::Generic | Kind::Standard);
+        for (given, means, field) in [
+            (self.header.is_some(), by_header, "header"),
+            (!self.members_of.is_empty(), by_member, "members_of"),
+            (!self.events.is_empty(), by_type, "events"),
+            (!self.map.is_empty(), kind != Kind::Graph, "map"),
+        ] {
+            if given && !means {
+                return Err(SourceFault::Meaningless(field));
+            }
+        }
+        Ok(SourceSettings {
+            kind,
+            issuer: self.issuer.map(Into::into),
+            header,
+            members_of: self.members_of,
+            map: self.map,
+            role_map: self.role_map.into_iter().map(role).collect::<Result<_, _>>()?,
+            events: self.events,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<WebhookSettings, String> {
+        let mut reader = Reader::empty().with([(VARIABLE, text), ("WEBHOOK_SECRETS_SECRET_ID", "webhook-secrets")]);
+        let settings = WebhookSettings::read(&mut reader);
+        reader.finish(settings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_source_is_of_the_kind_it_is_named_after_or_says() {
+        let settings = read(r#"{"okta": {}, "clerk-eu": {"kind": "standard"}}"#).unwrap();
+        let kinds: Vec<_> = settings.sources.values().map(|source| source.kind).collect();
+        assert_eq!(kinds, [Kind::Standard, Kind::Okta]);
+    }
+
+    #[test]
+    fn without_the_variable_there_are_no_sources_and_no_secret_is_needed() {
+        let mut reader = Reader::empty();
+        let settings = WebhookSettings::read(&mut reader);
+        assert!(reader.finish(settings).unwrap().sources.is_empty());
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_the_variable_and_the_source() {
+        for (text, says) in [
+            ("[]", "is not a JSON object of sources"),
+            (r#"{"clerk": {}}"#, "clerk: \"kind\" must be one of"),
+            (r#"{"Okta": {}}"#, "lower-case letters"),
+            (r#"{"okta": {"secret": "x"}}"#, "unknown field `secret`"),
+            (r#"{"okta": {"issuer": "corp"}}"#, "okta: \"issuer\""),
+            (r#"{"okta": {"header": "not a header"}}"#, "okta: \"header\""),
+            (r#"{"okta": {"map": {"username": "data.id"}}}"#, "JSON pointer"),
+            (r#"{"okta": {"role_map": {"staff": "owner"}}}"#, "role_map"),
+            (r#"{"auth0": {"members_of": ["a"]}}"#, "\"members_of\" means nothing"),
+            (r#"{"hr": {"kind": "generic"}}"#, "a generic source needs"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(VARIABLE) && error.contains(says), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Microsoft Graph change notifications: a `clientState` in each item proves it, and an item says who
+//! changed and nothing about them. So a person's deletion can be acted on, by the binding their tokens
+//! made (with the tenant as `issuer`); the rest is for the issuer's tokens to say at the next sign-in.
+
+use flexgate::domain::PersonProfile;
+use flexgate::http::{Problem, Query};
+use flexgate::strict_json;
+use http::HeaderMap;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::{Challenged, Delivery, Draft, Reading, Source};
+use crate::proof::{Unproven, same};
+use crate::settings::EventMeaning;
+
+#[derive(Debug)]
+pub(super) struct Graph;
+
+fn proven(item: &Value, secrets: &[SecretString]) -> bool {
+    let state = item["clientState"].as_str().unwrap_or_default();
+    secrets.iter().any(|secret| same(state.as_bytes(), secret.expose_secret().as_bytes()))
+}
+
+impl Source for Graph {
+    fn takes(&self, secret: &SecretString) -> Result<(), &'static str> {
+        if secret.expose_secret().len() > 128 { Err("is longer than the 128 characters Graph takes") } else { Ok(()) }
+    }
+
+    /// A delivery is as good as its best item; each item is looked at again when it is read.
+    fn verify(&self, delivery: &Delivery<'_>) -> Result<(), Unproven> {
+        let unverified = strict_json::parse(delivery.body).map_err(|_| Unproven::Body)?;
+        let items = unverified["value"].as_array().ok_or(Unproven::Body)?;
+        if items.iter().any(|item| proven(item, delivery.secrets)) { Ok(()) } else { Err(Unproven::Wrong) }
+    }
+
+    fn read(&self, delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>) {
+        for item in document["value"].as_array().into_iter().flatten() {
+            if !proven(item, delivery.secrets) {
+                reading.drop_item();
+                continue;
+            }
+            let meaning = match item["changeType"].as_str() {
+                Some("created" | "updated") => EventMeaning::Refresh,
+                Some("deleted") => EventMeaning::Deactivate,
+                _ => {
+                    reading.ignore();
+                    continue;
+                }
+            };
+            let person = item.pointer("/resourceData/id").and_then(Value::as_str);
+            // Entra's identity key has the tenant in it: an id alone is unique within one only.
+            let subject = match (reading.issuer(), item["tenantId"].as_str(), person) {
+                (Some(_), Some(tenant), Some(person)) => Some(format!("{tenant}:{person}")),
+                (_, _, person) => person.map(str::to_owned),
+            };
+            let draft = Draft {
+                // Two changes of one person look alike.
+                id: item["id"].as_str().map_or_else(|| Some(reading.fresh_id()), |id| Some(id.to_owned())),
+                occurred_at: Some(delivery.now),
+                subject,
+                meaning,
+                profile: Ok(PersonProfile::default()),
+            };
+            // clientState is the secret: it goes no further.
+            let mut said = item.clone();
+            if let Some(members) = said.as_object_mut() {
+                members.remove("clientState");
+            }
+            reading.say(&draft, &said);
+        }
+    }
+
+    fn challenge(&self, _headers: &HeaderMap, query: &Query) -> Result<Option<Challenged>, Problem> {
+        Ok(query.once("validationToken")?.map(|token| Challenged::Text(token.to_owned())))
+    }
+}

@@ -1,0 +1,199 @@
+//! The sources: each proves a delivery in its own way and says what happened in its own shape.
+
+mod auth0;
+mod fusionauth;
+mod generic;
+mod graph;
+mod okta;
+mod standard;
+mod workos;
+mod zitadel;
+
+use std::fmt;
+
+use aws_lc_rs::digest;
+use flexgate::ambient::Ambient;
+use flexgate::domain::{Action, EventId, IdentityEvent, NameError, PersonProfile, SourceName, Subject};
+use flexgate::http::{Problem, Query};
+use flexgate::store::Message;
+use http::HeaderMap;
+use secrecy::SecretString;
+use serde_json::Value;
+use time::{Duration, OffsetDateTime};
+
+use crate::proof::Unproven;
+use crate::settings::{EventMeaning, Kind, SourceSettings};
+
+/// A source's clock may be this far ahead; an event from further in the future counts as of now, so
+/// that a wrong clock cannot outdate everything that comes after.
+const AHEAD: Duration = Duration::minutes(5);
+
+/// What was sent.
+pub(crate) struct Delivery<'d> {
+    pub(crate) headers: &'d HeaderMap,
+    /// The bytes as they came: what is signed.
+    pub(crate) body: &'d [u8],
+    /// The source's live secrets.
+    pub(crate) secrets: &'d [SecretString],
+    pub(crate) now: OffsetDateTime,
+}
+
+/// What is sent back to a challenge.
+pub(crate) enum Challenged {
+    /// An object with this one member.
+    Json(&'static str, String),
+    /// The text itself.
+    Text(String),
+}
+
+/// A kind of source.
+pub(crate) trait Source: fmt::Debug + Send + Sync {
+    /// Whether a secret can be this source's; else what is wrong with it, to be read after its name.
+    fn takes(&self, _secret: &SecretString) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    /// Whether the delivery comes from the source.
+    fn verify(&self, delivery: &Delivery<'_>) -> Result<(), Unproven>;
+
+    /// Reads a delivery that does.
+    fn read(&self, delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>);
+
+    /// The answer to a challenge, if the request is one.
+    fn challenge(&self, _headers: &HeaderMap, _query: &Query) -> Result<Option<Challenged>, Problem> {
+        Ok(None)
+    }
+}
+
+/// A configured source.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) issuer: Option<Box<str>>,
+    pub(crate) source: Box<dyn Source>,
+}
+
+impl Named {
+    /// Whether a secret can be this source's.
+    pub(crate) fn takes(&self, secret: &SecretString) -> Result<(), &'static str> {
+        self.source.takes(secret)
+    }
+}
+
+/// The source of those settings.
+pub(crate) fn of_kind(settings: &SourceSettings) -> Box<dyn Source> {
+    match settings.kind {
+        Kind::Standard => Box::new(standard::Standard::new(settings)),
+        Kind::Okta => Box::new(okta::Okta::new(settings)),
+        Kind::Auth0 => Box::new(auth0::Auth0::new(settings)),
+        Kind::Workos => Box::new(workos::WorkOs::new(settings)),
+        Kind::Fusionauth => Box::new(fusionauth::FusionAuth::new(settings)),
+        Kind::Zitadel => Box::new(zitadel::Zitadel::new(settings)),
+        Kind::Graph => Box::new(graph::Graph),
+        Kind::Generic => Box::new(generic::source(settings)),
+    }
+}
+
+/// What a source says happened, before it is an event.
+pub(crate) struct Draft {
+    pub(crate) id: Option<String>,
+    pub(crate) occurred_at: Option<OffsetDateTime>,
+    pub(crate) subject: Option<String>,
+    pub(crate) meaning: EventMeaning,
+    pub(crate) profile: Result<PersonProfile, NameError>,
+}
+
+/// What has been read of a delivery so far.
+#[derive(Debug)]
+pub(crate) struct Reading<'r> {
+    name: &'r SourceName,
+    issuer: Option<&'r str>,
+    now: OffsetDateTime,
+    ambient: &'r Ambient,
+    pub(crate) messages: Vec<Message>,
+    /// Events of types that mean nothing here.
+    pub(crate) ignored: usize,
+    /// Items that were not proven.
+    pub(crate) dropped: usize,
+}
+
+impl<'r> Reading<'r> {
+    pub(crate) fn new(
+        name: &'r SourceName,
+        issuer: Option<&'r str>,
+        now: OffsetDateTime,
+        ambient: &'r Ambient,
+    ) -> Self {
+        Self { name, issuer, now, ambient, messages: Vec::new(), ignored: 0, dropped: 0 }
+    }
+
+    /// The issuer whose tokens know the source's subjects.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.issuer
+    }
+
+    /// A name for an event that has none.
+    pub(crate) fn fresh_id(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.ambient.random()))
+    }
+
+    /// An event of a type that means nothing here.
+    pub(crate) fn ignore(&mut self) {
+        self.ignored += 1;
+    }
+
+    /// An item that is not proven.
+    pub(crate) fn drop_item(&mut self) {
+        self.dropped += 1;
+    }
+
+    /// Something the source said. What cannot be an event becomes a dead letter with `said` in it: it
+    /// was proven, and sending it again would not make it better.
+    pub(crate) fn say(&mut self, draft: &Draft, said: &Value) {
+        let message = match self.event(draft) {
+            Ok(event) => Message::Event(event),
+            Err(reason) => self.unreadable(draft.id.as_deref(), reason, said),
+        };
+        self.messages.push(message);
+    }
+
+    /// Something of a shape that the source's documentation does not have.
+    pub(crate) fn misshapen(&mut self, reason: &str, said: &Value) {
+        let message = self.unreadable(None, reason.to_owned(), said);
+        self.messages.push(message);
+    }
+
+    fn event(&self, draft: &Draft) -> Result<IdentityEvent, String> {
+        let id = draft.id.as_ref().ok_or("the event has no id")?;
+        let subject = draft.subject.as_ref().ok_or("the event names no subject")?;
+        let occurred_at = draft.occurred_at.ok_or("the event has no time that can be read")?;
+        let profile = draft.profile.as_ref().map_err(|error| format!("the event's username {error}"))?;
+        Ok(IdentityEvent {
+            id: id.parse().map_err(|error| format!("the event's id {error}"))?,
+            source: self.name.clone(),
+            occurred_at: if occurred_at > self.now + AHEAD { self.now } else { occurred_at },
+            subject: Subject {
+                id: subject.parse().map_err(|error| format!("the event's subject {error}"))?,
+                issuer: self.issuer.map(Into::into),
+            },
+            profile: profile.clone(),
+            action: match draft.meaning {
+                EventMeaning::Upsert => Action::Upsert,
+                EventMeaning::Refresh => Action::Refresh,
+                EventMeaning::Deactivate => Action::Deactivate,
+            },
+        })
+    }
+
+    fn unreadable(&self, id: Option<&str>, reason: String, said: &Value) -> Message {
+        // What has no name of its own is known by its content: sent again, it is the same letter.
+        let id = id.and_then(|id| id.parse().ok()).unwrap_or_else(|| content_id(said));
+        Message::Unreadable { source: self.name.clone(), id, reason, document: said.clone() }
+    }
+}
+
+/// A digest of what was said.
+fn content_id(said: &Value) -> EventId {
+    let digest = digest::digest(&digest::SHA256, said.to_string().as_bytes());
+    let first = digest.as_ref().first_chunk().copied().unwrap_or_default();
+    EventId::from(u128::from_be_bytes(first))
+}

@@ -1,0 +1,110 @@
+//! Okta event hooks: a shared secret in a header, up to some dozens of events in a delivery, and a
+//! one-time challenge. Okta waits three seconds and tries again at most once.
+//!
+//! An event's user target has the id, the login and the display name, no more.
+
+use std::collections::BTreeSet;
+
+use flexgate::http::{Problem, Query};
+use http::{HeaderMap, HeaderName};
+use serde_json::Value;
+
+use super::{Challenged, Delivery, Draft, Reading, Source};
+use crate::mapping::{Mapping, Places, instant};
+use crate::problem;
+use crate::proof::{Unproven, one, shared_secret};
+use crate::settings::{EventMeaning, Place, SourceSettings};
+
+/// Within the event's target of type `User`.
+const PLACES: Places = &[
+    (Place::Subject, &["/id"]),
+    (Place::Username, &["/alternateId"]),
+    (Place::Email, &["/alternateId"]),
+    (Place::FullName, &["/displayName"]),
+];
+
+#[derive(Debug)]
+pub(super) struct Okta {
+    header: HeaderName,
+    members_of: BTreeSet<String>,
+    mapping: Mapping,
+}
+
+impl Okta {
+    pub(super) fn new(settings: &SourceSettings) -> Self {
+        Self {
+            header: settings.header.clone(),
+            members_of: settings.members_of.clone(),
+            mapping: Mapping::new(PLACES, settings),
+        }
+    }
+
+    /// What an event means. Where only the members of some groups or applications are Flex users, it is
+    /// membership that makes one; else it is being in the organisation. A changed profile makes none.
+    fn meaning(&self, kind: &str, targets: &[Value]) -> Option<EventMeaning> {
+        let ours = || targets.iter().filter_map(|target| target["id"].as_str()).any(|id| self.members_of.contains(id));
+        match kind {
+            "user.lifecycle.create"
+            | "user.lifecycle.activate"
+            | "user.lifecycle.reactivate"
+            | "user.lifecycle.unsuspend" => Some(EventMeaning::Upsert).filter(|_| self.members_of.is_empty()),
+            "user.account.update_profile" => Some(EventMeaning::Refresh),
+            "user.lifecycle.deactivate" | "user.lifecycle.suspend" | "user.lifecycle.delete.initiated" => {
+                Some(EventMeaning::Deactivate)
+            }
+            "application.user_membership.add" | "group.user_membership.add" => {
+                Some(EventMeaning::Upsert).filter(|_| ours())
+            }
+            "application.user_membership.remove" | "group.user_membership.remove" => {
+                Some(EventMeaning::Deactivate).filter(|_| ours())
+            }
+            _ => None,
+        }
+    }
+
+    fn read_one(&self, event: &Value, reading: &mut Reading<'_>) {
+        let Some(kind) = event["eventType"].as_str() else {
+            return reading.misshapen("the event has no type", event);
+        };
+        let nothing = Vec::new();
+        let targets = event["target"].as_array().unwrap_or(&nothing);
+        // Something that was tried and failed has not happened.
+        let done = event.pointer("/outcome/result").is_none_or(|result| result == "SUCCESS");
+        let Some(meaning) = self.meaning(kind, targets).filter(|_| done) else { return reading.ignore() };
+        let Some(user) = targets.iter().find(|target| target["type"] == "User") else {
+            return reading.misshapen("the event has no target of type User", event);
+        };
+        reading.say(
+            &Draft {
+                id: event["uuid"].as_str().map(str::to_owned),
+                occurred_at: event.get("published").and_then(instant),
+                subject: self.mapping.text(Place::Subject, user),
+                meaning,
+                profile: self.mapping.profile(user),
+            },
+            event,
+        );
+    }
+}
+
+impl Source for Okta {
+    fn verify(&self, delivery: &Delivery<'_>) -> Result<(), Unproven> {
+        shared_secret(delivery.headers, &self.header, delivery.secrets)
+    }
+
+    fn read(&self, _delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>) {
+        match document.pointer("/data/events").and_then(Value::as_array) {
+            Some(events) => events.iter().for_each(|event| self.read_one(event, reading)),
+            None => reading.misshapen("the delivery has no list of events", document),
+        }
+    }
+
+    fn challenge(&self, headers: &HeaderMap, _query: &Query) -> Result<Option<Challenged>, Problem> {
+        const HEADER: &str = "x-okta-verification-challenge";
+        if !headers.contains_key(HEADER) {
+            return Ok(None);
+        }
+        let value = one(headers, HEADER).map_err(|_| problem::no_challenge())?;
+        Ok(Some(Challenged::Json("verification", value.to_owned())))
+    }
+}

@@ -1,0 +1,162 @@
+//! Standard Webhooks (standardwebhooks.com) and Svix, which it came from: one signature, two sets of
+//! header names. The payload is Clerk's, or a plain `{"type", "timestamp", "data"}`.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flexgate::domain::{Email, NameError, PersonProfile};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use time::Duration;
+
+use super::{Delivery, Draft, Reading, Source};
+use crate::mapping::{Mapping, Places};
+use crate::proof::{Unproven, hmac_sha256, one, same, within};
+use crate::settings::{EventMeaning, Place, SourceSettings};
+
+const WINDOW: Duration = Duration::minutes(5);
+
+/// The specification asks for 24 to 64 bytes.
+const SHORTEST_KEY: usize = 24;
+
+/// The two sets of header names: id, time, signatures.
+const HEADERS: [[&str; 3]; 2] =
+    [["webhook-id", "webhook-timestamp", "webhook-signature"], ["svix-id", "svix-timestamp", "svix-signature"]];
+
+/// The delivery's id, where its signature is right.
+///
+/// The id names the *event*: a source that delivers again does so under the same id.
+pub(super) fn verify<'d>(delivery: &Delivery<'d>) -> Result<&'d str, Unproven> {
+    let [svix, standard] = [HEADERS[1], HEADERS[0]];
+    let names = if delivery.headers.contains_key(standard[0]) { standard } else { svix };
+    let [id, time, signatures] = names.map(|name| one(delivery.headers, name));
+    let (id, time, signatures) = (id?, time?, signatures?);
+    // A full stop would let "a.1" with body "x" pass for "a" with body "1.x".
+    if !(1..=256).contains(&id.len()) || id.contains('.') {
+        return Err(Unproven::Malformed(names[0]));
+    }
+    within(time, Duration::SECOND, WINDOW, delivery.now)?;
+    let right = delivery.secrets.iter().filter_map(key).any(|key| {
+        let tag = hmac_sha256(&key, &[id.as_bytes(), b".", time.as_bytes(), b".", delivery.body]);
+        signatures
+            .split(' ')
+            .filter_map(|signature| STANDARD.decode(signature.strip_prefix("v1,")?).ok())
+            .any(|signature| same(&signature, tag.as_ref()))
+    });
+    if right { Ok(id) } else { Err(Unproven::Wrong) }
+}
+
+/// Whether a secret holds a key.
+pub(super) fn takes(secret: &SecretString) -> Result<(), &'static str> {
+    match key(secret) {
+        Some(key) if key.len() >= SHORTEST_KEY => Ok(()),
+        Some(_) => Err("is too short: a key has 24 bytes or more"),
+        None => Err("is not whsec_ and a key in base64"),
+    }
+}
+
+fn key(secret: &SecretString) -> Option<Vec<u8>> {
+    let text = secret.expose_secret();
+    STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text)).ok()
+}
+
+/// The time of the attempt, for payloads that hold no time of their own.
+pub(super) fn attempted_at(delivery: &Delivery<'_>) -> Option<time::OffsetDateTime> {
+    let names = [HEADERS[0][1], HEADERS[1][1]];
+    let text = names.iter().find_map(|name| one(delivery.headers, name).ok())?;
+    time::OffsetDateTime::from_unix_timestamp(text.parse().ok()?).ok()
+}
+
+const PLACES: Places = &[
+    (Place::Type, &["/type"]),
+    (Place::Subject, &["/data/id"]),
+    // Clerk's deleted users have no updated_at; its `timestamp` is when the event happened.
+    (Place::OccurredAt, &["/data/updated_at", "/timestamp"]),
+    (Place::Username, &["/data/username"]),
+    (Place::Email, &["/data/email"]),
+    (Place::EmailVerified, &["/data/email_verified"]),
+    (Place::FullName, &["/data/full_name", "/data/name"]),
+    (Place::GivenName, &["/data/first_name"]),
+    (Place::FamilyName, &["/data/last_name"]),
+    (Place::Roles, &["/data/public_metadata/roles", "/data/roles"]),
+    (Place::Active, &["/data/active"]),
+];
+
+/// What a source calls its events, and what they mean.
+type Events = &'static [(&'static str, EventMeaning)];
+
+const EVENTS: Events = &[
+    ("user.created", EventMeaning::Upsert),
+    ("user.updated", EventMeaning::Upsert),
+    ("user.deleted", EventMeaning::Deactivate),
+];
+
+#[derive(Debug)]
+pub(super) struct Standard {
+    mapping: Mapping,
+    events: BTreeMap<String, EventMeaning>,
+    /// Whether Clerk's habits are to be minded.
+    clerk: bool,
+}
+
+impl Standard {
+    pub(super) fn new(settings: &SourceSettings) -> Self {
+        Self { clerk: true, ..Self::with(PLACES, EVENTS, settings) }
+    }
+
+    /// A payload that is nobody's in particular.
+    pub(super) fn with(places: Places, events: Events, settings: &SourceSettings) -> Self {
+        let own = events.iter().map(|(name, meaning)| ((*name).to_owned(), *meaning));
+        let events = own.chain(settings.events.clone()).collect();
+        Self { mapping: Mapping::new(places, settings), events, clerk: false }
+    }
+
+    fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
+        match clerk_email(&document["data"]).filter(|_| self.clerk) {
+            Some((email, verified)) => self.mapping.profile_with(document, Some(email), verified),
+            None => self.mapping.profile(document),
+        }
+    }
+
+    fn inactive(&self, document: &Value) -> bool {
+        let says_yes = |name: &str| document["data"][name] == Value::Bool(true);
+        let out = self.clerk && (says_yes("banned") || says_yes("locked"));
+        out || self.mapping.find(Place::Active, document) == Some(&Value::Bool(false))
+    }
+}
+
+impl Source for Standard {
+    fn takes(&self, secret: &SecretString) -> Result<(), &'static str> {
+        takes(secret)
+    }
+
+    fn verify(&self, delivery: &Delivery<'_>) -> Result<(), Unproven> {
+        verify(delivery).map(drop)
+    }
+
+    fn read(&self, delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>) {
+        let Some(kind) = self.mapping.text(Place::Type, document) else {
+            return reading.misshapen("the event has no type", document);
+        };
+        let Some(meaning) = self.events.get(&kind) else { return reading.ignore() };
+        reading.say(
+            &Draft {
+                id: verify(delivery).ok().map(str::to_owned),
+                occurred_at: self.mapping.instant(Place::OccurredAt, document).or_else(|| attempted_at(delivery)),
+                subject: self.mapping.text(Place::Subject, document),
+                meaning: if self.inactive(document) { EventMeaning::Deactivate } else { *meaning },
+                profile: self.profile(document),
+            },
+            document,
+        );
+    }
+}
+
+/// Clerk's primary e-mail address, and whether it is verified.
+fn clerk_email(data: &Value) -> Option<(Email, bool)> {
+    let primary = data["primary_email_address_id"].as_str()?;
+    let address = data["email_addresses"].as_array()?.iter().find(|address| address["id"] == primary)?;
+    let email = address["email_address"].as_str()?.parse().ok()?;
+    Some((email, address["verification"]["status"] == "verified"))
+}

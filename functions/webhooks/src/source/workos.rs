@@ -1,0 +1,81 @@
+//! `WorkOS` directory sync: a signature with milliseconds in it, one event in a delivery.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use time::Duration;
+
+use super::{Delivery, Draft, Reading, Source};
+use crate::mapping::{Mapping, Places};
+use crate::proof::{Timestamped, Unproven};
+use crate::settings::{EventMeaning, Place, SourceSettings};
+
+const SIGNATURE: Timestamped =
+    Timestamped { header: "workos-signature", unit: Duration::MILLISECOND, window: Duration::minutes(3) };
+
+/// The user is `data` itself, or within it where a group is what changed.
+const PLACES: Places = &[
+    (Place::Type, &["/event"]),
+    (Place::Subject, &["/data/user/id", "/data/id"]),
+    (Place::OccurredAt, &["/created_at", "/data/updated_at"]),
+    (Place::Username, &["/data/user/username", "/data/username"]),
+    (Place::Email, &["/data/user/email", "/data/email", "/data/user/emails/0/value", "/data/emails/0/value"]),
+    (Place::GivenName, &["/data/user/first_name", "/data/first_name"]),
+    (Place::FamilyName, &["/data/user/last_name", "/data/last_name"]),
+    (Place::Roles, &["/data/user/role/slug", "/data/role/slug"]),
+];
+
+#[derive(Debug)]
+pub(super) struct WorkOs {
+    members_of: BTreeSet<String>,
+    mapping: Mapping,
+}
+
+impl WorkOs {
+    pub(super) fn new(settings: &SourceSettings) -> Self {
+        Self { members_of: settings.members_of.clone(), mapping: Mapping::new(PLACES, settings) }
+    }
+
+    /// What an event means: as with Okta, being in the directory makes a Flex user, or being in one of
+    /// the groups where the configuration names some.
+    fn meaning(&self, kind: &str, document: &Value) -> Option<EventMeaning> {
+        let everybody = self.members_of.is_empty();
+        let group = document.pointer("/data/group/id").and_then(Value::as_str);
+        let ours = || group.is_some_and(|group| self.members_of.contains(group));
+        let state = ["/data/user/state", "/data/state"].iter().find_map(|pointer| document.pointer(pointer));
+        let inactive = state.is_some_and(|state| state == "inactive");
+        match kind {
+            "dsync.user.created" | "dsync.user.updated" if inactive => Some(EventMeaning::Deactivate),
+            "dsync.user.created" | "dsync.user.updated" if everybody => Some(EventMeaning::Upsert),
+            "dsync.user.created" | "dsync.user.updated" => Some(EventMeaning::Refresh),
+            "dsync.user.deleted" => Some(EventMeaning::Deactivate),
+            "dsync.group.user_added" if inactive => None,
+            "dsync.group.user_added" => Some(EventMeaning::Upsert).filter(|_| ours()),
+            "dsync.group.user_removed" => Some(EventMeaning::Deactivate).filter(|_| ours()),
+            _ => None,
+        }
+    }
+}
+
+impl Source for WorkOs {
+    fn verify(&self, delivery: &Delivery<'_>) -> Result<(), Unproven> {
+        SIGNATURE.verify(delivery.headers, delivery.body, delivery.secrets, delivery.now)
+    }
+
+    fn read(&self, _delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>) {
+        let Some(kind) = self.mapping.text(Place::Type, document) else {
+            return reading.misshapen("the event has no type", document);
+        };
+        let Some(meaning) = self.meaning(&kind, document) else { return reading.ignore() };
+        reading.say(
+            &Draft {
+                id: document["id"].as_str().map(str::to_owned),
+                occurred_at: self.mapping.instant(Place::OccurredAt, document),
+                subject: self.mapping.text(Place::Subject, document),
+                meaning,
+                profile: self.mapping.profile(document),
+            },
+            document,
+        );
+    }
+}

@@ -1,0 +1,334 @@
+//! What an identity system says happened to a person, and which of several sayings counts.
+//!
+//! Deliveries come at least once and in any order. So each event has a place in one total order, its
+//! [`Moment`]: by the event's own time, then deactivation after the rest, then by id. The later one
+//! counts, whichever came first; applying the same events in any order, any number of times, ends in
+//! the same state.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::caller::Identity;
+use super::name::{Email, FullName, Username};
+use super::sid::FlexUserSid;
+
+/// The longest identifier of an event or a subject, in bytes.
+pub const MAX_ID: usize = 256;
+
+/// Why a string is not what it was meant to be. Never holds the string itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EventFieldError {
+    /// An identifier.
+    #[error("must have 1 to 256 bytes and no control characters")]
+    Id,
+    /// A source's name.
+    #[error("must have 1 to 32 lower-case letters, digits and hyphens")]
+    Source,
+}
+
+macro_rules! texts {
+    ($($(#[$doc:meta])* $name:ident unless $wrong:expr => $error:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The text, as it was given.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = EventFieldError;
+
+            fn from_str(text: &str) -> Result<Self, EventFieldError> {
+                let wrong: fn(&str) -> bool = $wrong;
+                if wrong(text) { Err(EventFieldError::$error) } else { Ok(Self(text.into())) }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = EventFieldError;
+
+            fn try_from(text: String) -> Result<Self, EventFieldError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> Self {
+                text.0.into()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+texts! {
+    /// What the source calls the event. Unique within the source.
+    EventId unless |text| !(1..=MAX_ID).contains(&text.len()) || text.chars().any(char::is_control) => Id;
+    /// What the source calls the person. Never reused for somebody else.
+    SubjectId unless |text| !(1..=MAX_ID).contains(&text.len()) || text.chars().any(char::is_control) => Id;
+    /// Which of the configured sources said it: the last part of its webhook's address.
+    SourceName unless |text| {
+        !(1..=32).contains(&text.len())
+            || !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    } => Source;
+}
+
+/// A name made up for an event that has none: 32 hexadecimal digits.
+impl From<u128> for EventId {
+    fn from(number: u128) -> Self {
+        Self(format!("{number:032x}").into())
+    }
+}
+
+/// Whom an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// The person at the source.
+    pub id: SubjectId,
+    /// The issuer whose tokens carry that same `id` as their `sub`, if the source has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<Box<str>>,
+}
+
+impl Subject {
+    /// The key under which tokens of the source's issuer know this person.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        Some(Identity { issuer: self.issuer.clone()?, subject: self.id.as_str().into() })
+    }
+}
+
+/// What the person should be in Flex.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// An active user, as the profile says.
+    Upsert,
+    /// As the profile says, if an active user; otherwise nothing changes.
+    Refresh,
+    /// No active user.
+    Deactivate,
+}
+
+/// What the event says about the person. `None` means "not said", never "empty".
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonProfile {
+    /// The Flex username.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<Username>,
+    /// The e-mail address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<Email>,
+    /// The full name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_name: Option<FullName>,
+    /// Names of roles, unchecked: the policy decides which of them count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unverified_roles: Option<Vec<String>>,
+}
+
+/// One thing that happened to one person, proven to come from its source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityEvent {
+    /// The event.
+    pub id: EventId,
+    /// Who said it.
+    pub source: SourceName,
+    /// When it happened, by the source's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    pub occurred_at: OffsetDateTime,
+    /// To whom.
+    pub subject: Subject,
+    /// What the person is like since.
+    #[serde(default)]
+    pub profile: PersonProfile,
+    /// What to do about it.
+    pub action: Action,
+}
+
+impl IdentityEvent {
+    /// Its place in the order.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment { at: self.occurred_at, deactivates: self.action == Action::Deactivate, id: self.id.clone() }
+    }
+}
+
+/// A place in the order of events: time, then deactivation last, then id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// When it happened.
+    pub at: OffsetDateTime,
+    /// Whether it deactivates: at the same time, that wins.
+    pub deactivates: bool,
+    /// Which event it was.
+    pub id: EventId,
+}
+
+/// What has been applied to one person so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// The event that last said whether they are active.
+    pub status: Option<Moment>,
+    /// The event that last said what they are like.
+    pub profile: Option<Moment>,
+    /// The Flex user they are.
+    pub user: Option<FlexUserSid>,
+}
+
+/// What an event means after what has been applied already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing: something later was applied, or this very event.
+    Stale,
+    /// Make the person an active user, and as the profile says.
+    Upsert,
+    /// Make the person an active user; a later event has said what they are like.
+    Activate,
+    /// Update the active user; make none.
+    Refresh,
+    /// Deactivate the user.
+    Deactivate,
+}
+
+impl History {
+    /// What `event` means now.
+    #[must_use]
+    pub fn judge(&self, event: &IdentityEvent) -> Verdict {
+        let moment = Some(event.moment());
+        match event.action {
+            Action::Deactivate if self.status < moment => Verdict::Deactivate,
+            Action::Upsert if self.status < moment && self.profile < moment => Verdict::Upsert,
+            Action::Upsert if self.status < moment => Verdict::Activate,
+            Action::Refresh if !self.deactivated() && self.profile < moment => Verdict::Refresh,
+            Action::Deactivate | Action::Upsert | Action::Refresh => Verdict::Stale,
+        }
+    }
+
+    /// What has been applied once `event` is, as `verdict` says, to `user`.
+    #[must_use]
+    pub fn after(&self, event: &IdentityEvent, verdict: Verdict, user: Option<FlexUserSid>) -> Self {
+        let moment = Some(event.moment());
+        let mut history = self.clone();
+        match verdict {
+            Verdict::Stale => return history,
+            Verdict::Deactivate | Verdict::Activate => history.status = moment,
+            Verdict::Refresh => history.profile = moment,
+            Verdict::Upsert => {
+                history.status.clone_from(&moment);
+                history.profile = moment;
+            }
+        }
+        history.user = user.or(history.user);
+        history
+    }
+
+    /// Whether the last word was that the person is not active.
+    #[must_use]
+    pub fn deactivated(&self) -> bool {
+        self.status.as_ref().is_some_and(|moment| moment.deactivates)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use time::macros::datetime;
+
+    use super::*;
+
+    fn event(id: &str, minute: u8, action: Action) -> IdentityEvent {
+        IdentityEvent {
+            id: id.parse().unwrap(),
+            source: "standard".parse().unwrap(),
+            occurred_at: datetime!(2026-03-01 12:00 UTC) + time::Duration::minutes(minute.into()),
+            subject: Subject { id: "user_1".parse().unwrap(), issuer: None },
+            profile: PersonProfile::default(),
+            action,
+        }
+    }
+
+    fn applied(events: &[IdentityEvent]) -> History {
+        events.iter().fold(History::default(), |history, event| {
+            let verdict = history.judge(event);
+            history.after(event, verdict, None)
+        })
+    }
+
+    #[test]
+    fn deactivation_wins_a_tie_in_either_order() {
+        let (up, down) = (event("z", 1, Action::Upsert), event("a", 1, Action::Deactivate));
+        assert!(applied(&[up.clone(), down.clone()]).deactivated());
+        assert!(applied(&[down, up]).deactivated());
+    }
+
+    #[test]
+    fn an_event_applied_before_is_stale() {
+        for action in [Action::Upsert, Action::Deactivate] {
+            let event = event("a", 1, action);
+            assert_eq!(applied(std::slice::from_ref(&event)).judge(&event), Verdict::Stale);
+        }
+    }
+
+    #[test]
+    fn a_refresh_activates_nobody_and_does_not_outlive_a_deactivation() {
+        let history = applied(&[event("a", 1, Action::Upsert), event("b", 3, Action::Refresh)]);
+        // Late, and older than the refresh: it still says that the person left after joining.
+        let left = event("c", 2, Action::Deactivate);
+        assert_eq!(history.judge(&left), Verdict::Deactivate);
+        let gone = history.after(&left, Verdict::Deactivate, None);
+        assert_eq!(gone.judge(&event("d", 9, Action::Refresh)), Verdict::Stale);
+        assert_eq!(gone.judge(&event("e", 2, Action::Upsert)), Verdict::Stale);
+    }
+
+    #[test]
+    fn an_activation_older_than_a_refresh_keeps_what_the_refresh_said() {
+        let history = applied(&[event("a", 1, Action::Upsert), event("b", 5, Action::Refresh)]);
+        assert_eq!(history.judge(&event("c", 3, Action::Upsert)), Verdict::Activate);
+    }
+
+    fn any_event() -> impl Strategy<Value = IdentityEvent> {
+        let action = prop_oneof![Just(Action::Upsert), Just(Action::Deactivate)];
+        ("[a-d]", 0_u8..4, action).prop_map(|(id, minute, action)| event(&id, minute, action))
+    }
+
+    proptest! {
+        #[test]
+        fn every_order_and_repetition_ends_in_the_same_state(
+            events in proptest::collection::vec(any_event(), 1..8),
+            again in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            // Reversed, then some of them once more.
+            let mut other: Vec<_> = events.iter().rev().cloned().collect();
+            other.extend(again.iter().map(|index| index.get(&events).clone()));
+            let last = events.iter().map(IdentityEvent::moment).max();
+            prop_assert_eq!(&applied(&events).status, &last);
+            prop_assert_eq!(&applied(&other).status, &last);
+            if !applied(&events).deactivated() {
+                prop_assert_eq!(applied(&events).profile, last);
+                prop_assert_eq!(applied(&events).profile, applied(&other).profile);
+            }
+        }
+
+        #[test]
+        fn names_of_sources_are_short_and_plain(text in any::<String>()) {
+            if let Ok(name) = text.parse::<SourceName>() {
+                prop_assert!(name.as_str().len() <= 32 && name.as_str().is_ascii());
+            }
+        }
+    }
+}

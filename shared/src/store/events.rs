@@ -1,0 +1,165 @@
+//! Identity events on their way to Flex: the queue, what has been applied, and dead letters.
+//!
+//! The queue is first in, first out for each subject, keeps a message before it says so, and takes the
+//! same event once (SQS FIFO: group is [`Message::group`], deduplication is [`Message::key`]).
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::{StoreError, fingerprint};
+use crate::domain::{EventId, FlexUserSid, History, IdentityEvent, SourceName, SubjectId};
+
+/// What travels through the queue, as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Message {
+    /// An event to apply.
+    Event(IdentityEvent),
+    /// What a source has proven to be its own but nobody can read: kept for a person to look at.
+    Unreadable {
+        /// The source.
+        source: SourceName,
+        /// Names it among the source's events.
+        id: EventId,
+        /// What is wrong with it.
+        reason: String,
+        /// What the source sent.
+        document: Value,
+    },
+}
+
+impl Message {
+    /// The source.
+    #[must_use]
+    pub fn source(&self) -> &SourceName {
+        match self {
+            Self::Event(event) => &event.source,
+            Self::Unreadable { source, .. } => source,
+        }
+    }
+
+    /// The event's id at the source.
+    #[must_use]
+    pub fn id(&self) -> &EventId {
+        match self {
+            Self::Event(event) => &event.id,
+            Self::Unreadable { id, .. } => id,
+        }
+    }
+
+    /// Names the event everywhere: the queue takes it once.
+    #[must_use]
+    pub fn key(&self) -> String {
+        fingerprint(&[self.source().as_str(), self.id().as_str()])
+    }
+
+    /// Messages of one group are handled one after the other, in the order they came.
+    #[must_use]
+    pub fn group(&self) -> String {
+        match self {
+            Self::Event(event) => fingerprint(&["subject", event.source.as_str(), event.subject.id.as_str()]),
+            Self::Unreadable { .. } => fingerprint(&["unreadable", &self.key()]),
+        }
+    }
+}
+
+/// The queue's sending end.
+#[async_trait]
+pub trait EventQueue: std::fmt::Debug + Send + Sync {
+    /// Keeps the messages, all or none of them. When this returns they survive anything but the loss of
+    /// the store. One that the queue holds or has held lately is not taken again.
+    async fn send(&self, messages: &[Message], now: OffsetDateTime) -> Result<(), StoreError>;
+}
+
+/// What has been applied to whom.
+#[async_trait]
+pub trait Subjects: std::fmt::Debug + Send + Sync {
+    /// What has been applied to the subject.
+    async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError>;
+
+    /// Writes `after` over `before`.
+    async fn record(
+        &self,
+        source: &SourceName,
+        subject: &SubjectId,
+        before: &History,
+        after: &History,
+    ) -> Result<Recorded, StoreError>;
+
+    /// Whether another subject of that source, not deactivated, is that Flex user.
+    async fn held_by_other(
+        &self,
+        source: &SourceName,
+        subject: &SubjectId,
+        user: &FlexUserSid,
+    ) -> Result<bool, StoreError>;
+}
+
+/// What became of a wish to record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is written.
+    Yes,
+    /// Somebody else has written meanwhile.
+    Raced,
+}
+
+/// A message that could not be applied, kept with the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Names it: [`Message::key`], or a digest of what cannot be read as a message.
+    pub key: String,
+    /// The source, if it can be read.
+    pub source: String,
+    /// The event's id at the source, if it can be read.
+    pub event_id: String,
+    /// The message as it was queued. Holds personal data.
+    pub body: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why it was not applied.
+    pub reason: String,
+    /// Since when it is here.
+    pub since: OffsetDateTime,
+}
+
+impl DeadLetter {
+    /// The letter for a message's body.
+    #[must_use]
+    pub fn of(body: &str, attempts: u32, reason: impl Into<String>, since: OffsetDateTime) -> Self {
+        let (key, source, event_id) = match serde_json::from_str::<Message>(body) {
+            Ok(message) => (message.key(), message.source().to_string(), message.id().to_string()),
+            Err(_) => (fingerprint(&["body", body]), String::new(), String::new()),
+        };
+        Self { key, source, event_id, body: body.to_owned(), attempts, reason: reason.into(), since }
+    }
+}
+
+/// Where an event stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventStatus {
+    /// In the queue.
+    Waiting,
+    /// Applied.
+    Applied,
+    /// A dead letter.
+    Dead,
+}
+
+/// Messages that could not be applied.
+#[async_trait]
+pub trait DeadLetters: std::fmt::Debug + Send + Sync {
+    /// Keeps a letter; one of that key is replaced.
+    async fn bury(&self, letter: DeadLetter) -> Result<(), StoreError>;
+
+    /// The letters, oldest first, at most `limit`.
+    async fn list(&self, limit: u32) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// The letter of that key.
+    async fn find(&self, key: &str) -> Result<Option<DeadLetter>, StoreError>;
+
+    /// Puts the letter back into the queue, to be tried from the start. False if there is none.
+    async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError>;
+}

@@ -1,0 +1,373 @@
+//! The queue, its dead letters and the subjects' histories, in SQLite.
+//!
+//! One table holds an event from its arrival to a week after it was applied: that is how the queue
+//! knows an event it has had. The text of an event, which is personal data, goes when it is applied.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use time::{Duration, OffsetDateTime};
+use tokio::sync::Notify;
+
+use super::sqlite::parsed;
+use super::{
+    DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, SqliteStore, StoreError, Subjects, fingerprint,
+};
+use crate::domain::{FlexUserSid, History, Moment, SourceName, SubjectId};
+
+/// How long an applied event is remembered.
+const REMEMBERED: Duration = Duration::days(7);
+
+pub(super) const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS events (
+    seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+    key           TEXT NOT NULL UNIQUE,
+    subject       TEXT NOT NULL,
+    source        TEXT NOT NULL,
+    event_id      TEXT NOT NULL,
+    body          TEXT NOT NULL,
+    status        TEXT NOT NULL DEFAULT 'waiting',
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    visible_at    INTEGER NOT NULL,
+    settled_at    INTEGER,
+    reason        TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS events_waiting ON events (subject, seq) WHERE status = 'waiting';
+CREATE INDEX IF NOT EXISTS events_settled ON events (status, settled_at);
+CREATE TABLE IF NOT EXISTS subjects (
+    subject            TEXT PRIMARY KEY,
+    source             TEXT NOT NULL,
+    flex_user_sid      TEXT,
+    status_at          INTEGER,
+    status_deactivates INTEGER NOT NULL DEFAULT 0,
+    status_id          TEXT,
+    profile_at         INTEGER,
+    profile_id         TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS subjects_by_user ON subjects (source, flex_user_sid);
+";
+
+/// The queue's receiving end, where this very machine is its consumer.
+#[derive(Debug, Clone)]
+pub struct Inbox(SqliteStore);
+
+/// A message taken from the queue, for a while.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    seq: i64,
+    /// The message, JSON.
+    pub body: String,
+    /// How often it has been taken, this time included.
+    pub attempts: u32,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// It is applied.
+    Applied,
+    /// It is to be tried again, not before that moment.
+    Later(OffsetDateTime),
+    /// It cannot be applied, for that reason.
+    Dead(String),
+}
+
+impl Inbox {
+    /// The receiving end of the queue in `store`.
+    #[must_use]
+    pub fn new(store: SqliteStore) -> Self {
+        Self(store)
+    }
+
+    /// Told when something may have arrived. Messages of other processes are found by looking.
+    #[must_use]
+    pub fn arrivals(&self) -> Arc<Notify> {
+        self.0.arrivals.clone()
+    }
+
+    /// Takes at most `limit` messages, of different subjects, until `until`: who has not settled one by
+    /// then has lost it to whoever takes it next. A subject's next message waits for the one before.
+    pub async fn take(&self, limit: u32, now: OffsetDateTime, until: OffsetDateTime) -> Result<Vec<Taken>, StoreError> {
+        self.0
+            .run(move |db| {
+                let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                let taken = ready(&db, limit, millis(now))?;
+                for message in &taken {
+                    db.prepare_cached("UPDATE events SET visible_at = ?2, attempts = attempts + 1 WHERE seq = ?1")?
+                        .execute(params![message.seq, millis(until)])?;
+                }
+                db.commit()?;
+                Ok(taken)
+            })
+            .await
+    }
+
+    /// Says what became of a message. Nothing happens if it was lost to somebody else meanwhile.
+    pub async fn settle(&self, taken: &Taken, settled: Settled, now: OffsetDateTime) -> Result<(), StoreError> {
+        let (seq, attempts) = (taken.seq, taken.attempts);
+        self.0
+            .run(move |db| {
+                let (status, visible_at, reason) = match settled {
+                    Settled::Applied => ("applied", None, None),
+                    Settled::Later(at) => ("waiting", Some(millis(at)), None),
+                    Settled::Dead(reason) => ("dead", None, Some(reason)),
+                };
+                db.prepare_cached(
+                    "UPDATE events SET status = ?3, reason = ?4, visible_at = coalesce(?5, visible_at),
+                         settled_at = CASE ?3 WHEN 'waiting' THEN NULL ELSE ?6 END,
+                         body = CASE ?3 WHEN 'applied' THEN '' ELSE body END
+                     WHERE seq = ?1 AND attempts = ?2 AND status = 'waiting'",
+                )?
+                .execute(params![seq, attempts, status, reason, visible_at, millis(now)])
+                .map(drop)
+            })
+            .await
+    }
+
+    /// How many events stand at `status`.
+    pub async fn count(&self, status: EventStatus) -> Result<u64, StoreError> {
+        self.0
+            .run(move |db| {
+                db.prepare_cached("SELECT count(*) FROM events WHERE status = ?1")?
+                    .query_row([name(status)], |row| row.get::<_, i64>(0))
+                    .map(i64::cast_unsigned)
+            })
+            .await
+    }
+
+    /// Forgets what was applied long ago; how much that was.
+    pub async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError> {
+        self.0
+            .run(move |db| {
+                db.prepare_cached("DELETE FROM events WHERE status = 'applied' AND settled_at < ?1")?
+                    .execute([millis(now - REMEMBERED)])
+                    .map(|count| count as u64)
+            })
+            .await
+    }
+}
+
+/// The first waiting message of each subject, unless it is taken or to be tried later.
+fn ready(db: &Transaction<'_>, limit: u32, now: i64) -> rusqlite::Result<Vec<Taken>> {
+    let mut statement = db.prepare_cached(
+        "SELECT seq, body, attempts FROM events AS this
+         WHERE status = 'waiting' AND visible_at <= ?1 AND NOT EXISTS (
+             SELECT 1 FROM events AS earlier
+             WHERE earlier.status = 'waiting' AND earlier.subject = this.subject AND earlier.seq < this.seq)
+         ORDER BY seq LIMIT ?2",
+    )?;
+    let rows = statement.query_map(params![now, limit], |row| {
+        Ok(Taken { seq: row.get(0)?, body: row.get(1)?, attempts: row.get::<_, u32>(2)? + 1 })
+    })?;
+    rows.collect()
+}
+
+fn name(status: EventStatus) -> &'static str {
+    match status {
+        EventStatus::Waiting => "waiting",
+        EventStatus::Applied => "applied",
+        EventStatus::Dead => "dead",
+    }
+}
+
+#[async_trait]
+impl EventQueue for SqliteStore {
+    async fn send(&self, messages: &[Message], now: OffsetDateTime) -> Result<(), StoreError> {
+        let mut rows = Vec::new();
+        for message in messages {
+            let body = serde_json::to_string(message).map_err(|error| StoreError::Corrupt(error.into()))?;
+            rows.push((message.key(), message.group(), message.source().to_string(), message.id().to_string(), body));
+        }
+        self.run(move |db| {
+            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for (key, group, source, id, body) in rows {
+                db.prepare_cached(
+                    "INSERT OR IGNORE INTO events (key, subject, source, event_id, body, visible_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute(params![key, group, source, id, body, millis(now)])?;
+            }
+            db.commit()
+        })
+        .await?;
+        self.arrivals.notify_one();
+        Ok(())
+    }
+}
+
+const LETTER: &str = "SELECT key, source, event_id, body, attempts, reason, settled_at FROM events
+     WHERE status = 'dead'";
+
+fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
+    Ok(DeadLetter {
+        key: row.get(0)?,
+        source: row.get(1)?,
+        event_id: row.get(2)?,
+        body: row.get(3)?,
+        attempts: row.get(4)?,
+        reason: row.get::<_, Option<String>>(5)?.unwrap_or_default(),
+        since: nanos_moment(row, 6, 1_000_000)?.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+    })
+}
+
+#[async_trait]
+impl DeadLetters for SqliteStore {
+    async fn bury(&self, letter: DeadLetter) -> Result<(), StoreError> {
+        let group = serde_json::from_str::<Message>(&letter.body)
+            .map_or_else(|_| letter.key.clone(), |message| message.group());
+        self.run(move |db| {
+            let since = millis(letter.since);
+            db.prepare_cached(
+                "INSERT INTO events (key, subject, source, event_id, body, status, attempts, visible_at, settled_at, reason)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'dead', ?6, ?7, ?7, ?8)
+                 ON CONFLICT (key) DO UPDATE SET status = 'dead', body = ?5, attempts = ?6, settled_at = ?7, reason = ?8",
+            )?
+            .execute(params![
+                letter.key,
+                group,
+                letter.source,
+                letter.event_id,
+                letter.body,
+                letter.attempts,
+                since,
+                letter.reason
+            ])
+            .map(drop)
+        })
+        .await
+    }
+
+    async fn list(&self, limit: u32) -> Result<Vec<DeadLetter>, StoreError> {
+        self.run(move |db| {
+            let mut statement = db.prepare_cached(&format!("{LETTER} ORDER BY seq LIMIT ?1"))?;
+            let letters = statement.query_map([limit], letter)?;
+            letters.collect()
+        })
+        .await
+    }
+
+    async fn find(&self, key: &str) -> Result<Option<DeadLetter>, StoreError> {
+        let key = key.to_owned();
+        self.run(move |db| db.prepare_cached(&format!("{LETTER} AND key = ?1"))?.query_row([key], letter).optional())
+            .await
+    }
+
+    async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
+        let key = key.to_owned();
+        let revived = self
+            .run(move |db| {
+                db.prepare_cached(
+                    "UPDATE events SET status = 'waiting', attempts = 0, visible_at = ?2, settled_at = NULL, reason = NULL
+                     WHERE key = ?1 AND status = 'dead'",
+                )?
+                .execute(params![key, millis(now)])
+            })
+            .await?;
+        self.arrivals.notify_one();
+        Ok(revived == 1)
+    }
+}
+
+fn subject_key(source: &SourceName, subject: &SubjectId) -> String {
+    fingerprint(&[source.as_str(), subject.as_str()])
+}
+
+#[async_trait]
+impl Subjects for SqliteStore {
+    async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError> {
+        let key = subject_key(source, subject);
+        self.run(move |db| Ok(stored(db, &key)?.unwrap_or_default())).await
+    }
+
+    async fn record(
+        &self,
+        source: &SourceName,
+        subject: &SubjectId,
+        before: &History,
+        after: &History,
+    ) -> Result<Recorded, StoreError> {
+        let (key, source) = (subject_key(source, subject), source.clone());
+        let (before, after) = (before.clone(), after.clone());
+        self.run(move |db| {
+            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if stored(&db, &key)?.unwrap_or_default() != before {
+                return Ok(Recorded::Raced);
+            }
+            let (status, profile) = (after.status.as_ref(), after.profile.as_ref());
+            db.prepare_cached(
+                "INSERT OR REPLACE INTO subjects (subject, source, flex_user_sid, status_at, status_deactivates,
+                     status_id, profile_at, profile_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                key,
+                source.as_str(),
+                after.user.as_ref().map(FlexUserSid::as_str),
+                status.map(|moment| nanos(moment.at)),
+                after.deactivated(),
+                status.map(|moment| moment.id.as_str()),
+                profile.map(|moment| nanos(moment.at)),
+                profile.map(|moment| moment.id.as_str()),
+            ])?;
+            db.commit()?;
+            Ok(Recorded::Yes)
+        })
+        .await
+    }
+
+    async fn held_by_other(
+        &self,
+        source: &SourceName,
+        subject: &SubjectId,
+        user: &FlexUserSid,
+    ) -> Result<bool, StoreError> {
+        let (key, source, user) = (subject_key(source, subject), source.clone(), user.clone());
+        self.run(move |db| {
+            db.prepare_cached(
+                "SELECT 1 FROM subjects
+                 WHERE source = ?1 AND flex_user_sid = ?2 AND subject <> ?3 AND status_deactivates = 0",
+            )?
+            .exists(params![source.as_str(), user.as_str(), key])
+        })
+        .await
+    }
+}
+
+fn stored(db: &Connection, key: &str) -> rusqlite::Result<Option<History>> {
+    db.prepare_cached(
+        "SELECT flex_user_sid, status_at, status_deactivates, status_id, profile_at, profile_id
+         FROM subjects WHERE subject = ?1",
+    )?
+    .query_row([key], |row| {
+        let user: Option<String> = row.get(0)?;
+        Ok(History {
+            user: user.map(|_| parsed(row, 0)).transpose()?,
+            status: match nanos_moment(row, 1, 1)? {
+                Some(at) => Some(Moment { at, deactivates: row.get(2)?, id: parsed(row, 3)? }),
+                None => None,
+            },
+            profile: match nanos_moment(row, 4, 1)? {
+                Some(at) => Some(Moment { at, deactivates: false, id: parsed(row, 5)? }),
+                None => None,
+            },
+        })
+    })
+    .optional()
+}
+
+fn millis(moment: OffsetDateTime) -> i64 {
+    nanos(moment) / 1_000_000
+}
+
+/// Nanoseconds since 1970: enough until 2262, and clamped there.
+fn nanos(moment: OffsetDateTime) -> i64 {
+    let nanos = moment.unix_timestamp_nanos().clamp(0, i128::from(i64::MAX));
+    i64::try_from(nanos).unwrap_or(i64::MAX)
+}
+
+fn nanos_moment(row: &Row<'_>, column: usize, unit: i128) -> rusqlite::Result<Option<OffsetDateTime>> {
+    let Some(value) = row.get::<_, Option<i64>>(column)? else { return Ok(None) };
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(value) * unit).map(Some).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Integer, error.into())
+    })
+}
