@@ -29,11 +29,7 @@ pub async fn on_lambda(router: Router) -> Result<(), lambda_http::Error> {
 
 /// The answer of `router` to one invocation. A failure is a response too: an error would become the
 /// gateway's own opaque 500.
-<<<<<<< HEAD
 pub async fn answer_invocation(router: Router, mut request: Request) -> Response<Body> {
-=======
-pub async fn answer(router: Router, mut request: Request) -> Response<Body> {
->>>>>>> d5e2a41 (Receive webhooks of eight kinds of source, and apply what is queued)
     if let Some(context) = request.lambda_context_ref() {
         let left = context.deadline().duration_since(now()).unwrap_or_default();
         let deadline = Deadline::after(left.saturating_sub(MARGIN));

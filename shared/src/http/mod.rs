@@ -17,10 +17,6 @@ pub use body::{Fields, MAX_BODY, raw_json};
 pub use context::{Context, RequestId};
 pub use cors::Origins;
 pub use edge::{Site, refuse_method};
-<<<<<<< HEAD
 pub use hosting::{answer_invocation, on_lambda};
-=======
-pub use hosting::{answer, on_lambda};
->>>>>>> d5e2a41 (Receive webhooks of eight kinds of source, and apply what is queued)
 pub use problem::{FieldError, Kind, Problem, kinds};
 pub use query::Query;
