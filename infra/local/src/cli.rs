@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{demo, serve};
+use crate::events::Events;
+use crate::{demo, events, serve};
 
 /// The back end that signs people in to the Twilio Flex SDK.
 #[derive(Debug, Parser)]
@@ -32,6 +33,8 @@ enum Command {
     Serve(Serve),
     /// Run every flow end to end against the simulator, a line each; fails if one fails
     Demo,
+    /// Identity events that could not be applied: look at them, try them again
+    Events(Events),
 }
 
 /// How to serve.
@@ -59,6 +62,7 @@ impl Cli {
     pub async fn run(self) -> Result<(), Box<dyn Error>> {
         match self.command {
             Some(Command::Demo) => demo::run().await,
+            Some(Command::Events(options)) => events::run(&options).await,
             Some(Command::Serve(options)) => serve::run(&options).await,
             None => serve::run(&self.serve).await,
         }

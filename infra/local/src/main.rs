@@ -3,6 +3,7 @@
 
 mod cli;
 mod demo;
+mod events;
 mod serve;
 
 use std::process::ExitCode;

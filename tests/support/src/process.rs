@@ -31,9 +31,15 @@ impl Process {
     /// `flexgate serve --live` in this world, ready to be asked.
     #[must_use]
     pub fn live(binary: &str, world: &World) -> Self {
-        let port = free_port();
+        Self::live_with(binary, world, free_port(), &[])
+    }
+
+    /// The same at a port, with further variables.
+    #[must_use]
+    pub fn live_with(binary: &str, world: &World, port: u16, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary);
         command.args(["serve", "--live", "--port", &port.to_string()]).envs(world.variables());
+        command.envs(variables.iter().copied());
         let process = Self::spawn(command, port);
         let _said = process.wait_for("Flexgate serves", Duration::from_secs(20));
         process

@@ -11,6 +11,7 @@ use flexgate::platform::Platform;
 use flexgate::settings::{
     CallerSettings, Common, Credential, OwnerSettings, PolicySettings, Reader, SettingsError, SignInSettings,
 };
+use flexgate_webhooks::WebhookSettings;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,8 @@ pub struct Settings {
     common: Common,
     sign_in: SignInSettings,
     owner: OwnerSettings,
+    webhooks: WebhookSettings,
+    apply_tries: u32,
 }
 
 impl Settings {
@@ -36,11 +39,12 @@ impl Settings {
         let sign_in = SignInSettings::read(&mut reader);
         let credential = Credential::read(&mut reader);
         let (caller, policy) = (CallerSettings::read(&mut reader), PolicySettings::read(&mut reader));
+        let (webhooks, apply_tries) = (WebhookSettings::read(&mut reader), flexgate_apply::tries(&mut reader));
         let settings = || {
             let common = common?;
             let owner =
                 OwnerSettings { common: common.clone(), credential: credential?, caller: caller?, policy: policy? };
-            Some(Self { common, sign_in: sign_in?, owner })
+            Some(Self { common, sign_in: sign_in?, owner, webhooks: webhooks?, apply_tries: apply_tries? })
         };
         reader.finish(settings())
     }
@@ -48,6 +52,15 @@ impl Settings {
     /// Where browsers see the gateway, without a trailing slash.
     pub fn public_url(&self) -> &str {
         Url::as_str(&self.common.public_url).trim_end_matches('/')
+    }
+
+    fn apply(&self) -> flexgate_apply::Settings {
+        flexgate_apply::Settings {
+            common: self.common.clone(),
+            credential: self.owner.credential.clone(),
+            policy: self.owner.policy.clone(),
+            tries: self.apply_tries,
+        }
     }
 
     /// What is logged.
@@ -62,19 +75,26 @@ pub struct Gateway {
     address: SocketAddr,
     stopping: CancellationToken,
     served: JoinHandle<std::io::Result<()>>,
+    /// Applies the identity events that arrive.
+    consumer: Option<JoinHandle<()>>,
 }
 
 impl Gateway {
     /// Listens at `address` and serves.
     pub async fn start(address: SocketAddr, settings: &Settings, ambient: Ambient) -> Result<Self, Box<dyn Error>> {
-        let router = assemble(settings, ambient)?;
+        let platform = Platform::new(&settings.common, ambient)?;
+        let router = assemble(settings, &platform).await?;
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| format!("cannot listen at {address} ({error}): choose another with --port"))?;
         let (address, stopping) = (listener.local_addr()?, CancellationToken::new());
         let drained = stopping.clone().cancelled_owned();
         let served = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(drained).await });
-        Ok(Self { address, stopping, served })
+        let consumer = platform.inbox.clone().map(|inbox| {
+            let app = flexgate_apply::App::new(&settings.apply(), &platform);
+            tokio::spawn(flexgate_apply::consumer::run(app, inbox, stopping.clone()))
+        });
+        Ok(Self { address, stopping, served, consumer })
     }
 
     /// Where it listens.
@@ -82,24 +102,31 @@ impl Gateway {
         self.address
     }
 
-    /// Takes no more requests and finishes those that have begun.
+    /// Takes no more requests and events, and finishes those that have begun.
     pub async fn stop(self) {
         self.stopping.cancel();
-        if tokio::time::timeout(DRAIN, self.served).await.is_err() {
-            tracing::warn!("requests were still under way when the gateway stopped");
+        let finished = async {
+            let _served = self.served.await;
+            if let Some(consumer) = self.consumer {
+                let _consumed = consumer.await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, finished).await.is_err() {
+            // An event that is not finished comes again at the next start.
+            tracing::warn!("requests or events were still under way when the gateway stopped");
         }
     }
 }
 
-fn assemble(settings: &Settings, ambient: Ambient) -> Result<Router, Box<dyn Error>> {
-    let Settings { common, sign_in, owner } = settings;
-    let platform = Platform::new(common, ambient)?;
+async fn assemble(settings: &Settings, platform: &Platform) -> Result<Router, Box<dyn Error>> {
+    let Settings { common, sign_in, owner, webhooks, .. } = settings;
     let site = Site::new("local", common, platform.ambient.clone());
     let sso = flexgate_sso::Settings { common: common.clone(), sign_in: sign_in.clone() };
     let routes = Router::new()
-        .merge(flexgate_sso::router(flexgate_sso::App::new(&sso, &platform)))
-        .merge(flexgate_mint::router(flexgate_mint::App::new(owner, &platform)))
-        .merge(flexgate_provision::router(flexgate_provision::App::new(owner, &platform)))
+        .merge(flexgate_sso::router(flexgate_sso::App::new(&sso, platform)))
+        .merge(flexgate_mint::router(flexgate_mint::App::new(owner, platform)))
+        .merge(flexgate_provision::router(flexgate_provision::App::new(owner, platform)))
+        .merge(flexgate_webhooks::router(flexgate_webhooks::App::start(webhooks, platform).await?))
         .merge(desktop::router());
     Ok(site.assemble(routes))
 }

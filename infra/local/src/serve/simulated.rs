@@ -65,6 +65,8 @@ impl Simulated<'_> {
             ("FLEXGATE_SSO_PROFILES", format!("default={}", account.sso_profile_sid)),
             ("FLEXGATE_ISSUERS", issuers.to_string()),
             ("FLEXGATE_JUST_IN_TIME", "create".to_owned()),
+            ("WEBHOOK_SECRETS_SECRET_ID", "webhook-secrets".to_owned()),
+            ("FLEXGATE_WEBHOOKS", json!({ "standard": {} }).to_string()),
         ];
         let chosen = std::env::vars_os().filter_map(|(name, value)| {
             let name = name.into_string().ok().filter(|name| name.starts_with("FLEXGATE_"))?;
@@ -74,7 +76,8 @@ impl Simulated<'_> {
     }
 }
 
-/// The credential as it is now; cookie keys once, so that sessions survive a restart.
+/// The credential as it is now; cookie keys and the webhook secret once, so that sessions and whoever
+/// signs webhooks survive a restart.
 fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
     let account = simulator.account();
@@ -86,6 +89,11 @@ fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Err
     if !keys.exists() {
         let key = STANDARD.encode(random::<32>(&SystemEntropy));
         write_private(&keys, &json!({ "current": "1", "keys": { "1": key } }))?;
+    }
+    let webhooks = folder.join("webhook-secrets.json");
+    if !webhooks.exists() {
+        let secret = format!("whsec_{}", STANDARD.encode(random::<32>(&SystemEntropy)));
+        write_private(&webhooks, &json!({ "standard": secret }))?;
     }
     Ok(())
 }
