@@ -6,7 +6,7 @@ use crate::ambient::Ambient;
 use crate::outbound::{ClientError, http_client};
 use crate::secrets::{FileSecrets, SecretSource, SecretsManager, TwilioCredentials};
 use crate::settings::{Common, Credential, SecretsFrom, StoreAt};
-use crate::store::{Bindings, Claims, Sessions, SqliteStore, StoreError};
+use crate::store::{Bindings, Claims, Directory, Sessions, SqliteStore, StoreError};
 use crate::twilio::{Flex, Sso};
 
 /// What a function stands on. Building it does no network I/O.
@@ -24,6 +24,8 @@ pub struct Platform {
     pub claims: Arc<dyn Claims>,
     /// Who is which Flex user.
     pub bindings: Arc<dyn Bindings>,
+    /// What SCIM remembers.
+    pub directory: Arc<dyn Directory>,
 }
 
 /// What the settings name cannot be used.
@@ -52,7 +54,8 @@ impl Platform {
             secrets,
             sessions: store.clone(),
             claims: store.clone(),
-            bindings: store,
+            bindings: store.clone(),
+            directory: store,
         })
     }
 

@@ -3,6 +3,7 @@
 //! Traits here, adapters beside them. Every adapter passes the one conformance suite
 //! (`tests/store.rs`). Writes that race are conditional: the store, not the process, decides who won.
 
+pub mod directory;
 mod sqlite;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use time::OffsetDateTime;
 
+pub use directory::Directory;
 pub use sqlite::SqliteStore;
 
 use crate::domain::{FlexUserSid, Identity, ProfileName};
