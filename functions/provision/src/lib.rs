@@ -53,9 +53,8 @@ impl App {
         let provisioning = Provisioning::new(flex, platform.sessions.clone(), platform.bindings.clone());
         let provisioning = Arc::new(provisioning);
         let policy = owner.policy.policy.clone();
-        let scim = scim.clone().map(|scim| {
-            Scim::new(scim, &owner.common, policy.clone(), provisioning.clone(), platform)
-        });
+        let scim =
+            scim.clone().map(|scim| Scim::new(scim, &owner.common, policy.clone(), provisioning.clone(), platform));
         Arc::new(Self {
             verifier: Verifier::new(owner.caller.issuers.clone(), platform.http.clone(), platform.ambient.clone()),
             policy,

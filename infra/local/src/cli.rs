@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{demo, serve};
+use crate::{demo, scim, serve};
 
 /// The back end that signs people in to the Twilio Flex SDK.
 #[derive(Debug, Parser)]
@@ -32,6 +32,19 @@ enum Command {
     Serve(Serve),
     /// Run every flow end to end against the simulator, a line each; fails if one fails
     Demo,
+    /// Credentials for identity systems that provision through SCIM
+    #[command(subcommand)]
+    Scim(Scim),
+}
+
+#[derive(Debug, Subcommand)]
+enum Scim {
+    /// Make a token; prints it, once, and the document to store in the secret SCIM_TOKENS_SECRET_ID
+    Token {
+        /// What the token is called in audit events
+        #[arg(long, default_value = "scim", value_name = "NAME")]
+        id: String,
+    },
 }
 
 /// How to serve.
@@ -59,6 +72,7 @@ impl Cli {
     pub async fn run(self) -> Result<(), Box<dyn Error>> {
         match self.command {
             Some(Command::Demo) => demo::run().await,
+            Some(Command::Scim(Scim::Token { id })) => scim::token(&id),
             Some(Command::Serve(options)) => serve::run(&options).await,
             None => serve::run(&self.serve).await,
         }

@@ -190,9 +190,11 @@ fn present(value: &Value) -> bool {
 fn leaf_matches(attribute: &Attribute, value: &Value, op: &CompareOp, with: &CompValue) -> bool {
     match (value, with) {
         (Value::Bool(value), with) => *op == CompareOp::Eq && truth(with) == Some(*value),
-        (Value::Number(value), CompValue::Number(with)) => {
-            value.as_f64().zip(with.as_f64()).and_then(|(a, b)| a.partial_cmp(&b)).is_some_and(|order| ordered(op, order))
-        }
+        (Value::Number(value), CompValue::Number(with)) => value
+            .as_f64()
+            .zip(with.as_f64())
+            .and_then(|(a, b)| a.partial_cmp(&b))
+            .is_some_and(|order| ordered(op, order)),
         (Value::String(value), CompValue::Str(with)) if attribute.kind == Kind::DateTime => {
             let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
             time(value).zip(time(with)).is_some_and(|(a, b)| ordered(op, a.cmp(&b)))

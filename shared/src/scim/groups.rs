@@ -179,11 +179,7 @@ impl Groups {
             let untouched = changed.display_name == group.display_name
                 && changed.external_id == group.external_id
                 && changed.members == group.members;
-            let written = if untouched {
-                GroupWritten::Yes
-            } else {
-                self.directory().put_group(&changed).await?
-            };
+            let written = if untouched { GroupWritten::Yes } else { self.directory().put_group(&changed).await? };
             match written {
                 GroupWritten::Yes => {
                     self.settle(id, deadline).await?;
@@ -281,7 +277,8 @@ impl Groups {
         if !members.is_empty() {
             document.insert("members".to_owned(), members.into());
         }
-        let time = |at: time::OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+        let time =
+            |at: time::OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
         document.insert(
             "meta".to_owned(),
             json!({ "created": time(group.created_at), "lastModified": time(group.updated_at) }),

@@ -55,8 +55,7 @@ impl Cursor {
 
     fn read(text: &str, now: OffsetDateTime) -> Result<Self, Refusal> {
         let bytes = if text.len() > 2_048 { None } else { URL_SAFE_NO_PAD.decode(text).ok() };
-        let cursor: Self =
-            bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or(Refusal::InvalidCursor)?;
+        let cursor: Self = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or(Refusal::InvalidCursor)?;
         if cursor.expires <= now.unix_timestamp() { Err(Refusal::ExpiredCursor) } else { Ok(cursor) }
     }
 }
@@ -82,9 +81,8 @@ impl Paging {
         };
         let start = start.map(|text| number("startIndex", text)).transpose()?;
         let count = count.map(|text| number("count", text)).transpose()?;
-        let count = count.map_or(DEFAULT_PAGE, |count| {
-            u64::try_from(count.clamp(0, i128::from(MAX_PAGE))).unwrap_or(DEFAULT_PAGE)
-        });
+        let count = count
+            .map_or(DEFAULT_PAGE, |count| u64::try_from(count.clamp(0, i128::from(MAX_PAGE))).unwrap_or(DEFAULT_PAGE));
         match (start, cursor) {
             (Some(_), Some(_)) => Err(super::refusal::value("cursor", "cannot be used together with startIndex")),
             (start, None) => {

@@ -31,7 +31,8 @@ pub struct Operation {
 pub fn operations(body: &Map<String, Value>) -> Result<Vec<Operation>, Refusal> {
     let syntax = |detail: &str| Refusal::InvalidSyntax(detail.to_owned());
     let listed = member(body, "Operations").and_then(Value::as_array);
-    let listed = listed.filter(|list| !list.is_empty()).ok_or_else(|| syntax("Operations must be a list with at least one."))?;
+    let listed =
+        listed.filter(|list| !list.is_empty()).ok_or_else(|| syntax("Operations must be a list with at least one."))?;
     if listed.len() > MAX_OPERATIONS {
         return Err(syntax("Operations may be 1000 at most."));
     }
@@ -356,11 +357,17 @@ impl Place<'_> {
             Some(Value::Array(present)) => {
                 let selects = |item: &Value| {
                     self.filter.is_none_or(|filter| value_matches(self.attribute, filter, item))
-                        && listed.as_ref().and_then(Value::as_array).is_none_or(|listed| listed.iter().any(|one| same(one, item)))
+                        && listed
+                            .as_ref()
+                            .and_then(Value::as_array)
+                            .is_none_or(|listed| listed.iter().any(|one| same(one, item)))
                 };
                 match self.sub {
                     Some(sub) => {
-                        present.iter_mut().filter(|item| selects(item)).for_each(|item| drop(object(item).remove(&sub.name)));
+                        present
+                            .iter_mut()
+                            .filter(|item| selects(item))
+                            .for_each(|item| drop(object(item).remove(&sub.name)));
                         present.retain(|item| item.as_object().is_none_or(|map| !map.is_empty()));
                     }
                     None => present.retain(|item| !selects(item)),

@@ -65,13 +65,17 @@ impl Person {
         if let Some(fields) = self.asserted().and_then(|asserted| asserted.get(FLEX_USER)) {
             shown.insert(FLEX_USER.to_owned(), fields.clone());
         }
-        let groups: Vec<Value> = self.memberships.iter().filter(|membership| membership.present).map(|membership| {
-            json!({
-                "value": membership.group, "$ref": format!("{base}/Groups/{}", membership.group),
-                "display": membership.display_name,
+        let groups: Vec<Value> = self
+            .memberships
+            .iter()
+            .filter(|membership| membership.present)
+            .map(|membership| {
+                json!({
+                    "value": membership.group, "$ref": format!("{base}/Groups/{}", membership.group),
+                    "display": membership.display_name,
+                })
             })
-        })
-        .collect();
+            .collect();
         if !groups.is_empty() {
             shown.insert("groups".to_owned(), groups.into());
         }
@@ -170,7 +174,11 @@ pub(super) fn email(document: &Document, username: &Username) -> Result<Email, R
     let with_value = || emails.iter().filter(|email| email.get("value").is_some());
     let chosen = with_value()
         .find(|email| email.get("primary") == Some(&Value::Bool(true)))
-        .or_else(|| with_value().find(|email| email.get("type").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("work"))))
+        .or_else(|| {
+            with_value().find(|email| {
+                email.get("type").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("work"))
+            })
+        })
         .or_else(|| with_value().next());
     match chosen.and_then(|email| email.get("value")).and_then(Value::as_str) {
         Some(text) => text.parse().map_err(|error| wrong("emails.value", error)),

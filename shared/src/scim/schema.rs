@@ -20,8 +20,20 @@ pub const FLEX_USER: &str = "urn:flexgate:params:scim:schemas:extension:flex:2.0
 
 /// Attributes of RFC 7643 that identity systems send by default and Flex has no place for.
 const NOT_KEPT: [&str; 14] = [
-    "nickName", "profileUrl", "title", "userType", "preferredLanguage", "timezone", "password", "addresses",
-    "phoneNumbers", "ims", "photos", "entitlements", "x509Certificates", "department",
+    "nickName",
+    "profileUrl",
+    "title",
+    "userType",
+    "preferredLanguage",
+    "timezone",
+    "password",
+    "addresses",
+    "phoneNumbers",
+    "ims",
+    "photos",
+    "entitlements",
+    "x509Certificates",
+    "department",
 ];
 
 /// What an attribute's values are.

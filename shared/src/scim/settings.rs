@@ -101,7 +101,8 @@ impl FromStr for WorkerFields {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const MUST: &str = "must be a comma-separated list of worker attributes, like language.string,skill_level.int,remote.boolean";
+        const MUST: &str =
+            "must be a comma-separated list of worker attributes, like language.string,skill_level.int,remote.boolean";
         let field = |text: &str| {
             let (name, kind) = text.split_once('.').unwrap_or((text, "string"));
             let kind = match kind {

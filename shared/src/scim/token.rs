@@ -112,7 +112,12 @@ impl Tokens {
     /// The id of the token that the request carries; `None` where it carries none that is good.
     ///
     /// A token in the address is refused even beside a good one: addresses are logged on the way.
-    pub async fn verify(&self, headers: &HeaderMap, uri: &Uri, deadline: Deadline) -> Result<Option<String>, SecretError> {
+    pub async fn verify(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+        deadline: Deadline,
+    ) -> Result<Option<String>, SecretError> {
         let query = uri.query().unwrap_or_default();
         let in_address = url::form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
             value.contains(PREFIX) || name.eq_ignore_ascii_case("access_token") || name.eq_ignore_ascii_case("token")

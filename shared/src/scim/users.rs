@@ -150,7 +150,8 @@ impl Users {
         self.directory.intend(work).await?;
 
         let user = self.provisioning.flex().provision(&desired, deadline).await?;
-        let mut person = Person { user: filled(user, &desired)?, entry: existing.and_then(|old| old.entry), memberships };
+        let mut person =
+            Person { user: filled(user, &desired)?, entry: existing.and_then(|old| old.entry), memberships };
         self.set_locale(&mut person.user, document, deadline).await?;
         if document.get("active") == Some(&Value::Bool(false)) {
             self.provisioning.deprovision(&person.user.flex_user_sid, deadline).await?;
@@ -247,7 +248,8 @@ impl Users {
             return Ok(());
         }
         let known = person.user.roles.as_ref().map(|roles| roles.known().clone()).unwrap_or_default();
-        let others: Vec<_> = person.memberships.iter().filter(|membership| membership.group != group).cloned().collect();
+        let others: Vec<_> =
+            person.memberships.iter().filter(|membership| membership.group != group).cloned().collect();
         let mut kept = self.given(&others);
         kept.extend(person.asserted_roles().unwrap_or_default());
         let mut roles = known.clone();

@@ -18,10 +18,7 @@ pub(super) async fn resource_types(State(scim): State<Arc<Scim>>) -> Answer {
     Answer::whole(types(&[scim.users.schema(), scim.groups.schema()], &scim.base))
 }
 
-pub(super) async fn resource_type(
-    State(scim): State<Arc<Scim>>,
-    Path(id): Path<String>,
-) -> Result<Answer, Failure> {
+pub(super) async fn resource_type(State(scim): State<Arc<Scim>>, Path(id): Path<String>) -> Result<Answer, Failure> {
     one(types(&[scim.users.schema(), scim.groups.schema()], &scim.base), &id)
 }
 

@@ -30,21 +30,12 @@ async fn found(scim: &Scim, asked: &Asked) -> Outcome {
     Ok(Answer::list(page, scim.groups.schema(), &asked.shown))
 }
 
-pub(super) async fn show(
-    State(scim): State<Arc<Scim>>,
-    Path(id): Path<String>,
-    query: Query,
-) -> Outcome {
+pub(super) async fn show(State(scim): State<Arc<Scim>>, Path(id): Path<String>, query: Query) -> Outcome {
     let document = scim.groups.get(&id).await?;
     Ok(Answer::resource(StatusCode::OK, document, scim.groups.schema(), &projection(&query)?))
 }
 
-pub(super) async fn create(
-    State(scim): State<Arc<Scim>>,
-    query: Query,
-    context: Context,
-    request: Request,
-) -> Outcome {
+pub(super) async fn create(State(scim): State<Arc<Scim>>, query: Query, context: Context, request: Request) -> Outcome {
     let shown = projection(&query)?;
     let document = scim.groups.schema().read(&body::read(request).await?)?;
     let created = scim.groups.create(&document, context.deadline).await?;
@@ -60,10 +51,8 @@ pub(super) async fn replace(
 ) -> Outcome {
     let (shown, if_match) = (projection(&query)?, if_match(request.headers()));
     let document = scim.groups.schema().read(&body::read(request).await?)?;
-    let replaced = scim
-        .groups
-        .change(&id, if_match.as_deref(), GroupChange::Replace(&document), context.deadline)
-        .await?;
+    let replaced =
+        scim.groups.change(&id, if_match.as_deref(), GroupChange::Replace(&document), context.deadline).await?;
     Ok(Answer::resource(StatusCode::OK, replaced, scim.groups.schema(), &shown))
 }
 
@@ -76,10 +65,8 @@ pub(super) async fn patch(
 ) -> Outcome {
     let (shown, if_match) = (projection(&query)?, if_match(request.headers()));
     let operations = operations(&body::read(request).await?)?;
-    let patched = scim
-        .groups
-        .change(&id, if_match.as_deref(), GroupChange::Patch(&operations), context.deadline)
-        .await?;
+    let patched =
+        scim.groups.change(&id, if_match.as_deref(), GroupChange::Patch(&operations), context.deadline).await?;
     Ok(Answer::resource(StatusCode::OK, patched, scim.groups.schema(), &shown))
 }
 

@@ -14,7 +14,8 @@ pub(crate) struct Failure(pub(crate) Problem);
 
 impl Failure {
     pub(super) fn unproven() -> Self {
-        let detail = "Send one Authorization header: Bearer and a SCIM token of Flexgate's. Never put it in the address.";
+        let detail =
+            "Send one Authorization header: Bearer and a SCIM token of Flexgate's. Never put it in the address.";
         Self(Problem::new(kinds::TOKEN_INVALID, detail))
     }
 

@@ -29,9 +29,7 @@ impl Asked {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(Value::Number(number)) => Ok(Some(number.to_string())),
-            Some(Value::Array(names)) => {
-                Ok(Some(names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")))
-            }
+            Some(Value::Array(names)) => Ok(Some(names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","))),
             Some(_) => Err(Refusal::InvalidValue(format!("{name} must be a string, a number or a list of names."))),
         };
         let test = text("filter")?.as_deref().map(Test::read).transpose()?;

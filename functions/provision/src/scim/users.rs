@@ -40,12 +40,7 @@ pub(super) async fn show(
     Ok(Answer::resource(StatusCode::OK, document, scim.users.schema(), &projection(&query)?))
 }
 
-pub(super) async fn create(
-    State(scim): State<Arc<Scim>>,
-    query: Query,
-    context: Context,
-    request: Request,
-) -> Outcome {
+pub(super) async fn create(State(scim): State<Arc<Scim>>, query: Query, context: Context, request: Request) -> Outcome {
     let shown = projection(&query)?;
     let document = scim.users.schema().read(&body::read(request).await?)?;
     let created = scim.users.create(&document, context.deadline).await?;

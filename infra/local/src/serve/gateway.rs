@@ -8,6 +8,7 @@ use axum::Router;
 use flexgate::ambient::Ambient;
 use flexgate::http::Site;
 use flexgate::platform::Platform;
+use flexgate::scim::ScimSettings;
 use flexgate::settings::{
     CallerSettings, Common, Credential, OwnerSettings, PolicySettings, Reader, SettingsError, SignInSettings,
 };
@@ -27,6 +28,7 @@ pub struct Settings {
     common: Common,
     sign_in: SignInSettings,
     owner: OwnerSettings,
+    scim: Option<ScimSettings>,
 }
 
 impl Settings {
@@ -36,11 +38,12 @@ impl Settings {
         let sign_in = SignInSettings::read(&mut reader);
         let credential = Credential::read(&mut reader);
         let (caller, policy) = (CallerSettings::read(&mut reader), PolicySettings::read(&mut reader));
+        let scim = ScimSettings::read(&mut reader);
         let settings = || {
             let common = common?;
             let owner =
                 OwnerSettings { common: common.clone(), credential: credential?, caller: caller?, policy: policy? };
-            Some(Self { common, sign_in: sign_in?, owner })
+            Some(Self { common, sign_in: sign_in?, owner, scim: scim? })
         };
         reader.finish(settings())
     }
@@ -92,14 +95,15 @@ impl Gateway {
 }
 
 fn assemble(settings: &Settings, ambient: Ambient) -> Result<Router, Box<dyn Error>> {
-    let Settings { common, sign_in, owner } = settings;
+    let Settings { common, sign_in, owner, scim } = settings;
     let platform = Platform::new(common, ambient)?;
     let site = Site::new("local", common, platform.ambient.clone());
     let sso = flexgate_sso::Settings { common: common.clone(), sign_in: sign_in.clone() };
+    let provision = flexgate_provision::Settings { owner: owner.clone(), scim: scim.clone() };
     let routes = Router::new()
         .merge(flexgate_sso::router(flexgate_sso::App::new(&sso, &platform)))
         .merge(flexgate_mint::router(flexgate_mint::App::new(owner, &platform)))
-        .merge(flexgate_provision::router(flexgate_provision::App::new(owner, &platform)))
+        .merge(flexgate_provision::router(flexgate_provision::App::new(&provision, &platform)))
         .merge(desktop::router());
     Ok(site.assemble(routes))
 }

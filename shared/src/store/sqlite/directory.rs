@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 
 use super::{SqliteStore, moment, parsed};
 use crate::domain::{FlexUserSid, Role, Username};
-use crate::store::directory::{Begun, Directory, Entry, Group, GroupWritten, Mark, Member, Membership, folded};
 use crate::store::StoreError;
+use crate::store::directory::{Begun, Directory, Entry, Group, GroupWritten, Mark, Member, Membership, folded};
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS scim_users (
@@ -68,7 +68,9 @@ impl Directory for SqliteStore {
     async fn entry(&self, id: &FlexUserSid) -> Result<Option<Entry>, StoreError> {
         let id = id.to_string();
         self.run(move |db| {
-            db.prepare_cached(&format!("SELECT {ENTRY} FROM scim_users WHERE id = ?1"))?.query_row([id], entry).optional()
+            db.prepare_cached(&format!("SELECT {ENTRY} FROM scim_users WHERE id = ?1"))?
+                .query_row([id], entry)
+                .optional()
         })
         .await
     }
@@ -252,10 +254,8 @@ impl Directory for SqliteStore {
 
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError> {
         let user = user.to_string();
-        self.run(move |db| {
-            db.prepare_cached("DELETE FROM scim_members WHERE user = ?1")?.execute([user]).map(drop)
-        })
-        .await
+        self.run(move |db| db.prepare_cached("DELETE FROM scim_members WHERE user = ?1")?.execute([user]).map(drop))
+            .await
     }
 
     async fn begin(&self, work: &str, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError> {
@@ -293,7 +293,8 @@ impl Directory for SqliteStore {
 
     async fn mark_before(&self, index: u64, now: OffsetDateTime) -> Result<Option<Mark>, StoreError> {
         self.run(move |db| {
-            let sql = "SELECT first, token FROM scim_marks WHERE first <= ?1 AND until > ?2 ORDER BY first DESC LIMIT 1";
+            let sql =
+                "SELECT first, token FROM scim_marks WHERE first <= ?1 AND until > ?2 ORDER BY first DESC LIMIT 1";
             db.prepare_cached(sql)?
                 .query_row(params![index.cast_signed(), now.unix_timestamp()], |row| {
                     Ok(Mark { index: row.get::<_, i64>(0)?.cast_unsigned(), token: row.get(1)? })
