@@ -57,7 +57,8 @@ impl Person {
         self.show_emails(&mut shown);
         self.show_roles(&mut shown);
         let asserted_locale = self.asserted().and_then(|asserted| asserted.get("locale")).and_then(Value::as_str);
-        let locale = match (self.user.locale.as_deref(), asserted_locale) {
+        let twilio_locale = self.user.locale.as_deref().filter(|locale| !locale.is_empty());
+        let locale = match (twilio_locale, asserted_locale) {
             (Some(twilio), Some(asserted)) if !twilio.eq_ignore_ascii_case(asserted) => Some(twilio),
             (twilio, asserted) => asserted.or(twilio),
         };

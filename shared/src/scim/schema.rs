@@ -248,12 +248,12 @@ impl Schema {
             A::new("givenName", Kind::Text, "The given name."),
         ];
         let emails = vec![
-            A::new("value", Kind::Text, "The address."),
+            A::new("value", Kind::Text, "The address.").required(),
             A::new("type", Kind::Text, "What it is for.").among(&["work", "home", "other"]),
             A::new("primary", Kind::Boolean, "Whether it is the one that Flex has."),
         ];
         let roles = vec![
-            A::new("value", Kind::Text, "The Flex role.").among(&["agent", "supervisor", "admin"]),
+            A::new("value", Kind::Text, "The Flex role.").required().among(&["agent", "supervisor", "admin"]),
             A::new("primary", Kind::Boolean, "Has no meaning for Flex."),
         ];
         let groups = vec![
@@ -269,9 +269,11 @@ impl Schema {
             A::new("name", Kind::Complex(name), "The parts of the name."),
             A::new("displayName", Kind::Text, "The full name, as colleagues see it; before name.formatted."),
             A::new("locale", Kind::Text, "The locale, like en-US."),
-            A::new("active", Kind::Boolean, "False deprovisions the user, true provisions it again."),
+            A::new("active", Kind::Boolean, "False deprovisions the user, true provisions it again.").required(),
             A::new("emails", Kind::Complex(emails), "Addresses; Flex has the primary one.").many().required(),
-            A::new("roles", Kind::Complex(roles), "Flex roles; those that groups give are among them.").many(),
+            A::new("roles", Kind::Complex(roles), "Flex roles; those that groups give are among them.")
+                .many()
+                .required(),
             A::new("groups", Kind::Complex(groups), "The groups the user is in.").many().only(Mutability::ReadOnly),
         ];
         let fields = worker.attributes();
@@ -285,7 +287,7 @@ impl Schema {
         use Attribute as A;
         let members = vec![
             A::new("value", Kind::Text, "The user's id.").exact().only(Mutability::Immutable),
-            A::new("$ref", Kind::Reference(&["User"]), "The user's address.").exact().only(Mutability::ReadOnly),
+            A::new("$ref", Kind::Reference(&["User"]), "The user's address.").exact().only(Mutability::Immutable),
         ];
         let attributes = vec![
             A::new("displayName", Kind::Text, "The name; it may stand for a Flex role.").required().unique(),

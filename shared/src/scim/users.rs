@@ -147,6 +147,7 @@ impl Users {
         let given = self.given(&memberships);
         let roles = self.with_default(asked.unwrap_or_default().union(&given).copied().collect())?;
         let desired = self.desired(document, &username, roles, self.fields(None, document))?;
+        check_locale(document)?;
         self.directory.intend(work).await?;
 
         let user = self.provisioning.flex().provision(&desired, deadline).await?;
@@ -288,11 +289,13 @@ impl Users {
         let roles = self.roles_after(person, before, after, active)?;
         let fields = self.fields(was_active.then_some(before), after);
         let desired = self.desired(after, &person.user.username, roles, fields)?;
+        check_locale(after)?;
         if !active {
             if was_active {
                 self.deactivate(person, deadline).await?;
             }
-            return Ok(());
+            // The locale alone is changed without making the user active.
+            return self.set_locale(&mut person.user, after, deadline).await;
         }
         if differs(&person.user, &desired) {
             let provisioned = self
@@ -435,17 +438,19 @@ impl Users {
     }
 
     async fn set_locale(&self, user: &mut FlexUser, document: &Document, deadline: Deadline) -> Result<(), Refusal> {
-        let Some(locale) = document.get("locale").and_then(Value::as_str) else { return Ok(()) };
-        let plain = (2..=35).contains(&locale.len())
-            && locale.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-        if !plain {
-            return Err(super::refusal::value("locale", "must be a language tag, like en-US"));
-        }
-        if user.locale.as_deref().is_some_and(|now| now.eq_ignore_ascii_case(locale)) {
-            return Ok(());
-        }
+        let asked = document.get("locale").and_then(Value::as_str);
+        let now = user.locale.as_deref().filter(|locale| !locale.is_empty());
+        let locale = match (asked, now) {
+            (Some(asked), now) if now.is_none_or(|now| !now.eq_ignore_ascii_case(asked)) => asked,
+            (None, Some(_)) => "",
+            _ => return Ok(()),
+        };
         let update = UserUpdate { locale: Some(locale), ..UserUpdate::default() };
-        let updated = self.provisioning.flex().update(&user.flex_user_sid, &update, deadline).await?;
+        let updated = match self.provisioning.flex().update(&user.flex_user_sid, &update, deadline).await {
+            // Nobody says whether a locale can be taken back. Where it cannot, it stays, and is shown.
+            Err(TwilioError::Refused(_)) if locale.is_empty() => return Ok(()),
+            updated => updated?,
+        };
         user.locale = Some(locale.to_owned());
         user.updated_date = updated.updated_date.or(user.updated_date.take());
         Ok(())
@@ -609,6 +614,13 @@ pub(super) fn fresh(if_match: Option<&str>, document: &Document) -> Result<(), R
     let version = opaque(&view::version(document));
     let matches = tags.split(',').any(|tag| tag.trim() == "*" || opaque(tag) == version);
     if matches { Ok(()) } else { Err(Refusal::Stale) }
+}
+
+fn check_locale(document: &Document) -> Result<(), Refusal> {
+    let Some(locale) = document.get("locale").and_then(Value::as_str) else { return Ok(()) };
+    let plain = (2..=64).contains(&locale.len())
+        && locale.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if plain { Ok(()) } else { Err(super::refusal::value("locale", "must be a language tag, like en-US")) }
 }
 
 /// The resource after a `PUT`.

@@ -52,6 +52,15 @@ impl Answer {
         Self::plain(body)
     }
 
+    /// More resources, behind those of the list.
+    pub(super) fn append(&mut self, more: Vec<Value>) {
+        let Some(body) = self.body.as_mut().and_then(Value::as_object_mut) else { return };
+        let Some(resources) = body.get_mut("Resources").and_then(Value::as_array_mut) else { return };
+        resources.extend(more);
+        let count = resources.len();
+        body.insert("itemsPerPage".to_owned(), count.into());
+    }
+
     /// Everything there is of a kind.
     pub(super) fn whole(resources: Vec<Value>) -> Self {
         Self::plain(json!({

@@ -10,6 +10,7 @@ mod gate;
 mod groups;
 mod problem;
 mod query;
+mod search;
 mod users;
 
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub(crate) fn router(scim: Arc<Scim>) -> Router {
         .route("/Groups", get(groups::list).post(groups::create))
         .route("/Groups/.search", post(groups::search))
         .route("/Groups/{id}", get(groups::show).put(groups::replace).patch(groups::patch).delete(groups::delete))
+        .route("/.search", post(search::everything))
         .route("/ServiceProviderConfig", get(discovery::config))
         .route("/ResourceTypes", get(discovery::resource_types))
         .route("/ResourceTypes/{id}", get(discovery::resource_type))
