@@ -207,7 +207,7 @@ impl World {
         self.sim(Method::DELETE, "requests", Value::Null).await;
     }
 
-    /// Makes every write to a table of the store fail, until the name of the fault is dropped.
+    /// Makes every write to a table of the store fail, until it is mended.
     pub fn break_table(&self, table: &str) {
         self.sql(&format!(
             "CREATE TRIGGER broken_insert BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END;
@@ -217,6 +217,16 @@ impl World {
 
     pub fn mend_table(&self) {
         self.sql("DROP TRIGGER broken_insert; DROP TRIGGER broken_update;");
+    }
+
+    pub fn break_update_only(&self, table: &str) {
+        self.sql(&format!(
+            "CREATE TRIGGER broken_update BEFORE UPDATE ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END;"
+        ));
+    }
+
+    pub fn mend_update(&self) {
+        self.sql("DROP TRIGGER broken_update;");
     }
 
     fn sql(&self, sql: &str) {
