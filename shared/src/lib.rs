@@ -11,6 +11,7 @@ pub mod minting;
 pub mod outbound;
 pub mod platform;
 pub mod provisioning;
+pub mod scim;
 pub mod seal;
 pub mod secrets;
 pub mod settings;

@@ -7,7 +7,7 @@ use crate::outbound::{ClientError, http_client};
 use crate::secrets::{FileSecrets, SecretSource, SecretsManager, TwilioCredentials};
 use crate::settings::{Common, Credential, SecretsFrom, StoreAt};
 use crate::store::{
-    Bindings, Claims, Counters, DeadLetters, EventQueue, Inbox, Sessions, SqliteStore, StoreError, Subjects,
+    Bindings, Claims, Counters, DeadLetters, Directory, EventQueue, Inbox, Sessions, SqliteStore, StoreError, Subjects,
 };
 use crate::twilio::{Flex, Sso};
 
@@ -36,6 +36,8 @@ pub struct Platform {
     pub dead_letters: Arc<dyn DeadLetters>,
     /// What has been applied to whom.
     pub subjects: Arc<dyn Subjects>,
+    /// What SCIM remembers.
+    pub directory: Arc<dyn Directory>,
 }
 
 /// What the settings name cannot be used.
@@ -69,7 +71,8 @@ impl Platform {
             queue: store.clone(),
             inbox: Some(Inbox::new(SqliteStore::clone(&store))),
             dead_letters: store.clone(),
-            subjects: store,
+            subjects: store.clone(),
+            directory: store,
         })
     }
 

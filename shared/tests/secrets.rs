@@ -120,6 +120,27 @@ async fn while_the_source_is_down_the_last_value_serves_for_an_hour_and_the_sour
 }
 
 #[tokio::test]
+async fn a_refused_value_is_fetched_again_but_not_in_a_flood() {
+    let world = World::new();
+    let held = world.secret.get(soon()).await.unwrap();
+    world.write(2);
+    let renewed = world.secret.get_after_rejection(&held.version, soon()).await.unwrap();
+    assert_eq!((renewed.value.value, world.fetches()), (2, 2));
+    // Somebody else still holds the old one: they get the new one without a fetch.
+    let renewed = world.secret.get_after_rejection(&held.version, soon()).await.unwrap();
+    assert_eq!((renewed.value.value, world.fetches()), (2, 2));
+    // The new one is refused too: within the cool-down nothing is fetched.
+    world.write(3);
+    for _ in 0..10 {
+        let same = world.secret.get_after_rejection(&renewed.version, soon()).await.unwrap();
+        assert_eq!((same.value.value, world.fetches()), (2, 2));
+    }
+    world.clock.advance(Duration::seconds(60));
+    let third = world.secret.get_after_rejection(&renewed.version, soon()).await.unwrap();
+    assert_eq!((third.value.value, world.fetches()), (3, 3));
+}
+
+#[tokio::test]
 async fn a_document_of_the_wrong_shape_is_named_and_not_shown() {
     let world = World::new();
     for text in ["{\"value\": \"canary\"}", "canary", "{\"canary\": 1}", ""] {

@@ -1,8 +1,9 @@
-//! `/users`: Flex users provisioned, looked up and deprovisioned by trusted systems.
+//! `/users` and `/scim/v2`: Flex users provisioned, looked up and deprovisioned by trusted systems.
 //!
-//! Translates HTTP to [`flexgate::provisioning`] and back.
+//! Translates HTTP to [`flexgate::provisioning`] and [`flexgate::scim`] and back.
 
 mod problem;
+mod scim;
 mod users;
 
 use std::sync::Arc;
@@ -13,33 +14,62 @@ use flexgate::caller::Verifier;
 use flexgate::domain::policy::Policy;
 use flexgate::platform::Platform;
 use flexgate::provisioning::Provisioning;
-pub use flexgate::settings::OwnerSettings as Settings;
+use flexgate::scim::ScimSettings;
+use flexgate::settings::{OwnerSettings, Reader};
+use scim::Scim;
+
+/// What the function is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What every function is told that acts for the account's owner.
+    pub owner: OwnerSettings,
+    /// How SCIM is served, if it is.
+    pub scim: Option<ScimSettings>,
+}
+
+impl Settings {
+    /// Reads the groups.
+    pub fn read(reader: &mut Reader) -> Option<Self> {
+        let (owner, scim) = (OwnerSettings::read(reader), ScimSettings::read(reader));
+        Some(Self { owner: owner?, scim: scim? })
+    }
+}
 
 /// What the handlers share.
 #[derive(Debug)]
 pub struct App {
     verifier: Verifier,
     policy: Policy,
-    provisioning: Provisioning,
+    provisioning: Arc<Provisioning>,
+    scim: Option<Arc<Scim>>,
 }
 
 impl App {
     /// The function over a platform.
     #[must_use]
     pub fn new(settings: &Settings, platform: &Platform) -> Arc<Self> {
-        let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
+        let Settings { owner, scim } = settings;
+        let flex = Arc::new(platform.flex(&owner.common, &owner.credential));
+        let provisioning = Provisioning::new(flex, platform.sessions.clone(), platform.bindings.clone());
+        let provisioning = Arc::new(provisioning);
+        let policy = owner.policy.policy.clone();
+        let scim =
+            scim.clone().map(|scim| Scim::new(scim, &owner.common, policy.clone(), provisioning.clone(), platform));
         Arc::new(Self {
-            verifier: Verifier::new(settings.caller.issuers.clone(), platform.http.clone(), platform.ambient.clone()),
-            policy: settings.policy.policy.clone(),
-            provisioning: Provisioning::new(flex, platform.sessions.clone(), platform.bindings.clone()),
+            verifier: Verifier::new(owner.caller.issuers.clone(), platform.http.clone(), platform.ambient.clone()),
+            policy,
+            provisioning,
+            scim,
         })
     }
 }
 
 /// The routes, without their edge.
 pub fn router(app: Arc<App>) -> Router {
+    let scim = app.scim.clone().map(scim::router).unwrap_or_default();
     Router::new()
         .route("/users", post(users::provision).get(users::list))
         .route("/users/{flex_user_sid}", get(users::show).delete(users::deprovision))
         .with_state(app)
+        .merge(scim)
 }

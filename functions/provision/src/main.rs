@@ -11,9 +11,9 @@ async fn main() -> Result<(), lambda_http::Error> {
     let mut reader = Reader::of_process();
     let settings = Settings::read(&mut reader);
     let settings = reader.finish(settings)?;
-    telemetry::start(&settings.common.log);
+    telemetry::start(&settings.owner.common.log);
 
-    let platform = Platform::new(&settings.common, Ambient::system())?;
-    let site = http::Site::new("provision", &settings.common, platform.ambient.clone());
+    let platform = Platform::new(&settings.owner.common, Ambient::system())?;
+    let site = http::Site::new("provision", &settings.owner.common, platform.ambient.clone());
     http::on_lambda(site.assemble(router(App::new(&settings, &platform)))).await
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::events::Events;
-use crate::{demo, events, serve};
+use crate::{demo, events, scim, serve};
 
 /// The back end that signs people in to the Twilio Flex SDK.
 #[derive(Debug, Parser)]
@@ -35,6 +35,19 @@ enum Command {
     Demo,
     /// Identity events that could not be applied: look at them, try them again
     Events(Events),
+    /// Credentials for identity systems that provision through SCIM
+    #[command(subcommand)]
+    Scim(Scim),
+}
+
+#[derive(Debug, Subcommand)]
+enum Scim {
+    /// Make a token; prints it, once, and the document to store in the secret SCIM_TOKENS_SECRET_ID
+    Token {
+        /// What the token is called in audit events
+        #[arg(long, default_value = "scim", value_name = "NAME")]
+        id: String,
+    },
 }
 
 /// How to serve.
@@ -63,6 +76,7 @@ impl Cli {
         match self.command {
             Some(Command::Demo) => demo::run().await,
             Some(Command::Events(options)) => events::run(&options).await,
+            Some(Command::Scim(Scim::Token { id })) => scim::token(&id),
             Some(Command::Serve(options)) => serve::run(&options).await,
             None => serve::run(&self.serve).await,
         }

@@ -18,7 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::context::{Context, RequestId};
 use super::cors::Origins;
 use super::page;
-use super::problem::{Document, Problem, kinds};
+use super::problem::{Document, Problem, Told, kinds};
 use crate::ambient::Ambient;
 use crate::outbound::Deadline;
 use crate::settings::Common;
@@ -98,6 +98,7 @@ async fn edge(State(site): State<Arc<Site>>, mut request: Request, next: Next) -
     if let Some(problem) = &problem {
         response = site.render(problem, &request_id, &asked, &response);
     }
+    let problem = problem.or_else(|| response.extensions_mut().remove::<Told>().map(|told| told.0));
     site.finish(&request_id, &asked, preflight, response.headers_mut());
     telemetry::request(&RequestLine {
         function: site.function,

@@ -18,5 +18,5 @@ pub use context::{Context, RequestId};
 pub use cors::Origins;
 pub use edge::{Site, refuse_method};
 pub use hosting::{answer_invocation, on_lambda};
-pub use problem::{FieldError, Kind, Problem, kinds};
+pub use problem::{FieldError, Kind, Problem, Told, kinds};
 pub use query::Query;

@@ -92,6 +92,36 @@ kinds! {
     CHALLENGE_INVALID = BAD_REQUEST "challenge_invalid" "The request holds no challenge of this source";
     /// Twilio refused what the caller asked for.
     TWILIO_REFUSED = UNPROCESSABLE_ENTITY "twilio_refused" "Twilio refused the request";
+    /// SCIM: the body is not what the request takes.
+    SCIM_INVALID_SYNTAX = BAD_REQUEST "scim_invalid_syntax" "The body is not what this request takes";
+    /// SCIM: an attribute has a value it cannot have.
+    SCIM_INVALID_VALUE = BAD_REQUEST "scim_invalid_value" "An attribute has a value it cannot have";
+    /// SCIM: a path names nothing that can be patched.
+    SCIM_INVALID_PATH = BAD_REQUEST "scim_invalid_path" "The path names nothing that can be patched";
+    /// SCIM: the filter cannot be read or used.
+    SCIM_INVALID_FILTER = BAD_REQUEST "scim_invalid_filter" "The filter cannot be used";
+    /// SCIM: the path is missing or selects nothing.
+    SCIM_NO_TARGET = BAD_REQUEST "scim_no_target" "The operation has no target";
+    /// SCIM: the attribute cannot be changed.
+    SCIM_MUTABILITY = BAD_REQUEST "scim_mutability" "The attribute cannot be changed";
+    /// SCIM: finding everything takes too long.
+    SCIM_TOO_MANY = BAD_REQUEST "scim_too_many" "Too much must be read to answer";
+    /// SCIM: not a cursor of ours.
+    SCIM_INVALID_CURSOR = BAD_REQUEST "scim_invalid_cursor" "The cursor is not valid";
+    /// SCIM: a cursor that is too old.
+    SCIM_EXPIRED_CURSOR = BAD_REQUEST "scim_expired_cursor" "The cursor has expired";
+    /// SCIM: the name is taken.
+    SCIM_UNIQUENESS = CONFLICT "scim_uniqueness" "Another resource has this name";
+    /// SCIM: no such resource.
+    SCIM_UNKNOWN = NOT_FOUND "scim_unknown" "There is no such resource";
+    /// SCIM: the resource has changed since the version in If-Match.
+    SCIM_STALE = PRECONDITION_FAILED "scim_stale" "The resource has changed";
+    /// SCIM: the last administrator, or a user's last role, would be taken away.
+    SCIM_LAST_ADMIN = CONFLICT "scim_last_admin" "Flex would be left without an administrator";
+    /// SCIM: the user would be left without a role.
+    SCIM_NO_ROLE = CONFLICT "scim_no_role" "The user would have no role";
+    /// SCIM: not supported.
+    SCIM_UNSUPPORTED = NOT_IMPLEMENTED "scim_unsupported" "This is not supported";
     /// Something here is broken.
     INTERNAL = INTERNAL_SERVER_ERROR "internal" "Something went wrong here";
     /// Twilio's answer makes no sense, or is about somebody else.
@@ -170,6 +200,18 @@ impl Problem {
         self
     }
 
+    /// What the caller is told.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// How long the caller should wait, in whole seconds, where that is known.
+    #[must_use]
+    pub fn wait_seconds(&self) -> Option<u64> {
+        self.0.retry_after.map(|wait| wait.as_secs().max(1))
+    }
+
     /// What kind it is.
     #[must_use]
     pub fn kind(&self) -> &'static Kind {
@@ -180,6 +222,10 @@ impl Problem {
         &self.0
     }
 }
+
+/// A problem whose document the response holds already, for the log: SCIM has error bodies of its own.
+#[derive(Debug, Clone)]
+pub struct Told(pub Problem);
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

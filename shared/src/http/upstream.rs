@@ -5,6 +5,7 @@
 use super::problem::{Kind, Problem, kinds};
 use crate::caller::CallerError;
 use crate::provisioning::ProvisioningError;
+use crate::secrets::SecretError;
 use crate::signin::Fault;
 use crate::store::StoreError;
 use crate::twilio::TwilioError;
@@ -34,6 +35,13 @@ impl From<&TwilioError> for Problem {
 impl From<&StoreError> for Problem {
     fn from(error: &StoreError) -> Self {
         let detail = "Flexgate's store is not available at the moment. Try again.";
+        Self::new(kinds::UNAVAILABLE, detail).because(error).retry_after(Some(std::time::Duration::from_secs(5)))
+    }
+}
+
+impl From<&SecretError> for Problem {
+    fn from(error: &SecretError) -> Self {
+        let detail = "Flexgate's keys cannot be read at the moment. Try again.";
         Self::new(kinds::UNAVAILABLE, detail).because(error).retry_after(Some(std::time::Duration::from_secs(5)))
     }
 }

@@ -19,6 +19,9 @@ const FRESH: Duration = Duration::seconds(300);
 const STALE: Duration = Duration::hours(1);
 /// After a failed fetch, the source is left alone this long.
 const PAUSE: Duration = Duration::seconds(5);
+/// Refreshes that a stranger can cause are at least this far apart, so that a stream of bad tokens cannot
+/// become a stream of fetches.
+const COOL_DOWN: Duration = Duration::seconds(60);
 
 /// A secret's value with its version.
 pub struct Held<T> {
@@ -48,6 +51,7 @@ pub struct CachedSecret<T> {
 #[derive(Default)]
 struct Flight {
     failed_at: Option<OffsetDateTime>,
+    forced_at: Option<OffsetDateTime>,
 }
 
 impl<T> fmt::Debug for CachedSecret<T> {
@@ -91,6 +95,24 @@ impl<T: DeserializeOwned> CachedSecret<T> {
                 tracing::warn!(secret = self.id, error = %error, served_stale = stale.is_some(), "secret not refreshed");
                 stale.ok_or(error)
             }
+        }
+    }
+
+    /// The value after a refresh, because the one of version `rejected` did not serve somebody. Within
+    /// the cool-down, and while the source is down, the value held is returned as it is.
+    pub async fn get_after_rejection(&self, rejected: &str, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
+        let mut flight = self.flight(deadline).await?;
+        let now = self.clock.now();
+        if let Some(held) = self.latest() {
+            let cooling = flight.forced_at.is_some_and(|forced_at| now - forced_at < COOL_DOWN);
+            if held.version != rejected || cooling {
+                return Ok(held);
+            }
+        }
+        flight.forced_at = Some(now);
+        match (self.refresh(&mut flight, deadline).await, self.younger_than(STALE)) {
+            (Ok(held), _) | (Err(_), Some(held)) => Ok(held),
+            (Err(error), None) => Err(error),
         }
     }
 

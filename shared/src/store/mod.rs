@@ -3,6 +3,7 @@
 //! Traits here, adapters beside them. Every adapter passes the one conformance suite
 //! (`tests/store.rs`). Writes that race are conditional: the store, not the process, decides who won.
 
+pub mod directory;
 mod events;
 mod sqlite;
 mod sqlite_events;
@@ -15,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use time::{Duration, OffsetDateTime};
 
+pub use directory::Directory;
 pub use events::{DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, Subjects};
 pub use sqlite::SqliteStore;
 pub use sqlite_events::{Inbox, Settled, Taken};

@@ -3,6 +3,8 @@
 //! Several processes may share the file: it is in WAL mode, every writing transaction takes the write
 //! lock first, and a busy file is waited for. A write is on disk before it is acknowledged.
 
+mod directory;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -72,6 +74,7 @@ impl SqliteStore {
             .map_err(failure)?;
         connection.execute_batch(SCHEMA).map_err(failure)?;
         connection.execute_batch(sqlite_events::SCHEMA).map_err(failure)?;
+        connection.execute_batch(directory::SCHEMA).map_err(failure)?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)), arrivals: Arc::default() })
     }
 

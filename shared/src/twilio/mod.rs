@@ -19,7 +19,7 @@ pub use endpoints::{Endpoints, EndpointsError, is_loopback};
 pub use error::{ApiError, TwilioError};
 pub use sso::{Authorization, SsoConfiguration, SsoTokens};
 pub use tokens::{MintedToken, TokenInfo};
-pub use users::{Instance, UserPage};
+pub use users::{Instance, UserPage, UserUpdate};
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use url::Url;
 use super::endpoints::Service;
 use super::sender::{Again, Ask, read};
 use super::{Flex, TwilioError, wire};
-use crate::domain::{AccountSid, DesiredUser, FlexUser, FlexUserSid, InstanceSid, Username, WorkspaceSid};
+use crate::domain::{AccountSid, DesiredUser, Email, FlexUser, FlexUserSid, InstanceSid, Username, WorkspaceSid};
 use crate::outbound::Deadline;
 
 /// Provisioning creates a worker in `TaskRouter` as well and takes Twilio longer than a look-up.
@@ -22,6 +22,15 @@ pub struct UserPage {
     pub users: Vec<FlexUser>,
     /// Where the next page begins; `None` on the last one.
     pub next_page_token: Option<String>,
+}
+
+/// What [`Flex::update`] changes; `None` stays as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UserUpdate<'a> {
+    /// The e-mail address.
+    pub email: Option<&'a Email>,
+    /// The locale, like `en-us`.
+    pub locale: Option<&'a str>,
 }
 
 /// The account's Flex instance.
@@ -82,24 +91,54 @@ impl Flex {
 
     /// The user of exactly that username. A user whose name differs in case only is another one.
     pub async fn find(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
-        let mut url = self.instance_url("v4", &["Users"]);
-        url.query_pairs_mut().append_pair("Username", username.as_str());
-        let answer = match self.ask(Ask::get(url), deadline).await {
-            Err(TwilioError::NotFound(error)) if error.code == Some(20404) => return Ok(None),
-            other => other?,
-        };
-        let found = read::<wire::Users>(&answer)?.users.ok_or(TwilioError::Malformed("there is no list of users"))?;
-        let mut same = Vec::new();
-        for user in found {
-            let user = user.checked(&self.account, &self.instance)?;
-            if user.username == *username {
-                same.push(user);
-            }
-        }
+        let mut same = self.search(username, deadline).await?;
+        same.retain(|user| user.username == *username);
         match same.len() {
             0 | 1 => Ok(same.pop()),
             _ => Err(TwilioError::Ambiguous),
         }
+    }
+
+    /// The user of that username in whatever case Twilio's search finds it; the exact one before others.
+    /// For callers to whom case does not count (SCIM).
+    pub async fn find_alike(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
+        let folded = username.as_str().to_lowercase();
+        let mut alike = self.search(username, deadline).await?;
+        alike.retain(|user| user.username.as_str().to_lowercase() == folded);
+        if alike.iter().filter(|user| user.username == *username).count() == 1 {
+            alike.retain(|user| user.username == *username);
+        }
+        match alike.len() {
+            0 | 1 => Ok(alike.pop()),
+            _ => Err(TwilioError::Ambiguous),
+        }
+    }
+
+    async fn search(&self, username: &Username, deadline: Deadline) -> Result<Vec<FlexUser>, TwilioError> {
+        let mut url = self.instance_url("v4", &["Users"]);
+        url.query_pairs_mut().append_pair("Username", username.as_str());
+        let answer = match self.ask(Ask::get(url), deadline).await {
+            Err(TwilioError::NotFound(error)) if error.code == Some(20404) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let found = read::<wire::Users>(&answer)?.users.ok_or(TwilioError::Malformed("there is no list of users"))?;
+        found.into_iter().map(|user| user.checked(&self.account, &self.instance)).collect()
+    }
+
+    /// Changes what provisioning does not: the locale; and the e-mail address without the rest.
+    pub async fn update(
+        &self,
+        user: &FlexUserSid,
+        update: &UserUpdate<'_>,
+        deadline: Deadline,
+    ) -> Result<FlexUser, TwilioError> {
+        let url = self.instance_url("v2", &["Users", user.as_str()]);
+        let email = update.email.map(|email| ("Email", email.as_str()));
+        let locale = update.locale.map(|locale| ("Locale", locale));
+        let fields: Vec<_> = email.into_iter().chain(locale).collect();
+        let ask = Ask::post_form(url, &fields, Again::Idempotent);
+        let updated = read::<wire::User>(&self.ask(ask, deadline).await?)?.checked(&self.account, &self.instance)?;
+        if updated.flex_user_sid == *user { Ok(updated) } else { Err(TwilioError::Malformed("it is another user")) }
     }
 
     /// The user of that SID.

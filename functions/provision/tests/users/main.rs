@@ -53,8 +53,8 @@ pub fn process(world: &World, variables: &[(&str, &str)]) -> Router {
     let mut reader = world.reader().with(variables.iter().copied());
     let settings = Settings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
-    let platform = world.platform(&settings.common);
-    Site::new("provision", &settings.common, world.ambient()).assemble(router(App::new(&settings, &platform)))
+    let platform = world.platform(&settings.owner.common);
+    Site::new("provision", &settings.owner.common, world.ambient()).assemble(router(App::new(&settings, &platform)))
 }
 
 #[must_use]

@@ -8,6 +8,7 @@ use axum::Router;
 use flexgate::ambient::Ambient;
 use flexgate::http::Site;
 use flexgate::platform::Platform;
+use flexgate::scim::ScimSettings;
 use flexgate::settings::{
     CallerSettings, Common, Credential, OwnerSettings, PolicySettings, Reader, SettingsError, SignInSettings,
 };
@@ -30,6 +31,7 @@ pub struct Settings {
     owner: OwnerSettings,
     webhooks: WebhookSettings,
     apply_tries: u32,
+    scim: Option<ScimSettings>,
 }
 
 impl Settings {
@@ -40,11 +42,12 @@ impl Settings {
         let credential = Credential::read(&mut reader);
         let (caller, policy) = (CallerSettings::read(&mut reader), PolicySettings::read(&mut reader));
         let (webhooks, apply_tries) = (WebhookSettings::read(&mut reader), flexgate_apply::tries(&mut reader));
+        let scim = ScimSettings::read(&mut reader);
         let settings = || {
             let common = common?;
             let owner =
                 OwnerSettings { common: common.clone(), credential: credential?, caller: caller?, policy: policy? };
-            Some(Self { common, sign_in: sign_in?, owner, webhooks: webhooks?, apply_tries: apply_tries? })
+            Some(Self { common, sign_in: sign_in?, owner, webhooks: webhooks?, apply_tries: apply_tries?, scim: scim? })
         };
         reader.finish(settings())
     }
@@ -119,13 +122,14 @@ impl Gateway {
 }
 
 async fn assemble(settings: &Settings, platform: &Platform) -> Result<Router, Box<dyn Error>> {
-    let Settings { common, sign_in, owner, webhooks, .. } = settings;
+    let Settings { common, sign_in, owner, webhooks, scim, .. } = settings;
     let site = Site::new("local", common, platform.ambient.clone());
     let sso = flexgate_sso::Settings { common: common.clone(), sign_in: sign_in.clone() };
+    let provision = flexgate_provision::Settings { owner: owner.clone(), scim: scim.clone() };
     let routes = Router::new()
         .merge(flexgate_sso::router(flexgate_sso::App::new(&sso, platform)))
         .merge(flexgate_mint::router(flexgate_mint::App::new(owner, platform)))
-        .merge(flexgate_provision::router(flexgate_provision::App::new(owner, platform)))
+        .merge(flexgate_provision::router(flexgate_provision::App::new(&provision, platform)))
         .merge(flexgate_webhooks::router(flexgate_webhooks::App::start(webhooks, platform).await?))
         .merge(desktop::router());
     Ok(site.assemble(routes))

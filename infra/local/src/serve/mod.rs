@@ -13,7 +13,7 @@ use flexgate::settings::Reader;
 use flexgate::telemetry;
 
 pub use gateway::{Gateway, Settings};
-pub use simulated::Simulated;
+pub use simulated::{SCIM_TOKEN_FILE, Simulated};
 
 use crate::cli::Serve;
 
@@ -47,11 +47,14 @@ async fn simulated(options: &Serve) -> Result<(), Box<dyn Error>> {
         "\nFlexgate is running, with a simulated Twilio.\n\n  \
          Open     {}            and sign in as ada, grace or linus\n  \
          Twilio   {}            simulated; its control API is at /__sim\n  \
-         Issuer   {}        the company's identity provider, simulated\n\n\
+         Issuer   {}        the company's identity provider, simulated\n  \
+         SCIM     {}/scim/v2    with the token in {}\n\n\
          State is kept in {}. Stop with Ctrl-C.\n",
         settings.public_url(),
         simulator.url(),
         simulator.issuer(),
+        settings.public_url(),
+        options.data_dir.join(SCIM_TOKEN_FILE).display(),
         options.data_dir.display(),
     ))?;
     stopped().await;

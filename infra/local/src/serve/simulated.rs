@@ -7,14 +7,19 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flexgate::ambient::{SystemEntropy, random};
+use flexgate::scim::NewToken;
 use flexgate::settings::Reader;
 use flexgate_simulator::{AUDIENCE, Config, Simulator};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 /// Variables that describe the simulated set-up itself. What the environment says about real Twilio is
 /// not heard here: nobody's account is touched by trying Flexgate out.
 const OURS: [&str; 5] =
     ["FLEXGATE_TWILIO_URL", "FLEXGATE_PUBLIC_URL", "FLEXGATE_SECRETS", "FLEXGATE_STORE", "FLEXGATE_SSO_PROFILES"];
+
+/// Where the set-up keeps the SCIM token itself, for trying SCIM out. Elsewhere it is shown once.
+pub const SCIM_TOKEN_FILE: &str = "scim-token";
 
 /// The set-up.
 #[derive(Debug)]
@@ -46,6 +51,7 @@ impl Simulated<'_> {
         .await?;
         let secrets = self.data_dir.join("secrets");
         write_secrets(&secrets, &simulator)?;
+        write_scim_token(&secrets, &self.data_dir.join(SCIM_TOKEN_FILE))?;
 
         let account = simulator.account();
         let issuers = json!([{
@@ -58,6 +64,7 @@ impl Simulated<'_> {
             ("TWILIO_INSTANCE_SID", account.instance_sid.clone()),
             ("TWILIO_SECRET_ID", "twilio".to_owned()),
             ("COOKIE_KEYS_SECRET_ID", "cookie-keys".to_owned()),
+            ("SCIM_TOKENS_SECRET_ID", "scim-tokens".to_owned()),
             ("FLEXGATE_TWILIO_URL", simulator.url().to_owned()),
             ("FLEXGATE_PUBLIC_URL", public_url),
             ("FLEXGATE_SECRETS", format!("files:{}", secrets.display())),
@@ -98,12 +105,27 @@ fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Err
     Ok(())
 }
 
+/// A token for SCIM, once, and its hash.
+fn write_scim_token(secrets: &Path, token_file: &Path) -> Result<(), Box<dyn Error>> {
+    let hashes = secrets.join("scim-tokens.json");
+    if !(hashes.exists() && token_file.exists()) {
+        let made = NewToken::generate("simulated", &SystemEntropy);
+        write_private_text(token_file, made.token.expose_secret())?;
+        write_private(&hashes, &serde_json::to_value(&made.hashes)?)?;
+    }
+    Ok(())
+}
+
 /// Writes a file that only its owner can read.
 fn write_private(path: &Path, document: &Value) -> std::io::Result<()> {
+    write_private_text(path, &document.to_string())
+}
+
+fn write_private_text(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(document.to_string().as_bytes())
+    options.open(path)?.write_all(text.as_bytes())
 }

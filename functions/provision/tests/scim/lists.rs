@@ -1,0 +1,167 @@
+//! Long lists, and what they cost at Twilio.
+
+use flexgate_simulator::{Config, Simulator};
+use serde_json::{Value, json};
+
+use crate::common::{World, world, world_over};
+
+/// A world whose Twilio has that many users, made from one of them by copying the simulator's own state.
+async fn world_of(count: usize) -> World {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let config = Config { data_dir: Some(folder.clone()), ..Config::default() };
+    let seed = world_over(config.clone(), &[]).await;
+    seed.at_twilio("seed", &["agent"]).await;
+    let World { simulator, .. } = seed;
+    Simulator::shutdown(simulator).await;
+    let file = folder.join("state.json");
+    let mut state: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let one = state["directory"]["users"][0].clone();
+    let users: Vec<Value> = (0..count)
+        .map(|n| {
+            let mut user = one.clone();
+            user["sid"] = json!(format!("FU{n:032x}"));
+            user["username"] = json!(format!("user{n:06}"));
+            user
+        })
+        .collect();
+    state["directory"]["users"] = users.into();
+    std::fs::write(&file, state.to_string()).unwrap();
+    let world = world_over(config, &[]).await;
+    std::fs::remove_dir_all(folder).unwrap();
+    world
+}
+
+/// Walks the list as Okta does; how many calls Twilio got.
+async fn walk(world: &mut World, count: usize, total: usize, fresh_instances: bool) -> usize {
+    world.forget_calls().await;
+    let (mut start, mut calls, mut seen) = (1, 0, Vec::new());
+    loop {
+        if fresh_instances {
+            world.restarted();
+        }
+        let list = world.get(&format!("/Users?startIndex={start}&count={count}")).await.is(200);
+        assert_eq!(list["totalResults"], total);
+        let page = list["Resources"].as_array().unwrap();
+        seen.extend(page.iter().map(|user| user["userName"].as_str().unwrap().to_owned()));
+        start += page.len();
+        calls += world.calls().await.len();
+        world.forget_calls().await;
+        if start > total {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), total);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), total, "nobody twice");
+    calls
+}
+
+#[tokio::test]
+async fn walking_twice_as_many_users_by_index_costs_twice_as_much() {
+    for fresh_instances in [false, true] {
+        let once = walk(&mut world_of(3_000).await, 100, 3_000, fresh_instances).await;
+        let twice = walk(&mut world_of(6_000).await, 100, 6_000, fresh_instances).await;
+        assert!(10 * twice <= 22 * once, "{once} calls for 3,000 users, {twice} for 6,000");
+        assert!(once <= 3_000 / 100 + 5, "{once} calls for 30 pages");
+    }
+}
+
+/// The same at the size of the promise, with the time: `cargo test -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "takes half a minute; part of the bench"]
+async fn walking_20_000_users_by_index_costs_at_most_2_2_times_walking_10_000() {
+    let mut cost = Vec::new();
+    for total in [10_000, 20_000] {
+        let mut world = world_of(total).await;
+        let began = tokio::time::Instant::now();
+        let calls = walk(&mut world, 100, total, false).await;
+        cost.push((calls, began.elapsed().as_secs_f64()));
+    }
+    let [(calls, seconds), (calls_of_twice, seconds_of_twice)] = cost[..] else { panic!("two walks") };
+    assert!(10 * calls_of_twice <= 22 * calls, "{cost:?}");
+    assert!(seconds_of_twice <= 2.2 * seconds, "{cost:?}");
+}
+
+#[tokio::test]
+async fn a_page_in_the_middle_is_reached_with_the_largest_pages() {
+    let world = world_of(3_000).await;
+    let list = world.get("/Users?startIndex=2501&count=10").await.is(200);
+    assert_eq!(list["Resources"][0]["userName"], "user002500");
+    assert!(world.calls().await.len() <= 6, "{:?}", world.calls().await);
+    world.forget_calls().await;
+    world.get("/Users?startIndex=2511&count=10").await.is(200);
+    assert_eq!(world.calls().await.len(), 1);
+}
+
+#[tokio::test]
+async fn walking_by_cursor_sees_everybody_once_and_costs_a_call_a_page() {
+    let world = world_of(950).await;
+    let (mut cursor, mut seen) = (String::new(), Vec::new());
+    loop {
+        let list = world.get(&format!("/Users?cursor={cursor}&count=100")).await.is(200);
+        seen.extend(list["Resources"].as_array().unwrap().iter().map(|user| user["id"].as_str().unwrap().to_owned()));
+        match list["nextCursor"].as_str() {
+            Some(next) => next.clone_into(&mut cursor),
+            None => break,
+        }
+    }
+    assert_eq!(world.calls().await.len(), 10);
+    assert_eq!(seen.len(), 950);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 950);
+    world.get("/Users?cursor=nonsense").await.refused(400, "invalidCursor");
+    world.get(&format!("/Users?cursor={cursor}&startIndex=1")).await.refused(400, "invalidValue");
+    // With a filter, a page is filled from as many of Twilio's as it needs.
+    let filter = "userName%20ew%20%2200%22";
+    let list = world.get(&format!("/Users?cursor=&count=5&filter={filter}")).await.is(200);
+    assert_eq!(list["Resources"].as_array().unwrap().len(), 5);
+    let next = list["nextCursor"].as_str().unwrap();
+    let list = world.get(&format!("/Users?cursor={next}&count=100&filter={filter}")).await.is(200);
+    assert_eq!((list["Resources"].as_array().unwrap().len(), list.get("nextCursor")), (5, None));
+}
+
+#[tokio::test]
+async fn looking_up_a_user_costs_one_call() {
+    let world = world().await;
+    let id = world.user("Ada").await;
+    world.at_twilio("grace", &["agent"]).await;
+    let queries = [
+        "/Users?filter=userName%20eq%20%22ada%22".to_owned(),
+        "/Users?filter=userName%20eq%20%22grace%22&startIndex=1&count=100".to_owned(),
+        "/Users?filter=userName%20eq%20%22nobody%22".to_owned(),
+        "/Users?filter=userName%20eq%20%22Ada%22%20and%20active%20eq%20true".to_owned(),
+        format!("/Users?filter=id%20eq%20%22{id}%22"),
+        format!("/Users/{id}"),
+    ];
+    for query in queries {
+        world.forget_calls().await;
+        world.get(&query).await.is(200);
+        assert_eq!(world.calls().await.len(), 1, "{query}: {:?}", world.calls().await);
+    }
+}
+
+#[tokio::test]
+async fn a_filter_is_answered_by_reading_everything_where_no_key_helps() {
+    let world = world().await;
+    for name in ["ada", "grace", "linus"] {
+        world.user(name).await;
+    }
+    let off = json!([{ "op": "replace", "path": "active", "value": false }]);
+    let linus = world.get("/Users?filter=userName%20eq%20%22linus%22").await.is(200);
+    world.patch(&format!("/Users/{}", linus["Resources"][0]["id"].as_str().unwrap()), off).await.is(200);
+    for (filter, count) in [
+        ("active eq true", 2),
+        ("emails[value ew \"@example.com\" and primary eq \"True\"]", 3),
+        ("emails.value co \"GRACE\"", 1),
+        ("not (userName sw \"a\")", 2),
+        ("userName eq \"ada\" or displayName eq \"the grace\"", 2),
+        ("meta.lastModified gt \"2020-01-01T00:00:00Z\"", 3),
+        ("title pr", 0),
+        ("urn:ietf:params:scim:schemas:core:2.0:User:userName eq \"ADA\"", 1),
+    ] {
+        let list = world.send("POST", "/Users/.search", json!({ "filter": filter })).await.is(200);
+        assert_eq!(list["totalResults"], count, "{filter}");
+    }
+}

@@ -1,0 +1,427 @@
+//! The directory in SQLite.
+
+use async_trait::async_trait;
+use rusqlite::types::{Type, Value as Sql};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use super::{SqliteStore, moment, parsed};
+use crate::domain::{FlexUserSid, Role, Username};
+use crate::store::StoreError;
+use crate::store::directory::{Begun, Directory, Entry, Group, GroupWritten, Mark, Member, Membership, folded};
+
+pub(super) const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS scim_users (
+    id            TEXT PRIMARY KEY,
+    current       TEXT NOT NULL,
+    username      TEXT NOT NULL,
+    username_key  TEXT NOT NULL,
+    external_id   TEXT,
+    asserted      TEXT NOT NULL,
+    deleted       INTEGER NOT NULL,
+    version       INTEGER NOT NULL,
+    updated_at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS scim_users_by_current ON scim_users (current);
+CREATE INDEX IF NOT EXISTS scim_users_by_name ON scim_users (username_key);
+CREATE INDEX IF NOT EXISTS scim_users_by_external_id ON scim_users (external_id);
+CREATE TABLE IF NOT EXISTS scim_groups (
+    id            TEXT PRIMARY KEY,
+    display_name  TEXT NOT NULL,
+    display_key   TEXT NOT NULL UNIQUE,
+    external_id   TEXT,
+    version       INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL,
+    updated_at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scim_members (
+    group_id      TEXT NOT NULL,
+    user          TEXT NOT NULL,
+    present       INTEGER NOT NULL,
+    conferred     TEXT,
+    PRIMARY KEY (group_id, user)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS scim_members_by_user ON scim_members (user);
+CREATE TABLE IF NOT EXISTS scim_work (
+    work          TEXT PRIMARY KEY,
+    until         INTEGER NOT NULL,
+    intended      INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scim_marks (
+    first         INTEGER PRIMARY KEY,
+    token         TEXT NOT NULL,
+    until         INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS scim_total (
+    only_one      INTEGER PRIMARY KEY CHECK (only_one = 1),
+    total         INTEGER NOT NULL,
+    until         INTEGER NOT NULL
+) STRICT;
+";
+
+const ENTRY: &str = "id, current, username, external_id, asserted, deleted, version, updated_at";
+const GROUP: &str = "id, display_name, external_id, version, created_at, updated_at";
+
+#[async_trait]
+impl Directory for SqliteStore {
+    async fn entry(&self, id: &FlexUserSid) -> Result<Option<Entry>, StoreError> {
+        let id = id.to_string();
+        self.run(move |db| {
+            db.prepare_cached(&format!("SELECT {ENTRY} FROM scim_users WHERE id = ?1"))?
+                .query_row([id], entry)
+                .optional()
+        })
+        .await
+    }
+
+    async fn entries(&self, users: &[FlexUserSid]) -> Result<Vec<Entry>, StoreError> {
+        let users = users.to_vec();
+        self.run(move |db| {
+            let mut found = Vec::new();
+            for some in users.chunks(200) {
+                let list = placeholders(some.len());
+                let sql = format!("SELECT {ENTRY} FROM scim_users WHERE id IN ({list}) OR current IN ({list})");
+                let keys = some.iter().map(FlexUserSid::as_str);
+                let mut query = db.prepare_cached(&sql)?;
+                let rows = query.query_map(rusqlite::params_from_iter(keys), entry)?;
+                found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn entry_named(&self, username: &Username) -> Result<Option<Entry>, StoreError> {
+        let key = folded(username.as_str());
+        self.run(move |db| {
+            // One that is there counts before one that was deleted.
+            let sql = format!("SELECT {ENTRY} FROM scim_users WHERE username_key = ?1 ORDER BY deleted, id LIMIT 1");
+            db.prepare_cached(&sql)?.query_row([key], entry).optional()
+        })
+        .await
+    }
+
+    async fn entries_of_external_id(&self, external_id: &str) -> Result<Vec<Entry>, StoreError> {
+        let external_id = external_id.to_owned();
+        self.run(move |db| {
+            let sql = format!("SELECT {ENTRY} FROM scim_users WHERE external_id = ?1 AND deleted = 0 LIMIT 100");
+            db.prepare_cached(&sql)?.query_map([external_id], entry)?.collect()
+        })
+        .await
+    }
+
+    async fn put_entry(&self, put: &Entry, finishes: Option<&str>) -> Result<bool, StoreError> {
+        let (put, finishes) = (put.clone(), finishes.map(str::to_owned));
+        self.run(move |db| {
+            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let values = params![
+                put.id.as_str(),
+                put.current.as_str(),
+                put.username.as_str(),
+                folded(put.username.as_str()),
+                put.external_id,
+                Value::Object(put.asserted).to_string(),
+                put.deleted,
+                put.version.cast_signed(),
+                put.updated_at.unix_timestamp(),
+            ];
+            let written = if put.version == 0 {
+                db.prepare_cached("INSERT OR IGNORE INTO scim_users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 + 1, ?9)")?
+                    .execute(values)?
+            } else {
+                db.prepare_cached(
+                    "UPDATE scim_users SET current = ?2, username = ?3, username_key = ?4, external_id = ?5,
+                     asserted = ?6, deleted = ?7, version = ?8 + 1, updated_at = ?9 WHERE id = ?1 AND version = ?8",
+                )?
+                .execute(values)?
+            };
+            if written == 1
+                && let Some(work) = finishes
+            {
+                db.prepare_cached("DELETE FROM scim_work WHERE work = ?1")?.execute([work])?;
+            }
+            db.commit()?;
+            Ok(written == 1)
+        })
+        .await
+    }
+
+    async fn group(&self, id: &str) -> Result<Option<Group>, StoreError> {
+        let id = id.to_owned();
+        self.run(move |db| one_group(db, "id = ?1", &id)).await
+    }
+
+    async fn group_named(&self, display_name: &str) -> Result<Option<Group>, StoreError> {
+        let key = folded(display_name);
+        self.run(move |db| one_group(db, "display_key = ?1", &key)).await
+    }
+
+    async fn groups(&self, after: &str, skip: u64, limit: u64) -> Result<Vec<Group>, StoreError> {
+        let after = after.to_owned();
+        self.run(move |db| {
+            let sql = format!("SELECT {GROUP} FROM scim_groups WHERE id > ?1 ORDER BY id LIMIT ?2 OFFSET ?3");
+            let mut query = db.prepare_cached(&sql)?;
+            let values = params![after, limit.cast_signed(), skip.cast_signed()];
+            let groups: Vec<Group> = query.query_map(values, group)?.collect::<rusqlite::Result<_>>()?;
+            groups.into_iter().map(|group| with_members(db, group)).collect()
+        })
+        .await
+    }
+
+    async fn count_groups(&self) -> Result<u64, StoreError> {
+        self.run(|db| db.query_row("SELECT count(*) FROM scim_groups", [], |row| row.get::<_, i64>(0)))
+            .await
+            .map(i64::cast_unsigned)
+    }
+
+    async fn put_group(&self, put: &Group) -> Result<GroupWritten, StoreError> {
+        let put = put.clone();
+        self.run(move |db| {
+            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let key = folded(&put.display_name);
+            let taken = db
+                .prepare_cached("SELECT 1 FROM scim_groups WHERE display_key = ?1 AND id <> ?2")?
+                .exists(params![key, put.id])?;
+            if taken {
+                return Ok(GroupWritten::NameTaken);
+            }
+            if !written(&db, &put, &key)? {
+                return Ok(GroupWritten::Moved);
+            }
+            db.prepare_cached("DELETE FROM scim_members WHERE group_id = ?1")?.execute([&put.id])?;
+            for member in &put.members {
+                db.prepare_cached("INSERT INTO scim_members VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+                    put.id,
+                    member.user.as_str(),
+                    member.present,
+                    member.conferred.map(Role::as_str)
+                ])?;
+            }
+            db.commit()?;
+            Ok(GroupWritten::Yes)
+        })
+        .await
+    }
+
+    async fn remove_group(&self, id: &str) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.run(move |db| {
+            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            db.execute("DELETE FROM scim_members WHERE group_id = ?1", [&id])?;
+            db.execute("DELETE FROM scim_groups WHERE id = ?1", [&id])?;
+            db.commit()
+        })
+        .await
+    }
+
+    async fn settle_member(&self, group: &str, user: &FlexUserSid, conferred: Option<Role>) -> Result<(), StoreError> {
+        let (group, user) = (group.to_owned(), user.to_string());
+        self.run(move |db| {
+            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            db.prepare_cached("UPDATE scim_members SET conferred = ?3 WHERE group_id = ?1 AND user = ?2")?
+                .execute(params![group, user, conferred.map(Role::as_str)])?;
+            db.prepare_cached(
+                "DELETE FROM scim_members WHERE group_id = ?1 AND user = ?2 AND present = 0 AND conferred IS NULL",
+            )?
+            .execute([&group, &user])?;
+            // Whoever read the group before must read it again: a role it does not know of has been given.
+            db.prepare_cached("UPDATE scim_groups SET version = version + 1 WHERE id = ?1")?.execute([group])?;
+            db.commit()
+        })
+        .await
+    }
+
+    async fn memberships(&self, users: &[FlexUserSid]) -> Result<Vec<Membership>, StoreError> {
+        let users = users.to_vec();
+        self.run(move |db| {
+            let mut found = Vec::new();
+            for some in users.chunks(200) {
+                let list = placeholders(some.len());
+                let sql = format!(
+                    "SELECT m.user, g.id, g.display_name, m.present, m.conferred FROM scim_members m
+                     JOIN scim_groups g ON g.id = m.group_id WHERE m.user IN ({list}) ORDER BY g.id"
+                );
+                let mut query = db.prepare_cached(&sql)?;
+                let keys = some.iter().map(FlexUserSid::as_str);
+                let rows = query.query_map(rusqlite::params_from_iter(keys), membership)?;
+                found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError> {
+        let user = user.to_string();
+        self.run(move |db| db.prepare_cached("DELETE FROM scim_members WHERE user = ?1")?.execute([user]).map(drop))
+            .await
+    }
+
+    async fn begin(&self, work: &str, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError> {
+        let work = work.to_owned();
+        self.run(move |db| {
+            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let begun: Option<(i64, bool)> = db
+                .prepare_cached("SELECT until, intended FROM scim_work WHERE work = ?1")?
+                .query_row([&work], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let intended = match begun {
+                Some((until, _)) if until > now.unix_timestamp() => return Ok(Begun::Busy),
+                Some((_, intended)) => intended,
+                None => false,
+            };
+            db.prepare_cached("INSERT OR REPLACE INTO scim_work (work, until, intended) VALUES (?1, ?2, ?3)")?
+                .execute(params![work, until.unix_timestamp(), intended])?;
+            db.commit()?;
+            Ok(Begun::Yes { intended })
+        })
+        .await
+    }
+
+    async fn intend(&self, work: &str) -> Result<(), StoreError> {
+        self.on_work("UPDATE scim_work SET intended = 1 WHERE work = ?1", work).await
+    }
+
+    async fn abandon(&self, work: &str) -> Result<(), StoreError> {
+        self.on_work("UPDATE scim_work SET until = 0 WHERE work = ?1", work).await
+    }
+
+    async fn finish(&self, work: &str) -> Result<(), StoreError> {
+        self.on_work("DELETE FROM scim_work WHERE work = ?1", work).await
+    }
+
+    async fn mark_before(&self, index: u64, now: OffsetDateTime) -> Result<Option<Mark>, StoreError> {
+        self.run(move |db| {
+            let sql =
+                "SELECT first, token FROM scim_marks WHERE first <= ?1 AND until > ?2 ORDER BY first DESC LIMIT 1";
+            db.prepare_cached(sql)?
+                .query_row(params![index.cast_signed(), now.unix_timestamp()], |row| {
+                    Ok(Mark { index: row.get::<_, i64>(0)?.cast_unsigned(), token: row.get(1)? })
+                })
+                .optional()
+        })
+        .await
+    }
+
+    async fn put_mark(&self, mark: &Mark, until: OffsetDateTime) -> Result<(), StoreError> {
+        let mark = mark.clone();
+        self.run(move |db| {
+            db.prepare_cached("INSERT OR REPLACE INTO scim_marks (first, token, until) VALUES (?1, ?2, ?3)")?
+                .execute(params![mark.index.cast_signed(), mark.token, until.unix_timestamp()])
+                .map(drop)
+        })
+        .await
+    }
+
+    async fn total(&self, now: OffsetDateTime) -> Result<Option<u64>, StoreError> {
+        self.run(move |db| {
+            db.prepare_cached("SELECT total FROM scim_total WHERE until > ?1")?
+                .query_row([now.unix_timestamp()], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
+                .optional()
+        })
+        .await
+    }
+
+    async fn put_total(&self, total: u64, until: OffsetDateTime) -> Result<(), StoreError> {
+        self.run(move |db| {
+            db.prepare_cached("INSERT OR REPLACE INTO scim_total (only_one, total, until) VALUES (1, ?1, ?2)")?
+                .execute(params![total.cast_signed(), until.unix_timestamp()])
+                .map(drop)
+        })
+        .await
+    }
+
+    async fn forget_marks(&self) -> Result<(), StoreError> {
+        self.run(|db| db.execute_batch("BEGIN; DELETE FROM scim_marks; DELETE FROM scim_total; COMMIT;")).await
+    }
+}
+
+impl SqliteStore {
+    async fn on_work(&self, sql: &'static str, work: &str) -> Result<(), StoreError> {
+        let work = work.to_owned();
+        self.run(move |db| db.prepare_cached(sql)?.execute([work]).map(drop)).await
+    }
+}
+
+/// `?1, ?2, …`
+fn placeholders(count: usize) -> String {
+    (1..=count).map(|n| format!("?{n}")).collect::<Vec<_>>().join(", ")
+}
+
+fn written(db: &Transaction<'_>, put: &Group, key: &str) -> rusqlite::Result<bool> {
+    let values = params![
+        put.id,
+        put.display_name,
+        key,
+        put.external_id,
+        put.version.cast_signed(),
+        put.created_at.unix_timestamp(),
+        put.updated_at.unix_timestamp(),
+    ];
+    let sql = if put.version == 0 {
+        "INSERT OR IGNORE INTO scim_groups VALUES (?1, ?2, ?3, ?4, ?5 + 1, ?6, ?7)"
+    } else {
+        "UPDATE scim_groups SET display_name = ?2, display_key = ?3, external_id = ?4, version = ?5 + 1,
+         created_at = ?6, updated_at = ?7 WHERE id = ?1 AND version = ?5"
+    };
+    Ok(db.prepare_cached(sql)?.execute(values)? == 1)
+}
+
+fn one_group(db: &Connection, condition: &str, key: &str) -> rusqlite::Result<Option<Group>> {
+    let sql = format!("SELECT {GROUP} FROM scim_groups WHERE {condition}");
+    let found = db.prepare_cached(&sql)?.query_row([key], group).optional()?;
+    found.map(|group| with_members(db, group)).transpose()
+}
+
+fn with_members(db: &Connection, mut group: Group) -> rusqlite::Result<Group> {
+    group.members = db
+        .prepare_cached("SELECT user, present, conferred FROM scim_members WHERE group_id = ?1 ORDER BY user")?
+        .query_map([&group.id], |row| {
+            Ok(Member { user: parsed(row, 0)?, present: row.get(1)?, conferred: role(row, 2)? })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(group)
+}
+
+fn group(row: &Row<'_>) -> rusqlite::Result<Group> {
+    Ok(Group {
+        id: row.get(0)?,
+        display_name: row.get(1)?,
+        external_id: row.get(2)?,
+        members: Vec::new(),
+        version: row.get::<_, i64>(3)?.cast_unsigned(),
+        created_at: moment(row, 4)?,
+        updated_at: moment(row, 5)?,
+    })
+}
+
+fn membership(row: &Row<'_>) -> rusqlite::Result<Membership> {
+    Ok(Membership {
+        user: parsed(row, 0)?,
+        group: row.get(1)?,
+        display_name: row.get(2)?,
+        present: row.get(3)?,
+        conferred: role(row, 4)?,
+    })
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let asserted: String = row.get(4)?;
+    let asserted: Map<String, Value> = serde_json::from_str(&asserted)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(4, Type::Text, error.into()))?;
+    Ok(Entry {
+        id: parsed(row, 0)?,
+        current: parsed(row, 1)?,
+        username: parsed(row, 2)?,
+        external_id: row.get(3)?,
+        asserted,
+        deleted: row.get(5)?,
+        version: row.get::<_, i64>(6)?.cast_unsigned(),
+        updated_at: moment(row, 7)?,
+    })
+}
+
+fn role(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Role>> {
+    if row.get::<_, Sql>(column)? == Sql::Null { Ok(None) } else { parsed(row, column).map(Some) }
+}
