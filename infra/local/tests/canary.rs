@@ -1,6 +1,8 @@
 //! M27: whatever the gateway is made to write, at `TRACE`, with every flow run well and badly: no
 //! secret, token, code, verifier, cookie or e-mail address is in it.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
