@@ -5,7 +5,7 @@
 //! user's, and for no longer than was granted. Whose token it is comes from the verified identity;
 //! every way to a user ends at one [`MintGrant::admits`].
 //!
-//! A warm mint costs one count and one read of the store, and one call of Twilio; see [`memory`] for
+//! A warm mint costs one count and one read of the store, and one call of Twilio; see `memory.rs` for
 //! why that is safe.
 
 mod check;
