@@ -42,7 +42,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum Scim {
-    /// Make a token; prints it, once, and the document to store in the secret SCIM_TOKENS_SECRET_ID
+    /// Make a token; prints it, once, and the document to store as its secret
     Token {
         /// What the token is called in audit events
         #[arg(long, default_value = "scim", value_name = "NAME")]

@@ -4,6 +4,7 @@
 //! with the role it has given so far; then Twilio is told, member by member, and each is noted. What a
 //! failure leaves undone is done by whoever writes to the group next, a repeated request above all.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -232,12 +233,14 @@ impl Groups {
         if let Some(role) = mapped.filter(|_| self.role(&group).is_none() && !members.is_empty()) {
             return Err(Refusal::RoleForbidden(role));
         }
+        let known: BTreeSet<FlexUserSid> = group.members.iter().map(|member| member.user.clone()).collect();
         for member in &mut group.members {
-            member.present = members.contains(&member.user);
+            // The list is sorted.
+            member.present = members.binary_search(&member.user).is_ok();
         }
         group.members.retain(|member| member.present || member.conferred.is_some());
         for user in members {
-            if group.members.iter().any(|member| member.user == *user) {
+            if known.contains(user) {
                 continue;
             }
             // Only a group that gives a role asks Twilio for each of its members anyway.

@@ -6,14 +6,17 @@
 //! paths are the `scim_v2` crate's; what they do to a document is here.
 
 mod filter;
+mod find;
 mod groups;
 mod paging;
 mod patch;
 mod person;
+mod place;
 mod published;
 mod refusal;
 mod schema;
 mod settings;
+mod steps;
 mod token;
 mod users;
 mod view;

@@ -4,6 +4,8 @@
 //! as its type, also where Entra sends `"False"` or a number as a string, and what is not known is
 //! dropped: identity systems send a good deal that Flex has no place for.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::refusal::value as wrong;
@@ -66,6 +68,7 @@ pub enum Mutability {
 
 /// An attribute.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the characteristics of RFC 7643 §2.2")]
 pub struct Attribute {
     /// Its name, in the case that is sent.
     pub name: String,
@@ -150,10 +153,10 @@ impl Attribute {
             Value::Array(values) => values.iter().collect(),
             single => vec![single],
         };
-        let mut read = Vec::new();
+        let (mut read, mut seen) = (Vec::new(), HashSet::new());
         for value in given {
             if let Some(value) = self.read_one(value)?
-                && !read.contains(&value)
+                && seen.insert(value.to_string())
             {
                 read.push(value);
             }
@@ -165,9 +168,10 @@ impl Attribute {
     pub(super) fn read_one(&self, value: &Value) -> Result<Option<Value>, Refusal> {
         let read = match (&self.kind, value) {
             (_, Value::Null) => return Ok(None),
-            (Kind::Text | Kind::DateTime | Kind::Reference(_), Value::String(_)) => value.clone(),
+            (Kind::Text | Kind::DateTime | Kind::Reference(_), Value::String(_)) | (Kind::Boolean, Value::Bool(_)) => {
+                value.clone()
+            }
             (Kind::Text | Kind::DateTime | Kind::Reference(_), _) => return Err(wrong(&self.name, "must be a string")),
-            (Kind::Boolean, Value::Bool(_)) => value.clone(),
             (Kind::Boolean, Value::String(text)) if text.eq_ignore_ascii_case("true") => true.into(),
             (Kind::Boolean, Value::String(text)) if text.eq_ignore_ascii_case("false") => false.into(),
             (Kind::Boolean, _) => return Err(wrong(&self.name, "must be true or false")),

@@ -62,7 +62,7 @@ impl Answer {
     }
 
     /// Everything there is of a kind.
-    pub(super) fn whole(resources: Vec<Value>) -> Self {
+    pub(super) fn whole(resources: &[Value]) -> Self {
         Self::plain(json!({
             "schemas": [LIST], "totalResults": resources.len(), "startIndex": 1, "itemsPerPage": resources.len(),
             "Resources": resources,

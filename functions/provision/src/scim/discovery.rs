@@ -15,7 +15,7 @@ pub(super) async fn config(State(scim): State<Arc<Scim>>) -> Answer {
 }
 
 pub(super) async fn resource_types(State(scim): State<Arc<Scim>>) -> Answer {
-    Answer::whole(types(&[scim.users.schema(), scim.groups.schema()], &scim.base))
+    Answer::whole(&types(&[scim.users.schema(), scim.groups.schema()], &scim.base))
 }
 
 pub(super) async fn resource_type(State(scim): State<Arc<Scim>>, Path(id): Path<String>) -> Result<Answer, Failure> {
@@ -23,7 +23,7 @@ pub(super) async fn resource_type(State(scim): State<Arc<Scim>>, Path(id): Path<
 }
 
 pub(super) async fn schemas(State(scim): State<Arc<Scim>>) -> Answer {
-    Answer::whole(published(&[scim.users.schema(), scim.groups.schema()], &scim.base))
+    Answer::whole(&published(&[scim.users.schema(), scim.groups.schema()], &scim.base))
 }
 
 pub(super) async fn schema(State(scim): State<Arc<Scim>>, Path(id): Path<String>) -> Result<Answer, Failure> {

@@ -25,17 +25,17 @@ impl Asked {
 
     /// RFC 7644 §3.4.3.
     pub(super) fn of_body(body: &Document, ambient: &Ambient) -> Result<Self, Failure> {
-        let text = |name: &str| match body.get(name) {
+        let member = |name: &str| match body.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(Value::Number(number)) => Ok(Some(number.to_string())),
             Some(Value::Array(names)) => Ok(Some(names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","))),
             Some(_) => Err(Refusal::InvalidValue(format!("{name} must be a string, a number or a list of names."))),
         };
-        let test = text("filter")?.as_deref().map(Test::read).transpose()?;
-        let (start, count, cursor) = (text("startIndex")?, text("count")?, text("cursor")?);
+        let test = member("filter")?.as_deref().map(Test::read).transpose()?;
+        let (start, count, cursor) = (member("startIndex")?, member("count")?, member("cursor")?);
         let paging = Paging::read(start.as_deref(), count.as_deref(), cursor.as_deref(), ambient.now())?;
-        let (only, without) = (text("attributes")?, text("excludedAttributes")?);
+        let (only, without) = (member("attributes")?, member("excludedAttributes")?);
         Ok(Self { test, paging, shown: Projection::new(only.as_deref(), without.as_deref()) })
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use base64::Engine as _;
 use flexgate::ambient::{Ambient, SystemEntropy};
 use flexgate::http::Site;
 use flexgate::outbound::{Deadline, http_client, send};
@@ -156,7 +157,6 @@ impl World {
         let account = self.simulator.account();
         let path = format!("/flex-api/v4/Instances/{}/Users/Provision", account.instance_sid);
         let mut request = self.to_simulator(Method::POST, &path, &body);
-        use base64::Engine as _;
         let pair = format!("{}:{}", account.account_sid, account.auth_token);
         let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
         request.headers_mut().insert("authorization", basic.parse().unwrap());

@@ -1,5 +1,7 @@
 //! SCIM over real HTTP to a simulated Twilio: the attacks of the list, dialects, lists, failures.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod common;
 mod converge;
 mod dialects;

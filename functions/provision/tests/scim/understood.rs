@@ -259,3 +259,27 @@ async fn only_what_is_asked_for_is_sent() {
     let shown = world.get(&format!("/Users/{id}?excludedAttributes=emails,id,name.givenName")).await.is(200);
     assert_eq!((shown.get("emails"), shown.get("id").is_some()), (None, true));
 }
+
+#[tokio::test]
+async fn twilio_may_leave_out_fields_inactive_users_and_case() {
+    let world = world().await;
+    world.simulator.switch(|switches| {
+        switches.sparse_responses = true;
+        switches.find_returns_deactivated = false;
+        switches.find_case_sensitive = false;
+    });
+    let id = world.user("Ada").await;
+    let path = format!("/Users/{id}");
+    let find = "/Users?filter=userName%20eq%20%22ada%22";
+    let found = world.get(find).await.is(200);
+    assert_eq!(found["Resources"][0]["displayName"], "The Ada");
+    assert_eq!(found["Resources"][0]["active"], true);
+    world.patch(&path, json!([{ "op": "replace", "value": { "active": false } }])).await.is(200);
+    let found = world.get(find).await.is(200);
+    assert_eq!((&found["Resources"][0]["id"], &found["Resources"][0]["active"]), (&json!(id), &json!(false)));
+    let again = json!({ "userName": "ada", "emails": ["ada@example.com"] });
+    world.send("POST", "/Users", again.clone()).await.refused(409, "uniqueness");
+    world.delete(&path).await.is(204);
+    world.get(&path).await.refused(404, "-");
+    assert_eq!(world.send("POST", "/Users", again).await.is(201)["id"], json!(id));
+}

@@ -1,15 +1,18 @@
 //! The directory in SQLite.
 
+mod rows;
+
 use async_trait::async_trait;
-use rusqlite::types::{Type, Value as Sql};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
-use serde_json::{Map, Value};
+use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
+use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::{SqliteStore, moment, parsed};
+use rows::{ENTRY, GROUP, entry, group, membership, one_group, with_members};
+
+use super::SqliteStore;
 use crate::domain::{FlexUserSid, Role, Username};
 use crate::store::StoreError;
-use crate::store::directory::{Begun, Directory, Entry, Group, GroupWritten, Mark, Member, Membership, folded};
+use crate::store::directory::{Begun, Directory, Entry, Group, GroupWritten, Mark, Membership, folded};
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS scim_users (
@@ -59,9 +62,6 @@ CREATE TABLE IF NOT EXISTS scim_total (
     until         INTEGER NOT NULL
 ) STRICT;
 ";
-
-const ENTRY: &str = "id, current, username, external_id, asserted, deleted, version, updated_at";
-const GROUP: &str = "id, display_name, external_id, version, created_at, updated_at";
 
 #[async_trait]
 impl Directory for SqliteStore {
@@ -366,62 +366,4 @@ fn written(db: &Transaction<'_>, put: &Group, key: &str) -> rusqlite::Result<boo
          created_at = ?6, updated_at = ?7 WHERE id = ?1 AND version = ?5"
     };
     Ok(db.prepare_cached(sql)?.execute(values)? == 1)
-}
-
-fn one_group(db: &Connection, condition: &str, key: &str) -> rusqlite::Result<Option<Group>> {
-    let sql = format!("SELECT {GROUP} FROM scim_groups WHERE {condition}");
-    let found = db.prepare_cached(&sql)?.query_row([key], group).optional()?;
-    found.map(|group| with_members(db, group)).transpose()
-}
-
-fn with_members(db: &Connection, mut group: Group) -> rusqlite::Result<Group> {
-    group.members = db
-        .prepare_cached("SELECT user, present, conferred FROM scim_members WHERE group_id = ?1 ORDER BY user")?
-        .query_map([&group.id], |row| {
-            Ok(Member { user: parsed(row, 0)?, present: row.get(1)?, conferred: role(row, 2)? })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(group)
-}
-
-fn group(row: &Row<'_>) -> rusqlite::Result<Group> {
-    Ok(Group {
-        id: row.get(0)?,
-        display_name: row.get(1)?,
-        external_id: row.get(2)?,
-        members: Vec::new(),
-        version: row.get::<_, i64>(3)?.cast_unsigned(),
-        created_at: moment(row, 4)?,
-        updated_at: moment(row, 5)?,
-    })
-}
-
-fn membership(row: &Row<'_>) -> rusqlite::Result<Membership> {
-    Ok(Membership {
-        user: parsed(row, 0)?,
-        group: row.get(1)?,
-        display_name: row.get(2)?,
-        present: row.get(3)?,
-        conferred: role(row, 4)?,
-    })
-}
-
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let asserted: String = row.get(4)?;
-    let asserted: Map<String, Value> = serde_json::from_str(&asserted)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(4, Type::Text, error.into()))?;
-    Ok(Entry {
-        id: parsed(row, 0)?,
-        current: parsed(row, 1)?,
-        username: parsed(row, 2)?,
-        external_id: row.get(3)?,
-        asserted,
-        deleted: row.get(5)?,
-        version: row.get::<_, i64>(6)?.cast_unsigned(),
-        updated_at: moment(row, 7)?,
-    })
-}
-
-fn role(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Role>> {
-    if row.get::<_, Sql>(column)? == Sql::Null { Ok(None) } else { parsed(row, column).map(Some) }
 }
