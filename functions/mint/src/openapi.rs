@@ -24,7 +24,6 @@ pub(crate) struct Asked {
 /// A role that Flexgate can give.
 #[derive(ToSchema, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(dead_code, reason = "describes what the handler reads field by field")]
 enum Role {
     Agent,
     Supervisor,

@@ -31,7 +31,6 @@ pub(crate) struct Desired {
 /// A role that Flexgate can give.
 #[derive(ToSchema, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(dead_code, reason = "describes what the handler reads field by field")]
 enum Role {
     Agent,
     Supervisor,
