@@ -84,7 +84,7 @@ struct Minted<'a> {
     path = "/token",
     operation_id = "mint",
     tag = "mint",
-    request_body(content = Option<openapi::Asked>, example = json!({ "ttl": 3600 })),
+    request_body(content = openapi::Asked, example = json!({ "ttl": 3600 })),
     responses((status = 201, description = "A token", body = Minted<'_>)),
     security(("bearer" = ["flexgate.token"]), ("bearer" = ["flexgate.token.any"])),
 )]

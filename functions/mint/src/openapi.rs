@@ -1,7 +1,7 @@
 //! The description of `POST /token`.
 
 use flexgate::http::kinds;
-use flexgate::http::openapi::{BODY, UPSTREAM, problems};
+use flexgate::http::openapi::{BODY, Name, UPSTREAM, body_may_be_absent, problems};
 use serde::Deserialize;
 use utoipa::{OpenApi, ToSchema};
 
@@ -14,7 +14,7 @@ pub(crate) struct Asked {
     #[schema(minimum = 60, maximum = 86_400, example = 3600)]
     ttl: Option<u32>,
     /// For whom. Somebody else needs the scope `flexgate.token.any`.
-    #[schema(min_length = 1, max_length = 256, example = "ada")]
+    #[schema(value_type = Option<Name>)]
     username: Option<String>,
     /// Fewer roles than the caller has.
     #[schema(min_items = 1, example = json!(["agent"]))]
@@ -38,8 +38,15 @@ struct Document;
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut api = Document::openapi();
-    let own =
-        [kinds::TOKEN_INVALID, kinds::SCOPE_MISSING, kinds::MINT_REFUSED, kinds::ROLE_FORBIDDEN, kinds::USER_AMBIGUOUS];
+    let own = [
+        kinds::TOKEN_INVALID,
+        kinds::SCOPE_MISSING,
+        kinds::MINT_REFUSED,
+        kinds::ROLE_FORBIDDEN,
+        kinds::USER_AMBIGUOUS,
+        kinds::TOO_MANY_REQUESTS,
+    ];
     problems(&mut api, "POST", "/token", &[BODY, &own, UPSTREAM]);
+    body_may_be_absent(&mut api, "POST", "/token");
     api
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use flexgate::http::kinds;
-use flexgate::http::openapi::{BODY, UPSTREAM, problems};
+use flexgate::http::openapi::{BODY, Email, Name, UPSTREAM, problems};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::{IntoParams, OpenApi, ToSchema};
@@ -16,11 +16,11 @@ use crate::users;
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 pub(crate) struct Desired {
     /// The key under which Twilio knows the user. Compared exactly.
-    #[schema(min_length = 1, max_length = 256, example = "ada")]
+    #[schema(value_type = Name, example = "ada")]
     username: String,
-    #[schema(min_length = 1, max_length = 256, format = Email, example = "ada@example.com")]
+    #[schema(value_type = Email, example = "ada@example.com")]
     email: String,
-    #[schema(min_length = 1, max_length = 256, example = "Ada Lovelace")]
+    #[schema(value_type = Name, example = "Ada Lovelace")]
     full_name: String,
     /// At least one, each among `FLEXGATE_ALLOWED_ROLES`.
     #[schema(min_items = 1, example = json!(["agent"]))]
@@ -63,7 +63,7 @@ enum Attribute {
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 pub(crate) struct Listing {
     /// Only the user of exactly this username; the other parameters are then unused.
-    #[param(min_length = 1, max_length = 256, example = "ada")]
+    #[param(value_type = Option<Name>, example = "ada")]
     username: Option<String>,
     /// How many users to a page; 50 if not given.
     #[param(minimum = 1, maximum = 1000, example = 50)]

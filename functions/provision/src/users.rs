@@ -146,10 +146,15 @@ pub(crate) async fn list(
         Ok(size @ 1..=MAX_PAGE) => Ok(size),
         _ => Err(Query::wrong("page_size", "must be a whole number from 1 to 1000")),
     })?;
+    let not_a_token = || Query::wrong("page_token", "must be the next_page_token of an earlier answer");
     if token.is_some_and(|token| token.len() > 1_024) {
-        return Err(Query::wrong("page_token", "must be the next_page_token of an earlier answer"));
+        return Err(not_a_token());
     }
-    let page = flex.list(size, token, context.deadline).await.map_err(|error| problem::of(&error.into()))?;
+    let page = flex.list(size, token, context.deadline).await.map_err(|error| match error {
+        // All the rest of the request is ours.
+        TwilioError::Refused(_) | TwilioError::NotFound(_) if token.is_some() => not_a_token(),
+        error => problem::of(&error.into()),
+    })?;
     let users = page.users.into_iter().map(User::from).collect();
     Ok(axum::Json(Users { users, next_page_token: page.next_page_token }))
 }

@@ -12,7 +12,8 @@ use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{Kind, kinds};
 
@@ -50,6 +51,48 @@ fn operation<'a>(api: &'a mut OpenApi, method: &str, path: &str) -> Option<&'a m
         "DELETE" => item.delete.as_mut(),
         _ => None,
     }
+}
+
+/// Says of an operation that its body may be left out.
+pub fn body_may_be_absent(api: &mut OpenApi, method: &str, path: &str) {
+    if let Some(RefOr::T(body)) = operation(api, method, path).and_then(|operation| operation.request_body.as_mut()) {
+        body.required = Some(Required::False);
+    }
+}
+
+/// What [`crate::domain::Username`] and [`crate::domain::FullName`] take, as a schema.
+#[derive(Debug)]
+pub struct Name;
+
+/// What [`crate::domain::Email`] takes, as a schema.
+#[derive(Debug)]
+pub struct Email;
+
+/// White space, and what the domain refuses within a name: controls, bidirectional overrides, zero width.
+const SPACE: &str = r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
+const INVISIBLE: &str = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff";
+
+impl PartialSchema for Name {
+    fn schema() -> RefOr<Schema> {
+        let edge = format!("[^{SPACE}{INVISIBLE}]");
+        name(&format!("^{edge}([^{INVISIBLE}]*{edge})?$"), "1 to 256 visible characters, no white space around them.")
+    }
+}
+
+impl PartialSchema for Email {
+    fn schema() -> RefOr<Schema> {
+        let any = format!("{SPACE}{INVISIBLE}");
+        name(&format!("^[^{any}]+@[^@{any}]+$"), "An e-mail address.")
+    }
+}
+
+impl ToSchema for Name {}
+
+impl ToSchema for Email {}
+
+fn name(pattern: &str, description: &str) -> RefOr<Schema> {
+    let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(256));
+    RefOr::T(text.pattern(Some(pattern)).description(Some(description)).build().into())
 }
 
 fn response(kinds: &[&Kind]) -> Response {
@@ -92,6 +135,7 @@ fn header(description: &str, kind: Type) -> utoipa::openapi::Header {
 pub fn complete(api: &mut OpenApi) {
     let components = api.components.get_or_insert_with(Default::default);
     components.schemas.insert("Problem".to_owned(), problem_schema());
+    components.schemas.insert("Name".to_owned(), Name::schema());
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
@@ -115,7 +159,7 @@ pub fn complete(api: &mut OpenApi) {
     }
 }
 
-fn problem_schema() -> RefOr<utoipa::openapi::Schema> {
+fn problem_schema() -> RefOr<Schema> {
     let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
     let codes = kinds::ALL.iter().map(|kind| kind.code);
     let error = ObjectBuilder::new()

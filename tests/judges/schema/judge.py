@@ -17,6 +17,7 @@ import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+ORIGIN = "http://localhost:9000"  # as in the document's examples
 COMMITTED = HERE.parents[2] / "docs" / "openapi.json"
 
 
@@ -71,6 +72,12 @@ def session(gateway):
     return next(cookie for cookie in cookies if cookie.startswith("__Host-flexgate-session=")).split("=", 1)[1]
 
 
+def token(gateway, session_id):
+    headers = {"cookie": f"__Host-flexgate-session={session_id}", "x-flexgate": "1", "origin": ORIGIN}
+    with ask(f"{gateway}/sso/token", {}, headers) as answer:
+        return json.load(answer)["access_token"]
+
+
 def main():
     binary = os.environ["FLEXGATE_BIN"]
     folder = tempfile.mkdtemp(prefix="flexgate-schema-")
@@ -80,7 +87,7 @@ def main():
     log = open(Path(folder) / "gateway.log", "wb")
     process = subprocess.Popen(
         [binary, "serve", *map(str, arguments)],
-        stdout=log, stderr=log, env={**os.environ, "FLEXGATE_MINTS_PER_MINUTE": "1000"},
+        stdout=log, stderr=log, env={**os.environ, "FLEXGATE_MINTS_PER_MINUTE": "1000", "FLEXGATE_ALLOWED_ORIGINS": ORIGIN},
     )
     try:
         for _ in range(200):
@@ -94,13 +101,14 @@ def main():
             sys.exit("the gateway does not start")
         if served != json.loads(COMMITTED.read_text()):
             sys.exit("docs/openapi.json is not what the gateway serves: UPDATE=1 cargo test -p flexgate-local openapi")
+        session_id = session(gateway)
         environment = {
             **os.environ,
             "SCHEMATHESIS_HOOKS": "hooks",
             "PYTHONPATH": str(HERE),
-            "FLEXGATE_URL": gateway,
             "FLEXGATE_BEARER": bearer(simulator),
-            "FLEXGATE_SESSION": session(gateway),
+            "FLEXGATE_SESSION": session_id,
+            "FLEXGATE_TOKEN": token(gateway, session_id),
         }
         command = [Path(sys.executable).parent / "schemathesis", "run", f"{gateway}/openapi.json", *sys.argv[1:]]
         return subprocess.run(command, cwd=HERE, env=environment).returncode
