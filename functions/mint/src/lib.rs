@@ -2,6 +2,7 @@
 //!
 //! Translates HTTP to [`flexgate::minting`] and back.
 
+mod openapi;
 mod problem;
 
 use std::error::Error;
@@ -22,9 +23,11 @@ pub use flexgate::settings::OwnerSettings as Settings;
 use flexgate::telemetry::{self, Audit, Decision};
 use flexgate::twilio::TokenInfo;
 use http::StatusCode;
+pub use openapi::document as openapi;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -58,15 +61,33 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new().route("/token", post(mint)).with_state(app)
 }
 
-/// What `POST /token` answers.
-#[derive(Serialize)]
+/// A freshly minted token. There is no refresh token: mint again before it expires.
+#[derive(Serialize, ToSchema)]
 struct Minted<'a> {
+    /// The Flex token, for `createClient`.
+    #[schema(example = "eyJ6aXAiOiJERUYi…")]
     access_token: &'a str,
+    /// When it expires.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:00:00Z")]
     expires_at: OffsetDateTime,
+    /// What it is good for, as Twilio says.
     token_info: &'a TokenInfo,
 }
 
+/// Mints a Flex token
+///
+/// For the caller; for somebody else only with the scope `flexgate.token.any`. Username and roles come
+/// from the verified token, and the body can only ask for less.
+#[utoipa::path(
+    post,
+    path = "/token",
+    operation_id = "mint",
+    tag = "mint",
+    request_body(content = openapi::Asked, example = json!({ "ttl": 3600 })),
+    responses((status = 201, description = "A token", body = Minted<'_>)),
+    security(("bearer" = ["flexgate.token"]), ("bearer" = ["flexgate.token.any"])),
+)]
 async fn mint(State(app): State<Arc<App>>, context: Context, request: Request) -> Result<Response, Problem> {
     // Who is calling comes before what they ask for: a stranger learns nothing about the fields.
     let caller = app.verifier.verify(request.headers(), context.deadline).await.map_err(|error| {

@@ -2,6 +2,7 @@
 //!
 //! Translates HTTP to [`flexgate::provisioning`] and [`flexgate::scim`] and back.
 
+mod openapi;
 mod problem;
 mod scim;
 mod users;
@@ -16,6 +17,7 @@ use flexgate::platform::Platform;
 use flexgate::provisioning::Provisioning;
 use flexgate::scim::ScimSettings;
 use flexgate::settings::{OwnerSettings, Reader};
+pub use openapi::document as openapi;
 use scim::Scim;
 
 /// What the function is told.

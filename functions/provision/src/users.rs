@@ -14,25 +14,41 @@ use flexgate::twilio::TwilioError;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
-use crate::{App, problem};
+use crate::{App, openapi, problem};
 
 const DEFAULT_PAGE: u16 = 50;
 const MAX_PAGE: u16 = 1_000;
 
-/// A Flex user, as this API shows one.
-#[derive(Serialize)]
-struct User {
+/// A Flex user. What Twilio does not say is null.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct User {
+    #[schema(value_type = String, pattern = "^FU[0-9a-fA-F]{32}$", example = "FU00000000000000000000000000000001")]
     flex_user_sid: FlexUserSid,
+    /// The key under which Twilio knows the user; not an e-mail address.
+    #[schema(value_type = String, example = "ada")]
     username: Username,
+    #[schema(required, example = "ada@example.com")]
     email: Option<String>,
+    #[schema(required, example = "Ada Lovelace")]
     full_name: Option<String>,
+    #[schema(value_type = Option<Vec<String>>, required, example = json!(["agent"]))]
     roles: Option<ObservedRoles>,
+    #[schema(required, example = "en-us")]
     locale: Option<String>,
+    /// True for a deprovisioned user: Flex keeps those.
+    #[schema(required)]
     deactivated: Option<bool>,
+    /// The TaskRouter worker. A deprovisioned user has none.
+    #[schema(value_type = Option<String>, required, example = "WK00000000000000000000000000000001")]
     worker_sid: Option<WorkerSid>,
+    #[schema(required, example = "2026-11-24T07:00:00Z")]
     created_date: Option<String>,
+    #[schema(required, example = "2026-11-24T07:00:00Z")]
     updated_date: Option<String>,
+    /// Twilio's count of changes.
+    #[schema(required)]
     version: Option<u64>,
 }
 
@@ -55,13 +71,29 @@ impl From<FlexUser> for User {
 }
 
 /// A page of users.
-#[derive(Serialize)]
-struct Users {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Users {
     users: Vec<User>,
+    /// For the next page; null at the end.
+    #[schema(required)]
     next_page_token: Option<String>,
 }
 
-/// `POST /users`: makes the user as described. 201 created, 200 updated or as it was.
+/// Provisions a user
+///
+/// Makes the user as described: new, changed, reactivated, or left as it was. Idempotent.
+#[utoipa::path(
+    post,
+    path = "/users",
+    operation_id = "provision",
+    tag = "provision",
+    request_body = openapi::Desired,
+    responses(
+        (status = 201, description = "Created", body = User),
+        (status = 200, description = "Updated, or as it was", body = User),
+    ),
+    security(("bearer" = ["flexgate.users.write"])),
+)]
 pub(crate) async fn provision(
     State(app): State<Arc<App>>,
     context: Context,
@@ -86,13 +118,22 @@ pub(crate) async fn provision(
     Ok((status, axum::Json(user)).into_response())
 }
 
-/// `GET /users`: the user of `username`, or a page of all users.
+/// Finds a user by username, or lists all
+#[utoipa::path(
+    get,
+    path = "/users",
+    operation_id = "list_users",
+    tag = "provision",
+    params(openapi::Listing),
+    responses((status = 200, description = "A page of users; of an unknown username an empty one", body = Users)),
+    security(("bearer" = ["flexgate.users.read"])),
+)]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     query: Query,
     headers: HeaderMap,
     context: Context,
-) -> Result<axum::Json<impl Serialize>, Problem> {
+) -> Result<axum::Json<Users>, Problem> {
     authorize(&app, &headers, Scope::UsersRead, "read_users", &context).await?;
     let flex = app.provisioning.flex();
     let (username, size, token) = (query.once("username")?, query.once("page_size")?, query.once("page_token")?);
@@ -105,15 +146,29 @@ pub(crate) async fn list(
         Ok(size @ 1..=MAX_PAGE) => Ok(size),
         _ => Err(Query::wrong("page_size", "must be a whole number from 1 to 1000")),
     })?;
+    let not_a_token = || Query::wrong("page_token", "must be the next_page_token of an earlier answer");
     if token.is_some_and(|token| token.len() > 1_024) {
-        return Err(Query::wrong("page_token", "must be the next_page_token of an earlier answer"));
+        return Err(not_a_token());
     }
-    let page = flex.list(size, token, context.deadline).await.map_err(|error| problem::of(&error.into()))?;
+    let page = flex.list(size, token, context.deadline).await.map_err(|error| match error {
+        // All the rest of the request is ours.
+        TwilioError::Refused(_) | TwilioError::NotFound(_) if token.is_some() => not_a_token(),
+        error => problem::of(&error.into()),
+    })?;
     let users = page.users.into_iter().map(User::from).collect();
     Ok(axum::Json(Users { users, next_page_token: page.next_page_token }))
 }
 
-/// `GET /users/{flex_user_sid}`.
+/// Shows a user
+#[utoipa::path(
+    get,
+    path = "/users/{flex_user_sid}",
+    operation_id = "show_user",
+    tag = "provision",
+    params(openapi::Named),
+    responses((status = 200, description = "The user", body = User)),
+    security(("bearer" = ["flexgate.users.read"])),
+)]
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
     Path(sid): Path<String>,
@@ -125,7 +180,18 @@ pub(crate) async fn show(
     Ok(axum::Json(User::from(user.map_err(|error| of_named_user(error.into()))?)))
 }
 
-/// `DELETE /users/{flex_user_sid}`: deprovisions. The user stays in Flex, deactivated.
+/// Deprovisions a user
+///
+/// The user stays in Flex, deactivated and without a worker; `GET` shows it still. Idempotent.
+#[utoipa::path(
+    delete,
+    path = "/users/{flex_user_sid}",
+    operation_id = "deprovision",
+    tag = "provision",
+    params(openapi::Named),
+    responses((status = 204, description = "Deprovisioned, or was so before")),
+    security(("bearer" = ["flexgate.users.write"])),
+)]
 pub(crate) async fn deprovision(
     State(app): State<Arc<App>>,
     Path(sid): Path<String>,

@@ -13,9 +13,17 @@ use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{App, cookies, problem};
+use crate::{App, cookies, openapi, problem};
 
-/// `GET /sso/{profile}/config`: the active authentication configuration.
+/// The active authentication configuration
+#[utoipa::path(
+    get,
+    path = "/sso/{profile}/config",
+    operation_id = "sso_config",
+    tag = "sign-in",
+    params(openapi::Profile),
+    responses((status = 200, description = "As Twilio has it; at most five minutes old", body = SsoConfiguration)),
+)]
 pub(crate) async fn config(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -25,7 +33,20 @@ pub(crate) async fn config(
     Ok(axum::Json(configuration(&app, profile, &context).await?))
 }
 
-/// `GET /sso/{profile}/login`: begins a login and sends the browser to Twilio.
+/// Begins a login and sends the browser to Twilio
+///
+/// For navigation, not for `fetch`. Sets the sealed login cookie.
+#[utoipa::path(
+    get,
+    path = "/sso/{profile}/login",
+    operation_id = "login",
+    tag = "sign-in",
+    params(openapi::Profile, openapi::Login),
+    responses(
+        (status = 303, description = "To Twilio, with the login cookie", headers(("location" = String))),
+        (status = 204, description = "A prefetch begins nothing"),
+    ),
+)]
 pub(crate) async fn login(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -48,7 +69,19 @@ pub(crate) async fn login(
     see_other(begun.location.as_str(), [cookies::login(Some(&begun.cookie))])
 }
 
-/// `GET /sso/{profile}/callback`: completes a login, or says why it does not.
+/// Completes a login, or says why it does not
+///
+/// Twilio sends the browser here with `code` and `state`, or with `error` and `state`.
+#[utoipa::path(
+    get,
+    path = "/sso/{profile}/callback",
+    operation_id = "callback",
+    tag = "sign-in",
+    params(openapi::Profile, openapi::Callback),
+    responses(
+        (status = 303, description = "To `return_to`, with the session cookie", headers(("location" = String))),
+    ),
+)]
 pub(crate) async fn callback(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,

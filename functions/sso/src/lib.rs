@@ -4,6 +4,7 @@
 
 mod browser;
 mod cookies;
+mod openapi;
 mod problem;
 mod token;
 
@@ -17,6 +18,7 @@ use flexgate::secrets::CachedSecret;
 use flexgate::settings::{Common, Reader, SignInSettings};
 use flexgate::signin::{SignIn, SignInParts};
 use flexgate::twilio::Sso;
+pub use openapi::document as openapi;
 
 /// What this function is told.
 #[derive(Debug, Clone)]

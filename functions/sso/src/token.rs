@@ -14,30 +14,55 @@ use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
-use crate::{App, cookies, problem};
+use crate::{App, cookies, openapi, problem};
 
 /// A Flex token is about 1.8 KB.
 const MAX_TOKEN: usize = 8_192;
 
-/// What `POST /sso/token` answers.
-#[derive(Serialize)]
+/// The signed-in person's access token.
+#[derive(Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "the names are the contract's")]
 struct Token<'a> {
+    /// The Flex token, for `createClient`.
+    #[schema(example = "eyJ6aXAiOiJERUYi…")]
     access_token: &'a str,
+    /// When it expires. Ask again before: it comes back renewed when less than five minutes are left.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:00:00Z")]
     expires_at: OffsetDateTime,
+    /// The identity in Twilio's other products (`ada_40example_2Ecom`).
+    #[schema(required)]
     identity: Option<String>,
+    #[schema(required, example = "ada")]
     username: Option<String>,
+    #[schema(value_type = Vec<String>, example = json!(["agent"]))]
     roles: ObservedRoles,
+    #[schema(value_type = String, pattern = "^FU[0-9a-fA-F]{32}$", example = "FU00000000000000000000000000000001")]
     flex_user_sid: FlexUserSid,
+    #[schema(value_type = Option<String>, required, example = "WK00000000000000000000000000000001")]
     worker_sid: Option<WorkerSid>,
+    #[schema(value_type = String, pattern = "^AC[0-9a-fA-F]{32}$", example = "AC00000000000000000000000000000001")]
     account_sid: AccountSid,
+    #[schema(value_type = String, pattern = "^GO[0-9a-fA-F]{32}$", example = "GO00000000000000000000000000000001")]
     instance_sid: InstanceSid,
+    #[schema(value_type = String, pattern = "^JQ[0-9a-fA-F]{32}$", example = "JQ00000000000000000000000000000001")]
     sso_profile_sid: SsoProfileSid,
 }
 
-/// `POST /sso/token`: the signed-in browser's access token, refreshed if little of it is left.
+/// The access token of the signed-in browser
+///
+/// Refreshed here when less than five minutes are left; the refresh token never leaves.
+#[utoipa::path(
+    post,
+    path = "/sso/token",
+    operation_id = "sso_token",
+    tag = "sign-in",
+    params(openapi::SameSite),
+    responses((status = 200, description = "The token", body = Token<'_>)),
+    security(("session" = [])),
+)]
 pub(crate) async fn token(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -71,8 +96,19 @@ fn gone(app: &App, error: &SessionError) -> Response {
     response
 }
 
-/// `POST /sso/logout`: ends the session here. The access token lives on until it expires: Twilio
-/// revokes none.
+/// Ends the session
+///
+/// Without a session there is nothing to end, and that is no error. The access token lives on until it
+/// expires: Twilio revokes none.
+#[utoipa::path(
+    post,
+    path = "/sso/logout",
+    operation_id = "logout",
+    tag = "sign-in",
+    params(openapi::SameSite),
+    responses((status = 204, description = "There is no session any more")),
+    security((), ("session" = [])),
+)]
 pub(crate) async fn logout(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -90,7 +126,17 @@ pub(crate) async fn logout(
     Ok(response)
 }
 
-/// `POST /sso/validate`: who a token from hosted Flex belongs to (Option 2).
+/// Who a token from hosted Flex belongs to
+///
+/// Asked of Twilio with the token itself; good only if it is of this account and instance.
+#[utoipa::path(
+    post,
+    path = "/sso/validate",
+    operation_id = "validate",
+    tag = "sign-in",
+    request_body = openapi::Unverified,
+    responses((status = 200, description = "The token is good", body = TokenInfo)),
+)]
 pub(crate) async fn validate(
     State(app): State<Arc<App>>,
     context: Context,

@@ -8,6 +8,7 @@ mod context;
 mod cors;
 mod edge;
 mod hosting;
+pub mod openapi;
 mod page;
 mod problem;
 mod query;

@@ -17,19 +17,23 @@ use crate::outbound::Deadline;
 const APP_TYPE: &str = "SinglePageApp";
 
 /// An active authentication configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct SsoConfiguration {
     /// The account.
+    #[schema(value_type = String, pattern = "^AC[0-9a-fA-F]{32}$", example = "AC00000000000000000000000000000001")]
     pub account_sid: AccountSid,
     /// The Flex instance.
+    #[schema(value_type = String, pattern = "^GO[0-9a-fA-F]{32}$", example = "GO00000000000000000000000000000001")]
     pub instance_sid: InstanceSid,
     /// The SSO profile, which Twilio calls a connection here.
+    #[schema(value_type = String, pattern = "^JQ[0-9a-fA-F]{32}$", example = "JQ00000000000000000000000000000001")]
     pub connection_name: SsoProfileSid,
     /// What `state` names as the connection.
     pub client_id: String,
     /// Always true here: only active configurations are used.
     pub active: bool,
     /// `SinglePageApp`.
+    #[schema(example = "SinglePageApp")]
     pub app_type: String,
 }
 

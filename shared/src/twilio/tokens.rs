@@ -13,27 +13,35 @@ use crate::domain::{AccountSid, FlexUserSid, InstanceSid, ObservedRoles, TokenTt
 use crate::outbound::Deadline;
 
 /// What a token is good for, checked to be for our account and instance.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct TokenInfo {
     /// The account.
+    #[schema(value_type = String, pattern = "^AC[0-9a-fA-F]{32}$", example = "AC00000000000000000000000000000001")]
     pub account_sid: AccountSid,
     /// The Flex instance.
+    #[schema(value_type = String, pattern = "^GO[0-9a-fA-F]{32}$", example = "GO00000000000000000000000000000001")]
     pub flex_instance_sid: InstanceSid,
     /// Whose token it is.
+    #[schema(value_type = String, pattern = "^FU[0-9a-fA-F]{32}$", example = "FU00000000000000000000000000000001")]
     pub flex_user_sid: FlexUserSid,
     /// The identity in Twilio's other products (`ada_40example_2Ecom`).
+    #[schema(required)]
     pub identity: Option<String>,
     /// The username, where Twilio says.
+    #[schema(required, example = "ada")]
     pub username: Option<String>,
     /// The roles.
+    #[schema(value_type = Vec<String>, example = json!(["agent"]))]
     pub roles: ObservedRoles,
     /// Twilio's permission codes.
     pub permissions: Vec<String>,
     /// The `TaskRouter` worker, where Twilio says.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^WK[0-9a-fA-F]{32}$", nullable = false)]
     pub worker_sid: Option<WorkerSid>,
     /// When the token expires.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:00:00Z")]
     pub expiration: OffsetDateTime,
 }
 

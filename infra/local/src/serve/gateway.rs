@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::desktop;
+use super::{desktop, openapi};
 
 /// Requests under way when the gateway stops get this long to finish.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -131,6 +131,7 @@ async fn assemble(settings: &Settings, platform: &Platform) -> Result<Router, Bo
         .merge(flexgate_mint::router(flexgate_mint::App::new(owner, platform)))
         .merge(flexgate_provision::router(flexgate_provision::App::new(&provision, platform)))
         .merge(flexgate_webhooks::router(flexgate_webhooks::App::start(webhooks, platform).await?))
+        .merge(openapi::router())
         .merge(desktop::router());
     Ok(site.assemble(routes))
 }

@@ -2,6 +2,7 @@
 
 mod desktop;
 mod gateway;
+mod openapi;
 mod simulated;
 
 use std::error::Error;

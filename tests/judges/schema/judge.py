@@ -1,0 +1,123 @@
+"""Schemathesis against the gateway: starts the binary (FLEXGATE_BIN) on free ports, gets what a caller
+needs, and holds every answer to the OpenAPI document. Arguments are passed on to schemathesis."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ORIGIN = "http://localhost:9000"  # as in the document's examples
+COMMITTED = HERE.parents[2] / "docs" / "openapi.json"
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+OPENER = urllib.request.build_opener(NoRedirect)
+
+
+def ask(url, form=None, headers=None):
+    data = urllib.parse.urlencode(form).encode() if form is not None else None
+    request = urllib.request.Request(url, data, headers or {})
+    try:
+        return OPENER.open(request, timeout=10)
+    except urllib.error.HTTPError as answer:  # a redirect comes this way too
+        return answer
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [opened.getsockname()[1] for opened in sockets]
+    for opened in sockets:
+        opened.close()
+    return ports
+
+
+def bearer(simulator):
+    """A service with every scope, from the simulated company's identity provider."""
+    form = {"grant_type": "client_credentials", "client_id": "demo-service", "client_secret": "demo-service-secret"}
+    with ask(f"{simulator}/idp/token", form) as answer:
+        return json.load(answer)["access_token"]
+
+
+def session(gateway):
+    """The cookie of somebody who signed in, as a browser goes there."""
+    answer = ask(f"{gateway}/sso/default/login?return_to=/")
+    login = answer.headers["set-cookie"].split(";")[0]
+    page = ask(answer.headers["location"])
+    while page.status in (302, 303):
+        page = ask(urllib.parse.urljoin(page.url, page.headers["location"]))
+    text = page.read().decode()
+    request = re.search(r'name="request"\s+value="([^"]+)"', text)
+    assert request, f"no sign-in page: {page.status}"
+    decision = urllib.parse.urljoin(page.url, "/idp/authorize/decision")
+    answer = ask(decision, {"request": request.group(1), "username": "ada"})
+    while not answer.headers["location"].startswith(gateway):
+        answer = ask(urllib.parse.urljoin(answer.url, answer.headers["location"]))
+    answer = ask(answer.headers["location"], headers={"cookie": login})
+    cookies = [cookie.split(";")[0] for cookie in answer.headers.get_all("set-cookie")]
+    return next(cookie for cookie in cookies if cookie.startswith("__Host-flexgate-session=")).split("=", 1)[1]
+
+
+def token(gateway, session_id):
+    headers = {"cookie": f"__Host-flexgate-session={session_id}", "x-flexgate": "1", "origin": ORIGIN}
+    with ask(f"{gateway}/sso/token", {}, headers) as answer:
+        return json.load(answer)["access_token"]
+
+
+def main():
+    binary = os.environ["FLEXGATE_BIN"]
+    folder = tempfile.mkdtemp(prefix="flexgate-schema-")
+    port, simulator_port, tls = free_ports(3)
+    gateway, simulator = f"http://localhost:{port}", f"http://localhost:{simulator_port}"
+    arguments = ["--port", port, "--simulator-port", simulator_port, "--tls-port", tls, "--data-dir", folder]
+    log = open(Path(folder) / "gateway.log", "wb")
+    process = subprocess.Popen(
+        [binary, "serve", *map(str, arguments)],
+        stdout=log, stderr=log, env={**os.environ, "FLEXGATE_MINTS_PER_MINUTE": "1000", "FLEXGATE_ALLOWED_ORIGINS": ORIGIN},
+    )
+    try:
+        for _ in range(200):
+            try:
+                with ask(f"{gateway}/openapi.json") as answer:
+                    served = json.load(answer)
+                break
+            except OSError:
+                time.sleep(0.05)
+        else:
+            sys.exit("the gateway does not start")
+        if served != json.loads(COMMITTED.read_text()):
+            sys.exit("docs/openapi.json is not what the gateway serves: UPDATE=1 cargo test -p flexgate-local openapi")
+        session_id = session(gateway)
+        environment = {
+            **os.environ,
+            "SCHEMATHESIS_HOOKS": "hooks",
+            "PYTHONPATH": str(HERE),
+            "FLEXGATE_BEARER": bearer(simulator),
+            "FLEXGATE_SESSION": session_id,
+            "FLEXGATE_TOKEN": token(gateway, session_id),
+        }
+        command = [Path(sys.executable).parent / "schemathesis", "run", f"{gateway}/openapi.json", *sys.argv[1:]]
+        return subprocess.run(command, cwd=HERE, env=environment).returncode
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        log.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
