@@ -1,22 +1,33 @@
-"""The public judge of SCIM servers, scim2-tester, against a running gateway.
+"""The public judge of SCIM servers, scim2-tester, against a running gateway. Fails on ERROR and CRITICAL.
 
-    python judge.py http://localhost:9000/scim/v2 [--verbose]     with the token in FLEXGATE_SCIM_TOKEN
+    python judge.py http://localhost:9000/scim/v2 [--verbose]    with the token in FLEXGATE_SCIM_TOKEN
+    python judge.py --start PATH-OF-FLEXGATE [--verbose]         starts one for itself
 
-Fails on ERROR and CRITICAL. The judge's values are random: run the gateway with
-FLEXGATE_ALLOWED_ROLES=agent,supervisor,admin and FLEXGATE_SCIM_LAST_ADMIN=allow.
+The judge's values are random: the gateway must run with the settings below.
 """
 
 import os
+import socket
+import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 from httpx2 import Client  # the HTTP library that scim2-client uses
 from scim2_client.engines.httpx2 import SyncSCIMClient
 from scim2_tester import Status, check_server
 
+SETTINGS = {
+    "FLEXGATE_ALLOWED_ROLES": "agent,supervisor,admin",
+    "FLEXGATE_SCIM_LAST_ADMIN": "allow",
+    "FLEXGATE_SCIM_ATTRIBUTES": "language.string,skill_level.int,remote.boolean",
+    "FLEXGATE_SCIM_GROUP_ROLES": '{"Flex Agents": "agent"}',
+}
+ROUNDS = 3  # each with other random values
 
-def main() -> int:
-    base, verbose = sys.argv[1], "--verbose" in sys.argv
-    token = os.environ["FLEXGATE_SCIM_TOKEN"]
+
+def judge(base: str, token: str, verbose: bool) -> bool:
     http = Client(base_url=base, headers={"Authorization": f"Bearer {token}"})
     results = check_server(SyncSCIMClient(http), resource_types=["User", "Group"])
     counted = {status: 0 for status in Status}
@@ -25,14 +36,55 @@ def main() -> int:
         failed = result.status in (Status.ERROR, Status.CRITICAL)
         if failed or verbose:
             print(result.status.name, result.resource_type or "-", result.title, result.reason or "")
-        if failed and verbose:
+        if failed:
             print("   ", result.data)
     print(", ".join(f"{status.name} {count}" for status, count in counted.items() if count))
     checked = {result.resource_type for result in results}
     if not {"User", "Group"} <= checked:
         print("the judge did not get as far as User and Group")
-        return 1
-    return 1 if counted[Status.ERROR] or counted[Status.CRITICAL] else 0
+        return False
+    return not (counted[Status.ERROR] or counted[Status.CRITICAL])
+
+
+def free_port() -> int:
+    with socket.socket() as any_port:
+        any_port.bind(("127.0.0.1", 0))
+        return any_port.getsockname()[1]
+
+
+def started(binary: str, verbose: bool) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        ports = ["--port", str(port), "--simulator-port", str(free_port()), "--tls-port", str(free_port())]
+        gateway = subprocess.Popen(
+            [binary, "serve", *ports, "--data-dir", folder], env={**os.environ, **SETTINGS}, stdout=subprocess.DEVNULL
+        )
+        try:
+            for _ in range(100):
+                try:
+                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            token = Path(folder, "scim-token").read_text()
+            return all(judge(f"http://localhost:{port}/scim/v2", token, verbose) for _ in range(ROUNDS))
+        finally:
+            gateway.terminate()
+            gateway.wait(timeout=20)
+
+
+def main() -> int:
+    verbose = "--verbose" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--verbose"]
+    match arguments:
+        case ["--start", binary]:
+            passed = started(binary, verbose)
+        case [base]:
+            passed = judge(base, os.environ["FLEXGATE_SCIM_TOKEN"], verbose)
+        case _:
+            print(__doc__)
+            return 2
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

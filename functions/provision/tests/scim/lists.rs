@@ -1,86 +1,19 @@
 //! Long lists, and what they cost at Twilio.
 
-use flexgate_simulator::{Config, Simulator};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::common::{World, world, world_over};
-
-/// A world whose Twilio has that many users, made from one of them by copying the simulator's own state.
-async fn world_of(count: usize) -> World {
-    let folder = tempfile::tempdir().unwrap().keep();
-    let config = Config { data_dir: Some(folder.clone()), ..Config::default() };
-    let seed = world_over(config.clone(), &[]).await;
-    seed.at_twilio("seed", &["agent"]).await;
-    let World { simulator, .. } = seed;
-    Simulator::shutdown(simulator).await;
-    let file = folder.join("state.json");
-    let mut state: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-    let one = state["directory"]["users"][0].clone();
-    let users: Vec<Value> = (0..count)
-        .map(|n| {
-            let mut user = one.clone();
-            user["sid"] = json!(format!("FU{n:032x}"));
-            user["username"] = json!(format!("user{n:06}"));
-            user
-        })
-        .collect();
-    state["directory"]["users"] = users.into();
-    std::fs::write(&file, state.to_string()).unwrap();
-    let world = world_over(config, &[]).await;
-    std::fs::remove_dir_all(folder).unwrap();
-    world
-}
-
-/// Walks the list as Okta does; how many calls Twilio got.
-async fn walk(world: &mut World, count: usize, total: usize, fresh_instances: bool) -> usize {
-    world.forget_calls().await;
-    let (mut start, mut calls, mut seen) = (1, 0, Vec::new());
-    loop {
-        if fresh_instances {
-            world.restarted();
-        }
-        let list = world.get(&format!("/Users?startIndex={start}&count={count}")).await.is(200);
-        assert_eq!(list["totalResults"], total);
-        let page = list["Resources"].as_array().unwrap();
-        seen.extend(page.iter().map(|user| user["userName"].as_str().unwrap().to_owned()));
-        start += page.len();
-        calls += world.calls().await.len();
-        world.forget_calls().await;
-        if start > total {
-            break;
-        }
-    }
-    assert_eq!(seen.len(), total);
-    seen.sort_unstable();
-    seen.dedup();
-    assert_eq!(seen.len(), total, "nobody twice");
-    calls
-}
+use crate::common::world;
+use crate::many::{walk, world_of};
 
 #[tokio::test]
 async fn walking_twice_as_many_users_by_index_costs_twice_as_much() {
+    // `cargo bench -p flexgate-provision` does the same with 10,000 and 20,000, and measures the time.
     for fresh_instances in [false, true] {
         let once = walk(&mut world_of(3_000).await, 100, 3_000, fresh_instances).await;
         let twice = walk(&mut world_of(6_000).await, 100, 6_000, fresh_instances).await;
         assert!(10 * twice <= 22 * once, "{once} calls for 3,000 users, {twice} for 6,000");
         assert!(once <= 3_000 / 100 + 5, "{once} calls for 30 pages");
     }
-}
-
-/// The same at the size of the promise, with the time: `cargo test -- --ignored --nocapture`.
-#[tokio::test]
-#[ignore = "takes half a minute; part of the bench"]
-async fn walking_20_000_users_by_index_costs_at_most_2_2_times_walking_10_000() {
-    let mut cost = Vec::new();
-    for total in [10_000, 20_000] {
-        let mut world = world_of(total).await;
-        let began = tokio::time::Instant::now();
-        let calls = walk(&mut world, 100, total, false).await;
-        cost.push((calls, began.elapsed().as_secs_f64()));
-    }
-    let [(calls, seconds), (calls_of_twice, seconds_of_twice)] = cost[..] else { panic!("two walks") };
-    assert!(10 * calls_of_twice <= 22 * calls, "{cost:?}");
-    assert!(seconds_of_twice <= 2.2 * seconds, "{cost:?}");
 }
 
 #[tokio::test]

@@ -6,5 +6,6 @@ mod common;
 mod converge;
 mod dialects;
 mod lists;
+mod many;
 mod refused;
 mod understood;

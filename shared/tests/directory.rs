@@ -1,0 +1,147 @@
+//! The conformance suite of the directory: what every adapter must do.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+use flexgate::domain::{FlexUserSid, Role};
+use flexgate::store::directory::{Begun, Entry, Group, GroupWritten, Mark, Member};
+use flexgate::store::{Directory, SqliteStore};
+use serde_json::{Map, json};
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
+const LATER: OffsetDateTime = datetime!(2026-01-01 09:05 UTC);
+
+fn sqlite() -> (SqliteStore, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (SqliteStore::open(&folder.path().join("flexgate.db")).unwrap(), folder)
+}
+
+fn user(number: u8) -> FlexUserSid {
+    format!("FU{number:032x}").parse().unwrap()
+}
+
+fn entry(number: u8, name: &str) -> Entry {
+    Entry {
+        id: user(number),
+        current: user(number),
+        username: name.parse().unwrap(),
+        external_id: Some(format!("x-{number}")),
+        asserted: Map::from_iter([("displayName".to_owned(), json!("Ada"))]),
+        deleted: false,
+        version: 0,
+        updated_at: NOW,
+    }
+}
+
+fn group(id: &str, name: &str, members: &[u8]) -> Group {
+    let member = |number: &u8| Member { user: user(*number), present: true, conferred: None };
+    Group {
+        id: id.to_owned(),
+        display_name: name.to_owned(),
+        external_id: None,
+        members: members.iter().map(member).collect(),
+        version: 0,
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
+#[tokio::test]
+async fn an_entry_is_kept_and_found_by_each_of_its_keys() {
+    let (store, _folder) = sqlite();
+    let put = entry(1, "Ada");
+    assert!(store.put_entry(&put, None).await.unwrap());
+    let kept = Entry { version: 1, ..put };
+    assert_eq!(store.entry(&user(1)).await.unwrap(), Some(kept.clone()));
+    assert_eq!(store.entry_named(&"aDA".parse().unwrap()).await.unwrap(), Some(kept.clone()));
+    assert_eq!(store.entries_of_external_id("x-1").await.unwrap(), std::slice::from_ref(&kept));
+    assert_eq!(store.entries_of_external_id("X-1").await.unwrap(), []);
+    let moved = Entry { current: user(9), ..kept };
+    assert!(store.put_entry(&moved, None).await.unwrap());
+    for sid in [user(1), user(9)] {
+        assert_eq!(store.entries(&[sid, user(3)]).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_entry_is_written_over_the_version_it_was_read_at_alone() {
+    let (store, _folder) = sqlite();
+    let put = entry(1, "ada");
+    assert!(store.put_entry(&put, None).await.unwrap());
+    assert!(!store.put_entry(&put, None).await.unwrap(), "a second new one");
+    let read = store.entry(&user(1)).await.unwrap().unwrap();
+    assert!(store.put_entry(&read, None).await.unwrap());
+    assert!(!store.put_entry(&read, None).await.unwrap(), "it has moved on");
+}
+
+#[tokio::test]
+async fn a_group_is_written_with_its_members_and_its_name_is_its_own() {
+    let (store, _folder) = sqlite();
+    let put = group("a", "Agents", &[1, 2]);
+    assert_eq!(store.put_group(&put).await.unwrap(), GroupWritten::Yes);
+    assert_eq!(store.put_group(&group("b", "AGENTS", &[])).await.unwrap(), GroupWritten::NameTaken);
+    assert_eq!(store.put_group(&put).await.unwrap(), GroupWritten::Moved);
+    let read = store.group_named("agents").await.unwrap().unwrap();
+    assert_eq!(read, Group { version: 1, ..put });
+    assert_eq!(store.put_group(&group("b", "Leads", &[1])).await.unwrap(), GroupWritten::Yes);
+    assert_eq!(store.count_groups().await.unwrap(), 2);
+    let ids = |groups: Vec<Group>| groups.into_iter().map(|group| group.id).collect::<Vec<_>>();
+    assert_eq!(ids(store.groups("", 0, 10).await.unwrap()), ["a", "b"]);
+    assert_eq!(ids(store.groups("", 1, 10).await.unwrap()), ["b"]);
+    assert_eq!(ids(store.groups("a", 0, 10).await.unwrap()), ["b"]);
+    assert_eq!(store.memberships(&[user(1), user(2)]).await.unwrap().len(), 3);
+    store.leave_all(&user(1)).await.unwrap();
+    assert_eq!(store.memberships(&[user(1)]).await.unwrap(), []);
+    store.remove_group("a").await.unwrap();
+    assert_eq!(store.group("a").await.unwrap(), None);
+    assert_eq!(store.memberships(&[user(2)]).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn noting_a_role_moves_the_group_on_and_ends_a_membership_that_is_over() {
+    let (store, _folder) = sqlite();
+    store.put_group(&group("a", "Agents", &[1])).await.unwrap();
+    let before = store.group("a").await.unwrap().unwrap();
+    store.settle_member("a", &user(1), Some(Role::Agent)).await.unwrap();
+    assert_eq!(store.put_group(&before).await.unwrap(), GroupWritten::Moved, "it does not know of the role");
+    let mut read = store.group("a").await.unwrap().unwrap();
+    assert_eq!(read.members, [Member { user: user(1), present: true, conferred: Some(Role::Agent) }]);
+    read.members[0].present = false;
+    assert_eq!(store.put_group(&read).await.unwrap(), GroupWritten::Yes);
+    store.settle_member("a", &user(1), None).await.unwrap();
+    assert_eq!(store.group("a").await.unwrap().unwrap().members, []);
+}
+
+#[tokio::test]
+async fn work_is_one_at_a_time_and_what_was_intended_is_remembered_until_it_is_finished() {
+    let (store, _folder) = sqlite();
+    let begin = |now| store.begin("work", now, now + Duration::seconds(10));
+    assert_eq!(begin(NOW).await.unwrap(), Begun::Yes { intended: false });
+    assert_eq!(begin(NOW).await.unwrap(), Begun::Busy);
+    assert_eq!(begin(LATER).await.unwrap(), Begun::Yes { intended: false }, "the first has had its time");
+    store.intend("work").await.unwrap();
+    store.abandon("work").await.unwrap();
+    assert_eq!(begin(LATER).await.unwrap(), Begun::Yes { intended: true });
+    assert!(store.put_entry(&entry(1, "ada"), Some("work")).await.unwrap());
+    assert_eq!(begin(LATER).await.unwrap(), Begun::Yes { intended: false }, "it was finished with the entry");
+    store.finish("work").await.unwrap();
+    assert_eq!(begin(LATER).await.unwrap(), Begun::Yes { intended: false });
+}
+
+#[tokio::test]
+async fn a_mark_and_a_total_are_trusted_until_their_time_or_until_forgotten() {
+    let (store, _folder) = sqlite();
+    for index in [101, 201] {
+        store.put_mark(&Mark { index, token: format!("PT{index}") }, LATER).await.unwrap();
+    }
+    store.put_total(250, LATER).await.unwrap();
+    let mark = |index, now| store.mark_before(index, now);
+    assert_eq!(mark(100, NOW).await.unwrap(), None);
+    assert_eq!(mark(150, NOW).await.unwrap().unwrap().token, "PT101");
+    assert_eq!(mark(9_999, NOW).await.unwrap().unwrap().index, 201);
+    assert_eq!(mark(150, LATER).await.unwrap(), None);
+    assert_eq!((store.total(NOW).await.unwrap(), store.total(LATER).await.unwrap()), (Some(250), None));
+    store.forget_marks().await.unwrap();
+    assert_eq!((mark(150, NOW).await.unwrap(), store.total(NOW).await.unwrap()), (None, None));
+}
