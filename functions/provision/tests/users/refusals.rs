@@ -137,3 +137,11 @@ async fn without_a_token_or_its_scope_nothing_is_done_and_nothing_is_said() {
     }
     assert!(directory.world.journal("Users").await.is_empty());
 }
+
+#[tokio::test]
+async fn a_page_token_that_twilio_never_gave_is_the_callers_mistake() {
+    let directory = Directory::start().await;
+    let reply = directory.get("/users?page_token=made-up").await;
+    assert_eq!(reply.problem(), (400, "query_invalid".into()));
+    assert_eq!(wrong(&reply), ["page_token"]);
+}
