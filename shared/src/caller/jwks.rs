@@ -69,7 +69,7 @@ struct Cached {
 
 /// Why the keys could not be fetched. For the log.
 #[derive(Debug, thiserror::Error)]
-enum FetchError {
+pub(super) enum FetchError {
     #[error("no answer from the issuer")]
     Send(#[from] SendError),
     #[error("the request cannot be made")]
@@ -89,6 +89,11 @@ enum FetchError {
 impl Keys {
     pub(super) fn new(issuer: Box<str>, jwks_uri: Option<Url>, http: reqwest::Client, ambient: Ambient) -> Self {
         Self { issuer, jwks_uri, http, ambient, state: RwLock::default(), fetching: Mutex::default() }
+    }
+
+    /// Fetches the keys as a request would and keeps nothing: whether it works, or why not.
+    pub(super) async fn probe(&self, deadline: Deadline) -> Result<(), FetchError> {
+        self.fetch(deadline.within(FETCH_TIMEOUT)).await.map(drop)
     }
 
     /// The key that a token names.

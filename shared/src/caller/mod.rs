@@ -70,6 +70,15 @@ impl Verifier {
         fetches.join_all().await;
     }
 
+    /// Whether each issuer's keys can be fetched now; for one whose keys cannot, why.
+    pub async fn probe(&self, deadline: Deadline) -> Vec<(&str, Result<(), String>)> {
+        let mut found = Vec::new();
+        for (issuer, keys) in &self.issuers {
+            found.push((issuer.name(), keys.probe(deadline).await.map_err(|error| error.to_string())));
+        }
+        found
+    }
+
     /// The caller that a request's one `Authorization: Bearer` header proves (RFC 6750 §2.1).
     pub async fn verify(&self, headers: &HeaderMap, deadline: Deadline) -> Result<Caller, CallerError> {
         self.verify_token(bearer(headers).ok_or(CallerError::Missing)?, deadline).await

@@ -9,6 +9,7 @@
 
 mod endpoints;
 mod error;
+mod probe;
 mod sender;
 mod sso;
 mod tokens;
@@ -17,6 +18,7 @@ mod wire;
 
 pub use endpoints::{Endpoints, EndpointsError, is_loopback};
 pub use error::{ApiError, TwilioError};
+pub use probe::RedirectUrl;
 pub use sso::{Authorization, SsoConfiguration, SsoTokens};
 pub use tokens::{MintedToken, TokenInfo};
 pub use users::{Instance, UserPage, UserUpdate};
@@ -49,6 +51,14 @@ impl Flex {
         instance: InstanceSid,
     ) -> Self {
         Self { sender: Sender::new(http, endpoints, ambient), credentials, account, instance }
+    }
+
+    /// The same client, which asks once and never again: for a caller that paces itself, as a bulk
+    /// import does, and so must see every refusal.
+    #[must_use]
+    pub fn asking_once(mut self) -> Self {
+        self.sender = self.sender.asking_once();
+        self
     }
 
     /// The account this client belongs to.

@@ -89,11 +89,16 @@ pub(super) struct Sender {
     http: reqwest::Client,
     endpoints: Endpoints,
     ambient: Ambient,
+    max_attempts: u32,
 }
 
 impl Sender {
     pub(super) fn new(http: reqwest::Client, endpoints: Endpoints, ambient: Ambient) -> Self {
-        Self { http, endpoints, ambient }
+        Self { http, endpoints, ambient, max_attempts: MAX_ATTEMPTS }
+    }
+
+    pub(super) fn asking_once(self) -> Self {
+        Self { max_attempts: 1, ..self }
     }
 
     pub(super) fn ambient(&self) -> &Ambient {
@@ -118,13 +123,19 @@ impl Sender {
                 Err(error) => error,
             };
             let pause = self.pause(attempt, &error);
-            if attempt == MAX_ATTEMPTS || !passes(&error, ask.again) || pause >= deadline.remaining() {
+            if attempt == self.max_attempts || !passes(&error, ask.again) || pause >= deadline.remaining() {
                 return Err(error);
             }
             tracing::debug!(attempt, error = %error, "asking Twilio again");
             tokio::time::sleep(pause).await;
             attempt += 1;
         }
+    }
+
+    /// Whatever is answered, whatever its status.
+    pub(super) async fn look(&self, url: Url, deadline: Deadline) -> Result<Answer, TwilioError> {
+        let request = Ask::get(url).request(None);
+        Ok(outbound::send(&self.http, request, deadline.within(ATTEMPT), MAX_ANSWER).await?)
     }
 
     async fn once(

@@ -1,0 +1,63 @@
+//! What a diagnosis asks of Twilio and no flow needs: the time, and whether a redirect URL is trusted.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::DATE;
+use secrecy::SecretString;
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+
+use super::endpoints::Service;
+use super::{Authorization, Sso, SsoConfiguration, TwilioError};
+use crate::outbound::Deadline;
+
+/// What Authorize says to a redirect URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedirectUrl {
+    /// A browser would be sent on to sign in.
+    Trusted,
+    /// It is not among the Trusted URLs of the SSO settings, or these are wrong otherwise (70251).
+    Untrusted,
+    /// Neither, but this status.
+    Unclear(u16),
+}
+
+impl Sso {
+    /// Begins a sign-in that nobody completes, to see whether Twilio takes `redirect_url`.
+    pub async fn probe_redirect_url(
+        &self,
+        configuration: &SsoConfiguration,
+        redirect_url: &str,
+        deadline: Deadline,
+    ) -> Result<RedirectUrl, TwilioError> {
+        let ambient = self.sender.ambient();
+        let state = json!({ "connection_name": configuration.client_id, "redirect_url": redirect_url });
+        let authorization = Authorization {
+            redirect_url,
+            nonce: &URL_SAFE_NO_PAD.encode(ambient.random::<24>()),
+            code_verifier: &SecretString::from(URL_SAFE_NO_PAD.encode(ambient.random::<48>())),
+            state: &URL_SAFE_NO_PAD.encode(state.to_string()),
+        };
+        let url = self.authorize_url(&configuration.connection_name, &authorization);
+        let answer = self.sender.look(url, deadline).await?;
+        // The refusal is a page for a person; its code stands in the text.
+        let refused = answer.body.windows(5).any(|text| text == b"70251");
+        let location = answer.headers.get(http::header::LOCATION);
+        let told = location.is_some_and(|location| location.as_bytes().windows(5).any(|text| text == b"70251"));
+        Ok(match answer.status {
+            _ if told => RedirectUrl::Untrusted,
+            status if status.is_redirection() => RedirectUrl::Trusted,
+            status if refused || status.as_u16() == 403 => RedirectUrl::Untrusted,
+            status => RedirectUrl::Unclear(status.as_u16()),
+        })
+    }
+
+    /// Twilio's time, to a second, as the `Date` of an answer says; `None` where it says none.
+    pub async fn probe_time(&self, deadline: Deadline) -> Result<Option<OffsetDateTime>, TwilioError> {
+        let url = self.sender.url(Service::Services, &["v1", "Flex", "Authentication", "Config"]);
+        let answer = self.sender.look(url, deadline).await?;
+        let date = answer.headers.get(DATE).and_then(|date| date.to_str().ok());
+        Ok(date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok()))
+    }
+}
