@@ -5,10 +5,14 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
+use crate::doctor::Doctor;
 use crate::events::Events;
-use crate::{demo, events, scim, serve};
+use crate::manual::{Completions, Man};
+use crate::token::Token;
+use crate::users::Users;
+use crate::{demo, doctor, events, manual, scim, serve, token, users};
 
 /// The back end that signs people in to the Twilio Flex SDK.
 #[derive(Debug, Parser)]
@@ -18,7 +22,10 @@ use crate::{demo, events, scim, serve};
     after_help = "Examples:\n  \
         flexgate                 try it: gateway, simulated Twilio and a sign-in page, nothing to configure\n  \
         flexgate demo            run every flow once and print what happened\n  \
-        flexgate serve --live    serve real Twilio, configured by the environment (docs/configuration.md)"
+        flexgate serve --live    serve real Twilio, configured by the environment (docs/configuration.md)\n  \
+        flexgate doctor          check that configuration, and say what to mend\n  \
+        flexgate users import people.csv --dry-run\n  \
+        flexgate token mint --user ada | flexgate token check"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -38,6 +45,16 @@ enum Command {
     /// Credentials for identity systems that provision through SCIM
     #[command(subcommand)]
     Scim(Scim),
+    /// Check this set-up, a line each, and say what to do about what is wrong
+    Doctor(Doctor),
+    /// Look at Flex users, provision them, import them from a file
+    Users(Users),
+    /// Mint a Flex token, or see what one is good for
+    Token(Token),
+    /// Write completions for a shell
+    Completions(Completions),
+    /// Write the manual page, of one command or of all
+    Man(Man),
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,14 +89,20 @@ pub struct Serve {
 
 impl Cli {
     /// Runs the command.
-    pub async fn run(self) -> Result<(), Box<dyn Error>> {
+    pub async fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         match self.command {
+            Some(Command::Doctor(options)) => return doctor::run(&options).await,
+            Some(Command::Users(options)) => return users::run(&options).await,
+            Some(Command::Token(options)) => return token::run(&options).await,
+            Some(Command::Completions(options)) => manual::completions(&options, Self::command()),
+            Some(Command::Man(options)) => manual::page(&options, Self::command()),
             Some(Command::Demo) => demo::run().await,
             Some(Command::Events(options)) => events::run(&options).await,
             Some(Command::Scim(Scim::Token { id })) => scim::token(&id),
             Some(Command::Serve(options)) => serve::run(&options).await,
             None => serve::run(&self.serve).await,
-        }
+        }?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 

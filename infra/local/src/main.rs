@@ -3,9 +3,15 @@
 
 mod cli;
 mod demo;
+mod doctor;
 mod events;
+mod manual;
+mod operator;
 mod scim;
 mod serve;
+mod terminal;
+mod token;
+mod users;
 
 use std::process::ExitCode;
 
@@ -18,7 +24,7 @@ fn main() -> ExitCode {
         Err(error) => return cli::failed(&error),
     };
     match runtime.block_on(command.run()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => cli::failed(error.as_ref()),
     }
 }

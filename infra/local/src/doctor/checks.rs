@@ -86,9 +86,10 @@ async fn store(common: &Common, ambient: &Ambient, findings: &mut Vec<Finding>) 
             });
             Ok(platform)
         }
-        Err(PlatformError::Store(_)) => {
+        Err(PlatformError::Store(error)) => {
             findings.push(Finding::failure("store", "it cannot be opened (FLEXGATE_STORE)", remedy));
-            let spare = StoreAt::Sqlite(":memory:".into());
+            let Ok(folder) = tempfile::tempdir() else { return Err(PlatformError::Store(error)) };
+            let spare = StoreAt::Sqlite(folder.path().join("spare.db"));
             Platform::new(&Common { store: spare, ..common.clone() }, ambient.clone())
         }
         Err(error) => Err(error),
@@ -132,8 +133,13 @@ async fn twilio(common: &Common, credential: &Credential, platform: &Platform) -
     let secret = match secret::<TwilioCredential>(platform, id).await {
         Ok(secret) => secret,
         Err(error) => {
-            let shape = "it must be {\"accountSid\", \"authToken\"} or {\"accountSid\", \"apiKeySid\", \"apiKeySecret\"}";
-            return vec![Finding::failure("secret", explained(&error), secret_remedy(&error, "TWILIO_SECRET_ID", shape))];
+            let shape =
+                "it must be {\"accountSid\", \"authToken\"} or {\"accountSid\", \"apiKeySid\", \"apiKeySecret\"}";
+            return vec![Finding::failure(
+                "secret",
+                explained(&error),
+                secret_remedy(&error, "TWILIO_SECRET_ID", shape),
+            )];
         }
     };
     let kind = if secret.username.starts_with("SK") { "an API key" } else { "the account's auth token" };
@@ -196,7 +202,11 @@ async fn sso_profile(common: &Common, sso: &Sso, profile: &SsoProfile) -> Findin
         Ok(Some(configuration)) => configuration,
         Ok(None) => {
             let text = format!("Twilio has no active SSO configuration for the profile {name} ({})", profile.sid);
-            return Finding::failure("sso", text, "activate it in the Console's Flex SSO settings, or correct FLEXGATE_SSO_PROFILES");
+            return Finding::failure(
+                "sso",
+                text,
+                "activate it in the Console's Flex SSO settings, or correct FLEXGATE_SSO_PROFILES",
+            );
         }
         Err(error) => return Finding::failure("sso", format!("the profile {name}: {error}"), NETWORK),
     };
@@ -209,7 +219,8 @@ async fn sso_profile(common: &Common, sso: &Sso, profile: &SsoProfile) -> Findin
             Finding::failure("sso", text, "add exactly this URL to Trusted URLs in the Console's Flex SSO settings")
         }
         Ok(RedirectUrl::Unclear(status)) => {
-            let text = format!("the profile {name} is active; whether {callback} is trusted is unclear (status {status})");
+            let text =
+                format!("the profile {name} is active; whether {callback} is trusted is unclear (status {status})");
             Finding::warning("sso", text, "see that Trusted URLs in the Console's Flex SSO settings list it")
         }
         Err(error) => Finding::failure("sso", format!("the profile {name}: {error}"), NETWORK),
@@ -220,7 +231,8 @@ async fn issuers(verifier: &Verifier) -> Vec<Finding> {
     let finding = |(issuer, probed): (&str, Result<(), String>)| match probed {
         Ok(()) => Finding::ok("issuer", format!("{issuer} publishes usable keys")),
         Err(error) => {
-            let remedy = "open its /.well-known/openid-configuration from here; correct FLEXGATE_ISSUERS or the network";
+            let remedy =
+                "open its /.well-known/openid-configuration from here; correct FLEXGATE_ISSUERS or the network";
             Finding::failure("issuer", format!("{issuer}: {error}"), remedy)
         }
     };
@@ -235,7 +247,8 @@ async fn clock(sso: &Sso, ambient: &Ambient) -> Finding {
         Err(error) => return Finding::failure("clock", error.to_string(), NETWORK),
     };
     let off = (ambient.now() - date).whole_seconds();
-    let text = format!("this machine's clock is {} s {} Twilio's", off.abs(), if off < 0 { "behind" } else { "ahead of" });
+    let text =
+        format!("this machine's clock is {} s {} Twilio's", off.abs(), if off < 0 { "behind" } else { "ahead of" });
     if off.abs() > LEEWAY.whole_seconds() {
         Finding::failure("clock", text, remedy)
     } else if off.abs() > DRIFT {

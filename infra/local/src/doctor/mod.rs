@@ -10,9 +10,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use flexgate::ambient::Ambient;
-use flexgate::settings::{
-    CallerSettings, Common, Credential, PolicySettings, Reader, SignInSettings, VariableError,
-};
+use flexgate::settings::{CallerSettings, Common, Credential, PolicySettings, Reader, SignInSettings, VariableError};
 use serde::Serialize;
 use serde_json::json;
 

@@ -1,0 +1,78 @@
+//! What an operator's command stands on: the environment of `flexgate serve --live`, and Flex with the
+//! account's credential.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flexgate::ambient::Ambient;
+use flexgate::domain::policy::Policy;
+use flexgate::domain::{FlexUser, FlexUserSid, Username};
+use flexgate::outbound::Deadline;
+use flexgate::platform::Platform;
+use flexgate::provisioning::Provisioning;
+use flexgate::settings::{Common, Credential, PolicySettings, Reader};
+use flexgate::twilio::{Flex, Sso};
+
+/// One question to Twilio, with its repetitions, may take this long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The settings and what they stand for.
+pub struct Operator {
+    /// What every function is told.
+    pub common: Common,
+    /// What may be given to whom.
+    pub policy: Policy,
+    platform: Platform,
+    credential: Credential,
+}
+
+impl Operator {
+    /// Reads the environment, or says everything that is wrong with it.
+    pub fn from_environment() -> Result<Self, Box<dyn Error>> {
+        let mut reader = Reader::of_process();
+        let (common, credential) = (Common::read(&mut reader), Credential::read(&mut reader));
+        let policy = PolicySettings::read(&mut reader);
+        let settings = || Some((common?, credential?, policy?));
+        let (common, credential, policy) = reader.finish(settings())?;
+        let platform = Platform::new(&common, Ambient::system())?;
+        Ok(Self { common, policy: policy.policy, platform, credential })
+    }
+
+    /// Flex with the credential.
+    pub fn flex(&self) -> Flex {
+        self.platform.flex(&self.common, &self.credential)
+    }
+
+    /// Flex without one.
+    pub fn sso(&self) -> Sso {
+        self.platform.sso(&self.common)
+    }
+
+    /// Provisioning over `flex`, the same as the gateway's.
+    pub fn provisioning(&self, flex: Flex) -> Provisioning {
+        Provisioning::new(Arc::new(flex), self.platform.sessions.clone(), self.platform.bindings.clone())
+    }
+
+    /// The surroundings.
+    pub fn ambient(&self) -> &Ambient {
+        &self.platform.ambient
+    }
+
+    /// The user that `name` means: a SID, or else a username. Complete, as far as Twilio tells.
+    pub async fn user(&self, name: &str) -> Result<FlexUser, Box<dyn Error>> {
+        let flex = self.flex();
+        if let Ok(sid) = name.parse::<FlexUserSid>() {
+            return Ok(flex.get(&sid, deadline()).await?);
+        }
+        let username: Username = name.parse().map_err(|error| format!("the username {error}"))?;
+        let found = flex.find(&username, deadline()).await?;
+        let found = found.ok_or("there is no Flex user of that username (a username is not an e-mail address)")?;
+        if found.is_complete() { Ok(found) } else { Ok(flex.get(&found.flex_user_sid, deadline()).await?) }
+    }
+}
+
+/// When one question must have been answered.
+pub fn deadline() -> Deadline {
+    Deadline::after(PATIENCE)
+}

@@ -1,0 +1,126 @@
+//! `flexgate token`: mint one, and see what one is good for. A token comes in through standard input,
+//! never as an argument, which every process of the machine could read.
+
+use std::error::Error;
+use std::io::{IsTerminal as _, Read as _};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use flexgate::domain::TokenTtl;
+use flexgate::twilio::{TokenInfo, TwilioError};
+use secrecy::{ExposeSecret as _, SecretString};
+use time::format_description::well_known::Rfc3339;
+
+use crate::operator::{Operator, deadline};
+use crate::terminal::{harmless, remark, say};
+
+/// Far more than a Flex token has.
+const MAX_TOKEN: u64 = 64 * 1024;
+
+/// What to do.
+#[derive(Debug, Args)]
+#[command(after_help = "Reads the environment as flexgate serve --live does.\n\n\
+    Examples:\n  \
+    flexgate token mint --user ada --ttl 600\n  \
+    flexgate token mint --user ada | flexgate token check\n  \
+    flexgate token claims < token.txt")]
+pub struct Token {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Mint a token for a Flex user; it alone goes to standard output
+    Mint {
+        /// The username, or the SID (FU…)
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// How long it is good for, in seconds: from 60 to FLEXGATE_MAX_TTL_SECONDS (default: an hour at most)
+        #[arg(long, value_name = "SECONDS")]
+        ttl: Option<u64>,
+    },
+    /// Ask Twilio what the token on standard input is good for; prints JSON
+    Claims,
+    /// Whether the token on standard input is good; exits 1 if not
+    Check,
+}
+
+/// Does it.
+pub async fn run(options: &Token) -> Result<ExitCode, Box<dyn Error>> {
+    let operator = Operator::from_environment()?;
+    match &options.action {
+        Action::Mint { user, ttl } => mint(&operator, user, *ttl).await,
+        Action::Claims => {
+            let info = operator.sso().token_info(&read_token()?, deadline()).await?;
+            say(&serde_json::to_string_pretty(&info)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Check => check(&operator, &read_token()?).await,
+    }
+}
+
+async fn mint(operator: &Operator, user: &str, ttl: Option<u64>) -> Result<ExitCode, Box<dyn Error>> {
+    let longest = operator.policy.max_ttl;
+    let ttl = match ttl {
+        None => TokenTtl::DEFAULT.min(longest),
+        Some(seconds) => TokenTtl::from_seconds(seconds)
+            .ok()
+            .filter(|ttl| *ttl <= longest)
+            .ok_or_else(|| format!("--ttl must be from 60 to {} (FLEXGATE_MAX_TTL_SECONDS)", longest.seconds()))?,
+    };
+    let user = operator.user(user).await?;
+    if user.deactivated != Some(false) {
+        return Err("the user is deactivated, or Twilio does not say: no token".into());
+    }
+    if user.roles.as_ref().is_none_or(|roles| roles.exceed(&operator.policy.allowed_roles)) {
+        return Err("the user has roles that are not among FLEXGATE_ALLOWED_ROLES: no token".into());
+    }
+    let minted = operator.flex().mint(&user.flex_user_sid, ttl, deadline()).await?;
+    if minted.info.flex_user_sid != user.flex_user_sid || minted.info.expiration <= operator.ambient().now() {
+        return Err("Twilio minted another token than was asked for; it was thrown away".into());
+    }
+    remark(&describe(&minted.info)?);
+    say(minted.access_token.expose_secret())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn check(operator: &Operator, token: &SecretString) -> Result<ExitCode, Box<dyn Error>> {
+    let refusal = match operator.sso().token_info(token, deadline()).await {
+        Ok(info) if info.expiration > operator.ambient().now() => {
+            say(&format!("good: {}", describe(&info)?))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Ok(info) => format!("it expired at {}", info.expiration.format(&Rfc3339)?),
+        Err(TwilioError::Foreign) => "it is of another account or instance than the configured one".to_owned(),
+        Err(TwilioError::Refused(error)) => match error.code {
+            Some(20104) => "it has expired (20104)".to_owned(),
+            Some(code) => format!("Twilio does not accept it ({code}): only tokens that Twilio minted for Flex are"),
+            None => "Twilio does not accept it".to_owned(),
+        },
+        Err(error) => return Err(error.into()),
+    };
+    say(&format!("not good: {refusal}"))?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn describe(info: &TokenInfo) -> Result<String, time::error::Format> {
+    let name = info.username.as_deref().map_or_else(|| info.flex_user_sid.to_string(), harmless);
+    Ok(format!(
+        "{name}, roles {}, until {}",
+        harmless(&info.roles.names().join(" ")),
+        info.expiration.format(&Rfc3339)?
+    ))
+}
+
+fn read_token() -> Result<SecretString, Box<dyn Error>> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        remark("Paste the token and end with Enter and Ctrl-D:");
+    }
+    let mut text = String::new();
+    stdin.lock().take(MAX_TOKEN).read_to_string(&mut text).map_err(|_| "standard input is not text")?;
+    let token = text.trim();
+    let plain = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+    if plain { Ok(token.into()) } else { Err("standard input must hold one token".into()) }
+}

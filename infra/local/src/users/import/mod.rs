@@ -1,0 +1,258 @@
+//! `flexgate users import`: every row of a file, once.
+//!
+//! The invariant: a row that succeeded is in the journal before anything else is done with its slot,
+//! and a row in the journal is never sent again. What a kill leaves between the two is found by
+//! reconciliation to be as desired, and is not sent either.
+
+mod journal;
+mod pace;
+mod progress;
+mod rows;
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use flexgate::ambient::Ambient;
+use flexgate::provisioning::{Provisioning, ProvisioningError, Reconciled};
+use flexgate::twilio::TwilioError;
+use tokio::task::JoinSet;
+
+use crate::operator::{Operator, deadline};
+use crate::terminal::{remark, say};
+use journal::Journal;
+use pace::Pace;
+use progress::Progress;
+use rows::Row;
+
+/// A row that Twilio keeps failing is given up after so many tries; one it is too busy for, later.
+const TRIES: u32 = 6;
+const BUSY_TRIES: u32 = 30;
+
+/// What to import, and how.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The file is UTF-8 CSV with the header username,email,full_name,roles in any order; roles are\n\
+    separated by semicolons. The whole file is checked before anything is sent. A column named error, as in\n\
+    the file of failed rows, is ignored: correct that file and import it.\n\n  \
+    username,email,full_name,roles\n  \
+    ada,ada@example.com,Ada Lovelace,agent;supervisor\n\n\
+    Stopped or killed, the same command goes on where it was. Exits 1 if a row failed.\n\n\
+    Examples:\n  \
+    flexgate users import people.csv --dry-run\n  \
+    flexgate users import people.csv\n  \
+    flexgate users import people.csv --concurrency 4 --state /var/lib/flexgate/people.journal"
+)]
+pub struct Import {
+    /// The CSV file
+    file: PathBuf,
+    /// Check the file, say what would be sent, send nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How many rows are under way at once, at most; fewer where Twilio limits the rate
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    concurrency: u16,
+    /// Where finished rows are noted [default: FILE.journal]
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Where failed rows are written [default: FILE.failed.csv]
+    #[arg(long, value_name = "FILE")]
+    failed: Option<PathBuf>,
+}
+
+/// What became of a row.
+enum Fate {
+    Done(Reconciled),
+    Failed(String),
+    /// No row would fare better.
+    Hopeless(String),
+}
+
+#[derive(Default)]
+struct Counts {
+    created: usize,
+    updated: usize,
+    unchanged: usize,
+    failed: usize,
+}
+
+/// Imports the file.
+pub async fn run(operator: &Operator, options: &Import) -> Result<ExitCode, Box<dyn Error>> {
+    let rows = rows::read(&options.file, &operator.policy)?;
+    let state = options.state.clone().unwrap_or_else(|| beside(&options.file, "journal"));
+    let failed_path = options.failed.clone().unwrap_or_else(|| beside(&options.file, "failed.csv"));
+    let instance = operator.common.instance.as_str();
+    if options.dry_run {
+        let done = journal::read(&state, instance)?;
+        let left = rows.iter().filter(|row| !done.contains(&row.key)).count();
+        say(&format!("{} rows are well formed, {left} would be sent; nothing was", rows.len()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut journal = Journal::open(&state, instance)?;
+    let total = rows.len();
+    let left: VecDeque<Row> = rows.into_iter().filter(|row| !journal.holds(row)).collect();
+    let skipped = total - left.len();
+    if skipped > 0 {
+        remark(&format!("{skipped} of {total} rows were finished before and are not sent again"));
+    }
+    let progress = Progress::start(total, skipped);
+    let mut failures = Failures { path: failed_path, writer: None };
+    let ended = send(operator, options, left, &mut journal, &mut failures, &progress).await;
+    progress.finish();
+    let (counts, stopped) = ended?;
+
+    say(&format!(
+        "{} created, {} updated, {} unchanged, {} failed, {skipped} finished before",
+        counts.created, counts.updated, counts.unchanged, counts.failed
+    ))?;
+    if let Some(reason) = stopped {
+        return Err(format!("{reason}; the same command goes on where this stopped").into());
+    }
+    if counts.failed > 0 {
+        remark(&format!("the rows that failed, and why: {}", failures.path.display()));
+        return Ok(ExitCode::FAILURE);
+    }
+    journal.remove()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn send(
+    operator: &Operator,
+    options: &Import,
+    mut left: VecDeque<Row>,
+    journal: &mut Journal,
+    failures: &mut Failures,
+    progress: &Progress,
+) -> Result<(Counts, Option<String>), Box<dyn Error>> {
+    // Repeating is the pace's business here: it must see every refusal.
+    let provisioning = Arc::new(operator.provisioning(operator.flex().asking_once()));
+    let pace = Arc::new(Pace::new(options.concurrency.into(), operator.ambient().clone()));
+    let (mut counts, mut stopped) = (Counts::default(), None);
+    let mut under_way = JoinSet::new();
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
+    loop {
+        while stopped.is_none() && under_way.len() < pace.limit() {
+            let Some(row) = left.pop_front() else { break };
+            under_way.spawn(one(row, provisioning.clone(), pace.clone()));
+        }
+        let ended = tokio::select! {
+            ended = under_way.join_next() => ended,
+            _ = &mut interrupted, if stopped.is_none() => {
+                stopped = Some("interrupted".to_owned());
+                continue;
+            }
+        };
+        let Some(ended) = ended else { break };
+        let (row, fate) = ended?;
+        match fate {
+            Fate::Done(done) => {
+                journal.note(&row)?;
+                match done {
+                    Reconciled::Created(_) => counts.created += 1,
+                    Reconciled::Updated(_) => counts.updated += 1,
+                    Reconciled::Unchanged(_) => counts.unchanged += 1,
+                }
+            }
+            Fate::Failed(reason) => {
+                counts.failed += 1;
+                failures.write(&row, &reason)?;
+            }
+            Fate::Hopeless(reason) => stopped = stopped.or(Some(reason)),
+        }
+        progress.step(counts.failed, pace.limit());
+    }
+    Ok((counts, stopped))
+}
+
+/// Brings one row to Flex, with as many tries as make sense.
+async fn one(row: Row, provisioning: Arc<Provisioning>, pace: Arc<Pace>) -> (Row, Fate) {
+    let mut tries = 0;
+    let fate = loop {
+        pace.wait().await;
+        tries += 1;
+        let error = match provisioning.reconcile(&row.desired, deadline()).await {
+            Ok(done) if done_is_active(&done) => break Fate::Done(done),
+            Ok(_) => break Fate::Failed("Twilio left the user deactivated".to_owned()),
+            Err(ProvisioningError::Store(error)) => break Fate::Hopeless(error.to_string()),
+            Err(ProvisioningError::Twilio(error)) => error,
+        };
+        match &error {
+            TwilioError::Busy(api) if tries < BUSY_TRIES => pace.slow_down(api.retry_after, tries).await,
+            TwilioError::Failing(_) | TwilioError::Lost(_) | TwilioError::Timeout | TwilioError::Unreachable(_)
+                if tries < TRIES =>
+            {
+                pace.pause(tries).await;
+            }
+            TwilioError::CredentialRejected(_)
+            | TwilioError::PermissionMissing(_)
+            | TwilioError::Foreign
+            | TwilioError::Secret(_)
+            | TwilioError::Busy(_)
+            | TwilioError::Unreachable(_) => break Fate::Hopeless(error.to_string()),
+            _ => break Fate::Failed(error.to_string()),
+        }
+    };
+    if matches!(fate, Fate::Done(_)) {
+        pace.speed_up();
+    }
+    (row, fate)
+}
+
+fn done_is_active(done: &Reconciled) -> bool {
+    let (Reconciled::Created(user) | Reconciled::Updated(user) | Reconciled::Unchanged(user)) = done;
+    !user.is_deactivated()
+}
+
+/// The file of failed rows, made when the first row fails.
+struct Failures {
+    path: PathBuf,
+    writer: Option<csv::Writer<File>>,
+}
+
+impl Failures {
+    fn write(&mut self, row: &Row, reason: &str) -> Result<(), Box<dyn Error>> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => {
+                let mut writer = csv::Writer::from_writer(private(true).open(&self.path)?);
+                writer.write_record(super::COLUMNS.iter().copied().chain(["error"]))?;
+                none.insert(writer)
+            }
+        };
+        let desired = &row.desired;
+        let roles: Vec<_> = desired.roles.iter().map(|role| role.as_str()).collect();
+        let (name, email) = (desired.username.as_str(), desired.email.as_str());
+        writer.write_record([name, email, desired.full_name.as_str(), &roles.join(";"), reason])?;
+        Ok(writer.flush()?)
+    }
+}
+
+/// A file that only its owner can read, for it names people. It must not exist yet.
+pub fn new_private_file(path: &Path) -> std::io::Result<File> {
+    private(false).create_new(true).open(path)
+}
+
+fn private(replace: bool) -> std::fs::OpenOptions {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(replace);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+/// For [`Pace`]: a pause of random length.
+fn jitter(ambient: &Ambient, span: u64) -> std::time::Duration {
+    std::time::Duration::from_millis(u64::from_be_bytes(ambient.random()) % span.max(1) + 1)
+}

@@ -1,0 +1,148 @@
+//! The file: read and checked whole, before anything is sent.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::path::Path;
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use csv::{ReaderBuilder, StringRecord, Trim};
+use flexgate::domain::policy::Policy;
+use flexgate::domain::{DesiredUser, Role, RoleSet};
+
+use super::super::COLUMNS;
+
+/// So many mistakes are shown; the rest is counted.
+const SHOWN: usize = 50;
+
+/// A row that can be sent.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) desired: DesiredUser,
+    /// The same for the same row of any file; says nothing about it.
+    pub(super) key: String,
+}
+
+/// Reads the file, or says everything that is wrong with it, by row as a spreadsheet counts them.
+pub(super) fn read(path: &Path, policy: &Policy) -> Result<Vec<Row>, Box<dyn Error>> {
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match parse(&bytes, policy) {
+        Ok(rows) => Ok(rows),
+        Err(mistakes) => {
+            let mut text = format!("{}: nothing was sent; correct this first:", path.display());
+            for mistake in mistakes.iter().take(SHOWN) {
+                text.push_str("\n  ");
+                text.push_str(mistake);
+            }
+            if mistakes.len() > SHOWN {
+                text.push_str(&format!("\n  … and {} more", mistakes.len() - SHOWN));
+            }
+            Err(text.into())
+        }
+    }
+}
+
+fn parse(bytes: &[u8], policy: &Policy) -> Result<Vec<Row>, Vec<String>> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut reader = ReaderBuilder::new().trim(Trim::All).flexible(true).from_reader(bytes);
+    let header = reader.headers().map_err(|_| vec!["row 1: the header is not UTF-8 text".to_owned()])?.clone();
+    let places = places(&header)?;
+    let (mut rows, mut mistakes) = (Vec::new(), Vec::new());
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for (index, record) in reader.records().enumerate() {
+        let number = index + 2;
+        let Ok(record) = record else {
+            mistakes.push(format!("row {number}: it is not UTF-8 text"));
+            continue;
+        };
+        if record.len() != header.len() {
+            mistakes.push(format!("row {number}: it has {} fields, the header {}", record.len(), header.len()));
+            continue;
+        }
+        match row(&record, places, policy) {
+            Ok(row) => {
+                // Whether Twilio tells Ada from ada is not certain, so a file must not depend on it.
+                match seen.insert(row.desired.username.as_str().to_lowercase(), number) {
+                    Some(first) => mistakes.push(format!("row {number}: username: the same as in row {first}")),
+                    None => rows.push(row),
+                }
+            }
+            Err(found) => mistakes.extend(found.into_iter().map(|mistake| format!("row {number}: {mistake}"))),
+        }
+    }
+    if rows.is_empty() && mistakes.is_empty() {
+        mistakes.push("there is no row below the header".to_owned());
+    }
+    if mistakes.is_empty() { Ok(rows) } else { Err(mistakes) }
+}
+
+/// Where each column is.
+fn places(header: &StringRecord) -> Result<[usize; 4], Vec<String>> {
+    let mut mistakes = Vec::new();
+    let known = |name: &str| COLUMNS.contains(&name) || name == "error";
+    if let Some(at) = header.iter().position(|name| !known(name)) {
+        mistakes.push(format!(
+            "row 1: column {} is none of {} (and error, which is ignored)",
+            at + 1,
+            COLUMNS.join(",")
+        ));
+    }
+    let places = COLUMNS.map(|name| {
+        let mut at = header.iter().enumerate().filter(|(_, column)| *column == name).map(|(at, _)| at);
+        let first = at.next();
+        match (first, at.next()) {
+            (Some(first), None) => first,
+            (None, _) => {
+                mistakes.push(format!("row 1: the column {name} is missing"));
+                0
+            }
+            (Some(_), Some(_)) => {
+                mistakes.push(format!("row 1: the column {name} is there twice"));
+                0
+            }
+        }
+    });
+    if mistakes.is_empty() { Ok(places) } else { Err(mistakes) }
+}
+
+fn row(record: &StringRecord, places: [usize; 4], policy: &Policy) -> Result<Row, Vec<String>> {
+    let mut mistakes = Vec::new();
+    let [username, email, full_name, roles] = places.map(|place| record.get(place).unwrap_or_default());
+    let names = roles.split(';').map(str::trim).filter(|name| !name.is_empty());
+    let roles: Option<RoleSet> = names.map(|name| name.parse::<Role>().ok()).collect();
+    let roles = match roles {
+        Some(roles) if !roles.is_empty() => match policy.forbidden_role(&roles) {
+            None => Some(roles),
+            Some(role) => {
+                mistakes.push(format!("roles: {role} is not among FLEXGATE_ALLOWED_ROLES"));
+                None
+            }
+        },
+        _ => {
+            mistakes.push("roles: must be at least one of agent, supervisor and admin, with ; between them".to_owned());
+            None
+        }
+    };
+    let mut name = |column: &str, mistake: String| mistakes.push(format!("{column}: {mistake}"));
+    let username = username.parse().map_err(|error: flexgate::domain::NameError| name("username", error.to_string()));
+    let email = email.parse().map_err(|error: flexgate::domain::NameError| name("email", error.to_string()));
+    let full_name =
+        full_name.parse().map_err(|error: flexgate::domain::NameError| name("full_name", error.to_string()));
+    let (Some(roles), Ok(username), Ok(email), Ok(full_name)) = (roles, username, email, full_name) else {
+        return Err(mistakes);
+    };
+    let desired = DesiredUser { username, email, full_name, roles, worker_attributes: None };
+    Ok(Row { key: key(&desired), desired })
+}
+
+fn key(desired: &DesiredUser) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let roles: Vec<_> = desired.roles.iter().map(|role| role.as_str()).collect();
+    let parts = [desired.username.as_str(), desired.email.as_str(), desired.full_name.as_str(), &roles.join(";")];
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    URL_SAFE_NO_PAD.encode(context.finish())
+}

@@ -1,0 +1,198 @@
+//! `flexgate users`: an operator's view of Flex users, through the same client and the same
+//! reconciliation as the gateway's.
+
+mod import;
+
+use std::error::Error;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use flexgate::domain::{DesiredUser, Email, FlexUser, FullName, Role, Username};
+use flexgate::provisioning::Reconciled;
+use flexgate::twilio::Flex;
+use serde_json::{Value, json};
+
+use crate::operator::{Operator, deadline};
+use crate::terminal::{harmless, remark, say};
+
+/// The columns of an import and an export.
+const COLUMNS: [&str; 4] = ["username", "email", "full_name", "roles"];
+const PAGE: u16 = 500;
+
+/// What to do.
+#[derive(Debug, Args)]
+#[command(after_help = "Reads the environment as flexgate serve --live does.\n\n\
+    Examples:\n  \
+    flexgate users list\n  \
+    flexgate users show ada\n  \
+    flexgate users provision --username ada --email ada@example.com --full-name 'Ada Lovelace' --role agent\n  \
+    flexgate users export --output people.csv\n  \
+    flexgate users import people.csv --dry-run")]
+pub struct Users {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List every user: SID, state, username, roles
+    List {
+        /// A JSON document a line, with every field
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one user, as JSON
+    Show {
+        /// The username, or the SID (FU…)
+        user: String,
+    },
+    /// Create a user, or make an existing one as described
+    Provision(Provision),
+    /// Deactivate a user, and end its sessions
+    Deprovision {
+        /// The username, or the SID (FU…)
+        user: String,
+    },
+    /// Write the active users as a file that import reads
+    Export {
+        /// The file; without it, standard output. An existing file is not overwritten
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Provision every row of a CSV file; goes on where it was stopped
+    Import(import::Import),
+}
+
+/// A user as it should be.
+#[derive(Debug, Args)]
+struct Provision {
+    /// The key under which Twilio knows the user; not the e-mail address
+    #[arg(long)]
+    username: Username,
+    /// The e-mail address
+    #[arg(long)]
+    email: Email,
+    /// The full name
+    #[arg(long)]
+    full_name: FullName,
+    /// agent, supervisor or admin; may be given several times
+    #[arg(long = "role", required = true, value_name = "ROLE")]
+    roles: Vec<Role>,
+}
+
+/// Does it.
+pub async fn run(options: &Users) -> Result<ExitCode, Box<dyn Error>> {
+    let operator = Operator::from_environment()?;
+    match &options.action {
+        Action::List { json } => list(&operator, *json).await?,
+        Action::Show { user } => say(&serde_json::to_string_pretty(&shown(&operator.user(user).await?))?)?,
+        Action::Provision(wanted) => provision(&operator, wanted).await?,
+        Action::Deprovision { user } => {
+            let user = operator.user(user).await?;
+            operator.provisioning(operator.flex()).deprovision(&user.flex_user_sid, deadline()).await?;
+            say(&format!("deactivated {} ({})", user.flex_user_sid, harmless(user.username.as_str())))?;
+        }
+        Action::Export { output } => export(&operator, output.as_ref()).await?,
+        Action::Import(options) => return import::run(&operator, options).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(operator: &Operator, json: bool) -> Result<(), Box<dyn Error>> {
+    let flex = operator.flex();
+    let mut pages = Pages::default();
+    while let Some(users) = pages.next(&flex).await? {
+        for user in users {
+            if json {
+                say(&shown(&user).to_string())?;
+                continue;
+            }
+            let state = match user.deactivated {
+                Some(false) => "active",
+                Some(true) => "deactivated",
+                None => "unknown",
+            };
+            let roles = user.roles.as_ref().map(|roles| roles.names().join(";")).unwrap_or_default();
+            let name = harmless(user.username.as_str());
+            say(&format!("{}  {state:<11}  {name:<32}  {}", user.flex_user_sid, harmless(&roles)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The pages of all users.
+#[derive(Default)]
+struct Pages {
+    token: Option<String>,
+    ended: bool,
+}
+
+impl Pages {
+    async fn next(&mut self, flex: &Flex) -> Result<Option<Vec<FlexUser>>, Box<dyn Error>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let page = flex.list(PAGE, self.token.as_deref(), deadline()).await?;
+        self.ended = page.next_page_token.is_none() || page.next_page_token == self.token;
+        self.token = page.next_page_token;
+        Ok(Some(page.users))
+    }
+}
+
+async fn provision(operator: &Operator, wanted: &Provision) -> Result<(), Box<dyn Error>> {
+    let roles = wanted.roles.iter().copied().collect();
+    if let Some(role) = operator.policy.forbidden_role(&roles) {
+        return Err(format!("the role {role} is not among FLEXGATE_ALLOWED_ROLES").into());
+    }
+    let desired = DesiredUser {
+        username: wanted.username.clone(),
+        email: wanted.email.clone(),
+        full_name: wanted.full_name.clone(),
+        roles,
+        worker_attributes: None,
+    };
+    let done = operator.provisioning(operator.flex()).reconcile(&desired, deadline()).await?;
+    let what = match &done {
+        Reconciled::Created(_) => "created",
+        Reconciled::Updated(_) => "updated",
+        Reconciled::Unchanged(_) => "unchanged",
+    };
+    Ok(say(&format!("{what} {}", done.into_user().flex_user_sid))?)
+}
+
+async fn export(operator: &Operator, output: Option<&PathBuf>) -> Result<(), Box<dyn Error>> {
+    let out: Box<dyn Write> = match output {
+        Some(path) => Box::new(import::new_private_file(path).map_err(|error| format!("{}: {error}", path.display()))?),
+        None => Box::new(std::io::stdout()),
+    };
+    let mut csv = csv::Writer::from_writer(out);
+    csv.write_record(COLUMNS)?;
+    let flex = operator.flex();
+    let (mut pages, mut count) = (Pages::default(), 0_usize);
+    while let Some(users) = pages.next(&flex).await? {
+        for user in users {
+            let user = if user.is_complete() { user } else { flex.get(&user.flex_user_sid, deadline()).await? };
+            if user.is_deactivated() {
+                continue;
+            }
+            let roles = user.roles.as_ref().map(|roles| roles.names().join(";")).unwrap_or_default();
+            let (email, name) = (user.email.unwrap_or_default(), user.full_name.unwrap_or_default());
+            csv.write_record([user.username.as_str(), &email, &name, &roles])?;
+            count += 1;
+        }
+    }
+    csv.flush()?;
+    remark(&format!("exported {count} active users"));
+    Ok(())
+}
+
+fn shown(user: &FlexUser) -> Value {
+    json!({
+        "flex_user_sid": user.flex_user_sid, "username": user.username, "email": user.email,
+        "full_name": user.full_name, "roles": user.roles, "locale": user.locale, "deactivated": user.deactivated,
+        "worker_sid": user.worker_sid, "created_date": user.created_date, "updated_date": user.updated_date,
+        "version": user.version,
+    })
+}

@@ -1,0 +1,201 @@
+//! `flexgate doctor` names the cause: one healthy set-up, and broken ones.
+
+use std::process::Command;
+
+use flexgate_test_support::World;
+use serde_json::{Value, json};
+
+/// What the doctor said about `world`, with these variables changed.
+async fn examine(world: &World, changed: &[(&str, &str)]) -> (Option<i32>, Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flexgate"));
+    command.args(["doctor", "--json"]).env_clear().envs(world.variables()).envs(changed.iter().copied());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let report = serde_json::from_str(&said);
+    (output.status.code(), report.unwrap_or_else(|_| unreachable!("{said} {output:?}", output = output.stderr)))
+}
+
+fn failures(report: &Value) -> Vec<(&str, String)> {
+    let checks = report["checks"].as_array().unwrap();
+    let failed = checks.iter().filter(|check| check["status"] == "failure");
+    failed
+        .map(|check| (check["check"].as_str().unwrap(), check["text"].to_string() + " " + &check["remedy"].to_string()))
+        .collect()
+}
+
+/// Exactly one check fails, of this name, and what is said holds these words.
+async fn names_the_cause(world: &World, changed: &[(&str, &str)], check: &str, words: &[&str]) {
+    let (code, report) = examine(world, changed).await;
+    let failed = failures(&report);
+    assert_eq!(code, Some(1), "{report:#}");
+    assert!(!failed.is_empty() && failed.iter().all(|(name, _)| *name == check), "{report:#}");
+    for word in words {
+        assert!(failed.iter().all(|(_, said)| said.contains(word)), "{word} in {report:#}");
+    }
+    assert_eq!(report["healthy"], false);
+    assert!(!report.to_string().contains(&world.simulator.account().auth_token), "a secret was said");
+}
+
+async fn with_key(world: &World, kind: &Value) {
+    let key = world.control("credentials", &json!({ "api_key": kind })).await;
+    let secret = json!({
+        "accountSid": world.simulator.account().account_sid,
+        "apiKeySid": key["api_key_sid"], "apiKeySecret": key["api_key_secret"],
+    });
+    world.write_secret("twilio", &secret);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_set_up_is_ok_in_every_line() {
+    let world = World::start().await;
+    let (code, report) = examine(&world, &[]).await;
+    assert_eq!(code, Some(0), "{report:#}");
+    let checks = report["checks"].as_array().unwrap();
+    assert!(checks.iter().all(|check| check["status"] == "ok"), "{report:#}");
+    let names: std::collections::BTreeSet<_> = checks.iter().map(|check| check["check"].as_str().unwrap()).collect();
+    let expected = ["clock", "cookie keys", "credential", "instance", "issuer", "secret", "settings", "sso", "store"];
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), expected);
+    assert!(world.journal("Provision").await.is_empty(), "it changed something");
+
+    with_key(&world, &json!({})).await;
+    let (code, report) = examine(&world, &[]).await;
+    assert_eq!(code, Some(0), "{report:#}");
+    assert!(report.to_string().contains("an API key"), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_are_wrong_are_a_failure_each_and_no_crash() {
+    let world = World::start().await;
+    let changed = [("FLEXGATE_PUBLIC_URL", "http://gate.example"), ("FLEXGATE_ISSUERS", "[]")];
+    let (code, report) = examine(&world, &changed).await;
+    let failed = failures(&report);
+    assert_eq!((code, failed.len()), (Some(1), 2), "{report:#}");
+    assert!(failed[0].1.contains("FLEXGATE_PUBLIC_URL") && failed[1].1.contains("FLEXGATE_ISSUERS"), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_not_there_is_named() {
+    let world = World::start().await;
+    let changed = [("TWILIO_SECRET_ID", "elsewhere")];
+    names_the_cause(&world, &changed, "secret", &["elsewhere", "no such secret", "TWILIO_SECRET_ID"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_the_wrong_shape_is_told_the_right_one() {
+    let world = World::start().await;
+    world.write_secret("twilio", &json!({ "account": "AC", "token": "hush" }));
+    names_the_cause(&world, &[], "secret", &["authToken", "apiKeySid"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_auth_token_that_was_rotated_is_not_accepted() {
+    let world = World::start().await;
+    world.control("credentials", &json!({})).await;
+    names_the_cause(&world, &[], "credential", &["auth token", "20003", "rotated"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restricted_key_is_explained() {
+    let world = World::start().await;
+    with_key(&world, &json!({ "restricted": true })).await;
+    names_the_cause(&world, &[], "credential", &["8001", "restricted", "Standard"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_another_account_is_explained() {
+    let world = World::start().await;
+    with_key(&world, &json!({ "foreign": true })).await;
+    names_the_cause(&world, &[], "credential", &["70051", "another account"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_another_account_than_the_settings_is_seen() {
+    let world = World::start().await;
+    let other = format!("AC{}", "9".repeat(32));
+    world.write_secret("twilio", &json!({ "accountSid": other, "authToken": "hush" }));
+    names_the_cause(&world, &[], "credential", &["TWILIO_ACCOUNT_SID"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_instance_than_the_accounts_is_corrected() {
+    let world = World::start().await;
+    let other = format!("GO{}", "9".repeat(32));
+    let (code, report) = examine(&world, &[("TWILIO_INSTANCE_SID", &other)]).await;
+    let failed = failures(&report);
+    let right = format!("TWILIO_INSTANCE_SID={}", world.simulator.account().instance_sid);
+    assert_eq!(code, Some(1));
+    assert!(failed.iter().any(|(check, said)| *check == "instance" && said.contains(&right)), "{report:#}");
+    assert!(!failed.iter().any(|(check, _)| *check == "credential"), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_without_an_active_configuration_is_named() {
+    let world = World::start().await;
+    let profiles = format!("default=JQ{}", "9".repeat(32));
+    let changed = [("FLEXGATE_SSO_PROFILES", profiles.as_str())];
+    names_the_cause(&world, &changed, "sso", &["default", "no active", "FLEXGATE_SSO_PROFILES"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_trusted_url_is_given_to_copy() {
+    let world = World::start().await;
+    world.control("trusted-urls", &json!({ "trusted_urls": ["http://localhost:9000/"] })).await;
+    let words = ["http://localhost:9000/sso/", "/callback", "70251", "Trusted URLs"];
+    names_the_cause(&world, &[], "sso", &words).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_does_not_answer_is_named() {
+    let world = World::start().await;
+    world.fault(&json!({ "service": "idp", "kind": "status", "status": 503, "times": "always" })).await;
+    names_the_cause(&world, &[], "issuer", &[&world.simulator.issuer(), "503"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_is_seen() {
+    let world = World::start().await;
+    let headers = json!({ "date": "Mon, 06 Jan 2025 10:00:00 GMT" });
+    world
+        .fault(&json!({ "service": "services", "kind": "delay", "delay_ms": 0, "headers": headers, "times": "always" }))
+        .await;
+    names_the_cause(&world, &[], "clock", &["ahead of", "NTP"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_be_opened_is_named_and_hides_nothing_else() {
+    let world = World::start().await;
+    let changed = [("FLEXGATE_STORE", "sqlite:/nowhere/at/all.db")];
+    names_the_cause(&world, &changed, "store", &["FLEXGATE_STORE"]).await;
+    let (_, report) = examine(&world, &changed).await;
+    assert!(report.to_string().contains("is the account's Flex instance"), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cookie_keys_that_are_placeholders_are_refused() {
+    let world = World::start().await;
+    let zeros = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    world.write_secret("cookie-keys", &json!({ "current": "1", "keys": { "1": zeros } }));
+    names_the_cause(&world, &[], "cookie keys", &["openssl rand"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_twilio_that_cannot_be_reached_is_not_called_a_wrong_credential() {
+    let world = World::start().await;
+    let (code, report) = examine(&world, &[("FLEXGATE_TWILIO_URL", "http://127.0.0.1:1")]).await;
+    let failed = failures(&report);
+    assert_eq!(code, Some(1));
+    let credential = failed.iter().find(|(check, _)| *check == "credential").unwrap();
+    assert!(credential.1.contains("cannot be reached") && credential.1.contains("network"), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_plain_where_nobody_looks() {
+    let world = World::start().await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flexgate"));
+    command.arg("doctor").env_clear().envs(world.variables()).env("TWILIO_SECRET_ID", "elsewhere");
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("FAILURE  secret") && said.contains("→") && said.contains("ok       store"), "{said}");
+    assert!(!said.contains('\u{1b}'), "no colour where nobody looks");
+}
