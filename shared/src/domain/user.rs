@@ -23,7 +23,8 @@ pub struct FlexUser {
     pub roles: Option<ObservedRoles>,
     /// The locale, like `en-us`.
     pub locale: Option<String>,
-    /// Whether the user has been deprovisioned; see [`FlexUser::is_deactivated`].
+    /// Whether the user has been deprovisioned; see [`FlexUser::is_deactivated`] and
+    /// [`FlexUser::is_active`].
     pub deactivated: Option<bool>,
     /// The `TaskRouter` worker. A deprovisioned user has none.
     pub worker_sid: Option<WorkerSid>,
@@ -36,11 +37,17 @@ pub struct FlexUser {
 }
 
 impl FlexUser {
-    /// Whether the user is deprovisioned. Where Twilio does not say, the worker does: a deprovisioned
-    /// user has none. To be asked of the answer to a get; a search leaves out both at will.
+    /// Whether the user is known to be deprovisioned.
     #[must_use]
     pub fn is_deactivated(&self) -> bool {
-        self.deactivated.unwrap_or(self.worker_sid.is_none())
+        self.deactivated == Some(true)
+    }
+
+    /// Whether the user is known not to be. Where Twilio does not say, the worker does: a deprovisioned
+    /// user has none. Of whom too little is said is neither known to be active nor known not to be.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.deactivated.map_or(self.worker_sid.is_some(), |deactivated| !deactivated)
     }
 
     /// Whether this answer says all that [`FlexUser::difference`] and a mint need. Search results

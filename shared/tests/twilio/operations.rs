@@ -90,7 +90,7 @@ async fn answers_that_leave_fields_out_are_understood() {
     world.flex.provision(&desired("katherine"), soon()).await.unwrap();
     world.simulator.switch(|switches| switches.sparse_responses = true);
     let found = world.flex.find(&"katherine".parse().unwrap(), soon()).await.unwrap().unwrap();
-    assert!(!found.is_complete() && found.deactivated.is_none(), "what is not said is not decided");
+    assert!(!found.is_complete() && !found.is_deactivated() && !found.is_active(), "what is not said is not known");
 }
 
 #[tokio::test]

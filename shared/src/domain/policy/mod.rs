@@ -189,7 +189,7 @@ impl MintGrant {
     /// and none beyond those asked for. Roles Flexgate does not know (`wfo.full_access`) are Twilio's
     /// affair, unless the caller narrowed theirs.
     pub fn admits(&self, user: &FlexUser) -> Result<(), NotAdmitted> {
-        if user.is_deactivated() {
+        if !user.is_active() {
             return Err(NotAdmitted::Deactivated);
         }
         let roles = user.roles.as_ref().ok_or(NotAdmitted::RolesUnknown)?;
