@@ -36,7 +36,7 @@ enum Action {
         /// The username, or the SID (FU…)
         #[arg(long, value_name = "NAME")]
         user: String,
-        /// How long it is good for, in seconds: from 60 to FLEXGATE_MAX_TTL_SECONDS (default: an hour at most)
+        /// How long it is good for, in seconds: from 60 to the configured longest (default: an hour at most)
         #[arg(long, value_name = "SECONDS")]
         ttl: Option<u64>,
     },

@@ -1,5 +1,7 @@
 //! `flexgate doctor` names the cause: one healthy set-up, and broken ones.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
 use std::process::Command;
 
 use flexgate_test_support::World;

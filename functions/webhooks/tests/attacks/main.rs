@@ -1,6 +1,11 @@
 //! Webhooks under attack (W1–W16), against the real router, queue, consumer and simulator.
 
-#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    reason = "a test that cannot go on should panic"
+)]
 
 mod effects;
 mod fuzz;

@@ -132,5 +132,6 @@ async fn w16_without_good_secrets_it_does_not_start_and_says_which_variable() {
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(|error| format!("{error}: ")).collect()
+    let errors: Vec<_> = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
+    errors.join(": ")
 }

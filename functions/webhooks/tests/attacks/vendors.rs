@@ -13,7 +13,7 @@ impl Hooks {
         let taken = self.inbox().take(50, now, now + time::Duration::minutes(1)).await.unwrap();
         let read = |taken: flexgate::store::Taken| match serde_json::from_str(&taken.body).unwrap() {
             Message::Event(event) => event,
-            Message::Unreadable { reason, .. } => panic!("{reason}"),
+            Message::Unreadable { reason, .. } => unreachable!("{reason}"),
         };
         taken.into_iter().map(read).collect()
     }

@@ -66,7 +66,7 @@ pub struct Import {
 
 /// What became of a row.
 enum Fate {
-    Done(Reconciled),
+    Done(Box<Reconciled>),
     Failed(String),
     /// No row would fare better.
     Hopeless(String),
@@ -152,7 +152,7 @@ async fn send(
         match fate {
             Fate::Done(done) => {
                 journal.note(&row)?;
-                match done {
+                match *done {
                     Reconciled::Created(_) => counts.created += 1,
                     Reconciled::Updated(_) => counts.updated += 1,
                     Reconciled::Unchanged(_) => counts.unchanged += 1,
@@ -176,7 +176,7 @@ async fn one(row: Row, provisioning: Arc<Provisioning>, pace: Arc<Pace>) -> (Row
         pace.wait().await;
         tries += 1;
         let error = match provisioning.reconcile(&row.desired, deadline()).await {
-            Ok(done) if done_is_active(&done) => break Fate::Done(done),
+            Ok(done) if done_is_active(&done) => break Fate::Done(Box::new(done)),
             Ok(_) => break Fate::Failed("Twilio left the user deactivated".to_owned()),
             Err(ProvisioningError::Store(error)) => break Fate::Hopeless(error.to_string()),
             Err(ProvisioningError::Twilio(error)) => error,

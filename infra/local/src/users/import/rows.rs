@@ -35,10 +35,10 @@ pub(super) fn read(path: &Path, policy: &Policy) -> Result<Vec<Row>, Box<dyn Err
                 text.push_str("\n  ");
                 text.push_str(mistake);
             }
-            if mistakes.len() > SHOWN {
-                text.push_str(&format!("\n  … and {} more", mistakes.len() - SHOWN));
+            match mistakes.len().saturating_sub(SHOWN) {
+                0 => Err(text.into()),
+                more => Err(format!("{text}\n  … and {more} more").into()),
             }
-            Err(text.into())
         }
     }
 }
