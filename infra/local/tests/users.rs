@@ -1,5 +1,7 @@
 //! `flexgate users`, `flexgate token`, completions and the manual, as an operator runs them.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
