@@ -42,6 +42,10 @@ impl Users {
         let entry = self.directory.entry_named(username).await?;
         let spelt = entry.as_ref().map_or(username, |entry| &entry.username);
         let found = match (self.provisioning.flex().find_alike(spelt, deadline).await?, entry) {
+            // A search may leave out whether the user is active; only then is a second call needed.
+            (Some(user), _) if !user.is_active() && !user.is_deactivated() => {
+                Some(self.provisioning.flex().get(&user.flex_user_sid, deadline).await?)
+            }
             (Some(user), _) => Some(user),
             // Twilio's search may leave out users that are not active; SCIM's does not.
             (None, Some(entry)) if !entry.deleted => {

@@ -25,13 +25,13 @@ impl Person {
     }
 
     pub(super) fn is_active(&self) -> bool {
-        !self.user.is_deactivated()
+        self.user.is_active()
     }
 
     /// Whether the user was deleted through SCIM, and nobody has made it active again since.
     pub(super) fn is_gone(&self) -> bool {
         let deleted = self.entry.as_ref().is_some_and(|entry| entry.deleted);
-        deleted && self.user.deactivated != Some(false)
+        deleted && !self.is_active()
     }
 
     fn asserted(&self) -> Option<&Document> {

@@ -123,7 +123,7 @@ impl Users {
             let page = self.provisioning.flex().list(1_000, token.as_deref(), deadline).await?;
             let another = page.users.iter().any(|user| {
                 let admin = user.roles.as_ref().is_some_and(|roles| roles.known().contains(&Role::Admin));
-                admin && user.deactivated == Some(false) && user.flex_user_sid != than.flex_user_sid
+                admin && user.is_active() && user.flex_user_sid != than.flex_user_sid
             });
             match page.next_page_token {
                 _ if another => return Ok(true),

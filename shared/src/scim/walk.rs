@@ -177,8 +177,8 @@ impl Users {
     }
 
     async fn visible_count(&self, users: &[FlexUser]) -> Result<u64, Refusal> {
-        // Only a deactivated user can be one that was deleted or replaced.
-        let perhaps: Vec<FlexUser> = users.iter().filter(|user| user.deactivated != Some(false)).cloned().collect();
+        // Only a user who is not active can be one that was deleted or replaced.
+        let perhaps: Vec<FlexUser> = users.iter().filter(|user| !user.is_active()).cloned().collect();
         let sids: Vec<_> = perhaps.iter().map(|user| user.flex_user_sid.clone()).collect();
         let entries = self.directory.entries(&sids).await?;
         let gone = perhaps.into_iter().filter(|user| {

@@ -9,8 +9,8 @@ use crate::many::{walk, world_of};
 async fn walking_twice_as_many_users_by_index_costs_twice_as_much() {
     // `cargo bench -p flexgate-provision` does the same with 10,000 and 20,000, and measures the time.
     for fresh_instances in [false, true] {
-        let once = walk(&mut world_of(3_000).await, 100, 3_000, fresh_instances).await;
-        let twice = walk(&mut world_of(6_000).await, 100, 6_000, fresh_instances).await;
+        let (once, _) = walk(&mut world_of(3_000).await, 100, 3_000, fresh_instances).await;
+        let (twice, _) = walk(&mut world_of(6_000).await, 100, 6_000, fresh_instances).await;
         assert!(10 * twice <= 22 * once, "{once} calls for 3,000 users, {twice} for 6,000");
         assert!(once <= 3_000 / 100 + 5, "{once} calls for 30 pages");
     }

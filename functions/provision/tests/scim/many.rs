@@ -1,7 +1,10 @@
 //! Many users, and walking their list.
 
+use std::time::Duration;
+
 use flexgate_simulator::{Config, Simulator};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::common::{World, world_over};
 
@@ -31,15 +34,17 @@ pub async fn world_of(count: usize) -> World {
     world
 }
 
-/// Walks the list as Okta does; how many calls Twilio got.
-pub async fn walk(world: &mut World, count: usize, total: usize, fresh_instances: bool) -> usize {
+/// Walks the list as Okta does; how many calls Twilio got, and how long the answers took.
+pub async fn walk(world: &mut World, count: usize, total: usize, fresh_instances: bool) -> (usize, Duration) {
     world.forget_calls().await;
-    let (mut start, mut calls, mut seen) = (1, 0, Vec::new());
+    let (mut start, mut calls, mut seen, mut time) = (1, 0, Vec::new(), Duration::ZERO);
     loop {
         if fresh_instances {
             world.restarted();
         }
+        let began = Instant::now();
         let list = world.get(&format!("/Users?startIndex={start}&count={count}")).await.is(200);
+        time += began.elapsed();
         assert_eq!(list["totalResults"], total);
         let page = list["Resources"].as_array().unwrap();
         seen.extend(page.iter().map(|user| user["userName"].as_str().unwrap().to_owned()));
@@ -54,5 +59,5 @@ pub async fn walk(world: &mut World, count: usize, total: usize, fresh_instances
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), total, "nobody twice");
-    calls
+    (calls, time)
 }
