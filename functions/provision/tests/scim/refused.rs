@@ -266,6 +266,9 @@ async fn c17_two_who_remove_the_last_two_administrators_leave_one() {
     let world = world().await;
     let first = world.at_twilio("first", &["admin"]).await;
     let second = world.at_twilio("second", &["admin"]).await;
+    // Long enough for the other to look who is left.
+    let slow = json!({ "service": "flex-api", "path_contains": "Deprovision", "kind": "delay", "delay_ms": 500, "times": "always" });
+    world.fault(slow).await;
     let (one, other) = (format!("/Users/{first}"), format!("/Users/{second}"));
     let (one, other) = tokio::join!(world.delete(&one), world.delete(&other));
     let mut statuses = [one.status.as_u16(), other.status.as_u16()];
