@@ -183,7 +183,7 @@ mod tests {
             let key = "k3J9x7Qp2LmN8vRt";
             let time = NOW.unix_timestamp().to_string();
             let tag = hmac_sha256(key.as_bytes(), &[time.as_bytes(), b".", &body]);
-            let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex = tag.as_ref().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
             let mut headers = HeaderMap::new();
             headers.insert("zitadel-signature", format!("t={time},v1={hex}").parse().unwrap());
             let scheme = Timestamped { header: "zitadel-signature", unit: Duration::SECOND, window: Duration::minutes(5) };

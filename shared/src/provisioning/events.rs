@@ -18,6 +18,9 @@ use crate::outbound::Deadline;
 use crate::store::{Bound, Recorded, StoreError, Subjects};
 use crate::twilio::TwilioError;
 
+/// How long a username is kept for an event that is being applied, should that fail for good.
+const HELD: time::Duration = time::Duration::minutes(10);
+
 /// Applies identity events.
 #[derive(Debug)]
 pub struct Applying {
@@ -264,6 +267,11 @@ impl Applying {
             roles: granted.roles,
             worker_attributes: None,
         };
+        // Events of two people are applied side by side: of those that name one user, the first wins.
+        let (source, subject, now) = (&event.source, &event.subject.id, self.ambient.now());
+        if !self.subjects.hold(source, subject, &desired.username, now, now + HELD).await? {
+            return Err(ApplyError::UserTaken);
+        }
         let applied = |outcome, user| Applied { outcome, user: Some(user), dropped_roles: granted.dropped };
         if let Some(existing) = &existing {
             // Before anything is changed: it may turn out to be somebody else's.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::{StoreError, fingerprint};
-use crate::domain::{EventId, FlexUserSid, History, IdentityEvent, SourceName, SubjectId};
+use crate::domain::{EventId, FlexUserSid, History, IdentityEvent, SourceName, SubjectId, Username};
 
 /// What travels through the queue, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,7 +79,18 @@ pub trait Subjects: std::fmt::Debug + Send + Sync {
     /// What has been applied to the subject.
     async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError>;
 
-    /// Writes `after` over `before`.
+    /// Asks that the subject alone, of its source, be the Flex user of that username: until `until`, and
+    /// once something is recorded of it, until it is deactivated. False if another subject is.
+    async fn hold(
+        &self,
+        source: &SourceName,
+        subject: &SubjectId,
+        username: &Username,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<bool, StoreError>;
+
+    /// Writes `after` over `before`, and makes what the subject holds last, or lets go of it.
     async fn record(
         &self,
         source: &SourceName,

@@ -14,7 +14,7 @@ use super::sqlite::parsed;
 use super::{
     DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, SqliteStore, StoreError, Subjects, fingerprint,
 };
-use crate::domain::{FlexUserSid, History, Moment, SourceName, SubjectId};
+use crate::domain::{FlexUserSid, History, Moment, SourceName, SubjectId, Username};
 
 /// How long an applied event is remembered.
 const REMEMBERED: Duration = Duration::days(7);
@@ -45,6 +45,12 @@ CREATE TABLE IF NOT EXISTS subjects (
     profile_at         INTEGER,
     profile_id         TEXT
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS held_usernames (
+    username      TEXT PRIMARY KEY,
+    subject       TEXT NOT NULL,
+    until         INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS held_usernames_by_subject ON held_usernames (subject);
 CREATE INDEX IF NOT EXISTS subjects_by_user ON subjects (source, flex_user_sid);
 ";
 
@@ -280,6 +286,28 @@ impl Subjects for SqliteStore {
         self.run(move |db| Ok(stored(db, &key)?.unwrap_or_default())).await
     }
 
+    async fn hold(
+        &self,
+        source: &SourceName,
+        subject: &SubjectId,
+        username: &Username,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let (username, subject) = (fingerprint(&[source.as_str(), username.as_str()]), subject_key(source, subject));
+        self.run(move |db| {
+            db.prepare_cached(
+                "INSERT INTO held_usernames (username, subject, until) VALUES (?1, ?2, ?4)
+                 ON CONFLICT (username) DO UPDATE SET subject = ?2,
+                     until = CASE subject WHEN ?2 THEN max(until, ?4) ELSE ?4 END
+                 WHERE subject = ?2 OR until <= ?3",
+            )?
+            .execute(params![username, subject, millis(now), millis(until)])
+            .map(|changed| changed == 1)
+        })
+        .await
+    }
+
     async fn record(
         &self,
         source: &SourceName,
@@ -309,6 +337,12 @@ impl Subjects for SqliteStore {
                 profile.map(|moment| nanos(moment.at)),
                 profile.map(|moment| moment.id.as_str()),
             ])?;
+            let held = if after.deactivated() {
+                "DELETE FROM held_usernames WHERE subject = ?1"
+            } else {
+                "UPDATE held_usernames SET until = 9223372036854775807 WHERE subject = ?1"
+            };
+            db.prepare_cached(held)?.execute([&key])?;
             db.commit()?;
             Ok(Recorded::Yes)
         })

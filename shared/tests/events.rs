@@ -1,0 +1,192 @@
+//! The conformance suite of the event queue, dead letters and subjects' histories.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+use flexgate::domain::{Action, History, IdentityEvent, PersonProfile, Subject, Verdict};
+use flexgate::store::{
+    DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Message, Recorded, Settled, SqliteStore, Subjects, Taken,
+};
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
+const HELD: Duration = Duration::seconds(30);
+
+/// A store, and a second process at the same data.
+struct Two {
+    one: SqliteStore,
+    other: SqliteStore,
+    _folder: tempfile::TempDir,
+}
+
+fn two() -> Two {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flexgate.db");
+    let open = || SqliteStore::open(&path).unwrap();
+    Two { one: open(), other: open(), _folder: folder }
+}
+
+fn event(id: &str, subject: &str) -> IdentityEvent {
+    IdentityEvent {
+        id: id.parse().unwrap(),
+        source: "standard".parse().unwrap(),
+        occurred_at: NOW,
+        subject: Subject { id: subject.parse().unwrap(), issuer: None },
+        profile: PersonProfile::default(),
+        action: Action::Upsert,
+    }
+}
+
+fn message(id: &str, subject: &str) -> Message {
+    Message::Event(event(id, subject))
+}
+
+fn ids(taken: &[Taken]) -> Vec<String> {
+    let id = |taken: &Taken| serde_json::from_str::<Message>(&taken.body).unwrap().id().to_string();
+    taken.iter().map(id).collect()
+}
+
+#[tokio::test]
+async fn a_message_comes_out_as_it_went_in_whichever_process_asks() {
+    let store = two();
+    let sent = message("1", "ada");
+    store.one.send(std::slice::from_ref(&sent), NOW).await.unwrap();
+    let taken = Inbox::new(store.other.clone()).take(10, NOW, NOW + HELD).await.unwrap();
+    assert_eq!(serde_json::from_str::<Message>(&taken[0].body).unwrap(), sent);
+    assert_eq!(taken[0].attempts, 1);
+}
+
+#[tokio::test]
+async fn a_subjects_next_message_waits_for_the_one_before() {
+    let store = two();
+    let inbox = Inbox::new(store.one.clone());
+    store.one.send(&[message("1", "ada"), message("2", "ada"), message("3", "grace")], NOW).await.unwrap();
+    let first = inbox.take(10, NOW, NOW + HELD).await.unwrap();
+    assert_eq!(ids(&first), ["1", "3"]);
+    assert_eq!(ids(&inbox.take(10, NOW, NOW + HELD).await.unwrap()), Vec::<String>::new());
+    // To be tried again later, it still is the first.
+    inbox.settle(&first[0], Settled::Later(NOW + Duration::minutes(1)), NOW).await.unwrap();
+    assert_eq!(ids(&inbox.take(10, NOW + HELD * 1.5, NOW + HELD * 2).await.unwrap()), ["3"]);
+    let again = inbox.take(10, NOW + Duration::minutes(1), NOW + Duration::minutes(2)).await.unwrap();
+    assert_eq!((ids(&again), again[0].attempts), (vec!["1".to_owned(), "3".to_owned()], 2));
+    inbox.settle(&again[0], Settled::Applied, NOW).await.unwrap();
+    assert_eq!(ids(&inbox.take(10, NOW, NOW + HELD).await.unwrap()), ["2"]);
+}
+
+#[tokio::test]
+async fn a_message_lost_by_its_taker_is_not_the_takers_to_settle() {
+    let store = two();
+    let (one, other) = (Inbox::new(store.one.clone()), Inbox::new(store.other.clone()));
+    store.one.send(&[message("1", "ada")], NOW).await.unwrap();
+    let lost = one.take(1, NOW, NOW + HELD).await.unwrap();
+    assert!(other.take(1, NOW + HELD - Duration::SECOND, NOW + HELD).await.unwrap().is_empty());
+    let taken = other.take(1, NOW + HELD, NOW + HELD * 2).await.unwrap();
+    one.settle(&lost[0], Settled::Dead("too late".into()), NOW).await.unwrap();
+    assert_eq!(one.count(EventStatus::Waiting).await.unwrap(), 1);
+    other.settle(&taken[0], Settled::Applied, NOW).await.unwrap();
+    assert_eq!(one.count(EventStatus::Applied).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_event_is_taken_once_until_it_is_forgotten_and_leaves_no_text_behind() {
+    let store = two();
+    let inbox = Inbox::new(store.one.clone());
+    store.one.send(&[message("1", "ada"), message("1", "ada")], NOW).await.unwrap();
+    store.other.send(&[message("1", "ada")], NOW).await.unwrap();
+    let taken = inbox.take(10, NOW, NOW + HELD).await.unwrap();
+    assert_eq!(taken.len(), 1);
+    inbox.settle(&taken[0], Settled::Applied, NOW).await.unwrap();
+    store.other.send(&[message("1", "ada")], NOW).await.unwrap();
+    assert_eq!(inbox.count(EventStatus::Waiting).await.unwrap(), 0);
+    assert_eq!(inbox.sweep(NOW + Duration::days(7)).await.unwrap(), 0);
+    assert_eq!(inbox.sweep(NOW + Duration::days(8)).await.unwrap(), 1);
+    store.one.send(&[message("1", "ada")], NOW).await.unwrap();
+    assert_eq!(inbox.count(EventStatus::Waiting).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_dead_letter_lets_the_next_pass_and_can_be_revived() {
+    let store = two();
+    let inbox = Inbox::new(store.one.clone());
+    store.one.send(&[message("1", "ada"), message("2", "ada")], NOW).await.unwrap();
+    let taken = inbox.take(1, NOW, NOW + HELD).await.unwrap();
+    inbox.settle(&taken[0], Settled::Dead("no role".into()), NOW).await.unwrap();
+    let letters = store.other.list(10).await.unwrap();
+    let [letter] = letters.as_slice() else { unreachable!("{letters:?}") };
+    assert_eq!((letter.event_id.as_str(), letter.reason.as_str(), letter.attempts), ("1", "no role", 1));
+    assert_eq!((letter.since, &letter.key), (NOW, &message("1", "ada").key()));
+    assert_eq!(ids(&inbox.take(1, NOW, NOW + HELD).await.unwrap()), ["2"]);
+    assert!(store.other.revive(&letter.key, NOW).await.unwrap());
+    assert!(!store.other.revive(&letter.key, NOW).await.unwrap());
+    assert_eq!(store.one.find(&letter.key).await.unwrap(), None);
+    assert_eq!(ids(&inbox.take(1, NOW, NOW + HELD).await.unwrap()), ["1"]);
+}
+
+#[tokio::test]
+async fn a_letter_buried_by_hand_is_kept_once() {
+    let store = two();
+    for (body, id) in [(serde_json::to_string(&message("1", "ada")).unwrap(), "1"), ("{".to_owned(), "")] {
+        for reason in ["first", "second"] {
+            store.one.bury(DeadLetter::of(&body, 3, reason, NOW)).await.unwrap();
+        }
+        let letter = store.other.find(&DeadLetter::of(&body, 0, "", NOW).key).await.unwrap().unwrap();
+        assert_eq!((letter.event_id.as_str(), letter.reason.as_str(), letter.body), (id, "second", body));
+    }
+    assert_eq!(store.one.list(10).await.unwrap().len(), 2);
+    assert_eq!(store.one.list(1).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_history_is_written_only_over_the_one_it_was_judged_by() {
+    let store = two();
+    let event = event("1", "ada");
+    let (source, subject) = (&event.source, &event.subject.id);
+    let user = format!("FU{:032x}", 1).parse().unwrap();
+    let before = store.one.history(source, subject).await.unwrap();
+    assert_eq!(before, History::default());
+    let after = before.after(&event, Verdict::Upsert, Some(user));
+    assert_eq!(store.one.record(source, subject, &before, &after).await.unwrap(), Recorded::Yes);
+    assert_eq!(store.other.history(source, subject).await.unwrap(), after);
+    assert_eq!(store.other.record(source, subject, &before, &after).await.unwrap(), Recorded::Raced);
+}
+
+#[tokio::test]
+async fn a_flex_user_is_held_by_the_subject_that_is_not_deactivated() {
+    let store = two();
+    let mut event = event("1", "ada");
+    let (source, ada) = (event.source.clone(), event.subject.id.clone());
+    let (other, elsewhere) = ("grace".parse().unwrap(), "okta".parse().unwrap());
+    let user: flexgate::domain::FlexUserSid = format!("FU{:032x}", 1).parse().unwrap();
+    let before = History::default();
+    let after = before.after(&event, Verdict::Upsert, Some(user.clone()));
+    store.one.record(&source, &ada, &before, &after).await.unwrap();
+    assert!(!store.one.held_by_other(&source, &ada, &user).await.unwrap());
+    assert!(store.one.held_by_other(&source, &other, &user).await.unwrap());
+    assert!(!store.one.held_by_other(&elsewhere, &other, &user).await.unwrap());
+    event.action = Action::Deactivate;
+    let gone = after.after(&event, Verdict::Deactivate, None);
+    store.one.record(&source, &ada, &after, &gone).await.unwrap();
+    assert!(!store.one.held_by_other(&source, &other, &user).await.unwrap());
+}
+
+#[tokio::test]
+async fn of_two_subjects_that_want_one_username_the_first_has_it_until_it_is_deactivated() {
+    let store = two();
+    let mut event = event("1", "ada");
+    let (source, ada, grace) = (event.source.clone(), event.subject.id.clone(), "grace".parse().unwrap());
+    let (name, minute) = ("ada.l".parse().unwrap(), Duration::MINUTE);
+    let hold =
+        async |store: &SqliteStore, subject, now| store.hold(&source, subject, &name, now, now + minute).await.unwrap();
+    assert!(hold(&store.one, &ada, NOW).await);
+    assert!(hold(&store.other, &ada, NOW).await);
+    assert!(!hold(&store.other, &grace, NOW).await);
+    // Nothing came of it: the name is free again.
+    assert!(hold(&store.other, &grace, NOW + minute).await);
+    assert!(hold(&store.one, &ada, NOW + minute * 2).await);
+    let after = History::default().after(&event, Verdict::Upsert, None);
+    store.one.record(&source, &ada, &History::default(), &after).await.unwrap();
+    assert!(!hold(&store.other, &grace, NOW + Duration::days(900)).await);
+    event.action = Action::Deactivate;
+    store.one.record(&source, &ada, &after, &after.after(&event, Verdict::Deactivate, None)).await.unwrap();
+    assert!(hold(&store.other, &grace, NOW).await);
+}
