@@ -114,9 +114,15 @@ async fn mint(State(app): State<Arc<App>>, context: Context, request: Request) -
     Ok((StatusCode::CREATED, axum::Json(answer)).into_response())
 }
 
+/// A whole number: to JSON, `3600.0` is one as well.
+fn whole(value: &serde_json::Value) -> Option<u64> {
+    let integral = || value.as_f64().filter(|number| number.fract() == 0.0)?.to_string().parse().ok();
+    value.as_u64().or_else(integral)
+}
+
 fn read(mut fields: Fields) -> Result<MintRequest, Problem> {
     let ttl = fields.optional("ttl", |value| {
-        value.as_u64().and_then(|seconds| TokenTtl::from_seconds(seconds).ok()).ok_or_else(|| TtlError.to_string())
+        whole(&value).and_then(|seconds| TokenTtl::from_seconds(seconds).ok()).ok_or_else(|| TtlError.to_string())
     });
     let username = fields.optional_text("username");
     let roles = fields.optional("roles", |value| role_list(&value).map_err(|error| error.to_string()));

@@ -71,7 +71,7 @@ async fn m17_a_lifetime_is_a_whole_number_of_seconds_within_bounds() {
         gate.send(&[&format!("Bearer {token}")], body).await.assert_problem(400, "fields_invalid");
     }
     assert_eq!(gate.journal("flex-api").await, [""; 0]);
-    for (ttl, seconds) in [(json!(null), 3600), (json!(600), 600), (json!(86_400), 7200)] {
+    for (ttl, seconds) in [(json!(null), 3600), (json!(600), 600), (json!(600.0), 600), (json!(86_400), 7200)] {
         let answer = gate.mint(&token, json!({ "ttl": ttl })).await;
         answer.assert_minted(&ada);
         let expires_at = answer.body["expires_at"].as_str().unwrap();
