@@ -66,6 +66,8 @@ impl FromStr for SecretsFrom {
 pub enum StoreAt {
     /// `sqlite:FILE`.
     Sqlite(PathBuf),
+    /// `dynamodb:TABLE`.
+    DynamoDb(String),
 }
 
 impl FromStr for StoreAt {
@@ -74,7 +76,8 @@ impl FromStr for StoreAt {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(file.into())),
-            _ => Err("must be sqlite: and a file, like sqlite:/var/lib/flexgate/flexgate.db"),
+            Some(("dynamodb", table)) if !table.is_empty() => Ok(Self::DynamoDb(table.to_owned())),
+            _ => Err("must be dynamodb: and a table, or sqlite: and a file, like sqlite:/var/lib/flexgate/flexgate.db"),
         }
     }
 }
@@ -103,7 +106,7 @@ impl Common {
                 .collect::<Option<Vec<_>>>()
         });
         let secrets = reader.or("FLEXGATE_SECRETS", SecretsFrom::SecretsManager);
-        let store = reader.required("FLEXGATE_STORE", "where to remember, like sqlite:/var/lib/flexgate/flexgate.db");
+        let store = reader.required("FLEXGATE_STORE", "where to remember: dynamodb:TABLE or sqlite:FILE");
         let request_seconds = reader.seconds("FLEXGATE_REQUEST_SECONDS", 10, 1..=900);
         let extra_roots = reader.optional("FLEXGATE_CA_FILE", |path| {
             let certificates = CertificateDer::pem_file_iter(path).map_err(|_| "names no readable PEM file")?;

@@ -1,0 +1,105 @@
+//! The adapters over AWS's wire protocols, at an emulator: `tests/run aws` starts it and names it in
+//! `AWS_ENDPOINT_URL`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+#[path = "common/dynamodb.rs"]
+mod dynamodb;
+#[path = "common/proxy.rs"]
+mod proxy;
+
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::Client;
+use flexgate::outbound::Deadline;
+use flexgate::secrets::{FetchError, SecretSource, SecretsManager, Stage};
+use flexgate::store::{Claims, Session, SessionKey, Sessions, StoreError};
+use proxy::Proxy;
+use secrecy::ExposeSecret;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
+
+fn endpoint() -> String {
+    std::env::var("AWS_ENDPOINT_URL").unwrap()
+}
+
+fn deadline() -> Deadline {
+    Deadline::after(Duration::from_secs(5))
+}
+
+fn session(id: &str) -> Session {
+    Session {
+        key: SessionKey::of(id),
+        profile: "default".parse().unwrap(),
+        flex_user_sid: format!("FU{:032x}", 1).parse().unwrap(),
+        sealed: "v1.1.sealed".into(),
+        version: 0,
+        created_at: NOW,
+        used_at: NOW,
+        ends_at: NOW + time::Duration::hours(12),
+    }
+}
+
+#[tokio::test]
+async fn a_secret_and_the_one_a_rotation_is_about_to_put_in_force_are_read() {
+    let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).load().await;
+    let client = Client::new(&config);
+    let id = format!("flexgate/twilio-{}", std::process::id());
+    client.create_secret().name(&id).secret_string("the current one").send().await.unwrap();
+    let secrets = SecretsManager::from_environment();
+
+    let current = secrets.fetch(&id, Stage::Current, deadline()).await.unwrap();
+    assert_eq!(current.text.expose_secret(), "the current one");
+    let none = secrets.fetch(&id, Stage::Pending, deadline()).await;
+    assert!(matches!(none, Err(FetchError::NotFound)), "nothing is pending");
+
+    let put = client.put_secret_value().secret_id(&id).secret_string("the next one").version_stages("AWSPENDING");
+    put.send().await.unwrap();
+    let pending = secrets.fetch(&id, Stage::Pending, deadline()).await.unwrap();
+    assert_eq!(pending.text.expose_secret(), "the next one");
+    assert_ne!(pending.version, current.version);
+    let still = secrets.fetch(&id, Stage::Current, deadline()).await.unwrap();
+    assert_eq!(still.version, current.version, "the current one is still in force");
+
+    let missing = secrets.fetch("flexgate/none", Stage::Current, deadline()).await;
+    assert!(matches!(missing, Err(FetchError::NotFound)));
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_the_store_was_out_of_reach() {
+    let proxy = Proxy::to(&endpoint()).await;
+    let store = dynamodb::table(&proxy.url()).await;
+    let (mut acknowledged, mut refused) = (Vec::new(), 0);
+    for round in 0..40 {
+        match round {
+            10 | 30 => proxy.cut(),
+            20 => proxy.mend(),
+            _ => {}
+        }
+        let id = format!("session-{round}");
+        match store.insert(session(&id)).await {
+            Ok(()) => acknowledged.push(id),
+            Err(StoreError::Unavailable(_)) => refused += 1,
+            Err(error) => unreachable!("{error:?}"),
+        }
+    }
+    assert_eq!((acknowledged.len(), refused), (20, 20));
+    assert!(matches!(store.claim("login", "1", NOW, NOW).await, Err(StoreError::Unavailable(_))));
+    proxy.mend();
+    for id in &acknowledged {
+        assert_eq!(store.get(&SessionKey::of(id)).await.unwrap(), Some(session(id)));
+    }
+}
+
+#[tokio::test]
+async fn the_answer_to_an_insert_that_is_lost_makes_no_second_session() {
+    let proxy = Proxy::to(&endpoint()).await;
+    let store = dynamodb::table(&proxy.url()).await;
+    proxy.lose_next_answer();
+    let written = store.insert(session("ada")).await;
+    let found = store.get(&SessionKey::of("ada")).await.unwrap();
+    assert!(written.is_err() || found.is_some(), "acknowledged means kept");
+    assert_eq!(store.end_all_of(&session("ada").flex_user_sid).await.unwrap(), u64::from(found.is_some()));
+}
