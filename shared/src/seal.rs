@@ -54,7 +54,7 @@ pub enum KeyRingError {
     #[error("a key consists of one repeated byte: generate it with openssl rand -base64 32")]
     Weak,
     /// Too short to be what Secrets Manager generates.
-    #[error("\"generated\" must be at least 43 random letters and digits")]
+    #[error("\"generated\" must be at least 43 random characters")]
     Generated,
     /// A key's name would not survive in a cookie.
     #[error("a key's name must have 1 to 32 letters, digits, hyphens or underscores")]
@@ -105,7 +105,7 @@ impl TryFrom<Document> for KeyRing {
         }
         if let Some(text) = document.generated {
             let text = text.expose_secret().as_bytes();
-            if text.len() < GENERATED_LENGTH || !text.iter().all(u8::is_ascii_alphanumeric) || uniform(text) {
+            if text.len() < GENERATED_LENGTH || uniform(text) {
                 return Err(KeyRingError::Generated);
             }
             let key = UnboundKey::new(&AES_256_GCM, digest(&SHA256, text).as_ref()).map_err(|_| KeyRingError::Key)?;
@@ -205,6 +205,21 @@ mod tests {
         #[test]
         fn no_string_at_all_makes_it_panic(text in any::<String>()) {
             prop_assert_eq!(ring("a", &[("a", 1)]).open(&text, PURPOSE), Err(OpenError));
+        }
+    }
+
+    #[test]
+    fn a_key_that_secrets_manager_generated_seals_and_gives_way_to_a_listed_one() {
+        let generated = |text: &str, current: &str| {
+            let document = json!({"current": current, "keys": {"2026": key(1)}, "generated": text});
+            serde_json::from_value::<KeyRing>(document)
+        };
+        let text = "kT9pZb3mW7xQ1vR5nL8sD2fG6hJ4cY0aKeUoIiPqRtVwXzBnMm1234567890AbCd";
+        let sealed = generated(text, "generated").unwrap().seal(b"x", PURPOSE, &SystemEntropy).unwrap();
+        assert!(generated(text, "2026").unwrap().open(&sealed, PURPOSE).is_ok());
+        assert_eq!(ring("2026", &[("2026", 1)]).open(&sealed, PURPOSE), Err(OpenError));
+        for weak in ["", &text[..42], &"a".repeat(64)] {
+            assert!(generated(weak, "generated").is_err(), "{weak:?}");
         }
     }
 
