@@ -7,7 +7,8 @@ use crate::outbound::{ClientError, http_client};
 use crate::secrets::{FileSecrets, SecretSource, SecretsManager, TwilioCredentials};
 use crate::settings::{Common, Credential, SecretsFrom, StoreAt};
 use crate::store::{
-    Bindings, Claims, Counters, DeadLetters, DynamoStore, EventQueue, Inbox, Sessions, SqliteStore, SqsQueue, StoreError, Subjects,
+    Bindings, Claims, Counters, DeadLetters, DynamoStore, EventQueue, Inbox, Sessions, SqliteStore, SqsQueue,
+    StoreError, Subjects,
 };
 use crate::twilio::{Flex, Sso};
 

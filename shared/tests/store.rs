@@ -15,8 +15,8 @@ use time::{Duration, OffsetDateTime};
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 
 /// Everything the suite asks of an adapter.
-trait Store: Sessions + Claims + Bindings {}
-impl<S: Sessions + Claims + Bindings> Store for S {}
+trait Store: Sessions + Claims + Counters + Bindings {}
+impl<S: Sessions + Claims + Counters + Bindings> Store for S {}
 
 /// An adapter under test, and a second process at the same data.
 struct Adapter {
@@ -175,7 +175,7 @@ async fn a_claim_is_granted_once_until_it_ends_and_per_kind() {
 
 #[tokio::test]
 async fn of_many_who_count_at_once_each_gets_a_number_of_its_own() {
-    let store = sqlite();
+    let store = store().await;
     let until = NOW + Duration::MINUTE;
     let counts = (0..20).map(|index| {
         let store = if index % 2 == 0 { store.one.clone() } else { store.other.clone() };
@@ -193,7 +193,7 @@ async fn of_many_who_count_at_once_each_gets_a_number_of_its_own() {
 
 #[tokio::test]
 async fn a_count_is_per_kind_and_subject_and_begins_anew_when_its_span_ends() {
-    let store = sqlite();
+    let store = store().await;
     let count = async |kind: &str, what: &[&str], at| store.one.count(kind, what, at, Duration::MINUTE).await.unwrap();
     let until = NOW + Duration::MINUTE;
     assert_eq!(count("mint", &["a", "b"], NOW).await, Counted { times: 1, until });

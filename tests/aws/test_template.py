@@ -103,7 +103,7 @@ class Template(unittest.TestCase):
             "Mint": dynamodb("GetItem", "PutItem", "UpdateItem"),
             # Bindings, a user's sessions, the directory.
             "Provision": dynamodb("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
-            "Apply": dynamodb("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
+            "Apply": dynamodb("GetItem", "PutItem", "DeleteItem", "Query"),
             "Webhooks": set(),
         }
         for name, actions in expected.items():

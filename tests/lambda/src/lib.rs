@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
 use std::collections::VecDeque;
-use std::process::ExitStatus;
+use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,6 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 
 /// What the function did with an invocation.
@@ -66,7 +65,6 @@ impl Function {
             .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
             .env("AWS_REGION", "us-east-1")
-            .kill_on_drop(true)
             .spawn()
             .unwrap();
         Self { child, invocations, outcomes, early: VecDeque::new(), count: 0 }
@@ -91,14 +89,27 @@ impl Function {
 
     /// Sends SIGTERM and waits for the end.
     pub async fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
-        tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await.unwrap().unwrap()
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        for _ in 0..100 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        unreachable!("the function does not end")
     }
 
     /// Whether it is still running.
     pub fn lives(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        let _already_ended = self.child.kill();
+        let _reaped = self.child.wait();
     }
 }
 

@@ -50,8 +50,8 @@ impl Bindings for DynamoStore {
         for tried in 0..TRIES {
             let Some(item) = self.item(&user_key, BINDING).await? else { return Ok(()) };
             let identity = text(&item, "identity_key")?;
-            let by_identity = self.delete(identity, BINDING, "flex_user_sid", s(user.as_str()))?;
-            let by_user = self.delete(&user_key, BINDING, "identity_key", s(identity))?;
+            let by_identity = self.delete(identity, BINDING, Some(("flex_user_sid", s(user.as_str()))))?;
+            let by_user = self.delete(&user_key, BINDING, Some(("identity_key", s(identity))))?;
             match self.transact(vec![by_identity, by_user]).await? {
                 Transacted::Yes => return Ok(()),
                 Transacted::No => pause(tried).await,

@@ -7,6 +7,8 @@
 
 mod bindings;
 mod claims;
+mod counters;
+mod events;
 mod sessions;
 
 use std::collections::HashMap;
@@ -21,7 +23,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
-use super::StoreError;
+use super::{SqsQueue, StoreError};
 
 const PK: &str = "pk";
 const SK: &str = "sk";
@@ -39,19 +41,21 @@ type Item = HashMap<String, AttributeValue>;
 pub struct DynamoStore {
     table: Arc<str>,
     client: Arc<OnceCell<Client>>,
+    /// Where a dead letter goes that is revived.
+    queue: SqsQueue,
 }
 
 impl DynamoStore {
     /// The table, with the credentials, region and endpoint of the environment. Nothing is read yet.
     #[must_use]
-    pub fn new(table: &str) -> Self {
-        Self { table: table.into(), client: Arc::default() }
+    pub fn new(table: &str, queue: SqsQueue) -> Self {
+        Self { table: table.into(), client: Arc::default(), queue }
     }
 
     /// The table through a client of one's own.
     #[must_use]
     pub fn with_client(table: &str, client: Client) -> Self {
-        Self { table: table.into(), client: Arc::new(OnceCell::new_with(Some(client))) }
+        Self { table: table.into(), client: Arc::new(OnceCell::new_with(Some(client))), queue: SqsQueue::new(None) }
     }
 
     async fn client(&self) -> &Client {
@@ -109,21 +113,19 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// A part of a transaction: removes the item, if `attribute` of it is `value`.
+    /// A part of a transaction: removes the item, if an attribute of it has that value.
     fn delete(
         &self,
         pk: &str,
         sk: &str,
-        attribute: &str,
-        value: AttributeValue,
+        only_if: Option<(&str, AttributeValue)>,
     ) -> Result<TransactWriteItem, StoreError> {
-        let delete = Delete::builder().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk));
-        let delete = delete
-            .condition_expression(format!("{attribute} = :value"))
-            .expression_attribute_values(":value", value)
-            .build()
-            .map_err(unbuildable)?;
-        Ok(TransactWriteItem::builder().delete(delete).build())
+        let mut delete = Delete::builder().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk));
+        if let Some((attribute, value)) = only_if {
+            let condition = format!("{attribute} = :value");
+            delete = delete.condition_expression(condition).expression_attribute_values(":value", value);
+        }
+        Ok(TransactWriteItem::builder().delete(delete.build().map_err(unbuildable)?).build())
     }
 }
 
@@ -170,8 +172,8 @@ fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-fn n(number: impl ToString) -> AttributeValue {
-    AttributeValue::N(number.to_string())
+fn n(number: impl Into<i128>) -> AttributeValue {
+    AttributeValue::N(number.into().to_string())
 }
 
 fn seconds(moment: OffsetDateTime) -> AttributeValue {
