@@ -18,6 +18,7 @@ use crate::store::{DeadLetter, DeadLetters, Recorded, StoreError, Subjects, fing
 
 const HISTORY: &str = "history";
 const DEAD_LETTERS: &str = "dead_letters";
+const LETTER: &str = "letter#";
 
 /// Personal data is kept no longer than a person may need to look at it.
 const KEPT: Duration = Duration::days(90);
@@ -121,9 +122,13 @@ fn read(text: &str) -> Result<History, StoreError> {
     })
 }
 
+fn letter_sk(key: &str) -> String {
+    format!("{LETTER}{key}")
+}
+
 fn letter(item: &Item) -> Result<DeadLetter, StoreError> {
     Ok(DeadLetter {
-        key: text(item, SK)?.to_owned(),
+        key: text(item, "letter_key")?.to_owned(),
         source: text(item, "source_name")?.to_owned(),
         event_id: text(item, "event_id")?.to_owned(),
         body: text(item, "message_body")?.to_owned(),
@@ -138,8 +143,9 @@ impl DeadLetters for DynamoStore {
     async fn bury(&self, letter: DeadLetter) -> Result<(), StoreError> {
         let item = item_of(
             DEAD_LETTERS,
-            &letter.key,
+            &letter_sk(&letter.key),
             [
+                ("letter_key", s(letter.key)),
                 ("source_name", s(letter.source)),
                 ("event_id", s(letter.event_id)),
                 ("message_body", s(letter.body)),
@@ -154,7 +160,7 @@ impl DeadLetters for DynamoStore {
     }
 
     async fn list(&self, limit: u32) -> Result<Vec<DeadLetter>, StoreError> {
-        let items = self.items(DEAD_LETTERS, "").await?;
+        let items = self.items(DEAD_LETTERS, LETTER).await?;
         let mut letters = items.iter().map(letter).collect::<Result<Vec<_>, _>>()?;
         letters.sort_by_key(|letter| letter.since);
         letters.truncate(limit as usize);
@@ -162,14 +168,14 @@ impl DeadLetters for DynamoStore {
     }
 
     async fn find(&self, key: &str) -> Result<Option<DeadLetter>, StoreError> {
-        self.item(DEAD_LETTERS, key).await?.as_ref().map(letter).transpose()
+        self.item(DEAD_LETTERS, &letter_sk(key)).await?.as_ref().map(letter).transpose()
     }
 
     async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
         let Some(letter) = self.find(key).await? else { return Ok(false) };
         // Sent before it is removed: dying between the two leaves it twice, never nowhere.
         self.queue.revive(&letter, now).await?;
-        self.remove(DEAD_LETTERS, key).await?;
+        self.remove(DEAD_LETTERS, &letter_sk(key)).await?;
         Ok(true)
     }
 }
