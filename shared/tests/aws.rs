@@ -2,6 +2,7 @@
 //! `AWS_ENDPOINT_URL`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
 
 #[path = "common/dynamodb.rs"]
 mod dynamodb;

@@ -1,6 +1,7 @@
 //! The conformance suite of the store: what every adapter must do.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
 
 #[path = "common/dynamodb.rs"]
 mod dynamodb;
