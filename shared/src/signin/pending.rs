@@ -114,6 +114,11 @@ impl PendingLogins {
         self.0.drain(..surplus);
     }
 
+    /// Whether a login of `profile` is under way.
+    pub(super) fn any_of(&self, profile: &ProfileName) -> bool {
+        self.0.iter().any(|login| *login.profile == *profile.as_str())
+    }
+
     /// Takes out the login that came back to `profile` with `state`.
     pub(super) fn take(&mut self, profile: &ProfileName, state: Returned) -> Option<Pending> {
         let of_profile = |login: &Pending| *login.profile == *profile.as_str();

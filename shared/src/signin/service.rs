@@ -77,6 +77,10 @@ pub enum CallbackError {
     /// No login of this browser belongs to it: begun elsewhere, too long ago, finished already.
     #[error("no login of this browser belongs to the callback")]
     NoLogin,
+    /// Twilio does not accept the code for this login, and the browser has another under way for the
+    /// same profile: the code may be that one's.
+    #[error("the code does not belong to the login of its state")]
+    Mixed(#[source] TwilioError),
     /// Twilio does not accept the code with this login's verifier and nonce.
     #[error("Twilio does not accept the code")]
     Rejected(#[source] TwilioError),
@@ -180,7 +184,10 @@ impl SignIn {
         let login = logins.take(&profile.name, returned).ok_or(CallbackError::NoLogin)?;
         self.claim(login.id).await?;
 
-        let tokens = self.exchange(profile, &login, unverified_code, deadline).await?;
+        let tokens = self.exchange(profile, &login, unverified_code, deadline).await.map_err(|error| match error {
+            CallbackError::Rejected(error) if logins.any_of(&profile.name) => CallbackError::Mixed(error),
+            error => error,
+        })?;
         let info = self.parts.sso.token_info(&tokens.access_token, deadline).await?;
         if info.flex_user_sid != tokens.info.flex_user_sid || info.expiration <= self.now() {
             return Err(TwilioError::Malformed("Tokens/Info disagrees with the exchange").into());

@@ -70,7 +70,8 @@ async fn s03_code_of_another_login_of_the_same_browser() {
         form_urlencoded::parse(second.split_once('?').unwrap().1.as_bytes()).into_owned().collect();
     let reply = browser.get(&with_parameter(&first, "code", Some(&parameters["code"]))).await;
     // Only Twilio can know whose code it is: it refuses the verifier, and nobody is signed in.
-    assert_eq!(code(&reply.problem()), (401, "login_rejected"));
+    assert_eq!(code(&reply.problem()), NO_LOGIN);
+    assert!(browser.cookies.contains_key(LOGIN), "the other login is still under way");
     assert!(!browser.cookies.contains_key(SESSION));
 }
 
