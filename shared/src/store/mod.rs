@@ -4,9 +4,11 @@
 //! (`tests/store.rs`). Writes that race are conditional: the store, not the process, decides who won.
 
 pub mod directory;
+mod dynamodb;
 mod events;
 mod sqlite;
 mod sqlite_events;
+mod sqs;
 
 use std::fmt;
 
@@ -17,9 +19,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use time::{Duration, OffsetDateTime};
 
 pub use directory::Directory;
+pub use dynamodb::DynamoStore;
 pub use events::{DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, Subjects};
 pub use sqlite::SqliteStore;
 pub use sqlite_events::{Inbox, Settled, Taken};
+pub use sqs::SqsQueue;
 
 use crate::domain::{FlexUserSid, Identity, ProfileName};
 
@@ -135,7 +139,7 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     /// Ends every session of a Flex user; how many there were.
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError>;
 
-    /// Removes what ended before `now`; how many there were.
+    /// Removes what ended before `now`, unless the store does so by itself; how many it removed.
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 

@@ -1,0 +1,62 @@
+//! Bindings: one item under the identity and one under the user, written and removed together.
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::{DynamoStore, TRIES, Transacted, crowded, item_of, parsed, pause, s, seconds, text};
+use crate::domain::{FlexUserSid, Identity};
+use crate::store::{Bindings, Bound, StoreError, fingerprint};
+
+const BINDING: &str = "binding";
+
+fn identity_pk(identity: &Identity) -> String {
+    format!("identity#{}", fingerprint(&[&identity.issuer, &identity.subject]))
+}
+
+fn user_pk(user: &FlexUserSid) -> String {
+    format!("user#{user}")
+}
+
+#[async_trait]
+impl Bindings for DynamoStore {
+    async fn user_of(&self, identity: &Identity) -> Result<Option<FlexUserSid>, StoreError> {
+        let item = self.item(&identity_pk(identity), BINDING).await?;
+        item.map(|item| parsed(&item, "flex_user_sid")).transpose()
+    }
+
+    async fn bind(&self, identity: &Identity, user: &FlexUserSid, now: OffsetDateTime) -> Result<Bound, StoreError> {
+        let (identity_key, user_key) = (identity_pk(identity), user_pk(user));
+        for tried in 0..TRIES {
+            if let Some(bound) = self.user_of(identity).await? {
+                return Ok(if bound == *user { Bound::Yes } else { Bound::IdentityTaken(bound) });
+            }
+            if self.item(&user_key, BINDING).await?.is_some() {
+                return Ok(Bound::UserTaken);
+            }
+            let bound_at = || ("bound_at", seconds(now));
+            let by_identity = item_of(&identity_key, BINDING, [("flex_user_sid", s(user.as_str())), bound_at()]);
+            let by_user = item_of(&user_key, BINDING, [("identity_key", s(identity_key.as_str())), bound_at()]);
+            let new = Some("attribute_not_exists(pk)");
+            match self.transact(vec![self.put(by_identity, new)?, self.put(by_user, new)?]).await? {
+                Transacted::Yes => return Ok(Bound::Yes),
+                Transacted::No => pause(tried).await,
+            }
+        }
+        Err(crowded())
+    }
+
+    async fn unbind(&self, user: &FlexUserSid) -> Result<(), StoreError> {
+        let user_key = user_pk(user);
+        for tried in 0..TRIES {
+            let Some(item) = self.item(&user_key, BINDING).await? else { return Ok(()) };
+            let identity = text(&item, "identity_key")?;
+            let by_identity = self.delete(identity, BINDING, Some(("flex_user_sid", s(user.as_str()))))?;
+            let by_user = self.delete(&user_key, BINDING, Some(("identity_key", s(identity))))?;
+            match self.transact(vec![by_identity, by_user]).await? {
+                Transacted::Yes => return Ok(()),
+                Transacted::No => pause(tried).await,
+            }
+        }
+        Err(crowded())
+    }
+}

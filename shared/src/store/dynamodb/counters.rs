@@ -1,0 +1,51 @@
+//! Counters: an item each, counted up while its span lasts, and begun anew after.
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::ReturnValue;
+use time::{Duration, OffsetDateTime};
+
+use super::{DynamoStore, EXPIRES_AT, PK, SK, TRIES, crowded, item_of, moment, n, number, refused, s, seconds};
+use crate::store::{Counted, Counters, StoreError, fingerprint};
+
+const COUNTER: &str = "counter";
+
+#[async_trait]
+impl Counters for DynamoStore {
+    async fn count(
+        &self,
+        kind: &str,
+        what: &[&str],
+        now: OffsetDateTime,
+        span: Duration,
+    ) -> Result<Counted, StoreError> {
+        let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
+        let pk = format!("counter#{}", fingerprint(&parts));
+        for _ in 0..TRIES {
+            let request =
+                self.client().await.update_item().table_name(&*self.table).key(PK, s(&pk)).key(SK, s(COUNTER));
+            let request = request
+                .update_expression("SET counted_times = counted_times + :one")
+                .condition_expression("attribute_exists(pk) AND expires_at > :now")
+                .expression_attribute_values(":one", n(1))
+                .expression_attribute_values(":now", seconds(now))
+                .return_values(ReturnValue::AllNew);
+            if let Some(counted) = refused(request.send().await)? {
+                let item = counted.attributes.unwrap_or_default();
+                return Ok(Counted { times: number(&item, "counted_times")?, until: moment(&item, EXPIRES_AT)? });
+            }
+            let until = now + span;
+            let item = item_of(&pk, COUNTER, [("counted_times", n(1)), (EXPIRES_AT, seconds(until))]);
+            let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item));
+            let request = request
+                .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
+                .expression_attribute_values(":now", seconds(now));
+            if refused(request.send().await)?.is_some() {
+                return Ok(Counted {
+                    times: 1,
+                    until: OffsetDateTime::from_unix_timestamp(until.unix_timestamp()).unwrap_or(until),
+                });
+            }
+        }
+        Err(crowded())
+    }
+}

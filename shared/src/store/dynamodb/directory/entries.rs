@@ -1,0 +1,140 @@
+//! Entries, and the pointers by which they are found: by the Flex user that they are now, by username,
+//! by `externalId`. An entry's transaction writes its pointers and removes those that no longer hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use serde_json::Value;
+
+use super::super::{
+    DynamoStore, Item, SK, TRIES, Transacted, corrupt, crowded, item_of, moment, n, number, parsed, pause, s, seconds,
+    text, unbuildable,
+};
+use crate::domain::{FlexUserSid, Username};
+use crate::store::directory::{Entry, folded};
+use crate::store::{StoreError, fingerprint};
+
+/// The entry itself, under its `id`.
+pub(super) const ENTRY: &str = "entry";
+/// Under a username or an `externalId`, before the `id` of the entry that has it.
+const POINTER: &str = "entry#";
+/// Under the Flex user that an entry is now, where that is not its `id`.
+const REACTIVATED: &str = "reactivated";
+
+pub(super) fn pk(user: &FlexUserSid) -> String {
+    format!("scim_user#{user}")
+}
+
+pub(super) fn name_pk(username: &Username) -> String {
+    format!("scim_name#{}", fingerprint(&[&folded(username.as_str())]))
+}
+
+pub(super) fn external_pk(external_id: &str) -> String {
+    format!("scim_external_id#{}", fingerprint(&[external_id]))
+}
+
+/// The keys of an entry's pointers.
+fn pointers(entry: &Entry) -> BTreeSet<(String, String)> {
+    let sk = format!("{POINTER}{}", entry.id);
+    let name = (name_pk(&entry.username), sk.clone());
+    let external = entry.external_id.as_deref().map(|external_id| (external_pk(external_id), sk));
+    let current = (entry.current != entry.id).then(|| (pk(&entry.current), REACTIVATED.to_owned()));
+    std::iter::once(name).chain(external).chain(current).collect()
+}
+
+impl DynamoStore {
+    pub(super) async fn entries_of_users(&self, users: &[FlexUserSid]) -> Result<Vec<Entry>, StoreError> {
+        let keys = users.iter().flat_map(|user| [(pk(user), ENTRY.to_owned()), (pk(user), REACTIVATED.to_owned())]);
+        let (mut found, mut elsewhere) = (BTreeMap::new(), BTreeSet::new());
+        for item in self.batch(keys.collect()).await? {
+            if text(&item, SK)? == ENTRY {
+                let entry = read(&item)?;
+                found.insert(entry.id.clone(), entry);
+            } else {
+                elsewhere.insert(parsed::<FlexUserSid>(&item, "entry_id")?);
+            }
+        }
+        elsewhere.retain(|id| !found.contains_key(id));
+        for item in self.batch(elsewhere.iter().map(|id| (pk(id), ENTRY.to_owned())).collect()).await? {
+            let entry = read(&item)?;
+            found.insert(entry.id.clone(), entry);
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// The entries that the pointers under `pk` name, in the order of their ids. A pointer may be older
+    /// than its entry: the caller compares.
+    pub(super) async fn entries_at(&self, pointer_pk: &str) -> Result<Vec<Entry>, StoreError> {
+        let pointers = self.items(pointer_pk, POINTER).await?;
+        let ids = pointers.iter().map(|item| parsed::<FlexUserSid>(item, "entry_id")).collect::<Result<Vec<_>, _>>()?;
+        let items = self.batch(ids.iter().map(|id| (pk(id), ENTRY.to_owned())).collect()).await?;
+        let mut entries = items.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        entries.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(entries)
+    }
+
+    /// Writes the entry and its pointers over the version it holds, and `with` in the same transaction.
+    pub(super) async fn write_entry(&self, entry: &Entry, with: Option<TransactWriteItem>) -> Result<bool, StoreError> {
+        for tried in 0..TRIES {
+            let before = self.item(&pk(&entry.id), ENTRY).await?.as_ref().map(read).transpose()?;
+            if before.as_ref().map_or(0, |before| before.version) != entry.version {
+                return Ok(false);
+            }
+            let (old, new) = (before.as_ref().map(pointers).unwrap_or_default(), pointers(entry));
+            let mut writes = vec![self.entry_over(entry)?];
+            for (pk, sk) in new.difference(&old) {
+                writes.push(self.put(item_of(pk, sk, [("entry_id", s(entry.id.as_str()))]), None)?);
+            }
+            for (pk, sk) in old.difference(&new) {
+                writes.push(self.delete(pk, sk, Some(("entry_id", s(entry.id.as_str()))))?);
+            }
+            writes.extend(with.clone());
+            match self.transact(writes).await? {
+                Transacted::Yes => return Ok(true),
+                Transacted::No => pause(tried).await,
+            }
+        }
+        Err(crowded())
+    }
+
+    fn entry_over(&self, entry: &Entry) -> Result<TransactWriteItem, StoreError> {
+        let mut item = item_of(
+            &pk(&entry.id),
+            ENTRY,
+            [
+                ("entry_id", s(entry.id.as_str())),
+                ("current_sid", s(entry.current.as_str())),
+                ("user_name", s(entry.username.as_str())),
+                ("asserted_json", s(Value::Object(entry.asserted.clone()).to_string())),
+                ("was_deleted", AttributeValue::Bool(entry.deleted)),
+                ("entry_version", n(entry.version + 1)),
+                ("updated_at", seconds(entry.updated_at)),
+            ],
+        );
+        item.extend(entry.external_id.as_deref().map(|external_id| ("external_id".to_owned(), s(external_id))));
+        let put = Put::builder().table_name(&*self.table).set_item(Some(item));
+        let put = if entry.version == 0 {
+            put.condition_expression("attribute_not_exists(pk)")
+        } else {
+            put.condition_expression("entry_version = :version")
+                .expression_attribute_values(":version", n(entry.version))
+        };
+        Ok(TransactWriteItem::builder().put(put.build().map_err(unbuildable)?).build())
+    }
+}
+
+pub(super) fn read(item: &Item) -> Result<Entry, StoreError> {
+    Ok(Entry {
+        id: parsed(item, "entry_id")?,
+        current: parsed(item, "current_sid")?,
+        username: parsed(item, "user_name")?,
+        external_id: item
+            .contains_key("external_id")
+            .then(|| text(item, "external_id").map(str::to_owned))
+            .transpose()?,
+        asserted: serde_json::from_str(text(item, "asserted_json")?).map_err(corrupt)?,
+        deleted: matches!(item.get("was_deleted"), Some(AttributeValue::Bool(true))),
+        version: number(item, "entry_version")?,
+        updated_at: moment(item, "updated_at")?,
+    })
+}

@@ -1,0 +1,220 @@
+//! The directory in the table.
+//!
+//! An entry is found by its other keys through pointers that are written and removed in its own
+//! transaction ([`entries`]). A group is a head and, since an item has its limits, buckets of members
+//! ([`groups`]). The marks of a list belong to a generation: to forget them is to begin the next.
+
+mod entries;
+mod groups;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use time::OffsetDateTime;
+
+use super::{DynamoStore, EXPIRES_AT, Item, PK, SK, item_of, n, number, refused, s, seconds, text, unavailable};
+use crate::domain::{FlexUserSid, Role, Username};
+use crate::store::directory::{Begun, Directory, Entry, Group, GroupWritten, Mark, Membership, folded};
+use crate::store::{StoreError, fingerprint};
+
+/// Work that was begun.
+const WORK: &str = "work";
+/// What is known about the list of users, and the generation of its marks.
+const LIST: &str = "scim_list";
+const LIST_STATE: &str = "state";
+
+fn work_pk(work: &str) -> String {
+    format!("scim_work#{}", fingerprint(&[work]))
+}
+
+#[async_trait]
+impl Directory for DynamoStore {
+    async fn entry(&self, id: &FlexUserSid) -> Result<Option<Entry>, StoreError> {
+        self.item(&entries::pk(id), entries::ENTRY).await?.as_ref().map(entries::read).transpose()
+    }
+
+    async fn entries(&self, users: &[FlexUserSid]) -> Result<Vec<Entry>, StoreError> {
+        self.entries_of_users(users).await
+    }
+
+    async fn entry_named(&self, username: &Username) -> Result<Option<Entry>, StoreError> {
+        let named = self.entries_at(&entries::name_pk(username)).await?;
+        let same = |entry: &Entry| folded(entry.username.as_str()) == folded(username.as_str());
+        // One that is there counts before one that was deleted.
+        Ok(named.into_iter().filter(same).min_by_key(|entry| (entry.deleted, entry.id.clone())))
+    }
+
+    async fn entries_of_external_id(&self, external_id: &str) -> Result<Vec<Entry>, StoreError> {
+        let mut found = self.entries_at(&entries::external_pk(external_id)).await?;
+        found.retain(|entry| !entry.deleted && entry.external_id.as_deref() == Some(external_id));
+        found.truncate(100);
+        Ok(found)
+    }
+
+    async fn put_entry(&self, entry: &Entry, finishes: Option<&str>) -> Result<bool, StoreError> {
+        let finishes = finishes.map(|work| self.delete(&work_pk(work), WORK, None)).transpose()?;
+        self.write_entry(entry, finishes).await
+    }
+
+    async fn group(&self, id: &str) -> Result<Option<Group>, StoreError> {
+        self.whole_group(id).await
+    }
+
+    async fn group_named(&self, display_name: &str) -> Result<Option<Group>, StoreError> {
+        match self.group_id_of_name(display_name).await? {
+            Some(id) => self.whole_group(&id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn groups(&self, after: &str, skip: u64, limit: u64) -> Result<Vec<Group>, StoreError> {
+        self.groups_after(after, skip, limit).await
+    }
+
+    async fn count_groups(&self) -> Result<u64, StoreError> {
+        self.number_of_groups().await
+    }
+
+    async fn put_group(&self, group: &Group) -> Result<GroupWritten, StoreError> {
+        self.write_group(group).await
+    }
+
+    async fn remove_group(&self, id: &str) -> Result<(), StoreError> {
+        self.drop_group(id).await
+    }
+
+    async fn settle_member(&self, group: &str, user: &FlexUserSid, conferred: Option<Role>) -> Result<(), StoreError> {
+        self.change_member(group, user, |member| {
+            member.conferred = conferred;
+            member.present || conferred.is_some()
+        })
+        .await
+    }
+
+    async fn memberships(&self, users: &[FlexUserSid]) -> Result<Vec<Membership>, StoreError> {
+        self.memberships_of(users).await
+    }
+
+    async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError> {
+        for membership in self.memberships_of(std::slice::from_ref(user)).await? {
+            self.change_member(&membership.group, user, |_| false).await?;
+        }
+        Ok(())
+    }
+
+    async fn begin(&self, work: &str, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError> {
+        let request = self
+            .update(&work_pk(work), WORK)
+            .await
+            .update_expression("SET leased_until = :until, was_intended = if_not_exists(was_intended, :no)")
+            .condition_expression("attribute_not_exists(pk) OR leased_until <= :now")
+            .expression_attribute_values(":until", seconds(until))
+            .expression_attribute_values(":now", seconds(now))
+            .expression_attribute_values(":no", AttributeValue::Bool(false))
+            .return_values(ReturnValue::AllNew);
+        let Some(begun) = refused(request.send().await)? else { return Ok(Begun::Busy) };
+        let intended = begun.attributes.and_then(|item| item.get("was_intended")?.as_bool().ok().copied());
+        Ok(Begun::Yes { intended: intended == Some(true) })
+    }
+
+    async fn intend(&self, work: &str) -> Result<(), StoreError> {
+        let request = self.update(&work_pk(work), WORK).await.update_expression("SET was_intended = :value");
+        if_there(request, AttributeValue::Bool(true)).await
+    }
+
+    async fn abandon(&self, work: &str) -> Result<(), StoreError> {
+        let request = self.update(&work_pk(work), WORK).await.update_expression("SET leased_until = :value");
+        if_there(request, n(0)).await
+    }
+
+    async fn finish(&self, work: &str) -> Result<(), StoreError> {
+        self.remove(&work_pk(work), WORK).await.map(drop)
+    }
+
+    async fn mark_before(&self, index: u64, now: OffsetDateTime) -> Result<Option<Mark>, StoreError> {
+        let pk = marks_pk(&self.list().await?)?;
+        let mut from = None;
+        loop {
+            let request = self.client().await.query().table_name(&*self.table).consistent_read(true);
+            let request = request
+                .key_condition_expression("pk = :pk AND sk <= :index")
+                .filter_expression("expires_at > :now")
+                .expression_attribute_values(":pk", s(&pk))
+                .expression_attribute_values(":index", s(mark_sk(index)))
+                .expression_attribute_values(":now", seconds(now))
+                .scan_index_forward(false)
+                // Nearly always the first is one that still counts.
+                .limit(2);
+            let page = request.set_exclusive_start_key(from).send().await.map_err(unavailable)?;
+            if let Some(item) = page.items.unwrap_or_default().first() {
+                return Ok(Some(Mark {
+                    index: number(item, "first_index")?,
+                    token: text(item, "page_token")?.to_owned(),
+                }));
+            }
+            from = page.last_evaluated_key;
+            if from.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn put_mark(&self, mark: &Mark, until: OffsetDateTime) -> Result<(), StoreError> {
+        let pk = marks_pk(&self.list().await?)?;
+        let attributes = [("first_index", n(mark.index)), ("page_token", s(&mark.token)), (EXPIRES_AT, seconds(until))];
+        let item = item_of(&pk, &mark_sk(mark.index), attributes);
+        let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item));
+        request.send().await.map(drop).map_err(unavailable)
+    }
+
+    async fn total(&self, now: OffsetDateTime) -> Result<Option<u64>, StoreError> {
+        let state = self.list().await?;
+        let known = state.contains_key("user_total") && number::<i64>(&state, "total_until")? > now.unix_timestamp();
+        known.then(|| number(&state, "user_total")).transpose()
+    }
+
+    async fn put_total(&self, total: u64, until: OffsetDateTime) -> Result<(), StoreError> {
+        let request = self
+            .update(LIST, LIST_STATE)
+            .await
+            .update_expression("SET user_total = :total, total_until = :until")
+            .expression_attribute_values(":total", n(total))
+            .expression_attribute_values(":until", seconds(until));
+        request.send().await.map(drop).map_err(unavailable)
+    }
+
+    async fn forget_marks(&self) -> Result<(), StoreError> {
+        let request = self
+            .update(LIST, LIST_STATE)
+            .await
+            .update_expression("ADD mark_generation :one REMOVE user_total, total_until")
+            .expression_attribute_values(":one", n(1));
+        request.send().await.map(drop).map_err(unavailable)
+    }
+}
+
+impl DynamoStore {
+    async fn update(&self, pk: &str, sk: &str) -> UpdateItemFluentBuilder {
+        self.client().await.update_item().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk))
+    }
+
+    async fn list(&self) -> Result<Item, StoreError> {
+        Ok(self.item(LIST, LIST_STATE).await?.unwrap_or_default())
+    }
+}
+
+/// Sends the update if its item exists; one that does not stays away.
+async fn if_there(request: UpdateItemFluentBuilder, value: AttributeValue) -> Result<(), StoreError> {
+    let request = request.condition_expression("attribute_exists(pk)").expression_attribute_values(":value", value);
+    refused(request.send().await).map(drop)
+}
+
+fn marks_pk(state: &Item) -> Result<String, StoreError> {
+    let generation: u64 = if state.contains_key("mark_generation") { number(state, "mark_generation")? } else { 0 };
+    Ok(format!("scim_marks#{generation}"))
+}
+
+/// Indexes in the order of numbers.
+fn mark_sk(index: u64) -> String {
+    format!("{index:020}")
+}

@@ -1,0 +1,245 @@
+//! The store in one DynamoDB table.
+//!
+//! Every item has the string keys `pk` and `sk`; `expires_at` is the table's TTL attribute. There is
+//! no index: what must be found by its user is written a second time under that user, in the same
+//! transaction. Reads are strongly consistent, since a session that was ended must not be served.
+//! Attribute names hold an underscore, so none is a reserved word.
+
+mod bindings;
+mod claims;
+mod counters;
+mod directory;
+mod events;
+mod held;
+mod sessions;
+
+use std::collections::{BTreeSet, HashMap};
+use std::error::Error;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, KeysAndAttributes, Put, TransactWriteItem};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use time::OffsetDateTime;
+use tokio::sync::OnceCell;
+
+use super::{SqsQueue, StoreError};
+
+const PK: &str = "pk";
+const SK: &str = "sk";
+
+/// The TTL attribute: seconds since 1970. DynamoDB removes the item some time later.
+const EXPIRES_AT: &str = "expires_at";
+
+/// How often a transaction is tried that another one got in the way of.
+const TRIES: u32 = 10;
+
+/// As many items as DynamoDB reads at once, and how many such reads run beside one another.
+const BATCH: usize = 100;
+const BATCHES_AT_ONCE: usize = 8;
+
+type Item = HashMap<String, AttributeValue>;
+
+/// The store in one DynamoDB table. The client is built at the first use.
+#[derive(Debug, Clone)]
+pub struct DynamoStore {
+    table: Arc<str>,
+    client: Arc<OnceCell<Client>>,
+    /// Where a dead letter goes that is revived.
+    queue: SqsQueue,
+}
+
+impl DynamoStore {
+    /// The table, with the credentials, region and endpoint of the environment. Nothing is read yet.
+    #[must_use]
+    pub fn new(table: &str, queue: SqsQueue) -> Self {
+        Self { table: table.into(), client: Arc::default(), queue }
+    }
+
+    /// The table through a client of one's own.
+    #[must_use]
+    pub fn with_client(table: &str, client: Client) -> Self {
+        Self { table: table.into(), client: Arc::new(OnceCell::new_with(Some(client))), queue: SqsQueue::new(None) }
+    }
+
+    async fn client(&self) -> &Client {
+        self.client.get_or_init(|| async { Client::new(&crate::aws::config().await) }).await
+    }
+
+    /// The item of that key, as every earlier write left it.
+    async fn item(&self, pk: &str, sk: &str) -> Result<Option<Item>, StoreError> {
+        let request = self.client().await.get_item().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk));
+        Ok(request.consistent_read(true).send().await.map_err(unavailable)?.item)
+    }
+
+    /// Every item under `pk` whose `sk` begins with `prefix`, in the order of `sk`.
+    async fn items(&self, pk: &str, prefix: &str) -> Result<Vec<Item>, StoreError> {
+        let mut items = Vec::new();
+        let mut from = None;
+        loop {
+            let request = self.client().await.query().table_name(&*self.table).consistent_read(true);
+            let request = request
+                .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+                .expression_attribute_values(":pk", s(pk))
+                .expression_attribute_values(":prefix", s(prefix));
+            let page = request.set_exclusive_start_key(from).send().await.map_err(unavailable)?;
+            items.extend(page.items.unwrap_or_default());
+            from = page.last_evaluated_key;
+            if from.is_none() {
+                return Ok(items);
+            }
+        }
+    }
+
+    /// The items of these keys, those that exist, in no order.
+    async fn batch(&self, keys: BTreeSet<(String, String)>) -> Result<Vec<Item>, StoreError> {
+        let keys: Vec<Item> = keys.iter().map(|(pk, sk)| item_of(pk, sk, [])).collect();
+        let some: Vec<Vec<Item>> = keys.chunks(BATCH).map(<[Item]>::to_vec).collect();
+        let read = futures_util::stream::iter(some).map(|keys| self.chunk(keys)).buffer_unordered(BATCHES_AT_ONCE);
+        Ok(read.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
+    }
+
+    async fn chunk(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        let (mut items, mut left) = (Vec::new(), keys);
+        for tried in 0..TRIES {
+            let keys = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(true);
+            let request = self.client().await.batch_get_item();
+            let request = request.request_items(&*self.table, keys.build().map_err(unbuildable)?);
+            let answer = request.send().await.map_err(unavailable)?;
+            items.extend(answer.responses.unwrap_or_default().into_values().flatten());
+            // DynamoDB answers in part where the answer is too large or it is asked too much.
+            left = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys).collect();
+            if left.is_empty() {
+                return Ok(items);
+            }
+            pause(tried).await;
+        }
+        Err(crowded())
+    }
+
+    /// Removes the item of that key; what it was.
+    async fn remove(&self, pk: &str, sk: &str) -> Result<Option<Item>, StoreError> {
+        use aws_sdk_dynamodb::types::ReturnValue;
+        let request = self.client().await.delete_item().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk));
+        Ok(request.return_values(ReturnValue::AllOld).send().await.map_err(unavailable)?.attributes)
+    }
+
+    /// Writes all of it or nothing.
+    async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transacted, StoreError> {
+        let request = self.client().await.transact_write_items().set_transact_items(Some(writes));
+        match request.send().await {
+            Ok(_) => Ok(Transacted::Yes),
+            Err(error) => match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(_)) => Ok(Transacted::No),
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+
+    /// A part of a transaction: writes `item` if `condition` holds of what is there.
+    fn put(&self, item: Item, condition: Option<&str>) -> Result<TransactWriteItem, StoreError> {
+        let put = Put::builder().table_name(&*self.table).set_item(Some(item));
+        let put = put.set_condition_expression(condition.map(str::to_owned)).build().map_err(unbuildable)?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// A part of a transaction: removes the item, if an attribute of it has that value.
+    fn delete(
+        &self,
+        pk: &str,
+        sk: &str,
+        only_if: Option<(&str, AttributeValue)>,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let mut delete = Delete::builder().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk));
+        if let Some((attribute, value)) = only_if {
+            let condition = format!("{attribute} = :value");
+            delete = delete.condition_expression(condition).expression_attribute_values(":value", value);
+        }
+        Ok(TransactWriteItem::builder().delete(delete.build().map_err(unbuildable)?).build())
+    }
+}
+
+/// What became of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transacted {
+    /// It is written.
+    Yes,
+    /// A condition did not hold, or another transaction was at the same items.
+    No,
+}
+
+/// Whether the condition of a single write did not hold; any other failure is the store's.
+fn refused<T, E>(answer: Result<T, SdkError<E>>) -> Result<Option<T>, StoreError>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match answer {
+        Ok(done) => Ok(Some(done)),
+        Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(None),
+        Err(error) => Err(unavailable(error)),
+    }
+}
+
+fn unavailable<E: Error + Send + Sync + 'static>(error: E) -> StoreError {
+    StoreError::Unavailable(error.into())
+}
+
+fn unbuildable(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
+    StoreError::Unavailable(error.into())
+}
+
+/// Another writer was in the way every time.
+fn crowded() -> StoreError {
+    StoreError::Unavailable("other writers were at the same items all the time".into())
+}
+
+/// Waits a little before a transaction is tried again, longer each time.
+async fn pause(tried: u32) {
+    tokio::time::sleep(std::time::Duration::from_millis(u64::from(tried + 1) * 10)).await;
+}
+
+fn s(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+fn n(number: impl Into<i128>) -> AttributeValue {
+    AttributeValue::N(number.into().to_string())
+}
+
+fn seconds(moment: OffsetDateTime) -> AttributeValue {
+    n(moment.unix_timestamp())
+}
+
+/// An item of these keys and attributes.
+fn item_of<const N: usize>(pk: &str, sk: &str, attributes: [(&str, AttributeValue); N]) -> Item {
+    let keys = [(PK, s(pk)), (SK, s(sk))];
+    keys.into_iter().chain(attributes).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn corrupt(problem: impl Into<Box<dyn Error + Send + Sync>>) -> StoreError {
+    StoreError::Corrupt(problem.into())
+}
+
+fn text<'a>(item: &'a Item, name: &str) -> Result<&'a str, StoreError> {
+    item.get(name)
+        .and_then(|value| value.as_s().ok())
+        .map(String::as_str)
+        .ok_or_else(|| corrupt(format!("an item lacks the text {name}")))
+}
+
+fn parsed<T: FromStr<Err: Error + Send + Sync + 'static>>(item: &Item, name: &str) -> Result<T, StoreError> {
+    text(item, name)?.parse().map_err(|error: T::Err| corrupt(error))
+}
+
+fn number<T: FromStr<Err: Error + Send + Sync + 'static>>(item: &Item, name: &str) -> Result<T, StoreError> {
+    let digits = item.get(name).and_then(|value| value.as_n().ok());
+    let digits = digits.ok_or_else(|| corrupt(format!("an item lacks the number {name}")))?;
+    digits.parse().map_err(|error: T::Err| corrupt(error))
+}
+
+fn moment(item: &Item, name: &str) -> Result<OffsetDateTime, StoreError> {
+    OffsetDateTime::from_unix_timestamp(number(item, name)?).map_err(corrupt)
+}

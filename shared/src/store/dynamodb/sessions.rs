@@ -1,0 +1,144 @@
+//! Sessions: an item each, and a mark under their user, by which all of a user's sessions can be
+//! ended. A session whose mark is missing cannot exist; a mark whose session has ended does no harm.
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::{DynamoStore, EXPIRES_AT, Item, PK, SK, Transacted};
+use super::{item_of, moment, n, number, parsed, refused, s, seconds, text};
+use crate::domain::FlexUserSid;
+use crate::store::{Lease, Session, SessionKey, Sessions, StoreError};
+
+const SESSION: &str = "session";
+
+fn pk(key: &SessionKey) -> String {
+    format!("session#{}", key.as_str())
+}
+
+fn user_pk(user: &FlexUserSid) -> String {
+    format!("user#{user}")
+}
+
+#[async_trait]
+impl Sessions for DynamoStore {
+    async fn insert(&self, session: Session) -> Result<(), StoreError> {
+        let item = item_of(
+            &pk(&session.key),
+            SESSION,
+            [
+                ("profile_name", s(session.profile.as_str())),
+                ("flex_user_sid", s(session.flex_user_sid.as_str())),
+                ("sealed_tokens", s(session.sealed)),
+                ("session_version", n(session.version)),
+                ("created_at", seconds(session.created_at)),
+                ("used_at", seconds(session.used_at)),
+                ("ends_at", seconds(session.ends_at)),
+                ("leased_until", n(0)),
+                (EXPIRES_AT, seconds(session.ends_at)),
+            ],
+        );
+        let ends_at = (EXPIRES_AT, seconds(session.ends_at));
+        let mark = item_of(&user_pk(&session.flex_user_sid), &pk(&session.key), [ends_at]);
+        let writes = vec![self.put(item, Some("attribute_not_exists(pk)"))?, self.put(mark, None)?];
+        match self.transact(writes).await? {
+            Transacted::Yes => Ok(()),
+            Transacted::No => Err(StoreError::Unavailable("a session of that key exists".into())),
+        }
+    }
+
+    async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
+        self.item(&pk(key), SESSION).await?.map(|item| session(key, &item)).transpose()
+    }
+
+    async fn touch(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError> {
+        let request =
+            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
+        let request = request
+            .update_expression("SET used_at = :at")
+            .condition_expression("attribute_exists(pk) AND used_at < :at")
+            .expression_attribute_values(":at", seconds(at));
+        refused(request.send().await).map(drop)
+    }
+
+    async fn lease(
+        &self,
+        key: &SessionKey,
+        version: u64,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<Lease, StoreError> {
+        let request =
+            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
+        let request = request
+            .update_expression("SET leased_until = :until")
+            .condition_expression("attribute_exists(pk) AND session_version = :version AND leased_until <= :now")
+            .expression_attribute_values(":until", seconds(until))
+            .expression_attribute_values(":version", n(version))
+            .expression_attribute_values(":now", seconds(now));
+        if refused(request.send().await)?.is_some() {
+            return Ok(Lease::Granted);
+        }
+        let same = self.get(key).await?.is_some_and(|session| session.version == version);
+        Ok(if same { Lease::Held } else { Lease::Moved })
+    }
+
+    async fn release(&self, key: &SessionKey, version: u64) -> Result<(), StoreError> {
+        let request =
+            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
+        let request = request
+            .update_expression("SET leased_until = :never")
+            .condition_expression("attribute_exists(pk) AND session_version = :version")
+            .expression_attribute_values(":never", n(0))
+            .expression_attribute_values(":version", n(version));
+        refused(request.send().await).map(drop)
+    }
+
+    async fn refreshed(&self, key: &SessionKey, version: u64, sealed: &str) -> Result<bool, StoreError> {
+        let request =
+            self.client().await.update_item().table_name(&*self.table).key(PK, s(pk(key))).key(SK, s(SESSION));
+        let request = request
+            .update_expression("SET sealed_tokens = :sealed, session_version = :next, leased_until = :never")
+            .condition_expression("attribute_exists(pk) AND session_version = :version")
+            .expression_attribute_values(":sealed", s(sealed))
+            .expression_attribute_values(":next", n(version + 1))
+            .expression_attribute_values(":never", n(0))
+            .expression_attribute_values(":version", n(version));
+        Ok(refused(request.send().await)?.is_some())
+    }
+
+    async fn end(&self, key: &SessionKey) -> Result<(), StoreError> {
+        if let Some(was) = self.remove(&pk(key), SESSION).await? {
+            let user: FlexUserSid = parsed(&was, "flex_user_sid")?;
+            self.remove(&user_pk(&user), &pk(key)).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError> {
+        let mut ended = 0;
+        for mark in self.items(&user_pk(user), "session#").await? {
+            let session = text(&mark, SK)?;
+            ended += u64::from(self.remove(session, SESSION).await?.is_some());
+            self.remove(&user_pk(user), session).await?;
+        }
+        Ok(ended)
+    }
+
+    /// The table's TTL does it.
+    async fn sweep(&self, _now: OffsetDateTime) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+}
+
+fn session(key: &SessionKey, item: &Item) -> Result<Session, StoreError> {
+    Ok(Session {
+        key: key.clone(),
+        profile: parsed(item, "profile_name")?,
+        flex_user_sid: parsed(item, "flex_user_sid")?,
+        sealed: text(item, "sealed_tokens")?.to_owned(),
+        version: number(item, "session_version")?,
+        created_at: moment(item, "created_at")?,
+        used_at: moment(item, "used_at")?,
+        ends_at: moment(item, "ends_at")?,
+    })
+}

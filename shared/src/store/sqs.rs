@@ -1,0 +1,78 @@
+//! The queue's sending end on AWS: SQS, first in, first out.
+//!
+//! SQS takes ten messages at a time. If it fails between two tens, some are kept and the sender is told
+//! that none is; sending them again is harmless, since a message's key is its deduplication id and
+//! applying an event twice does nothing.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use time::OffsetDateTime;
+use tokio::sync::OnceCell;
+
+use super::{DeadLetter, EventQueue, Message, StoreError, fingerprint};
+
+/// As many messages as SQS takes at once.
+const BATCH: usize = 10;
+
+/// The queue. The client is built at the first use.
+#[derive(Debug, Clone)]
+pub struct SqsQueue {
+    url: Option<Arc<str>>,
+    client: Arc<OnceCell<Client>>,
+}
+
+impl SqsQueue {
+    /// The queue at `url`, with the credentials, region and endpoint of the environment. Without a URL
+    /// nothing can be sent.
+    #[must_use]
+    pub fn new(url: Option<&str>) -> Self {
+        Self { url: url.map(Arc::from), client: Arc::default() }
+    }
+
+    /// Puts a dead letter back. Its deduplication id is a new one: SQS would take it for the same message.
+    pub(super) async fn revive(&self, letter: &DeadLetter, now: OffsetDateTime) -> Result<(), StoreError> {
+        let group = serde_json::from_str::<Message>(&letter.body)
+            .map_or_else(|_| letter.key.clone(), |message| message.group());
+        let again = fingerprint(&["revived", &letter.key, &now.unix_timestamp().to_string()]);
+        let (client, url) = self.open().await?;
+        let request = client.send_message().queue_url(url).message_body(&letter.body);
+        let request = request.message_group_id(group).message_deduplication_id(again);
+        request.send().await.map_err(|error| StoreError::Unavailable(error.into()))?;
+        Ok(())
+    }
+
+    async fn open(&self) -> Result<(&Client, &str), StoreError> {
+        let url = self.url.as_deref().ok_or_else(|| StoreError::Unavailable("FLEXGATE_QUEUE is not set".into()))?;
+        let client = self.client.get_or_init(|| async { Client::new(&crate::aws::config().await) }).await;
+        Ok((client, url))
+    }
+}
+
+#[async_trait]
+impl EventQueue for SqsQueue {
+    async fn send(&self, messages: &[Message], _now: OffsetDateTime) -> Result<(), StoreError> {
+        let (client, url) = self.open().await?;
+        for some in messages.chunks(BATCH) {
+            let mut request = client.send_message_batch().queue_url(url);
+            for (index, message) in some.iter().enumerate() {
+                let body = serde_json::to_string(message).map_err(|error| StoreError::Corrupt(error.into()))?;
+                let entry = SendMessageBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .message_body(body)
+                    .message_group_id(message.group())
+                    .message_deduplication_id(message.key())
+                    .build()
+                    .map_err(|error| StoreError::Unavailable(error.into()))?;
+                request = request.entries(entry);
+            }
+            let sent = request.send().await.map_err(|error| StoreError::Unavailable(error.into()))?;
+            if let Some(failed) = sent.failed.first() {
+                return Err(StoreError::Unavailable(format!("SQS refused a message: {}", failed.code).into()));
+            }
+        }
+        Ok(())
+    }
+}

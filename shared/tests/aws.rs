@@ -1,0 +1,191 @@
+//! The adapters over AWS's wire protocols, at an emulator: `tests/run aws` starts it and names it in
+//! `AWS_ENDPOINT_URL`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
+
+#[path = "common/dynamodb.rs"]
+mod dynamodb;
+#[path = "common/proxy.rs"]
+mod proxy;
+
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::Client;
+use flexgate::domain::{EventId, FlexUserSid, History, Moment};
+use flexgate::outbound::Deadline;
+use flexgate::secrets::{FetchError, SecretSource, SecretsManager, Stage};
+use flexgate::store::{
+    Claims, DeadLetter, DeadLetters, EventQueue, Message, Recorded, Session, SessionKey, Sessions, SqsQueue,
+    StoreError, Subjects,
+};
+use proxy::Proxy;
+use secrecy::ExposeSecret;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
+
+fn endpoint() -> String {
+    std::env::var("AWS_ENDPOINT_URL").unwrap()
+}
+
+fn deadline() -> Deadline {
+    Deadline::after(Duration::from_secs(5))
+}
+
+fn session(id: &str) -> Session {
+    Session {
+        key: SessionKey::of(id),
+        profile: "default".parse().unwrap(),
+        flex_user_sid: format!("FU{:032x}", 1).parse().unwrap(),
+        sealed: "v1.1.sealed".into(),
+        version: 0,
+        created_at: NOW,
+        used_at: NOW,
+        ends_at: NOW + time::Duration::hours(12),
+    }
+}
+
+#[tokio::test]
+async fn a_secret_and_the_one_a_rotation_is_about_to_put_in_force_are_read() {
+    let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).load().await;
+    let client = Client::new(&config);
+    let id = format!("flexgate/twilio-{}", std::process::id());
+    client.create_secret().name(&id).secret_string("the current one").send().await.unwrap();
+    let secrets = SecretsManager::from_environment();
+
+    let current = secrets.fetch(&id, Stage::Current, deadline()).await.unwrap();
+    assert_eq!(current.text.expose_secret(), "the current one");
+    let none = secrets.fetch(&id, Stage::Pending, deadline()).await;
+    assert!(matches!(none, Err(FetchError::NotFound)), "nothing is pending");
+
+    let put = client.put_secret_value().secret_id(&id).secret_string("the next one").version_stages("AWSPENDING");
+    put.send().await.unwrap();
+    let pending = secrets.fetch(&id, Stage::Pending, deadline()).await.unwrap();
+    assert_eq!(pending.text.expose_secret(), "the next one");
+    assert_ne!(pending.version, current.version);
+    let still = secrets.fetch(&id, Stage::Current, deadline()).await.unwrap();
+    assert_eq!(still.version, current.version, "the current one is still in force");
+
+    let missing = secrets.fetch("flexgate/none", Stage::Current, deadline()).await;
+    assert!(matches!(missing, Err(FetchError::NotFound)));
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_the_store_was_out_of_reach() {
+    let proxy = Proxy::to(&endpoint()).await;
+    let store = dynamodb::table(&proxy.url()).await;
+    let (mut acknowledged, mut refused) = (Vec::new(), 0);
+    for round in 0..40 {
+        match round {
+            10 | 30 => proxy.cut(),
+            20 => proxy.mend(),
+            _ => {}
+        }
+        let id = format!("session-{round}");
+        match store.insert(session(&id)).await {
+            Ok(()) => acknowledged.push(id),
+            Err(StoreError::Unavailable(_)) => refused += 1,
+            Err(error) => unreachable!("{error:?}"),
+        }
+    }
+    assert_eq!((acknowledged.len(), refused), (20, 20));
+    assert!(matches!(store.claim("login", "1", NOW, NOW).await, Err(StoreError::Unavailable(_))));
+    proxy.mend();
+    for id in &acknowledged {
+        assert_eq!(store.get(&SessionKey::of(id)).await.unwrap(), Some(session(id)));
+    }
+}
+
+#[tokio::test]
+async fn the_answer_to_an_insert_that_is_lost_makes_no_second_session() {
+    let proxy = Proxy::to(&endpoint()).await;
+    let store = dynamodb::table(&proxy.url()).await;
+    proxy.lose_next_answer();
+    let written = store.insert(session("ada")).await;
+    let found = store.get(&SessionKey::of("ada")).await.unwrap();
+    assert!(written.is_err() || found.is_some(), "acknowledged means kept");
+    assert_eq!(store.end_all_of(&session("ada").flex_user_sid).await.unwrap(), u64::from(found.is_some()));
+}
+
+fn message(id: &str) -> Message {
+    Message::Unreadable {
+        source: "okta".parse().unwrap(),
+        id: id.parse().unwrap(),
+        reason: "for a test".to_owned(),
+        document: serde_json::json!({}),
+    }
+}
+
+#[tokio::test]
+async fn the_queue_takes_many_messages_and_each_once() {
+    let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).load().await;
+    let client = aws_sdk_sqs::Client::new(&config);
+    let name = format!("events-{}.fifo", std::process::id());
+    let made = client
+        .create_queue()
+        .queue_name(name)
+        .attributes(aws_sdk_sqs::types::QueueAttributeName::FifoQueue, "true")
+        .send()
+        .await
+        .unwrap();
+    let url = made.queue_url.unwrap();
+    let queue = SqsQueue::new(Some(&url));
+    let messages: Vec<_> = (0..25).map(|index| message(&format!("e{index}"))).collect();
+    queue.send(&messages, NOW).await.unwrap();
+    queue.send(&messages[..3], NOW).await.unwrap();
+    let mut bodies = std::collections::BTreeSet::new();
+    let mut received = 0;
+    loop {
+        let some = client.receive_message().queue_url(&url).max_number_of_messages(10).send().await.unwrap();
+        let some = some.messages.unwrap_or_default();
+        if some.is_empty() {
+            break;
+        }
+        for one in some {
+            received += 1;
+            let read: Message = serde_json::from_str(one.body.as_deref().unwrap()).unwrap();
+            bodies.insert(read.id().to_string());
+            let done = client.delete_message().queue_url(&url).receipt_handle(one.receipt_handle.unwrap());
+            done.send().await.unwrap();
+        }
+    }
+    assert_eq!((received, bodies.len()), (25, 25));
+    let nowhere = SqsQueue::new(None).send(&messages, NOW).await;
+    assert!(matches!(nowhere, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_history_is_written_only_over_what_was_read() {
+    let store = dynamodb::table(&endpoint()).await;
+    let (source, ada, eve) = ("okta".parse().unwrap(), "00u1".parse().unwrap(), "00u2".parse().unwrap());
+    let user: FlexUserSid = format!("FU{:032x}", 7).parse().unwrap();
+    let id: EventId = "e1".parse().unwrap();
+    let none = History::default();
+    assert_eq!(store.history(&source, &ada).await.unwrap(), none);
+    let moment = |deactivates| Some(Moment { at: NOW, deactivates, id: id.clone() });
+    let active = History { status: moment(false), profile: moment(false), user: Some(user.clone()) };
+    assert_eq!(store.record(&source, &ada, &none, &active).await.unwrap(), Recorded::Yes);
+    assert_eq!(store.history(&source, &ada).await.unwrap(), active);
+    assert_eq!(store.record(&source, &ada, &none, &none).await.unwrap(), Recorded::Raced);
+    assert!(store.held_by_other(&source, &eve, &user).await.unwrap());
+    assert!(!store.held_by_other(&source, &ada, &user).await.unwrap(), "oneself is no other");
+    let gone = History { status: moment(true), ..active.clone() };
+    assert_eq!(store.record(&source, &ada, &active, &gone).await.unwrap(), Recorded::Yes);
+    assert!(!store.held_by_other(&source, &eve, &user).await.unwrap(), "the deactivated hold nobody");
+}
+
+#[tokio::test]
+async fn dead_letters_are_kept_listed_and_not_lost_where_they_cannot_be_sent() {
+    let store = dynamodb::table(&endpoint()).await;
+    let body = serde_json::to_string(&message("e1")).unwrap();
+    let letter = DeadLetter::of(&body, 3, "Twilio refused it", NOW);
+    store.bury(letter.clone()).await.unwrap();
+    store.bury(letter.clone()).await.unwrap();
+    assert_eq!(store.list(10).await.unwrap(), [letter.clone()]);
+    assert_eq!(store.find(&letter.key).await.unwrap(), Some(letter.clone()));
+    assert!(!store.revive("none", NOW).await.unwrap());
+    assert!(store.revive(&letter.key, NOW).await.is_err(), "this store has no queue");
+    assert_eq!(store.find(&letter.key).await.unwrap(), Some(letter));
+}

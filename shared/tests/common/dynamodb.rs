@@ -1,0 +1,41 @@
+//! A new table, of the shape in `infra/template.yaml`, at an emulator of DynamoDB.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+use flexgate::store::DynamoStore;
+
+static TABLES: AtomicU32 = AtomicU32::new(0);
+
+/// A client of the emulator.
+pub fn client(endpoint: &str) -> Client {
+    let credentials = Credentials::new("test", "test", None, None, "test");
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(credentials)
+        .endpoint_url(endpoint)
+        .retry_config(RetryConfig::standard().with_initial_backoff(std::time::Duration::from_millis(20)))
+        .timeout_config(TimeoutConfig::builder().operation_timeout(std::time::Duration::from_secs(15)).build())
+        .build();
+    Client::from_conf(config)
+}
+
+/// A new table.
+pub async fn table(endpoint: &str) -> DynamoStore {
+    let name = format!("flexgate-{}-{}", std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
+    let client = client(endpoint);
+    let mut request = client.create_table().table_name(&name).billing_mode(BillingMode::PayPerRequest);
+    for (key, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
+        let attribute = AttributeDefinition::builder().attribute_name(key).attribute_type(ScalarAttributeType::S);
+        request = request
+            .key_schema(KeySchemaElement::builder().attribute_name(key).key_type(kind).build().unwrap())
+            .attribute_definitions(attribute.build().unwrap());
+    }
+    request.send().await.unwrap();
+    DynamoStore::with_client(&name, client)
+}

@@ -1,0 +1,276 @@
+"""Deploys infra/template.yaml to a local AWS (ministack), with the bootstraps that cargo has built, and
+drives every flow through its HTTP API. Twilio is the simulator.
+
+    stack.py TARGET      the folder with the built binaries, such as target/debug
+"""
+
+import http.client
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import zipfile
+
+import boto3
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+AWS, SIMULATOR = 4577, 4578
+PUBLIC = f"http://localhost:{AWS}"
+ACCOUNT, TOKEN = "AC00000000000000000000000000000001", "fa4efa4efa4efa4efa4efa4efa4efa4e"
+FUNCTIONS = ["Sso", "Mint", "Provision", "Webhooks", "Apply"]
+HOOK = "k7Qm2xVt9RzP4sWb8NcY"
+
+passed = 0
+
+
+def check(what, holds, seen=""):
+    """Notes that it holds, or ends the run."""
+    global passed
+    if not holds:
+        raise SystemExit(f"FAILED  {what}: {seen}")
+    passed += 1
+    print(f"ok      {what}", flush=True)
+
+
+def call(port, method, path, body=None, headers=None, host=None):
+    """One request; status, headers (a list), body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    headers = dict(headers or {})
+    if host:
+        headers["Host"] = host
+    if isinstance(body, dict):
+        body, headers["Content-Type"] = json.dumps(body), "application/json"
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    return answer.status, answer.getheaders(), answer.read().decode()
+
+
+def wait(what, ready, patience=60):
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        try:
+            if ready():
+                return
+        except (OSError, http.client.HTTPException):
+            pass
+        time.sleep(0.2)
+    raise SystemExit(f"FAILED  {what} did not happen in {patience} s")
+
+
+def template(target, bucket, s3):
+    """The template with each function's code uploaded, and without the canary: the local AWS has no
+    CodeDeploy, and looks at the parameter's default. Nothing else in it is changed."""
+    text = (ROOT / "infra/template.yaml").read_text()
+    text, times = re.subn(r"(  Canary:\n    Type: String\n    Default: )'true'", r"\1'false'", text)
+    assert times == 1
+    for name in FUNCTIONS:
+        binary = target / f"flexgate-{name.lower()}"
+        with tempfile.TemporaryDirectory() as folder:
+            stripped, zipped = pathlib.Path(folder, "bootstrap"), pathlib.Path(folder, "code.zip")
+            shutil.copy(binary, stripped)
+            subprocess.run(["strip", stripped], check=True)
+            with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+                archive.write(stripped, "bootstrap")
+            s3.upload_file(str(zipped), bucket, f"{name}.zip")
+        mark = f"  {name}Function:\n    Type: AWS::Serverless::Function\n"
+        assert mark in text, name
+        head, tail = text.split(mark)
+        tail = tail.replace("    Properties:\n", f"    Properties:\n      CodeUri: s3://{bucket}/{name}.zip\n", 1)
+        text = head + mark + tail
+    return text
+
+
+class Browser:
+    """A cookie jar at the API, and the way through the identity provider."""
+
+    def __init__(self, api):
+        self.api, self.cookies = api, {}
+
+    def send(self, method, path, headers=None, body=None):
+        headers = dict(headers or {})
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        status, answered, text = call(AWS, method, path, body, headers, self.api)
+        for name, value in answered:
+            if name.lower() == "set-cookie":
+                key, cookie = value.split(";")[0].split("=", 1)
+                self.cookies[key] = cookie
+                if "max-age=0" in value.lower():
+                    del self.cookies[key]
+        return status, dict((name.lower(), value) for name, value in answered), text
+
+    def sign_in(self, person):
+        status, headers, text = self.send("GET", "/sso/default/login?return_to=/desk")
+        check("login answers 303", status == 303, text)
+        at, form = headers["location"], None
+        for _ in range(10):
+            url = urllib.parse.urlsplit(at)
+            assert url.hostname in ("localhost", "127.0.0.1"), at
+            path = url.path + (f"?{url.query}" if url.query else "")
+            kind = {"Content-Type": "application/x-www-form-urlencoded"} if form else {}
+            status, headers, text = call(SIMULATOR, "POST" if form else "GET", path, form, kind)
+            location = dict((name.lower(), value) for name, value in headers).get("location")
+            form = None
+            if location:
+                at = urllib.parse.urljoin(at, location)
+                if at.startswith(PUBLIC + "/sso/"):
+                    url = urllib.parse.urlsplit(at)
+                    return self.send("GET", f"{url.path}?{url.query}")
+                continue
+            field = re.search(r'name="request"[^>]*value="([^"]*)"', text).group(1)
+            form = urllib.parse.urlencode({"request": field, "username": person})
+            at = urllib.parse.urljoin(at, "/idp/authorize/decision")
+        raise SystemExit("FAILED  signing in does not end")
+
+
+def drive(outputs, clients):
+    api = f"{outputs['ApiId']}.execute-api.localhost:{AWS}"
+    browser = Browser(api)
+    ours = {"Origin": PUBLIC, "x-flexgate": "1"}
+
+    status, _, text = browser.sign_in("ada")
+    check("sign-in ends with a session", status == 303 and "__Host-flexgate-session" in str(browser.cookies), text)
+    status, headers, text = browser.send("POST", "/sso/token", ours)
+    check("the session gives a token", status == 200 and json.loads(text)["username"] == "ada", text)
+    check("the answer has a request id", len(headers.get("x-request-id", "")) == 32, headers)
+    flex = json.loads(text)["access_token"]
+    status, _, text = browser.send("POST", "/sso/validate", body={"token": flex})
+    check("the token validates", status == 200, text)
+    status, _, text = browser.send("POST", "/sso/token", {"x-flexgate": "1", "Origin": "https://evil.example"})
+    check("another site gets no token", status == 403, text)
+
+    items = clients["dynamodb"].scan(TableName=outputs["TableName"])["Items"]
+    kinds = sorted(item["pk"]["S"].split("#")[0] for item in items)
+    check("the session is in the table, and can be found by its user", {"session", "user"} <= set(kinds), kinds)
+    check("the table holds no token in clear", flex not in json.dumps(items), "")
+
+    claims = {"sub": "ada", "scope": "flexgate.token flexgate.users.write flexgate.users.read"}
+    claims |= {"preferred_username": "ada", "username": "ada"}
+    _, _, text = call(SIMULATOR, "POST", "/idp/__dev/token", claims)
+    bearer = {"Authorization": "Bearer " + json.loads(text)["token"]}
+    status, _, text = browser.send("POST", "/token", bearer, {"ttl": 600})
+    refused = status in (401, 403, 404)
+    check("a token is not minted before the credential is there", status == 503 or refused, (status, text))
+
+    clients["secretsmanager"].put_secret_value(
+        SecretId=outputs["TwilioSecretArn"], SecretString=json.dumps({"accountSid": ACCOUNT, "authToken": TOKEN})
+    )
+    wait("the forced refresh of the secret", lambda: browser.send("GET", "/users?page_size=5", bearer)[0] == 200, 120)
+    user = {"username": "katherine", "email": "katherine@example.com", "full_name": "Katherine Johnson"}
+    status, _, text = browser.send("POST", "/users", bearer, user | {"roles": ["agent"], "worker": {}})
+    check("a user is provisioned", status == 201, text)
+    sid = json.loads(text)["flex_user_sid"]
+    status, _, text = browser.send("GET", f"/users/{sid}", bearer)
+    check("and read", status == 200 and json.loads(text)["username"] == "katherine", text)
+    wait("mint's refresh of the secret", lambda: browser.send("POST", "/token", bearer, {"ttl": 600})[0] == 201, 120)
+    status, _, text = browser.send("POST", "/token", bearer, {"ttl": 600})
+    check("a token is minted for the caller", status == 201 and json.loads(text)["access_token"], text)
+    status, _, text = browser.send("POST", "/token", {}, {"ttl": 600})
+    check("nobody else gets one", status == 401, text)
+    status, _, text = browser.send("DELETE", f"/users/{sid}", bearer)
+    check("the user is deprovisioned", status == 204, text)
+
+    clients["secretsmanager"].put_secret_value(
+        SecretId=outputs["WebhookSecretsArn"], SecretString=json.dumps({"okta": HOOK})
+    )
+    event = {
+        "uuid": "e1", "published": "2026-01-01T09:00:00.000Z", "eventType": "user.lifecycle.create",
+        "outcome": {"result": "SUCCESS"},
+        "target": [{"type": "User", "id": "00u1", "alternateId": "barbara@example.com", "displayName": "Barbara Liskov"}],
+    }
+    delivery = {"data": {"events": [event]}}
+    status, _, text = browser.send("POST", "/webhooks/okta", {"Authorization": "wrong-" + HOOK}, delivery)
+    check("a forged webhook is refused", status == 401, (status, text))
+    status, _, text = browser.send("POST", "/webhooks/okta", {"Authorization": HOOK}, delivery)
+    check("a webhook is accepted", status == 202, (status, text))
+    known = lambda: "barbara@example.com" in call(SIMULATOR, "GET", "/__sim/users")[2]  # noqa: E731
+    wait("the webhook's way through SQS to apply", known, 60)
+    check("and applied to Flex through SQS", known())
+    left = clients["sqs"].get_queue_attributes(QueueUrl=outputs["QueueUrl"], AttributeNames=["All"])["Attributes"]
+    check("the queue is first in, first out", left["FifoQueue"] == "true", left)
+
+    status, _, text = browser.send("POST", "/sso/logout", ours)
+    check("signing out answers 204", status == 204, text)
+    status, _, text = browser.send("POST", "/sso/token", ours)
+    check("and the session is over", status == 401, text)
+
+
+def main(target):
+    work = pathlib.Path(tempfile.mkdtemp(prefix="flexgate-stack-"))
+    os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    # localhost, not 127.0.0.1: lambda_http panics on a host like {api}.execute-api.127.0.0.1.
+    surroundings = os.environ | {
+        "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{AWS}",
+        "GATEWAY_PORT": str(AWS), "MINISTACK_HOST": "localhost", "HOME": str(work),
+    }
+    log = open(work / "log", "w")
+    processes = [
+        subprocess.Popen([target / "examples/serve", f"127.0.0.1:{SIMULATOR}", "127.0.0.1:0", work / "simulator",
+                          f"{PUBLIC}/sso/default/callback"], stdout=log, stderr=log),
+        subprocess.Popen([pathlib.Path(sys.executable).parent / "ministack"], env=surroundings, stdout=log, stderr=log,
+                         cwd=work, start_new_session=True),
+    ]
+    try:
+        wait("the simulator's start", lambda: call(SIMULATOR, "GET", "/__sim")[0] == 200)
+        wait("the local AWS's start", lambda: call(AWS, "GET", "/_ministack/health")[0] < 500)
+        endpoint = f"http://127.0.0.1:{AWS}"
+        clients = {name: boto3.client(name, endpoint_url=endpoint)
+                   for name in ("s3", "cloudformation", "secretsmanager", "dynamodb", "sqs", "logs")}
+        clients["s3"].create_bucket(Bucket="code")
+        issuer = f"http://localhost:{SIMULATOR}/idp"
+        _, _, found = call(SIMULATOR, "GET", "/idp/.well-known/openid-configuration")
+        issuer = json.loads(found)["issuer"]
+        parameters = {
+            "TwilioAccountSid": ACCOUNT, "TwilioInstanceSid": "GO00000000000000000000000000000001",
+            "TwilioUrl": f"http://localhost:{SIMULATOR}", "PublicUrl": PUBLIC, "Canary": "false",
+            "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
+            "WebhookSources": json.dumps({"okta": {}}),
+            "Issuers": json.dumps([{"issuer": issuer, "audiences": ["flexgate"], "roles_claim": "roles"}]),
+        }
+        formation = clients["cloudformation"]
+        formation.create_stack(
+            StackName="flexgate", TemplateBody=template(target, "code", clients["s3"]),
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        )
+        stack = lambda: formation.describe_stacks(StackName="flexgate")["Stacks"][0]  # noqa: E731
+        wait("the stack", lambda: not stack()["StackStatus"].endswith("IN_PROGRESS"), 120)
+        if stack()["StackStatus"] != "CREATE_COMPLETE":
+            for event in formation.describe_stack_events(StackName="flexgate")["StackEvents"]:
+                if "FAILED" in event["ResourceStatus"]:
+                    print(event["LogicalResourceId"], event.get("ResourceStatusReason"))
+        check("the stack is up", stack()["StackStatus"] == "CREATE_COMPLETE", stack()["StackStatus"])
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in stack()["Outputs"]}
+        drive(outputs, clients)
+        print(f"stack: {passed} checks passed")
+    except BaseException:
+        log.flush()
+        print((work / "log").read_text()[-6000:], file=sys.stderr)
+        for name in FUNCTIONS:
+            try:
+                events = clients["logs"].filter_log_events(logGroupName=f"/aws/lambda/flexgate-{name.lower()}")
+                print(*(event["message"] for event in events["events"][-12:]), sep="\n", file=sys.stderr)
+            except (NameError, clients["logs"].exceptions.ClientError):
+                pass
+        raise
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]).resolve())

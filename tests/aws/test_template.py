@@ -1,0 +1,183 @@
+"""Assertions on infra/template.yaml as SAM transforms it: who may do what, and what must survive."""
+
+import json
+import pathlib
+import re
+import unittest
+
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PARAMETERS = {
+    "TwilioAccountSid": "AC00000000000000000000000000000001",
+    "TwilioInstanceSid": "GO00000000000000000000000000000001",
+    "SsoProfiles": "default=JQ00000000000000000000000000000001",
+    "Issuers": "[]",
+    "Canary": "true",
+    "Architecture": "arm64",
+    "WebhookSources": '{"okta": {}}',
+}
+HTTP = ["Sso", "Mint", "Provision", "Webhooks"]
+ALL = [*HTTP, "Apply"]
+
+
+class NoManagedPolicies:
+    def load(self):
+        return {}
+
+
+def transformed():
+    text = (ROOT / "infra/template.yaml").read_text().replace("CodeUri: ../", "CodeUri: s3://bucket/code.zip")
+    return transform(yaml_parse(text), dict(PARAMETERS), NoManagedPolicies())
+
+
+class Template(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        import os
+
+        os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+        cls.resources = transformed()["Resources"]
+
+    def of_type(self, kind):
+        return {name: one for name, one in self.resources.items() if one["Type"] == kind}
+
+    def statements(self, function):
+        policies = self.resources[f"{function}Role"]["Properties"]["Policies"]
+        self.assertEqual(len(policies), 1)
+        return {one["Sid"]: one for one in policies[0]["PolicyDocument"]["Statement"]}
+
+    def actions(self, function, sid):
+        statement = self.statements(function).get(sid)
+        actions = statement["Action"] if statement else []
+        return {actions} if isinstance(actions, str) else set(actions)
+
+    def secrets(self, function):
+        statement = self.statements(function).get("Secrets")
+        return {one["Ref"] for one in statement["Resource"]} if statement else set()
+
+    def test_no_resource_is_a_star_except_for_traces(self):
+        for name, role in self.of_type("AWS::IAM::Role").items():
+            for policy in role["Properties"].get("Policies", []):
+                for one in policy["PolicyDocument"]["Statement"]:
+                    self.assertEqual(one["Effect"], "Allow")
+                    if one["Resource"] == "*":
+                        self.assertEqual({a.split(":")[0] for a in one["Action"]}, {"xray"}, name)
+                    self.assertNotIn("*", json.dumps(one["Action"]), name)
+
+    def test_every_function_has_a_role_of_its_own_that_only_lambda_assumes(self):
+        roles = [self.resources[f"{name}Function"]["Properties"]["Role"]["Fn::GetAtt"][0] for name in ALL]
+        self.assertEqual(roles, [f"{name}Role" for name in ALL])
+        for name in roles:
+            role = self.resources[name]["Properties"]
+            self.assertNotIn("ManagedPolicyArns", role)
+            principals = [one["Principal"] for one in role["AssumeRolePolicyDocument"]["Statement"]]
+            self.assertEqual(principals, [{"Service": "lambda.amazonaws.com"}])
+        made = {n for n in self.of_type("AWS::IAM::Role") if n not in roles}
+        self.assertEqual(made, {"CodeDeployServiceRole"}, "SAM made no role for a function")
+
+    def test_sso_cannot_read_the_twilio_secret(self):
+        self.assertEqual(self.secrets("Sso"), {"CookieKeys"})
+        self.assertNotIn("TwilioSecret", json.dumps(self.resources["SsoRole"]))
+        self.assertNotIn("TwilioSecret", json.dumps(self.resources["SsoFunction"]))
+
+    def test_webhooks_can_only_send_to_the_queue_and_read_its_secrets(self):
+        self.assertEqual(set(self.statements("Webhooks")), {"Logs", "Trace", "Secrets", "Queue"})
+        self.assertEqual(self.secrets("Webhooks"), {"WebhookSecrets"})
+        self.assertEqual(self.actions("Webhooks", "Queue"), {"sqs:SendMessage"})
+
+    def test_each_function_reads_exactly_the_secrets_its_variables_name(self):
+        for name in ALL:
+            variables = self.resources[f"{name}Function"]["Properties"]["Environment"]["Variables"]
+            named = {value["Ref"] for key, value in variables.items() if key.endswith("_SECRET_ID")}
+            self.assertEqual(self.secrets(name), named, name)
+            self.assertIn(self.actions(name, "Secrets"), [set(), {"secretsmanager:GetSecretValue"}])
+
+    def test_each_function_may_do_to_the_table_what_its_code_does(self):
+        dynamodb = lambda *actions: {f"dynamodb:{one}" for one in actions}  # noqa: E731
+        expected = {
+            # Sessions: read, insert with its mark, touch and lease, end. Never those of a user at once.
+            "Sso": dynamodb("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
+            # Bindings: read and bind; counters.
+            "Mint": dynamodb("GetItem", "PutItem", "UpdateItem"),
+            # Bindings, a user's sessions, the directory.
+            "Provision": dynamodb("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
+            "Apply": dynamodb("GetItem", "PutItem", "DeleteItem", "Query"),
+            "Webhooks": set(),
+        }
+        for name, actions in expected.items():
+            self.assertEqual(self.actions(name, "Table"), actions, name)
+            if actions:
+                self.assertEqual(self.statements(name)["Table"]["Resource"], {"Fn::GetAtt": ["Table", "Arn"]})
+
+    def test_every_route_leads_to_a_function_that_the_api_may_call(self):
+        for name, route in self.of_type("AWS::ApiGatewayV2::Route").items():
+            target = re.search(r"\$\{(\w+)Integration\}", json.dumps(route["Properties"]["Target"])).group(1)
+            self.assertIn(f"{target}Integration", self.resources, name)
+            self.assertIn(f"{target}Permission", self.resources, name)
+        for name in HTTP:
+            alias = {"Ref": f"{name}FunctionAliaslive"}
+            self.assertEqual(self.resources[f"{name}Integration"]["Properties"]["IntegrationUri"], alias)
+            self.assertEqual(self.resources[f"{name}Permission"]["Properties"]["FunctionName"], alias)
+
+    def test_a_route_that_is_throttled_exists(self):
+        keys = {route["Properties"]["RouteKey"] for route in self.of_type("AWS::ApiGatewayV2::Route").values()}
+        for key in self.resources["Stage"]["Properties"]["RouteSettings"]:
+            self.assertIn(key, keys)
+        self.assertIn("POST /token", self.resources["Stage"]["Properties"]["RouteSettings"])
+
+    def test_what_cannot_be_made_again_is_retained(self):
+        for kind in ("AWS::DynamoDB::Table", "AWS::SecretsManager::Secret", "AWS::SQS::Queue", "AWS::Logs::LogGroup"):
+            for name, one in self.of_type(kind).items():
+                self.assertEqual((one["DeletionPolicy"], one["UpdateReplacePolicy"]), ("Retain", "Retain"), name)
+
+    def test_the_table_keeps_no_more_than_it_should_and_can_be_restored(self):
+        table = self.resources["Table"]["Properties"]
+        self.assertEqual(table["TimeToLiveSpecification"], {"AttributeName": "expires_at", "Enabled": True})
+        self.assertTrue(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"])
+        self.assertEqual(table["BillingMode"], "PAY_PER_REQUEST")
+
+    def test_functions_run_on_a_runtime_that_exists_and_answer_before_the_gateway_gives_up(self):
+        for name in ALL:
+            function = self.resources[f"{name}Function"]["Properties"]
+            self.assertEqual(function["Runtime"], "provided.al2023")
+            self.assertEqual(function["TracingConfig"], {"Mode": "Active"})
+        for name in HTTP:
+            timeout = self.resources[f"{name}Function"]["Properties"]["Timeout"]
+            patience = self.resources[f"{name}Integration"]["Properties"]["TimeoutInMillis"]
+            self.assertLess(timeout * 1000, patience)
+
+    def test_a_new_version_is_rolled_back_by_alarms(self):
+        groups = self.of_type("AWS::CodeDeploy::DeploymentGroup")
+        self.assertEqual(len(groups), len(ALL))
+        for name, group in groups.items():
+            alarms = group["Properties"]["AlarmConfiguration"]["Alarms"]
+            of_its_own = name.replace("FunctionDeploymentGroup", "ErrorAlarm")
+            self.assertEqual({one["Name"]["Ref"] for one in alarms}, {"FaultAlarm", of_its_own}, name)
+
+    def test_the_queue_outwaits_its_consumer_and_has_a_dead_letter_queue(self):
+        queue = self.resources["Events"]["Properties"]
+        timeout = self.resources["ApplyFunction"]["Properties"]["Timeout"]
+        self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * timeout)
+        self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": ["DeadEvents", "Arn"]})
+        mapping = self.of_type("AWS::Lambda::EventSourceMapping")
+        self.assertEqual(len(mapping), 1)
+        (one,) = mapping.values()
+        self.assertEqual(one["Properties"]["FunctionResponseTypes"], ["ReportBatchItemFailures"])
+
+    def test_every_alarm_says_where_its_runbook_is(self):
+        alarms = self.of_type("AWS::CloudWatch::Alarm")
+        self.assertEqual(len(alarms), 3 * len(ALL) + 5)
+        for name, alarm in alarms.items():
+            self.assertIn("docs/deploy.md#alarms", alarm["Properties"]["AlarmDescription"], name)
+
+    def test_access_logs_hold_the_route_and_never_the_path(self):
+        form = self.resources["Stage"]["Properties"]["AccessLogSettings"]["Format"]
+        self.assertIn("$context.routeKey", form)
+        self.assertNotIn("$context.path", form)
+        self.assertNotIn("sourceIp", form)
+
+
+if __name__ == "__main__":
+    unittest.main()
