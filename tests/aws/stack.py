@@ -4,6 +4,7 @@ drives every flow through its HTTP API. Twilio is the simulator.
     stack.py TARGET      the folder with the built binaries, such as target/debug
 """
 
+import datetime
 import http.client
 import json
 import os
@@ -19,10 +20,11 @@ import urllib.parse
 import zipfile
 
 import boto3
-import yaml
+from policies import Policies
+from test_template import transformed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-AWS, SIMULATOR = 4577, 4578
+AWS, SIMULATOR, GUARD = 4577, 4578, 4579
 PUBLIC = f"http://localhost:{AWS}"
 ACCOUNT, TOKEN = "AC00000000000000000000000000000001", "fa4efa4efa4efa4efa4efa4efa4efa4e"
 FUNCTIONS = ["Sso", "Mint", "Provision", "Webhooks", "Apply"]
@@ -136,10 +138,15 @@ def drive(outputs, clients):
     browser = Browser(api)
     ours = {"Origin": PUBLIC, "x-flexgate": "1"}
 
+    call(SIMULATOR, "POST", "/__sim/switches", {"sso_token_ttl_seconds": 120})
     status, _, text = browser.sign_in("ada")
     check("sign-in ends with a session", status == 303 and "__Host-flexgate-session" in str(browser.cookies), text)
+    call(SIMULATOR, "POST", "/__sim/switches", {"sso_token_ttl_seconds": 3600})
     status, headers, text = browser.send("POST", "/sso/token", ours)
     check("the session gives a token", status == 200 and json.loads(text)["username"] == "ada", text)
+    ends = datetime.datetime.fromisoformat(json.loads(text)["expires_at"].replace("Z", "+00:00"))
+    left = ends - datetime.datetime.now(datetime.timezone.utc)
+    check("and refreshed one that was about to end", left.total_seconds() > 1800, text)
     check("the answer has a request id", len(headers.get("x-request-id", "")) == 32, headers)
     flex = json.loads(text)["access_token"]
     status, _, text = browser.send("POST", "/sso/validate", body={"token": flex})
@@ -194,8 +201,19 @@ def drive(outputs, clients):
     known = lambda: "barbara@example.com" in call(SIMULATOR, "GET", "/__sim/users")[2]  # noqa: E731
     wait("the webhook's way through SQS to apply", known, 60)
     check("and applied to Flex through SQS", known())
+    gone = event | {"uuid": "e2", "published": "2026-01-01T09:05:00.000Z", "eventType": "user.lifecycle.deactivate"}
+    browser.send("POST", "/webhooks/okta", {"Authorization": HOOK}, {"data": {"events": [gone]}})
+
+    def deactivated():
+        users = json.loads(call(SIMULATOR, "GET", "/__sim/users")[2])["users"]
+        return any(user["username"] == "barbara@example.com" and user["deactivated"] for user in users)
+
+    wait("the deactivation", deactivated, 60)
+    check("who leaves is deactivated through SQS", deactivated())
     left = clients["sqs"].get_queue_attributes(QueueUrl=outputs["QueueUrl"], AttributeNames=["All"])["Attributes"]
     check("the queue is first in, first out", left["FifoQueue"] == "true", left)
+
+    scim(browser, outputs, clients)
 
     status, _, text = browser.send("POST", "/sso/logout", ours)
     check("signing out answers 204", status == 204, text)
@@ -203,15 +221,75 @@ def drive(outputs, clients):
     check("and the session is over", status == 401, text)
 
 
+def scim(browser, outputs, clients):
+    """The life of a user and of a group, as an identity system leads it."""
+    made = subprocess.run([TARGET / "flexgate", "scim", "token", "--id", "okta-1"], capture_output=True, text=True, check=True).stdout
+    token = re.search(r"fgscim_[\w-]+", made).group(0)
+    hashes = next(line.strip() for line in made.splitlines() if line.strip().startswith("{"))
+    clients["secretsmanager"].put_secret_value(SecretId=outputs["ScimTokensArn"], SecretString=hashes)
+    bearer = {"Authorization": f"Bearer {token}"}
+
+    def ask(method, path, body=None, expect=200):
+        status, _, text = browser.send(method, "/scim/v2" + path, bearer, body)
+        check(f"SCIM {method} {re.sub('[A-Z]{2}[0-9a-f]{32}|fggrp_[0-9a-f]+', '{id}', path)} is {expect}", status == expect, (status, text))
+        return json.loads(text) if text else None
+
+    status, _, text = browser.send("GET", "/scim/v2/Users", {"Authorization": "Bearer fgscim_" + "x" * 43})
+    check("SCIM with a token that is none is refused", status == 401, (status, text))
+    schema = "urn:ietf:params:scim:schemas:core:2.0:"
+    person = {"schemas": [schema + "User"], "userName": "hedy@example.com", "externalId": "00u9", "active": True,
+              "name": {"givenName": "Hedy", "familyName": "Lamarr"}, "displayName": "Hedy Lamarr",
+              "emails": [{"value": "hedy@example.com", "primary": True, "type": "work"}]}
+    user = ask("POST", "/Users", person, 201)
+    found = ask("GET", "/Users?filter=" + urllib.parse.quote('userName eq "HEDY@example.com"'))
+    check("and is found whatever the case of the name", [one["id"] for one in found["Resources"]] == [user["id"]], found)
+    found = ask("GET", "/Users?filter=" + urllib.parse.quote('externalId eq "00u9"'))
+    check("and by its externalId", [one["id"] for one in found["Resources"]] == [user["id"]], found)
+    listed = ask("GET", "/Users?startIndex=1&count=3")
+    more = ask("GET", f"/Users?startIndex=4&count=100")
+    check("users from elsewhere are listed", listed["totalResults"] == 3 + len(more["Resources"]), (listed, more))
+    group = ask("POST", "/Groups", {"schemas": [schema + "Group"], "displayName": "Callers",
+                                    "members": [{"value": user["id"]}]}, 201)
+    shown = ask("GET", f"/Users/{user['id']}")
+    check("a member shows its group", [one["value"] for one in shown["groups"]] == [group["id"]], shown)
+    patch = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+             "Operations": [{"op": "replace", "path": "active", "value": False}]}
+    check("a user is deactivated", ask("PATCH", f"/Users/{user['id']}", patch)["active"] is False)
+    ask("DELETE", f"/Groups/{group['id']}", expect=204)
+    ask("DELETE", f"/Users/{user['id']}", expect=204)
+    ask("GET", f"/Users/{user['id']}", expect=404)
+
+
+def allowed(outputs, ids):
+    """What each function's role allows in the stack: actions, and the name of the resource."""
+    roles = {}
+    resources = transformed()["Resources"]
+    for name in FUNCTIONS:
+        pairs = []
+        for one in resources[f"{name}Role"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]:
+            actions = {one["Action"]} if isinstance(one["Action"], str) else set(one["Action"])
+            named = one["Resource"] if isinstance(one["Resource"], list) else [one["Resource"]]
+            for resource in named:
+                logical = resource["Ref"] if "Ref" in resource else resource["Fn::GetAtt"][0] if resource != "*" else None
+                pairs += [(actions, ids[logical])] if logical in ids else []
+        roles[name.lower()] = pairs
+    return roles
+
+
 def main(target):
+    global TARGET
+    TARGET = target
     work = pathlib.Path(tempfile.mkdtemp(prefix="flexgate-stack-"))
     os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     # localhost, not 127.0.0.1: lambda_http panics on a host like {api}.execute-api.127.0.0.1.
     surroundings = os.environ | {
-        "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{AWS}",
+        "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{GUARD}",
         "GATEWAY_PORT": str(AWS), "MINISTACK_HOST": "localhost", "HOME": str(work),
     }
     log = open(work / "log", "w")
+    roles = {}
+    policies = Policies(AWS, lambda function: roles.get(function, []))
+    guard = policies.start(GUARD)
     processes = [
         subprocess.Popen([target / "examples/serve", f"127.0.0.1:{SIMULATOR}", "127.0.0.1:0", work / "simulator",
                           f"{PUBLIC}/sso/default/callback"], stdout=log, stderr=log),
@@ -249,7 +327,15 @@ def main(target):
                     print(event["LogicalResourceId"], event.get("ResourceStatusReason"))
         check("the stack is up", stack()["StackStatus"] == "CREATE_COMPLETE", stack()["StackStatus"])
         outputs = {output["OutputKey"]: output["OutputValue"] for output in stack()["Outputs"]}
+        listed = formation.describe_stack_resources(StackName="flexgate")["StackResources"]
+        roles.update(allowed(outputs, {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in listed}))
         drive(outputs, clients)
+        check("no function did what its role does not allow", not policies.refused, policies.refused)
+        for name, pairs in roles.items():
+            may = {action for actions, _ in pairs for action in actions if action.split(":")[0] in ("dynamodb", "secretsmanager")}
+            may |= {action for actions, _ in pairs for action in actions if action == "sqs:SendMessage"}
+            used = policies.used.get(name, set())
+            check(f"{name} used all that its role allows", may == used, may ^ used)
         print(f"stack: {passed} checks passed")
     except BaseException:
         log.flush()
@@ -262,6 +348,7 @@ def main(target):
                 pass
         raise
     finally:
+        guard.shutdown()
         for process in processes:
             process.send_signal(signal.SIGTERM)
         for process in processes:

@@ -102,7 +102,7 @@ class Template(unittest.TestCase):
             # Bindings: read and bind; counters.
             "Mint": dynamodb("GetItem", "PutItem", "UpdateItem"),
             # Bindings, a user's sessions, the directory.
-            "Provision": dynamodb("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
+            "Provision": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
             "Apply": dynamodb("GetItem", "PutItem", "DeleteItem", "Query"),
             "Webhooks": set(),
         }
@@ -161,6 +161,7 @@ class Template(unittest.TestCase):
         timeout = self.resources["ApplyFunction"]["Properties"]["Timeout"]
         self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * timeout)
         self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": ["DeadEvents", "Arn"]})
+        self.assertGreater(queue["RedrivePolicy"]["maxReceiveCount"], 50, "FLEXGATE_APPLY_TRIES")
         mapping = self.of_type("AWS::Lambda::EventSourceMapping")
         self.assertEqual(len(mapping), 1)
         (one,) = mapping.values()

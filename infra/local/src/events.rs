@@ -1,4 +1,4 @@
-//! `flexgate events`: the identity events that could not be applied, from this machine's store.
+//! `flexgate events`: the identity events that could not be applied, from this machine's store or AWS's.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use flexgate::ambient::Ambient;
 use flexgate::settings::{Reader, StoreAt};
-use flexgate::store::{DeadLetter, DeadLetters as _, EventStatus, Inbox, SqliteStore};
+use flexgate::store::{DeadLetter, DeadLetters, DynamoStore, EventStatus, Inbox, SqliteStore, SqsQueue};
 use time::format_description::well_known::Rfc3339;
 
 /// How many letters are listed, or tried again, at once.
@@ -32,7 +32,7 @@ enum Action {
         /// Its key, from the list
         key: String,
     },
-    /// Put one back into the queue, or all of them: a running gateway applies them
+    /// Put one back into the queue, or all of them: a running gateway, or `apply` on AWS, applies them
     Retry {
         /// Its key, from the list
         #[arg(required_unless_present = "all", conflicts_with = "all")]
@@ -45,50 +45,66 @@ enum Action {
 
 /// Runs the command.
 pub async fn run(options: &Events) -> Result<(), Box<dyn Error>> {
-    let path = store_path(options)?;
-    if !path.exists() {
-        return Err(format!("there is no store at {}: name one with --store", path.display()).into());
-    }
-    let store = SqliteStore::open(&path)?;
+    let store = open(options)?;
+    let letters = store.letters.as_ref();
     match &options.action {
         Action::List => list(&store).await,
         Action::Show { key } => {
-            let letter = store.find(key).await?.ok_or("there is no dead letter of that key")?;
+            let letter = letters.find(key).await?.ok_or("there is no dead letter of that key")?;
             say(&pretty(&letter))
         }
-        Action::Retry { key: Some(key), .. } => retry(&store, std::slice::from_ref(key)).await,
+        Action::Retry { key: Some(key), .. } => retry(letters, std::slice::from_ref(key)).await,
         Action::Retry { key: None, .. } => {
-            let keys: Vec<String> = store.list(PAGE).await?.into_iter().map(|letter| letter.key).collect();
-            retry(&store, &keys).await
+            let keys: Vec<String> = letters.list(PAGE).await?.into_iter().map(|letter| letter.key).collect();
+            retry(letters, &keys).await
         }
     }
 }
 
-fn store_path(options: &Events) -> Result<PathBuf, Box<dyn Error>> {
-    if let Some(path) = &options.store {
-        return Ok(path.clone());
-    }
-    let mut reader = Reader::of_process();
-    let simulated = StoreAt::Sqlite(".flexgate/flexgate.db".into());
-    let store = reader.or("FLEXGATE_STORE", simulated);
-    let StoreAt::Sqlite(path) = reader.finish(store)?;
-    Ok(path)
+/// Dead letters, and the queue they came from where it can be counted.
+struct Store {
+    letters: Box<dyn DeadLetters>,
+    inbox: Option<Inbox>,
 }
 
-async fn list(store: &SqliteStore) -> Result<(), Box<dyn Error>> {
-    let letters = store.list(PAGE).await?;
+fn open(options: &Events) -> Result<Store, Box<dyn Error>> {
+    let mut reader = Reader::of_process();
+    let named = options.store.clone().map(StoreAt::Sqlite);
+    let store = named.or_else(|| reader.or("FLEXGATE_STORE", StoreAt::Sqlite(".flexgate/flexgate.db".into())));
+    let queue = flexgate::settings::queue(&mut reader);
+    let (store, queue) = reader.finish(store.zip(queue))?;
+    match store {
+        StoreAt::Sqlite(path) if path.exists() => {
+            let store = SqliteStore::open(&path)?;
+            Ok(Store { inbox: Some(Inbox::new(store.clone())), letters: Box::new(store) })
+        }
+        StoreAt::Sqlite(path) => Err(format!("there is no store at {}: name one with --store", path.display()).into()),
+        StoreAt::DynamoDb(table) => {
+            let queue = SqsQueue::new(queue.as_deref());
+            Ok(Store { letters: Box::new(DynamoStore::new(&table, queue)), inbox: None })
+        }
+    }
+}
+
+async fn list(store: &Store) -> Result<(), Box<dyn Error>> {
+    let letters = store.letters.list(PAGE).await?;
     for letter in &letters {
         let DeadLetter { key, attempts, source, event_id, reason, .. } = letter;
         say(&format!("{key}  {}  {attempts:>3}  {source}  {event_id}  {reason}", since(letter)))?;
     }
-    let waiting = Inbox::new(store.clone()).count(EventStatus::Waiting).await?;
-    say(&format!("{} could not be applied, {waiting} wait in the queue", letters.len()))
+    let dead = letters.len();
+    match &store.inbox {
+        Some(inbox) => {
+            say(&format!("{dead} could not be applied, {} wait in the queue", inbox.count(EventStatus::Waiting).await?))
+        }
+        None => say(&format!("{dead} could not be applied")),
+    }
 }
 
-async fn retry(store: &SqliteStore, keys: &[String]) -> Result<(), Box<dyn Error>> {
+async fn retry(letters: &dyn DeadLetters, keys: &[String]) -> Result<(), Box<dyn Error>> {
     let now = Ambient::system().now();
     for key in keys {
-        if !store.revive(key, now).await? {
+        if !letters.revive(key, now).await? {
             return Err("there is no dead letter of that key".into());
         }
     }

@@ -84,6 +84,14 @@ impl FromStr for StoreAt {
     }
 }
 
+/// `FLEXGATE_QUEUE`, as [`Common::queue`] has it.
+pub fn queue(reader: &mut Reader) -> Option<Option<String>> {
+    reader.optional("FLEXGATE_QUEUE", |text| match text.split_once(':') {
+        Some(("sqs", url)) if !url.is_empty() => Ok(url.to_owned()),
+        _ => Err("must be sqs: and the queue's URL"),
+    })
+}
+
 impl Common {
     /// Reads the group.
     pub fn read(reader: &mut Reader) -> Option<Self> {
@@ -109,10 +117,7 @@ impl Common {
         });
         let secrets = reader.or("FLEXGATE_SECRETS", SecretsFrom::SecretsManager);
         let store = reader.required("FLEXGATE_STORE", "where to remember: dynamodb:TABLE or sqlite:FILE");
-        let queue = reader.optional("FLEXGATE_QUEUE", |text| match text.split_once(':') {
-            Some(("sqs", url)) if !url.is_empty() => Ok(url.to_owned()),
-            _ => Err("must be sqs: and the queue's URL"),
-        });
+        let queue = queue(reader);
         let request_seconds = reader.seconds("FLEXGATE_REQUEST_SECONDS", 10, 1..=900);
         let extra_roots = reader.optional("FLEXGATE_CA_FILE", |path| {
             let certificates = CertificateDer::pem_file_iter(path).map_err(|_| "names no readable PEM file")?;

@@ -7,6 +7,6 @@ mod groups;
 mod reader;
 
 pub use groups::{
-    CallerSettings, Common, Credential, OwnerSettings, PolicySettings, SecretsFrom, SignInSettings, StoreAt,
+    CallerSettings, Common, Credential, OwnerSettings, PolicySettings, SecretsFrom, SignInSettings, StoreAt, queue,
 };
 pub use reader::{Reader, SettingsError, VariableError};
