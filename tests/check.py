@@ -56,6 +56,11 @@ def main() -> int:
     missing = sorted(name for name in variables if f"`{name}`" not in configuration)
     rule(not missing, f"docs/configuration.md: does not mention {missing}")
 
+    # A tag of somebody else's action can be moved; a commit cannot.
+    for path in tracked(".github/workflows/*.yml"):
+        for used in re.findall(r"uses: (\S+)", path.read_text()):
+            rule(bool(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", used)), f"{path.relative_to(ROOT)}: {used} is not pinned")
+
     # Links inside the documentation lead somewhere.
     for path in tracked("*.md"):
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text()):

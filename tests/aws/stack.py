@@ -1,7 +1,8 @@
-"""Deploys infra/template.yaml to a local AWS (ministack), with the bootstraps that cargo has built, and
+"""Deploys infra/template.yaml to a local AWS (ministack), with the release bootstraps, and
 drives every flow through its HTTP API. Twilio is the simulator.
 
-    stack.py TARGET      the folder with the built binaries, such as target/debug
+    stack.py PACKAGED TARGET     PACKAGED is infra/package.py's, TARGET the folder with the binary `flexgate`
+                                 and the simulator, such as target/debug
 """
 
 import datetime
@@ -17,17 +18,18 @@ import sys
 import tempfile
 import time
 import urllib.parse
-import zipfile
 
 import boto3
 from policies import Policies
 from test_template import transformed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "infra"))
+from package import FUNCTIONS, with_code  # noqa: E402
+
 AWS, SIMULATOR, GUARD = 4577, 4578, 4579
 PUBLIC = f"http://localhost:{AWS}"
 ACCOUNT, TOKEN = "AC00000000000000000000000000000001", "fa4efa4efa4efa4efa4efa4efa4efa4e"
-FUNCTIONS = ["Sso", "Mint", "Provision", "Webhooks", "Apply"]
 HOOK = "k7Qm2xVt9RzP4sWb8NcY"
 
 passed = 0
@@ -67,27 +69,15 @@ def wait(what, ready, patience=60):
     raise SystemExit(f"FAILED  {what} did not happen in {patience} s")
 
 
-def template(target, bucket, s3):
-    """The template with each function's code uploaded, and without the canary: the local AWS has no
-    CodeDeploy, and looks at the parameter's default. Nothing else in it is changed."""
+def template(packaged, bucket, s3):
+    """The packaged template with its code uploaded, and without the canary: the local AWS has no CodeDeploy,
+    and looks at the parameter's default. Nothing else in it is changed."""
     text = (ROOT / "infra/template.yaml").read_text()
     text, times = re.subn(r"(  Canary:\n    Type: String\n    Default: )'true'", r"\1'false'", text)
     assert times == 1
     for name in FUNCTIONS:
-        binary = target / f"flexgate-{name.lower()}"
-        with tempfile.TemporaryDirectory() as folder:
-            stripped, zipped = pathlib.Path(folder, "bootstrap"), pathlib.Path(folder, "code.zip")
-            shutil.copy(binary, stripped)
-            subprocess.run(["strip", stripped], check=True)
-            with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-                archive.write(stripped, "bootstrap")
-            s3.upload_file(str(zipped), bucket, f"{name}.zip")
-        mark = f"  {name}Function:\n    Type: AWS::Serverless::Function\n"
-        assert mark in text, name
-        head, tail = text.split(mark)
-        tail = tail.replace("    Properties:\n", f"    Properties:\n      CodeUri: s3://{bucket}/{name}.zip\n", 1)
-        text = head + mark + tail
-    return text
+        s3.upload_file(str(packaged / f"{name}.zip"), bucket, f"{name}.zip")
+    return with_code(text, lambda name: f"s3://{bucket}/{name}.zip")
 
 
 class Browser:
@@ -276,7 +266,7 @@ def allowed(outputs, ids):
     return roles
 
 
-def main(target):
+def main(packaged, target):
     global TARGET
     TARGET = target
     work = pathlib.Path(tempfile.mkdtemp(prefix="flexgate-stack-"))
@@ -315,7 +305,7 @@ def main(target):
         }
         formation = clients["cloudformation"]
         formation.create_stack(
-            StackName="flexgate", TemplateBody=template(target, "code", clients["s3"]),
+            StackName="flexgate", TemplateBody=template(packaged, "code", clients["s3"]),
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         )
@@ -360,4 +350,4 @@ def main(target):
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]).resolve())
+    main(pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve())

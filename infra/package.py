@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Lays the built bootstraps beside the template, ready for `sam deploy`, with the bill of materials of each,
+and holds each to its budget.
+
+    infra/package.py BUILT OUT     BUILT is cargo-lambda's folder, such as target/lambda; OUT is made anew
+"""
+
+import json
+import pathlib
+import shutil
+import sys
+import zipfile
+
+from bom import bill
+
+HERE = pathlib.Path(__file__).resolve().parent
+FUNCTIONS = ["Sso", "Mint", "Provision", "Webhooks", "Apply"]
+# What a cold start must load: issue and measurement in docs/performance.md.
+MOST_RAW, MOST_ZIPPED = 8_000_000, 3_500_000
+
+
+def with_code(template, uri):
+    """The template with each function's code at `uri(name)`."""
+    for name in FUNCTIONS:
+        mark = f"  {name}Function:\n    Type: AWS::Serverless::Function\n"
+        head, tail = template.split(mark)
+        tail = tail.replace("    Properties:\n", f"    Properties:\n      CodeUri: {uri(name)}\n", 1)
+        template = head + mark + tail
+    return template
+
+
+def zipped(bootstrap, at):
+    """Zips a bootstrap as Lambda wants it: executable, and the same bytes for the same build."""
+    entry = zipfile.ZipInfo("bootstrap", date_time=(1980, 1, 1, 0, 0, 0))
+    entry.external_attr, entry.compress_type = 0o755 << 16, zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(at, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        archive.writestr(entry, bootstrap.read_bytes())
+    return at.stat().st_size
+
+
+def main(built, out):
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    print(f"{'bootstrap':12}{'raw MB':>10}{'zipped MB':>12}")
+    heavy = []
+    for name in FUNCTIONS:
+        bootstrap = built / f"flexgate-{name.lower()}" / "bootstrap"
+        if not bootstrap.exists():
+            raise SystemExit(f"{bootstrap} is not there: build it with `tests/run release`")
+        shutil.copy(bootstrap, out / name.lower())
+        (out / f"{name}.cdx.json").write_text(json.dumps(bill(name, bootstrap.read_bytes()), indent=1))
+        raw, small = bootstrap.stat().st_size, zipped(bootstrap, out / f"{name}.zip")
+        heavy += [name] if raw > MOST_RAW or small > MOST_ZIPPED else []
+        print(f"{name.lower():12}{raw / 1e6:>10.2f}{small / 1e6:>12.2f}")
+    (out / "template.yaml").write_text(with_code((HERE / "template.yaml").read_text(), lambda name: f"{name}.zip"))
+    print(f"{'at most':12}{MOST_RAW / 1e6:>10.2f}{MOST_ZIPPED / 1e6:>12.2f}")
+    if heavy:
+        raise SystemExit(f"over budget: {', '.join(heavy)}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
+    main(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
