@@ -130,7 +130,10 @@ pub async fn send(
     telemetry::upstream(answered).await.unwrap_or(Err(SendError::Timeout))
 }
 
-async fn exchange(client: &reqwest::Client, request: reqwest::Request, limit: usize) -> Result<Answer, SendError> {
+async fn exchange(client: &reqwest::Client, mut request: reqwest::Request, limit: usize) -> Result<Answer, SendError> {
+    if let Some(trace) = telemetry::trace_header() {
+        request.headers_mut().insert(telemetry::X_AMZN_TRACE_ID, trace);
+    }
     #[expect(clippy::disallowed_methods, reason = "this is the one sender")]
     let mut response = client.execute(request).await.map_err(failure)?;
     let too_large = SendError::TooLarge { limit };

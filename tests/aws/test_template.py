@@ -169,9 +169,23 @@ class Template(unittest.TestCase):
 
     def test_every_alarm_says_where_its_runbook_is(self):
         alarms = self.of_type("AWS::CloudWatch::Alarm")
-        self.assertEqual(len(alarms), 3 * len(ALL) + 5)
+        self.assertEqual(len(alarms), 3 * len(ALL) + 6)
         for name, alarm in alarms.items():
             self.assertIn("docs/deploy.md#alarms", alarm["Properties"]["AlarmDescription"], name)
+
+    def test_an_alarm_on_our_own_metrics_names_one_that_the_code_writes(self):
+        source = (ROOT / "shared/src/telemetry/metrics.rs").read_text()
+        undimensioned = set(re.findall(r'dimensions: &\[\], metrics: &\[\("(\w+)"', source))
+        own = {}
+        for name, alarm in self.of_type("AWS::CloudWatch::Alarm").items():
+            properties = alarm["Properties"]
+            if "Flexgate" in json.dumps(properties["Namespace"]):
+                self.assertNotIn("Dimensions", properties, name)
+                own[name] = properties["MetricName"]
+        self.assertEqual(set(own.values()), {"upstream_failures", "credential_failures", "dead_letters"})
+        self.assertLessEqual(set(own.values()), undimensioned)
+        namespace = self.resources["SsoFunction"]["Properties"]["Environment"]["Variables"]["FLEXGATE_METRICS"]
+        self.assertEqual(namespace, {"Fn::Sub": "emf:Flexgate/${AWS::StackName}"})
 
     def test_access_logs_hold_the_route_and_never_the_path(self):
         form = self.resources["Stage"]["Properties"]["AccessLogSettings"]["Format"]

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use flexgate::outbound::Deadline;
 use flexgate::store::{Inbox, Settled, StoreError, Taken};
 use time::Duration;
 use tokio::task::JoinSet;
@@ -57,7 +58,7 @@ pub async fn run(app: Arc<App>, inbox: Inbox, stop: CancellationToken) {
 }
 
 async fn handle(app: Arc<App>, inbox: Inbox, message: Taken) {
-    let handled = app.handle(&message.body, message.attempts).await;
+    let handled = app.handle(&message.body, message.attempts, Deadline::after(EVENT_TIME)).await;
     let now = app.ambient.now();
     let settled = match handled {
         Handled::Done => Settled::Applied,

@@ -15,7 +15,7 @@ use flexgate::platform::Platform;
 use flexgate::provisioning::{Applied, ApplyError, Applying, Outcome, Provisioning};
 use flexgate::settings::{Common, Credential, PolicySettings, Reader};
 use flexgate::store::{DeadLetters, Message};
-use flexgate::telemetry::{Audit, Decision};
+use flexgate::telemetry::{self, Audit, Decision};
 
 /// One event may take this long. Whoever holds a message must hold it longer.
 pub const EVENT_TIME: Duration = Duration::from_secs(20);
@@ -87,14 +87,22 @@ impl App {
     }
 
     /// Handles a message that has been taken `attempts` times, this time included.
-    pub async fn handle(&self, body: &str, attempts: u32) -> Handled {
+    pub async fn handle(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
+        let handled = self.applied(body, attempts, deadline.within(EVENT_TIME)).await;
+        if matches!(handled, Handled::Dead(_)) {
+            telemetry::dead_letter();
+        }
+        handled
+    }
+
+    async fn applied(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
         let event = match serde_json::from_str(body) {
             Ok(Message::Event(event)) => event,
             Ok(Message::Unreadable { reason, .. }) => return Handled::Dead(reason),
             Err(_) => return Handled::Dead("the message is none of Flexgate's".to_owned()),
         };
         let id = RequestId::new(&self.ambient);
-        match self.applying.apply(&event, Deadline::after(EVENT_TIME)).await {
+        match self.applying.apply(&event, deadline).await {
             Ok(applied) => {
                 note(&id, &event, attempts, applied.outcome.as_str());
                 audit(&id, &event, &applied);

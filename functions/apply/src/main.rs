@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use flexgate::ambient::Ambient;
+use flexgate::http;
 use flexgate::platform::Platform;
 use flexgate::settings::Reader;
-use flexgate::telemetry;
+use flexgate::telemetry::{self, Trace, traced};
 use flexgate_apply::{App, Settings, batch};
 use lambda_runtime::{LambdaEvent, service_fn};
 
@@ -20,7 +21,9 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let app = App::new(&settings, &platform);
     let handler = move |event: LambdaEvent<_>| {
         let app = Arc::clone(&app);
-        async move { Ok::<_, lambda_runtime::Error>(batch::handle(&app, event.payload).await) }
+        let deadline = http::invocation_deadline(event.context.deadline());
+        let trace = event.context.xray_trace_id.as_deref().and_then(Trace::read);
+        async move { Ok::<_, lambda_runtime::Error>(traced(trace, batch::handle(&app, event.payload, deadline)).await) }
     };
     lambda_runtime::run(service_fn(handler)).await
 }

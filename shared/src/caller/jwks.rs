@@ -21,6 +21,7 @@ use super::settings::{is_loopback, web_address};
 use crate::ambient::Ambient;
 use crate::outbound::{self, Deadline, SendError};
 use crate::strict_json::{self, StrictJsonError};
+use crate::telemetry;
 
 /// However short or long the issuer says its keys may be kept: it is asked at most this often, and a
 /// key it withdrew is trusted at most this long.
@@ -168,7 +169,9 @@ impl Keys {
             // Noted before, for a caller who hangs up must not make the next fetch free.
             self.update(|state| state.unknown_key_at = Some(now));
         }
-        match self.fetch(deadline.within(FETCH_TIMEOUT)).await {
+        let fetched = self.fetch(deadline.within(FETCH_TIMEOUT)).await;
+        telemetry::refreshed("keys", fetched.is_ok());
+        match fetched {
             Ok(cached) => {
                 self.update(|state| (state.cached, state.failed_at) = (Some(cached), None));
                 true

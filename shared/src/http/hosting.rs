@@ -1,6 +1,6 @@
 //! A router as a Lambda function.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::to_bytes;
@@ -10,6 +10,7 @@ use tower::ServiceExt;
 
 use super::problem::{Problem, kinds};
 use crate::outbound::Deadline;
+use crate::telemetry::{Trace, traced};
 
 /// Left of the function's time for rendering the answer and writing the log.
 const MARGIN: Duration = Duration::from_millis(300);
@@ -30,12 +31,13 @@ pub async fn on_lambda(router: Router) -> Result<(), lambda_http::Error> {
 /// The answer of `router` to one invocation. A failure is a response too: an error would become the
 /// gateway's own opaque 500.
 pub async fn answer_invocation(router: Router, mut request: Request) -> Response<Body> {
+    let mut trace = None;
     if let Some(context) = request.lambda_context_ref() {
-        let left = context.deadline().duration_since(now()).unwrap_or_default();
-        let deadline = Deadline::after(left.saturating_sub(MARGIN));
+        trace = context.xray_trace_id.as_deref().and_then(Trace::read);
+        let deadline = invocation_deadline(context.deadline());
         request.extensions_mut().insert(deadline);
     }
-    let Ok(response) = router.oneshot(request.map(axum::body::Body::new)).await;
+    let Ok(response) = traced(trace, router.oneshot(request.map(axum::body::Body::new))).await;
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, MAX_ANSWER).await.map(Vec::from);
     match body.map(String::from_utf8) {
@@ -49,7 +51,10 @@ pub async fn answer_invocation(router: Router, mut request: Request) -> Response
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "Lambda names the deadline by the wall clock of this very machine")]
-fn now() -> std::time::SystemTime {
-    std::time::SystemTime::now()
+/// The deadline of an invocation that Lambda ends at `ends`, with time left to say so.
+#[must_use]
+pub fn invocation_deadline(ends: SystemTime) -> Deadline {
+    #[expect(clippy::disallowed_methods, reason = "Lambda names the deadline by the wall clock of this very machine")]
+    let left = ends.duration_since(SystemTime::now()).unwrap_or_default();
+    Deadline::after(left.saturating_sub(MARGIN))
 }

@@ -18,6 +18,6 @@ pub use body::{Fields, MAX_BODY, raw_json};
 pub use context::{Context, RequestId};
 pub use cors::Origins;
 pub use edge::{Site, refuse_method};
-pub use hosting::{answer_invocation, on_lambda};
+pub use hosting::{answer_invocation, invocation_deadline, on_lambda};
 pub use problem::{FieldError, Kind, Problem, Told, kinds};
 pub use query::Query;

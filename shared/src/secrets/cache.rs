@@ -12,6 +12,7 @@ use tokio::time::timeout_at;
 use super::{FetchError, SecretError, SecretSource, SecretValue, Stage};
 use crate::ambient::Clock;
 use crate::outbound::Deadline;
+use crate::telemetry;
 
 /// A value this young is served without asking.
 const FRESH: Duration = Duration::seconds(300);
@@ -142,6 +143,10 @@ impl<T: DeserializeOwned> CachedSecret<T> {
             Ok(value) => self.parse(&value),
             Err(source) => Err(SecretError::Unreadable { id: self.id.clone(), source }),
         };
+        telemetry::refreshed("secret", fetched.is_ok());
+        if fetched.is_err() {
+            telemetry::credential_failed();
+        }
         flight.failed_at = fetched.is_err().then(|| self.clock.now());
         let held = Arc::new(fetched?);
         *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Some(held.clone());

@@ -13,6 +13,7 @@ use crate::caller::{Issuer, issuers};
 use crate::domain::policy::{JustInTime, Policy};
 use crate::domain::{AccountSid, InstanceSid, Role, RoleSet, SsoProfiles, TokenTtl};
 use crate::signin::Lifetimes;
+use crate::telemetry::Log;
 use crate::twilio::{Endpoints, is_loopback};
 
 /// What every function is told.
@@ -38,8 +39,9 @@ pub struct Common {
     pub request_time: std::time::Duration,
     /// `FLEXGATE_CA_FILE`: additional trust roots, PEM.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    /// `FLEXGATE_LOG`: which levels are logged, `info` or `flexgate=debug`.
-    pub log: String,
+    /// `FLEXGATE_LOG`: which levels are logged, `info` or `flexgate=debug`. `FLEXGATE_METRICS`: `emf:` and
+    /// the namespace of the metrics.
+    pub log: Log,
 }
 
 /// Where secrets are read from.
@@ -123,7 +125,11 @@ impl Common {
             let certificates = CertificateDer::pem_file_iter(path).map_err(|_| "names no readable PEM file")?;
             certificates.collect::<Result<Vec<_>, _>>().map_err(|_| "holds something that is not a certificate")
         });
-        let log = reader.or("FLEXGATE_LOG", "info".to_owned());
+        let levels = reader.or("FLEXGATE_LOG", "info".to_owned());
+        let metrics = reader.optional("FLEXGATE_METRICS", |text| match text.split_once(':') {
+            Some(("emf", namespace)) if !namespace.is_empty() => Ok(namespace.to_owned()),
+            _ => Err("must be emf: and a namespace, like emf:Flexgate"),
+        });
         Some(Self {
             account: account?,
             instance: instance?,
@@ -135,7 +141,7 @@ impl Common {
             queue: queue?,
             request_time: std::time::Duration::from_secs(request_seconds?.into()),
             extra_roots: extra_roots?.unwrap_or_default(),
-            log: log?,
+            log: Log { levels: levels?, metrics: metrics? },
         })
     }
 }

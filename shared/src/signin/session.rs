@@ -12,6 +12,7 @@ use crate::domain::{FlexUserSid, ObservedRoles, SsoProfile, WorkerSid};
 use crate::outbound::Deadline;
 use crate::seal::{KeyRing, Purpose};
 use crate::store::{Lease, Session, SessionKey};
+use crate::telemetry;
 use crate::twilio::{SsoTokens, TokenInfo, TwilioError};
 
 /// An access token with less than this left is refreshed when it is asked for.
@@ -185,7 +186,9 @@ impl SignIn {
     ) -> Result<SignedIn, SessionError> {
         let profile = self.profile_of(&session)?;
         let refresh_token = SecretString::from(tokens.refresh_token.clone());
-        let refreshed = match self.parts.sso.refresh(&profile.sid, &refresh_token, deadline).await {
+        let answered = self.parts.sso.refresh(&profile.sid, &refresh_token, deadline).await;
+        telemetry::refreshed("session", answered.is_ok());
+        let refreshed = match answered {
             Ok(refreshed) if refreshed.info.flex_user_sid == session.flex_user_sid => refreshed,
             Ok(_) | Err(TwilioError::Foreign) => {
                 self.end_session(&session.key).await?;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::meter::Meter;
+use super::metrics;
 
 static COLD: AtomicBool = AtomicBool::new(true);
 
@@ -33,6 +34,7 @@ pub struct RequestLine<'a> {
 /// Writes the line: at `ERROR` for what is broken here, `WARN` for what is broken elsewhere, else `INFO`.
 pub fn request(line: &RequestLine<'_>) {
     let cold_start = COLD.swap(false, Ordering::Relaxed);
+    metrics::request(line, cold_start);
     let duration_ms = millis(line.duration);
     let upstream_ms = millis(line.meter.time);
     // tracing takes a level at compile time only.

@@ -1,4 +1,4 @@
-//! What is written down: one line for each request, and audit events.
+//! What is written down: one line for each request, audit events, and metrics.
 //!
 //! Flat JSON on standard output, documented field by field in `docs/logging.md`. No token, code,
 //! verifier, secret or e-mail address is ever a field; who a person is, is logged as identifiers.
@@ -6,22 +6,38 @@
 mod audit;
 mod line;
 mod meter;
+mod metrics;
+mod trace;
 
 pub use audit::{Audit, Decision, alarm};
 pub use line::{RequestLine, request};
 pub use meter::{Meter, metered, upstream};
+pub use metrics::{credential_failed, dead_letter, refreshed};
+pub(crate) use trace::header as trace_header;
+pub use trace::{Trace, X_AMZN_TRACE_ID, traced};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::UtcTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Starts writing, at the levels of `filter` (`info`, or `flexgate=debug,hyper=warn`). A second start
-/// in one process changes nothing.
+/// What is written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The levels: `info`, or `flexgate=debug,hyper=warn`.
+    pub levels: String,
+    /// The namespace of the metrics in `CloudWatch`; none, no metrics.
+    pub metrics: Option<String>,
+}
+
+/// Starts writing. A second start in one process changes nothing.
 ///
-/// The filter is read leniently: a typing mistake in a log level must not keep agents from signing in.
-pub fn start(filter: &str) {
-    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).parse_lossy(filter);
+/// The levels are read leniently: a typing mistake in a log level must not keep agents from signing in.
+pub fn start(log: &Log) {
+    if let Some(namespace) = &log.metrics {
+        metrics::start(namespace);
+    }
+    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).parse_lossy(&log.levels);
     let format = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)

@@ -12,6 +12,7 @@ use super::error::{TwilioError, api_error, refusal};
 use super::{Flex, TwilioError as Error};
 use crate::ambient::Ambient;
 use crate::outbound::{self, Answer, Deadline};
+use crate::telemetry;
 
 /// Twilio's answers are a few kilobytes, a page of 1,000 users some hundred. More is a fault.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
@@ -190,7 +191,10 @@ impl Flex {
             };
             match self.credentials.after_rejection(&credential, deadline).await? {
                 Some(next) if left > 0 => credential = next,
-                _ => return Err(TwilioError::CredentialRejected(rejected)),
+                _ => {
+                    telemetry::credential_failed();
+                    return Err(TwilioError::CredentialRejected(rejected));
+                }
             }
             left -= 1;
         }

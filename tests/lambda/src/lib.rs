@@ -4,7 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
 use std::collections::VecDeque;
-use std::process::{Child, Command, ExitStatus};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ pub struct Function {
     outcomes: mpsc::UnboundedReceiver<(String, Outcome)>,
     early: VecDeque<(String, Outcome)>,
     count: u32,
+    lines: Arc<std::sync::Mutex<Vec<Value>>>,
 }
 
 impl Function {
@@ -57,7 +59,7 @@ impl Function {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let child = Command::new(path)
+        let mut child = Command::new(path)
             .env_clear()
             .envs(variables.iter().map(|(name, value)| (*name, value)))
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
@@ -65,9 +67,19 @@ impl Function {
             .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
             .env("AWS_REGION", "us-east-1")
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        Self { child, invocations, outcomes, early: VecDeque::new(), count: 0 }
+        let written = BufReader::new(child.stdout.take().unwrap());
+        let lines: Arc<std::sync::Mutex<Vec<Value>>> = Arc::default();
+        let collected = Arc::clone(&lines);
+        std::thread::spawn(move || {
+            for line in written.lines().map_while(Result::ok) {
+                // What is not a line of ours is kept as text: no test may overlook it.
+                collected.lock().unwrap().push(serde_json::from_str(&line).unwrap_or(Value::String(line)));
+            }
+        });
+        Self { child, invocations, outcomes, early: VecDeque::new(), count: 0, lines }
     }
 
     /// Invokes the function with `event` and `time` for it.
@@ -98,6 +110,18 @@ impl Function {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         unreachable!("the function does not end")
+    }
+
+    /// What it has written, once `enough` is true of it.
+    pub async fn lines(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        for _ in 0..100 {
+            let lines = self.lines.lock().unwrap().clone();
+            if enough(&lines) {
+                return lines;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        unreachable!("not written: {:?}", self.lines.lock().unwrap())
     }
 
     /// Whether it is still running.

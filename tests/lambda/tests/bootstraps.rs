@@ -1,18 +1,22 @@
 //! The bootstraps that cargo has built, under a Lambda runtime API of our own.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![expect(clippy::disallowed_methods, reason = "tests/run names the bootstraps in the environment")]
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use flexgate_lambda_tests::{Function, Outcome, event};
+use flexgate_lambda_tests::{Function, Outcome, TRACE, event};
 use flexgate_test_support::{GATEWAY, World, free_port};
 use serde_json::{Value, json};
 
 const TIME: Duration = Duration::from_secs(10);
 
-/// The built binary: beside the folder of this very test.
+/// The bootstrap that `tests/run release` has packaged, or else the binary beside the folder of this test.
 fn bootstrap(name: &str) -> PathBuf {
+    if let Some(packaged) = std::env::var_os("FLEXGATE_BOOTSTRAPS") {
+        return PathBuf::from(packaged).join(name);
+    }
     let folder = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
     folder.join(format!("flexgate-{name}"))
 }
@@ -90,4 +94,149 @@ async fn a_table_out_of_reach_is_a_503_in_time() {
     let (status, body) = answer(function.invoke(&event("POST", "/sso/token", &headers, None), TIME).await);
     assert_eq!((status, body["code"].as_str()), (503, Some("unavailable")), "{body}");
     assert!(function.lives());
+}
+
+fn batch(records: &[(&str, &str, &Value)]) -> Value {
+    let record = |(id, group, body): &(&str, &str, &Value)| {
+        json!({ "messageId": id, "body": body.to_string(), "eventSource": "aws:sqs", "attributes": {
+            "MessageGroupId": group, "ApproximateReceiveCount": "1" } })
+    };
+    json!({ "Records": records.iter().map(record).collect::<Vec<_>>() })
+}
+
+fn message(id: &str, who: &str) -> Value {
+    json!({ "kind": "event", "id": id, "source": "standard", "occurred_at": "2026-01-01T10:00:00Z",
+            "subject": { "id": who }, "action": "upsert",
+            "profile": { "username": who, "email": format!("{who}@example.com"), "full_name": who } })
+}
+
+fn failed(outcome: Outcome) -> Vec<String> {
+    let Outcome::Response(response) = outcome else { unreachable!("{outcome:?}") };
+    let failures = response["batchItemFailures"].as_array().unwrap();
+    failures.iter().map(|failure| failure["itemIdentifier"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn of_a_batch_what_fails_comes_again_and_the_rest_is_done() {
+    let world = World::start().await;
+    world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": 3 })).await;
+    let mut apply = Function::start(&bootstrap("apply"), &world.variables()).await;
+    let (ada, later, grace, poison) =
+        (message("1", "ada"), message("2", "ada"), message("3", "grace"), json!("poison"));
+    let records = [("a", "ada", &ada), ("b", "ada", &later), ("c", "grace", &grace), ("d", "x", &poison)];
+    assert_eq!(failed(apply.invoke(&batch(&records), TIME).await), ["a", "b"]);
+    assert_eq!(failed(apply.invoke(&batch(&records[..2]), TIME).await), Vec::<String>::new());
+    let made = world.journal("/Provision").await;
+    let bodies: Vec<_> = made.iter().map(|request| request["body"].as_str().unwrap()).collect();
+    for who in ["ada", "grace"] {
+        assert!(bodies.iter().any(|body| body.contains(&format!("{who}@example.com"))), "{bodies:?}");
+    }
+    // An event that is no batch at all is an error of that invocation alone.
+    assert!(matches!(apply.invoke(&json!({ "Records": 7 }), TIME).await, Outcome::Error(_)));
+    assert_eq!(
+        failed(apply.invoke(&batch(&[("e", "linus", &message("4", "linus"))]), TIME).await),
+        Vec::<String>::new()
+    );
+    apply.terminate().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_twilio_is_too_slow_for_is_handed_back_before_the_functions_time_is_over() {
+    let world = World::start().await;
+    world.fault(&json!({ "service": "flex-api", "kind": "delay", "delay_ms": 8000, "times": "always" })).await;
+    let mut apply = Function::start(&bootstrap("apply"), &world.variables()).await;
+    let (ada, grace) = (message("1", "ada"), message("2", "grace"));
+    let began = Instant::now();
+    let outcome = apply.invoke(&batch(&[("a", "ada", &ada), ("b", "grace", &grace)]), Duration::from_secs(4)).await;
+    assert_eq!(failed(outcome), ["a", "b"]);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(apply.lives());
+}
+
+#[tokio::test]
+async fn a_webhook_is_accepted_or_refused() {
+    let world = World::start().await;
+    world.write_secret("hooks", &json!({ "okta": "k7Qm2xVt9RzP4sWb8NcY" }));
+    let mut variables = world.variables();
+    variables.push(("WEBHOOK_SECRETS_SECRET_ID", "hooks".to_owned()));
+    variables.push(("FLEXGATE_WEBHOOKS", json!({ "okta": {} }).to_string()));
+    let mut webhooks = Function::start(&bootstrap("webhooks"), &variables).await;
+    let delivery = json!({ "data": { "events": [] } });
+    for (secret, expected) in [("k7Qm2xVt9RzP4sWb8NcY", 202), ("wrong-k7Qm2xVt9RzP4sWb8NcY", 401)] {
+        let request = event("POST", "/webhooks/okta", &json!({ "authorization": secret }), Some(&delivery));
+        let (status, body) = answer(webhooks.invoke(&request, TIME).await);
+        assert_eq!(status, expected, "{body}");
+    }
+    webhooks.terminate().await;
+}
+
+#[tokio::test]
+async fn twilio_is_told_the_trace_of_the_invocation_and_never_the_callers() {
+    let world = World::start().await;
+    let mut function = sso(&world).await;
+    let forged = json!({ "x-amzn-trace-id": "Root=1-00000000-000000000000000000000000;forged" });
+    let asked = event("POST", "/sso/validate", &forged, Some(&json!({ "token": "not.a.token" })));
+    let (status, _) = answer(function.invoke(&asked, TIME).await);
+    assert_eq!(status, 401);
+    let journal = world.journal("").await;
+    let traces: Vec<_> = journal.iter().map(|request| &request["headers"]["x-amzn-trace-id"]).collect();
+    assert!(!traces.is_empty() && traces.iter().all(|trace| **trace == json!(TRACE)), "{traces:?}");
+}
+
+#[tokio::test]
+async fn metrics_are_written_beside_the_log_and_hold_nothing_about_a_person() {
+    let world = World::start().await;
+    let mut variables = world.variables();
+    variables.push(("FLEXGATE_METRICS", "emf:Flexgate/test".to_owned()));
+    let mut function = Function::start(&bootstrap("sso"), &variables).await;
+    world.fault(&json!({ "service": "iam", "kind": "status", "status": 503, "times": "always" })).await;
+    world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": "always" })).await;
+    let (status, _) = answer(function.invoke(&validate(), TIME).await);
+    assert_eq!(status, 503);
+    let is_metric = |line: &Value| line.get("_aws").is_some();
+    let requests = |lines: &[Value]| lines.iter().filter(|line| line.get("requests").is_some()).count();
+    let lines = function.lines(|lines| requests(lines) == 1).await;
+    assert!(lines.iter().all(Value::is_object), "every line is a JSON object: {lines:?}");
+    let metrics: Vec<_> = lines.into_iter().filter(is_metric).collect();
+    let request = metrics.iter().find(|line| line.get("requests").is_some()).unwrap();
+    let said = |name: &str| request[name].clone();
+    assert_eq!(
+        [said("function"), said("route"), said("outcome")],
+        [json!("sso"), json!("/sso/validate"), json!("upstream")]
+    );
+    assert_eq!(
+        [said("requests"), said("cold_starts"), said("upstream_failures")],
+        [json!(1.0), json!(1.0), json!(1.0)]
+    );
+    assert!(said("duration").as_f64().unwrap() >= said("upstream_latency").as_f64().unwrap(), "{request}");
+    for line in &metrics {
+        for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+            assert_eq!(directive["Namespace"], "Flexgate/test");
+            let names = directive["Dimensions"][0].as_array().unwrap().iter();
+            for name in names.chain(directive["Metrics"].as_array().unwrap().iter().map(|metric| &metric["Name"])) {
+                assert!(line.get(name.as_str().unwrap()).is_some(), "{name} of {line}");
+            }
+        }
+        assert!(!line.to_string().contains("not.a.token"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_random_number_of_a_process_comes_within_five_milliseconds() {
+    let world = World::start().await;
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let mut function = sso(&world).await;
+        let (status, _) = answer(function.invoke(&event("GET", "/health", &json!({}), None), TIME).await);
+        assert_eq!(status, 200);
+        let is_line = |line: &Value| line["target"] == "flexgate::request";
+        let lines = function.lines(|lines| lines.iter().any(is_line)).await;
+        let line = lines.into_iter().find(is_line).unwrap();
+        assert_eq!(line["cold_start"], true);
+        // The request's id is the first random number that is needed.
+        times.push(line["duration_ms"].as_f64().unwrap());
+    }
+    // The best of five: this machine may be busy, but jitter entropy costs tens of milliseconds each time.
+    let best = times.iter().copied().fold(f64::MAX, f64::min);
+    assert!(best < 5.0, "{times:?} ms");
 }

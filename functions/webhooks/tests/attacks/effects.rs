@@ -2,6 +2,7 @@
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use flexgate::domain::{Identity, ProfileName};
+use flexgate::outbound::Deadline;
 use flexgate::store::{Session, SessionKey};
 use time::Duration;
 
@@ -132,6 +133,10 @@ fn batch(records: Vec<SqsMessage>) -> SqsEvent {
     event
 }
 
+fn time() -> Deadline {
+    Deadline::after(std::time::Duration::from_secs(60))
+}
+
 fn message(id: &str, who: &str) -> String {
     json!({ "kind": "event", "id": id, "source": "standard", "occurred_at": "2026-01-01T10:00:00Z",
             "subject": { "id": who }, "action": "upsert",
@@ -147,7 +152,7 @@ async fn w07_of_an_sqs_batch_the_bad_message_is_buried_and_the_rest_applied() {
         record("b", "2", "{\"kind\":\"event\"}", 1),
         record("c", "3", &message("3", "grace"), 1),
     ];
-    let answer = flexgate_apply::batch::handle(hooks.apply(), batch(records)).await;
+    let answer = flexgate_apply::batch::handle(hooks.apply(), batch(records), time()).await;
     assert_eq!(answer.batch_item_failures.len(), 0);
     assert_ne!(hooks.user("ada").await, Value::Null);
     assert_ne!(hooks.user("grace").await, Value::Null);
@@ -166,14 +171,14 @@ async fn of_an_sqs_batch_what_fails_comes_again_with_the_rest_of_its_group() {
         record("b", "ada", &message("2", "ada"), 1),
         record("c", "grace", &message("3", "grace"), 1),
     ];
-    let answer = flexgate_apply::batch::handle(hooks.apply(), batch(records)).await;
+    let answer = flexgate_apply::batch::handle(hooks.apply(), batch(records), time()).await;
     let failed: Vec<_> = answer.batch_item_failures.iter().map(|item| item.item_identifier.as_str()).collect();
     assert_eq!(failed, ["a", "b"]);
     assert_ne!(hooks.user("grace").await, Value::Null);
     // After the last try it is kept, with the reason, and no longer the queue's.
     hooks.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": 0 })).await;
     let last = vec![record("a", "ada", &message("1", "ada"), 50)];
-    assert_eq!(flexgate_apply::batch::handle(hooks.apply(), batch(last)).await.batch_item_failures.len(), 0);
+    assert_eq!(flexgate_apply::batch::handle(hooks.apply(), batch(last), time()).await.batch_item_failures.len(), 0);
     let dead = hooks.dead().await;
     assert!(dead[0].reason.contains("Twilio is failing (status 503"), "{}", dead[0].reason);
     assert_eq!((dead[0].source.as_str(), dead[0].event_id.as_str(), dead[0].attempts), ("standard", "1", 50));

@@ -22,7 +22,7 @@ struct Stage {
 
 /// Runs the flows, prints a line for each, and fails if one failed.
 pub async fn run() -> Result<(), Box<dyn Error>> {
-    telemetry::start("error");
+    telemetry::start(&telemetry::Log { levels: "error".to_owned(), metrics: None });
     let folder = tempfile::tempdir()?;
     let any_port: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
     // The gateway's address is part of its settings, so its port is chosen before it starts.

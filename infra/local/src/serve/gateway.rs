@@ -12,6 +12,7 @@ use flexgate::scim::ScimSettings;
 use flexgate::settings::{
     CallerSettings, Common, Credential, OwnerSettings, PolicySettings, Reader, SettingsError, SignInSettings,
 };
+use flexgate::telemetry::Log;
 use flexgate_webhooks::WebhookSettings;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -67,7 +68,7 @@ impl Settings {
     }
 
     /// What is logged.
-    pub fn log(&self) -> String {
+    pub fn log(&self) -> Log {
         self.common.log.clone()
     }
 }
