@@ -16,7 +16,7 @@ pub use metrics::{credential_failed, dead_letter, refreshed};
 pub(crate) use trace::header as trace_header;
 pub use trace::{Trace, X_AMZN_TRACE_ID, traced};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::time::UtcTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -37,7 +37,8 @@ pub fn start(log: &Log) {
     if let Some(namespace) = &log.metrics {
         metrics::start(namespace);
     }
-    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).parse_lossy(&log.levels);
+    let named: Targets = log.levels.parse().unwrap_or_default();
+    let filter = if named.default_level().is_none() { named.with_default(tracing::Level::INFO) } else { named };
     let format = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)

@@ -4,7 +4,9 @@ use std::io;
 use std::sync::{Mutex, Once, PoisonError};
 
 use serde_json::Value;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 static WRITTEN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 static START: Once = Once::new();
@@ -25,8 +27,9 @@ impl io::Write for Buffer {
 /// Keeps audit events and alarms from now on.
 pub fn keep() {
     START.call_once(|| {
-        let filter = EnvFilter::new("off,flexgate::audit=info,flexgate::alarm=info");
-        tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(|| Buffer).init();
+        let filter = "off,flexgate::audit=info,flexgate::alarm=info".parse::<Targets>().unwrap();
+        let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(|| Buffer);
+        tracing_subscriber::registry().with(filter).with(lines).init();
     });
 }
 
