@@ -1,25 +1,104 @@
 //! How Flexgate talks to AWS: credentials, region and endpoint of the environment, and limits that
 //! leave a request time to answer 503 itself.
+//!
+//! The SDK's requests go through the one HTTP client, so that there is one TLS stack, one set of trust
+//! roots and one pool of connections: an HTTP client of the SDK's own is another to build at a cold
+//! start, and reads the machine's certificates then.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use tokio::sync::OnceCell;
 
-/// One try. DynamoDB, SQS and Secrets Manager answer in tens of milliseconds.
+use crate::outbound::{self, Deadline, SendError};
+
+/// One try, connecting included. DynamoDB, SQS and Secrets Manager answer in tens of milliseconds.
 const TRY: Duration = Duration::from_millis(1_500);
 
 /// All tries together: less than any function's time.
 const OPERATION: Duration = Duration::from_secs(4);
 
-/// The configuration of every AWS client.
-pub(crate) async fn config() -> SdkConfig {
+/// DynamoDB answers with at most 16 MB, in base64 and JSON.
+const MAX_ANSWER: usize = 32 * 1024 * 1024;
+
+/// What every AWS client is made from, read from the environment at the first use and then kept.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    http: reqwest::Client,
+    config: Arc<OnceCell<SdkConfig>>,
+}
+
+impl Aws {
+    /// AWS through this HTTP client. Nothing is read yet.
+    #[must_use]
+    pub fn new(http: reqwest::Client) -> Self {
+        Self { http, config: Arc::default() }
+    }
+
+    /// The configuration of every AWS client.
+    pub async fn config(&self) -> &SdkConfig {
+        self.config.get_or_init(|| load(self.http_client())).await
+    }
+
+    /// The HTTP client, as the SDK takes one.
+    #[must_use]
+    pub fn http_client(&self) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(Connector(self.http.clone()));
+        http_client_fn(move |_, _| connector.clone())
+    }
+}
+
+async fn load(http: SharedHttpClient) -> SdkConfig {
     let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50));
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
-        .operation_attempt_timeout(TRY)
-        .operation_timeout(OPERATION)
-        .build();
-    aws_config::defaults(BehaviorVersion::v2026_01_12()).retry_config(retries).timeout_config(timeouts).load().await
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(TRY).operation_timeout(OPERATION).build();
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http)
+        .retry_config(retries)
+        .timeout_config(timeouts)
+        .load()
+        .await
+}
+
+/// The SDK's way out.
+#[derive(Debug)]
+struct Connector(reqwest::Client);
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let http = self.0.clone();
+        HttpConnectorFuture::new(async move { exchange(&http, request).await })
+    }
+}
+
+async fn exchange(http: &reqwest::Client, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+    let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+    let (parts, body) = request.into_parts();
+    // Every operation Flexgate uses sends a document, never a stream.
+    let body = body.bytes().ok_or_else(|| ConnectorError::user("the request is a stream".into()))?.to_vec();
+    let request = http::Request::from_parts(parts, body);
+    let request = reqwest::Request::try_from(request).map_err(|error| ConnectorError::user(error.into()))?;
+    let answer = outbound::send(http, request, Deadline::after(TRY), MAX_ANSWER).await.map_err(failure)?;
+    let mut response = http::Response::new(SdkBody::from(answer.body));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
+}
+
+/// What the SDK may try again, and what it may not.
+fn failure(error: SendError) -> ConnectorError {
+    match error {
+        SendError::Connect(_) => ConnectorError::io(error.into()).never_connected(),
+        SendError::Broken(_) => ConnectorError::io(error.into()),
+        SendError::Timeout => ConnectorError::timeout(error.into()),
+        SendError::TooLarge { .. } => ConnectorError::other(error.into(), None),
+    }
 }

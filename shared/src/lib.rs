@@ -4,13 +4,14 @@
 //! of them. `docs/architecture.md` is the map.
 
 pub mod ambient;
-mod aws;
+pub mod aws;
 pub mod caller;
 pub mod domain;
 pub mod http;
 pub mod minting;
 pub mod outbound;
 pub mod platform;
+pub mod process;
 pub mod provisioning;
 pub mod scim;
 pub mod seal;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::ambient::Ambient;
+use crate::aws::Aws;
 use crate::outbound::{ClientError, http_client};
 use crate::secrets::{FileSecrets, SecretSource, SecretsManager, TwilioCredentials};
 use crate::settings::{Common, Credential, SecretsFrom, StoreAt};
@@ -55,11 +56,12 @@ pub enum PlatformError {
 impl Platform {
     /// The platform that the settings describe.
     pub fn new(settings: &Common, ambient: Ambient) -> Result<Self, PlatformError> {
+        let http = http_client(&settings.extra_roots)?;
+        let aws = Aws::new(http.clone());
         let secrets: Arc<dyn SecretSource> = match &settings.secrets {
-            SecretsFrom::SecretsManager => Arc::new(SecretsManager::from_environment()),
+            SecretsFrom::SecretsManager => Arc::new(SecretsManager::new(aws.clone())),
             SecretsFrom::Files(folder) => Arc::new(FileSecrets::new(folder)),
         };
-        let http = http_client(&settings.extra_roots)?;
         Ok(match &settings.store {
             StoreAt::Sqlite(path) => {
                 let store = Arc::new(SqliteStore::open(path)?);
@@ -79,8 +81,8 @@ impl Platform {
                 }
             }
             StoreAt::DynamoDb(table) => {
-                let queue = SqsQueue::new(settings.queue.as_deref());
-                let store = Arc::new(DynamoStore::new(table, queue.clone()));
+                let queue = SqsQueue::new(settings.queue.as_deref(), aws.clone());
+                let store = Arc::new(DynamoStore::new(table, queue.clone(), aws));
                 Self {
                     ambient,
                     http,

@@ -12,8 +12,9 @@ mod proxy;
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
+use flexgate::aws::Aws;
 use flexgate::domain::{EventId, FlexUserSid, History, Moment};
-use flexgate::outbound::Deadline;
+use flexgate::outbound::{Deadline, http_client};
 use flexgate::secrets::{FetchError, SecretSource, SecretsManager, Stage};
 use flexgate::store::{
     Claims, DeadLetter, DeadLetters, EventQueue, Message, Recorded, Session, SessionKey, Sessions, SqsQueue,
@@ -28,6 +29,10 @@ const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 
 fn endpoint() -> String {
     std::env::var("AWS_ENDPOINT_URL").unwrap()
+}
+
+fn aws() -> Aws {
+    Aws::new(http_client(&[]).unwrap())
 }
 
 fn deadline() -> Deadline {
@@ -49,11 +54,11 @@ fn session(id: &str) -> Session {
 
 #[tokio::test]
 async fn a_secret_and_the_one_a_rotation_is_about_to_put_in_force_are_read() {
-    let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).load().await;
-    let client = Client::new(&config);
+    let aws = aws();
+    let client = Client::new(aws.config().await);
     let id = format!("flexgate/twilio-{}", std::process::id());
     client.create_secret().name(&id).secret_string("the current one").send().await.unwrap();
-    let secrets = SecretsManager::from_environment();
+    let secrets = SecretsManager::new(aws);
 
     let current = secrets.fetch(&id, Stage::Current, deadline()).await.unwrap();
     assert_eq!(current.text.expose_secret(), "the current one");
@@ -120,7 +125,7 @@ fn message(id: &str) -> Message {
 
 #[tokio::test]
 async fn the_queue_takes_many_messages_and_each_once() {
-    let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).load().await;
+    let config = aws().config().await.clone();
     let client = aws_sdk_sqs::Client::new(&config);
     let name = format!("events-{}.fifo", std::process::id());
     let made = client
@@ -131,7 +136,7 @@ async fn the_queue_takes_many_messages_and_each_once() {
         .await
         .unwrap();
     let url = made.queue_url.unwrap();
-    let queue = SqsQueue::new(Some(&url));
+    let queue = SqsQueue::new(Some(&url), aws());
     let messages: Vec<_> = (0..25).map(|index| message(&format!("e{index}"))).collect();
     queue.send(&messages, NOW).await.unwrap();
     queue.send(&messages[..3], NOW).await.unwrap();
@@ -152,7 +157,7 @@ async fn the_queue_takes_many_messages_and_each_once() {
         }
     }
     assert_eq!((received, bodies.len()), (25, 25));
-    let nowhere = SqsQueue::new(None).send(&messages, NOW).await;
+    let nowhere = SqsQueue::new(None, aws()).send(&messages, NOW).await;
     assert!(matches!(nowhere, Err(StoreError::Unavailable(_))));
 }
 

@@ -86,6 +86,11 @@ impl App {
         })
     }
 
+    /// Reads ahead what the first event needs: the Twilio credential.
+    pub async fn warm(&self, deadline: Deadline) {
+        self.applying.warm(deadline).await;
+    }
+
     /// Handles a message that has been taken `attempts` times, this time included.
     pub async fn handle(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
         let handled = self.applied(body, attempts, deadline.within(EVENT_TIME)).await;

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use flexgate::ambient::Ambient;
-use flexgate::http;
 use flexgate::platform::Platform;
 use flexgate::settings::Reader;
 use flexgate::telemetry::{self, Trace, traced};
+use flexgate::{http, process};
 use flexgate_apply::{App, Settings, batch};
 use lambda_runtime::{LambdaEvent, service_fn};
 
-#[tokio::main]
-async fn main() -> Result<(), lambda_runtime::Error> {
+fn main() -> Result<(), lambda_runtime::Error> {
+    process::run(serve())
+}
+
+async fn serve() -> Result<(), lambda_runtime::Error> {
     let mut reader = Reader::of_process();
     let settings = Settings::read(&mut reader);
     let settings = reader.finish(settings)?;
@@ -19,6 +22,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 
     let platform = Platform::new(&settings.common, Ambient::system())?;
     let app = App::new(&settings, &platform);
+    process::ahead(settings.common.ahead, |deadline| app.warm(deadline)).await;
     let handler = move |event: LambdaEvent<_>| {
         let app = Arc::clone(&app);
         let deadline = http::invocation_deadline(event.context.deadline());

@@ -18,6 +18,7 @@ use flexgate::domain::policy::MintRequest;
 use flexgate::domain::{Caller, FlexUserSid, TokenTtl, TtlError, role_list};
 use flexgate::http::{Context, Fields, Problem};
 use flexgate::minting::{MintError, Minting};
+use flexgate::outbound::Deadline;
 use flexgate::platform::Platform;
 pub use flexgate::settings::OwnerSettings as Settings;
 use flexgate::telemetry::{self, Audit, Decision};
@@ -53,6 +54,11 @@ impl App {
                 platform.ambient.clone(),
             ),
         })
+    }
+
+    /// Fetches ahead what the first request needs: the issuers' keys and the Twilio credential.
+    pub async fn warm(&self, deadline: Deadline) {
+        tokio::join!(self.verifier.warm(deadline), self.minting.warm(deadline));
     }
 }
 

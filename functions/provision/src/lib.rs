@@ -13,6 +13,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use flexgate::caller::Verifier;
 use flexgate::domain::policy::Policy;
+use flexgate::outbound::Deadline;
 use flexgate::platform::Platform;
 use flexgate::provisioning::Provisioning;
 use flexgate::scim::ScimSettings;
@@ -63,6 +64,17 @@ impl App {
             provisioning,
             scim,
         })
+    }
+
+    /// Fetches ahead what the first request needs: the issuers' keys, the Twilio credential and, where
+    /// SCIM is served, the hashes of its tokens.
+    pub async fn warm(&self, deadline: Deadline) {
+        let scim = async {
+            if let Some(scim) = &self.scim {
+                scim.warm(deadline).await;
+            }
+        };
+        tokio::join!(self.verifier.warm(deadline), self.provisioning.warm(deadline), scim);
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 use flexgate::http::{Origins, refuse_method};
+use flexgate::outbound::Deadline;
 use flexgate::platform::Platform;
 use flexgate::secrets::CachedSecret;
 use flexgate::settings::{Common, Reader, SignInSettings};
@@ -66,6 +67,11 @@ impl App {
             sso: platform.sso(common),
             origins: Origins::new(common),
         })
+    }
+
+    /// Fetches ahead what the first request needs: the cookie keys.
+    pub async fn warm(&self, deadline: Deadline) {
+        self.sign_in.warm(deadline).await;
     }
 }
 

@@ -3,17 +3,22 @@
 use flexgate::ambient::Ambient;
 use flexgate::platform::Platform;
 use flexgate::settings::Reader;
-use flexgate::{http, telemetry};
+use flexgate::{http, process, telemetry};
 use flexgate_sso::{App, Settings, router};
 
-#[tokio::main]
-async fn main() -> Result<(), lambda_http::Error> {
+fn main() -> Result<(), lambda_http::Error> {
+    process::run(serve())
+}
+
+async fn serve() -> Result<(), lambda_http::Error> {
     let mut reader = Reader::of_process();
     let settings = Settings::read(&mut reader);
     let settings = reader.finish(settings)?;
     telemetry::start(&settings.common.log);
 
     let platform = Platform::new(&settings.common, Ambient::system())?;
+    let app = App::new(&settings, &platform);
+    process::ahead(settings.common.ahead, |deadline| app.warm(deadline)).await;
     let site = http::Site::new("sso", &settings.common, platform.ambient.clone());
-    http::on_lambda(site.assemble(router(App::new(&settings, &platform)))).await
+    http::on_lambda(site.assemble(router(app))).await
 }

@@ -3,11 +3,14 @@
 use flexgate::ambient::Ambient;
 use flexgate::platform::Platform;
 use flexgate::settings::Reader;
-use flexgate::{http, telemetry};
+use flexgate::{http, process, telemetry};
 use flexgate_webhooks::{App, Settings, router};
 
-#[tokio::main]
-async fn main() -> Result<(), lambda_http::Error> {
+fn main() -> Result<(), lambda_http::Error> {
+    process::run(serve())
+}
+
+async fn serve() -> Result<(), lambda_http::Error> {
     let mut reader = Reader::of_process();
     let settings = Settings::read(&mut reader);
     let settings = reader.finish(settings)?;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use flexgate::ambient::Ambient;
+use flexgate::aws::Aws;
+use flexgate::outbound::http_client;
 use flexgate::settings::{Reader, StoreAt};
 use flexgate::store::{DeadLetter, DeadLetters, DynamoStore, EventStatus, Inbox, SqliteStore, SqsQueue};
 use time::format_description::well_known::Rfc3339;
@@ -80,8 +82,9 @@ fn open(options: &Events) -> Result<Store, Box<dyn Error>> {
         }
         StoreAt::Sqlite(path) => Err(format!("there is no store at {}: name one with --store", path.display()).into()),
         StoreAt::DynamoDb(table) => {
-            let queue = SqsQueue::new(queue.as_deref());
-            Ok(Store { letters: Box::new(DynamoStore::new(&table, queue)), inbox: None })
+            let aws = Aws::new(http_client(&[])?);
+            let queue = SqsQueue::new(queue.as_deref(), aws.clone());
+            Ok(Store { letters: Box::new(DynamoStore::new(&table, queue, aws)), inbox: None })
         }
     }
 }

@@ -124,12 +124,14 @@ impl Keys {
         self.at_hand(unverified_kid, algorithm)
     }
 
-    /// Fetches the keys unless they are there. What goes wrong is logged, and told to the first caller.
+    /// Fetches the keys unless they are there. What goes wrong is logged, and the first caller tries again:
+    /// nobody asked this time, and it may have been in a hurry.
     pub(super) async fn warm(&self, deadline: Deadline) {
         if let Ok(_turn) = timeout_at(deadline.instant(), self.fetching.lock()).await
             && self.state().cached.is_none()
         {
             self.refresh(deadline).await;
+            self.update(|state| state.failed_at = None);
         }
     }
 

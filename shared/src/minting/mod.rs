@@ -124,6 +124,11 @@ impl Minting {
         Self { policy, per_minute, flex, bindings, counters, ambient, memory: Memory::default() }
     }
 
+    /// Reads ahead what a first mint needs of Twilio's credential.
+    pub async fn warm(&self, deadline: Deadline) {
+        self.flex.warm(deadline).await;
+    }
+
     /// Mints what `caller` asks for, if the policy allows it.
     pub async fn mint(&self, caller: &Caller, asked: MintRequest, deadline: Deadline) -> Result<Minted, MintError> {
         let grant = self.policy.mint(caller, asked, self.ambient.now())?;

@@ -129,6 +129,11 @@ impl Applying {
         Self { provisioning, subjects, policy, ambient }
     }
 
+    /// Reads ahead what a first event needs of Twilio's credential.
+    pub async fn warm(&self, deadline: Deadline) {
+        self.provisioning.warm(deadline).await;
+    }
+
     /// Brings Flex in step with the event.
     pub async fn apply(&self, event: &IdentityEvent, deadline: Deadline) -> Result<Applied, ApplyError> {
         let history = self.subjects.history(&event.source, &event.subject.id).await?;

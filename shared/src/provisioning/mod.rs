@@ -67,6 +67,11 @@ impl Provisioning {
         &self.flex
     }
 
+    /// Reads ahead what a first call needs of Twilio's credential.
+    pub async fn warm(&self, deadline: Deadline) {
+        self.flex.warm(deadline).await;
+    }
+
     /// Makes the user of `desired.username` as desired, creating it where it does not exist.
     pub async fn reconcile(&self, desired: &DesiredUser, deadline: Deadline) -> Result<Reconciled, ProvisioningError> {
         let Some(found) = self.flex.find(&desired.username, deadline).await? else {

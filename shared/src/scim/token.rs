@@ -109,6 +109,11 @@ impl Tokens {
         Self(CachedSecret::new(id, source, ambient.clock.clone()))
     }
 
+    /// Reads the hashes ahead. If that fails, the first request reads them.
+    pub async fn warm(&self, deadline: Deadline) {
+        let _read = self.0.get(deadline).await;
+    }
+
     /// The id of the token that the request carries; `None` where it carries none that is good.
     ///
     /// A token in the address is refused even beside a good one: addresses are logged on the way.

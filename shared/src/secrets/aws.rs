@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout_at;
 
 use super::{FetchError, SecretSource, SecretValue, Stage};
+use crate::aws::Aws;
 use crate::outbound::Deadline;
 
 /// One fetch takes at most this long, so that a slow Secrets Manager leaves time to serve a stale value.
@@ -19,20 +20,21 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// AWS Secrets Manager, with the credentials, region and endpoint of the environment. The client is
 /// built at the first fetch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SecretsManager {
+    aws: Aws,
     client: OnceCell<Client>,
 }
 
 impl SecretsManager {
     /// Secrets Manager as the environment configures it. Nothing is read yet.
     #[must_use]
-    pub fn from_environment() -> Self {
-        Self::default()
+    pub fn new(aws: Aws) -> Self {
+        Self { aws, client: OnceCell::new() }
     }
 
     async fn client(&self) -> &Client {
-        self.client.get_or_init(|| async { Client::new(&crate::aws::config().await) }).await
+        self.client.get_or_init(|| async { Client::new(self.aws.config().await) }).await
     }
 }
 

@@ -110,11 +110,31 @@ impl Reader {
         default: u32,
         bounds: std::ops::RangeInclusive<u32>,
     ) -> Option<u32> {
-        let seconds = self.or(variable, default)?;
-        if bounds.contains(&seconds) {
-            return Some(seconds);
+        self.bounded(variable, default, bounds, "seconds")
+    }
+
+    /// The same of milliseconds.
+    pub fn milliseconds(
+        &mut self,
+        variable: &'static str,
+        default: u32,
+        bounds: std::ops::RangeInclusive<u32>,
+    ) -> Option<u32> {
+        self.bounded(variable, default, bounds, "milliseconds")
+    }
+
+    fn bounded(
+        &mut self,
+        variable: &'static str,
+        default: u32,
+        bounds: std::ops::RangeInclusive<u32>,
+        unit: &str,
+    ) -> Option<u32> {
+        let number = self.or(variable, default)?;
+        if bounds.contains(&number) {
+            return Some(number);
         }
-        self.wrong(variable, format!("must be from {} to {} seconds", bounds.start(), bounds.end()))
+        self.wrong(variable, format!("must be from {} to {} {unit}", bounds.start(), bounds.end()))
     }
 
     /// Notes a mistake.

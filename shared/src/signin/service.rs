@@ -105,6 +105,11 @@ impl SignIn {
         Self { parts, profiles, origin }
     }
 
+    /// Reads the cookie keys ahead. If that fails, the first request reads them.
+    pub async fn warm(&self, deadline: Deadline) {
+        let _read = self.parts.keys.get(deadline).await;
+    }
+
     /// The profile of that name.
     #[must_use]
     pub fn profile(&self, unverified_name: &str) -> Option<&SsoProfile> {

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
 use super::{DeadLetter, EventQueue, Message, StoreError, fingerprint};
+use crate::aws::Aws;
 
 /// As many messages as SQS takes at once.
 const BATCH: usize = 10;
@@ -20,6 +21,7 @@ const BATCH: usize = 10;
 /// The queue. The client is built at the first use.
 #[derive(Debug, Clone)]
 pub struct SqsQueue {
+    aws: Aws,
     url: Option<Arc<str>>,
     client: Arc<OnceCell<Client>>,
 }
@@ -28,8 +30,8 @@ impl SqsQueue {
     /// The queue at `url`, with the credentials, region and endpoint of the environment. Without a URL
     /// nothing can be sent.
     #[must_use]
-    pub fn new(url: Option<&str>) -> Self {
-        Self { url: url.map(Arc::from), client: Arc::default() }
+    pub fn new(url: Option<&str>, aws: Aws) -> Self {
+        Self { aws, url: url.map(Arc::from), client: Arc::default() }
     }
 
     /// Puts a dead letter back. Its deduplication id is a new one: SQS would take it for the same message.
@@ -46,7 +48,7 @@ impl SqsQueue {
 
     async fn open(&self) -> Result<(&Client, &str), StoreError> {
         let url = self.url.as_deref().ok_or_else(|| StoreError::Unavailable("FLEXGATE_QUEUE is not set".into()))?;
-        let client = self.client.get_or_init(|| async { Client::new(&crate::aws::config().await) }).await;
+        let client = self.client.get_or_init(|| async { Client::new(self.aws.config().await) }).await;
         Ok((client, url))
     }
 }

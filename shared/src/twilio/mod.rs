@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use crate::ambient::Ambient;
 use crate::domain::{AccountSid, InstanceSid};
+use crate::outbound::Deadline;
 use crate::secrets::TwilioCredentials;
 use sender::Sender;
 
@@ -59,6 +60,11 @@ impl Flex {
     pub fn asking_once(mut self) -> Self {
         self.sender = self.sender.asking_once();
         self
+    }
+
+    /// Reads the credential, so that the first call need not wait for it. If that fails, the call does it.
+    pub async fn warm(&self, deadline: Deadline) {
+        let _read = self.credentials.current(deadline).await;
     }
 
     /// The account this client belongs to.

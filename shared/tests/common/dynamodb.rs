@@ -7,18 +7,21 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+use flexgate::aws::Aws;
+use flexgate::outbound::http_client;
 use flexgate::store::DynamoStore;
 
 static TABLES: AtomicU32 = AtomicU32::new(0);
 
 /// A client of the emulator.
-pub fn client(endpoint: &str) -> Client {
+pub fn client(endpoint: &str, aws: &Aws) -> Client {
     let credentials = Credentials::new("test", "test", None, None, "test");
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .credentials_provider(credentials)
         .endpoint_url(endpoint)
+        .http_client(aws.http_client())
         .retry_config(RetryConfig::standard().with_initial_backoff(std::time::Duration::from_millis(20)))
         .timeout_config(TimeoutConfig::builder().operation_timeout(std::time::Duration::from_secs(15)).build())
         .build();
@@ -28,7 +31,8 @@ pub fn client(endpoint: &str) -> Client {
 /// A new table.
 pub async fn table(endpoint: &str) -> DynamoStore {
     let name = format!("flexgate-{}-{}", std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
-    let client = client(endpoint);
+    let aws = Aws::new(http_client(&[]).unwrap());
+    let client = client(endpoint, &aws);
     let mut request = client.create_table().table_name(&name).billing_mode(BillingMode::PayPerRequest);
     for (key, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
         let attribute = AttributeDefinition::builder().attribute_name(key).attribute_type(ScalarAttributeType::S);
@@ -37,5 +41,5 @@ pub async fn table(endpoint: &str) -> DynamoStore {
             .attribute_definitions(attribute.build().unwrap());
     }
     request.send().await.unwrap();
-    DynamoStore::with_client(&name, client)
+    DynamoStore::with_client(&name, client, aws)
 }

@@ -19,6 +19,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get, post};
 use flexgate::domain::policy::Policy;
+use flexgate::outbound::Deadline;
 use flexgate::platform::Platform;
 use flexgate::provisioning::Provisioning;
 use flexgate::scim::{Groups, ScimSettings, Tokens, Users};
@@ -55,6 +56,10 @@ impl Scim {
         let users = Arc::new(users);
         let groups = Groups::new(users.clone());
         Arc::new(Self { tokens, users, groups, base, ambient: platform.ambient.clone() })
+    }
+
+    pub(crate) async fn warm(&self, deadline: Deadline) {
+        self.tokens.warm(deadline).await;
     }
 }
 

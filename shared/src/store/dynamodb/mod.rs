@@ -27,6 +27,7 @@ use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
 use super::{SqsQueue, StoreError};
+use crate::aws::Aws;
 
 const PK: &str = "pk";
 const SK: &str = "sk";
@@ -46,6 +47,7 @@ type Item = HashMap<String, AttributeValue>;
 /// The store in one DynamoDB table. The client is built at the first use.
 #[derive(Debug, Clone)]
 pub struct DynamoStore {
+    aws: Aws,
     table: Arc<str>,
     client: Arc<OnceCell<Client>>,
     /// Where a dead letter goes that is revived.
@@ -55,18 +57,19 @@ pub struct DynamoStore {
 impl DynamoStore {
     /// The table, with the credentials, region and endpoint of the environment. Nothing is read yet.
     #[must_use]
-    pub fn new(table: &str, queue: SqsQueue) -> Self {
-        Self { table: table.into(), client: Arc::default(), queue }
+    pub fn new(table: &str, queue: SqsQueue, aws: Aws) -> Self {
+        Self { aws, table: table.into(), client: Arc::default(), queue }
     }
 
     /// The table through a client of one's own.
     #[must_use]
-    pub fn with_client(table: &str, client: Client) -> Self {
-        Self { table: table.into(), client: Arc::new(OnceCell::new_with(Some(client))), queue: SqsQueue::new(None) }
+    pub fn with_client(table: &str, client: Client, aws: Aws) -> Self {
+        let queue = SqsQueue::new(None, aws.clone());
+        Self { aws, table: table.into(), client: Arc::new(OnceCell::new_with(Some(client))), queue }
     }
 
     async fn client(&self) -> &Client {
-        self.client.get_or_init(|| async { Client::new(&crate::aws::config().await) }).await
+        self.client.get_or_init(|| async { Client::new(self.aws.config().await) }).await
     }
 
     /// The item of that key, as every earlier write left it.

@@ -1,0 +1,132 @@
+//! Secrets Manager, DynamoDB and SQS as far as the functions use them: something to wait for over TLS,
+//! as fast as it can be made. No judge of the adapters, which have suites of their own at real emulators;
+//! of conditions it knows only those that a counter and a new item need.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::tls::Tls;
+
+/// What is kept.
+#[derive(Default)]
+struct Held {
+    secrets: HashMap<String, Value>,
+    items: BTreeMap<(String, String), Map<String, Value>>,
+}
+
+type Shared = Arc<Mutex<Held>>;
+
+/// Serves it; the authority's certificate and the port.
+pub async fn serve(secrets: HashMap<String, Value>) -> (String, u16) {
+    let held = Shared::new(Mutex::new(Held { secrets, ..Held::default() }));
+    let listener = Tls::listen().await;
+    let (ca, port) = (listener.ca_pem.clone(), listener.address.port());
+    let router = Router::new().fallback(answer).with_state(held);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (ca, port)
+}
+
+async fn answer(State(held): State<Shared>, headers: HeaderMap, body: axum::body::Bytes) -> Response {
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let signed = headers.get("authorization").is_some_and(|value| value.as_bytes().starts_with(b"AWS4-HMAC-SHA256"));
+    let Ok(asked) = serde_json::from_slice::<Value>(&body) else { return StatusCode::BAD_REQUEST.into_response() };
+    let operation = target.rsplit('.').next().unwrap_or_default();
+    let done = if signed { perform(&mut held.lock().unwrap(), operation, &asked) } else { Err("AccessDenied") };
+    let (status, document) = match done {
+        Ok(document) => (StatusCode::OK, document),
+        Err(kind) => (StatusCode::BAD_REQUEST, json!({ "__type": kind, "message": kind })),
+    };
+    let json = "application/x-amz-json-1.0";
+    (status, [("content-type", json), ("x-amzn-requestid", "bench")], document.to_string()).into_response()
+}
+
+fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'static str> {
+    const CONDITION: &str = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
+    let Held { secrets, items } = held;
+    Ok(match operation {
+        "GetSecretValue" => {
+            let name = asked["SecretId"].as_str().unwrap_or_default();
+            let secret = secrets.get(name).ok_or("ResourceNotFoundException")?;
+            json!({ "ARN": format!("arn:aws:secretsmanager:us-east-1:000000000000:secret:{name}"), "Name": name,
+                    "VersionId": "00000000-0000-0000-0000-000000000001", "VersionStages": ["AWSCURRENT"],
+                    "SecretString": secret.to_string(), "CreatedDate": 1_767_258_000 })
+        }
+        "GetItem" => items.get(&key(&asked["Key"])).map_or(json!({}), |item| json!({ "Item": item })),
+        "PutItem" => {
+            write(items, asked);
+            json!({})
+        }
+        "UpdateItem" => {
+            // Only counters are updated in place.
+            let now = number(&asked["ExpressionAttributeValues"][":now"]);
+            let item = items.get_mut(&key(&asked["Key"])).filter(|item| number(&item["expires_at"]) > now);
+            let item = item.ok_or(CONDITION)?;
+            item["counted_times"] = json!({ "N": (number(&item["counted_times"]) + 1).to_string() });
+            json!({ "Attributes": item })
+        }
+        "DeleteItem" => items.remove(&key(&asked["Key"])).map_or(json!({}), |item| json!({ "Attributes": item })),
+        "TransactWriteItems" => {
+            for one in asked["TransactItems"].as_array().into_iter().flatten() {
+                if one["Put"].is_object() {
+                    write(items, &one["Put"]);
+                } else if one["Delete"].is_object() {
+                    items.remove(&key(&one["Delete"]["Key"]));
+                }
+            }
+            json!({})
+        }
+        "Query" => {
+            let values = &asked["ExpressionAttributeValues"];
+            let (pk, prefix) = (text(&values[":pk"]), text(&values[":prefix"]));
+            let found = items.range((pk.clone(), prefix.clone())..);
+            let found: Vec<_> = found.take_while(|((p, s), _)| *p == pk && s.starts_with(&prefix)).collect();
+            json!({ "Items": found.iter().map(|(_, item)| item).collect::<Vec<_>>(), "Count": found.len() })
+        }
+        "BatchGetItem" => {
+            let tables = asked["RequestItems"].as_object().into_iter().flatten();
+            let answered = tables.map(|(table, wanted)| {
+                let keys = wanted["Keys"].as_array().into_iter().flatten();
+                (table.clone(), keys.filter_map(|one| items.get(&key(one)).cloned().map(Value::Object)).collect())
+            });
+            json!({ "Responses": answered.collect::<Map<_, Value>>(), "UnprocessedKeys": {} })
+        }
+        "SendMessageBatch" => {
+            let entries = asked["Entries"].as_array().into_iter().flatten();
+            let sent = entries.map(|entry| {
+                let digest = md5_of_nothing_checked();
+                json!({ "Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": digest, "SequenceNumber": "1" })
+            });
+            json!({ "Successful": sent.collect::<Vec<_>>(), "Failed": [] })
+        }
+        _ => return Err("UnknownOperationException"),
+    })
+}
+
+/// The SDK compares no digest of a message.
+fn md5_of_nothing_checked() -> &'static str {
+    "00000000000000000000000000000000"
+}
+
+fn write(items: &mut BTreeMap<(String, String), Map<String, Value>>, put: &Value) {
+    if let Some(item) = put["Item"].as_object() {
+        items.insert(key(&put["Item"]), item.clone());
+    }
+}
+
+fn key(of: &Value) -> (String, String) {
+    (text(&of["pk"]), text(&of["sk"]))
+}
+
+fn text(value: &Value) -> String {
+    value["S"].as_str().unwrap_or_default().to_owned()
+}
+
+fn number(value: &Value) -> i64 {
+    value["N"].as_str().and_then(|digits| digits.parse().ok()).unwrap_or_default()
+}

@@ -1,0 +1,8 @@
+//! The floor: a function that does nothing, over the same runtime client as Flexgate's functions.
+
+use lambda_http::{Body, Error, Request, Response, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    lambda_http::run(service_fn(async |_: Request| Ok::<_, Error>(Response::new(Body::Empty)))).await
+}

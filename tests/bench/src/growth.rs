@@ -1,0 +1,214 @@
+//! What more users, and more rows, cost: events through `apply`, the SCIM walk, operations of the store.
+//!
+//! Time is the function's own processor time: the simulator looks through its users one by one, and would
+//! be most of what is measured. Files lie in memory where the machine allows, for the same reason.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use flexgate::domain::{FlexUserSid, Identity};
+use flexgate::store::{Bindings, Claims, Counters, Session, SessionKey, Sessions, SqliteStore};
+use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::functions::good;
+use crate::lambda::{Function, Start, cpu_seconds, http_event};
+use crate::report::{Report, median, progress, row, rule, section, short};
+use crate::subjects::{Places, event};
+use crate::upstream::{SCIM_TOKEN, Upstream};
+
+/// Ten times as much may cost this many times ten.
+const LINEAR: f64 = 1.15;
+
+/// Everything that grows.
+pub async fn measure(places: &Places, folder: &Path, quick: bool, report: &Report) {
+    let memory = Path::new("/dev/shm");
+    let here = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir_in(folder) }.unwrap();
+    section("Events through apply");
+    let users: &[usize] = if quick { &[1_000, 5_000] } else { &[1_000, 10_000, 100_000] };
+    apply(places, here.path(), users, report).await;
+    section("The list of users, walked by SCIM");
+    let users: &[usize] = if quick { &[2_000, 4_000] } else { &[10_000, 20_000] };
+    scim(places, here.path(), users, report).await;
+    section("Operations of the store");
+    let rows: &[usize] = if quick { &[10_000, 50_000] } else { &[10_000, 100_000, 1_000_000] };
+    store(&here.path().join("rows.db"), rows, report).await;
+}
+
+/// An upstream with so many users, `person000000` and so on.
+async fn populated(folder: &Path, users: usize) -> Upstream {
+    progress(&format!("making {users} users"));
+    let upstream = Arc::new(Upstream::start(folder).await);
+    let mut tasks = JoinSet::new();
+    for worker in 0..8 {
+        let upstream = Arc::clone(&upstream);
+        tasks.spawn(async move {
+            for number in (worker..users).step_by(8) {
+                upstream.provision(&format!("person{number:06}")).await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    Arc::into_inner(upstream).unwrap()
+}
+
+fn function(places: &Places, upstream: &Upstream, name: &str, store: &Path) -> Start {
+    let mut variables = upstream.variables();
+    variables.push(("FLEXGATE_STORE", format!("sqlite:{}", store.display())));
+    Start { command: vec![places.binaries.join(name).display().to_string()], variables, group: None }
+}
+
+async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report) {
+    const MEASURED: usize = 2_000;
+    row(["users", "events a second", "events a second of its own processor time"]);
+    rule(3);
+    let mut cost: Vec<f64> = Vec::new();
+    for &users in sizes {
+        let upstream = populated(&folder.join(format!("apply-{users}")), users).await;
+        let start = function(places, &upstream, "flexgate-apply", &folder.join(format!("apply-{users}.db")));
+        let mut apply = Function::start(&start).await;
+        let mut count = 0;
+        // Everybody has a history first, ten at a time as SQS hands them out.
+        progress(&format!("{users} first events"));
+        for people in (0..users).collect::<Vec<_>>().chunks(10) {
+            count += people.len();
+            deliver(&mut apply, people, count).await;
+        }
+        let (began, used) = (Instant::now(), cpu_seconds(apply.pid()));
+        for some in 0..MEASURED / 10 {
+            let people: Vec<usize> = (0..10).map(|n| (some * 10 + n) * 7_919 % users).collect();
+            count += people.len();
+            deliver(&mut apply, &people, count).await;
+        }
+        let (wall, used) = (began.elapsed().as_secs_f64(), cpu_seconds(apply.pid()) - used);
+        row([&users.to_string(), &short(2_000.0 / wall), &short(2_000.0 / used)]);
+        cost.push(used);
+        apply.end().await;
+    }
+    println!();
+    for (sizes, costs) in sizes.windows(2).zip(cost.windows(2)) {
+        let what = format!("an event's cost at {} users over {}", sizes[1], sizes[0]);
+        report.at_most(&what, costs[1] / costs[0], LINEAR, " x");
+    }
+}
+
+async fn deliver(apply: &mut Function, people: &[usize], count: usize) {
+    let records = people.iter().enumerate().map(|(at, person)| {
+        json!({ "messageId": format!("m{at}"), "body": event(count + at, *person),
+                "attributes": { "MessageGroupId": format!("g{person}"), "ApproximateReceiveCount": "1" } })
+    });
+    let (answer, _, _) = apply.invoke(&json!({ "Records": records.collect::<Vec<_>>() })).await;
+    assert!(good(&answer), "{answer}");
+}
+
+async fn scim(places: &Places, folder: &Path, sizes: &[usize], report: &Report) {
+    row(["users", "seconds", "seconds of its own processor time"]);
+    rule(3);
+    let mut cost: Vec<f64> = Vec::new();
+    for &users in sizes {
+        let upstream = populated(&folder.join(format!("scim-{users}")), users).await;
+        let start = function(places, &upstream, "flexgate-provision", &folder.join(format!("scim-{users}.db")));
+        let mut provision = Function::start(&start).await;
+        let _warm = page(&mut provision, 1).await;
+        let (began, used) = (Instant::now(), cpu_seconds(provision.pid()));
+        let mut from = 1;
+        while from <= users {
+            let list = page(&mut provision, from).await;
+            assert_eq!(list["totalResults"], users, "{list}");
+            from += list["Resources"].as_array().unwrap().len();
+        }
+        let (wall, used) = (began.elapsed().as_secs_f64(), cpu_seconds(provision.pid()) - used);
+        row([&users.to_string(), &short(wall), &short(used)]);
+        cost.push(used);
+        provision.end().await;
+    }
+    println!();
+    let what = format!("walking {} users over walking {}", sizes[1], sizes[0]);
+    report.at_most(&what, cost[1] / cost[0], 2.0 * LINEAR, " x");
+}
+
+async fn page(provision: &mut Function, from: usize) -> Value {
+    let bearer = format!("Bearer {SCIM_TOKEN}");
+    let query = format!("startIndex={from}&count=100");
+    let event = http_event("GET", "/scim/v2/Users", &query, &[("authorization", &bearer)], None);
+    let (answer, _, _) = provision.invoke(&event).await;
+    assert!(good(&answer), "{answer}");
+    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+}
+
+/// The operations, and how the time of one of each changes as the rows become more.
+async fn store(file: &Path, sizes: &[usize], report: &Report) {
+    let store = SqliteStore::open(file).unwrap();
+    row(["rows of each", "a round of operations, µs", "file MB"]);
+    rule(3);
+    let (mut rows, mut cost): (usize, Vec<f64>) = (0, Vec::new());
+    for &size in sizes {
+        progress(&format!("filling the store to {size} rows"));
+        while rows < size {
+            fill(&store, rows).await;
+            rows += 1;
+        }
+        let mut rounds = Vec::new();
+        for batch in 0..7 {
+            let began = Instant::now();
+            for number in 0..1_000 {
+                round(&store, (batch * 1_000 + number) * 7_919 % rows, size + batch * 1_000 + number).await;
+            }
+            rounds.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+        let bytes = std::fs::metadata(file).unwrap().len();
+        row([&size.to_string(), &short(median(&rounds)), &(bytes / 1_000_000).to_string()]);
+        cost.push(median(&rounds));
+    }
+    println!();
+    for (sizes, costs) in sizes.windows(2).zip(cost.windows(2)) {
+        let what = format!("an operation's time at {} rows over {}", sizes[1], sizes[0]);
+        report.at_most(&what, costs[1] / costs[0], LINEAR, " x");
+    }
+}
+
+fn moment() -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(1_767_258_000).unwrap()
+}
+
+fn session(number: usize) -> Session {
+    Session {
+        key: SessionKey::of(&number.to_string()),
+        profile: "default".parse().unwrap(),
+        flex_user_sid: user(number),
+        sealed: "x".repeat(600),
+        version: 0,
+        created_at: moment(),
+        used_at: moment(),
+        ends_at: moment() + Duration::hours(12),
+    }
+}
+
+fn user(number: usize) -> FlexUserSid {
+    format!("FU{number:032x}").parse().unwrap()
+}
+
+fn identity(number: usize) -> Identity {
+    Identity { issuer: "https://login.example.com/".into(), subject: format!("subject-{number}").into() }
+}
+
+async fn fill(store: &SqliteStore, number: usize) {
+    store.insert(session(number)).await.unwrap();
+    store.bind(&identity(number), &user(number), moment()).await.unwrap();
+}
+
+/// What the functions ask of it: of a row that is there, and of one that is new.
+async fn round(store: &SqliteStore, old: usize, new: usize) {
+    let key = SessionKey::of(&old.to_string());
+    assert!(store.get(&key).await.unwrap().is_some());
+    store.touch(&key, moment()).await.unwrap();
+    assert_eq!(store.user_of(&identity(old)).await.unwrap(), Some(user(old)));
+    store.count("mint", &[&old.to_string()], moment(), Duration::MINUTE).await.unwrap();
+    let fresh = format!("new-{new}");
+    store.claim("login", &fresh, moment(), moment() + Duration::HOUR).await.unwrap();
+    let fresh = Session { key: SessionKey::of(&fresh), ..session(old) };
+    store.insert(fresh.clone()).await.unwrap();
+    store.end(&fresh.key).await.unwrap();
+}

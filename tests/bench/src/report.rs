@@ -1,0 +1,96 @@
+//! What is printed: tables, and a line for each bound.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+/// The bounds, as they were judged.
+#[derive(Default)]
+pub struct Report {
+    bounds: RefCell<Vec<(String, bool)>>,
+}
+
+impl Report {
+    /// `figure` must be at most `bound`.
+    pub fn at_most(&self, what: &str, figure: f64, bound: f64, unit: &str) {
+        self.judge(what, figure, "at most", bound, unit, figure <= bound);
+    }
+
+    /// `figure` must be at least `bound`.
+    pub fn at_least(&self, what: &str, figure: f64, bound: f64, unit: &str) {
+        self.judge(what, figure, "at least", bound, unit, figure >= bound);
+    }
+
+    fn judge(&self, what: &str, figure: f64, how: &str, bound: f64, unit: &str, holds: bool) {
+        let verdict = if holds { "ok" } else { "NOT MET" };
+        let line = format!("{what}: {}{unit}, {how} {}{unit}: {verdict}", short(figure), short(bound));
+        println!("    {line}");
+        self.bounds.borrow_mut().push((line, holds));
+    }
+
+    /// Every bound again; whether all hold.
+    pub fn finish(&self) -> bool {
+        let bounds = self.bounds.borrow();
+        println!("\n## Bounds\n");
+        for (line, _) in bounds.iter() {
+            println!("- {line}");
+        }
+        let missed = bounds.iter().filter(|(_, holds)| !holds).count();
+        println!("\nbounds: {} met, {missed} not met", bounds.len() - missed);
+        missed == 0
+    }
+}
+
+/// Two or three digits that matter.
+pub fn short(figure: f64) -> String {
+    let digits = match figure.abs() {
+        0.0..1.0 => 3,
+        1.0..20.0 => 2,
+        20.0..100.0 => 1,
+        _ => 0,
+    };
+    format!("{figure:.digits$}")
+}
+
+/// A heading.
+pub fn section(title: &str) {
+    println!("\n## {title}\n");
+}
+
+/// A line to show that it goes on, on standard error.
+pub fn progress(text: &str) {
+    eprintln!("… {text}");
+}
+
+/// A row of a table.
+pub fn row<const N: usize>(cells: [&str; N]) {
+    println!("| {} |", cells.join(" | "));
+}
+
+/// The line under a table's head.
+pub fn rule(columns: usize) {
+    println!("|{}", "---|".repeat(columns));
+}
+
+/// Milliseconds.
+pub fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// The value that this share of the values is below.
+pub fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index within the list"
+    )]
+    let at = ((sorted.len() - 1) as f64 * share).round() as usize;
+    sorted[at]
+}
+
+/// The one in the middle.
+pub fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}

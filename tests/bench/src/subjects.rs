@@ -1,0 +1,158 @@
+//! What is measured: the functions, the floor and the peers, each with an event it answers.
+
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::lambda::{Start, http_event, now};
+use crate::upstream::{Upstream, WEBHOOK_KEY};
+
+/// Where what was built and installed lies.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The release binaries.
+    pub binaries: PathBuf,
+    /// `tests/bench`.
+    pub bench: PathBuf,
+    /// The Python interpreter with the peer's packages.
+    pub python: PathBuf,
+    /// The Node peer, bundled.
+    pub bundle: PathBuf,
+}
+
+/// Makes the next event.
+pub type Events = Box<dyn FnMut() -> Value>;
+
+/// One thing that is measured.
+pub struct Subject {
+    /// What it is called.
+    pub name: &'static str,
+    /// How it is started.
+    pub start: Start,
+    /// What it is asked.
+    pub event: Events,
+    /// The file that is deployed, where it is one.
+    pub artifact: Option<PathBuf>,
+}
+
+/// The floor and the five functions, on DynamoDB.
+pub fn functions(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Subject> {
+    let mut variables = upstream.variables();
+    variables.push(("FLEXGATE_STORE", "dynamodb:flexgate".to_owned()));
+    let of = |name: &'static str, binary: &str, event: Events| {
+        let artifact = places.binaries.join(binary);
+        let command = vec![artifact.display().to_string()];
+        let start = Start { command, variables: variables.clone(), group: None };
+        Subject { name, start, event, artifact: Some(artifact) }
+    };
+    vec![
+        of("floor", "floor", Box::new(|| http_event("GET", "/", "", &[], None))),
+        of("sso", "flexgate-sso", Box::new(|| http_event("GET", "/sso/default/login", "", &[], None))),
+        of("mint", "flexgate-mint", mints(tokens)),
+        of("provision", "flexgate-provision", look_ups(tokens)),
+        of("webhooks", "flexgate-webhooks", Box::new(delivery)),
+        of("apply", "flexgate-apply", Box::new(batches())),
+    ]
+}
+
+/// The mint as others would write it.
+pub fn peers(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Subject> {
+    let node = places.bench.join("peers/node/mint.mjs");
+    let python = places.bench.join("peers/python/mint.py");
+    let commands = [
+        ("Node 20", vec!["node".to_owned(), text(&node)]),
+        ("Node 20, bundled", vec!["node".to_owned(), text(&places.bundle)]),
+        ("Python 3.11", vec![text(&places.python), text(&python)]),
+    ];
+    let of = |(name, command)| {
+        let start = Start { command, variables: peer_variables(upstream), group: None };
+        Subject { name, start, event: mints(tokens), artifact: None }
+    };
+    commands.map(of).into()
+}
+
+/// What the peers are told.
+pub fn peer_variables(upstream: &Upstream) -> Vec<(&'static str, String)> {
+    let mut variables = upstream.variables();
+    let ca = text(&upstream.ca);
+    variables.extend([
+        ("ISSUER", upstream.issuer.clone()),
+        ("JWKS", upstream.jwks()),
+        ("TWILIO_URL", upstream.tls.clone()),
+        ("NODE_EXTRA_CA_CERTS", ca.clone()),
+        ("AWS_CA_BUNDLE", ca.clone()),
+        ("REQUESTS_CA_BUNDLE", ca.clone()),
+        ("SSL_CERT_FILE", ca),
+    ]);
+    variables
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Mints, for one person after the other.
+pub fn mints(tokens: &[String]) -> Events {
+    let mut tokens: Vec<String> = tokens.to_vec();
+    Box::new(move || {
+        tokens.rotate_left(1);
+        let bearer = format!("Bearer {}", tokens[0]);
+        http_event(
+            "POST",
+            "/token",
+            "",
+            &[("authorization", &bearer), ("content-type", "application/json")],
+            Some("{}"),
+        )
+    })
+}
+
+fn look_ups(tokens: &[String]) -> Events {
+    let bearer = format!("Bearer {}", tokens[0]);
+    Box::new(move || http_event("GET", "/users", "username=bench000", &[("authorization", &bearer)], None))
+}
+
+fn delivery() -> Value {
+    let (id, time) = (format!("msg_{}", now().as_nanos()), now().as_secs().to_string());
+    let body = json!({
+        "type": "user.updated", "timestamp": now().as_millis().to_string().parse::<u64>().unwrap(),
+        "data": { "id": "subject-1", "username": "bench000", "email": "bench000@example.com", "full_name": "Bench Example" },
+    })
+    .to_string();
+    let signed = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, WEBHOOK_KEY), format!("{id}.{time}.{body}").as_bytes());
+    let signature = format!("v1,{}", STANDARD.encode(signed));
+    let headers = [
+        ("webhook-id", id.as_str()),
+        ("webhook-timestamp", &time),
+        ("webhook-signature", &signature),
+        ("content-type", "application/json"),
+    ];
+    http_event("POST", "/webhooks/standard", "", &headers, Some(&body))
+}
+
+/// Batches of one event each, about one person whose name changes.
+fn batches() -> impl FnMut() -> Value {
+    let mut count = 0;
+    move || {
+        count += 1;
+        let body = event(count, 0);
+        json!({ "Records": [{ "messageId": format!("m{count}"), "body": body,
+                              "attributes": { "MessageGroupId": "g", "ApproximateReceiveCount": "1" } }] })
+    }
+}
+
+/// Event number `count`, about person number `person`.
+pub fn event(count: usize, person: usize) -> String {
+    let at = time::OffsetDateTime::from_unix_timestamp(1_767_258_000 + i64::try_from(count).unwrap()).unwrap();
+    let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();
+    json!({
+        "kind": "event", "id": format!("e{count}"), "source": "standard", "occurred_at": at,
+        "subject": { "id": format!("subject-{person}") }, "action": "upsert",
+        "profile": { "username": format!("person{person:06}"), "email": format!("person{person}@example.com"),
+                     "full_name": format!("Person Number {count}"), "unverified_roles": ["agent"] },
+    })
+    .to_string()
+}
