@@ -17,7 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use time::{Duration, OffsetDateTime};
 
 pub use directory::Directory;
-pub use events::{DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, Subjects};
+pub use events::{Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, Subjects};
 pub use sqlite::SqliteStore;
 pub use sqlite_events::{Inbox, Settled, Taken};
 

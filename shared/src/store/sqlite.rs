@@ -67,13 +67,13 @@ impl SqliteStore {
     /// Opens the file, creating it and its tables where they are missing.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         make_private(path).map_err(|error| StoreError::Unavailable(error.into()))?;
-        let connection = Connection::open(path).map_err(failure)?;
+        let mut connection = Connection::open(path).map_err(failure)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
         connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")
             .map_err(failure)?;
         connection.execute_batch(SCHEMA).map_err(failure)?;
-        connection.execute_batch(sqlite_events::SCHEMA).map_err(failure)?;
+        sqlite_events::prepare(&mut connection).map_err(failure)?;
         connection.execute_batch(directory::SCHEMA).map_err(failure)?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)), arrivals: Arc::default() })
     }

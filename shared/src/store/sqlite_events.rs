@@ -12,14 +12,15 @@ use tokio::sync::Notify;
 
 use super::sqlite::parsed;
 use super::{
-    DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, SqliteStore, StoreError, Subjects, fingerprint,
+    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, SqliteStore, StoreError, Subjects,
+    fingerprint,
 };
 use crate::domain::{FlexUserSid, History, Moment, SourceName, SubjectId, Username};
 
 /// How long an applied event is remembered.
 const REMEMBERED: Duration = Duration::days(7);
 
-pub(super) const SCHEMA: &str = "
+const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS events (
     seq           INTEGER PRIMARY KEY AUTOINCREMENT,
     key           TEXT NOT NULL UNIQUE,
@@ -31,7 +32,8 @@ CREATE TABLE IF NOT EXISTS events (
     attempts      INTEGER NOT NULL DEFAULT 0,
     visible_at    INTEGER NOT NULL,
     settled_at    INTEGER,
-    reason        TEXT
+    reason        TEXT,
+    arrived_at    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_waiting ON events (subject, seq) WHERE status = 'waiting';
 CREATE INDEX IF NOT EXISTS events_settled ON events (status, settled_at);
@@ -53,6 +55,21 @@ CREATE TABLE IF NOT EXISTS held_usernames (
 CREATE INDEX IF NOT EXISTS held_usernames_by_subject ON held_usernames (subject);
 CREATE INDEX IF NOT EXISTS subjects_by_user ON subjects (source, flex_user_sid);
 ";
+
+/// Makes what is missing. A store of before events had a time of arrival gets one: when each was last
+/// to be tried is the nearest thing known.
+pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
+    let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    db.execute_batch(SCHEMA)?;
+    let dated = "SELECT 1 FROM pragma_table_info('events') WHERE name = 'arrived_at'";
+    if !db.prepare(dated)?.exists([])? {
+        db.execute_batch(
+            "ALTER TABLE events ADD COLUMN arrived_at INTEGER NOT NULL DEFAULT 0;
+             UPDATE events SET arrived_at = visible_at;",
+        )?;
+    }
+    db.commit()
+}
 
 /// The queue's receiving end, where this very machine is its consumer.
 #[derive(Debug, Clone)]
@@ -189,8 +206,8 @@ impl EventQueue for SqliteStore {
             let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for (key, group, source, id, body) in rows {
                 db.prepare_cached(
-                    "INSERT OR IGNORE INTO events (key, subject, source, event_id, body, visible_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT OR IGNORE INTO events (key, subject, source, event_id, body, visible_at, arrived_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
                 )?
                 .execute(params![key, group, source, id, body, millis(now)])?;
             }
@@ -199,6 +216,19 @@ impl EventQueue for SqliteStore {
         .await?;
         self.arrivals.notify_one();
         Ok(())
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.run(|db| {
+            db.prepare_cached("SELECT count(*), min(arrived_at) FROM events WHERE status = 'waiting'")?.query_row(
+                [],
+                |row| {
+                    let waiting = row.get::<_, i64>(0)?.cast_unsigned();
+                    Ok(Backlog { waiting, oldest: nanos_moment(row, 1, 1_000_000)? })
+                },
+            )
+        })
+        .await
     }
 }
 
@@ -225,8 +255,8 @@ impl DeadLetters for SqliteStore {
         self.run(move |db| {
             let since = millis(letter.since);
             db.prepare_cached(
-                "INSERT INTO events (key, subject, source, event_id, body, status, attempts, visible_at, settled_at, reason)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 'dead', ?6, ?7, ?7, ?8)
+                "INSERT INTO events (key, subject, source, event_id, body, status, attempts, visible_at, settled_at,
+                     reason, arrived_at) VALUES (?1, ?2, ?3, ?4, ?5, 'dead', ?6, ?7, ?7, ?8, ?7)
                  ON CONFLICT (key) DO UPDATE SET status = 'dead', body = ?5, attempts = ?6, settled_at = ?7, reason = ?8",
             )?
             .execute(params![
@@ -264,7 +294,8 @@ impl DeadLetters for SqliteStore {
         let revived = self
             .run(move |db| {
                 db.prepare_cached(
-                    "UPDATE events SET status = 'waiting', attempts = 0, visible_at = ?2, settled_at = NULL, reason = NULL
+                    "UPDATE events SET status = 'waiting', attempts = 0, visible_at = ?2, arrived_at = ?2,
+                         settled_at = NULL, reason = NULL
                      WHERE key = ?1 AND status = 'dead'",
                 )?
                 .execute(params![key, millis(now)])
