@@ -146,13 +146,12 @@ pub(crate) async fn list(
         Ok(size @ 1..=MAX_PAGE) => Ok(size),
         _ => Err(Query::wrong("page_size", "must be a whole number from 1 to 1000")),
     })?;
-    let not_a_token = || Query::wrong("page_token", "must be the next_page_token of an earlier answer");
-    if token.is_some_and(|token| token.len() > 1_024) {
-        return Err(not_a_token());
+    if token.is_some_and(|token| token.chars().count() > 1_024) {
+        return Err(Query::wrong("page_token", "must have 1024 characters at most"));
     }
     let page = flex.list(size, token, context.deadline).await.map_err(|error| match error {
         // All the rest of the request is ours.
-        TwilioError::Refused(_) | TwilioError::NotFound(_) if token.is_some() => not_a_token(),
+        TwilioError::Refused(_) | TwilioError::NotFound(_) if token.is_some() => no_page(),
         error => problem::of(&error.into()),
     })?;
     let users = page.users.into_iter().map(User::from).collect();
@@ -265,6 +264,11 @@ fn parse_sid(unverified: &str) -> Result<FlexUserSid, Problem> {
 
 fn unknown() -> Problem {
     Problem::new(kinds::USER_UNKNOWN, "Look users up with GET /users?username=….")
+}
+
+/// A token is opaque: it names a page, or it does not (any more).
+fn no_page() -> Problem {
+    Problem::new(kinds::PAGE_UNKNOWN, "Take page_token from next_page_token of an earlier answer, or begin without it.")
 }
 
 /// Where the path names the user, a user Twilio does not know is the caller's mistake.
