@@ -137,17 +137,17 @@ pub(crate) async fn list(
     authorize(&app, &headers, Scope::UsersRead, "read_users", &context).await?;
     let flex = app.provisioning.flex();
     let (username, size, token) = (query.once("username")?, query.once("page_size")?, query.once("page_token")?);
-    if let Some(username) = username {
-        let username: Username = username.parse().map_err(|error| Query::wrong("username", format!("{error}")))?;
-        let found = flex.find(&username, context.deadline).await.map_err(|error| problem::of(&error.into()))?;
-        return Ok(axum::Json(Users { users: found.into_iter().map(User::from).collect(), next_page_token: None }));
-    }
     let size = size.map_or(Ok(DEFAULT_PAGE), |text| match text.parse() {
         Ok(size @ 1..=MAX_PAGE) => Ok(size),
         _ => Err(Query::wrong("page_size", "must be a whole number from 1 to 1000")),
     })?;
     if token.is_some_and(|token| token.chars().count() > 1_024) {
         return Err(Query::wrong("page_token", "must have 1024 characters at most"));
+    }
+    if let Some(username) = username {
+        let username: Username = username.parse().map_err(|error| Query::wrong("username", format!("{error}")))?;
+        let found = flex.find(&username, context.deadline).await.map_err(|error| problem::of(&error.into()))?;
+        return Ok(axum::Json(Users { users: found.into_iter().map(User::from).collect(), next_page_token: None }));
     }
     let page = flex.list(size, token, context.deadline).await.map_err(|error| match error {
         // All the rest of the request is ours.

@@ -10,6 +10,8 @@ use flexgate::settings::{Reader, StoreAt};
 use flexgate::store::{DeadLetter, DeadLetters as _, EventStatus, Inbox, SqliteStore};
 use time::format_description::well_known::Rfc3339;
 
+use crate::audit::Trail;
+
 /// How many letters are listed, or tried again, at once.
 const PAGE: u32 = 10_000;
 
@@ -87,10 +89,12 @@ async fn list(store: &SqliteStore) -> Result<(), Box<dyn Error>> {
 
 async fn retry(store: &SqliteStore, keys: &[String]) -> Result<(), Box<dyn Error>> {
     let now = Ambient::system().now();
+    let trail = Trail::open()?;
     for key in keys {
         if !store.revive(key, now).await? {
             return Err("there is no dead letter of that key".into());
         }
+        trail.allowed("retry_event", None, key);
     }
     say(&format!("{} back in the queue", keys.len()))
 }

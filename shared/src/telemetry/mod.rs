@@ -12,6 +12,7 @@ pub use line::{RequestLine, request};
 pub use meter::{Meter, metered, upstream};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::time::UtcTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -28,5 +29,21 @@ pub fn start(filter: &str) {
         .with_current_span(false)
         .with_span_list(false)
         .with_timer(UtcTime::rfc_3339());
+    let _already_started = tracing_subscriber::registry().with(filter).with(format).try_init();
+}
+
+/// Writes audit events alone, to `writer`: standard output is the command's own.
+pub fn start_audit<W>(writer: W)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::new("off,flexgate::audit=info,flexgate::alarm=info");
+    let format = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_timer(UtcTime::rfc_3339())
+        .with_writer(writer);
     let _already_started = tracing_subscriber::registry().with(filter).with(format).try_init();
 }
