@@ -26,24 +26,24 @@ impl Asked {
     /// RFC 7644 §3.4.3.
     pub(super) fn of_body(body: &Document, ambient: &Ambient) -> Result<Self, Failure> {
         let wrong = |name: &str, must: &str| Failure::from(Refusal::InvalidValue(format!("{name} must be {must}.")));
-        let text = |name: &str| match body.get(name) {
+        let said = |name: &str| match body.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(_) => Err(wrong(name, "a string")),
         };
         let number = |name: &str| match body.get(name) {
             Some(Value::Number(number)) => Ok(Some(whole(number))),
-            _ => text(name).map_err(|_| wrong(name, "a whole number")),
+            _ => said(name).map_err(|_| wrong(name, "a whole number")),
         };
         let names = |name: &str| match body.get(name) {
             Some(Value::Array(names)) => {
                 let names: Option<Vec<_>> = names.iter().map(Value::as_str).collect();
                 Ok(Some(names.ok_or_else(|| wrong(name, "a list of names"))?.join(",")))
             }
-            _ => text(name).map_err(|_| wrong(name, "a list of names")),
+            _ => said(name).map_err(|_| wrong(name, "a list of names")),
         };
-        let test = text("filter")?.as_deref().map(Test::read).transpose()?;
-        let (start, count, cursor) = (number("startIndex")?, number("count")?, text("cursor")?);
+        let test = said("filter")?.as_deref().map(Test::read).transpose()?;
+        let (start, count, cursor) = (number("startIndex")?, number("count")?, said("cursor")?);
         let paging = Paging::read(start.as_deref(), count.as_deref(), cursor.as_deref(), ambient.now())?;
         let (only, without) = (names("attributes")?, names("excludedAttributes")?);
         Ok(Self { test, paging, shown: Projection::new(only.as_deref(), without.as_deref()) })

@@ -49,7 +49,7 @@ pub(super) async fn all(groups: &Groups, ambient: &Ambient) -> Vec<Finding> {
     if let Some(webhooks) = groups.webhooks.as_ref().filter(|webhooks| !webhooks.sources.is_empty()) {
         findings.push(webhook_secrets(webhooks, &platform).await);
     }
-    if let Some(Some(scim)) = &groups.scim {
+    if let Some(scim) = &groups.scim {
         findings.push(scim_tokens(&platform, &scim.tokens_secret_id).await);
     }
     let sso = platform.sso(common);

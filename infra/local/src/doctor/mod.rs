@@ -72,8 +72,8 @@ struct Groups {
     sign_in: Option<SignInSettings>,
     caller: Option<CallerSettings>,
     webhooks: Option<WebhookSettings>,
-    /// `None` inside: SCIM is not served.
-    scim: Option<Option<ScimSettings>>,
+    /// `None` also where SCIM is not served.
+    scim: Option<ScimSettings>,
     mistakes: Vec<VariableError>,
 }
 
@@ -81,7 +81,7 @@ impl Groups {
     fn read(mut reader: Reader) -> Self {
         let (common, credential) = (Common::read(&mut reader), Credential::read(&mut reader));
         let (sign_in, caller) = (SignInSettings::read(&mut reader), CallerSettings::read(&mut reader));
-        let (webhooks, scim) = (WebhookSettings::read(&mut reader), ScimSettings::read(&mut reader));
+        let (webhooks, scim) = (WebhookSettings::read(&mut reader), ScimSettings::read(&mut reader).flatten());
         let (_policy, _tries) = (PolicySettings::read(&mut reader), flexgate_apply::tries(&mut reader));
         let mistakes = reader.finish(Some(())).err().map(|error| error.variables().to_vec()).unwrap_or_default();
         Self { common, credential, sign_in, caller, webhooks, scim, mistakes }

@@ -187,10 +187,10 @@ async fn send(
 async fn one(row: Row, provisioning: Arc<Provisioning>, pace: Arc<Pace>) -> (Row, Fate) {
     let mut tries = 0;
     let fate = loop {
-        let Some(place) = pace.place().await else { break Fate::Left };
+        let Some(seat) = pace.place().await else { break Fate::Left };
         tries += 1;
         let answer = provisioning.reconcile(&row.desired, deadline()).await;
-        drop(place);
+        drop(seat);
         let error = match answer {
             Ok(done) if !done.user().is_deactivated() => break Fate::Done(Box::new(done)),
             Ok(_) => break Fate::Failed("Twilio left the user deactivated".to_owned()),

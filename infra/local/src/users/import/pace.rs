@@ -175,7 +175,7 @@ mod tests {
         assert!(began.elapsed() >= Duration::from_secs(30));
 
         pace.slow_down(Some(Duration::from_secs(30)), 1).await;
-        let (place, ()) = tokio::join!(pace.place(), async { pace.stop() });
-        assert!(place.is_none() && began.elapsed() < Duration::from_secs(40));
+        let (seat, ()) = tokio::join!(pace.place(), async { pace.stop() });
+        assert!(seat.is_none() && began.elapsed() < Duration::from_secs(40));
     }
 }
