@@ -17,7 +17,7 @@ use flexgate::domain::{EventId, FlexUserSid, History, Moment};
 use flexgate::outbound::{Deadline, http_client};
 use flexgate::secrets::{FetchError, SecretSource, SecretsManager, Stage};
 use flexgate::store::{
-    Claims, DeadLetter, DeadLetters, EventQueue, Message, Recorded, Session, SessionKey, Sessions, SqsQueue,
+    Backlog, Claims, DeadLetter, DeadLetters, EventQueue, Message, Recorded, Session, SessionKey, Sessions, SqsQueue,
     StoreError, Subjects,
 };
 use proxy::Proxy;
@@ -140,6 +140,7 @@ async fn the_queue_takes_many_messages_and_each_once() {
     let messages: Vec<_> = (0..25).map(|index| message(&format!("e{index}"))).collect();
     queue.send(&messages, NOW).await.unwrap();
     queue.send(&messages[..3], NOW).await.unwrap();
+    assert_eq!(queue.backlog().await.unwrap(), Backlog { waiting: 25, oldest: None });
     let mut bodies = std::collections::BTreeSet::new();
     let mut received = 0;
     loop {

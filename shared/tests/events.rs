@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use flexgate::domain::{Action, History, IdentityEvent, PersonProfile, Subject, Verdict};
 use flexgate::store::{
-    DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Message, Recorded, Settled, SqliteStore, Subjects, Taken,
+    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Message, Recorded, Settled, SqliteStore,
+    Subjects, Taken,
 };
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -147,6 +148,42 @@ async fn a_dead_letter_lets_the_next_pass_and_can_be_revived() {
     assert!(!store.other.revive(&letter.key, NOW).await.unwrap());
     assert_eq!(store.one.find(&letter.key).await.unwrap(), None);
     assert_eq!(ids(&inbox.take(1, NOW, NOW + HELD).await.unwrap()), ["1"]);
+}
+
+#[tokio::test]
+async fn the_backlog_is_what_waits_and_since_when_the_oldest_does() {
+    let store = two();
+    let inbox = Inbox::new(store.one.clone());
+    assert_eq!(store.one.backlog().await.unwrap(), Backlog::default());
+    store.one.send(&[message("1", "ada")], NOW).await.unwrap();
+    store.one.send(&[message("2", "grace")], NOW + Duration::minutes(5)).await.unwrap();
+    let both = Backlog { waiting: 2, oldest: Some(NOW) };
+    assert_eq!(store.other.backlog().await.unwrap(), both);
+
+    // To be tried again, or somebody being at it, makes it no younger.
+    let taken = inbox.take(1, NOW + Duration::minutes(6), NOW + Duration::minutes(7)).await.unwrap();
+    assert_eq!(store.one.backlog().await.unwrap(), both);
+    inbox.settle(&taken[0], Settled::Later(NOW + Duration::hours(1)), NOW).await.unwrap();
+    assert_eq!(store.one.backlog().await.unwrap(), both);
+
+    let taken = inbox.take(9, NOW + Duration::hours(1), NOW + Duration::hours(2)).await.unwrap();
+    inbox.settle(&taken[0], Settled::Dead("no".into()), NOW).await.unwrap();
+    inbox.settle(&taken[1], Settled::Applied, NOW).await.unwrap();
+    assert_eq!(store.one.backlog().await.unwrap(), Backlog::default());
+    let key = store.one.list(1).await.unwrap()[0].key.clone();
+    let later = NOW + Duration::days(1);
+    assert!(store.one.revive(&key, later).await.unwrap());
+    assert_eq!(store.one.backlog().await.unwrap(), Backlog { waiting: 1, oldest: Some(later) });
+}
+
+#[tokio::test]
+async fn a_store_of_before_events_had_a_time_of_arrival_is_read() {
+    let store = two();
+    store.one.send(&[message("1", "ada")], NOW).await.unwrap();
+    let path = store.folder.path().join("flexgate.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch("ALTER TABLE events DROP COLUMN arrived_at").unwrap();
+    let opened = SqliteStore::open(&path).unwrap();
+    assert_eq!(opened.backlog().await.unwrap(), Backlog { waiting: 1, oldest: Some(NOW) });
 }
 
 #[tokio::test]

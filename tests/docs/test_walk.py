@@ -1,11 +1,14 @@
-"""A newcomer's walk: every command of the README and the quick start, in order, in a fresh copy of the
-repository, prints what the page says it prints.
+"""A newcomer's walk: every command of the README and of the pages in docs/, in order, on a clean clone of what is
+committed, works as printed.
 
-`cargo` is a stand-in that runs the binary already built (FLEXGATE_BIN) instead of building it once more, on ports of the
-test's own. The text block after a command is what it prints: `…` stands for anything, a date for any date. `bash tests/run`
-is not run from within itself: that it is there and lists its steps is looked at.
+The clone has this repository's build folder, so that nothing is compiled twice, and nothing else of it. A text block
+right after a command is what it prints: `…` stands for anything, a date for any date.
+
+A block that needs what a newcomer has not got says so in the page (```sh needs-aws, needs-twilio, needs-idp). It is read
+by the shell, not run, and must name what it claims to need. `bash tests/run` is run with the steps that take seconds.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -19,37 +22,40 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BINARY = os.environ["FLEXGATE_BIN"]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").resolve()
+BLOCK = re.compile(r"^ *```(\w+)([^\n]*)\n(.*?)^ *```$", re.M | re.S)
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*Z")
 PATIENCE = 60
+BUILD = 1800  # the clone's own packages are compiled once
+PORTS = ("9000", "9010", "9443")
 
-CARGO = """#!/usr/bin/env bash
-# Stands in for cargo: `cargo run` and `cargo run -- ARGUMENTS`, nothing else.
-[ "$1" = run ] || { echo "the walk knows no cargo $1" >&2; exit 2; }
-shift; [ "$1" != -- ] || shift
-case "$1" in ''|serve) set -- "$@" --port PORT --simulator-port SIMULATOR --tls-port TLS ;; esac
-exec BINARY "$@"
-"""
+# What a block must hold that is not run because it needs that.
+NEEDS = {
+    "needs-aws": re.compile(r"\b(aws|sam) "),
+    "needs-twilio": re.compile(r"--live\b"),
+    "needs-idp": re.compile(r"https://gate\.example\.com\b.*\$TOKEN"),
+}
 
 
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [str(opened.getsockname()[1]) for opened in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports
+def free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", int(port)))
+        except OSError:
+            return False
+    return True
 
 
 def steps(page):
-    """Each command block, with the text block that follows it directly, if there is one."""
-    blocks = [(m.group(1), m.group(2), m.start(), m.end()) for m in BLOCK.finditer(page)]
-    for number, (language, text, _, end) in enumerate(blocks):
+    """Each command block: what it needs, the commands, and the text block that follows it directly, if there is one."""
+    blocks = [(m.group(1), m.group(2).strip(), m.group(3), m.start(), m.end()) for m in BLOCK.finditer(page)]
+    for number, (language, needs, text, _, end) in enumerate(blocks):
         if language != "sh":
             continue
         following = blocks[number + 1] if number + 1 < len(blocks) else None
-        shown = following if following and following[0] == "text" and not page[end : following[2]].strip() else None
-        yield text, shown[1] if shown else None
+        shown = following if following and following[0] == "text" and not page[end : following[3]].strip() else None
+        yield needs, text, shown[2] if shown else None
 
 
 def matches(shown, said):
@@ -60,46 +66,76 @@ def matches(shown, said):
 
 
 class Walk(unittest.TestCase):
-    def setUp(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="flexgate-walk-"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.copy = self.folder / "flexgate"
-        # What a clone would hold, were everything committed.
-        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        for name in subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
-            if name and (ROOT / name).is_file():
-                (self.copy / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, self.copy / name)
-        self.ports = dict(zip(("9000", "9010", "9443"), free_ports(3)))
-        cargo = self.folder / "bin" / "cargo"
-        cargo.parent.mkdir()
-        text = CARGO.replace("BINARY", BINARY).replace("--port PORT", f"--port {self.ports['9000']}")
-        text = text.replace("SIMULATOR", self.ports["9010"]).replace("TLS", self.ports["9443"])
-        cargo.write_text(text)
-        cargo.chmod(0o755)
-        path = f"{cargo.parent}:{os.environ['PATH']}"
-        self.environment = {"PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8"}
-        # One shell, so that a variable set in one block is there in the next.
-        self.variables = self.folder / "variables"
-        self.variables.write_text("")
-        self.served = None
+    @classmethod
+    def setUpClass(cls):
+        # The same place each time, or the build folder would fill up with what each place had compiled.
+        place = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
+        cls.folder = Path(tempfile.gettempdir()) / f"flexgate-walk-{place}"
+        shutil.rmtree(cls.folder, ignore_errors=True)
+        cls.folder.mkdir(mode=0o700)
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        cls.clone = cls.folder / "flexgate"
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
+        ).stdout.strip()
+        subprocess.run(["git", "clone", "--quiet", "--no-checkout", str(ROOT), str(cls.clone)], check=True)
+        subprocess.run(["git", "checkout", "--quiet", "--detach", head], cwd=cls.clone, check=True)
+        TARGET.mkdir(exist_ok=True)
+        (cls.clone / "target").symlink_to(TARGET)
+        home = Path(os.environ["HOME"])
+        cls.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(cls.folder),
+            "LANG": "C.UTF-8",
+            "CARGO_HOME": os.environ.get("CARGO_HOME", str(home / ".cargo")),
+            "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(home / ".rustup")),
+        }
+        cls.move_ports()
 
-    def tearDown(self):
+    @classmethod
+    def move_ports(cls):
+        """The commands run as they are printed. Only where one of the ports is somebody else's, all three are moved."""
+        cls.ports = dict(zip(PORTS, PORTS))
+        if all(map(free, PORTS)):
+            return
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
+        cls.ports = {port: str(opened.getsockname()[1]) for port, opened in zip(PORTS, sockets)}
+        for opened in sockets:
+            opened.close()
+        gateway, simulator, tls = cls.ports.values()
+        cargo = cls.folder / "bin" / "cargo"
+        cargo.parent.mkdir()
+        cargo.write_text(
+            f'#!/usr/bin/env bash\n[ "$*" != run ] || set -- run -- --port {gateway} --simulator-port {simulator} --tls-port {tls}\n'
+            f'exec "{shutil.which("cargo")}" "$@"\n'
+        )
+        cargo.chmod(0o755)
+        cls.environment["PATH"] = f"{cargo.parent}:{cls.environment['PATH']}"
+
+    def setUp(self):
+        # One shell after the other: what one block has set is there in the next.
+        self.state = self.folder / "shell-state"
+        self.state.write_text("")
+        shutil.rmtree(self.clone / ".flexgate", ignore_errors=True)
+        self.served = None
+        self.addCleanup(self.stop)
+
+    def stop(self):
         if self.served:
-            self.served.send_signal(signal.SIGTERM)
+            os.killpg(self.served.pid, signal.SIGINT)
             self.assertEqual(self.served.wait(PATIENCE), 0, "cargo run, after Ctrl-C")
+            self.served = None
 
     def moved(self, text):
         return re.sub(r"localhost:(9000|9010|9443)", lambda found: f"localhost:{self.ports[found.group(1)]}", text)
 
     def serve(self):
         """`cargo run` goes on: what it has printed once it answers."""
-        log = open(self.folder / "served.log", "w+b")
-        self.addCleanup(log.close)
-        self.served = subprocess.Popen(
-            ["bash", "-c", "exec cargo run"], cwd=self.copy, env=self.environment, stdout=log, stderr=log
-        )
-        until = time.monotonic() + PATIENCE
+        with open(self.folder / "served.log", "wb") as log:
+            self.served = subprocess.Popen(
+                ["cargo", "run"], cwd=self.clone, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+        until = time.monotonic() + BUILD
         while "Ctrl-C" not in (said := (self.folder / "served.log").read_text()):
             self.assertIsNone(self.served.poll(), f"cargo run ended:\n{said}")
             self.assertLess(time.monotonic(), until, f"cargo run does not start:\n{said}")
@@ -108,39 +144,69 @@ class Walk(unittest.TestCase):
             self.assertEqual(page.status, 200)
         return said
 
-    def run_block(self, commands):
-        script = f'. "{self.variables}"\nset -euo pipefail\n{commands}\ndeclare -p BEARER >"{self.variables}" 2>/dev/null || :\n'
+    def shell(self, commands, patience=PATIENCE):
+        script = (
+            f'. "{self.state}" 2>/dev/null\nset -euo pipefail\n{commands}\n'
+            f'{{ declare -p | grep -v "^declare -[a-zA-Z]*r"; declare -f; }} >"{self.state}"\n'
+        )
         done = subprocess.run(
-            ["bash", "-c", script], cwd=self.copy, env=self.environment, capture_output=True, text=True, timeout=PATIENCE
+            ["bash", "-c", script], cwd=self.clone, env=self.environment, capture_output=True, text=True, timeout=patience
         )
         self.assertEqual(done.returncode, 0, f"{commands}\n{done.stdout}{done.stderr}")
         return done.stdout
 
+    def block(self, commands):
+        """Runs a block; what it printed. A line that serves, or tests everything, is a block of its own or is last."""
+        said, rest = "", []
+        for line in commands.split("\n"):
+            bare = re.sub(r"\s+#.*", "", line).strip()
+            if bare == "cargo run":
+                said += self.serve()
+            elif bare == "bash tests/run":
+                said += self.shell("bash tests/run rules format", BUILD)
+                self.assertIn("steps: 2 passed, 0 failed", said)
+            else:
+                rest.append(line)
+        return said + (self.shell(self.moved("\n".join(rest)), BUILD) if "".join(rest).strip() else "")
+
     def walk(self, name):
+        page = (self.clone / name).read_text()
+        blocks = list(steps(page))
+        if not any(commands.strip().startswith("cargo run  ") or commands.strip() == "cargo run" for _, commands, _ in blocks):
+            # Such a page begins where the quick start ends.
+            self.serve()
+            self.shell('export PATH="$PWD/target/debug:$PATH"')
         walked = 0
-        for commands, shown in steps((ROOT / name).read_text()):
-            said = ""
-            for line in re.split(r"(?<!\\)\n", commands.strip()):
-                bare = re.sub(r"\s+#.*", "", line).strip()
-                with self.subTest(page=name, command=bare):
-                    if bare == "cargo run":
-                        said += self.serve()
-                    elif bare.startswith("bash tests/run"):
-                        said += self.run_block("bash tests/run --list")
-                        self.assertIn("test\n", said)
-                    elif bare:
-                        said += self.run_block(self.moved(line))
+        for needs, commands, shown in blocks:
+            with self.subTest(page=name, block=commands):
+                if needs:
+                    self.assertIn(needs, NEEDS, "an unknown mark")
+                    self.assertRegex(commands, NEEDS[needs], f"marked {needs}, and can be run")
+                    subprocess.run(["bash", "-n", "-c", commands], check=True)
+                    continue
+                said = self.block(commands)
                 walked += 1
-            if shown is not None:
-                with self.subTest(page=name, output_of=commands):
+                if shown is not None:
                     self.assertTrue(matches(self.moved(shown), said), f"{commands}\nprinted\n{said}\nand not\n{shown}")
         return walked
 
     def test_the_readme_is_true(self):
-        self.assertGreaterEqual(self.walk("README.md"), 3)
+        self.assertGreaterEqual(self.walk("README.md"), 2)
 
     def test_the_quick_start_is_true(self):
-        self.assertGreaterEqual(self.walk("docs/quick-start.md"), 8)
+        self.assertGreaterEqual(self.walk("docs/quick-start.md"), 9)
+
+    def test_every_other_page_is_true(self):
+        pages = sorted(path.relative_to(self.clone) for path in (self.clone / "docs").glob("**/*.md"))
+        self.assertGreater(len(pages), 10)
+        walked = {}
+        for page in map(str, pages):
+            if page != "docs/quick-start.md" and any(True for _ in steps((self.clone / page).read_text())):
+                walked[page] = self.walk(page)
+                self.stop()
+                self.setUp()
+        self.assertGreaterEqual(walked["docs/operators.md"], 10)
+        self.assertGreaterEqual(walked["docs/webhooks.md"], 4)
 
 
 class TheWalkItself(unittest.TestCase):
@@ -150,8 +216,17 @@ class TheWalkItself(unittest.TestCase):
         self.assertTrue(matches('{"a":"…","b":1}', '{"a":"x","b":1}'))
 
     def test_text_that_follows_later_belongs_to_no_command(self):
-        page = "```sh\na\n```\n\nwords\n\n```text\nb\n```\n\n```sh\nc\n```\n\n```text\nd\n```\n"
-        self.assertEqual(list(steps(page)), [("a\n", None), ("c\n", "d\n")])
+        page = "```sh\na\n```\n\nwords\n\n```text\nb\n```\n\n```sh needs-aws\nc\n```\n\n```text\nd\n```\n"
+        self.assertEqual(list(steps(page)), [("", "a\n", None), ("needs-aws", "c\n", "d\n")])
+
+    def test_a_block_in_a_list_is_a_block(self):
+        self.assertEqual(list(steps("1. Do:\n\n   ```sh\n   a\n   ```\n")), [("", "   a\n", None)])
+
+    def test_a_mark_must_fit_what_it_marks(self):
+        for needs, commands in [("needs-aws", "aws s3 ls"), ("needs-twilio", "flexgate serve --live")]:
+            self.assertRegex(commands, NEEDS[needs])
+        self.assertNotRegex("flexgate users list", NEEDS["needs-twilio"])
+        self.assertNotRegex("curl localhost:9000", NEEDS["needs-idp"])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use flexgate::http::kinds;
-use flexgate::http::openapi::{BODY, Email, Name, UPSTREAM, problems};
+use flexgate::http::openapi::{BODY, Email, Name, UPSTREAM, link, problems};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::{IntoParams, OpenApi, ToSchema};
@@ -94,9 +94,21 @@ pub fn document() -> utoipa::openapi::OpenApi {
     let caller = [kinds::TOKEN_INVALID, kinds::SCOPE_MISSING, kinds::TOO_LARGE];
     let desired = [kinds::ROLE_FORBIDDEN, kinds::USER_AMBIGUOUS, kinds::TWILIO_REFUSED];
     problems(&mut api, "POST", "/users", &[BODY, &caller[..2], &desired, UPSTREAM]);
-    problems(&mut api, "GET", "/users", &[&[kinds::QUERY_INVALID, kinds::USER_AMBIGUOUS], &caller, UPSTREAM]);
+    problems(
+        &mut api,
+        "GET",
+        "/users",
+        &[&[kinds::QUERY_INVALID, kinds::PAGE_UNKNOWN, kinds::USER_AMBIGUOUS], &caller, UPSTREAM],
+    );
     for method in ["GET", "DELETE"] {
         problems(&mut api, method, "/users/{flex_user_sid}", &[&[kinds::USER_UNKNOWN], &caller, UPSTREAM]);
     }
+    for status in ["200", "201"] {
+        for named in ["show_user", "deprovision"] {
+            link(&mut api, ("POST", "/users", status), named, &[("flex_user_sid", "$response.body#/flex_user_sid")]);
+        }
+    }
+    link(&mut api, ("GET", "/users", "200"), "list_users", &[("page_token", "$response.body#/next_page_token")]);
+    api.merge(crate::scim::openapi::document());
     api
 }

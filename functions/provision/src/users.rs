@@ -137,22 +137,21 @@ pub(crate) async fn list(
     authorize(&app, &headers, Scope::UsersRead, "read_users", &context).await?;
     let flex = app.provisioning.flex();
     let (username, size, token) = (query.once("username")?, query.once("page_size")?, query.once("page_token")?);
+    let size = size.map_or(Ok(DEFAULT_PAGE), |text| match text.parse() {
+        Ok(size @ 1..=MAX_PAGE) => Ok(size),
+        _ => Err(Query::wrong("page_size", "must be a whole number from 1 to 1000")),
+    })?;
+    if token.is_some_and(|token| token.chars().count() > 1_024) {
+        return Err(Query::wrong("page_token", "must have 1024 characters at most"));
+    }
     if let Some(username) = username {
         let username: Username = username.parse().map_err(|error| Query::wrong("username", format!("{error}")))?;
         let found = flex.find(&username, context.deadline).await.map_err(|error| problem::of(&error.into()))?;
         return Ok(axum::Json(Users { users: found.into_iter().map(User::from).collect(), next_page_token: None }));
     }
-    let size = size.map_or(Ok(DEFAULT_PAGE), |text| match text.parse() {
-        Ok(size @ 1..=MAX_PAGE) => Ok(size),
-        _ => Err(Query::wrong("page_size", "must be a whole number from 1 to 1000")),
-    })?;
-    let not_a_token = || Query::wrong("page_token", "must be the next_page_token of an earlier answer");
-    if token.is_some_and(|token| token.len() > 1_024) {
-        return Err(not_a_token());
-    }
     let page = flex.list(size, token, context.deadline).await.map_err(|error| match error {
         // All the rest of the request is ours.
-        TwilioError::Refused(_) | TwilioError::NotFound(_) if token.is_some() => not_a_token(),
+        TwilioError::Refused(_) | TwilioError::NotFound(_) if token.is_some() => no_page(),
         error => problem::of(&error.into()),
     })?;
     let users = page.users.into_iter().map(User::from).collect();
@@ -265,6 +264,11 @@ fn parse_sid(unverified: &str) -> Result<FlexUserSid, Problem> {
 
 fn unknown() -> Problem {
     Problem::new(kinds::USER_UNKNOWN, "Look users up with GET /users?username=….")
+}
+
+/// A token is opaque: it names a page, or it does not (any more).
+fn no_page() -> Problem {
+    Problem::new(kinds::PAGE_UNKNOWN, "Take page_token from next_page_token of an earlier answer, or begin without it.")
 }
 
 /// Where the path names the user, a user Twilio does not know is the caller's mistake.

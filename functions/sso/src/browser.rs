@@ -77,10 +77,11 @@ pub(crate) async fn login(
     path = "/sso/{profile}/callback",
     operation_id = "callback",
     tag = "sign-in",
-    params(openapi::Profile, openapi::Callback),
+    params(openapi::Profile),
     responses(
         (status = 303, description = "To `return_to`, with the session cookie", headers(("location" = String))),
     ),
+    security(("login" = [])),
 )]
 pub(crate) async fn callback(
     State(app): State<Arc<App>>,

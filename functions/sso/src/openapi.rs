@@ -1,8 +1,11 @@
 //! The description of the sign-in routes.
 
 use flexgate::http::kinds;
-use flexgate::http::openapi::{BODY, UPSTREAM, problems};
+use flexgate::http::openapi::{BODY, UPSTREAM, parameter, problems};
 use serde::Deserialize;
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn, ParameterStyle};
+use utoipa::openapi::schema::{OneOfBuilder, Type};
+use utoipa::openapi::{ObjectBuilder, Required};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use crate::{browser, token};
@@ -25,19 +28,6 @@ pub(crate) struct Login {
     /// Where to go afterwards: a path of this site. Anything else is replaced by `/`.
     #[param(example = "/")]
     return_to: Option<String>,
-}
-
-/// What Twilio sends along.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes what the handler reads field by field")]
-pub(crate) struct Callback {
-    /// What the login was begun with.
-    state: String,
-    /// The authorization code; without it, `error`.
-    code: Option<String>,
-    /// Why there is none.
-    error: Option<String>,
 }
 
 /// What proves that a page of a listed origin asks.
@@ -67,6 +57,30 @@ pub(crate) struct Unverified {
 #[openapi(paths(browser::login, browser::callback, browser::config, token::token, token::validate, token::logout))]
 struct Document;
 
+/// What Twilio sends along: `state`, and either `code` or `error`. Each member is a parameter of its own.
+fn outcome() -> ParameterBuilder {
+    let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
+    let either = |name: &str, description: &str| {
+        ObjectBuilder::new()
+            .property("state", text("What the login was begun with."))
+            .property(name, text(description))
+            .additional_properties(Some(ObjectBuilder::new().schema_type(Type::String)))
+            .required("state")
+            .required(name)
+    };
+    let schema = OneOfBuilder::new()
+        .item(either("code", "The authorization code."))
+        .item(either("error", "Why there is no code."));
+    ParameterBuilder::new()
+        .name("outcome")
+        .parameter_in(ParameterIn::Query)
+        .required(Required::True)
+        .style(Some(ParameterStyle::Form))
+        .explode(Some(true))
+        .description(Some("What became of the login, as Twilio says it."))
+        .schema(Some(schema))
+}
+
 /// The function's part of the OpenAPI document.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
@@ -84,6 +98,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     add("GET", "/sso/{profile}/callback", &callback);
     add("POST", "/sso/token", &[kinds::CROSS_SITE, kinds::NOT_SIGNED_IN, kinds::REAUTHENTICATE]);
     add("POST", "/sso/logout", &[kinds::CROSS_SITE]);
+    parameter(&mut api, "GET", "/sso/{profile}/callback", outcome());
     problems(&mut api, "POST", "/sso/validate", &[BODY, &[kinds::FLEX_TOKEN_INVALID], UPSTREAM]);
     api
 }

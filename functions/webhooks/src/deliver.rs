@@ -14,12 +14,25 @@ use serde_json::json;
 
 use crate::proof::Unproven;
 use crate::source::{Challenged, Delivery, Named, Reading};
-use crate::{App, MAX_DELIVERY, problem};
+use crate::{App, MAX_DELIVERY, openapi, problem};
 
 /// The longest challenge that is answered, in bytes.
 const MAX_CHALLENGE: usize = 4096;
 
-/// `POST /webhooks/{source}`: verify, read, queue, 202.
+/// Takes a delivery
+///
+/// Verified over its raw bytes, read, queued; only then answered. A source that checks an address with a
+/// POST (Microsoft Graph: `?validationToken=`) is answered 200 and its text.
+#[utoipa::path(
+    post,
+    path = "/webhooks/{source}",
+    operation_id = "deliver",
+    tag = "webhooks",
+    params(openapi::Source),
+    request_body(content = serde_json::Value, description = "As the source writes it; the signature is over these bytes."),
+    responses((status = 202, description = "Queued durably", body = openapi::Accepted)),
+    security(("webhook" = [])),
+)]
 pub(crate) async fn receive(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -59,7 +72,15 @@ pub(crate) async fn receive(
     Ok((StatusCode::ACCEPTED, axum::Json(json!({ "accepted": messages.len() }))).into_response())
 }
 
-/// `GET /webhooks/{source}`: the challenge by which a source checks an address.
+/// Answers the challenge by which Okta checks an address
+#[utoipa::path(
+    get,
+    path = "/webhooks/{source}",
+    operation_id = "challenge",
+    tag = "webhooks",
+    params(openapi::Challenger, openapi::Challenge),
+    responses((status = 200, description = "The challenge", body = openapi::Verification)),
+)]
 pub(crate) async fn challenge(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,

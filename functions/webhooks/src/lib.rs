@@ -5,6 +5,7 @@
 
 mod deliver;
 mod mapping;
+mod openapi;
 mod problem;
 mod proof;
 mod secrets;
@@ -24,6 +25,7 @@ use flexgate::platform::Platform;
 use flexgate::secrets::{CachedSecret, SecretError};
 use flexgate::store::EventQueue;
 
+pub use openapi::document as openapi;
 pub use secrets::{DocumentFault, WebhookSecrets};
 pub use settings::{Settings, SourceFault, WebhookSettings};
 use source::Named;

@@ -106,8 +106,12 @@ impl Cli {
     }
 }
 
-/// Says why, with every cause, on standard error.
-pub fn failed(error: &dyn Error) -> ExitCode {
+/// Says why, with every cause, on standard error. Whoever reads no further, like `head`, has what they
+/// wanted.
+pub fn failed(error: &(dyn Error + 'static)) -> ExitCode {
+    if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
     let mut text = format!("flexgate: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {

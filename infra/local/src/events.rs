@@ -12,6 +12,8 @@ use flexgate::settings::{Reader, StoreAt};
 use flexgate::store::{DeadLetter, DeadLetters, DynamoStore, EventStatus, Inbox, SqliteStore, SqsQueue};
 use time::format_description::well_known::Rfc3339;
 
+use crate::audit::Trail;
+
 /// How many letters are listed, or tried again, at once.
 const PAGE: u32 = 10_000;
 
@@ -106,10 +108,12 @@ async fn list(store: &Store) -> Result<(), Box<dyn Error>> {
 
 async fn retry(letters: &dyn DeadLetters, keys: &[String]) -> Result<(), Box<dyn Error>> {
     let now = Ambient::system().now();
+    let trail = Trail::open()?;
     for key in keys {
         if !letters.revive(key, now).await? {
             return Err("there is no dead letter of that key".into());
         }
+        trail.allowed("retry_event", None, key);
     }
     say(&format!("{} back in the queue", keys.len()))
 }

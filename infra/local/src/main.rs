@@ -1,6 +1,7 @@
 //! The binary `flexgate`: every function in one process, for trying it out, for development, and as
 //! the deployment of a single machine.
 
+mod audit;
 mod cli;
 mod demo;
 mod doctor;

@@ -14,6 +14,8 @@ use flexgate::provisioning::Provisioning;
 use flexgate::settings::{Common, Credential, PolicySettings, Reader};
 use flexgate::twilio::{Flex, Sso};
 
+use crate::audit::Trail;
+
 /// One question to Twilio, with its repetitions, may take this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -23,6 +25,8 @@ pub struct Operator {
     pub common: Common,
     /// What may be given to whom.
     pub policy: Policy,
+    /// What is done is written down.
+    pub trail: Trail,
     platform: Platform,
     credential: Credential,
 }
@@ -36,7 +40,7 @@ impl Operator {
         let settings = || Some((common?, credential?, policy?));
         let (common, credential, policy) = reader.finish(settings())?;
         let platform = Platform::new(&common, Ambient::system())?;
-        Ok(Self { common, policy: policy.policy, platform, credential })
+        Ok(Self { common, policy: policy.policy, trail: Trail::open()?, platform, credential })
     }
 
     /// Flex with the credential.

@@ -70,16 +70,22 @@ async fn mint(operator: &Operator, user: &str, ttl: Option<u64>) -> Result<ExitC
             .ok_or_else(|| format!("--ttl must be from 60 to {} (FLEXGATE_MAX_TTL_SECONDS)", longest.seconds()))?,
     };
     let user = operator.user(user).await?;
+    let refused = |reason: &str| operator.trail.refused("mint", Some(&user.flex_user_sid), reason);
     if user.deactivated != Some(false) {
+        refused("the user is deactivated, or Twilio does not say");
         return Err("the user is deactivated, or Twilio does not say: no token".into());
     }
     if user.roles.as_ref().is_none_or(|roles| roles.exceed(&operator.policy.allowed_roles)) {
+        refused("role_forbidden");
         return Err("the user has roles that are not among FLEXGATE_ALLOWED_ROLES: no token".into());
     }
-    let minted = operator.flex().mint(&user.flex_user_sid, ttl, deadline()).await?;
+    let minted = operator.flex().mint(&user.flex_user_sid, ttl, deadline()).await;
+    let minted = minted.inspect_err(|error| refused(&error.to_string()))?;
     if minted.info.flex_user_sid != user.flex_user_sid || minted.info.expiration <= operator.ambient().now() {
+        refused("Twilio minted another token than was asked for");
         return Err("Twilio minted another token than was asked for; it was thrown away".into());
     }
+    operator.trail.allowed("mint", Some(&user.flex_user_sid), &format!("{} s", ttl.seconds()));
     remark(&describe(&minted.info)?);
     say(minted.access_token.expose_secret())?;
     Ok(ExitCode::SUCCESS)

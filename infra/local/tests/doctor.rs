@@ -4,8 +4,10 @@
 
 use std::process::Command;
 
+use flexgate::store::{DeadLetter, DeadLetters as _, EventQueue as _, Message, SqliteStore};
 use flexgate_test_support::World;
 use serde_json::{Value, json};
+use time::Duration;
 
 /// What the doctor said about `world`, with these variables changed.
 async fn examine(world: &World, changed: &[(&str, &str)]) -> (Option<i32>, Value) {
@@ -55,7 +57,19 @@ async fn a_healthy_set_up_is_ok_in_every_line() {
     let checks = report["checks"].as_array().unwrap();
     assert!(checks.iter().all(|check| check["status"] == "ok"), "{report:#}");
     let names: std::collections::BTreeSet<_> = checks.iter().map(|check| check["check"].as_str().unwrap()).collect();
-    let expected = ["clock", "cookie keys", "credential", "instance", "issuer", "secret", "settings", "sso", "store"];
+    let expected = [
+        "clock",
+        "cookie keys",
+        "credential",
+        "dead letters",
+        "instance",
+        "issuer",
+        "queue",
+        "secret",
+        "settings",
+        "sso",
+        "store",
+    ];
     assert_eq!(names.into_iter().collect::<Vec<_>>(), expected);
     assert!(world.journal("Provision").await.is_empty(), "it changed something");
 
@@ -170,6 +184,84 @@ async fn a_store_that_cannot_be_opened_is_named_and_hides_nothing_else() {
     names_the_cause(&world, &changed, "store", &["FLEXGATE_STORE"]).await;
     let (_, report) = examine(&world, &changed).await;
     assert!(report.to_string().contains("is the account's Flex instance"), "{report:#}");
+}
+
+fn event(id: &str, action: &str) -> Message {
+    let event = json!({
+        "kind": "event", "id": id, "source": "hr", "occurred_at": "2026-01-01T10:00:00Z", "subject": { "id": id },
+        "action": action, "profile": { "username": "ada" },
+    });
+    serde_json::from_value(event).unwrap()
+}
+
+/// What the doctor says of one check: its status and its text.
+async fn of_check(world: &World, name: &str) -> (String, String) {
+    let (_, report) = examine(world, &[]).await;
+    let check = report["checks"].as_array().unwrap().iter().find(|check| check["check"] == name).unwrap().clone();
+    (check["status"].as_str().unwrap().to_owned(), check["text"].to_string() + &check["remedy"].to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_nobody_empties_is_seen_by_its_oldest_event() {
+    let world = World::start().await;
+    let store = SqliteStore::open(&world.store_path()).unwrap();
+    let now = world.ambient().now();
+    store.send(&[event("young", "upsert")], now).await.unwrap();
+    let (status, text) = of_check(&world, "queue").await;
+    assert!(status == "ok" && text.contains("1 event waits to be applied, the oldest for"), "{text}");
+
+    store.send(&[event("slow", "upsert")], now - Duration::minutes(20)).await.unwrap();
+    let (status, text) = of_check(&world, "queue").await;
+    assert!(status == "warning" && text.contains("2 events wait") && text.contains("20 min"), "{text}");
+    assert!(text.contains("is a gateway running"), "{text}");
+
+    store.send(&[event("stuck", "upsert")], now - Duration::hours(3)).await.unwrap();
+    names_the_cause(&world, &[], "queue", &["3 events wait", "for 3 h", "is a gateway running"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_queue_is_a_warning_before_it_is_old() {
+    let world = World::start().await;
+    let store = SqliteStore::open(&world.store_path()).unwrap();
+    let many: Vec<_> = (0..1_000).map(|n| event(&n.to_string(), "upsert")).collect();
+    store.send(&many, world.ambient().now()).await.unwrap();
+    let (status, text) = of_check(&world, "queue").await;
+    assert!(status == "warning" && text.contains("1000 events wait"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_a_warning_and_a_failure_where_somebody_keeps_access() {
+    let world = World::start().await;
+    let store = SqliteStore::open(&world.store_path()).unwrap();
+    let bury = async |message: &Message| {
+        let body = serde_json::to_string(message).unwrap();
+        store.bury(DeadLetter::of(&body, 50, "no", world.ambient().now())).await.unwrap();
+    };
+    bury(&event("joiner", "upsert")).await;
+    let (status, text) = of_check(&world, "dead letters").await;
+    assert!(status == "warning" && text.contains("1 event was given up") && text.contains("retry"), "{text}");
+
+    bury(&event("leaver", "deactivate")).await;
+    let words = ["2 events were given up", "1 event takes access away", "flexgate events list"];
+    names_the_cause(&world, &[], "dead letters", &words).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_source_without_a_secret_is_named() {
+    let world = World::start().await;
+    world.write_secret("hooks", &json!({ "standard": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oE" }));
+    let changed = [("FLEXGATE_WEBHOOKS", r#"{"standard": {}, "okta": {}}"#), ("WEBHOOK_SECRETS_SECRET_ID", "hooks")];
+    names_the_cause(&world, &changed, "webhooks", &["okta", "WEBHOOK_SECRETS_SECRET_ID"]).await;
+    let (code, report) = examine(&world, &[("FLEXGATE_WEBHOOKS", r#"{"standard": {}}"#), changed[1]]).await;
+    assert_eq!(code, Some(0), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scim_tokens_that_are_no_hashes_are_told_where_they_come_from() {
+    let world = World::start().await;
+    world.write_secret("scim", &json!({ "tokens": [] }));
+    let changed = [("SCIM_TOKENS_SECRET_ID", "scim")];
+    names_the_cause(&world, &changed, "scim", &["one token or two", "flexgate scim token"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

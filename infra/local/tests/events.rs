@@ -18,7 +18,10 @@ fn message(id: &str) -> String {
 }
 
 fn events(world: &World, arguments: &[&str]) -> Output {
-    Command::new(BINARY).arg("events").args(arguments).envs(world.variables()).output().unwrap()
+    let trail = world.folder().join("audit.jsonl");
+    let mut command = Command::new(BINARY);
+    command.arg("events").args(arguments).envs(world.variables()).env("FLEXGATE_AUDIT_FILE", trail);
+    command.output().unwrap()
 }
 
 fn said(output: &Output) -> String {

@@ -16,6 +16,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_flexgate");
 fn command(world: &World, arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command.args(arguments).env_clear().envs(world.variables()).current_dir(world.folder());
+    command.env("FLEXGATE_AUDIT_FILE", world.folder().join("audit.jsonl"));
     command
 }
 
@@ -226,6 +227,90 @@ async fn a_token_is_minted_alone_on_standard_output_and_checked() {
     assert!(forged.status.code() == Some(1) && out(&forged).starts_with("not good:"), "{}", err(&forged));
     let long = run(&world, &["token", "mint", "--user", "ada", "--ttl", "90000"]).await;
     assert!(!long.status.success() && err(&long).contains("FLEXGATE_MAX_TTL_SECONDS"), "{}", err(&long));
+}
+
+/// The audit events so far: action, decision, whom it was about, and why.
+fn audited(world: &World) -> Vec<(String, String, String, String)> {
+    let text = std::fs::read_to_string(world.folder().join("audit.jsonl")).unwrap_or_default();
+    let event = |line: &str| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&event["target"], &event["issuer"]), (&json!("flexgate::audit"), &json!("operator")), "{event}");
+        assert!(event["subject"].as_str().is_some_and(|subject| !subject.is_empty()), "{event}");
+        assert!(event["request_id"].as_str().is_some_and(|id| id.len() == 32), "{event}");
+        let of = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        (of("action"), of("decision"), of("flex_user_sid"), of("reason"))
+    };
+    text.lines().map(event).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_does_is_in_the_audit_trail() {
+    let world = World::start().await;
+    let ada = ["--username", "ada", "--email", "ada@example.com", "--full-name", "Ada Lovelace", "--role"];
+    assert!(run(&world, &[&["users", "provision"], ada.as_slice(), &["agent"]].concat()).await.status.success());
+    assert!(!run(&world, &[&["users", "provision"], ada.as_slice(), &["admin"]].concat()).await.status.success());
+    let shown: Value = serde_json::from_str(&out(&run(&world, &["users", "show", "ada"]).await)).unwrap();
+    let token = out(&run(&world, &["token", "mint", "--user", "ada", "--ttl", "600"]).await);
+    assert!(run(&world, &["users", "export"]).await.status.success());
+    assert!(run(&world, &["users", "deprovision", "ada"]).await.status.success());
+    assert!(!run(&world, &["token", "mint", "--user", "ada"]).await.status.success());
+    write(&world, "people.csv", &people(2));
+    assert!(run(&world, &["users", "import", "people.csv"]).await.status.success());
+    assert!(run(&world, &["scim", "token", "--id", "okta"]).await.status.success());
+
+    let sid = shown["flex_user_sid"].as_str().unwrap();
+    let audited = audited(&world);
+    let told = audited
+        .iter()
+        .map(|(action, decision, user, reason)| (action.as_str(), decision.as_str(), user == sid, reason.as_str()));
+    let expected = [
+        ("provision", "allowed", true, "created"),
+        ("provision", "refused", false, "role_forbidden"),
+        ("mint", "allowed", true, "600 s"),
+        ("export_users", "allowed", false, "1 users"),
+        ("deprovision", "allowed", true, "deprovisioned"),
+        ("mint", "refused", true, "the user is deactivated, or Twilio does not say"),
+        ("provision", "allowed", false, "created"),
+        ("provision", "allowed", false, "created"),
+        ("make_scim_token", "allowed", false, "okta"),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    let text = std::fs::read_to_string(world.folder().join("audit.jsonl")).unwrap();
+    assert!(!text.contains("ada@example.com") && !text.contains(token.trim()), "no e-mail address, no token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_down_is_not_done() {
+    let world = World::start().await;
+    let ada = ["--username", "ada", "--email", "ada@example.com", "--full-name", "Ada", "--role", "agent"];
+    let mut command = command(&world, &[&["users", "provision"], ada.as_slice()].concat());
+    command.env("FLEXGATE_AUDIT_FILE", world.folder());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(!output.status.success() && err(&output).contains("FLEXGATE_AUDIT_FILE"), "{}", err(&output));
+    assert!(world.journal("").await.is_empty(), "nothing was sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exported_name_is_no_formula_and_comes_back_as_it_was() {
+    let world = World::start().await;
+    let names = ["=HYPERLINK(\"https://evil.example\")", "+1", "-1", "@SUM(A1)", "'=quoted", "O'Hara", "plain"];
+    for (number, name) in names.iter().enumerate() {
+        let (username, email) = (format!("={number}"), format!("+{number}@example.com"));
+        let user = ["users", "provision", "--role", "agent"];
+        let given = [format!("--username={username}"), format!("--email={email}"), format!("--full-name={name}")];
+        let arguments: Vec<&str> = user.into_iter().chain(given.iter().map(String::as_str)).collect();
+        let output = run(&world, &arguments).await;
+        assert!(output.status.success(), "{}", err(&output));
+    }
+    assert!(run(&world, &["users", "export", "--output", "people.csv"]).await.status.success());
+    let exported = std::fs::read_to_string(world.folder().join("people.csv")).unwrap();
+    for cell in exported.lines().skip(1).flat_map(|line| line.split(',')) {
+        assert!(!cell.trim_matches('"').starts_with(['=', '+', '-', '@']), "{cell} in {exported}");
+    }
+    assert!(exported.contains("'=0,'+0@example.com,") && exported.contains(",''=quoted,"), "{exported}");
+    let output = run(&world, &["users", "import", "people.csv"]).await;
+    let said = out(&output);
+    assert!(said.starts_with(&format!("0 created, 0 updated, {} unchanged", names.len())), "{said}{}", err(&output));
 }
 
 #[test]

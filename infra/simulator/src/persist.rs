@@ -18,6 +18,11 @@ impl Store {
         Ok(Self { directory })
     }
 
+    /// Whether there is a data directory.
+    pub(crate) fn keeps(&self) -> bool {
+        self.directory.is_some()
+    }
+
     /// The file's text; `None` when there is none, or no data directory.
     pub(crate) fn read(&self, name: &str) -> Result<Option<String>, StartError> {
         let Some(directory) = &self.directory else { return Ok(None) };

@@ -128,7 +128,8 @@ impl World {
     /// Writes what outlives a restart, if it changed.
     pub(crate) fn save(&self) {
         let mut state = self.state();
-        if !std::mem::take(&mut state.unsaved) {
+        // Without a place to keep it, writing everything down for each change is for nothing.
+        if !std::mem::take(&mut state.unsaved) || !self.store.keeps() {
             return;
         }
         let written = serde_json::to_string(&state.lasting)

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::link::LinkBuilder;
+use utoipa::openapi::path::{Operation, Parameter};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder, Schema};
@@ -21,6 +22,13 @@ use super::problem::{Kind, kinds};
 pub const BEARER: &str = "bearer";
 /// The security scheme of browsers: the session cookie.
 pub const SESSION: &str = "session";
+
+/// The security scheme of identity systems that speak SCIM.
+pub const SCIM: &str = "scim";
+/// The security scheme of webhooks: the source's signature.
+pub const WEBHOOK: &str = "webhook";
+/// The security scheme of a login under way.
+pub const LOGIN: &str = "login";
 
 /// What any route that needs something beyond this process may answer.
 pub const UPSTREAM: &[&Kind] = &[kinds::INTERNAL, kinds::UPSTREAM_INVALID, kinds::UNAVAILABLE, kinds::TIMEOUT];
@@ -53,6 +61,29 @@ fn operation<'a>(api: &'a mut OpenApi, method: &str, path: &str) -> Option<&'a m
     }
 }
 
+/// Adds a parameter to an operation.
+pub fn parameter(api: &mut OpenApi, method: &str, path: &str, parameter: impl Into<Parameter>) {
+    if let Some(operation) = operation(api, method, path) {
+        operation.parameters.get_or_insert_default().push(RefOr::T(parameter.into()));
+    }
+}
+
+/// Adds to an answer where what it holds leads: `parameters` of the operation `operation_id`, as runtime
+/// expressions.
+pub fn link(
+    api: &mut OpenApi,
+    (method, path, status): (&str, &str, &str),
+    operation_id: &str,
+    parameters: &[(&str, &str)],
+) {
+    let answer = operation(api, method, path).and_then(|operation| operation.responses.responses.get_mut(status));
+    if let Some(RefOr::T(response)) = answer {
+        let link = LinkBuilder::new().operation_id(operation_id);
+        let link = parameters.iter().fold(link, |link, (name, expression)| link.parameter(*name, *expression));
+        response.links.insert(operation_id.to_owned(), RefOr::T(link.build()));
+    }
+}
+
 /// Says of an operation that its body may be left out.
 pub fn body_may_be_absent(api: &mut OpenApi, method: &str, path: &str) {
     if let Some(RefOr::T(body)) = operation(api, method, path).and_then(|operation| operation.request_body.as_mut()) {
@@ -68,9 +99,12 @@ pub struct Name;
 #[derive(Debug)]
 pub struct Email;
 
-/// White space, and what the domain refuses within a name: controls, bidirectional overrides, zero width.
+/// White space that is no control character, for the inside of a character class.
 const SPACE: &str = r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
-const INVISIBLE: &str = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff";
+/// All white space.
+pub const ANY_SPACE: &str = r"\u0009-\u000d\u0085\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
+/// What the domain refuses within a name: controls, bidirectional overrides, zero width.
+pub const INVISIBLE: &str = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff";
 
 impl PartialSchema for Name {
     fn schema() -> RefOr<Schema> {
@@ -136,6 +170,7 @@ pub fn complete(api: &mut OpenApi) {
     let components = api.components.get_or_insert_with(Default::default);
     components.schemas.insert("Problem".to_owned(), problem_schema());
     components.schemas.insert("Name".to_owned(), Name::schema());
+    components.schemas.insert("Email".to_owned(), Email::schema());
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
@@ -147,8 +182,22 @@ pub fn complete(api: &mut OpenApi) {
         "Set by the callback. HttpOnly: no script reads it, the browser sends it.",
     );
     components.security_schemes.insert(SESSION.to_owned(), SecurityScheme::ApiKey(ApiKey::Cookie(cookie)).into());
+    let scim = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token made by `flexgate scim token`, one of those in SCIM_TOKENS_SECRET_ID."))
+        .build();
+    components.security_schemes.insert(SCIM.to_owned(), SecurityScheme::Http(scim).into());
+    let signature = ApiKeyValue::with_description(
+        "webhook-signature",
+        "Standard Webhooks, with `webhook-id` and `webhook-timestamp`. Each kind of source has its own proof: docs/webhooks.md.",
+    );
+    components.security_schemes.insert(WEBHOOK.to_owned(), SecurityScheme::ApiKey(ApiKey::Header(signature)).into());
+    let login =
+        ApiKeyValue::with_description(crate::signin::LOGIN_COOKIE, "Set by the login. Holds the logins under way.");
+    components.security_schemes.insert(LOGIN.to_owned(), SecurityScheme::ApiKey(ApiKey::Cookie(login)).into());
     for item in api.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
             for response in operation.responses.responses.values_mut() {
                 if let RefOr::T(response) = response {
                     let id = header("Names the request, here and in the log.", Type::String);

@@ -66,6 +66,8 @@ kinds! {
     USER_AMBIGUOUS = CONFLICT "user_ambiguous" "Several Flex users have this username";
     /// No such user.
     USER_UNKNOWN = NOT_FOUND "user_unknown" "There is no such Flex user";
+    /// No such page of a list.
+    PAGE_UNKNOWN = NOT_FOUND "page_unknown" "There is no such page";
     /// No such SSO profile.
     PROFILE_UNKNOWN = NOT_FOUND "profile_unknown" "There is no such SSO profile";
     /// The login was not begun here, or too long ago.

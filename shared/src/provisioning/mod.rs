@@ -36,6 +36,13 @@ pub enum Reconciled {
 impl Reconciled {
     /// The user as it is now.
     #[must_use]
+    pub fn user(&self) -> &FlexUser {
+        let (Self::Created(user) | Self::Updated(user) | Self::Unchanged(user)) = self;
+        user
+    }
+
+    /// The same, for keeps.
+    #[must_use]
     pub fn into_user(self) -> FlexUser {
         match self {
             Self::Created(user) | Self::Updated(user) | Self::Unchanged(user) => user,

@@ -7,6 +7,9 @@ use super::{Document, FLEX_USER, Refusal};
 use crate::domain::{Email, FlexUser, FullName, Role, RoleSet, Username};
 use crate::store::directory::{Entry, Membership};
 
+/// The longest given and the longest family name: both and a space are a full name.
+const MAX_HALF: usize = 127;
+
 /// Everything that is known of one user.
 #[derive(Debug, Clone)]
 pub(super) struct Person {
@@ -155,17 +158,27 @@ pub(super) fn username(document: &Document) -> Result<Username, Refusal> {
 }
 
 /// The full name: `displayName`, else `name.formatted`, else the given and the family name, else the
-/// username.
+/// username. Each that is given must be a name, whichever is taken.
 pub(super) fn full_name(document: &Document, username: &Username) -> Result<FullName, Refusal> {
-    let part = |name: &str| {
-        let text = document.get("name").and_then(|parts| parts.get(name)).and_then(Value::as_str);
-        text.map(str::trim).filter(|text| !text.is_empty())
+    let said = |holder: Option<&Value>, name: &str| match holder.and_then(Value::as_str).map(str::trim) {
+        None | Some("") => Ok(None),
+        Some(text) => text.parse::<FullName>().map(Some).map_err(|error| wrong(name, error)),
     };
-    let display = document.get("displayName").and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
-    let joined = [part("givenName"), part("familyName")].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let joined = Some(joined.as_str()).filter(|text| !text.is_empty());
-    let full = display.or(part("formatted")).or(joined).unwrap_or(username.as_str());
-    full.parse().map_err(|error| wrong("displayName", error))
+    let part = |name: &str| said(document.get("name").and_then(|parts| parts.get(name)), &format!("name.{name}"));
+    let half = |name: &str| match part(name)? {
+        Some(half) if half.as_str().chars().count() > MAX_HALF => {
+            Err(wrong(&format!("name.{name}"), format!("must have {MAX_HALF} characters at most")))
+        }
+        half => Ok(half),
+    };
+    let (display, formatted) = (said(document.get("displayName"), "displayName")?, part("formatted")?);
+    let halves = [half("givenName")?, half("familyName")?];
+    let halves: Vec<_> = halves.iter().flatten().map(FullName::as_str).collect();
+    let joined = if halves.is_empty() { username.as_str().to_owned() } else { halves.join(" ") };
+    match display.or(formatted) {
+        Some(full) => Ok(full),
+        None => joined.parse().map_err(|error| wrong("displayName", error)),
+    }
 }
 
 /// The address: the primary one, else the one for work, else the first, else the username if it is one.

@@ -71,6 +71,18 @@ pub trait EventQueue: std::fmt::Debug + Send + Sync {
     /// Keeps the messages, all or none of them. When this returns they survive anything but the loss of
     /// the store. One that the queue holds or has held lately is not taken again.
     async fn send(&self, messages: &[Message], now: OffsetDateTime) -> Result<(), StoreError>;
+
+    /// What waits to be applied, including what somebody is at.
+    async fn backlog(&self) -> Result<Backlog, StoreError>;
+}
+
+/// What waits in the queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many messages.
+    pub waiting: u64,
+    /// Since when the oldest waits; `None` where none does, or the queue does not tell (SQS).
+    pub oldest: Option<OffsetDateTime>,
 }
 
 /// What has been applied to whom.

@@ -20,7 +20,7 @@ use time::{Duration, OffsetDateTime};
 
 pub use directory::Directory;
 pub use dynamodb::DynamoStore;
-pub use events::{DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, Subjects};
+pub use events::{Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, Subjects};
 pub use sqlite::SqliteStore;
 pub use sqlite_events::{Inbox, Settled, Taken};
 pub use sqs::SqsQueue;

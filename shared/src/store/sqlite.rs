@@ -4,6 +4,7 @@
 //! lock first, and a busy file is waited for. A write is on disk before it is acknowledged.
 
 mod directory;
+mod event_tables;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,6 @@ use tokio::sync::Notify;
 
 use super::{
     Bindings, Bound, Claims, Counted, Counters, Lease, Session, SessionKey, Sessions, StoreError, fingerprint,
-    sqlite_events,
 };
 use crate::domain::{FlexUserSid, Identity};
 
@@ -67,13 +67,13 @@ impl SqliteStore {
     /// Opens the file, creating it and its tables where they are missing.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         make_private(path).map_err(|error| StoreError::Unavailable(error.into()))?;
-        let connection = Connection::open(path).map_err(failure)?;
+        let mut connection = Connection::open(path).map_err(failure)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
         connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")
             .map_err(failure)?;
         connection.execute_batch(SCHEMA).map_err(failure)?;
-        connection.execute_batch(sqlite_events::SCHEMA).map_err(failure)?;
+        event_tables::prepare(&mut connection).map_err(failure)?;
         connection.execute_batch(directory::SCHEMA).map_err(failure)?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)), arrivals: Arc::default() })
     }

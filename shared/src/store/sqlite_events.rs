@@ -12,47 +12,13 @@ use tokio::sync::Notify;
 
 use super::sqlite::parsed;
 use super::{
-    DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, SqliteStore, StoreError, Subjects, fingerprint,
+    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, SqliteStore, StoreError, Subjects,
+    fingerprint,
 };
 use crate::domain::{FlexUserSid, History, Moment, SourceName, SubjectId, Username};
 
 /// How long an applied event is remembered.
 const REMEMBERED: Duration = Duration::days(7);
-
-pub(super) const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS events (
-    seq           INTEGER PRIMARY KEY AUTOINCREMENT,
-    key           TEXT NOT NULL UNIQUE,
-    subject       TEXT NOT NULL,
-    source        TEXT NOT NULL,
-    event_id      TEXT NOT NULL,
-    body          TEXT NOT NULL,
-    status        TEXT NOT NULL DEFAULT 'waiting',
-    attempts      INTEGER NOT NULL DEFAULT 0,
-    visible_at    INTEGER NOT NULL,
-    settled_at    INTEGER,
-    reason        TEXT
-) STRICT;
-CREATE INDEX IF NOT EXISTS events_waiting ON events (subject, seq) WHERE status = 'waiting';
-CREATE INDEX IF NOT EXISTS events_settled ON events (status, settled_at);
-CREATE TABLE IF NOT EXISTS subjects (
-    subject            TEXT PRIMARY KEY,
-    source             TEXT NOT NULL,
-    flex_user_sid      TEXT,
-    status_at          INTEGER,
-    status_deactivates INTEGER NOT NULL DEFAULT 0,
-    status_id          TEXT,
-    profile_at         INTEGER,
-    profile_id         TEXT
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS held_usernames (
-    username      TEXT PRIMARY KEY,
-    subject       TEXT NOT NULL,
-    until         INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS held_usernames_by_subject ON held_usernames (subject);
-CREATE INDEX IF NOT EXISTS subjects_by_user ON subjects (source, flex_user_sid);
-";
 
 /// The queue's receiving end, where this very machine is its consumer.
 #[derive(Debug, Clone)]
@@ -189,8 +155,8 @@ impl EventQueue for SqliteStore {
             let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for (key, group, source, id, body) in rows {
                 db.prepare_cached(
-                    "INSERT OR IGNORE INTO events (key, subject, source, event_id, body, visible_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT OR IGNORE INTO events (key, subject, source, event_id, body, visible_at, arrived_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
                 )?
                 .execute(params![key, group, source, id, body, millis(now)])?;
             }
@@ -199,6 +165,19 @@ impl EventQueue for SqliteStore {
         .await?;
         self.arrivals.notify_one();
         Ok(())
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.run(|db| {
+            db.prepare_cached("SELECT count(*), min(arrived_at) FROM events WHERE status = 'waiting'")?.query_row(
+                [],
+                |row| {
+                    let waiting = row.get::<_, i64>(0)?.cast_unsigned();
+                    Ok(Backlog { waiting, oldest: nanos_moment(row, 1, 1_000_000)? })
+                },
+            )
+        })
+        .await
     }
 }
 
@@ -225,8 +204,8 @@ impl DeadLetters for SqliteStore {
         self.run(move |db| {
             let since = millis(letter.since);
             db.prepare_cached(
-                "INSERT INTO events (key, subject, source, event_id, body, status, attempts, visible_at, settled_at, reason)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 'dead', ?6, ?7, ?7, ?8)
+                "INSERT INTO events (key, subject, source, event_id, body, status, attempts, visible_at, settled_at,
+                     reason, arrived_at) VALUES (?1, ?2, ?3, ?4, ?5, 'dead', ?6, ?7, ?7, ?8, ?7)
                  ON CONFLICT (key) DO UPDATE SET status = 'dead', body = ?5, attempts = ?6, settled_at = ?7, reason = ?8",
             )?
             .execute(params![
@@ -264,7 +243,8 @@ impl DeadLetters for SqliteStore {
         let revived = self
             .run(move |db| {
                 db.prepare_cached(
-                    "UPDATE events SET status = 'waiting', attempts = 0, visible_at = ?2, settled_at = NULL, reason = NULL
+                    "UPDATE events SET status = 'waiting', attempts = 0, visible_at = ?2, arrived_at = ?2,
+                         settled_at = NULL, reason = NULL
                      WHERE key = ?1 AND status = 'dead'",
                 )?
                 .execute(params![key, millis(now)])

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
-use super::{DeadLetter, EventQueue, Message, StoreError, fingerprint};
+use super::{Backlog, DeadLetter, EventQueue, Message, StoreError, fingerprint};
 use crate::aws::Aws;
 
 /// As many messages as SQS takes at once.
@@ -55,6 +55,21 @@ impl SqsQueue {
 
 #[async_trait]
 impl EventQueue for SqsQueue {
+    /// How many there are is approximate; since when the oldest waits only SQS's metrics tell.
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let (client, url) = self.open().await?;
+        let counted = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let request = client.get_queue_attributes().queue_url(url).set_attribute_names(Some(counted.to_vec()));
+        let answer = request.send().await.map_err(|error| StoreError::Unavailable(error.into()))?;
+        let attributes = answer.attributes.unwrap_or_default();
+        let waiting = counted.iter().filter_map(|name| attributes.get(name)?.parse::<u64>().ok()).sum();
+        Ok(Backlog { waiting, oldest: None })
+    }
+
     async fn send(&self, messages: &[Message], _now: OffsetDateTime) -> Result<(), StoreError> {
         let (client, url) = self.open().await?;
         for some in messages.chunks(BATCH) {

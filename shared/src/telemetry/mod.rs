@@ -17,6 +17,7 @@ pub(crate) use trace::header as trace_header;
 pub use trace::{Trace, X_AMZN_TRACE_ID, traced};
 
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::time::UtcTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -45,5 +46,23 @@ pub fn start(log: &Log) {
         .with_current_span(false)
         .with_span_list(false)
         .with_timer(UtcTime::rfc_3339());
+    let _already_started = tracing_subscriber::registry().with(filter).with(format).try_init();
+}
+
+/// Writes audit events alone, to `writer`: standard output is the command's own.
+pub fn start_audit<W>(writer: W)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = Targets::new()
+        .with_target("flexgate::audit", tracing::Level::INFO)
+        .with_target("flexgate::alarm", tracing::Level::INFO);
+    let format = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_timer(UtcTime::rfc_3339())
+        .with_writer(writer);
     let _already_started = tracing_subscriber::registry().with(filter).with(format).try_init();
 }

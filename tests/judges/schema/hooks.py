@@ -1,17 +1,34 @@
-"""Who the judge is: a service with every scope, and a person who has signed in."""
+"""Who the judge is: a service with every scope, an identity system, a person who has signed in, a browser
+with a login under way, and a source of webhooks. And one check, of what the document says DELETE does."""
 
+import base64
+import hashlib
+import hmac
 import os
+import time
+import urllib.parse
+import urllib.request
 
+import requests
 import schemathesis
 
 
-@schemathesis.auth().apply_to(path_regex="^/(token|users)")
-class Service:
+class Bearer:
     def get(self, case, context):
-        return os.environ["FLEXGATE_BEARER"]
+        return os.environ[self.variable]
 
     def set(self, case, data, context):
         case.headers["authorization"] = f"Bearer {data}"
+
+
+@schemathesis.auth().apply_to(path_regex="^/(token|users)")
+class Service(Bearer):
+    variable = "FLEXGATE_BEARER"
+
+
+@schemathesis.auth().apply_to(path_regex="^/scim/v2/")
+class IdentitySystem(Bearer):
+    variable = "FLEXGATE_SCIM_TOKEN"
 
 
 # Not at /sso/logout: that would end the session for every case after it.
@@ -24,12 +41,60 @@ class Person:
         case.cookies["__Host-flexgate-session"] = data
 
 
-@schemathesis.hook
-def before_call(context, case, **kwargs):
-    """What a schema cannot say. The document's example of a token is no token: here it is the one of the person
-    signed in. A page token is opaque: where valid data is wanted, one that was made up is left out."""
-    if case.operation.path == "/sso/validate" and case.body == {"token": "eyJ6aXAiOiJERUYi"}:
-        case.body = {"token": os.environ["FLEXGATE_TOKEN"]}
-    if case.operation.path == "/users" and case.meta is not None and case.meta.generation.mode.is_positive:
-        if isinstance(case.query, dict):
-            case.query.pop("page_token", None)
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def http_error_303(self, request, answer, *_):
+        return answer
+
+
+@schemathesis.auth(refresh_interval=None).apply_to(path="/sso/{profile}/callback")
+class Browser:
+    """Begins a login for each case: a code is exchanged once. `state` belongs to the cookie."""
+
+    def get(self, case, context):
+        url = f"{os.environ['FLEXGATE_GATEWAY']}/sso/default/login?return_to=/"
+        with urllib.request.build_opener(NoRedirect).open(url, timeout=10) as answer:
+            asked = urllib.parse.parse_qs(urllib.parse.urlsplit(answer.headers["location"]).query)
+            return answer.headers["set-cookie"].split(";")[0].split("=", 1), asked["state"][0]
+
+    def set(self, case, data, context):
+        (name, cookie), state = data
+        case.cookies[name] = cookie
+        if case.meta is not None and case.meta.generation.mode.is_positive:
+            case.query["state"] = state
+
+
+@schemathesis.auth(refresh_interval=None).apply_to(path="/webhooks/{source}", method="POST")
+class Source:
+    """Signs the bytes that will be sent, as Standard Webhooks says."""
+
+    def get(self, case, context):
+        return base64.b64decode(os.environ["FLEXGATE_WEBHOOK_KEY"])
+
+    def set(self, case, data, context):
+        kwargs = case.as_transport_kwargs(base_url=os.environ["FLEXGATE_GATEWAY"])
+        body = requests.Request(**kwargs).prepare().body or b""
+        body = body.encode() if isinstance(body, str) else body
+        name, now = hashlib.sha256(body).hexdigest(), str(int(time.time()))
+        tag = hmac.digest(data, f"{name}.{now}.".encode() + body, "sha256")
+        case.headers["webhook-id"], case.headers["webhook-timestamp"] = name, now
+        case.headers["webhook-signature"] = f"v1,{base64.b64encode(tag).decode()}"
+
+
+DEPROVISIONED = set()
+
+
+@schemathesis.check
+def deprovisioned_users_stay(ctx, response, case):
+    """After DELETE /users/{flex_user_sid}, GET shows the user, deactivated, until somebody provisions it."""
+    if not 200 <= response.status_code < 300:
+        return
+    if case.operation.label == "DELETE /users/{flex_user_sid}":
+        DEPROVISIONED.add(case.path_parameters["flex_user_sid"].lower())
+    elif case.method in ("POST", "PUT", "PATCH") and response.content:
+        document = response.json()
+        DEPROVISIONED.discard(str(document.get("flex_user_sid", document.get("id"))).lower())
+    elif case.operation.label == "GET /users/{flex_user_sid}":
+        user = response.json()
+        if user["flex_user_sid"].lower() in DEPROVISIONED:
+            assert user["deactivated"] is True, "a deprovisioned user is not shown as deactivated"
+            assert user["worker_sid"] is None, "a deprovisioned user is shown with a worker"

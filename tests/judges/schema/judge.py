@@ -1,6 +1,7 @@
 """Schemathesis against the gateway: starts the binary (FLEXGATE_BIN) on free ports, gets what a caller
 needs, and holds every answer to the OpenAPI document. Arguments are passed on to schemathesis."""
 
+import base64
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ORIGIN = "http://localhost:9000"  # as in the document's examples
+PEOPLE = [f"person{number}" for number in range(60)]
 COMMITTED = HERE.parents[2] / "docs" / "openapi.json"
 
 
@@ -47,10 +49,16 @@ def free_ports(count):
 
 
 def bearer(simulator):
-    """A service with every scope, from the simulated company's identity provider."""
-    form = {"grant_type": "client_credentials", "client_id": "demo-service", "client_secret": "demo-service-secret"}
-    with ask(f"{simulator}/idp/token", form) as answer:
-        return json.load(answer)["access_token"]
+    """A service with every scope, which is a Flex user itself, from the simulated company's identity provider."""
+    claims = {
+        "sub": "judge",
+        "preferred_username": PEOPLE[0],
+        "scope": "flexgate.token flexgate.token.any flexgate.users.read flexgate.users.write",
+    }
+    headers = {"content-type": "application/json"}
+    request = urllib.request.Request(f"{simulator}/idp/__dev/token", json.dumps(claims).encode(), headers)
+    with OPENER.open(request, timeout=10) as answer:
+        return json.load(answer)["token"]
 
 
 def session(gateway):
@@ -78,16 +86,46 @@ def token(gateway, session_id):
         return json.load(answer)["access_token"]
 
 
+def page_token(gateway, bearer_token):
+    """The token of a second page of users. So many are made that some outlive every DELETE of the run."""
+    headers = {"authorization": f"Bearer {bearer_token}", "content-type": "application/json"}
+    for name in PEOPLE:
+        user = {"username": name, "email": f"{name}@example.com", "full_name": name.title(), "roles": ["agent"]}
+        request = urllib.request.Request(f"{gateway}/users", json.dumps(user).encode(), headers)
+        OPENER.open(request, timeout=10).close()
+    with ask(f"{gateway}/users?page_size=1", headers=headers) as answer:
+        return json.load(answer)["next_page_token"]
+
+
+def dictionary(path, values):
+    """A file of values, as schemathesis reads one."""
+    path.write_text("".join(f"{json.dumps(value)}\n" for value in values))
+
+
 def main():
     binary = os.environ["FLEXGATE_BIN"]
     folder = tempfile.mkdtemp(prefix="flexgate-schema-")
+    data, work = Path(folder) / "data", Path(folder) / "work"
+    webhook_key = base64.b64encode(os.urandom(32)).decode()
+    (data / "secrets").mkdir(parents=True)
+    secrets = {"standard": f"whsec_{webhook_key}", "okta": os.urandom(24).hex()}
+    (data / "secrets" / "webhook-secrets.json").write_text(json.dumps(secrets))
+    work.mkdir()
+    shutil.copy(HERE / "schemathesis.toml", work)
     port, simulator_port, tls = free_ports(3)
     gateway, simulator = f"http://localhost:{port}", f"http://localhost:{simulator_port}"
-    arguments = ["--port", port, "--simulator-port", simulator_port, "--tls-port", tls, "--data-dir", folder]
+    arguments = ["--port", port, "--simulator-port", simulator_port, "--tls-port", tls, "--data-dir", data]
     log = open(Path(folder) / "gateway.log", "wb")
     process = subprocess.Popen(
         [binary, "serve", *map(str, arguments)],
-        stdout=log, stderr=log, env={**os.environ, "FLEXGATE_MINTS_PER_MINUTE": "1000", "FLEXGATE_ALLOWED_ORIGINS": ORIGIN},
+        stdout=log,
+        stderr=log,
+        env={
+            **os.environ,
+            "FLEXGATE_MINTS_PER_MINUTE": "1000",
+            "FLEXGATE_ALLOWED_ORIGINS": ORIGIN,
+            "FLEXGATE_WEBHOOKS": json.dumps({"standard": {}, "okta": {}}),
+        },
     )
     try:
         for _ in range(200):
@@ -101,17 +139,24 @@ def main():
             sys.exit("the gateway does not start")
         if served != json.loads(COMMITTED.read_text()):
             sys.exit("docs/openapi.json is not what the gateway serves: UPDATE=1 cargo test -p flexgate-local openapi")
+        service = bearer(simulator)
+        dictionary(work / "page-tokens.dict", [page_token(gateway, service)])
         session_id = session(gateway)
+        flex_token = token(gateway, session_id)
+        dictionary(work / "flex-tokens.dict", [flex_token])
+        dictionary(work / "people.dict", PEOPLE)
         environment = {
             **os.environ,
             "SCHEMATHESIS_HOOKS": "hooks",
             "PYTHONPATH": str(HERE),
-            "FLEXGATE_BEARER": bearer(simulator),
+            "FLEXGATE_GATEWAY": gateway,
+            "FLEXGATE_BEARER": service,
             "FLEXGATE_SESSION": session_id,
-            "FLEXGATE_TOKEN": token(gateway, session_id),
+            "FLEXGATE_SCIM_TOKEN": (data / "scim-token").read_text().strip(),
+            "FLEXGATE_WEBHOOK_KEY": webhook_key,
         }
         command = [Path(sys.executable).parent / "schemathesis", "run", f"{gateway}/openapi.json", *sys.argv[1:]]
-        return subprocess.run(command, cwd=HERE, env=environment).returncode
+        return subprocess.run(command, cwd=work, env=environment).returncode
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)

@@ -8,6 +8,7 @@ mod body;
 mod discovery;
 mod gate;
 mod groups;
+pub(crate) mod openapi;
 mod problem;
 mod query;
 mod search;

@@ -4,8 +4,8 @@ use axum::response::{IntoResponse, Response};
 use flexgate::http::{Kind, Problem, Told, kinds};
 use flexgate::provisioning::ProvisioningError;
 use flexgate::scim::Refusal;
-use http::HeaderValue;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 /// A problem on its way to a SCIM client.
@@ -78,7 +78,7 @@ fn dependency(refusal: Refusal) -> Failure {
 }
 
 /// RFC 7644 table 9 and RFC 9865 §2.1; the other problems have none.
-fn scim_type(kind: &Kind) -> Option<&'static str> {
+pub(super) fn scim_type(kind: &Kind) -> Option<&'static str> {
     [
         (kinds::SCIM_INVALID_SYNTAX, "invalidSyntax"),
         (kinds::BODY_MALFORMED, "invalidSyntax"),
@@ -99,11 +99,15 @@ fn scim_type(kind: &Kind) -> Option<&'static str> {
     .map(|(_, scim_type)| scim_type)
 }
 
+/// The table of RFC 7644 ends at 501; what Twilio refuses of a user is the user's fault.
+pub(super) fn status(kind: &Kind) -> StatusCode {
+    if kind == kinds::TWILIO_REFUSED { StatusCode::BAD_REQUEST } else { kind.status }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let kind = self.0.kind();
-        // The table of RFC 7644 ends at 501; what Twilio refuses of a user is the user's fault.
-        let status = if kind == kinds::TWILIO_REFUSED { http::StatusCode::BAD_REQUEST } else { kind.status };
+        let status = status(kind);
         let mut body = json!({
             "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
             "status": status.as_u16().to_string(),

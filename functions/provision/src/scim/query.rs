@@ -25,19 +25,35 @@ impl Asked {
 
     /// RFC 7644 §3.4.3.
     pub(super) fn of_body(body: &Document, ambient: &Ambient) -> Result<Self, Failure> {
-        let member = |name: &str| match body.get(name) {
+        let wrong = |name: &str, must: &str| Failure::from(Refusal::InvalidValue(format!("{name} must be {must}.")));
+        let said = |name: &str| match body.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(Value::Number(number)) => Ok(Some(number.to_string())),
-            Some(Value::Array(names)) => Ok(Some(names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","))),
-            Some(_) => Err(Refusal::InvalidValue(format!("{name} must be a string, a number or a list of names."))),
+            Some(_) => Err(wrong(name, "a string")),
         };
-        let test = member("filter")?.as_deref().map(Test::read).transpose()?;
-        let (start, count, cursor) = (member("startIndex")?, member("count")?, member("cursor")?);
+        let number = |name: &str| match body.get(name) {
+            Some(Value::Number(number)) => Ok(Some(whole(number))),
+            _ => said(name).map_err(|_| wrong(name, "a whole number")),
+        };
+        let names = |name: &str| match body.get(name) {
+            Some(Value::Array(names)) => {
+                let names: Option<Vec<_>> = names.iter().map(Value::as_str).collect();
+                Ok(Some(names.ok_or_else(|| wrong(name, "a list of names"))?.join(",")))
+            }
+            _ => said(name).map_err(|_| wrong(name, "a list of names")),
+        };
+        let test = said("filter")?.as_deref().map(Test::read).transpose()?;
+        let (start, count, cursor) = (number("startIndex")?, number("count")?, said("cursor")?);
         let paging = Paging::read(start.as_deref(), count.as_deref(), cursor.as_deref(), ambient.now())?;
-        let (only, without) = (member("attributes")?, member("excludedAttributes")?);
+        let (only, without) = (names("attributes")?, names("excludedAttributes")?);
         Ok(Self { test, paging, shown: Projection::new(only.as_deref(), without.as_deref()) })
     }
+}
+
+/// To JSON, 3.0 is a whole number.
+fn whole(number: &serde_json::Number) -> String {
+    let text = number.to_string();
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }
 
 pub(super) fn projection(query: &Query) -> Result<Projection, Failure> {

@@ -142,6 +142,11 @@ async fn without_a_token_or_its_scope_nothing_is_done_and_nothing_is_said() {
 async fn a_page_token_that_twilio_never_gave_is_the_callers_mistake() {
     let directory = Directory::start().await;
     let reply = directory.get("/users?page_token=made-up").await;
-    assert_eq!(reply.problem(), (400, "query_invalid".into()));
-    assert_eq!(wrong(&reply), ["page_token"]);
+    assert_eq!(reply.problem(), (404, "page_unknown".into()));
+    let long = format!("/users?page_token={}", "x".repeat(1_025));
+    for (path, name) in [(long.as_str(), "page_token"), ("/users?username=ada&page_size=false", "page_size")] {
+        let reply = directory.get(path).await;
+        assert_eq!(reply.problem(), (400, "query_invalid".into()), "{path}");
+        assert_eq!(wrong(&reply), [name]);
+    }
 }

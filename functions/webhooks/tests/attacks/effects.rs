@@ -134,7 +134,7 @@ fn batch(records: Vec<SqsMessage>) -> SqsEvent {
 }
 
 fn time() -> Deadline {
-    Deadline::after(std::time::Duration::from_secs(60))
+    Deadline::after(std::time::Duration::from_mins(1))
 }
 
 fn message(id: &str, who: &str) -> String {

@@ -4,13 +4,13 @@ mod browser;
 mod flows;
 
 use std::error::Error;
-use std::io::{IsTerminal as _, Write as _};
 
 use flexgate::ambient::Ambient;
 use flexgate::settings::Reader;
 use flexgate::telemetry;
 
 use crate::serve::{Gateway, Settings, Simulated};
+use crate::terminal::{Paint, paint, say};
 
 /// What the steps share.
 struct Stage {
@@ -45,15 +45,9 @@ pub async fn run() -> Result<(), Box<dyn Error>> {
 
 /// One line: what was tried, whether it worked, what came of it.
 fn report(step: &str, outcome: &Result<String, Box<dyn Error>>) -> std::io::Result<()> {
-    let mut out = std::io::stdout();
-    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let (mark, text, paint) = match outcome {
-        Ok(text) => ("ok  ", text.clone(), "32"),
-        Err(error) => ("FAIL", error.to_string(), "31"),
+    let (mark, text) = match outcome {
+        Ok(text) => (paint("ok  ", Paint::Green), text.clone()),
+        Err(error) => (paint("FAIL", Paint::Red), error.to_string()),
     };
-    if colour {
-        writeln!(out, "\u{1b}[{paint}m{mark}\u{1b}[0m  {step:<12} {text}")
-    } else {
-        writeln!(out, "{mark}  {step:<12} {text}")
-    }
+    say(&format!("{mark}  {step:<12} {text}"))
 }

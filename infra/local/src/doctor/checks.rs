@@ -7,13 +7,15 @@ use flexgate::caller::{LEEWAY, Verifier};
 use flexgate::domain::SsoProfile;
 use flexgate::outbound::Deadline;
 use flexgate::platform::{Platform, PlatformError};
+use flexgate::scim::TokenHashes;
 use flexgate::seal::KeyRing;
 use flexgate::secrets::{CachedSecret, Credential as TwilioCredential, SecretError};
 use flexgate::settings::{Common, Credential, StoreAt};
 use flexgate::twilio::{RedirectUrl, Sso, TwilioError};
+use flexgate_webhooks::WebhookSettings;
 use serde::de::DeserializeOwned;
 
-use super::{Finding, Groups};
+use super::{Finding, Groups, queue};
 
 /// One check may take this long.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -37,11 +39,18 @@ pub(super) async fn all(groups: &Groups, ambient: &Ambient) -> Vec<Finding> {
             return findings;
         }
     };
+    findings.extend(queue::check(&platform).await);
     if let Some(sign_in) = &groups.sign_in {
         findings.push(cookie_keys(&platform, &sign_in.cookie_keys_secret_id).await);
     }
     if let Some(credential) = &groups.credential {
         findings.extend(twilio(common, credential, &platform).await);
+    }
+    if let Some(webhooks) = groups.webhooks.as_ref().filter(|webhooks| !webhooks.sources.is_empty()) {
+        findings.push(webhook_secrets(webhooks, &platform).await);
+    }
+    if let Some(scim) = &groups.scim {
+        findings.push(scim_tokens(&platform, &scim.tokens_secret_id).await);
     }
     let sso = platform.sso(common);
     if let Some(sign_in) = &groups.sign_in {
@@ -106,6 +115,27 @@ async fn cookie_keys(platform: &Platform, id: &str) -> Finding {
     }
 }
 
+async fn webhook_secrets(webhooks: &WebhookSettings, platform: &Platform) -> Finding {
+    match flexgate_webhooks::App::start(webhooks, platform).await {
+        Ok(_) => Finding::ok("webhooks", format!("the secret {} holds one for every source", webhooks.secret_id)),
+        Err(error) => Finding::failure(
+            "webhooks",
+            explained(&error),
+            "correct that secret; docs/webhooks.md says what each source needs",
+        ),
+    }
+}
+
+async fn scim_tokens(platform: &Platform, id: &str) -> Finding {
+    match secret::<TokenHashes>(platform, id).await {
+        Ok(_) => Finding::ok("scim", format!("the secret {id} holds the hashes of its tokens")),
+        Err(error) => {
+            let remedy = "write what flexgate scim token prints to it";
+            Finding::failure("scim", explained(&error), secret_remedy(&error, "SCIM_TOKENS_SECRET_ID", remedy))
+        }
+    }
+}
+
 async fn secret<T: DeserializeOwned>(platform: &Platform, id: &str) -> Result<T, SecretError> {
     let (source, clock) = (platform.secrets.clone(), platform.ambient.clock.clone());
     let held = CachedSecret::<T>::new(id, source, clock).get(Deadline::after(PATIENCE)).await?;
@@ -119,12 +149,15 @@ fn secret_remedy(error: &SecretError, variable: &str, shape: &str) -> String {
     }
 }
 
-/// With the cause, which names no value.
-fn explained(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
+/// With the causes, which name no value.
+pub(super) fn explained(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
     }
+    text
 }
 
 /// The secret's shape, the credential, the instance.

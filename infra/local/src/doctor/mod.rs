@@ -4,13 +4,16 @@
 //! it writes holds a secret.
 
 mod checks;
+mod queue;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Args;
 use flexgate::ambient::Ambient;
+use flexgate::scim::ScimSettings;
 use flexgate::settings::{CallerSettings, Common, Credential, PolicySettings, Reader, SignInSettings, VariableError};
+use flexgate_webhooks::WebhookSettings;
 use serde::Serialize;
 use serde_json::json;
 
@@ -68,6 +71,9 @@ struct Groups {
     credential: Option<Credential>,
     sign_in: Option<SignInSettings>,
     caller: Option<CallerSettings>,
+    webhooks: Option<WebhookSettings>,
+    /// `None` also where SCIM is not served.
+    scim: Option<ScimSettings>,
     mistakes: Vec<VariableError>,
 }
 
@@ -75,9 +81,10 @@ impl Groups {
     fn read(mut reader: Reader) -> Self {
         let (common, credential) = (Common::read(&mut reader), Credential::read(&mut reader));
         let (sign_in, caller) = (SignInSettings::read(&mut reader), CallerSettings::read(&mut reader));
-        let _policy = PolicySettings::read(&mut reader);
+        let (webhooks, scim) = (WebhookSettings::read(&mut reader), ScimSettings::read(&mut reader).flatten());
+        let (_policy, _tries) = (PolicySettings::read(&mut reader), flexgate_apply::tries(&mut reader));
         let mistakes = reader.finish(Some(())).err().map(|error| error.variables().to_vec()).unwrap_or_default();
-        Self { common, credential, sign_in, caller, mistakes }
+        Self { common, credential, sign_in, caller, webhooks, scim, mistakes }
     }
 }
 

@@ -14,7 +14,7 @@ use flexgate::settings::Reader;
 use flexgate::telemetry;
 
 pub use gateway::{Gateway, Settings};
-pub use simulated::{SCIM_TOKEN_FILE, Simulated};
+pub use simulated::{ENVIRONMENT_FILE, SCIM_TOKEN_FILE, Simulated};
 
 use crate::cli::Serve;
 
@@ -50,13 +50,14 @@ async fn simulated(options: &Serve) -> Result<(), Box<dyn Error>> {
          Twilio   {}            simulated; its control API is at /__sim\n  \
          Issuer   {}        the company's identity provider, simulated\n  \
          SCIM     {}/scim/v2    with the token in {}\n\n\
-         State is kept in {}. Stop with Ctrl-C.\n",
+         State is kept in {}, and for operators' commands the settings in {}. Stop with Ctrl-C.\n",
         settings.public_url(),
         simulator.url(),
         simulator.issuer(),
         settings.public_url(),
         options.data_dir.join(SCIM_TOKEN_FILE).display(),
         options.data_dir.display(),
+        options.data_dir.join(ENVIRONMENT_FILE).display(),
     ))?;
     stopped().await;
     gateway.stop().await;

@@ -21,6 +21,9 @@ const OURS: [&str; 5] =
 /// Where the set-up keeps the SCIM token itself, for trying SCIM out. Elsewhere it is shown once.
 pub const SCIM_TOKEN_FILE: &str = "scim-token";
 
+/// Where it writes its settings, for a shell: with them, operators' commands work against it.
+pub const ENVIRONMENT_FILE: &str = "environment";
+
 /// The set-up.
 #[derive(Debug)]
 pub struct Simulated<'a> {
@@ -49,7 +52,8 @@ impl Simulated<'_> {
             ..Config::default()
         })
         .await?;
-        let secrets = self.data_dir.join("secrets");
+        let data_dir = std::path::absolute(self.data_dir)?;
+        let secrets = data_dir.join("secrets");
         write_secrets(&secrets, &simulator)?;
         write_scim_token(&secrets, &self.data_dir.join(SCIM_TOKEN_FILE))?;
 
@@ -68,13 +72,14 @@ impl Simulated<'_> {
             ("FLEXGATE_TWILIO_URL", simulator.url().to_owned()),
             ("FLEXGATE_PUBLIC_URL", public_url),
             ("FLEXGATE_SECRETS", format!("files:{}", secrets.display())),
-            ("FLEXGATE_STORE", format!("sqlite:{}", self.data_dir.join("flexgate.db").display())),
+            ("FLEXGATE_STORE", format!("sqlite:{}", data_dir.join("flexgate.db").display())),
             ("FLEXGATE_SSO_PROFILES", format!("default={}", account.sso_profile_sid)),
             ("FLEXGATE_ISSUERS", issuers.to_string()),
             ("FLEXGATE_JUST_IN_TIME", "create".to_owned()),
             ("WEBHOOK_SECRETS_SECRET_ID", "webhook-secrets".to_owned()),
             ("FLEXGATE_WEBHOOKS", json!({ "standard": {} }).to_string()),
         ];
+        write_environment(&self.data_dir.join(ENVIRONMENT_FILE), &made_up)?;
         let chosen = std::env::vars_os().filter_map(|(name, value)| {
             let name = name.into_string().ok().filter(|name| name.starts_with("FLEXGATE_"))?;
             Some((name, value.into_string().ok()?)).filter(|(name, _)| !OURS.contains(&name.as_str()))
@@ -114,6 +119,12 @@ fn write_scim_token(secrets: &Path, token_file: &Path) -> Result<(), Box<dyn Err
         write_private(&hashes, &serde_json::to_value(&made.hashes)?)?;
     }
     Ok(())
+}
+
+/// The settings as lines for `. FILE`. No secret is among them: they name secrets.
+fn write_environment(path: &Path, settings: &[(&str, String)]) -> std::io::Result<()> {
+    let line = |(name, value): &(&str, String)| format!("export {name}='{}'\n", value.replace('\'', "'\\''"));
+    write_private_text(path, &settings.iter().map(line).collect::<String>())
 }
 
 /// Writes a file that only its owner can read.

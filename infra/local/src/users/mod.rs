@@ -1,6 +1,7 @@
 //! `flexgate users`: an operator's view of Flex users, through the same client and the same
 //! reconciliation as the gateway's.
 
+mod cells;
 mod import;
 
 use std::error::Error;
@@ -9,8 +10,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use flexgate::domain::{DesiredUser, Email, FlexUser, FullName, Role, Username};
-use flexgate::provisioning::Reconciled;
+use flexgate::domain::{DesiredUser, Email, FlexUser, FlexUserSid, FullName, Role, Username};
+use flexgate::provisioning::{ProvisioningError, Reconciled};
 use flexgate::twilio::Flex;
 use serde_json::{Value, json};
 
@@ -91,7 +92,9 @@ pub async fn run(options: &Users) -> Result<ExitCode, Box<dyn Error>> {
         Action::Provision(wanted) => provision(&operator, wanted).await?,
         Action::Deprovision { user } => {
             let user = operator.user(user).await?;
-            operator.provisioning(operator.flex()).deprovision(&user.flex_user_sid, deadline()).await?;
+            let done = operator.provisioning(operator.flex()).deprovision(&user.flex_user_sid, deadline()).await;
+            note(&operator, "deprovision", Some(&user.flex_user_sid), done.as_ref().map(|()| "deprovisioned"));
+            done?;
             say(&format!("deactivated {} ({})", user.flex_user_sid, harmless(user.username.as_str())))?;
         }
         Action::Export { output } => export(&operator, output.as_ref()).await?,
@@ -144,6 +147,7 @@ impl Pages {
 async fn provision(operator: &Operator, wanted: &Provision) -> Result<(), Box<dyn Error>> {
     let roles = wanted.roles.iter().copied().collect();
     if let Some(role) = operator.policy.forbidden_role(&roles) {
+        operator.trail.refused("provision", None, "role_forbidden");
         return Err(format!("the role {role} is not among FLEXGATE_ALLOWED_ROLES").into());
     }
     let desired = DesiredUser {
@@ -153,13 +157,26 @@ async fn provision(operator: &Operator, wanted: &Provision) -> Result<(), Box<dy
         roles,
         worker_attributes: None,
     };
-    let done = operator.provisioning(operator.flex()).reconcile(&desired, deadline()).await?;
-    let what = match &done {
+    let done = operator.provisioning(operator.flex()).reconcile(&desired, deadline()).await;
+    let user = done.as_ref().ok().map(|done| &done.user().flex_user_sid);
+    note(operator, "provision", user, done.as_ref().map(became));
+    let done = done?;
+    Ok(say(&format!("{} {}", became(&done), done.user().flex_user_sid))?)
+}
+
+fn became(done: &Reconciled) -> &'static str {
+    match done {
         Reconciled::Created(_) => "created",
         Reconciled::Updated(_) => "updated",
         Reconciled::Unchanged(_) => "unchanged",
-    };
-    Ok(say(&format!("{what} {}", done.into_user().flex_user_sid))?)
+    }
+}
+
+fn note(operator: &Operator, action: &str, user: Option<&FlexUserSid>, done: Result<&str, &ProvisioningError>) {
+    match done {
+        Ok(reason) => operator.trail.allowed(action, user, reason),
+        Err(error) => operator.trail.refused(action, user, &error.to_string()),
+    }
 }
 
 async fn export(operator: &Operator, output: Option<&PathBuf>) -> Result<(), Box<dyn Error>> {
@@ -179,11 +196,13 @@ async fn export(operator: &Operator, output: Option<&PathBuf>) -> Result<(), Box
             }
             let roles = user.roles.as_ref().map(|roles| roles.names().join(";")).unwrap_or_default();
             let (email, name) = (user.email.unwrap_or_default(), user.full_name.unwrap_or_default());
-            csv.write_record([user.username.as_str(), &email, &name, &roles])?;
+            let cells = [user.username.as_str(), &email, &name, &roles].map(cells::written);
+            csv.write_record(cells.iter().map(AsRef::as_ref))?;
             count += 1;
         }
     }
     csv.flush()?;
+    operator.trail.allowed("export_users", None, &format!("{count} users"));
     remark(&format!("exported {count} active users"));
     Ok(())
 }

@@ -15,11 +15,14 @@ pub(super) fn find(world: &World, call: &Call) -> Outcome {
     let wanted = wanted.ok_or_else(|| TwilioError::new(400, 45004, "Missing required query parameter Username"))?;
     let state = world.state();
     let switches = &state.switches;
+    let folded = wanted.to_lowercase();
     let same = |user: &&FlexUser| {
         if switches.find_case_sensitive {
             user.username == wanted
+        } else if user.username.is_ascii() && wanted.is_ascii() {
+            user.username.eq_ignore_ascii_case(wanted)
         } else {
-            user.username.to_lowercase() == wanted.to_lowercase()
+            user.username.to_lowercase() == folded
         }
     };
     let directory = &state.lasting.directory;

@@ -33,6 +33,9 @@ use rows::Row;
 const TRIES: u32 = 6;
 const BUSY_TRIES: u32 = 30;
 
+/// So many rows for each place wait for another try while others are sent.
+const WAITING: usize = 4;
+
 /// What to import, and how.
 #[derive(Debug, Args)]
 #[command(
@@ -70,6 +73,8 @@ enum Fate {
     Failed(String),
     /// No row would fare better.
     Hopeless(String),
+    /// The import stopped before it was sent again.
+    Left,
 }
 
 #[derive(Default)]
@@ -130,13 +135,14 @@ async fn send(
 ) -> Result<(Counts, Option<String>), Box<dyn Error>> {
     // Repeating is the pace's business here: it must see every refusal.
     let provisioning = Arc::new(operator.provisioning(operator.flex().asking_once()));
-    let pace = Arc::new(Pace::new(options.concurrency.into(), operator.ambient().clone()));
+    let most = usize::from(options.concurrency);
+    let pace = Arc::new(Pace::new(most, operator.ambient().clone()));
     let (mut counts, mut stopped) = (Counts::default(), None);
     let mut under_way = JoinSet::new();
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
     loop {
-        while stopped.is_none() && under_way.len() < pace.limit() {
+        while stopped.is_none() && under_way.len() < most * WAITING {
             let Some(row) = left.pop_front() else { break };
             under_way.spawn(one(row, provisioning.clone(), pace.clone()));
         }
@@ -144,6 +150,7 @@ async fn send(
             ended = under_way.join_next() => ended,
             _ = &mut interrupted, if stopped.is_none() => {
                 stopped = Some("interrupted".to_owned());
+                pace.stop();
                 continue;
             }
         };
@@ -152,6 +159,7 @@ async fn send(
         match fate {
             Fate::Done(done) => {
                 journal.note(&row)?;
+                operator.trail.allowed("provision", Some(&done.user().flex_user_sid), super::became(&done));
                 match *done {
                     Reconciled::Created(_) => counts.created += 1,
                     Reconciled::Updated(_) => counts.updated += 1,
@@ -160,9 +168,15 @@ async fn send(
             }
             Fate::Failed(reason) => {
                 counts.failed += 1;
+                operator.trail.refused("provision", None, &reason);
                 failures.write(&row, &reason)?;
             }
-            Fate::Hopeless(reason) => stopped = stopped.or(Some(reason)),
+            Fate::Hopeless(reason) => {
+                pace.stop();
+                stopped = stopped.or(Some(reason));
+                continue;
+            }
+            Fate::Left => continue,
         }
         progress.step(counts.failed, pace.limit());
     }
@@ -173,10 +187,12 @@ async fn send(
 async fn one(row: Row, provisioning: Arc<Provisioning>, pace: Arc<Pace>) -> (Row, Fate) {
     let mut tries = 0;
     let fate = loop {
-        pace.wait().await;
+        let Some(seat) = pace.place().await else { break Fate::Left };
         tries += 1;
-        let error = match provisioning.reconcile(&row.desired, deadline()).await {
-            Ok(done) if done_is_active(&done) => break Fate::Done(Box::new(done)),
+        let answer = provisioning.reconcile(&row.desired, deadline()).await;
+        drop(seat);
+        let error = match answer {
+            Ok(done) if !done.user().is_deactivated() => break Fate::Done(Box::new(done)),
             Ok(_) => break Fate::Failed("Twilio left the user deactivated".to_owned()),
             Err(ProvisioningError::Store(error)) => break Fate::Hopeless(error.to_string()),
             Err(ProvisioningError::Twilio(error)) => error,
@@ -203,11 +219,6 @@ async fn one(row: Row, provisioning: Arc<Provisioning>, pace: Arc<Pace>) -> (Row
     (row, fate)
 }
 
-fn done_is_active(done: &Reconciled) -> bool {
-    let (Reconciled::Created(user) | Reconciled::Updated(user) | Reconciled::Unchanged(user)) = done;
-    !user.is_deactivated()
-}
-
 /// The file of failed rows, made when the first row fails.
 struct Failures {
     path: PathBuf,
@@ -227,7 +238,8 @@ impl Failures {
         let desired = &row.desired;
         let roles: Vec<_> = desired.roles.iter().map(|role| role.as_str()).collect();
         let (name, email) = (desired.username.as_str(), desired.email.as_str());
-        writer.write_record([name, email, desired.full_name.as_str(), &roles.join(";"), reason])?;
+        let cells = [name, email, desired.full_name.as_str(), &roles.join(";"), reason];
+        writer.write_record(cells.map(super::cells::written).iter().map(AsRef::as_ref))?;
         Ok(writer.flush()?)
     }
 }

@@ -1,9 +1,11 @@
-//! How many rows are under way at once: fewer as soon as Twilio says 429, slowly more while it does not.
+//! How many rows are being sent at once: fewer as soon as Twilio says 429, one by one more while it does
+//! not. A row that waits for its next try holds no place: what Twilio limits is what it is asked.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use flexgate::ambient::Ambient;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::jitter;
@@ -16,32 +18,67 @@ pub(super) struct Pace {
     most: usize,
     ambient: Ambient,
     state: Mutex<State>,
+    /// A place is free, or there are more or fewer of them.
+    changed: Notify,
 }
 
 struct State {
     limit: usize,
+    /// How many rows are being sent.
+    sending: usize,
     /// Rows that succeeded since the limit last changed.
     good: usize,
     halved_at: Option<Instant>,
     /// Nobody asks before this: Twilio said how long to wait.
     not_before: Option<Instant>,
+    stopped: bool,
+}
+
+/// A place to send a row from. It is free again when this is dropped.
+pub(super) struct Place<'a>(&'a Pace);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.state().sending -= 1;
+        self.0.changed.notify_waiters();
+    }
 }
 
 impl Pace {
     pub(super) fn new(most: usize, ambient: Ambient) -> Self {
-        let state = State { limit: most, good: 0, halved_at: None, not_before: None };
-        Self { most, ambient, state: Mutex::new(state) }
+        let state = State { limit: most, sending: 0, good: 0, halved_at: None, not_before: None, stopped: false };
+        Self { most, ambient, state: Mutex::new(state), changed: Notify::new() }
     }
 
     pub(super) fn limit(&self) -> usize {
         self.state().limit
     }
 
-    /// Waits until asking is allowed.
-    pub(super) async fn wait(&self) {
-        let until = self.state().not_before;
-        if let Some(until) = until {
-            tokio::time::sleep_until(until).await;
+    /// Waits until asking is allowed and there is a place; `None` once the import is to stop.
+    pub(super) async fn place(&self) -> Option<Place<'_>> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // From here on, no change is missed.
+            changed.as_mut().enable();
+            let until = {
+                let mut state = self.state();
+                if state.stopped {
+                    return None;
+                }
+                let until = state.not_before.filter(|until| *until > Instant::now());
+                if until.is_none() && state.sending < state.limit {
+                    state.sending += 1;
+                    return Some(Place(self));
+                }
+                until
+            };
+            match until {
+                Some(until) => {
+                    let _either = tokio::time::timeout_at(until, changed).await;
+                }
+                None => changed.await,
+            }
         }
     }
 
@@ -72,7 +109,15 @@ impl Pace {
         state.good += 1;
         if state.good >= state.limit && state.limit < self.most {
             (state.limit, state.good) = (state.limit + 1, 0);
+            drop(state);
+            self.changed.notify_waiters();
         }
+    }
+
+    /// No row gets a place any more.
+    pub(super) fn stop(&self) {
+        self.state().stopped = true;
+        self.changed.notify_waiters();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -102,5 +147,35 @@ mod tests {
             pace.slow_down(None, 1).await;
         }
         assert_eq!(pace.limit(), 1, "never none");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_rows_are_sent_at_once_than_the_limit_and_one_that_waits_is_none_of_them() {
+        let pace = Pace::new(2, Ambient::system());
+        let first = pace.place().await.unwrap();
+        let second = pace.place().await.unwrap();
+        let soon = Duration::from_millis(1);
+        assert!(tokio::time::timeout(soon, pace.place()).await.is_err(), "both places are taken");
+        drop(first);
+        let third = tokio::time::timeout(soon, pace.place()).await.unwrap().unwrap();
+        // After a refusal there is one place, and it is free only when both have left.
+        drop(second);
+        pace.slow_down(None, 1).await;
+        assert!(tokio::time::timeout(soon, pace.place()).await.is_err());
+        drop(third);
+        assert!(tokio::time::timeout(soon, pace.place()).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_asks_before_the_time_twilio_said_and_a_stop_ends_the_waiting() {
+        let pace = Pace::new(2, Ambient::system());
+        let began = Instant::now();
+        pace.slow_down(Some(Duration::from_secs(30)), 1).await;
+        drop(pace.place().await.unwrap());
+        assert!(began.elapsed() >= Duration::from_secs(30));
+
+        pace.slow_down(Some(Duration::from_secs(30)), 1).await;
+        let (seat, ()) = tokio::join!(pace.place(), async { pace.stop() });
+        assert!(seat.is_none() && began.elapsed() < Duration::from_secs(40));
     }
 }

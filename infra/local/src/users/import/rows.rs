@@ -11,7 +11,7 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 use flexgate::domain::policy::Policy;
 use flexgate::domain::{DesiredUser, Role, RoleSet};
 
-use super::super::COLUMNS;
+use super::super::{COLUMNS, cells};
 
 /// So many mistakes are shown; the rest is counted.
 const SHOWN: usize = 50;
@@ -108,7 +108,7 @@ fn places(header: &StringRecord) -> Result<[usize; 4], Vec<String>> {
 
 fn row(record: &StringRecord, places: [usize; 4], policy: &Policy) -> Result<Row, Vec<String>> {
     let mut mistakes = Vec::new();
-    let [username, email, full_name, roles] = places.map(|place| record.get(place).unwrap_or_default());
+    let [username, email, full_name, roles] = places.map(|place| cells::read(record.get(place).unwrap_or_default()));
     let names = roles.split(';').map(str::trim).filter(|name| !name.is_empty());
     let roles: Option<RoleSet> = names.map(|name| name.parse::<Role>().ok()).collect();
     let roles = match roles {

@@ -1,0 +1,51 @@
+//! Cells of a CSV file that a spreadsheet may open: none is a formula there.
+//!
+//! A cell that begins like a formula gets an apostrophe before it, which spreadsheets take for "this is
+//! text". So that reading takes away exactly what writing put there, a cell that already begins with
+//! apostrophes before such a beginning gets one more.
+
+use std::borrow::Cow;
+
+/// With what a spreadsheet begins a formula (OWASP, CSV injection).
+const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+fn would_be_a_formula(cell: &str) -> bool {
+    cell.trim_start_matches('\'').starts_with(FORMULA)
+}
+
+/// The cell as it is written.
+pub(super) fn written(cell: &str) -> Cow<'_, str> {
+    if would_be_a_formula(cell) { format!("'{cell}").into() } else { cell.into() }
+}
+
+/// What was written as this cell.
+pub(super) fn read(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|_| would_be_a_formula(cell)).unwrap_or(cell)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_what_was_written(cell in "['=+@\\t\\ra-]{0,4}[\\PC\\t\\r]{0,8}") {
+            let file = written(&cell);
+            prop_assert_eq!(read(&file), cell.as_str());
+            prop_assert!(!file.starts_with(FORMULA));
+        }
+    }
+
+    #[test]
+    fn only_what_begins_like_a_formula_is_touched() {
+        for plain in ["ada", "O'Hara", "'tis", "a=b", ""] {
+            assert_eq!(written(plain), plain);
+            assert_eq!(read(plain), plain);
+        }
+        assert_eq!(written("=1+1"), "'=1+1");
+        assert_eq!(written("'=1+1"), "''=1+1");
+        assert_eq!(read("=1+1"), "=1+1", "a file of somebody else's is read as it is");
+    }
+}

@@ -1,0 +1,54 @@
+//! The tables of the queue and of subjects' histories.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS events (
+    seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+    key           TEXT NOT NULL UNIQUE,
+    subject       TEXT NOT NULL,
+    source        TEXT NOT NULL,
+    event_id      TEXT NOT NULL,
+    body          TEXT NOT NULL,
+    status        TEXT NOT NULL DEFAULT 'waiting',
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    visible_at    INTEGER NOT NULL,
+    settled_at    INTEGER,
+    reason        TEXT,
+    arrived_at    INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX IF NOT EXISTS events_waiting ON events (subject, seq) WHERE status = 'waiting';
+CREATE INDEX IF NOT EXISTS events_settled ON events (status, settled_at);
+CREATE TABLE IF NOT EXISTS subjects (
+    subject            TEXT PRIMARY KEY,
+    source             TEXT NOT NULL,
+    flex_user_sid      TEXT,
+    status_at          INTEGER,
+    status_deactivates INTEGER NOT NULL DEFAULT 0,
+    status_id          TEXT,
+    profile_at         INTEGER,
+    profile_id         TEXT
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS held_usernames (
+    username      TEXT PRIMARY KEY,
+    subject       TEXT NOT NULL,
+    until         INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS held_usernames_by_subject ON held_usernames (subject);
+CREATE INDEX IF NOT EXISTS subjects_by_user ON subjects (source, flex_user_sid);
+";
+
+/// Makes what is missing. A store of before events had a time of arrival gets one: when each was last
+/// to be tried is the nearest thing known.
+pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
+    let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    db.execute_batch(SCHEMA)?;
+    let dated = "SELECT 1 FROM pragma_table_info('events') WHERE name = 'arrived_at'";
+    if !db.prepare(dated)?.exists([])? {
+        db.execute_batch(
+            "ALTER TABLE events ADD COLUMN arrived_at INTEGER NOT NULL DEFAULT 0;
+             UPDATE events SET arrived_at = visible_at;",
+        )?;
+    }
+    db.commit()
+}
