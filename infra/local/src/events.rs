@@ -34,12 +34,13 @@ enum Action {
     /// Show one in full, as JSON. It holds personal data
     Show {
         /// Its key, from the list
+        #[arg(allow_hyphen_values = true)]
         key: String,
     },
     /// Put one back into the queue, or all of them: a running gateway, or `apply` on AWS, applies them
     Retry {
         /// Its key, from the list
-        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        #[arg(required_unless_present = "all", conflicts_with = "all", allow_hyphen_values = true)]
         key: Option<String>,
         /// Every one of them
         #[arg(long)]

@@ -54,6 +54,9 @@ async fn dead_letters_are_listed_shown_and_retried_by_a_gateway() {
     assert!(!said(&events(&world, &["show", unreadable])).contains('\u{1b}'));
 
     assert_eq!(events(&world, &["retry", "nothing"]).status.code(), Some(1));
+    for action in ["show", "retry"] {
+        assert_eq!(events(&world, &[action, "-F_in_a_key"]).status.code(), Some(1), "a key may begin like an option");
+    }
     assert_eq!(events(&world, &["retry"]).status.code(), Some(2));
     assert_eq!(said(&events(&world, &["retry", key])).trim(), "1 back in the queue");
     assert_eq!(said(&events(&world, &["retry", "--all"])).trim(), "2 back in the queue");
