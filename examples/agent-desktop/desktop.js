@@ -42,7 +42,7 @@ function enter(session) {
     },
     onEnd: fail,
   });
-  element("who").textContent = session.username ?? session.identity ?? "Signed in";
+  element("who").replaceChildren(...breakable(session.username ?? session.identity ?? "Signed in"));
   element("initials").textContent = initials(session.username ?? session.identity ?? "");
   element("roles").replaceChildren(...list(session.roles).map((role) => item(role)));
   element("fact-user").textContent = session.flex_user_sid;
@@ -245,6 +245,11 @@ function spell(milliseconds) {
 function initials(name) {
   const words = name.split("@")[0].split(/[^\p{L}\p{N}]+/u).filter(Boolean);
   return words.slice(0, 2).map((word) => word[0].toUpperCase()).join("");
+}
+
+/** The name, where it may be broken into lines: after its punctuation rather than within a word. */
+function breakable(name) {
+  return name.split(/(?<=[.@+_-])/u).flatMap((part) => [part, document.createElement("wbr")]);
 }
 
 function list(roles) {
