@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use flexgate::ambient::Ambient;
+use flexgate::outbound::Deadline;
 use flexgate::platform::Platform;
 use flexgate::settings::Reader;
 use flexgate::telemetry::{self, Trace, traced};
@@ -23,9 +24,10 @@ async fn serve() -> Result<(), lambda_runtime::Error> {
     let platform = Platform::new(&settings.common, Ambient::system())?;
     let app = App::new(&settings, &platform);
     process::ahead(settings.common.ahead, |deadline| app.warm(deadline)).await;
+    let time = settings.common.request_time;
     let handler = move |event: LambdaEvent<_>| {
         let app = Arc::clone(&app);
-        let deadline = http::invocation_deadline(event.context.deadline());
+        let deadline = http::invocation_deadline(event.context.deadline()).unwrap_or_else(|| Deadline::after(time));
         let trace = event.context.xray_trace_id.as_deref().and_then(Trace::read);
         async move { Ok::<_, lambda_runtime::Error>(traced(trace, batch::handle(&app, event.payload, deadline)).await) }
     };
