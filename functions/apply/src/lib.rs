@@ -4,8 +4,11 @@
 pub mod batch;
 pub mod consumer;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::FutureExt as _;
 
 use flexgate::ambient::Ambient;
 use flexgate::domain::IdentityEvent;
@@ -93,7 +96,10 @@ impl App {
 
     /// Handles a message that has been taken `attempts` times, this time included.
     pub async fn handle(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
-        let handled = self.applied(body, attempts, deadline.within(EVENT_TIME)).await;
+        let applied = self.applied(body, attempts, deadline.within(EVENT_TIME));
+        // A panic costs this message a try, and those beside it nothing. Nothing of ours is left half-changed:
+        // what an event changes is in the store and at Twilio, and applying it again completes it.
+        let handled = AssertUnwindSafe(applied).catch_unwind().await.unwrap_or_else(|_| self.panicked(attempts));
         if matches!(handled, Handled::Dead(_)) {
             telemetry::dead_letter();
         }
@@ -115,6 +121,12 @@ impl App {
             }
             Err(error) => self.failed(&id, &event, attempts, &error),
         }
+    }
+
+    fn panicked(&self, attempts: u32) -> Handled {
+        let fault = "a fault of Flexgate's own: applying it panicked";
+        tracing::error!(target: "flexgate::apply", attempts, fault, "event not applied");
+        if attempts < self.tries { Handled::Again } else { Handled::Dead(fault.to_owned()) }
     }
 
     fn failed(&self, id: &RequestId, event: &IdentityEvent, attempts: u32, error: &ApplyError) -> Handled {

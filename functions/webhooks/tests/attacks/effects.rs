@@ -1,6 +1,9 @@
 //! What comes of it: W4, W5, W7, W9, W11, W13, W15.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use flexgate::ambient::{Ambient, Entropy, SystemEntropy};
 use flexgate::domain::{Identity, ProfileName};
 use flexgate::outbound::Deadline;
 use flexgate::store::{Session, SessionKey};
@@ -160,6 +163,39 @@ async fn w07_of_an_sqs_batch_the_bad_message_is_buried_and_the_rest_applied() {
         hooks.dead().await.iter().map(|letter| letter.body.as_str()).collect::<Vec<_>>(),
         ["{\"kind\":\"event\"}"]
     );
+}
+
+/// Panics at the first thing asked of it, as when the operating system has no randomness to give.
+#[derive(Debug, Default)]
+struct DriesUpOnce(AtomicBool);
+
+impl Entropy for DriesUpOnce {
+    fn fill(&self, dest: &mut [u8]) {
+        assert!(self.0.swap(true, Ordering::Relaxed), "no randomness to give");
+        SystemEntropy.fill(dest);
+    }
+}
+
+#[tokio::test]
+async fn of_an_sqs_batch_a_message_that_makes_it_panic_comes_again_and_the_rest_is_applied() {
+    let hooks = Hooks::start().await;
+    let apply = |tries: &str| {
+        let mut reader = hooks.world.reader().with([("FLEXGATE_APPLY_TRIES", tries)]);
+        let settings = flexgate_apply::Settings::read(&mut reader);
+        let ambient = Ambient { entropy: Arc::new(DriesUpOnce::default()), ..hooks.world.ambient() };
+        flexgate_apply::App::new(&reader.finish(settings).unwrap(), &Platform { ambient, ..hooks.platform.clone() })
+    };
+    let records = || vec![record("a", "1", &message("1", "ada"), 1), record("b", "2", &message("2", "grace"), 1)];
+    let app = apply("2");
+    let answer = flexgate_apply::batch::handle(&app, batch(records()), time()).await;
+    assert_eq!(answer.batch_item_failures.iter().map(|one| one.item_identifier.as_str()).collect::<Vec<_>>(), ["a"]);
+    assert_eq!((hooks.user("ada").await, hooks.user("grace").await.is_null()), (Value::Null, false));
+    let answer = flexgate_apply::batch::handle(&app, batch(records()), time()).await;
+    assert_eq!((answer.batch_item_failures.len(), hooks.user("ada").await.is_null()), (0, false), "the next works");
+
+    // Where it is the last try, it is a dead letter that says so.
+    flexgate_apply::batch::handle(&apply("1"), batch(vec![record("c", "3", &message("3", "alan"), 1)]), time()).await;
+    assert!(hooks.dead().await.iter().any(|letter| letter.reason.contains("panicked")), "{:?}", hooks.dead().await);
 }
 
 #[tokio::test]
