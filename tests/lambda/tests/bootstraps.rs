@@ -69,11 +69,32 @@ async fn a_request_that_makes_lambda_http_panic_costs_one_answer_and_no_more() {
     let mut function = sso(&world).await;
     for headers in [json!({ "host": "a b" }), json!({ "host": "http://" }), json!({ "x-forwarded-proto": "ht tp" })] {
         let strange = function.invoke(&event("GET", "/health", &headers, None), TIME).await;
-        assert!(!matches!(&strange, Outcome::Response(response) if response["statusCode"] == 200), "{strange:?}");
+        // An error of the invocation, which the HTTP API answers with its own 500: nothing of ours has run yet.
+        assert!(matches!(&strange, Outcome::Error(error) if error["errorMessage"].is_string()), "{strange:?}");
         let (status, _) = answer(function.invoke(&event("GET", "/health", &json!({}), None), TIME).await);
         assert_eq!(status, 200, "the next request is served, after {headers}");
         assert!(function.lives());
     }
+}
+
+#[tokio::test]
+async fn a_panic_of_ours_costs_one_500_and_no_more() {
+    let world = World::start().await;
+    let folder = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
+    let mut variables = world.variables();
+    variables.push(("FLEXGATE_METRICS", "emf:Flexgate/test".to_owned()));
+    let mut function = Function::start(&folder.join("examples/panics"), &variables).await;
+    for _ in 0..2 {
+        let (status, body) = answer(function.invoke(&event("GET", "/panic", &json!({}), None), TIME).await);
+        assert_eq!((status, body["code"].as_str()), (500, Some("internal")), "{body}");
+        let (status, _) = answer(function.invoke(&event("GET", "/health", &json!({}), None), TIME).await);
+        assert_eq!(status, 200, "the next request is served");
+    }
+    let is_line = |line: &&Value| line["target"] == "flexgate::request";
+    let lines = function.lines(|lines| lines.iter().filter(is_line).count() == 4).await;
+    assert_eq!(lines.iter().filter(|line| line["status"] == 500 && line["level"] == "ERROR").count(), 2);
+    assert_eq!(lines.iter().filter(|line| line["outcome"] == "fault").count(), 2, "one metric for each: {lines:?}");
+    assert!(function.lives());
 }
 
 #[tokio::test]
@@ -120,7 +141,9 @@ fn failed(outcome: Outcome) -> Vec<String> {
 async fn of_a_batch_what_fails_comes_again_and_the_rest_is_done() {
     let world = World::start().await;
     world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": 3 })).await;
-    let mut apply = Function::start(&bootstrap("apply"), &world.variables()).await;
+    let mut variables = world.variables();
+    variables.push(("FLEXGATE_METRICS", "emf:Flexgate/test".to_owned()));
+    let mut apply = Function::start(&bootstrap("apply"), &variables).await;
     let (ada, later, grace, poison) =
         (message("1", "ada"), message("2", "ada"), message("3", "grace"), json!("poison"));
     let records = [("a", "ada", &ada), ("b", "ada", &later), ("c", "grace", &grace), ("d", "x", &poison)];
@@ -137,7 +160,16 @@ async fn of_a_batch_what_fails_comes_again_and_the_rest_is_done() {
         failed(apply.invoke(&batch(&[("e", "linus", &message("4", "linus"))]), TIME).await),
         Vec::<String>::new()
     );
-    apply.terminate().await;
+    // One dead letter, counted once; a metric holds nothing of a message.
+    let lines = apply.lines(|lines| lines.iter().any(|line| line["dead_letters"] == 1.0)).await;
+    let metrics: Vec<_> = lines.iter().filter(|line| line.get("_aws").is_some()).collect();
+    assert_eq!(metrics.iter().filter(|line| line.get("dead_letters").is_some()).count(), 1);
+    for line in metrics {
+        for personal in ["ada", "grace", "linus", "@", "poison"] {
+            assert!(!line.to_string().contains(personal), "{line}");
+        }
+    }
+    assert!(apply.terminate().await.success());
 }
 
 #[tokio::test]

@@ -1,0 +1,26 @@
+//! A function of which one route panics, assembled and hosted as Flexgate's are.
+
+use axum::Router;
+use axum::routing::get;
+use flexgate::ambient::Ambient;
+use flexgate::settings::{Common, Reader};
+use flexgate::{http, process, telemetry};
+
+fn main() -> Result<(), lambda_http::Error> {
+    process::run(serve())
+}
+
+async fn serve() -> Result<(), lambda_http::Error> {
+    let mut reader = Reader::of_process();
+    let settings = Common::read(&mut reader);
+    let settings = reader.finish(settings)?;
+    telemetry::start(&settings.log);
+    let site = http::Site::new("panics", &settings, Ambient::system());
+    http::on_lambda(site.assemble(Router::new().route("/panic", get(panics)))).await
+}
+
+async fn panics() -> &'static str {
+    // As a mistake of ours would: an index that is not there.
+    let nothing: &[&str] = &[];
+    nothing[std::hint::black_box(0)]
+}
