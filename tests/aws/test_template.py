@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import tomllib
 import unittest
 
 from samtranslator.translator.transform import transform
@@ -120,6 +121,15 @@ class Template(unittest.TestCase):
             alias = {"Ref": f"{name}FunctionAliaslive"}
             self.assertEqual(self.resources[f"{name}Integration"]["Properties"]["IntegrationUri"], alias)
             self.assertEqual(self.resources[f"{name}Permission"]["Properties"]["FunctionName"], alias)
+
+    def test_cargo_lambda_watch_serves_the_same_paths_with_the_same_functions(self):
+        metadata = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["metadata"]
+        deployed = {}
+        for route in self.of_type("AWS::ApiGatewayV2::Route").values():
+            path = re.sub(r"\{(\w+)\+\}", r"{*\1}", route["Properties"]["RouteKey"].split()[1])
+            function = re.search(r"\$\{(\w+)Integration\}", json.dumps(route["Properties"]["Target"])).group(1)
+            deployed[path] = f"flexgate-{function.lower()}"
+        self.assertEqual(metadata["lambda"]["watch"]["router"], deployed)
 
     def test_a_route_that_is_throttled_exists(self):
         keys = {route["Properties"]["RouteKey"] for route in self.of_type("AWS::ApiGatewayV2::Route").values()}
