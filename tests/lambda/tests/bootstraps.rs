@@ -234,6 +234,21 @@ async fn twilio_is_told_the_trace_of_the_invocation_and_never_the_callers() {
 }
 
 #[tokio::test]
+async fn an_issuer_is_told_the_trace_of_the_invocation_that_fetches_its_keys() {
+    let world = World::start().await;
+    let mut variables = world.variables();
+    variables.push(("FLEXGATE_AHEAD_MILLISECONDS", "0".to_owned()));
+    let mut mint = Function::start(&bootstrap("mint"), &variables).await;
+    let token = world.token(&json!({ "sub": "ada", "scope": "flexgate.token" })).await;
+    let asked = event("POST", "/token", &json!({ "authorization": format!("Bearer {token}") }), Some(&json!({})));
+    let (status, body) = answer(mint.invoke(&asked, TIME).await);
+    assert_ne!(status, 401, "its keys verify the token: {body}");
+    let journal = world.journal("jwks").await;
+    let traces: Vec<_> = journal.iter().map(|request| &request["headers"]["x-amzn-trace-id"]).collect();
+    assert_eq!(traces, [&json!(TRACE)]);
+}
+
+#[tokio::test]
 async fn metrics_are_written_beside_the_log_and_hold_nothing_about_a_person() {
     let world = World::start().await;
     let mut variables = world.variables();
