@@ -8,15 +8,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+#[cfg(not(feature = "aws-chain"))]
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+#[cfg(not(feature = "aws-chain"))]
+use aws_types::region::Region;
+use aws_types::SdkConfig;
 use tokio::sync::OnceCell;
 
 use crate::outbound::{self, Deadline, SendError};
@@ -57,15 +62,61 @@ impl Aws {
     }
 }
 
+/// Where AWS's environment says nothing of a credential: its profiles, containers and machines.
+#[cfg(feature = "aws-chain")]
 async fn load(http: SharedHttpClient) -> SdkConfig {
-    let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50));
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(TRY).operation_timeout(OPERATION).build();
-    aws_config::defaults(BehaviorVersion::v2026_01_12())
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
+    loader.retry_config(retries()).timeout_config(timeouts()).load().await
+}
+
+/// Lambda gives a function its credentials, its region and nothing else in the environment. The rest of
+/// the chain is a tenth of a function's size.
+#[cfg(not(feature = "aws-chain"))]
+async fn load(http: SharedHttpClient) -> SdkConfig {
+    let variable = |name: &str| environment::variable(name);
+    let credentials = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
+    let credentials = credentials
+        .map(|(id, secret)| Credentials::new(id, secret, variable("AWS_SESSION_TOKEN"), None, "environment"))
+        .map(SharedCredentialsProvider::new);
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")).map(Region::new))
+        .service_config(environment::Endpoints)
         .http_client(http)
-        .retry_config(retries)
-        .timeout_config(timeouts)
-        .load()
-        .await
+        .retry_config(retries())
+        .timeout_config(timeouts());
+    config.set_credentials_provider(credentials);
+    config.build()
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50))
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(TRY).operation_timeout(OPERATION).build()
+}
+
+#[cfg(not(feature = "aws-chain"))]
+mod environment {
+    use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+
+    /// A variable of AWS's, as its SDKs read them; an empty one counts as not set.
+    #[expect(clippy::disallowed_methods, reason = "these are AWS's variables, not settings of Flexgate's")]
+    pub(super) fn variable(name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|text| !text.is_empty())
+    }
+
+    /// `AWS_ENDPOINT_URL_DYNAMODB` and the like, else `AWS_ENDPOINT_URL`.
+    #[derive(Debug)]
+    pub(super) struct Endpoints;
+
+    impl LoadServiceConfig for Endpoints {
+        fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+            let own = format!("{}_{}", key.env(), key.service_id().replace(' ', "_").to_ascii_uppercase());
+            variable(&own).or_else(|| variable(key.env()))
+        }
+    }
 }
 
 /// The SDK's way out.

@@ -45,6 +45,24 @@ async fn m04_unknown_keys_cause_one_fetch_a_minute() {
 }
 
 #[tokio::test]
+async fn keys_that_could_not_be_fetched_ahead_are_fetched_for_the_first_caller() {
+    let world = World::new().await;
+    let token = named(&world, &ES256, &json!("k1"));
+    *world.served.delay.lock().unwrap() = StdDuration::from_millis(200);
+    world.verifier.warm(Deadline::after(StdDuration::from_millis(20))).await;
+    assert!(world.verify(&token).await.is_ok(), "the issuer was only slow");
+
+    let world = World::new().await;
+    let token = named(&world, &ES256, &json!("k1"));
+    world.answer_with(503);
+    world.verifier.warm(soon()).await;
+    assert!(is_unavailable(&world.verify(&token).await));
+    assert_eq!(world.key_fetches(), 2);
+    assert!(is_unavailable(&world.verify(&token).await), "and then it is left alone for a while");
+    assert_eq!(world.key_fetches(), 2);
+}
+
+#[tokio::test]
 async fn m04_at_once_they_cause_one_fetch() {
     let world = World::new().await;
     world.verifier.warm(soon()).await;

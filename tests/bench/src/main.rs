@@ -103,6 +103,10 @@ async fn compare(asked: &Asked, report: &Report) {
     let upstream = Upstream::start(&asked.folder.path().join("upstream")).await;
     let tokens = upstream.people().await;
     let mut ours = subjects::functions(&asked.places, &upstream, &tokens);
+    let mut alone = subjects::functions(&asked.places, &upstream, &tokens);
+    for subject in &mut alone {
+        subject.start.variables.push(("FLEXGATE_AHEAD_MILLISECONDS", "0".to_owned()));
+    }
     let mut peers = subjects::peers(&asked.places, &upstream, &tokens);
     let times = if asked.quick { Times { starts: 9, answers: 300 } } else { Times { starts: 41, answers: 3_000 } };
     let few = Times { starts: times.starts.div_ceil(3), ..times };
@@ -110,7 +114,10 @@ async fn compare(asked: &Asked, report: &Report) {
     section("Functions beside the floor");
     let seen = measure(&mut ours, times, None).await;
     table(&ours, &seen);
-    inits(&ours, &seen, report);
+    println!("\nThe same with nothing fetched ahead:\n");
+    let own = measure(&mut alone, Times { answers: 0, ..times }, None).await;
+    table(&alone, &own);
+    inits(&alone, &own, report);
     sizes(&ours, report);
 
     section("The mint beside its peers");
@@ -173,7 +180,7 @@ fn inits(ours: &[Subject], seen: &[Seen], report: &Report) {
     let floor = median(&seen[0].init);
     for (subject, seen) in ours.iter().zip(seen).skip(1) {
         let bound = if matches!(subject.name, "provision" | "apply") { 4.0 } else { 3.0 };
-        report.at_most(&format!("init of {} over the floor's", subject.name), median(&seen.init) / floor, bound, " x");
+        report.at_most(&format!("init of {}, nothing fetched ahead, over the floor's", subject.name), median(&seen.init) / floor, bound, " x");
     }
 }
 
