@@ -19,9 +19,9 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
-#[cfg(not(feature = "aws-chain"))]
-use aws_types::region::Region;
 use aws_types::SdkConfig;
+#[cfg(not(feature = "aws-chain"))]
+use aws_types::{app_name::AppName, region::Region};
 use tokio::sync::OnceCell;
 
 use crate::outbound::{self, Deadline, SendError};
@@ -86,6 +86,7 @@ async fn load(http: SharedHttpClient) -> SdkConfig {
         .retry_config(retries())
         .timeout_config(timeouts());
     config.set_credentials_provider(credentials);
+    config.set_app_name(variable("AWS_SDK_UA_APP_ID").and_then(|name| AppName::new(name).ok()));
     config.build()
 }
 
