@@ -204,6 +204,7 @@ def drive(outputs, clients):
     check("the queue is first in, first out", left["FifoQueue"] == "true", left)
 
     scim(browser, outputs, clients)
+    dead_letters(outputs, clients)
 
     status, _, text = browser.send("POST", "/sso/logout", ours)
     check("signing out answers 204", status == 204, text)
@@ -248,6 +249,38 @@ def scim(browser, outputs, clients):
     ask("DELETE", f"/Groups/{group['id']}", expect=204)
     ask("DELETE", f"/Users/{user['id']}", expect=204)
     ask("GET", f"/Users/{user['id']}", expect=404)
+
+
+def dead_letters(outputs, clients):
+    """What cannot be applied, as an operator sees it from a terminal, and tries it again."""
+    surroundings = os.environ | {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{AWS}", "AWS_REGION": "us-east-1",
+        "FLEXGATE_STORE": f"dynamodb:{outputs['TableName']}", "FLEXGATE_QUEUE": f"sqs:{outputs['QueueUrl']}",
+    }
+
+    def events(*arguments):
+        done = subprocess.run([TARGET / "flexgate", "events", *arguments], env=surroundings, capture_output=True, text=True)
+        check(f"flexgate events {arguments[0]}", done.returncode == 0, done.stderr)
+        return done.stdout
+
+    def letters():
+        items = clients["dynamodb"].scan(TableName=outputs["TableName"], ConsistentRead=True)["Items"]
+        return [item for item in items if "not-one-of-ours" in json.dumps(item)]
+
+    check("nothing is a dead letter yet", events("list").strip() == "0 could not be applied")
+    clients["sqs"].send_message(
+        QueueUrl=outputs["QueueUrl"], MessageBody="not-one-of-ours", MessageGroupId="g", MessageDeduplicationId="d"
+    )
+    wait("the dead letter", letters)
+    first = events("list").splitlines()
+    check("it is listed with its reason", len(first) == 2 and "none of Flexgate's" in first[0], first)
+    key = first[0].split()[0]
+    check("it is shown whole", json.loads(events("show", key))["message"] == "not-one-of-ours")
+    time.sleep(1.1)  # Its time is kept in seconds, and is what tells the second verdict from the first.
+    check("it is put back", events("retry", key).strip() == "1 back in the queue")
+    wait("apply's second verdict", letters)
+    again = events("list").splitlines()
+    check("it went through SQS and apply again", again[0].split()[0] == key and again[0] != first[0], again)
 
 
 def allowed(outputs, ids):

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use flexgate::ambient::Ambient;
-use flexgate::domain::IdentityEvent;
+use flexgate::domain::{EventId, IdentityEvent, SourceName};
 use flexgate::http::RequestId;
 use flexgate::outbound::Deadline;
 use flexgate::platform::Platform;
@@ -107,12 +107,14 @@ impl App {
     }
 
     async fn applied(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
+        let id = RequestId::new(&self.ambient);
         let event = match serde_json::from_str(body) {
             Ok(Message::Event(event)) => event,
-            Ok(Message::Unreadable { reason, .. }) => return Handled::Dead(reason),
-            Err(_) => return Handled::Dead("the message is none of Flexgate's".to_owned()),
+            Ok(Message::Unreadable { source, id: event_id, reason, .. }) => {
+                return unreadable(&id, Some((&source, &event_id)), attempts, reason);
+            }
+            Err(_) => return unreadable(&id, None, attempts, "the message is none of Flexgate's".to_owned()),
         };
-        let id = RequestId::new(&self.ambient);
         match self.applying.apply(&event, deadline).await {
             Ok(applied) => {
                 note(&id, &event, attempts, applied.outcome.as_str());
@@ -147,6 +149,18 @@ impl App {
         write(id, event, None, &reason, Decision::Refused);
         Handled::Dead(reason)
     }
+}
+
+/// What nobody can read is a dead letter at once. The reason holds nothing of it.
+fn unreadable(id: &RequestId, named: Option<(&SourceName, &EventId)>, attempts: u32, reason: String) -> Handled {
+    let (source, event_id) = named.map(|(source, id)| (source.as_str(), id.as_str())).unzip();
+    tracing::error!(
+        target: "flexgate::apply",
+        request_id = id.as_str(), source, event_id, attempts, fault = reason, "event is a dead letter"
+    );
+    Audit { action: "apply_event", issuer: source, subject: None, flex_user_sid: None, reason: Some(&reason) }
+        .write(id, Decision::Refused);
+    Handled::Dead(reason)
 }
 
 /// The error and its causes, as for the log.

@@ -164,6 +164,8 @@ async fn of_a_batch_what_fails_comes_again_and_the_rest_is_done() {
     let lines = apply.lines(|lines| lines.iter().any(|line| line["dead_letters"] == 1.0)).await;
     let metrics: Vec<_> = lines.iter().filter(|line| line.get("_aws").is_some()).collect();
     assert_eq!(metrics.iter().filter(|line| line.get("dead_letters").is_some()).count(), 1);
+    let is_fault = |line: &&Value| line["target"] == "flexgate::apply" && line["level"] == "ERROR";
+    assert_eq!(lines.iter().filter(is_fault).count(), 1, "and its reason is logged: {lines:?}");
     for line in metrics {
         for personal in ["ada", "grace", "linus", "@", "poison"] {
             assert!(!line.to_string().contains(personal), "{line}");
