@@ -5,7 +5,7 @@ The clone has this repository's build folder, so that nothing is compiled twice,
 right after a command is what it prints: `…` stands for anything, a date for any date.
 
 A block that needs what a newcomer has not got says so in the page (```sh needs-aws, needs-twilio, needs-idp). It is read
-by the shell, not run, and must name what it claims to need. `bash tests/run` is run with the steps that take seconds.
+by the shell, not run, and must name what it claims to need. needs-cargo-lambda is run by `tests/run watch` instead. `bash tests/run` is run with the steps that take seconds.
 """
 
 import hashlib
@@ -34,6 +34,7 @@ NEEDS = {
     "needs-aws": re.compile(r"\b(aws|sam) "),
     "needs-twilio": re.compile(r"--live\b"),
     "needs-idp": re.compile(r"https://gate\.example\.com\b.*\$TOKEN"),
+    "needs-cargo-lambda": re.compile(r"^cargo lambda (watch|invoke) ", re.M),
 }
 
 
@@ -221,6 +222,12 @@ class TheWalkItself(unittest.TestCase):
 
     def test_a_block_in_a_list_is_a_block(self):
         self.assertEqual(list(steps("1. Do:\n\n   ```sh\n   a\n   ```\n")), [("", "   a\n", None)])
+
+    def test_what_needs_cargo_lambda_is_run_by_a_step_of_its_own(self):
+        listed = subprocess.run(["bash", "tests/run", "--list"], cwd=ROOT, check=True, capture_output=True, text=True)
+        self.assertIn("watch", listed.stdout.split())
+        test = (ROOT / "tests/watch/test_watch.py").read_text()
+        self.assertTrue('"watch"' in test and '"invoke"' in test)
 
     def test_a_mark_must_fit_what_it_marks(self):
         for needs, commands in [("needs-aws", "aws s3 ls"), ("needs-twilio", "flexgate serve --live")]:
