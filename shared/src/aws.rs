@@ -19,9 +19,9 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
 #[cfg(not(feature = "aws-chain"))]
 use aws_types::region::Region;
-use aws_types::SdkConfig;
 use tokio::sync::OnceCell;
 
 use crate::outbound::{self, Deadline, SendError};

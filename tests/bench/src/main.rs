@@ -180,7 +180,12 @@ fn inits(ours: &[Subject], seen: &[Seen], report: &Report) {
     let floor = median(&seen[0].init);
     for (subject, seen) in ours.iter().zip(seen).skip(1) {
         let bound = if matches!(subject.name, "provision" | "apply") { 4.0 } else { 3.0 };
-        report.at_most(&format!("init of {}, nothing fetched ahead, over the floor's", subject.name), median(&seen.init) / floor, bound, " x");
+        report.at_most(
+            &format!("init of {}, nothing fetched ahead, over the floor's", subject.name),
+            median(&seen.init) / floor,
+            bound,
+            " x",
+        );
     }
 }
 
