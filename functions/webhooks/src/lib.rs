@@ -14,6 +14,7 @@ mod source;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
@@ -34,7 +35,7 @@ use source::Named;
 pub const MAX_DELIVERY: usize = 256 * 1024;
 
 /// Reading the secrets at the start may take this long.
-const START: std::time::Duration = std::time::Duration::from_secs(5);
+const START: Duration = Duration::from_secs(5);
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -63,6 +64,15 @@ impl App {
     /// The function over a platform. Reads the secrets once: without good ones it does not start. If
     /// they cannot be read just now, it does, and answers 503 until they can.
     pub async fn start(settings: &WebhookSettings, platform: &Platform) -> Result<Arc<Self>, StartError> {
+        Self::start_within(START, settings, platform).await
+    }
+
+    /// The same with `time` for reading the secrets; where that is zero, the first delivery reads them.
+    pub async fn start_within(
+        time: Duration,
+        settings: &WebhookSettings,
+        platform: &Platform,
+    ) -> Result<Arc<Self>, StartError> {
         let clock = platform.ambient.clock.clone();
         let app = Self {
             sources: settings.sources.iter().map(|(name, one)| (name.clone(), one.build())).collect(),
@@ -70,14 +80,14 @@ impl App {
             queue: platform.queue.clone(),
             ambient: platform.ambient.clone(),
         };
-        if !app.sources.is_empty() {
-            app.check_secrets().await?;
+        if !app.sources.is_empty() && !time.is_zero() {
+            app.check_secrets(Deadline::after(time)).await?;
         }
         Ok(Arc::new(app))
     }
 
-    async fn check_secrets(&self) -> Result<(), StartError> {
-        let held = match self.secrets.get(Deadline::after(START)).await {
+    async fn check_secrets(&self, deadline: Deadline) -> Result<(), StartError> {
+        let held = match self.secrets.get(deadline).await {
             Ok(held) => held,
             Err(SecretError::Unreadable { source: flexgate::secrets::FetchError::Unavailable(_), .. }) => {
                 tracing::warn!(secret = self.secrets.id(), "webhook secrets could not be checked at the start");

@@ -18,6 +18,6 @@ async fn serve() -> Result<(), lambda_http::Error> {
 
     let platform = Platform::new(&settings.common, Ambient::system())?;
     let site = http::Site::new("webhooks", &settings.common, platform.ambient.clone());
-    let app = App::start(&settings.webhooks, &platform).await?;
+    let app = App::start_within(settings.common.ahead, &settings.webhooks, &platform).await?;
     http::on_lambda(site.assemble(router(app))).await
 }
