@@ -5,7 +5,8 @@ The clone has this repository's build folder, so that nothing is compiled twice,
 right after a command is what it prints: `…` stands for anything, a date for any date.
 
 A block that needs what a newcomer has not got says so in the page (```sh needs-aws, needs-twilio, needs-idp). It is read
-by the shell, not run, and must name what it claims to need. needs-cargo-lambda is run by `tests/run watch` instead. `bash tests/run` is run with the steps that take seconds.
+by the shell, not run, and must name what it claims to need. needs-cargo-lambda is run by
+`tests/run watch` instead, and needs-a-quiet-machine is a bench: its figures mean nothing beside tests, and take an hour. `bash tests/run` is run with the steps that take seconds.
 """
 
 import hashlib
@@ -34,6 +35,7 @@ NEEDS = {
     "needs-aws": re.compile(r"\b(aws|sam) "),
     "needs-twilio": re.compile(r"--live\b"),
     "needs-idp": re.compile(r"https://gate\.example\.com\b.*\$TOKEN"),
+    "needs-a-quiet-machine": re.compile(r"\A *tests/bench/run "),
     "needs-cargo-lambda": re.compile(r"^cargo lambda (watch|invoke) ", re.M),
 }
 
