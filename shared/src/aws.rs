@@ -72,7 +72,7 @@ async fn load(http: SharedHttpClient) -> SdkConfig {
 /// Lambda gives a function its credentials, its region and nothing else in the environment. The rest of
 /// the chain is a tenth of a function's size.
 #[cfg(not(feature = "aws-chain"))]
-async fn load(http: SharedHttpClient) -> SdkConfig {
+fn load(http: SharedHttpClient) -> std::future::Ready<SdkConfig> {
     let variable = |name: &str| environment::variable(name);
     let credentials = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
     let credentials = credentials
@@ -87,7 +87,7 @@ async fn load(http: SharedHttpClient) -> SdkConfig {
         .timeout_config(timeouts());
     config.set_credentials_provider(credentials);
     config.set_app_name(variable("AWS_SDK_UA_APP_ID").and_then(|name| AppName::new(name).ok()));
-    config.build()
+    std::future::ready(config.build())
 }
 
 fn retries() -> RetryConfig {

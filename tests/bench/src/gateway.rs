@@ -132,14 +132,14 @@ async fn mint(client: &reqwest::Client, url: &str, bearer: &str) -> f64 {
     request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
     *request.body_mut() = Some("{}".into());
     let began = Instant::now();
-    let answer = send(client, request, Deadline::after(Duration::from_secs(60)), 1 << 20).await.unwrap();
+    let answer = send(client, request, Deadline::after(Duration::from_mins(1)), 1 << 20).await.unwrap();
     assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
     ms(began.elapsed())
 }
 
 /// Both under the same loads.
 pub async fn compare(places: &Places, folder: &Path, quick: bool, report: &Report) {
-    let upstream = Upstream::start(&folder.join("gateway")).await;
+    let upstream = Upstream::start(&folder.join("gateway"));
     let tokens = upstream.people().await;
     let gateway = Server::gateway(places, &upstream, folder).await;
     let node = Server::node(places, &upstream).await;
@@ -173,7 +173,7 @@ pub async fn compare(places: &Places, folder: &Path, quick: bool, report: &Repor
 
 /// Mints until there have been `count`: the gateway's memory must stay where it was after the first tenth.
 pub async fn memory(places: &Places, folder: &Path, count: usize, report: &Report) {
-    let upstream = Upstream::start(&folder.join("memory")).await;
+    let upstream = Upstream::start(&folder.join("memory"));
     let tokens = upstream.people().await;
     let store = folder.join("memory-store");
     std::fs::create_dir_all(&store).unwrap();

@@ -40,7 +40,7 @@ pub async fn measure(places: &Places, folder: &Path, quick: bool, report: &Repor
 /// An upstream with so many users, `person000000` and so on.
 async fn populated(folder: &Path, users: usize) -> Upstream {
     progress(&format!("making {users} users"));
-    let upstream = Arc::new(Upstream::start(folder).await);
+    let upstream = Arc::new(Upstream::start(folder));
     let mut tasks = JoinSet::new();
     for worker in 0..8 {
         let upstream = Arc::clone(&upstream);

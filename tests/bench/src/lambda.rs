@@ -99,7 +99,7 @@ impl Function {
 
     /// Invokes it; what it answered, when, and how long it had the invocation.
     pub async fn invoke(&mut self, event: &Value) -> (Value, Instant, Duration) {
-        let deadline = u64::try_from((now() + Duration::from_secs(60)).as_millis()).unwrap();
+        let deadline = u64::try_from((now() + Duration::from_mins(1)).as_millis()).unwrap();
         self.invocations.send((deadline, event.to_string())).unwrap();
         let answer = tokio::time::timeout(Duration::from_secs(90), self.answers.recv()).await;
         let (at, answer) = answer.expect("the function does not answer").unwrap();

@@ -1,5 +1,5 @@
-//! Measures Flexgate: `tests/bench/run` builds what this needs and starts it. `README` of what it prints
-//! and why: `docs/performance.md`.
+//! Measures Flexgate: `tests/bench/run` builds what this needs and starts it. What it measures, and why:
+//! `docs/performance.md`.
 
 #![expect(
     clippy::unwrap_used,
@@ -80,7 +80,7 @@ async fn main() -> ExitCode {
 /// Whether a warm mint costs what is recorded, give or take; or records what it costs.
 async fn check(places: &Places, record: bool) -> ExitCode {
     let (folder, file) = (tempfile::tempdir().unwrap(), places.bench.join("instructions"));
-    let upstream = Upstream::start(&folder.path().join("upstream")).await;
+    let upstream = Upstream::start(&folder.path().join("upstream"));
     let tokens = upstream.people().await;
     let mut ours = subjects::functions(places, &upstream, &tokens);
     let at = position(&ours, "mint");
@@ -100,7 +100,7 @@ async fn check(places: &Places, record: bool) -> ExitCode {
 
 /// The functions beside the floor and the peers.
 async fn compare(asked: &Asked, report: &Report) {
-    let upstream = Upstream::start(&asked.folder.path().join("upstream")).await;
+    let upstream = Upstream::start(&asked.folder.path().join("upstream"));
     let tokens = upstream.people().await;
     let mut ours = subjects::functions(&asked.places, &upstream, &tokens);
     let mut alone = subjects::functions(&asked.places, &upstream, &tokens);

@@ -71,7 +71,7 @@ pub async fn serve(folder: &Path) {
 
 impl Upstream {
     /// Starts it with its state in `folder`.
-    pub async fn start(folder: &Path) -> Self {
+    pub fn start(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let mut process = Command::new(std::env::current_exe().unwrap())
             .arg("upstream")
@@ -169,7 +169,7 @@ impl Upstream {
         request.headers_mut().insert("authorization", HeaderValue::from_str(&basic).unwrap());
         request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
         *request.body_mut() = Some(body.to_string().into());
-        let deadline = Deadline::after(std::time::Duration::from_secs(60));
+        let deadline = Deadline::after(std::time::Duration::from_mins(1));
         let answer = send(&self.client, request, deadline, 1 << 24).await.unwrap();
         assert!(answer.status.is_success(), "{path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
         serde_json::from_slice(&answer.body).unwrap_or_default()
