@@ -1,7 +1,5 @@
 //! What a function fetches ahead at its start delays it for a while at most, and is never an error.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
-
 use std::time::Duration;
 
 use flexgate::process;
