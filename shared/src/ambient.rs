@@ -7,6 +7,7 @@
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ring::rand::{SecureRandom as _, SystemRandom};
 use time::{Duration, OffsetDateTime};
 
 /// The wall clock, UTC.
@@ -68,7 +69,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// The operating system's generator, through AWS-LC.
+/// The operating system's generator, through *ring*.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemEntropy;
 
@@ -76,7 +77,7 @@ impl Entropy for SystemEntropy {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks for randomness")]
     fn fill(&self, dest: &mut [u8]) {
         // Without randomness no key is safe: lose the request, not the secret.
-        assert!(aws_lc_rs::rand::fill(dest).is_ok(), "the operating system has no randomness to give");
+        assert!(SystemRandom::new().fill(dest).is_ok(), "the operating system has no randomness to give");
     }
 }
 

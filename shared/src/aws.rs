@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(not(feature = "aws-chain"))]
+#[cfg(not(feature = "local"))]
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::http::{
@@ -20,7 +20,7 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
-#[cfg(not(feature = "aws-chain"))]
+#[cfg(not(feature = "local"))]
 use aws_types::{app_name::AppName, region::Region};
 use tokio::sync::OnceCell;
 
@@ -63,7 +63,7 @@ impl Aws {
 }
 
 /// Where AWS's environment says nothing of a credential: its profiles, containers and machines.
-#[cfg(feature = "aws-chain")]
+#[cfg(feature = "local")]
 async fn load(http: SharedHttpClient) -> SdkConfig {
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
     loader.retry_config(retries()).timeout_config(timeouts()).load().await
@@ -71,7 +71,7 @@ async fn load(http: SharedHttpClient) -> SdkConfig {
 
 /// Lambda gives a function its credentials, its region and nothing else in the environment. The rest of
 /// the chain is a tenth of a function's size.
-#[cfg(not(feature = "aws-chain"))]
+#[cfg(not(feature = "local"))]
 fn load(http: SharedHttpClient) -> std::future::Ready<SdkConfig> {
     let variable = |name: &str| environment::variable(name);
     let credentials = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
@@ -98,7 +98,7 @@ fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder().operation_attempt_timeout(TRY).operation_timeout(OPERATION).build()
 }
 
-#[cfg(not(feature = "aws-chain"))]
+#[cfg(not(feature = "local"))]
 mod environment {
     use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 

@@ -8,6 +8,7 @@ pub mod aws;
 pub mod caller;
 pub mod domain;
 pub mod http;
+pub mod jws;
 pub mod minting;
 pub mod outbound;
 pub mod platform;

@@ -71,7 +71,7 @@ pub fn http_client(extra_roots: &[CertificateDer<'static>]) -> Result<reqwest::C
     for root in extra_roots {
         roots.add(root.clone()).map_err(ClientError::Root)?;
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(ClientError::Tls)?

@@ -7,13 +7,17 @@ use crate::aws::Aws;
 use crate::outbound::{ClientError, http_client};
 use crate::secrets::{FileSecrets, SecretSource, SecretsManager, TwilioCredentials};
 use crate::settings::{Common, Credential, SecretsFrom, StoreAt};
+#[cfg(feature = "local")]
+use crate::store::SqliteStore;
 use crate::store::{
-    Bindings, Claims, Counters, DeadLetters, Directory, DynamoStore, EventQueue, Inbox, Sessions, SqliteStore,
-    SqsQueue, StoreError, Subjects,
+    Bindings, Claims, Counters, DeadLetters, Directory, DynamoStore, EventQueue, Inbox, Sessions, SqsQueue, StoreError,
+    Subjects,
 };
 use crate::twilio::{Flex, Sso};
 
 /// What a function stands on. Building it does no network I/O.
+///
+/// Of the store a function asks for the ports it uses, so that what it does not use is not in its file.
 #[derive(Debug, Clone)]
 pub struct Platform {
     /// The clock and the generator.
@@ -22,24 +26,47 @@ pub struct Platform {
     pub http: reqwest::Client,
     /// Where secrets come from.
     pub secrets: Arc<dyn SecretSource>,
+    store: Store,
+}
+
+#[derive(Debug, Clone)]
+enum Store {
+    #[cfg(feature = "local")]
+    Sqlite(Arc<SqliteStore>),
+    DynamoDb(Arc<DynamoStore>, SqsQueue),
+}
+
+macro_rules! ports {
+    ($($(#[$doc:meta])* $name:ident: $port:ident;)*) => {
+        impl Platform {
+            $($(#[$doc])*
+            #[must_use]
+            pub fn $name(&self) -> Arc<dyn $port> {
+                match &self.store {
+                    #[cfg(feature = "local")]
+                    Store::Sqlite(store) => store.clone(),
+                    Store::DynamoDb(store, _) => store.clone(),
+                }
+            })*
+        }
+    };
+}
+
+ports! {
     /// Sign-in sessions.
-    pub sessions: Arc<dyn Sessions>,
+    sessions: Sessions;
     /// What may happen once.
-    pub claims: Arc<dyn Claims>,
+    claims: Claims;
     /// What may happen only so often.
-    pub counters: Arc<dyn Counters>,
+    counters: Counters;
     /// Who is which Flex user.
-    pub bindings: Arc<dyn Bindings>,
-    /// Identity events on their way.
-    pub queue: Arc<dyn EventQueue>,
-    /// The queue's receiving end; `None` where somebody else (SQS) hands out what arrives.
-    pub inbox: Option<Inbox>,
+    bindings: Bindings;
     /// Events that could not be applied.
-    pub dead_letters: Arc<dyn DeadLetters>,
+    dead_letters: DeadLetters;
     /// What has been applied to whom.
-    pub subjects: Arc<dyn Subjects>,
+    subjects: Subjects;
     /// What SCIM remembers.
-    pub directory: Arc<dyn Directory>,
+    directory: Directory;
 }
 
 /// What the settings name cannot be used.
@@ -62,43 +89,35 @@ impl Platform {
             SecretsFrom::SecretsManager => Arc::new(SecretsManager::new(aws.clone())),
             SecretsFrom::Files(folder) => Arc::new(FileSecrets::new(folder)),
         };
-        Ok(match &settings.store {
-            StoreAt::Sqlite(path) => {
-                let store = Arc::new(SqliteStore::open(path)?);
-                Self {
-                    ambient,
-                    http,
-                    secrets,
-                    sessions: store.clone(),
-                    claims: store.clone(),
-                    counters: store.clone(),
-                    bindings: store.clone(),
-                    queue: store.clone(),
-                    inbox: Some(Inbox::new(SqliteStore::clone(&store))),
-                    dead_letters: store.clone(),
-                    subjects: store.clone(),
-                    directory: store,
-                }
-            }
+        let store = match &settings.store {
+            #[cfg(feature = "local")]
+            StoreAt::Sqlite(path) => Store::Sqlite(Arc::new(SqliteStore::open(path)?)),
             StoreAt::DynamoDb(table) => {
                 let queue = SqsQueue::new(settings.queue.as_deref(), aws.clone());
-                let store = Arc::new(DynamoStore::new(table, queue.clone(), aws));
-                Self {
-                    ambient,
-                    http,
-                    secrets,
-                    sessions: store.clone(),
-                    claims: store.clone(),
-                    counters: store.clone(),
-                    bindings: store.clone(),
-                    queue: Arc::new(queue),
-                    inbox: None,
-                    dead_letters: store.clone(),
-                    subjects: store.clone(),
-                    directory: store,
-                }
+                Store::DynamoDb(Arc::new(DynamoStore::new(table, queue.clone(), aws)), queue)
             }
-        })
+        };
+        Ok(Self { ambient, http, secrets, store })
+    }
+
+    /// Identity events on their way.
+    #[must_use]
+    pub fn queue(&self) -> Arc<dyn EventQueue> {
+        match &self.store {
+            #[cfg(feature = "local")]
+            Store::Sqlite(store) => store.clone(),
+            Store::DynamoDb(_, queue) => Arc::new(queue.clone()),
+        }
+    }
+
+    /// The queue's receiving end; `None` where somebody else (SQS) hands out what arrives.
+    #[must_use]
+    pub fn inbox(&self) -> Option<Arc<dyn Inbox>> {
+        match &self.store {
+            #[cfg(feature = "local")]
+            Store::Sqlite(store) => Some(store.inbox()),
+            Store::DynamoDb(..) => None,
+        }
     }
 
     /// Flex with the account's credential.

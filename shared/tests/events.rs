@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use flexgate::domain::{Action, History, IdentityEvent, PersonProfile, Subject, Verdict};
 use flexgate::store::{
-    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Message, Recorded, Settled, SqliteStore,
-    Subjects, Taken,
+    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, Settled, SqliteStore, Subjects, Taken,
 };
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -79,7 +78,7 @@ async fn a_message_comes_out_as_it_went_in_whichever_process_asks() {
     let store = two();
     let sent = message("1", "ada");
     store.one.send(std::slice::from_ref(&sent), NOW).await.unwrap();
-    let taken = Inbox::new(store.other.clone()).take(10, NOW, NOW + HELD).await.unwrap();
+    let taken = store.other.inbox().take(10, NOW, NOW + HELD).await.unwrap();
     assert_eq!(serde_json::from_str::<Message>(&taken[0].body).unwrap(), sent);
     assert_eq!(taken[0].attempts, 1);
 }
@@ -87,7 +86,7 @@ async fn a_message_comes_out_as_it_went_in_whichever_process_asks() {
 #[tokio::test]
 async fn a_subjects_next_message_waits_for_the_one_before() {
     let store = two();
-    let inbox = Inbox::new(store.one.clone());
+    let inbox = store.one.inbox();
     store.one.send(&[message("1", "ada"), message("2", "ada"), message("3", "grace")], NOW).await.unwrap();
     let first = inbox.take(10, NOW, NOW + HELD).await.unwrap();
     assert_eq!(ids(&first), ["1", "3"]);
@@ -104,7 +103,7 @@ async fn a_subjects_next_message_waits_for_the_one_before() {
 #[tokio::test]
 async fn a_message_lost_by_its_taker_is_not_the_takers_to_settle() {
     let store = two();
-    let (one, other) = (Inbox::new(store.one.clone()), Inbox::new(store.other.clone()));
+    let (one, other) = (store.one.inbox(), store.other.inbox());
     store.one.send(&[message("1", "ada")], NOW).await.unwrap();
     let lost = one.take(1, NOW, NOW + HELD).await.unwrap();
     assert!(other.take(1, NOW + HELD - Duration::SECOND, NOW + HELD).await.unwrap().is_empty());
@@ -118,7 +117,7 @@ async fn a_message_lost_by_its_taker_is_not_the_takers_to_settle() {
 #[tokio::test]
 async fn an_event_is_taken_once_until_it_is_forgotten_and_leaves_no_text_behind() {
     let store = two();
-    let inbox = Inbox::new(store.one.clone());
+    let inbox = store.one.inbox();
     store.one.send(&[message("1", "ada"), message("1", "ada")], NOW).await.unwrap();
     store.other.send(&[message("1", "ada")], NOW).await.unwrap();
     let taken = inbox.take(10, NOW, NOW + HELD).await.unwrap();
@@ -135,7 +134,7 @@ async fn an_event_is_taken_once_until_it_is_forgotten_and_leaves_no_text_behind(
 #[tokio::test]
 async fn a_dead_letter_lets_the_next_pass_and_can_be_revived() {
     let store = two();
-    let inbox = Inbox::new(store.one.clone());
+    let inbox = store.one.inbox();
     store.one.send(&[message("1", "ada"), message("2", "ada")], NOW).await.unwrap();
     let taken = inbox.take(1, NOW, NOW + HELD).await.unwrap();
     inbox.settle(&taken[0], Settled::Dead("no role".into()), NOW).await.unwrap();
@@ -153,7 +152,7 @@ async fn a_dead_letter_lets_the_next_pass_and_can_be_revived() {
 #[tokio::test]
 async fn the_backlog_is_what_waits_and_since_when_the_oldest_does() {
     let store = two();
-    let inbox = Inbox::new(store.one.clone());
+    let inbox = store.one.inbox();
     assert_eq!(store.one.backlog().await.unwrap(), Backlog::default());
     store.one.send(&[message("1", "ada")], NOW).await.unwrap();
     store.one.send(&[message("2", "grace")], NOW + Duration::minutes(5)).await.unwrap();

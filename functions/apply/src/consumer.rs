@@ -26,7 +26,7 @@ const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::minutes(5);
 
 /// Applies what arrives until `stop`, then finishes what has begun.
-pub async fn run(app: Arc<App>, inbox: Inbox, stop: CancellationToken) {
+pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) {
     let arrivals = inbox.arrivals();
     let mut at_work = JoinSet::new();
     let mut swept_at = None;
@@ -57,7 +57,7 @@ pub async fn run(app: Arc<App>, inbox: Inbox, stop: CancellationToken) {
     at_work.join_all().await;
 }
 
-async fn handle(app: Arc<App>, inbox: Inbox, message: Taken) {
+async fn handle(app: Arc<App>, inbox: Arc<dyn Inbox>, message: Taken) {
     let handled = app.handle(&message.body, message.attempts, Deadline::after(EVENT_TIME)).await;
     let now = app.ambient.now();
     let settled = match handled {

@@ -79,11 +79,11 @@ impl App {
     #[must_use]
     pub fn new(settings: &Settings, platform: &Platform) -> Arc<Self> {
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
-        let provisioning = Provisioning::new(flex, platform.sessions.clone(), platform.bindings.clone());
+        let provisioning = Provisioning::new(flex, platform.sessions(), platform.bindings());
         let (policy, ambient) = (settings.policy.policy.clone(), platform.ambient.clone());
         Arc::new(Self {
-            applying: Applying::new(provisioning, platform.subjects.clone(), policy, ambient.clone()),
-            dead_letters: platform.dead_letters.clone(),
+            applying: Applying::new(provisioning, platform.subjects(), policy, ambient.clone()),
+            dead_letters: platform.dead_letters(),
             tries: settings.tries,
             ambient,
         })

@@ -49,8 +49,8 @@ impl App {
                 policy,
                 settings.policy.mints_per_minute,
                 flex,
-                platform.bindings.clone(),
-                platform.counters.clone(),
+                platform.bindings(),
+                platform.counters(),
                 platform.ambient.clone(),
             ),
         })

@@ -53,7 +53,7 @@ impl App {
     pub fn new(settings: &Settings, platform: &Platform) -> Arc<Self> {
         let Settings { owner, scim } = settings;
         let flex = Arc::new(platform.flex(&owner.common, &owner.credential));
-        let provisioning = Provisioning::new(flex, platform.sessions.clone(), platform.bindings.clone());
+        let provisioning = Provisioning::new(flex, platform.sessions(), platform.bindings());
         let provisioning = Arc::new(provisioning);
         let policy = owner.policy.policy.clone();
         let scim =

@@ -77,7 +77,7 @@ impl App {
         let app = Self {
             sources: settings.sources.iter().map(|(name, one)| (name.clone(), one.build())).collect(),
             secrets: CachedSecret::new(&settings.secret_id, platform.secrets.clone(), clock),
-            queue: platform.queue.clone(),
+            queue: platform.queue(),
             ambient: platform.ambient.clone(),
         };
         if !app.sources.is_empty() && !time.is_zero() {

@@ -1,12 +1,13 @@
 //! How a delivery is proven: HMAC signatures with a time, and shared secrets. Every comparison of
 //! something secret takes constant time.
 
-use aws_lc_rs::{constant_time, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::HeaderName;
+use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq as _;
 use time::{Duration, OffsetDateTime};
 
 /// A delivery is not proven to come from its source. For the log; the sender is told nothing more.
@@ -49,7 +50,7 @@ pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> hmac::Tag {
 
 /// Whether two byte strings are the same.
 pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
-    constant_time::verify_slices_are_equal(a, b).is_ok()
+    a.ct_eq(b).into()
 }
 
 /// Seconds since 1970, in digits and nothing else; milliseconds are far in the future.

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use flexgate::ambient::Ambient;
@@ -69,7 +70,7 @@ pub async fn run(options: &Events) -> Result<(), Box<dyn Error>> {
 /// Dead letters, and the queue they came from where it can be counted.
 struct Store {
     letters: Box<dyn DeadLetters>,
-    inbox: Option<Inbox>,
+    inbox: Option<Arc<dyn Inbox>>,
 }
 
 fn open(options: &Events) -> Result<Store, Box<dyn Error>> {
@@ -81,7 +82,7 @@ fn open(options: &Events) -> Result<Store, Box<dyn Error>> {
     match store {
         StoreAt::Sqlite(path) if path.exists() => {
             let store = SqliteStore::open(&path)?;
-            Ok(Store { inbox: Some(Inbox::new(store.clone())), letters: Box::new(store) })
+            Ok(Store { inbox: Some(store.inbox()), letters: Box::new(store) })
         }
         StoreAt::Sqlite(path) => Err(format!("there is no store at {}: name one with --store", path.display()).into()),
         StoreAt::DynamoDb(table) => {

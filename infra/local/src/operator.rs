@@ -55,7 +55,7 @@ impl Operator {
 
     /// Provisioning over `flex`, the same as the gateway's.
     pub fn provisioning(&self, flex: Flex) -> Provisioning {
-        Provisioning::new(Arc::new(flex), self.platform.sessions.clone(), self.platform.bindings.clone())
+        Provisioning::new(Arc::new(flex), self.platform.sessions(), self.platform.bindings())
     }
 
     /// The surroundings.

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flexgate::ambient::{Ambient, SystemClock};
 use flexgate::outbound::{Deadline, http_client, send};
-use flexgate::store::{EventStatus, Inbox, SqliteStore};
+use flexgate::store::{EventStatus, SqliteStore};
 use flexgate_test_support::{Process, World, free_port};
 use http::{HeaderValue, Method};
+use ring::hmac;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -167,7 +167,7 @@ async fn two_thousand_events_end_where_their_times_say_through_faults_and_kills(
     }
     senders.join_all().await;
 
-    let inbox = Inbox::new(SqliteStore::open(&world.store_path()).unwrap());
+    let inbox = SqliteStore::open(&world.store_path()).unwrap().inbox();
     let began = Instant::now();
     while inbox.count(EventStatus::Waiting).await.unwrap() > 0 {
         assert!(began.elapsed() < Duration::from_secs(150), "the queue does not empty");
@@ -212,7 +212,7 @@ async fn a_delivery_is_acknowledged_in_under_50_ms_at_the_median_with_twilio_dow
     }
     times.sort();
     assert!(times[100] < Duration::from_millis(50), "median {:?}, slowest {:?}", times[100], times[200]);
-    let inbox = Inbox::new(SqliteStore::open(&world.store_path()).unwrap());
+    let inbox = SqliteStore::open(&world.store_path()).unwrap().inbox();
     assert_eq!(inbox.count(EventStatus::Waiting).await.unwrap(), 201);
     drop(gateway);
 }

@@ -5,7 +5,7 @@
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use flexgate::store::{DeadLetter, DeadLetters as _, EventQueue as _, EventStatus, Inbox, Message, SqliteStore};
+use flexgate::store::{DeadLetter, DeadLetters as _, EventQueue as _, EventStatus, Message, SqliteStore};
 use flexgate_test_support::{Process, World, free_port};
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ async fn dead_letters_are_listed_shown_and_retried_by_a_gateway() {
 
     // A gateway applies what can be, and says of the rest why it cannot.
     let mut gateway = Process::live(BINARY, &world);
-    let inbox = Inbox::new(store.clone());
+    let inbox = store.inbox();
     for _ in 0..100 {
         if inbox.count(EventStatus::Waiting).await.unwrap() == 0 {
             break;
@@ -85,7 +85,7 @@ async fn an_event_queued_by_another_process_is_found() {
     let store = SqliteStore::open(&world.store_path()).unwrap();
     let message: Message = serde_json::from_str(&message("one")).unwrap();
     store.send(&[message], world.ambient().now()).await.unwrap();
-    let inbox = Inbox::new(store);
+    let inbox = store.inbox();
     for _ in 0..100 {
         if inbox.count(EventStatus::Applied).await.unwrap() == 1 {
             return;

@@ -24,6 +24,7 @@ mod twilio;
 mod web;
 mod world;
 
+pub use idp::keys::rsa_pkcs8;
 pub use simulator::{Account, Config, Simulator, StartError};
 pub use switches::{Deactivated, OverTtl, Reactivation, StateMember, Switches};
 

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom as _, SystemRandom};
 
 #[expect(clippy::disallowed_methods, reason = "the simulator's only source of randomness")]
 pub(crate) fn fill(buffer: &mut [u8]) {
-    if aws_lc_rs::rand::fill(buffer).is_err() {
+    if SystemRandom::new().fill(buffer).is_err() {
         // No entropy: no token this process could make would be worth anything.
         std::process::abort();
     }

@@ -94,7 +94,7 @@ pub enum StartError {
     Tls(#[from] rustls::Error),
     /// A signing or encryption key could not be made.
     #[error("cannot make a key")]
-    Keys(#[from] aws_lc_rs::error::Unspecified),
+    Keys,
 }
 
 /// A running simulator. Dropping it stops it abruptly; [`Simulator::shutdown`] does it gracefully.

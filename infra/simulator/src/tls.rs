@@ -48,13 +48,13 @@ impl Identity {
         let issuer = Issuer::new(ca_params, ca_key);
         let leaf = leaf()?.signed_by(&leaf_key, &issuer)?;
 
-        let spki = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &leaf_key.subject_public_key_info());
+        let spki = ring::digest::digest(&ring::digest::SHA256, &leaf_key.subject_public_key_info());
         let chain = vec![
             leaf.der().clone(),
             CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|_| store.corrupt("ca.pem"))?,
         ];
         let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
-        let mut server = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        let mut server = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_no_client_auth()
             .with_single_cert(chain, private)?;

@@ -116,5 +116,5 @@ pub(crate) fn unb64(text: &str) -> Option<Vec<u8>> {
 
 /// base64url of SHA-256: PKCE's S256.
 pub(crate) fn s256(text: &str) -> String {
-    b64url(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()))
+    b64url(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()))
 }

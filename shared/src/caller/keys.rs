@@ -2,12 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::crypto::aws_lc;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
 
 use super::fault::TokenFault;
 use super::token::allowed_algorithm;
+use crate::jws;
 
 /// Factoring 1024 bits is within reach; past 8192 bits checking a signature is a denial of service.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
@@ -25,10 +25,8 @@ impl Key {
     }
 
     /// Whether this key made `signature` over `message`.
-    pub(super) fn signed(&self, message: &[u8], signature: &Vec<u8>) -> bool {
-        // The provider is named, not looked up: nothing process-wide to install or to race for.
-        (aws_lc::DEFAULT_PROVIDER.verifier_factory)(&self.algorithm, &self.key)
-            .is_ok_and(|verifier| verifier.verify(message, signature).is_ok())
+    pub(super) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        jws::signed(&self.key, self.algorithm, message, signature)
     }
 }
 

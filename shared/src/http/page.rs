@@ -1,8 +1,8 @@
 //! The page a person sees where a program would get a problem document.
 
-use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ring::digest;
 
 use super::problem::Problem;
 

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, Uri, header};
+use ring::digest;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
 
 use crate::ambient::{Ambient, Entropy, random};
 use crate::outbound::Deadline;
@@ -147,7 +147,7 @@ impl TokenHashes {
     fn id_of(&self, hash: &[u8; 32]) -> Option<String> {
         let mut found = None;
         for token in &self.0 {
-            if verify_slices_are_equal(&token.sha256, hash).is_ok() {
+            if bool::from(token.sha256.ct_eq(hash)) {
                 found = Some(token.id.clone());
             }
         }

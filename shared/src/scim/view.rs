@@ -1,8 +1,8 @@
 //! A resource as it is sent: with `schemas` and `meta`, and only the attributes asked for.
 
-use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest;
 use serde_json::{Map, Value, json};
 
 use super::Document;

@@ -71,6 +71,7 @@ impl FromStr for SecretsFrom {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreAt {
     /// `sqlite:FILE`.
+    #[cfg(feature = "local")]
     Sqlite(PathBuf),
     /// `dynamodb:TABLE`.
     DynamoDb(String),
@@ -81,9 +82,13 @@ impl FromStr for StoreAt {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
+            #[cfg(feature = "local")]
             Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(file.into())),
             Some(("dynamodb", table)) if !table.is_empty() => Ok(Self::DynamoDb(table.to_owned())),
-            _ => Err("must be dynamodb: and a table, or sqlite: and a file, like sqlite:/var/lib/flexgate/flexgate.db"),
+            _ if cfg!(feature = "local") => {
+                Err("must be dynamodb: and a table, or sqlite: and a file, like sqlite:/var/lib/flexgate/flexgate.db")
+            }
+            _ => Err("must be dynamodb: and a table, in a function built for Lambda"),
         }
     }
 }

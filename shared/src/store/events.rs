@@ -3,10 +3,13 @@
 //! The queue is first in, first out for each subject, keeps a message before it says so, and takes the
 //! same event once (SQS FIFO: group is [`Message::group`], deduplication is [`Message::key`]).
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
+use tokio::sync::Notify;
 
 use super::{StoreError, fingerprint};
 use crate::domain::{EventId, FlexUserSid, History, IdentityEvent, SourceName, SubjectId, Username};
@@ -74,6 +77,48 @@ pub trait EventQueue: std::fmt::Debug + Send + Sync {
 
     /// What waits to be applied, including what somebody is at.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
+}
+
+/// The queue's receiving end, where this very machine is its consumer.
+#[async_trait]
+pub trait Inbox: std::fmt::Debug + Send + Sync {
+    /// Told when something may have arrived. Messages of other processes are found by looking.
+    fn arrivals(&self) -> Arc<Notify>;
+
+    /// Takes at most `limit` messages, of different subjects, until `until`: who has not settled one by
+    /// then has lost it to whoever takes it next. A subject's next message waits for the one before.
+    async fn take(&self, limit: u32, now: OffsetDateTime, until: OffsetDateTime) -> Result<Vec<Taken>, StoreError>;
+
+    /// Says what became of a message. Nothing happens if it was lost to somebody else meanwhile.
+    async fn settle(&self, taken: &Taken, settled: Settled, now: OffsetDateTime) -> Result<(), StoreError>;
+
+    /// How many events stand at `status`.
+    async fn count(&self, status: EventStatus) -> Result<u64, StoreError>;
+
+    /// Forgets what was applied long ago; how much that was.
+    async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
+}
+
+/// A message taken from the queue, for a while.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// Names it in the queue.
+    pub seq: i64,
+    /// The message, JSON.
+    pub body: String,
+    /// How often it has been taken, this time included.
+    pub attempts: u32,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// It is applied.
+    Applied,
+    /// It is to be tried again, not before that moment.
+    Later(OffsetDateTime),
+    /// It cannot be applied, for that reason.
+    Dead(String),
 }
 
 /// What waits in the queue.

@@ -6,23 +6,25 @@
 pub mod directory;
 mod dynamodb;
 mod events;
+#[cfg(feature = "local")]
 mod sqlite;
-mod sqlite_events;
 mod sqs;
 
 use std::fmt;
 
 use async_trait::async_trait;
-use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest;
 use time::{Duration, OffsetDateTime};
 
 pub use directory::Directory;
 pub use dynamodb::DynamoStore;
-pub use events::{Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, Subjects};
+pub use events::{
+    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Message, Recorded, Settled, Subjects, Taken,
+};
+#[cfg(feature = "local")]
 pub use sqlite::SqliteStore;
-pub use sqlite_events::{Inbox, Settled, Taken};
 pub use sqs::SqsQueue;
 
 use crate::domain::{FlexUserSid, Identity, ProfileName};

@@ -5,6 +5,7 @@
 
 mod directory;
 mod event_tables;
+mod events;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,7 +61,7 @@ CREATE TABLE IF NOT EXISTS bindings (
 pub struct SqliteStore {
     connection: Arc<Mutex<Connection>>,
     /// Wakes the consumer of this process when events arrive through this process.
-    pub(super) arrivals: Arc<Notify>,
+    arrivals: Arc<Notify>,
 }
 
 impl SqliteStore {
@@ -79,7 +80,7 @@ impl SqliteStore {
     }
 
     /// Runs `work` where blocking is allowed.
-    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -343,7 +344,7 @@ fn session(key: &SessionKey, row: &Row<'_>) -> rusqlite::Result<Session> {
     })
 }
 
-pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {

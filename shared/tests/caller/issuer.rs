@@ -4,12 +4,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
-    RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
-};
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::AUTHORIZATION;
@@ -22,6 +16,12 @@ use flexgate::ambient::{Ambient, ManualClock, SystemEntropy};
 use flexgate::caller::{CallerError, TokenFault, Verifier, issuers};
 use flexgate::domain::Caller;
 use flexgate::outbound::{Deadline, http_client};
+use ring::rand::SystemRandom;
+use ring::rsa::PublicKeyComponents;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
+};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -41,18 +41,26 @@ pub enum Signer {
 }
 
 fn rsa() -> RsaKeyPair {
-    RsaKeyPair::generate(KeySize::Rsa2048).unwrap()
+    RsaKeyPair::from_pkcs8(&flexgate_simulator::rsa_pkcs8().unwrap()).unwrap()
 }
 
 pub static RS256: LazyLock<Signer> = LazyLock::new(|| Signer::Rs256(rsa()));
 pub static PS256: LazyLock<Signer> = LazyLock::new(|| Signer::Ps256(rsa()));
 pub static ES256: LazyLock<Signer> = LazyLock::new(es256);
-pub static ES384: LazyLock<Signer> =
-    LazyLock::new(|| Signer::Es384(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap()));
-pub static EDDSA: LazyLock<Signer> = LazyLock::new(|| Signer::EdDsa(Ed25519KeyPair::generate().unwrap()));
+pub static ES384: LazyLock<Signer> = LazyLock::new(|| Signer::Es384(ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING)));
+pub static EDDSA: LazyLock<Signer> = LazyLock::new(|| {
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    Signer::EdDsa(Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap())
+});
 
 pub fn es256() -> Signer {
-    Signer::Es256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+    Signer::Es256(ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING))
+}
+
+fn ecdsa(algorithm: &'static EcdsaSigningAlgorithm) -> EcdsaKeyPair {
+    let random = SystemRandom::new();
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
+    EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap()
 }
 
 impl Signer {
@@ -69,8 +77,7 @@ impl Signer {
     pub fn jwk(&self, kid: &str) -> Value {
         let mut jwk = match self {
             Self::Rs256(pair) | Self::Ps256(pair) => {
-                let (n, e) = (pair.public_key().modulus(), pair.public_key().exponent());
-                let (n, e) = (n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero());
+                let PublicKeyComponents::<Vec<u8>> { n, e } = pair.public().into();
                 json!({"kty": "RSA", "n": b64(n), "e": b64(e)})
             }
             Self::Es256(pair) | Self::Es384(pair) => {
@@ -88,9 +95,9 @@ impl Signer {
         let random = SystemRandom::new();
         match self {
             Self::Rs256(pair) | Self::Ps256(pair) => {
-                let mut signature = vec![0; pair.public_modulus_len()];
+                let mut signature = vec![0; pair.public().modulus_len()];
                 let rsa_pss = matches!(self, Self::Ps256(_));
-                let padding: &'static dyn aws_lc_rs::signature::RsaEncoding =
+                let padding: &'static dyn ring::signature::RsaEncoding =
                     if rsa_pss { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
                 pair.sign(padding, &random, message, &mut signature).unwrap();
                 signature

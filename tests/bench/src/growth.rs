@@ -1,7 +1,7 @@
 //! What more users, and more rows, cost: events through `apply`, the SCIM walk, operations of the store.
 //!
-//! Time is the function's own processor time: the simulator looks through its users one by one, and would
-//! be most of what is measured. Files lie in memory where the machine allows, for the same reason.
+//! Time is the function's own processor time: the simulator's would be most of what is measured. Files lie
+//! in memory where the machine allows, for the same reason.
 
 use std::path::Path;
 use std::sync::Arc;

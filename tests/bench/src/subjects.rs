@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
 use serde_json::{Value, json};
 
 use crate::lambda::{Start, http_event, now};

@@ -33,7 +33,7 @@ impl Tls {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let config = config.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key).unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));

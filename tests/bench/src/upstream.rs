@@ -5,12 +5,12 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use flexgate::outbound::{Deadline, http_client, send};
 use flexgate_simulator::{ACCOUNT_SID, AUDIENCE, AUTH_TOKEN, Config, INSTANCE_SID, SSO_PROFILE_SID, Simulator};
 use http::{HeaderValue, Method};
+use ring::digest;
 use serde_json::{Value, json};
 
 use crate::aws;

@@ -1,9 +1,10 @@
 //! Tokens byte for byte, signed with a key that the issuer is made to publish.
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flexgate_simulator::AUDIENCE;
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
 use crate::gate::Gate;
@@ -22,7 +23,8 @@ impl Forger {
     /// Has the issuer publish the forger's key, named `forged`, and no other; `copies` under further
     /// names.
     pub async fn published(gate: &Gate, copies: usize) -> Self {
-        let pair = Ed25519KeyPair::generate().unwrap();
+        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
         let x = b64(pair.public_key());
         let jwk =
             |kid: String| json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": x});

@@ -102,7 +102,7 @@ impl Gate {
     pub fn elsewhere(&self) -> Provisioning {
         let platform = Platform::new(&self.settings.common, self.platform.ambient.clone()).unwrap();
         let flex = platform.flex(&self.settings.common, &self.settings.credential);
-        Provisioning::new(Arc::new(flex), platform.sessions, platform.bindings)
+        Provisioning::new(Arc::new(flex), platform.sessions(), platform.bindings())
     }
 
     /// How often a secret was fetched.

@@ -122,6 +122,6 @@ async fn the_binding_is_of_issuer_and_subject() {
     let ada = gate.provision("ada", &["agent"]).await;
     gate.mint_as("ada").await.assert_minted(&ada);
     let identity = Identity { issuer: gate.simulator.issuer().into(), subject: "sub-ada".into() };
-    let bound = gate.platform.bindings.user_of(&identity).await.unwrap();
+    let bound = gate.platform.bindings().user_of(&identity).await.unwrap();
     assert_eq!(bound.unwrap().as_str(), ada);
 }

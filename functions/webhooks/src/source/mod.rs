@@ -11,12 +11,12 @@ mod zitadel;
 
 use std::fmt;
 
-use aws_lc_rs::digest;
 use flexgate::ambient::Ambient;
 use flexgate::domain::{Action, EventId, IdentityEvent, NameError, PersonProfile, SourceName, Subject};
 use flexgate::http::{Problem, Query};
 use flexgate::store::Message;
 use http::HeaderMap;
+use ring::digest;
 use secrecy::SecretString;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};

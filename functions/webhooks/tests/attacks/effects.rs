@@ -182,8 +182,9 @@ async fn of_an_sqs_batch_a_message_that_makes_it_panic_comes_again_and_the_rest_
     let apply = |tries: &str| {
         let mut reader = hooks.world.reader().with([("FLEXGATE_APPLY_TRIES", tries)]);
         let settings = flexgate_apply::Settings::read(&mut reader);
-        let ambient = Ambient { entropy: Arc::new(DriesUpOnce::default()), ..hooks.world.ambient() };
-        flexgate_apply::App::new(&reader.finish(settings).unwrap(), &Platform { ambient, ..hooks.platform.clone() })
+        let mut platform = hooks.platform.clone();
+        platform.ambient.entropy = Arc::new(DriesUpOnce::default());
+        flexgate_apply::App::new(&reader.finish(settings).unwrap(), &platform)
     };
     let records = || vec![record("a", "1", &message("1", "ada"), 1), record("b", "2", &message("2", "grace"), 1)];
     let app = apply("2");
@@ -243,7 +244,7 @@ async fn w11_of_two_graph_items_the_one_with_a_wrong_state_is_dropped() {
         let sid = hooks.user(name).await["flex_user_sid"].as_str().unwrap().parse().unwrap();
         let issuer = "https://login.microsoftonline.com/tenant-1/v2.0";
         let identity = Identity { issuer: issuer.into(), subject: format!("tenant-1:{oid}").into() };
-        hooks.platform.bindings.bind(&identity, &sid, hooks.world.ambient().now()).await.unwrap();
+        hooks.platform.bindings().bind(&identity, &sid, hooks.world.ambient().now()).await.unwrap();
     }
     let item = |oid: &str, state: &str| {
         json!({ "subscriptionId": "s", "clientState": state, "changeType": "deleted", "tenantId": "tenant-1",
@@ -315,9 +316,9 @@ async fn what_twilio_refuses_is_a_dead_letter_and_can_be_tried_again() {
     let dead = hooks.dead().await;
     assert_eq!((dead.len(), dead[0].event_id.as_str()), (1, "msg_1"));
     assert!(dead[0].reason.contains("status 400, code 45004"), "{}", dead[0].reason);
-    let found = hooks.platform.dead_letters.find(&dead[0].key).await.unwrap();
+    let found = hooks.platform.dead_letters().find(&dead[0].key).await.unwrap();
     assert_eq!(found.as_ref(), Some(&dead[0]));
-    assert!(hooks.platform.dead_letters.revive(&dead[0].key, hooks.world.ambient().now()).await.unwrap());
+    assert!(hooks.platform.dead_letters().revive(&dead[0].key, hooks.world.ambient().now()).await.unwrap());
     hooks.settle().await;
     assert_eq!((hooks.dead().await.len(), &hooks.user("ada").await["username"]), (0, &json!("ada")));
 }
@@ -329,7 +330,7 @@ async fn deactivation_ends_sessions_and_bindings_even_where_flex_has_done_it_alr
     hooks.standard("msg_1", &clerk("user.created", "ada", at)).await;
     hooks.settle().await;
     let identity = Identity { issuer: "https://clerk.example.com".into(), subject: "user_ada".into() };
-    let bound = hooks.platform.bindings.user_of(&identity).await.unwrap().unwrap();
+    let bound = hooks.platform.bindings().user_of(&identity).await.unwrap().unwrap();
     assert_eq!(bound.as_str(), hooks.user("ada").await["flex_user_sid"]);
     let session = Session {
         key: SessionKey::of("secret"),
@@ -341,11 +342,11 @@ async fn deactivation_ends_sessions_and_bindings_even_where_flex_has_done_it_alr
         used_at: now,
         ends_at: now + Duration::hours(1),
     };
-    hooks.platform.sessions.insert(session.clone()).await.unwrap();
+    hooks.platform.sessions().insert(session.clone()).await.unwrap();
     hooks.standard("msg_2", &clerk_deleted("ada", at + 1)).await;
     hooks.settle().await;
-    assert_eq!(hooks.platform.sessions.get(&session.key).await.unwrap(), None);
-    assert_eq!(hooks.platform.bindings.user_of(&identity).await.unwrap(), None);
+    assert_eq!(hooks.platform.sessions().get(&session.key).await.unwrap(), None);
+    assert_eq!(hooks.platform.bindings().user_of(&identity).await.unwrap(), None);
     assert_eq!(hooks.user("ada").await["deactivated"], true);
 }
 

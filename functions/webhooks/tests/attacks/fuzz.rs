@@ -67,7 +67,7 @@ fn proofs(body: &[u8], now: i64) -> Vec<(&'static str, String)> {
         format!("t={time},v1={}", hex(&hmac_sha256(SECRET.as_bytes(), &[time.as_bytes(), b".", body].concat())))
     };
     let b64 = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
-    let hash = STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body));
+    let hash = STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, body));
     let claims = json!({ "request_body_sha256": hash }).to_string();
     let signed = format!("{}.{}", b64(br#"{"alg":"HS256"}"#), b64(claims.as_bytes()));
     let token = format!("{signed}.{}", b64(&hmac_sha256(SECRET.as_bytes(), signed.as_bytes())));

@@ -15,7 +15,6 @@ mod vendors;
 
 use std::sync::Arc;
 
-use aws_lc_rs::hmac;
 use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
@@ -26,6 +25,7 @@ use flexgate::store::{DeadLetter, EventStatus, Inbox};
 use flexgate_test_support::{Browser, Reply, World};
 use flexgate_webhooks::{App, Settings, StartError, router};
 use http::Request;
+use ring::hmac;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -136,8 +136,8 @@ impl Hooks {
         task.await.unwrap();
     }
 
-    pub fn inbox(&self) -> Inbox {
-        self.platform.inbox.clone().unwrap()
+    pub fn inbox(&self) -> Arc<dyn Inbox> {
+        self.platform.inbox().unwrap()
     }
 
     pub fn apply(&self) -> &flexgate_apply::App {
@@ -145,7 +145,7 @@ impl Hooks {
     }
 
     pub async fn dead(&self) -> Vec<DeadLetter> {
-        self.platform.dead_letters.list(100).await.unwrap()
+        self.platform.dead_letters().list(100).await.unwrap()
     }
 
     /// The Flex user of that name; null if there is none.

@@ -163,7 +163,7 @@ fn jwt(header: &Value, claims: &Value, key: &[u8]) -> String {
 async fn w12_fusionauths_jwt_must_be_signed_by_our_key_over_this_very_body() {
     let hooks = Hooks::start().await;
     let body = json!({ "event": { "type": "jwt.refresh" } }).to_string();
-    let hash = |bytes: &str| STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes.as_bytes()));
+    let hash = |bytes: &str| STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, bytes.as_bytes()));
     let claims = json!({ "request_body_sha256": hash(&body) });
     let (hs, key) = (json!({ "alg": "HS256", "typ": "JWT" }), SECRET.as_bytes());
     let good = jwt(&hs, &claims, key);

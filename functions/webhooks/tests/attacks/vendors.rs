@@ -27,7 +27,7 @@ impl Hooks {
     async fn fusionauth(&self, body: &Value) -> Reply {
         let b64 = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
         let body = body.to_string();
-        let hash = STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes()));
+        let hash = STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, body.as_bytes()));
         let claims = json!({ "request_body_sha256": hash }).to_string();
         let signed = format!("{}.{}", b64(br#"{"alg":"HS256"}"#), b64(claims.as_bytes()));
         let token = format!("{signed}.{}", b64(&hmac_sha256(SECRET.as_bytes(), signed.as_bytes())));
@@ -126,7 +126,7 @@ async fn workos() {
             let message = Message::Event(event);
             hooks
                 .platform
-                .dead_letters
+                .dead_letters()
                 .bury(DeadLetter::of(&serde_json::to_string(&message).unwrap(), 1, "", hooks.world.ambient().now()))
                 .await
                 .unwrap();

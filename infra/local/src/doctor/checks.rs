@@ -89,7 +89,7 @@ async fn store(common: &Common, ambient: &Ambient, findings: &mut Vec<Finding>) 
     match Platform::new(common, ambient.clone()) {
         Ok(platform) => {
             let what = format!("{}", now.unix_timestamp_nanos());
-            findings.push(match platform.claims.claim("doctor", &what, now, now).await {
+            findings.push(match platform.claims().claim("doctor", &what, now, now).await {
                 Ok(_) => Finding::ok("store", "it can be read and written"),
                 Err(_) => Finding::failure("store", "it cannot be written (FLEXGATE_STORE)", remedy),
             });

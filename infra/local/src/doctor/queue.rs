@@ -23,7 +23,10 @@ const LOOK: &str = "see flexgate events list, mend the reason, then flexgate eve
 /// What waits, and what has been given up.
 pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     let now = platform.ambient.now();
-    vec![waiting(platform.queue.backlog().await, now), given_up(platform.dead_letters.list(LETTERS).await.as_deref())]
+    vec![
+        waiting(platform.queue().backlog().await, now),
+        given_up(platform.dead_letters().list(LETTERS).await.as_deref()),
+    ]
 }
 
 fn waiting(backlog: Result<Backlog, StoreError>, now: OffsetDateTime) -> Finding {

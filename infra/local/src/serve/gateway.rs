@@ -94,7 +94,7 @@ impl Gateway {
         let (address, stopping) = (listener.local_addr()?, CancellationToken::new());
         let drained = stopping.clone().cancelled_owned();
         let served = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(drained).await });
-        let consumer = platform.inbox.clone().map(|inbox| {
+        let consumer = platform.inbox().map(|inbox| {
             let app = flexgate_apply::App::new(&settings.apply(), &platform);
             tokio::spawn(flexgate_apply::consumer::run(app, inbox, stopping.clone()))
         });

@@ -21,11 +21,11 @@ pub(super) fn compact(header: &Map<String, Value>, claims: &Map<String, Value>, 
         Signer::Key(key) => key.sign(algorithm, input.as_bytes())?,
         Signer::Hmac(secret) => {
             let digest = match algorithm {
-                "HS384" => aws_lc_rs::hmac::HMAC_SHA384,
-                "HS512" => aws_lc_rs::hmac::HMAC_SHA512,
-                _ => aws_lc_rs::hmac::HMAC_SHA256,
+                "HS384" => ring::hmac::HMAC_SHA384,
+                "HS512" => ring::hmac::HMAC_SHA512,
+                _ => ring::hmac::HMAC_SHA256,
             };
-            aws_lc_rs::hmac::sign(&aws_lc_rs::hmac::Key::new(digest, secret), input.as_bytes()).as_ref().to_vec()
+            ring::hmac::sign(&ring::hmac::Key::new(digest, secret), input.as_bytes()).as_ref().to_vec()
         }
     };
     Some(format!("{input}.{}", web::b64url(signature)))

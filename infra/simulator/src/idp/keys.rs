@@ -3,13 +3,14 @@
 
 use std::sync::{Arc, OnceLock};
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
+use ring::rand::SystemRandom;
+use ring::rsa::PublicKeyComponents;
+use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256,
     RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaKeyPair, UnparsedPublicKey,
 };
+use rsa::Generate as _;
+use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -147,31 +148,36 @@ enum Kind {
 
 impl SigningKey {
     fn rsa() -> Result<Self, StartError> {
-        let pair = RsaKeyPair::generate(KeySize::Rsa2048)?;
-        let pkcs8 = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair)?.as_ref().to_vec();
-        Ok(Self { kid: new_kid("rsa"), pair: Pair::Rsa(pair), pkcs8 })
+        let pkcs8 = rsa_pkcs8().ok_or(StartError::Keys)?;
+        Self::of(new_kid("rsa"), pkcs8, Kind::Rsa).ok_or(StartError::Keys)
     }
 
     fn ec() -> Result<Self, StartError> {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
-        let pkcs8 = pair.to_pkcs8v1()?.as_ref().to_vec();
-        Ok(Self { kid: new_kid("ec"), pair: Pair::Ec(pair), pkcs8 })
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
+        let pkcs8 = pkcs8.map_err(|_| StartError::Keys)?.as_ref().to_vec();
+        Self::of(new_kid("ec"), pkcs8, Kind::Ec).ok_or(StartError::Keys)
     }
 
     fn ed25519() -> Result<Self, StartError> {
-        let pair = Ed25519KeyPair::generate()?;
-        let pkcs8 = pair.to_pkcs8v1()?.as_ref().to_vec();
-        Ok(Self { kid: new_kid("ed"), pair: Pair::Ed25519(pair), pkcs8 })
+        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| StartError::Keys)?;
+        Self::of(new_kid("ed"), pkcs8.as_ref().to_vec(), Kind::Ed25519).ok_or(StartError::Keys)
     }
 
     fn restore(kept: &KeptKey, kind: Kind) -> Option<Self> {
-        let pkcs8 = web::unb64(&kept.pkcs8)?;
+        Self::of(kept.kid.clone(), web::unb64(&kept.pkcs8)?, kind)
+    }
+
+    fn of(kid: String, pkcs8: Vec<u8>, kind: Kind) -> Option<Self> {
         let pair = match kind {
             Kind::Rsa => Pair::Rsa(RsaKeyPair::from_pkcs8(&pkcs8).ok()?),
-            Kind::Ec => Pair::Ec(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).ok()?),
-            Kind::Ed25519 => Pair::Ed25519(Ed25519KeyPair::from_pkcs8(&pkcs8).ok()?),
+            Kind::Ec => {
+                let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+                Pair::Ec(EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8, &random).ok()?)
+            }
+            // Keys of older data directories come without their public half.
+            Kind::Ed25519 => Pair::Ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(&pkcs8).ok()?),
         };
-        Some(Self { kid: kept.kid.clone(), pair, pkcs8 })
+        Some(Self { kid, pair, pkcs8 })
     }
 
     /// The algorithm this key signs with by default.
@@ -187,8 +193,8 @@ impl SigningKey {
     pub(super) fn sign(&self, algorithm: &str, message: &[u8]) -> Option<Vec<u8>> {
         match &self.pair {
             Pair::Rsa(pair) => {
-                let mut signature = vec![0; pair.public_modulus_len()];
-                let encoding: &'static dyn aws_lc_rs::signature::RsaEncoding = match algorithm {
+                let mut signature = vec![0; pair.public().modulus_len()];
+                let encoding: &'static dyn ring::signature::RsaEncoding = match algorithm {
                     "RS384" => &RSA_PKCS1_SHA384,
                     "RS512" => &RSA_PKCS1_SHA512,
                     "PS256" => &RSA_PSS_SHA256,
@@ -213,11 +219,8 @@ impl SigningKey {
     pub(super) fn jwk(&self) -> Value {
         let mut jwk = match &self.pair {
             Pair::Rsa(pair) => {
-                let public = pair.public_key();
-                json!({
-                    "kty": "RSA", "n": web::b64url(public.modulus().big_endian_without_leading_zero()),
-                    "e": web::b64url(public.exponent().big_endian_without_leading_zero()),
-                })
+                let PublicKeyComponents::<Vec<u8>> { n, e } = pair.public().into();
+                json!({ "kty": "RSA", "n": web::b64url(n), "e": web::b64url(e) })
             }
             Pair::Ec(pair) => {
                 let point = pair.public_key().as_ref();
@@ -239,13 +242,14 @@ impl SigningKey {
 
     /// The public key as an attacker would find it: SPKI in PEM.
     pub(super) fn public_pem(&self) -> Option<String> {
-        let Pair::Rsa(pair) = &self.pair else { return None };
-        let der = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).ok()?;
-        let encoded = web::b64(der.as_ref());
-        let lines: Vec<&str> =
-            encoded.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-        Some(format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n")))
+        rsa::PrivateKey::from_pkcs8_der(&self.pkcs8).ok()?.to_public_key().to_public_key_pem(LineEnding::LF).ok()
     }
+}
+
+/// A new RSA key of 2048 bits, as PKCS#8: *ring* signs with such keys and makes none.
+#[must_use]
+pub fn rsa_pkcs8() -> Option<Vec<u8>> {
+    Some(rsa::PrivateKey::generate().to_pkcs8_der().ok()?.as_bytes().to_vec())
 }
 
 fn new_kid(kind: &str) -> String {

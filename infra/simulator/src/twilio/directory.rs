@@ -1,5 +1,6 @@
 //! Flex users as Twilio holds them, and the shapes in which it shows them.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,33 @@ use crate::{ACCOUNT_SID, INSTANCE_SID, WORKSPACE_SID, clock, random};
 
 pub(crate) const ROLES: [&str; 3] = ["agent", "supervisor", "admin"];
 
+/// Users in the order they came; a hundred thousand of them are found as fast as ten.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Kept")]
 pub(crate) struct Directory {
     users: Vec<FlexUser>,
     pub(super) teams: Vec<Team>,
+    #[serde(skip)]
+    by_sid: HashMap<String, usize>,
+    /// By username in lower case, oldest first.
+    #[serde(skip)]
+    by_name: HashMap<String, Vec<usize>>,
+}
+
+#[derive(Deserialize)]
+struct Kept {
+    users: Vec<FlexUser>,
+    teams: Vec<Team>,
+}
+
+impl From<Kept> for Directory {
+    fn from(kept: Kept) -> Self {
+        let mut directory = Self { teams: kept.teams, ..Self::default() };
+        for user in kept.users {
+            directory.add(user);
+        }
+        directory
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,11 +87,11 @@ impl Directory {
     }
 
     pub(crate) fn by_sid(&self, sid: &str) -> Option<&FlexUser> {
-        self.users.iter().find(|user| user.sid == sid)
+        self.users.get(*self.by_sid.get(sid)?)
     }
 
     pub(crate) fn by_sid_mut(&mut self, sid: &str) -> Option<&mut FlexUser> {
-        self.users.iter_mut().find(|user| user.sid == sid)
+        self.users.get_mut(*self.by_sid.get(sid)?)
     }
 
     pub(crate) fn by_worker(&self, worker_sid: &str) -> Option<(&FlexUser, &Worker)> {
@@ -78,9 +102,29 @@ impl Directory {
 
     /// The user of that name; an active one before a deactivated one.
     pub(crate) fn by_username(&self, username: &str) -> Option<&FlexUser> {
-        let mut named = self.users.iter().filter(|user| user.username == username);
-        named.clone().find(|user| !user.deactivated).or_else(|| named.next_back())
+        preferred(self.alike(username).filter(|user| user.username == username))
     }
+
+    /// The user whose name differs in case at most.
+    pub(crate) fn by_folded_username(&self, username: &str) -> Option<&FlexUser> {
+        preferred(self.alike(username))
+    }
+
+    fn alike(&self, username: &str) -> impl DoubleEndedIterator<Item = &FlexUser> + Clone {
+        let places = self.by_name.get(&username.to_lowercase()).map(Vec::as_slice).unwrap_or_default();
+        places.iter().filter_map(|place| self.users.get(*place))
+    }
+
+    fn add(&mut self, user: FlexUser) {
+        let place = self.users.len();
+        self.by_sid.insert(user.sid.clone(), place);
+        self.by_name.entry(user.username.to_lowercase()).or_default().push(place);
+        self.users.push(user);
+    }
+}
+
+fn preferred<'u>(mut users: impl DoubleEndedIterator<Item = &'u FlexUser> + Clone) -> Option<&'u FlexUser> {
+    users.clone().find(|user| !user.deactivated).or_else(|| users.next_back())
 }
 
 /// Creates or updates, idempotent by username. True when it created.
@@ -133,7 +177,7 @@ pub(crate) fn upsert(state: &mut State, wanted: Wanted) -> Result<(FlexUser, boo
     }
     match directory.by_sid_mut(&user.sid) {
         Some(stored) => *stored = user.clone(),
-        None => directory.users.push(user.clone()),
+        None => directory.add(user.clone()),
     }
     state.unsaved = true;
     Ok((user, created))

@@ -15,21 +15,9 @@ pub(super) fn find(world: &World, call: &Call) -> Outcome {
     let wanted = wanted.ok_or_else(|| TwilioError::new(400, 45004, "Missing required query parameter Username"))?;
     let state = world.state();
     let switches = &state.switches;
-    let folded = wanted.to_lowercase();
-    let same = |user: &&FlexUser| {
-        if switches.find_case_sensitive {
-            user.username == wanted
-        } else if user.username.is_ascii() && wanted.is_ascii() {
-            user.username.eq_ignore_ascii_case(wanted)
-        } else {
-            user.username.to_lowercase() == folded
-        }
-    };
     let directory = &state.lasting.directory;
-    let found = directory.by_username(wanted).or_else(|| {
-        let mut alike = directory.users().iter().filter(same);
-        alike.clone().find(|user| !user.deactivated).or_else(|| alike.next_back())
-    });
+    let folded = || directory.by_folded_username(wanted).filter(|_| !switches.find_case_sensitive);
+    let found = directory.by_username(wanted).or_else(folded);
     let found = found.filter(|user| switches.find_returns_deactivated || !user.deactivated);
     let mut users: Vec<Value> = found.iter().map(|user| user.found(switches.sparse_responses)).collect();
     if let (true, Some(user)) = (switches.find_returns_two, found) {

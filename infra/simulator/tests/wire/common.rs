@@ -16,7 +16,7 @@ pub struct World {
 /// A client that follows nothing, as a gateway's does.
 #[expect(clippy::disallowed_methods, reason = "the gateway's constructor is not for its judge")]
 pub fn client() -> reqwest::ClientBuilder {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder().redirect(reqwest::redirect::Policy::none())
 }
 
@@ -160,7 +160,7 @@ pub fn unb64url(text: &str) -> Vec<u8> {
 }
 
 pub fn s256(text: &str) -> String {
-    b64url(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref())
+    b64url(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
 }
 
 pub fn between(text: &str, before: &str, after: &str) -> String {

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
 
-use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use csv::{ReaderBuilder, StringRecord, Trim};
 use flexgate::domain::policy::Policy;
 use flexgate::domain::{DesiredUser, Role, RoleSet};
+use ring::digest;
 
 use super::super::{COLUMNS, cells};
 

@@ -10,113 +10,80 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
-use super::sqlite::parsed;
-use super::{
-    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, SqliteStore, StoreError, Subjects,
-    fingerprint,
-};
+use super::{SqliteStore, parsed};
 use crate::domain::{FlexUserSid, History, Moment, SourceName, SubjectId, Username};
+use crate::store::{
+    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Message, Recorded, Settled, StoreError, Subjects,
+    Taken, fingerprint,
+};
 
 /// How long an applied event is remembered.
 const REMEMBERED: Duration = Duration::days(7);
 
-/// The queue's receiving end, where this very machine is its consumer.
-#[derive(Debug, Clone)]
-pub struct Inbox(SqliteStore);
-
-/// A message taken from the queue, for a while.
-#[derive(Debug, Clone)]
-pub struct Taken {
-    seq: i64,
-    /// The message, JSON.
-    pub body: String,
-    /// How often it has been taken, this time included.
-    pub attempts: u32,
+impl SqliteStore {
+    /// The receiving end of the queue in this store.
+    #[must_use]
+    pub fn inbox(&self) -> Arc<dyn Inbox> {
+        Arc::new(self.clone())
+    }
 }
 
-/// What became of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settled {
-    /// It is applied.
-    Applied,
-    /// It is to be tried again, not before that moment.
-    Later(OffsetDateTime),
-    /// It cannot be applied, for that reason.
-    Dead(String),
-}
-
-impl Inbox {
-    /// The receiving end of the queue in `store`.
-    #[must_use]
-    pub fn new(store: SqliteStore) -> Self {
-        Self(store)
+#[async_trait]
+impl Inbox for SqliteStore {
+    fn arrivals(&self) -> Arc<Notify> {
+        self.arrivals.clone()
     }
 
-    /// Told when something may have arrived. Messages of other processes are found by looking.
-    #[must_use]
-    pub fn arrivals(&self) -> Arc<Notify> {
-        self.0.arrivals.clone()
+    async fn take(&self, limit: u32, now: OffsetDateTime, until: OffsetDateTime) -> Result<Vec<Taken>, StoreError> {
+        self.run(move |db| {
+            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let taken = ready(&db, limit, millis(now))?;
+            for message in &taken {
+                db.prepare_cached("UPDATE events SET visible_at = ?2, attempts = attempts + 1 WHERE seq = ?1")?
+                    .execute(params![message.seq, millis(until)])?;
+            }
+            db.commit()?;
+            Ok(taken)
+        })
+        .await
     }
 
-    /// Takes at most `limit` messages, of different subjects, until `until`: who has not settled one by
-    /// then has lost it to whoever takes it next. A subject's next message waits for the one before.
-    pub async fn take(&self, limit: u32, now: OffsetDateTime, until: OffsetDateTime) -> Result<Vec<Taken>, StoreError> {
-        self.0
-            .run(move |db| {
-                let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                let taken = ready(&db, limit, millis(now))?;
-                for message in &taken {
-                    db.prepare_cached("UPDATE events SET visible_at = ?2, attempts = attempts + 1 WHERE seq = ?1")?
-                        .execute(params![message.seq, millis(until)])?;
-                }
-                db.commit()?;
-                Ok(taken)
-            })
-            .await
-    }
-
-    /// Says what became of a message. Nothing happens if it was lost to somebody else meanwhile.
-    pub async fn settle(&self, taken: &Taken, settled: Settled, now: OffsetDateTime) -> Result<(), StoreError> {
+    async fn settle(&self, taken: &Taken, settled: Settled, now: OffsetDateTime) -> Result<(), StoreError> {
         let (seq, attempts) = (taken.seq, taken.attempts);
-        self.0
-            .run(move |db| {
-                let (status, visible_at, reason) = match settled {
-                    Settled::Applied => ("applied", None, None),
-                    Settled::Later(at) => ("waiting", Some(millis(at)), None),
-                    Settled::Dead(reason) => ("dead", None, Some(reason)),
-                };
-                db.prepare_cached(
-                    "UPDATE events SET status = ?3, reason = ?4, visible_at = coalesce(?5, visible_at),
+        self.run(move |db| {
+            let (status, visible_at, reason) = match settled {
+                Settled::Applied => ("applied", None, None),
+                Settled::Later(at) => ("waiting", Some(millis(at)), None),
+                Settled::Dead(reason) => ("dead", None, Some(reason)),
+            };
+            db.prepare_cached(
+                "UPDATE events SET status = ?3, reason = ?4, visible_at = coalesce(?5, visible_at),
                          settled_at = CASE ?3 WHEN 'waiting' THEN NULL ELSE ?6 END,
                          body = CASE ?3 WHEN 'applied' THEN '' ELSE body END
                      WHERE seq = ?1 AND attempts = ?2 AND status = 'waiting'",
-                )?
-                .execute(params![seq, attempts, status, reason, visible_at, millis(now)])
-                .map(drop)
-            })
-            .await
+            )?
+            .execute(params![seq, attempts, status, reason, visible_at, millis(now)])
+            .map(drop)
+        })
+        .await
     }
 
-    /// How many events stand at `status`.
-    pub async fn count(&self, status: EventStatus) -> Result<u64, StoreError> {
-        self.0
-            .run(move |db| {
-                db.prepare_cached("SELECT count(*) FROM events WHERE status = ?1")?
-                    .query_row([name(status)], |row| row.get::<_, i64>(0))
-                    .map(i64::cast_unsigned)
-            })
-            .await
+    async fn count(&self, status: EventStatus) -> Result<u64, StoreError> {
+        self.run(move |db| {
+            db.prepare_cached("SELECT count(*) FROM events WHERE status = ?1")?
+                .query_row([name(status)], |row| row.get::<_, i64>(0))
+                .map(i64::cast_unsigned)
+        })
+        .await
     }
 
-    /// Forgets what was applied long ago; how much that was.
-    pub async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError> {
-        self.0
-            .run(move |db| {
-                db.prepare_cached("DELETE FROM events WHERE status = 'applied' AND settled_at < ?1")?
-                    .execute([millis(now - REMEMBERED)])
-                    .map(|count| count as u64)
-            })
-            .await
+    async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError> {
+        self.run(move |db| {
+            db.prepare_cached("DELETE FROM events WHERE status = 'applied' AND settled_at < ?1")?
+                .execute([millis(now - REMEMBERED)])
+                .map(|count| count as u64)
+        })
+        .await
     }
 }
 

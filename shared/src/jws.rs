@@ -1,0 +1,48 @@
+//! Whether a key made a signature (JWS, RFC 7515), as *ring* checks it.
+//!
+//! `jsonwebtoken` reads keys and names algorithms; its own signature checks need a crypto provider that
+//! Flexgate does not have.
+
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
+use ring::hmac;
+use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm};
+
+/// Whether `key` made `signature` over `message` by `algorithm`. False if the key is not for that algorithm, or nothing
+/// in Flexgate accepts it.
+#[must_use]
+pub fn signed(key: &DecodingKey, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+    if key.family() != algorithm.family() {
+        return false;
+    }
+    match algorithm {
+        Algorithm::HS256 => tagged(hmac::HMAC_SHA256, key, message, signature),
+        Algorithm::HS384 => tagged(hmac::HMAC_SHA384, key, message, signature),
+        Algorithm::HS512 => tagged(hmac::HMAC_SHA512, key, message, signature),
+        Algorithm::RS256 => by_rsa(&signature::RSA_PKCS1_2048_8192_SHA256, key, message, signature),
+        Algorithm::RS384 => by_rsa(&signature::RSA_PKCS1_2048_8192_SHA384, key, message, signature),
+        Algorithm::RS512 => by_rsa(&signature::RSA_PKCS1_2048_8192_SHA512, key, message, signature),
+        Algorithm::PS256 => by_rsa(&signature::RSA_PSS_2048_8192_SHA256, key, message, signature),
+        Algorithm::ES256 => by(&signature::ECDSA_P256_SHA256_FIXED, key, message, signature),
+        Algorithm::ES384 => by(&signature::ECDSA_P384_SHA384_FIXED, key, message, signature),
+        Algorithm::EdDSA => by(&signature::ED25519, key, message, signature),
+        _ => false,
+    }
+}
+
+fn tagged(digest: hmac::Algorithm, key: &DecodingKey, message: &[u8], tag: &[u8]) -> bool {
+    key.try_get_as_bytes().is_ok_and(|secret| hmac::verify(&hmac::Key::new(digest, secret), message, tag).is_ok())
+}
+
+fn by(algorithm: &'static dyn VerificationAlgorithm, key: &DecodingKey, message: &[u8], signature: &[u8]) -> bool {
+    key.try_get_as_bytes().is_ok_and(|key| UnparsedPublicKey::new(algorithm, key).verify(message, signature).is_ok())
+}
+
+/// An RSA key is a pair of numbers where it came as a JWK, and DER where it came as PEM.
+fn by_rsa(parameters: &'static RsaParameters, key: &DecodingKey, message: &[u8], signature: &[u8]) -> bool {
+    match key.kind() {
+        DecodingKeyKind::RsaModulusExponent { n, e } => {
+            RsaPublicKeyComponents { n, e }.verify(parameters, message, signature).is_ok()
+        }
+        DecodingKeyKind::SecretOrDer(_) => by(parameters, key, message, signature),
+    }
+}
