@@ -6,9 +6,10 @@
 mod directory;
 mod event_tables;
 mod events;
+mod worker;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +17,8 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use time::{Duration as Span, OffsetDateTime};
 use tokio::sync::Notify;
+
+use worker::Worker;
 
 use super::{
     Bindings, Bound, Claims, Counted, Counters, Lease, Session, SessionKey, Sessions, StoreError, fingerprint,
@@ -59,7 +62,7 @@ CREATE TABLE IF NOT EXISTS bindings (
 /// The store in one SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
-    connection: Arc<Mutex<Connection>>,
+    worker: Arc<Worker>,
     /// Wakes the consumer of this process when events arrive through this process.
     arrivals: Arc<Notify>,
 }
@@ -76,22 +79,26 @@ impl SqliteStore {
         connection.execute_batch(SCHEMA).map_err(failure)?;
         event_tables::prepare(&mut connection).map_err(failure)?;
         connection.execute_batch(directory::SCHEMA).map_err(failure)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), arrivals: Arc::default() })
+        let worker = Worker::start(connection).map_err(|error| StoreError::Unavailable(error.into()))?;
+        Ok(Self { worker: Arc::new(worker), arrivals: Arc::default() })
     }
 
-    /// Runs `work` where blocking is allowed.
-    async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    /// What `work` reads.
+    async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let connection = self.connection.clone();
-        let done =
-            tokio::task::spawn_blocking(move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner)));
-        match done.await {
-            Ok(result) => result.map_err(failure),
-            Err(error) => Err(StoreError::Unavailable(error.into())),
-        }
+        self.worker.read(work).await
+    }
+
+    /// What `work` returns, once what it wrote is on disk. It runs in a transaction that has the write lock.
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.worker.write(work).await
     }
 }
 
@@ -117,7 +124,7 @@ fn failure(error: rusqlite::Error) -> StoreError {
 #[async_trait]
 impl Sessions for SqliteStore {
     async fn insert(&self, session: Session) -> Result<(), StoreError> {
-        self.run(move |db| {
+        self.write(move |db| {
             db.prepare_cached(
                 "INSERT INTO sessions (key, profile, flex_user_sid, sealed, version, created_at, used_at, ends_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -139,7 +146,7 @@ impl Sessions for SqliteStore {
 
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError> {
         let key = key.clone();
-        self.run(move |db| {
+        self.read(move |db| {
             db.prepare_cached(
                 "SELECT profile, flex_user_sid, sealed, version, created_at, used_at, ends_at
                  FROM sessions WHERE key = ?1",
@@ -152,7 +159,7 @@ impl Sessions for SqliteStore {
 
     async fn touch(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError> {
         let key = key.clone();
-        self.run(move |db| {
+        self.write(move |db| {
             db.prepare_cached("UPDATE sessions SET used_at = max(used_at, ?2) WHERE key = ?1")?
                 .execute(params![key.as_str(), at.unix_timestamp()])
                 .map(drop)
@@ -168,8 +175,7 @@ impl Sessions for SqliteStore {
         until: OffsetDateTime,
     ) -> Result<Lease, StoreError> {
         let key = key.clone();
-        self.run(move |db| {
-            let db = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        self.write(move |db| {
             let granted = db
                 .prepare_cached(
                     "UPDATE sessions SET leased_until = ?4 WHERE key = ?1 AND version = ?2 AND leased_until <= ?3",
@@ -183,7 +189,6 @@ impl Sessions for SqliteStore {
                     .exists(params![key.as_str(), version.cast_signed()])?;
                 if same { Lease::Held } else { Lease::Moved }
             };
-            db.commit()?;
             Ok(lease)
         })
         .await
@@ -191,7 +196,7 @@ impl Sessions for SqliteStore {
 
     async fn release(&self, key: &SessionKey, version: u64) -> Result<(), StoreError> {
         let key = key.clone();
-        self.run(move |db| {
+        self.write(move |db| {
             db.prepare_cached("UPDATE sessions SET leased_until = 0 WHERE key = ?1 AND version = ?2")?
                 .execute(params![key.as_str(), version.cast_signed()])
                 .map(drop)
@@ -201,7 +206,7 @@ impl Sessions for SqliteStore {
 
     async fn refreshed(&self, key: &SessionKey, version: u64, sealed: &str) -> Result<bool, StoreError> {
         let (key, sealed) = (key.clone(), sealed.to_owned());
-        self.run(move |db| {
+        self.write(move |db| {
             db.prepare_cached(
                 "UPDATE sessions SET sealed = ?3, version = version + 1, leased_until = 0
                  WHERE key = ?1 AND version = ?2",
@@ -214,13 +219,15 @@ impl Sessions for SqliteStore {
 
     async fn end(&self, key: &SessionKey) -> Result<(), StoreError> {
         let key = key.clone();
-        self.run(move |db| db.prepare_cached("DELETE FROM sessions WHERE key = ?1")?.execute([key.as_str()]).map(drop))
-            .await
+        self.write(move |db| {
+            db.prepare_cached("DELETE FROM sessions WHERE key = ?1")?.execute([key.as_str()]).map(drop)
+        })
+        .await
     }
 
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError> {
         let user = user.clone();
-        self.run(move |db| {
+        self.write(move |db| {
             db.prepare_cached("DELETE FROM sessions WHERE flex_user_sid = ?1")?
                 .execute([user.as_str()])
                 .map(|count| count as u64)
@@ -229,7 +236,7 @@ impl Sessions for SqliteStore {
     }
 
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError> {
-        self.run(move |db| {
+        self.write(move |db| {
             db.prepare_cached("DELETE FROM sessions WHERE ends_at < ?1")?
                 .execute([now.unix_timestamp()])
                 .map(|count| count as u64)
@@ -248,13 +255,11 @@ impl Claims for SqliteStore {
         until: OffsetDateTime,
     ) -> Result<bool, StoreError> {
         let claim = fingerprint(&[kind, what]);
-        self.run(move |db| {
-            let db = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        self.write(move |db| {
             db.prepare_cached("DELETE FROM claims WHERE until < ?1")?.execute([now.unix_timestamp()])?;
             let claimed = db
                 .prepare_cached("INSERT OR IGNORE INTO claims (claim, until) VALUES (?1, ?2)")?
                 .execute(params![claim, until.unix_timestamp()])?;
-            db.commit()?;
             Ok(claimed == 1)
         })
         .await
@@ -266,8 +271,7 @@ impl Counters for SqliteStore {
     async fn count(&self, kind: &str, what: &[&str], now: OffsetDateTime, span: Span) -> Result<Counted, StoreError> {
         let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
         let counter = fingerprint(&parts);
-        self.run(move |db| {
-            let db = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        self.write(move |db| {
             db.prepare_cached("DELETE FROM counters WHERE until <= ?1")?.execute([now.unix_timestamp()])?;
             let so_far = db
                 .prepare_cached(
@@ -277,7 +281,6 @@ impl Counters for SqliteStore {
                 .query_row(params![counter, (now + span).unix_timestamp()], |row| {
                     Ok(Counted { times: row.get(0)?, until: moment(row, 1)? })
                 })?;
-            db.commit()?;
             Ok(so_far)
         })
         .await
@@ -288,7 +291,7 @@ impl Counters for SqliteStore {
 impl Bindings for SqliteStore {
     async fn user_of(&self, identity: &Identity) -> Result<Option<FlexUserSid>, StoreError> {
         let identity = identity_key(identity);
-        self.run(move |db| {
+        self.read(move |db| {
             db.prepare_cached("SELECT flex_user_sid FROM bindings WHERE identity = ?1")?
                 .query_row([identity], |row| parsed(row, 0))
                 .optional()
@@ -298,8 +301,7 @@ impl Bindings for SqliteStore {
 
     async fn bind(&self, identity: &Identity, user: &FlexUserSid, now: OffsetDateTime) -> Result<Bound, StoreError> {
         let (identity, user) = (identity_key(identity), user.clone());
-        self.run(move |db| {
-            let db = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        self.write(move |db| {
             let bound: Option<FlexUserSid> = db
                 .prepare_cached("SELECT flex_user_sid FROM bindings WHERE identity = ?1")?
                 .query_row([&identity], |row| parsed(row, 0))
@@ -312,7 +314,6 @@ impl Bindings for SqliteStore {
                     "INSERT OR IGNORE INTO bindings (identity, flex_user_sid, bound_at) VALUES (?1, ?2, ?3)",
                 )?
                 .execute(params![identity, user.as_str(), now.unix_timestamp()])?;
-            db.commit()?;
             Ok(if inserted == 1 { Bound::Yes } else { Bound::UserTaken })
         })
         .await
@@ -320,7 +321,7 @@ impl Bindings for SqliteStore {
 
     async fn unbind(&self, user: &FlexUserSid) -> Result<(), StoreError> {
         let user = user.clone();
-        self.run(move |db| {
+        self.write(move |db| {
             db.prepare_cached("DELETE FROM bindings WHERE flex_user_sid = ?1")?.execute([user.as_str()]).map(drop)
         })
         .await

@@ -303,7 +303,7 @@ async fn the_first_random_number_of_a_process_comes_within_five_milliseconds() {
         // The request's id is the first random number that is needed.
         times.push(line["duration_ms"].as_f64().unwrap());
     }
-    // The best of five: this machine may be busy, but jitter entropy costs tens of milliseconds each time.
+    // The best of five: this machine may be busy, but a generator that gathers entropy of its own takes tens of milliseconds each time.
     let best = times.iter().copied().fold(f64::MAX, f64::min);
     assert!(best < 5.0, "{times:?} ms");
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
-use flexgate::ambient::{Ambient, Entropy, SystemEntropy};
+use flexgate::ambient::{Entropy, SystemEntropy};
 use flexgate::domain::{Identity, ProfileName};
 use flexgate::outbound::Deadline;
 use flexgate::store::{Session, SessionKey};

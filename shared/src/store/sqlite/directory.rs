@@ -3,7 +3,7 @@
 mod rows;
 
 use async_trait::async_trait;
-use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -67,7 +67,7 @@ CREATE TABLE IF NOT EXISTS scim_total (
 impl Directory for SqliteStore {
     async fn entry(&self, id: &FlexUserSid) -> Result<Option<Entry>, StoreError> {
         let id = id.to_string();
-        self.run(move |db| {
+        self.read(move |db| {
             db.prepare_cached(&format!("SELECT {ENTRY} FROM scim_users WHERE id = ?1"))?
                 .query_row([id], entry)
                 .optional()
@@ -77,7 +77,7 @@ impl Directory for SqliteStore {
 
     async fn entries(&self, users: &[FlexUserSid]) -> Result<Vec<Entry>, StoreError> {
         let users = users.to_vec();
-        self.run(move |db| {
+        self.read(move |db| {
             let mut found = Vec::new();
             for some in users.chunks(200) {
                 let list = placeholders(some.len());
@@ -94,7 +94,7 @@ impl Directory for SqliteStore {
 
     async fn entry_named(&self, username: &Username) -> Result<Option<Entry>, StoreError> {
         let key = folded(username.as_str());
-        self.run(move |db| {
+        self.read(move |db| {
             // One that is there counts before one that was deleted.
             let sql = format!("SELECT {ENTRY} FROM scim_users WHERE username_key = ?1 ORDER BY deleted, id LIMIT 1");
             db.prepare_cached(&sql)?.query_row([key], entry).optional()
@@ -104,7 +104,7 @@ impl Directory for SqliteStore {
 
     async fn entries_of_external_id(&self, external_id: &str) -> Result<Vec<Entry>, StoreError> {
         let external_id = external_id.to_owned();
-        self.run(move |db| {
+        self.read(move |db| {
             let sql = format!("SELECT {ENTRY} FROM scim_users WHERE external_id = ?1 AND deleted = 0 LIMIT 100");
             db.prepare_cached(&sql)?.query_map([external_id], entry)?.collect()
         })
@@ -113,8 +113,7 @@ impl Directory for SqliteStore {
 
     async fn put_entry(&self, put: &Entry, finishes: Option<&str>) -> Result<bool, StoreError> {
         let (put, finishes) = (put.clone(), finishes.map(str::to_owned));
-        self.run(move |db| {
-            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.write(move |db| {
             let values = params![
                 put.id.as_str(),
                 put.current.as_str(),
@@ -141,7 +140,6 @@ impl Directory for SqliteStore {
             {
                 db.prepare_cached("DELETE FROM scim_work WHERE work = ?1")?.execute([work])?;
             }
-            db.commit()?;
             Ok(written == 1)
         })
         .await
@@ -149,17 +147,17 @@ impl Directory for SqliteStore {
 
     async fn group(&self, id: &str) -> Result<Option<Group>, StoreError> {
         let id = id.to_owned();
-        self.run(move |db| one_group(db, "id = ?1", &id)).await
+        self.read(move |db| one_group(db, "id = ?1", &id)).await
     }
 
     async fn group_named(&self, display_name: &str) -> Result<Option<Group>, StoreError> {
         let key = folded(display_name);
-        self.run(move |db| one_group(db, "display_key = ?1", &key)).await
+        self.read(move |db| one_group(db, "display_key = ?1", &key)).await
     }
 
     async fn groups(&self, after: &str, skip: u64, limit: u64) -> Result<Vec<Group>, StoreError> {
         let after = after.to_owned();
-        self.run(move |db| {
+        self.read(move |db| {
             let sql = format!("SELECT {GROUP} FROM scim_groups WHERE id > ?1 ORDER BY id LIMIT ?2 OFFSET ?3");
             let mut query = db.prepare_cached(&sql)?;
             let values = params![after, limit.cast_signed(), skip.cast_signed()];
@@ -170,15 +168,14 @@ impl Directory for SqliteStore {
     }
 
     async fn count_groups(&self) -> Result<u64, StoreError> {
-        self.run(|db| db.query_row("SELECT count(*) FROM scim_groups", [], |row| row.get::<_, i64>(0)))
+        self.read(|db| db.query_row("SELECT count(*) FROM scim_groups", [], |row| row.get::<_, i64>(0)))
             .await
             .map(i64::cast_unsigned)
     }
 
     async fn put_group(&self, put: &Group) -> Result<GroupWritten, StoreError> {
         let put = put.clone();
-        self.run(move |db| {
-            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.write(move |db| {
             let key = folded(&put.display_name);
             let taken = db
                 .prepare_cached("SELECT 1 FROM scim_groups WHERE display_key = ?1 AND id <> ?2")?
@@ -186,7 +183,7 @@ impl Directory for SqliteStore {
             if taken {
                 return Ok(GroupWritten::NameTaken);
             }
-            if !written(&db, &put, &key)? {
+            if !written(db, &put, &key)? {
                 return Ok(GroupWritten::Moved);
             }
             db.prepare_cached("DELETE FROM scim_members WHERE group_id = ?1")?.execute([&put.id])?;
@@ -198,7 +195,6 @@ impl Directory for SqliteStore {
                     member.conferred.map(Role::as_str)
                 ])?;
             }
-            db.commit()?;
             Ok(GroupWritten::Yes)
         })
         .await
@@ -206,19 +202,17 @@ impl Directory for SqliteStore {
 
     async fn remove_group(&self, id: &str) -> Result<(), StoreError> {
         let id = id.to_owned();
-        self.run(move |db| {
-            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.write(move |db| {
             db.execute("DELETE FROM scim_members WHERE group_id = ?1", [&id])?;
             db.execute("DELETE FROM scim_groups WHERE id = ?1", [&id])?;
-            db.commit()
+            Ok(())
         })
         .await
     }
 
     async fn settle_member(&self, group: &str, user: &FlexUserSid, conferred: Option<Role>) -> Result<(), StoreError> {
         let (group, user) = (group.to_owned(), user.to_string());
-        self.run(move |db| {
-            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.write(move |db| {
             db.prepare_cached("UPDATE scim_members SET conferred = ?3 WHERE group_id = ?1 AND user = ?2")?
                 .execute(params![group, user, conferred.map(Role::as_str)])?;
             db.prepare_cached(
@@ -227,14 +221,14 @@ impl Directory for SqliteStore {
             .execute([&group, &user])?;
             // Whoever read the group before must read it again: a role it does not know of has been given.
             db.prepare_cached("UPDATE scim_groups SET version = version + 1 WHERE id = ?1")?.execute([group])?;
-            db.commit()
+            Ok(())
         })
         .await
     }
 
     async fn memberships(&self, users: &[FlexUserSid]) -> Result<Vec<Membership>, StoreError> {
         let users = users.to_vec();
-        self.run(move |db| {
+        self.read(move |db| {
             let mut found = Vec::new();
             for some in users.chunks(200) {
                 let list = placeholders(some.len());
@@ -254,14 +248,13 @@ impl Directory for SqliteStore {
 
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError> {
         let user = user.to_string();
-        self.run(move |db| db.prepare_cached("DELETE FROM scim_members WHERE user = ?1")?.execute([user]).map(drop))
+        self.write(move |db| db.prepare_cached("DELETE FROM scim_members WHERE user = ?1")?.execute([user]).map(drop))
             .await
     }
 
     async fn begin(&self, work: &str, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError> {
         let work = work.to_owned();
-        self.run(move |db| {
-            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.write(move |db| {
             let begun: Option<(i64, bool)> = db
                 .prepare_cached("SELECT until, intended FROM scim_work WHERE work = ?1")?
                 .query_row([&work], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -273,7 +266,6 @@ impl Directory for SqliteStore {
             };
             db.prepare_cached("INSERT OR REPLACE INTO scim_work (work, until, intended) VALUES (?1, ?2, ?3)")?
                 .execute(params![work, until.unix_timestamp(), intended])?;
-            db.commit()?;
             Ok(Begun::Yes { intended })
         })
         .await
@@ -292,7 +284,7 @@ impl Directory for SqliteStore {
     }
 
     async fn mark_before(&self, index: u64, now: OffsetDateTime) -> Result<Option<Mark>, StoreError> {
-        self.run(move |db| {
+        self.read(move |db| {
             let sql =
                 "SELECT first, token FROM scim_marks WHERE first <= ?1 AND until > ?2 ORDER BY first DESC LIMIT 1";
             db.prepare_cached(sql)?
@@ -306,7 +298,7 @@ impl Directory for SqliteStore {
 
     async fn put_mark(&self, mark: &Mark, until: OffsetDateTime) -> Result<(), StoreError> {
         let mark = mark.clone();
-        self.run(move |db| {
+        self.write(move |db| {
             db.prepare_cached("INSERT OR REPLACE INTO scim_marks (first, token, until) VALUES (?1, ?2, ?3)")?
                 .execute(params![mark.index.cast_signed(), mark.token, until.unix_timestamp()])
                 .map(drop)
@@ -315,7 +307,7 @@ impl Directory for SqliteStore {
     }
 
     async fn total(&self, now: OffsetDateTime) -> Result<Option<u64>, StoreError> {
-        self.run(move |db| {
+        self.read(move |db| {
             db.prepare_cached("SELECT total FROM scim_total WHERE until > ?1")?
                 .query_row([now.unix_timestamp()], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
                 .optional()
@@ -324,7 +316,7 @@ impl Directory for SqliteStore {
     }
 
     async fn put_total(&self, total: u64, until: OffsetDateTime) -> Result<(), StoreError> {
-        self.run(move |db| {
+        self.write(move |db| {
             db.prepare_cached("INSERT OR REPLACE INTO scim_total (only_one, total, until) VALUES (1, ?1, ?2)")?
                 .execute(params![total.cast_signed(), until.unix_timestamp()])
                 .map(drop)
@@ -333,14 +325,14 @@ impl Directory for SqliteStore {
     }
 
     async fn forget_marks(&self) -> Result<(), StoreError> {
-        self.run(|db| db.execute_batch("BEGIN; DELETE FROM scim_marks; DELETE FROM scim_total; COMMIT;")).await
+        self.write(|db| db.execute_batch("DELETE FROM scim_marks; DELETE FROM scim_total;")).await
     }
 }
 
 impl SqliteStore {
     async fn on_work(&self, sql: &'static str, work: &str) -> Result<(), StoreError> {
         let work = work.to_owned();
-        self.run(move |db| db.prepare_cached(sql)?.execute([work]).map(drop)).await
+        self.write(move |db| db.prepare_cached(sql)?.execute([work]).map(drop)).await
     }
 }
 
@@ -349,7 +341,7 @@ fn placeholders(count: usize) -> String {
     (1..=count).map(|n| format!("?{n}")).collect::<Vec<_>>().join(", ")
 }
 
-fn written(db: &Transaction<'_>, put: &Group, key: &str) -> rusqlite::Result<bool> {
+fn written(db: &Connection, put: &Group, key: &str) -> rusqlite::Result<bool> {
     let values = params![
         put.id,
         put.display_name,

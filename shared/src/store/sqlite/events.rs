@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
@@ -35,14 +35,12 @@ impl Inbox for SqliteStore {
     }
 
     async fn take(&self, limit: u32, now: OffsetDateTime, until: OffsetDateTime) -> Result<Vec<Taken>, StoreError> {
-        self.run(move |db| {
-            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let taken = ready(&db, limit, millis(now))?;
+        self.write(move |db| {
+            let taken = ready(db, limit, millis(now))?;
             for message in &taken {
                 db.prepare_cached("UPDATE events SET visible_at = ?2, attempts = attempts + 1 WHERE seq = ?1")?
                     .execute(params![message.seq, millis(until)])?;
             }
-            db.commit()?;
             Ok(taken)
         })
         .await
@@ -50,7 +48,7 @@ impl Inbox for SqliteStore {
 
     async fn settle(&self, taken: &Taken, settled: Settled, now: OffsetDateTime) -> Result<(), StoreError> {
         let (seq, attempts) = (taken.seq, taken.attempts);
-        self.run(move |db| {
+        self.write(move |db| {
             let (status, visible_at, reason) = match settled {
                 Settled::Applied => ("applied", None, None),
                 Settled::Later(at) => ("waiting", Some(millis(at)), None),
@@ -69,7 +67,7 @@ impl Inbox for SqliteStore {
     }
 
     async fn count(&self, status: EventStatus) -> Result<u64, StoreError> {
-        self.run(move |db| {
+        self.read(move |db| {
             db.prepare_cached("SELECT count(*) FROM events WHERE status = ?1")?
                 .query_row([name(status)], |row| row.get::<_, i64>(0))
                 .map(i64::cast_unsigned)
@@ -78,7 +76,7 @@ impl Inbox for SqliteStore {
     }
 
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError> {
-        self.run(move |db| {
+        self.write(move |db| {
             db.prepare_cached("DELETE FROM events WHERE status = 'applied' AND settled_at < ?1")?
                 .execute([millis(now - REMEMBERED)])
                 .map(|count| count as u64)
@@ -88,7 +86,7 @@ impl Inbox for SqliteStore {
 }
 
 /// The first waiting message of each subject, unless it is taken or to be tried later.
-fn ready(db: &Transaction<'_>, limit: u32, now: i64) -> rusqlite::Result<Vec<Taken>> {
+fn ready(db: &Connection, limit: u32, now: i64) -> rusqlite::Result<Vec<Taken>> {
     let mut statement = db.prepare_cached(
         "SELECT seq, body, attempts FROM events AS this
          WHERE status = 'waiting' AND visible_at <= ?1 AND NOT EXISTS (
@@ -118,8 +116,7 @@ impl EventQueue for SqliteStore {
             let body = serde_json::to_string(message).map_err(|error| StoreError::Corrupt(error.into()))?;
             rows.push((message.key(), message.group(), message.source().to_string(), message.id().to_string(), body));
         }
-        self.run(move |db| {
-            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.write(move |db| {
             for (key, group, source, id, body) in rows {
                 db.prepare_cached(
                     "INSERT OR IGNORE INTO events (key, subject, source, event_id, body, visible_at, arrived_at)
@@ -127,7 +124,7 @@ impl EventQueue for SqliteStore {
                 )?
                 .execute(params![key, group, source, id, body, millis(now)])?;
             }
-            db.commit()
+            Ok(())
         })
         .await?;
         self.arrivals.notify_one();
@@ -135,7 +132,7 @@ impl EventQueue for SqliteStore {
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.run(|db| {
+        self.read(|db| {
             db.prepare_cached("SELECT count(*), min(arrived_at) FROM events WHERE status = 'waiting'")?.query_row(
                 [],
                 |row| {
@@ -168,7 +165,7 @@ impl DeadLetters for SqliteStore {
     async fn bury(&self, letter: DeadLetter) -> Result<(), StoreError> {
         let group = serde_json::from_str::<Message>(&letter.body)
             .map_or_else(|_| letter.key.clone(), |message| message.group());
-        self.run(move |db| {
+        self.write(move |db| {
             let since = millis(letter.since);
             db.prepare_cached(
                 "INSERT INTO events (key, subject, source, event_id, body, status, attempts, visible_at, settled_at,
@@ -191,7 +188,7 @@ impl DeadLetters for SqliteStore {
     }
 
     async fn list(&self, limit: u32) -> Result<Vec<DeadLetter>, StoreError> {
-        self.run(move |db| {
+        self.read(move |db| {
             let mut statement = db.prepare_cached(&format!("{LETTER} ORDER BY seq LIMIT ?1"))?;
             let letters = statement.query_map([limit], letter)?;
             letters.collect()
@@ -201,14 +198,14 @@ impl DeadLetters for SqliteStore {
 
     async fn find(&self, key: &str) -> Result<Option<DeadLetter>, StoreError> {
         let key = key.to_owned();
-        self.run(move |db| db.prepare_cached(&format!("{LETTER} AND key = ?1"))?.query_row([key], letter).optional())
+        self.read(move |db| db.prepare_cached(&format!("{LETTER} AND key = ?1"))?.query_row([key], letter).optional())
             .await
     }
 
     async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
         let key = key.to_owned();
         let revived = self
-            .run(move |db| {
+            .write(move |db| {
                 db.prepare_cached(
                     "UPDATE events SET status = 'waiting', attempts = 0, visible_at = ?2, arrived_at = ?2,
                          settled_at = NULL, reason = NULL
@@ -230,7 +227,7 @@ fn subject_key(source: &SourceName, subject: &SubjectId) -> String {
 impl Subjects for SqliteStore {
     async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError> {
         let key = subject_key(source, subject);
-        self.run(move |db| Ok(stored(db, &key)?.unwrap_or_default())).await
+        self.read(move |db| Ok(stored(db, &key)?.unwrap_or_default())).await
     }
 
     async fn hold(
@@ -242,7 +239,7 @@ impl Subjects for SqliteStore {
         until: OffsetDateTime,
     ) -> Result<bool, StoreError> {
         let (username, subject) = (fingerprint(&[source.as_str(), username.as_str()]), subject_key(source, subject));
-        self.run(move |db| {
+        self.write(move |db| {
             db.prepare_cached(
                 "INSERT INTO held_usernames (username, subject, until) VALUES (?1, ?2, ?4)
                  ON CONFLICT (username) DO UPDATE SET subject = ?2,
@@ -264,9 +261,8 @@ impl Subjects for SqliteStore {
     ) -> Result<Recorded, StoreError> {
         let (key, source) = (subject_key(source, subject), source.clone());
         let (before, after) = (before.clone(), after.clone());
-        self.run(move |db| {
-            let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if stored(&db, &key)?.unwrap_or_default() != before {
+        self.write(move |db| {
+            if stored(db, &key)?.unwrap_or_default() != before {
                 return Ok(Recorded::Raced);
             }
             let (status, profile) = (after.status.as_ref(), after.profile.as_ref());
@@ -290,7 +286,6 @@ impl Subjects for SqliteStore {
                 "UPDATE held_usernames SET until = 9223372036854775807 WHERE subject = ?1"
             };
             db.prepare_cached(held)?.execute([&key])?;
-            db.commit()?;
             Ok(Recorded::Yes)
         })
         .await
@@ -303,7 +298,7 @@ impl Subjects for SqliteStore {
         user: &FlexUserSid,
     ) -> Result<bool, StoreError> {
         let (key, source, user) = (subject_key(source, subject), source.clone(), user.clone());
-        self.run(move |db| {
+        self.read(move |db| {
             db.prepare_cached(
                 "SELECT 1 FROM subjects
                  WHERE source = ?1 AND flex_user_sid = ?2 AND subject <> ?3 AND status_deactivates = 0",
