@@ -5,7 +5,7 @@
 //! user's, and for no longer than was granted. Whose token it is comes from the verified identity;
 //! every way to a user ends at one [`MintGrant::admits`].
 //!
-//! A warm mint costs one count and one read of the store, and one call of Twilio; see `memory.rs` for
+//! A warm mint costs one count and one read of the store, at once, and one call of Twilio; see `memory.rs` for
 //! why that is safe.
 
 mod check;
@@ -132,10 +132,14 @@ impl Minting {
     /// Mints what `caller` asks for, if the policy allows it.
     pub async fn mint(&self, caller: &Caller, asked: MintRequest, deadline: Deadline) -> Result<Minted, MintError> {
         let grant = self.policy.mint(caller, asked, self.ambient.now())?;
-        self.count(caller, &grant).await?;
         let (user, found) = if grant.for_self {
-            self.own_user(caller, &grant, deadline).await?
+            // One wait for the store, not two.
+            let bound = self.bindings.user_of(&caller.identity);
+            let (counted, bound) = tokio::join!(self.count(caller, &grant), bound);
+            counted?;
+            self.own_user(caller, &grant, bound?, deadline).await?
         } else {
+            self.count(caller, &grant).await?;
             (self.named_user(&grant, deadline).await?, Found::Named)
         };
         admit(&grant, &user)?;

@@ -43,16 +43,16 @@ impl fmt::Display for Found {
 const PAGE: u16 = 1_000;
 
 impl Minting {
-    /// The caller's Flex user: the one bound to their identity, else the one of their username, which
+    /// The caller's Flex user: the one `bound` to their identity, else the one of their username, which
     /// is then bound; else, where that is allowed, a new one.
     pub(super) async fn own_user(
         &self,
         caller: &Caller,
         grant: &MintGrant,
+        mut bound: Option<FlexUserSid>,
         deadline: Deadline,
     ) -> Result<(FlexUser, Found), MintError> {
         let identity = &caller.identity;
-        let mut bound = self.bindings.user_of(identity).await?;
         let turn = self.memory.turn(identity, self.ambient.now(), deadline).await;
         let mut turn = turn.ok_or(TwilioError::Timeout)?;
         if turn.sid().is_some_and(|seen| Some(seen) != bound.as_ref()) {

@@ -1,7 +1,7 @@
 //! The store in one SQLite file: for the local gateway and single machines.
 //!
 //! Several processes may share the file: it is in WAL mode, every writing transaction takes the write
-//! lock first, and a busy file is waited for. A write is on disk before it is acknowledged.
+//! lock first, and a busy file is waited for. A write is on disk before it is acknowledged, but for counts.
 
 mod directory;
 mod event_tables;
@@ -18,7 +18,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use time::{Duration as Span, OffsetDateTime};
 use tokio::sync::Notify;
 
-use worker::Worker;
+use worker::{Kept, Worker};
 
 use super::{
     Bindings, Bound, Claims, Counted, Counters, Lease, Session, SessionKey, Sessions, StoreError, fingerprint,
@@ -73,9 +73,7 @@ impl SqliteStore {
         make_private(path).map_err(|error| StoreError::Unavailable(error.into()))?;
         let mut connection = Connection::open(path).map_err(failure)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
-        connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")
-            .map_err(failure)?;
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA secure_delete = ON;").map_err(failure)?;
         connection.execute_batch(SCHEMA).map_err(failure)?;
         event_tables::prepare(&mut connection).map_err(failure)?;
         connection.execute_batch(directory::SCHEMA).map_err(failure)?;
@@ -98,7 +96,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.worker.write(work).await
+        self.worker.write(Kept::AtOnce, work).await
     }
 }
 
@@ -271,7 +269,7 @@ impl Counters for SqliteStore {
     async fn count(&self, kind: &str, what: &[&str], now: OffsetDateTime, span: Span) -> Result<Counted, StoreError> {
         let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
         let counter = fingerprint(&parts);
-        self.write(move |db| {
+        let count = move |db: &Connection| {
             db.prepare_cached("DELETE FROM counters WHERE until <= ?1")?.execute([now.unix_timestamp()])?;
             let so_far = db
                 .prepare_cached(
@@ -282,8 +280,9 @@ impl Counters for SqliteStore {
                     Ok(Counted { times: row.get(0)?, until: moment(row, 1)? })
                 })?;
             Ok(so_far)
-        })
-        .await
+        };
+        // A count is of this minute or hour: none is worth a wait for the disk.
+        self.worker.write(Kept::Soon, count).await
     }
 }
 

@@ -54,9 +54,9 @@ async fn populated(folder: &Path, users: usize) -> Upstream {
     Arc::into_inner(upstream).unwrap()
 }
 
-fn function(places: &Places, upstream: &Upstream, name: &str, store: &Path) -> Start {
+fn function(places: &Places, upstream: &Upstream, name: &str) -> Start {
     let mut variables = upstream.variables();
-    variables.push(("FLEXGATE_STORE", format!("sqlite:{}", store.display())));
+    variables.push(("FLEXGATE_STORE", "dynamodb:flexgate".to_owned()));
     Start { command: vec![places.binaries.join(name).display().to_string()], variables, group: None }
 }
 
@@ -67,7 +67,7 @@ async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report)
     let mut cost: Vec<f64> = Vec::new();
     for &users in sizes {
         let upstream = populated(&folder.join(format!("apply-{users}")), users).await;
-        let start = function(places, &upstream, "flexgate-apply", &folder.join(format!("apply-{users}.db")));
+        let start = function(places, &upstream, "flexgate-apply");
         let mut apply = Function::start(&start).await;
         let mut count = 0;
         // Everybody has a history first, ten at a time as SQS hands them out.
@@ -109,7 +109,7 @@ async fn scim(places: &Places, folder: &Path, sizes: &[usize], report: &Report) 
     let mut cost: Vec<f64> = Vec::new();
     for &users in sizes {
         let upstream = populated(&folder.join(format!("scim-{users}")), users).await;
-        let start = function(places, &upstream, "flexgate-provision", &folder.join(format!("scim-{users}.db")));
+        let start = function(places, &upstream, "flexgate-provision");
         let mut provision = Function::start(&start).await;
         let _warm = page(&mut provision, 1).await;
         let (began, used) = (Instant::now(), cpu_seconds(provision.pid()));
@@ -147,8 +147,9 @@ async fn store(file: &Path, sizes: &[usize], report: &Report) {
     for &size in sizes {
         progress(&format!("filling the store to {size} rows"));
         while rows < size {
-            fill(&store, rows).await;
-            rows += 1;
+            let some = rows..size.min(rows + 100);
+            rows = some.end;
+            futures_util::future::join_all(some.map(|number| fill(&store, number))).await;
         }
         let mut rounds = Vec::new();
         for batch in 0..7 {

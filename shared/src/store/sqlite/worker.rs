@@ -2,7 +2,7 @@
 //!
 //! Reads are answered at once. Writes that come in while the disk is waited for are the next
 //! transaction, all of them together: sixteen at once cost one wait, not sixteen. Nobody is answered
-//! before what they wrote is on disk, and what fails for one of them is undone for that one alone.
+//! before what they wrote is kept as they asked, and what fails for one of them is undone for that one alone.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,6 +15,14 @@ use tokio::sync::oneshot;
 use super::failure;
 use crate::store::StoreError;
 
+/// Whether whoever wrote waits for the disk. A killed process loses neither; a machine that loses power
+/// may lose the last seconds of the second kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kept {
+    Soon,
+    AtOnce,
+}
+
 /// As many jobs as one round takes: nobody waits long, and other processes come to the file as well.
 const ROUND: usize = 128;
 
@@ -22,7 +30,7 @@ type Read = Box<dyn FnOnce(&Connection) + Send>;
 
 enum Job {
     Read(Read),
-    Write(Box<dyn Write>),
+    Write(Kept, Box<dyn Write>),
 }
 
 /// A wish to write, of whatever result.
@@ -74,12 +82,6 @@ pub(super) struct Worker {
     thread: Option<JoinHandle<()>>,
 }
 
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Job")
-    }
-}
-
 impl Worker {
     pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
         let (jobs, arriving) = channel();
@@ -103,14 +105,14 @@ impl Worker {
         told.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.into())))
     }
 
-    /// What `work` returns, once what it wrote is on disk.
-    pub(super) async fn write<T, F>(&self, work: F) -> std::result::Result<T, StoreError>
+    /// What `work` returns, once what it wrote is kept.
+    pub(super) async fn write<T, F>(&self, kept: Kept, work: F) -> std::result::Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
         let (tell, told) = oneshot::channel();
-        self.send(Job::Write(Box::new(Wish { work: Some(work), result: None, told: tell })));
+        self.send(Job::Write(kept, Box::new(Wish { work: Some(work), result: None, told: tell })));
         told.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.into())))
     }
 
@@ -133,21 +135,28 @@ impl Drop for Worker {
 
 fn serve(mut connection: Connection, arriving: &Receiver<Job>) {
     while let Ok(first) = arriving.recv() {
-        let mut wishes = Vec::new();
+        let (mut wishes, mut kept) = (Vec::new(), Kept::Soon);
         for job in std::iter::once(first).chain(arriving.try_iter().take(ROUND - 1)) {
             match job {
                 Job::Read(read) => read(&connection),
-                Job::Write(wish) => wishes.push(wish),
+                Job::Write(wanted, wish) => {
+                    kept = kept.max(wanted);
+                    wishes.push(wish);
+                }
             }
         }
         if !wishes.is_empty() {
-            let written = together(&mut connection, &mut wishes).map_err(Arc::new);
+            let written = together(&mut connection, kept, &mut wishes).map_err(Arc::new);
             wishes.into_iter().for_each(|wish| wish.tell(&written));
         }
     }
 }
 
-fn together(connection: &mut Connection, wishes: &mut [Box<dyn Write>]) -> Result<()> {
+fn together(connection: &mut Connection, kept: Kept, wishes: &mut [Box<dyn Write>]) -> Result<()> {
+    connection.execute_batch(match kept {
+        Kept::Soon => "PRAGMA synchronous = NORMAL",
+        Kept::AtOnce => "PRAGMA synchronous = FULL",
+    })?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     wishes.iter_mut().for_each(|wish| wish.run(&transaction));
     transaction.commit()
