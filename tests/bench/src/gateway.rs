@@ -17,6 +17,9 @@ use crate::report::{Report, median, ms, progress, quantile, row, rule, short};
 use crate::subjects::{Places, peer_variables};
 use crate::upstream::Upstream;
 
+/// In so many turns both take their loads.
+const TURNS: usize = 10;
+
 /// A server that mints.
 pub struct Server {
     process: Child,
@@ -90,11 +93,7 @@ impl Server {
         for task in tasks {
             latencies.extend(task.await.unwrap());
         }
-        Load {
-            each_second: count_as(latencies.len()) / began.elapsed().as_secs_f64(),
-            each_cpu_second: count_as(latencies.len()) / (cpu_seconds(self.process.id()) - used),
-            latencies,
-        }
+        Load { seconds: began.elapsed().as_secs_f64(), cpu_seconds: cpu_seconds(self.process.id()) - used, latencies }
     }
 }
 
@@ -106,10 +105,27 @@ impl Drop for Server {
 }
 
 /// What a load came to.
+#[derive(Default)]
 pub struct Load {
-    each_second: f64,
-    each_cpu_second: f64,
+    seconds: f64,
+    cpu_seconds: f64,
     latencies: Vec<f64>,
+}
+
+impl Load {
+    fn add(&mut self, other: Self) {
+        self.seconds += other.seconds;
+        self.cpu_seconds += other.cpu_seconds;
+        self.latencies.extend(other.latencies);
+    }
+
+    fn each_second(&self) -> f64 {
+        count_as(self.latencies.len()) / self.seconds
+    }
+
+    fn each_cpu_second(&self) -> f64 {
+        count_as(self.latencies.len()) / self.cpu_seconds
+    }
 }
 
 fn count_as(count: usize) -> f64 {
@@ -152,18 +168,24 @@ pub async fn compare(places: &Places, folder: &Path, quick: bool, report: &Repor
     let mut ratios = Vec::new();
     for connections in [1, 16, 128] {
         progress(&format!("{count} mints over {connections} connections, of each"));
-        let loads = [gateway.load(&tokens, connections, count).await, node.load(&tokens, connections, count).await];
+        // In turns, so that what else the machine does is spread over both.
+        let mut loads = [Load::default(), Load::default()];
+        for _ in 0..TURNS {
+            for (server, load) in [&gateway, &node].into_iter().zip(&mut loads) {
+                load.add(server.load(&tokens, connections, count / TURNS).await);
+            }
+        }
         for (name, load) in ["gateway", "Node 20"].iter().zip(&loads) {
             row([
                 name,
                 &connections.to_string(),
-                &short(load.each_second),
-                &short(load.each_cpu_second),
+                &short(load.each_second()),
+                &short(load.each_cpu_second()),
                 &short(median(&load.latencies)),
                 &short(quantile(&load.latencies, 0.99)),
             ]);
         }
-        ratios.push((connections, loads[0].each_cpu_second / loads[1].each_cpu_second));
+        ratios.push((connections, loads[0].each_cpu_second() / loads[1].each_cpu_second()));
     }
     println!();
     for (connections, ratio) in ratios {

@@ -15,9 +15,9 @@ use tokio::sync::oneshot;
 use super::failure;
 use crate::store::StoreError;
 
-/// Whether whoever wrote waits for the disk. A killed process loses neither; a machine that loses power
-/// may lose the last seconds of the second kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// When what was written is on disk. A process that is killed loses nothing either way; a machine that
+/// loses power may lose what was to be kept soon.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Kept {
     Soon,
     AtOnce,
@@ -35,7 +35,8 @@ enum Job {
 
 /// A wish to write, of whatever result.
 trait Write: Send {
-    fn run(&mut self, db: &Connection);
+    /// Whether there is something to commit.
+    fn run(&mut self, db: &Connection, alone: bool) -> bool;
     fn tell(self: Box<Self>, written: &std::result::Result<(), Arc<rusqlite::Error>>);
 }
 
@@ -46,8 +47,10 @@ struct Wish<T, F> {
 }
 
 impl<T: Send, F: FnOnce(&Connection) -> Result<T> + Send> Write for Wish<T, F> {
-    fn run(&mut self, db: &Connection) {
-        self.result = self.work.take().and_then(|work| alone(db, work));
+    fn run(&mut self, db: &Connection, alone: bool) -> bool {
+        let run = |work: F| if alone { caught(db, work) } else { apart(db, work) };
+        self.result = self.work.take().and_then(run);
+        matches!(self.result, Some(Ok(_)))
     }
 
     fn tell(self: Box<Self>, written: &std::result::Result<(), Arc<rusqlite::Error>>) {
@@ -61,13 +64,18 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T> + Send> Write for Wish<T, F> {
     }
 }
 
-/// What `work` does inside the transaction, or nothing of it. `None` if it panics.
-fn alone<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Option<Result<T>> {
+/// What `work` does. `None` if it panics.
+fn caught<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Option<Result<T>> {
+    catch_unwind(AssertUnwindSafe(|| work(db))).ok()
+}
+
+/// What `work` does, or, where it fails, nothing of it.
+fn apart<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Option<Result<T>> {
     let plain = |sql| db.prepare_cached(sql)?.execute([]).map(drop);
     if let Err(error) = plain("SAVEPOINT job") {
         return Some(Err(error));
     }
-    let done = catch_unwind(AssertUnwindSafe(|| work(db))).ok();
+    let done = caught(db, work);
     let undone = if matches!(done, Some(Ok(_))) { Ok(()) } else { plain("ROLLBACK TO job") };
     match undone.and_then(|()| plain("RELEASE job")) {
         Ok(()) => done,
@@ -97,7 +105,7 @@ impl Worker {
     {
         let (tell, told) = oneshot::channel();
         let read = move |db: &Connection| {
-            if let Ok(result) = catch_unwind(AssertUnwindSafe(|| work(db))) {
+            if let Some(result) = caught(db, work) {
                 let _nobody_waits = tell.send(result.map_err(failure));
             }
         };
@@ -135,29 +143,105 @@ impl Drop for Worker {
 
 fn serve(mut connection: Connection, arriving: &Receiver<Job>) {
     while let Ok(first) = arriving.recv() {
-        let (mut wishes, mut kept) = (Vec::new(), Kept::Soon);
+        let (mut reads, mut soon, mut at_once) = (Vec::new(), Vec::new(), Vec::new());
         for job in std::iter::once(first).chain(arriving.try_iter().take(ROUND - 1)) {
             match job {
-                Job::Read(read) => read(&connection),
-                Job::Write(wanted, wish) => {
-                    kept = kept.max(wanted);
-                    wishes.push(wish);
-                }
+                Job::Read(read) => reads.push(read),
+                Job::Write(Kept::Soon, wish) => soon.push(wish),
+                Job::Write(Kept::AtOnce, wish) => at_once.push(wish),
             }
         }
-        if !wishes.is_empty() {
-            let written = together(&mut connection, kept, &mut wishes).map_err(Arc::new);
-            wishes.into_iter().for_each(|wish| wish.tell(&written));
-        }
+        // Whoever reads does not wait for the disk.
+        write(&mut connection, "NORMAL", soon);
+        reads.into_iter().for_each(|read| read(&connection));
+        write(&mut connection, "FULL", at_once);
     }
 }
 
-fn together(connection: &mut Connection, kept: Kept, wishes: &mut [Box<dyn Write>]) -> Result<()> {
-    connection.execute_batch(match kept {
-        Kept::Soon => "PRAGMA synchronous = NORMAL",
-        Kept::AtOnce => "PRAGMA synchronous = FULL",
-    })?;
+fn write(connection: &mut Connection, synchronous: &str, mut wishes: Vec<Box<dyn Write>>) {
+    if !wishes.is_empty() {
+        let written = together(connection, synchronous, &mut wishes).map_err(Arc::new);
+        wishes.into_iter().for_each(|wish| wish.tell(&written));
+    }
+}
+
+fn together(connection: &mut Connection, synchronous: &str, wishes: &mut [Box<dyn Write>]) -> Result<()> {
+    connection.prepare_cached(&format!("PRAGMA synchronous = {synchronous}"))?.execute([])?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    wishes.iter_mut().for_each(|wish| wish.run(&transaction));
-    transaction.commit()
+    let alone = wishes.len() == 1;
+    let mut any = false;
+    for wish in wishes {
+        any |= wish.run(&transaction, alone);
+    }
+    if any { transaction.commit() } else { transaction.rollback() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(schema: &str) -> Worker {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(schema).unwrap();
+        Worker::start(connection).unwrap()
+    }
+
+    /// Keeps the thread busy until all of the next round have come.
+    async fn pile_up(worker: &Worker) {
+        let slow = |_: &Connection| {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            Ok(())
+        };
+        worker.read(slow).await.unwrap();
+    }
+
+    async fn numbers(worker: &Worker) -> Vec<i64> {
+        let read = |db: &Connection| {
+            db.prepare("SELECT n FROM numbers ORDER BY n")?.query_map([], |row| row.get(0))?.collect::<Result<Vec<_>>>()
+        };
+        worker.read(read).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_undone_alone() {
+        let worker = worker("CREATE TABLE numbers (n INTEGER PRIMARY KEY)");
+        let insert = |n: i64| worker.write(Kept::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1)", [n]));
+        let half = |db: &Connection| {
+            db.execute("INSERT INTO numbers VALUES (3)", [])?;
+            db.execute("INSERT INTO numbers VALUES (1)", [])
+        };
+        let broken = |db: &Connection| -> Result<()> {
+            db.execute("INSERT INTO numbers VALUES (4)", [])?;
+            panic!("this job is broken")
+        };
+        let (_, one, failed, panicked, two) = tokio::join!(
+            pile_up(&worker),
+            insert(1),
+            worker.write(Kept::AtOnce, half),
+            worker.write(Kept::AtOnce, broken),
+            insert(2)
+        );
+        assert!(one.is_ok() && two.is_ok());
+        assert!(failed.is_err() && panicked.is_err());
+        assert_eq!(numbers(&worker).await, [1, 2]);
+        // Alone, in a transaction of their own, they leave nothing either.
+        assert!(worker.write(Kept::Soon, half).await.is_err());
+        assert!(worker.write(Kept::AtOnce, broken).await.is_err());
+        assert_eq!(numbers(&worker).await, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_told_of_a_write_that_is_not_committed() {
+        let worker = worker(
+            "PRAGMA foreign_keys = ON;
+             CREATE TABLE numbers (n INTEGER PRIMARY KEY, of INTEGER REFERENCES numbers DEFERRABLE INITIALLY DEFERRED)",
+        );
+        // Only the commit finds that nobody is number 7.
+        let insert = |n: i64, of: Option<i64>| {
+            worker.write(Kept::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1, ?2)", (n, of)))
+        };
+        let (_, sound, dangling) = tokio::join!(pile_up(&worker), insert(1, None), insert(2, Some(7)));
+        assert!(matches!(sound, Err(StoreError::Unavailable(_))) && dangling.is_err());
+        assert_eq!(numbers(&worker).await, [0; 0]);
+    }
 }
