@@ -63,8 +63,16 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
             json!({})
         }
         "UpdateItem" => {
+            let values = &asked["ExpressionAttributeValues"];
+            if values[":total"].is_object() {
+                // How many users there are, as SCIM's walk keeps it.
+                let item = items.entry(key(&asked["Key"])).or_insert_with(|| asked["Key"].as_object().unwrap().clone());
+                item.insert("user_total".to_owned(), values[":total"].clone());
+                item.insert("total_until".to_owned(), values[":until"].clone());
+                return Ok(json!({}));
+            }
             // Only counters are updated in place.
-            let now = number(&asked["ExpressionAttributeValues"][":now"]);
+            let now = number(&values[":now"]);
             let item = items.get_mut(&key(&asked["Key"])).filter(|item| number(&item["expires_at"]) > now);
             let item = item.ok_or(CONDITION)?;
             item["counted_times"] = json!({ "N": (number(&item["counted_times"]) + 1).to_string() });
@@ -84,6 +92,13 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
         "Query" => {
             let values = &asked["ExpressionAttributeValues"];
             let (pk, prefix) = (text(&values[":pk"]), text(&values[":prefix"]));
+            if values[":index"].is_object() {
+                // The last of SCIM's marks up to there.
+                let upto = items.range((pk.clone(), String::new())..=(pk, text(&values[":index"])));
+                let now = number(&values[":now"]);
+                let last = upto.rev().map(|(_, item)| item).find(|item| number(&item["expires_at"]) > now);
+                return Ok(json!({ "Items": last.into_iter().collect::<Vec<_>>(), "Count": 1 }));
+            }
             let found = items.range((pk.clone(), prefix.clone())..);
             let found: Vec<_> = found.take_while(|((p, s), _)| *p == pk && s.starts_with(&prefix)).collect();
             json!({ "Items": found.iter().map(|(_, item)| item).collect::<Vec<_>>(), "Count": found.len() })

@@ -167,8 +167,8 @@ impl SigningKey {
         Self::of(kept.kid.clone(), web::unb64(&kept.pkcs8)?, kind)
     }
 
-    fn of(kid: String, pkcs8: Vec<u8>, kind: Kind) -> Option<Self> {
-        let pair = match kind {
+    fn of(kid: String, pkcs8: Vec<u8>, of: Kind) -> Option<Self> {
+        let pair = match of {
             Kind::Rsa => Pair::Rsa(RsaKeyPair::from_pkcs8(&pkcs8).ok()?),
             Kind::Ec => {
                 let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());

@@ -153,7 +153,9 @@ fn serve(mut connection: Connection, arriving: &Receiver<Job>) {
         }
         // Whoever reads does not wait for the disk.
         write(&mut connection, "NORMAL", soon);
-        reads.into_iter().for_each(|read| read(&connection));
+        for read in reads {
+            read(&connection);
+        }
         write(&mut connection, "FULL", at_once);
     }
 }
@@ -161,7 +163,9 @@ fn serve(mut connection: Connection, arriving: &Receiver<Job>) {
 fn write(connection: &mut Connection, synchronous: &str, mut wishes: Vec<Box<dyn Write>>) {
     if !wishes.is_empty() {
         let written = together(connection, synchronous, &mut wishes).map_err(Arc::new);
-        wishes.into_iter().for_each(|wish| wish.tell(&written));
+        for wish in wishes {
+            wish.tell(&written);
+        }
     }
 }
 
@@ -214,7 +218,7 @@ mod tests {
             db.execute("INSERT INTO numbers VALUES (4)", [])?;
             panic!("this job is broken")
         };
-        let (_, one, failed, panicked, two) = tokio::join!(
+        let ((), one, failed, panicked, two) = tokio::join!(
             pile_up(&worker),
             insert(1),
             worker.write(Kept::AtOnce, half),
@@ -240,7 +244,7 @@ mod tests {
         let insert = |n: i64, of: Option<i64>| {
             worker.write(Kept::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1, ?2)", (n, of)))
         };
-        let (_, sound, dangling) = tokio::join!(pile_up(&worker), insert(1, None), insert(2, Some(7)));
+        let ((), sound, dangling) = tokio::join!(pile_up(&worker), insert(1, None), insert(2, Some(7)));
         assert!(matches!(sound, Err(StoreError::Unavailable(_))) && dangling.is_err());
         assert_eq!(numbers(&worker).await, [0; 0]);
     }
