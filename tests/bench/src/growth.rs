@@ -34,7 +34,7 @@ pub async fn measure(places: &Places, folder: &Path, quick: bool, report: &Repor
     scim(places, here.path(), users, report).await;
     section("Operations of the store");
     let rows: &[usize] = if quick { &[10_000, 50_000] } else { &[10_000, 100_000, 1_000_000] };
-    store(&here.path().join("rows.db"), rows, report).await;
+    store(here.path(), rows, report).await;
 }
 
 /// An upstream with so many users, `person000000` and so on.
@@ -60,37 +60,51 @@ fn function(places: &Places, upstream: &Upstream, name: &str) -> Start {
     Start { command: vec![places.binaries.join(name).display().to_string()], variables, group: None }
 }
 
+/// How often each size takes its turn: what else the machine does is spread over all of them.
+const TURNS: usize = 10;
+
 async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report) {
-    const MEASURED: usize = 2_000;
-    row(["users", "events a second", "events a second of its own processor time"]);
-    rule(3);
-    let mut cost: Vec<f64> = Vec::new();
+    const EACH: usize = 500;
+    let mut all = Vec::new();
     for &users in sizes {
         let upstream = populated(&folder.join(format!("apply-{users}")), users).await;
-        let start = function(places, &upstream, "flexgate-apply");
-        let mut apply = Function::start(&start).await;
-        let mut count = 0;
+        let mut apply = Function::start(&function(places, &upstream, "flexgate-apply")).await;
         // Everybody has a history first, ten at a time as SQS hands them out.
         progress(&format!("{users} first events"));
         for people in (0..users).collect::<Vec<_>>().chunks(10) {
-            count += people.len();
-            deliver(&mut apply, people, count).await;
+            deliver(&mut apply, people, 0).await;
         }
-        let (began, used) = (Instant::now(), cpu_seconds(apply.pid()));
-        for some in 0..MEASURED / 10 {
-            let people: Vec<usize> = (0..10).map(|n| (some * 10 + n) * 7_919 % users).collect();
-            count += people.len();
-            deliver(&mut apply, &people, count).await;
+        all.push((users, apply, upstream));
+    }
+    let mut taken = vec![(0.0, 0.0); sizes.len()];
+    for turn in 0..TURNS {
+        for ((users, apply, _), taken) in all.iter_mut().zip(&mut taken) {
+            let (began, used) = (Instant::now(), cpu_seconds(apply.pid()));
+            for some in 0..EACH / 10 {
+                let first = turn * EACH + some * 10;
+                let people: Vec<usize> = (first..first + 10).map(|n| n * 7_919 % *users).collect();
+                deliver(apply, &people, *users + first).await;
+            }
+            taken.0 += began.elapsed().as_secs_f64();
+            taken.1 += cpu_seconds(apply.pid()) - used;
         }
-        let (wall, used) = (began.elapsed().as_secs_f64(), cpu_seconds(apply.pid()) - used);
-        row([&users.to_string(), &short(2_000.0 / wall), &short(2_000.0 / used)]);
-        cost.push(used);
+    }
+    row(["users", "events a second", "events a second of its own processor time"]);
+    rule(3);
+    let events = f64::from(u32::try_from(TURNS * EACH).unwrap());
+    for ((users, apply, _), (wall, used)) in all.into_iter().zip(&taken) {
+        row([&users.to_string(), &short(events / wall), &short(events / used)]);
         apply.end().await;
     }
     println!();
+    let cost: Vec<f64> = taken.iter().map(|(_, used)| *used).collect();
+    grown("an event's cost", "users", sizes, &cost, report);
+}
+
+/// Holds the cost at each size to that at the one before.
+fn grown(what: &str, of: &str, sizes: &[usize], cost: &[f64], report: &Report) {
     for (sizes, costs) in sizes.windows(2).zip(cost.windows(2)) {
-        let what = format!("an event's cost at {} users over {}", sizes[1], sizes[0]);
-        report.at_most(&what, costs[1] / costs[0], LINEAR, " x");
+        report.at_most(&format!("{what} at {} {of} over {}", sizes[1], sizes[0]), costs[1] / costs[0], LINEAR, " x");
     }
 }
 
@@ -139,35 +153,37 @@ async fn page(provision: &mut Function, from: usize) -> Value {
 }
 
 /// The operations, and how the time of one of each changes as the rows become more.
-async fn store(file: &Path, sizes: &[usize], report: &Report) {
-    let store = SqliteStore::open(file).unwrap();
+async fn store(folder: &Path, sizes: &[usize], report: &Report) {
+    const EACH: usize = 500;
+    let mut stores = Vec::new();
+    for &size in sizes {
+        progress(&format!("filling a store with {size} rows of each"));
+        let file = folder.join(format!("rows-{size}.db"));
+        let store = SqliteStore::open(&file).unwrap();
+        for some in (0..size).collect::<Vec<_>>().chunks(100) {
+            futures_util::future::join_all(some.iter().map(|number| fill(&store, *number))).await;
+        }
+        stores.push((size, store, file));
+    }
+    let mut rounds = vec![Vec::new(); sizes.len()];
+    for turn in 0..TURNS {
+        for ((size, store, _), rounds) in stores.iter().zip(&mut rounds) {
+            let began = Instant::now();
+            for number in turn * EACH..(turn + 1) * EACH {
+                round(store, number * 7_919 % size, size + number).await;
+            }
+            rounds.push(began.elapsed().as_secs_f64() * 1e6 / f64::from(u32::try_from(EACH).unwrap()));
+        }
+    }
     row(["rows of each", "a round of operations, µs", "file MB"]);
     rule(3);
-    let (mut rows, mut cost): (usize, Vec<f64>) = (0, Vec::new());
-    for &size in sizes {
-        progress(&format!("filling the store to {size} rows"));
-        while rows < size {
-            let some = rows..size.min(rows + 100);
-            rows = some.end;
-            futures_util::future::join_all(some.map(|number| fill(&store, number))).await;
-        }
-        let mut rounds = Vec::new();
-        for batch in 0..7 {
-            let began = Instant::now();
-            for number in 0..1_000 {
-                round(&store, (batch * 1_000 + number) * 7_919 % rows, size + batch * 1_000 + number).await;
-            }
-            rounds.push(began.elapsed().as_secs_f64() * 1e3);
-        }
+    let cost: Vec<f64> = rounds.iter().map(|rounds| median(rounds)).collect();
+    for ((size, _, file), cost) in stores.iter().zip(&cost) {
         let bytes = std::fs::metadata(file).unwrap().len();
-        row([&size.to_string(), &short(median(&rounds)), &(bytes / 1_000_000).to_string()]);
-        cost.push(median(&rounds));
+        row([&size.to_string(), &short(*cost), &(bytes / 1_000_000).to_string()]);
     }
     println!();
-    for (sizes, costs) in sizes.windows(2).zip(cost.windows(2)) {
-        let what = format!("an operation's time at {} rows over {}", sizes[1], sizes[0]);
-        report.at_most(&what, costs[1] / costs[0], LINEAR, " x");
-    }
+    grown("an operation's time", "rows", sizes, &cost, report);
 }
 
 fn moment() -> OffsetDateTime {
