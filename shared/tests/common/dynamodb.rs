@@ -28,8 +28,14 @@ pub fn client(endpoint: &str, aws: &Aws) -> Client {
     Client::from_conf(config)
 }
 
-/// A new table.
+/// The store in a new table.
 pub async fn table(endpoint: &str) -> DynamoStore {
+    let (name, client, aws) = new_table(endpoint).await;
+    DynamoStore::with_client(&name, client, aws)
+}
+
+/// A new table: its name, and a client that has made it.
+pub async fn new_table(endpoint: &str) -> (String, Client, Aws) {
     let name = format!("flexgate-{}-{}", std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
     let aws = Aws::new(http_client(&[]).unwrap());
     let client = client(endpoint, &aws);
@@ -41,5 +47,5 @@ pub async fn table(endpoint: &str) -> DynamoStore {
             .attribute_definitions(attribute.build().unwrap());
     }
     request.send().await.unwrap();
-    DynamoStore::with_client(&name, client, aws)
+    (name, client, aws)
 }

@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the bootstraps in the environment")]
 
+#[expect(dead_code, reason = "the store's own suites need more of it")]
+#[path = "../../../shared/tests/common/dynamodb.rs"]
+mod dynamodb;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -21,6 +25,23 @@ fn bootstrap(name: &str) -> PathBuf {
     folder.join(format!("flexgate-{name}"))
 }
 
+/// The world's settings, with a table and a queue of AWS's: a function built for Lambda has no other store.
+async fn variables(world: &World) -> Vec<(&'static str, String)> {
+    let endpoint = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").unwrap();
+    let (table, _, _) = dynamodb::new_table(&endpoint).await;
+    let mut variables = world.variables();
+    variables.retain(|(name, _)| *name != "FLEXGATE_STORE");
+    variables.extend([
+        ("FLEXGATE_STORE", format!("dynamodb:{table}")),
+        ("FLEXGATE_QUEUE", format!("sqs:{endpoint}/123456789012/events.fifo")),
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+    ]);
+    variables
+}
+
 fn answer(outcome: Outcome) -> (u64, Value) {
     let Outcome::Response(response) = outcome else { unreachable!("{outcome:?}") };
     let body = serde_json::from_str(response["body"].as_str().unwrap_or_default()).unwrap_or_default();
@@ -28,7 +49,7 @@ fn answer(outcome: Outcome) -> (u64, Value) {
 }
 
 async fn sso(world: &World) -> Function {
-    Function::start(&bootstrap("sso"), &world.variables()).await
+    Function::start(&bootstrap("sso"), &variables(world).await).await
 }
 
 fn validate() -> Value {
@@ -39,7 +60,7 @@ fn validate() -> Value {
 async fn every_function_answers_and_ends_on_sigterm() {
     let world = World::start().await;
     for name in ["sso", "mint", "provision"] {
-        let mut function = Function::start(&bootstrap(name), &world.variables()).await;
+        let mut function = Function::start(&bootstrap(name), &variables(&world).await).await;
         let (status, body) = answer(function.invoke(&event("GET", "/health", &json!({}), None), TIME).await);
         assert_eq!((status, body["function"].as_str()), (200, Some(name)));
         let (status, body) = answer(function.invoke(&event("GET", "/nothing", &json!({}), None), TIME).await);
@@ -81,7 +102,7 @@ async fn a_request_that_makes_lambda_http_panic_costs_one_answer_and_no_more() {
 async fn a_panic_of_ours_costs_one_500_and_no_more() {
     let world = World::start().await;
     let folder = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
-    let mut variables = world.variables();
+    let mut variables = variables(&world).await;
     variables.push(("FLEXGATE_METRICS", "emf:Flexgate/test".to_owned()));
     let mut function = Function::start(&folder.join("examples/panics"), &variables).await;
     for _ in 0..2 {
@@ -100,14 +121,8 @@ async fn a_panic_of_ours_costs_one_500_and_no_more() {
 #[tokio::test]
 async fn a_table_out_of_reach_is_a_503_in_time() {
     let world = World::start().await;
-    let mut variables = world.variables();
-    variables.retain(|(name, _)| *name != "FLEXGATE_STORE");
-    variables.extend([
-        ("FLEXGATE_STORE", "dynamodb:flexgate".to_owned()),
-        ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", free_port())),
-        ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-    ]);
+    let mut variables = variables(&world).await;
+    variables.push(("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", free_port())));
     let mut function = Function::start(&bootstrap("sso"), &variables).await;
     let session = "A".repeat(43);
     let headers =
@@ -141,7 +156,7 @@ fn failed(outcome: Outcome) -> Vec<String> {
 async fn of_a_batch_what_fails_comes_again_and_the_rest_is_done() {
     let world = World::start().await;
     world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": 3 })).await;
-    let mut variables = world.variables();
+    let mut variables = variables(&world).await;
     variables.push(("FLEXGATE_METRICS", "emf:Flexgate/test".to_owned()));
     let mut apply = Function::start(&bootstrap("apply"), &variables).await;
     let (ada, later, grace, poison) =
@@ -181,12 +196,12 @@ async fn sigterm_in_the_middle_of_a_batch_ends_the_function_at_once_and_loses_no
     world.fault(&slow).await;
     let ada = message("1", "ada");
     let ada = batch(&[("a", "ada", &ada)]);
-    let mut apply = Function::start(&bootstrap("apply"), &world.variables()).await;
+    let mut apply = Function::start(&bootstrap("apply"), &variables(&world).await).await;
     let answered = tokio::time::timeout(Duration::from_millis(1_500), apply.invoke(&ada, TIME)).await;
     assert!(answered.is_err(), "it waits for Twilio: {answered:?}");
     apply.terminate().await;
     // The batch was never answered for, so SQS hands it to another.
-    let mut another = Function::start(&bootstrap("apply"), &world.variables()).await;
+    let mut another = Function::start(&bootstrap("apply"), &variables(&world).await).await;
     assert_eq!(failed(another.invoke(&ada, TIME).await), Vec::<String>::new());
     let made = world.journal("/Provision").await;
     assert!(made.iter().any(|request| request["status"] == 201), "{made:?}");
@@ -196,7 +211,7 @@ async fn sigterm_in_the_middle_of_a_batch_ends_the_function_at_once_and_loses_no
 async fn a_batch_that_twilio_is_too_slow_for_is_handed_back_before_the_functions_time_is_over() {
     let world = World::start().await;
     world.fault(&json!({ "service": "flex-api", "kind": "delay", "delay_ms": 8000, "times": "always" })).await;
-    let mut apply = Function::start(&bootstrap("apply"), &world.variables()).await;
+    let mut apply = Function::start(&bootstrap("apply"), &variables(&world).await).await;
     let (ada, grace) = (message("1", "ada"), message("2", "grace"));
     let began = Instant::now();
     let outcome = apply.invoke(&batch(&[("a", "ada", &ada), ("b", "grace", &grace)]), Duration::from_secs(4)).await;
@@ -209,7 +224,7 @@ async fn a_batch_that_twilio_is_too_slow_for_is_handed_back_before_the_functions
 async fn a_webhook_is_accepted_or_refused() {
     let world = World::start().await;
     world.write_secret("hooks", &json!({ "okta": "k7Qm2xVt9RzP4sWb8NcY" }));
-    let mut variables = world.variables();
+    let mut variables = variables(&world).await;
     variables.push(("WEBHOOK_SECRETS_SECRET_ID", "hooks".to_owned()));
     variables.push(("FLEXGATE_WEBHOOKS", json!({ "okta": {} }).to_string()));
     let mut webhooks = Function::start(&bootstrap("webhooks"), &variables).await;
@@ -238,7 +253,7 @@ async fn twilio_is_told_the_trace_of_the_invocation_and_never_the_callers() {
 #[tokio::test]
 async fn an_issuer_is_told_the_trace_of_the_invocation_that_fetches_its_keys() {
     let world = World::start().await;
-    let mut variables = world.variables();
+    let mut variables = variables(&world).await;
     variables.push(("FLEXGATE_AHEAD_MILLISECONDS", "0".to_owned()));
     let mut mint = Function::start(&bootstrap("mint"), &variables).await;
     let token = world.token(&json!({ "sub": "ada", "scope": "flexgate.token" })).await;
@@ -253,7 +268,7 @@ async fn an_issuer_is_told_the_trace_of_the_invocation_that_fetches_its_keys() {
 #[tokio::test]
 async fn metrics_are_written_beside_the_log_and_hold_nothing_about_a_person() {
     let world = World::start().await;
-    let mut variables = world.variables();
+    let mut variables = variables(&world).await;
     variables.push(("FLEXGATE_METRICS", "emf:Flexgate/test".to_owned()));
     let mut function = Function::start(&bootstrap("sso"), &variables).await;
     world.fault(&json!({ "service": "iam", "kind": "status", "status": 503, "times": "always" })).await;
