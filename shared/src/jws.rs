@@ -46,3 +46,23 @@ fn by_rsa(parameters: &'static RsaParameters, key: &DecodingKey, message: &[u8],
         DecodingKeyKind::SecretOrDer(_) => by(parameters, key, message, signature),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_key_is_no_secret_and_a_secret_no_public_key() {
+        let (message, bytes) = (b"message".as_slice(), b"the bytes of a key".as_slice());
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), message);
+        assert!(signed(&DecodingKey::from_secret(bytes), Algorithm::HS256, message, tag.as_ref()));
+        let public =
+            [DecodingKey::from_rsa_der(bytes), DecodingKey::from_ec_der(bytes), DecodingKey::from_ed_der(bytes)];
+        for key in public {
+            assert!(!signed(&key, Algorithm::HS256, message, tag.as_ref()));
+        }
+        for algorithm in [Algorithm::HS384, Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA] {
+            assert!(!signed(&DecodingKey::from_secret(bytes), algorithm, message, tag.as_ref()));
+        }
+    }
+}
