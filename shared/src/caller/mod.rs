@@ -2,8 +2,8 @@
 //!
 //! The invariant of this room: a [`Caller`] exists only where a configured issuer signed, with a key it
 //! publishes today, a token for one of our audiences that is valid now. The rules are RFC 8725's, and
-//! each is ours and explicit: of `jsonwebtoken` only what it knows of keys is used, and *ring* checks signatures. Whatever stands in a
-//! token before that check is called `unverified_*`.
+//! each is ours and explicit: of `jsonwebtoken` only what it knows of keys is used, and *ring* checks
+//! signatures. Whatever stands in a token before that check is called `unverified_*`.
 //!
 //! Refusals say nothing to the caller but the status; [`TokenFault`] is for the log and holds no part
 //! of the token.
