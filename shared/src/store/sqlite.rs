@@ -18,7 +18,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use time::{Duration as Span, OffsetDateTime};
 use tokio::sync::Notify;
 
-use worker::{Kept, Worker};
+use worker::{Keep, Worker};
 
 use super::{
     Bindings, Bound, Claims, Counted, Counters, Lease, Session, SessionKey, Sessions, StoreError, fingerprint,
@@ -26,10 +26,14 @@ use super::{
 use crate::domain::{FlexUserSid, Identity};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// More than there are here: each is parsed once.
+const STATEMENTS: usize = 128;
 
+/// Tables of small rows are WITHOUT ROWID. One of large rows must not be: in its tree they would lie in the inner pages
+/// as well, five to a page, and the tree would be as deep as that makes it.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS sessions (
-    key           TEXT PRIMARY KEY,
+    key           TEXT NOT NULL PRIMARY KEY,
     profile       TEXT NOT NULL,
     flex_user_sid TEXT NOT NULL,
     sealed        TEXT NOT NULL,
@@ -38,7 +42,7 @@ CREATE TABLE IF NOT EXISTS sessions (
     used_at       INTEGER NOT NULL,
     ends_at       INTEGER NOT NULL,
     leased_until  INTEGER NOT NULL DEFAULT 0
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (flex_user_sid);
 CREATE INDEX IF NOT EXISTS sessions_by_end ON sessions (ends_at);
 CREATE TABLE IF NOT EXISTS claims (
@@ -73,6 +77,7 @@ impl SqliteStore {
         make_private(path).map_err(|error| StoreError::Unavailable(error.into()))?;
         let mut connection = Connection::open(path).map_err(failure)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA secure_delete = ON;").map_err(failure)?;
         connection.execute_batch(SCHEMA).map_err(failure)?;
         event_tables::prepare(&mut connection).map_err(failure)?;
@@ -87,7 +92,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.worker.read(work).await
+        self.worker.ask(Keep::Nothing, work).await
     }
 
     /// What `work` returns, once what it wrote is on disk. It runs in a transaction that has the write lock.
@@ -96,7 +101,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.worker.write(Kept::AtOnce, work).await
+        self.worker.ask(Keep::AtOnce, work).await
     }
 }
 
@@ -270,19 +275,23 @@ impl Counters for SqliteStore {
         let parts: Vec<&str> = std::iter::once(kind).chain(what.iter().copied()).collect();
         let counter = fingerprint(&parts);
         let count = move |db: &Connection| {
-            db.prepare_cached("DELETE FROM counters WHERE until <= ?1")?.execute([now.unix_timestamp()])?;
-            let so_far = db
+            let (now, until) = (now.unix_timestamp(), (now + span).truncate_to_second());
+            let more = db
                 .prepare_cached(
-                    "INSERT INTO counters (counter, times, until) VALUES (?1, 1, ?2)
-                     ON CONFLICT (counter) DO UPDATE SET times = times + 1 RETURNING times, until",
+                    "UPDATE counters SET times = times + 1 WHERE counter = ?1 AND until > ?2 RETURNING times, until",
                 )?
-                .query_row(params![counter, (now + span).unix_timestamp()], |row| {
-                    Ok(Counted { times: row.get(0)?, until: moment(row, 1)? })
-                })?;
-            Ok(so_far)
+                .query_row(params![counter, now], |row| Ok(Counted { times: row.get(0)?, until: moment(row, 1)? }))
+                .optional()?;
+            if let Some(more) = more {
+                return Ok(more);
+            }
+            db.prepare_cached("DELETE FROM counters WHERE until <= ?1")?.execute([now])?;
+            db.prepare_cached("INSERT INTO counters (counter, times, until) VALUES (?1, 1, ?2)")?
+                .execute(params![counter, until.unix_timestamp()])?;
+            Ok(Counted { times: 1, until })
         };
         // A count is of this minute or hour: none is worth a wait for the disk.
-        self.worker.write(Kept::Soon, count).await
+        self.worker.ask(Keep::Soon, count).await
     }
 }
 

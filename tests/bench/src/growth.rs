@@ -22,19 +22,25 @@ use crate::upstream::{SCIM_TOKEN, Upstream};
 /// Ten times as much may cost this many times ten.
 const LINEAR: f64 = 1.15;
 
-/// Everything that grows.
-pub async fn measure(places: &Places, folder: &Path, quick: bool, report: &Report) {
+/// What grows, of `apply`, `walk` and `store` what is wanted.
+pub async fn measure(places: &Places, folder: &Path, quick: bool, wants: impl Fn(&str) -> bool, report: &Report) {
     let memory = Path::new("/dev/shm");
     let here = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir_in(folder) }.unwrap();
-    section("Events through apply");
-    let users: &[usize] = if quick { &[1_000, 5_000] } else { &[1_000, 10_000, 100_000] };
-    apply(places, here.path(), users, report).await;
-    section("The list of users, walked by SCIM");
-    let users: &[usize] = if quick { &[2_000, 4_000] } else { &[10_000, 20_000] };
-    scim(places, here.path(), users, report).await;
-    section("Operations of the store");
-    let rows: &[usize] = if quick { &[10_000, 50_000] } else { &[10_000, 100_000, 1_000_000] };
-    store(here.path(), rows, report).await;
+    if wants("apply") {
+        section("Events through apply");
+        let users: &[usize] = if quick { &[1_000, 5_000] } else { &[1_000, 10_000, 100_000] };
+        apply(places, here.path(), users, report).await;
+    }
+    if wants("walk") {
+        section("The list of users, walked by SCIM");
+        let users: &[usize] = if quick { &[2_000, 4_000] } else { &[10_000, 20_000] };
+        scim(places, here.path(), users, report).await;
+    }
+    if wants("store") {
+        section("Operations of the store");
+        let rows: &[usize] = if quick { &[10_000, 50_000] } else { &[10_000, 100_000, 1_000_000] };
+        store(here.path(), rows, report).await;
+    }
 }
 
 /// An upstream with so many users, `person000000` and so on.

@@ -66,9 +66,8 @@ async fn main() -> ExitCode {
         section("The gateway under load, beside the Node peer");
         gateway::compare(&asked.places, asked.folder.path(), quick, &report).await;
     }
-    if wants("growth") {
-        growth::measure(&asked.places, asked.folder.path(), quick, &report).await;
-    }
+    let grows = |part: &str| wants("growth") || wants(part);
+    growth::measure(&asked.places, asked.folder.path(), quick, grows, &report).await;
     if wants("memory") {
         section("Memory over many requests");
         let count = if quick { 20_000 } else { 1_000_000 };
@@ -117,7 +116,9 @@ async fn compare(asked: &Asked, report: &Report) {
     println!("\nThe same with nothing fetched ahead:\n");
     let own = measure(&mut alone, Times { answers: 0, ..times }, None).await;
     table(&alone, &own);
-    inits(&alone, &own, report);
+    println!();
+    inits("", &ours, &seen, report);
+    inits(", nothing fetched ahead,", &alone, &own, report);
     sizes(&ours, report);
 
     section("The mint beside its peers");
@@ -175,13 +176,12 @@ fn position(subjects: &[Subject], name: &str) -> usize {
     subjects.iter().position(|subject| subject.name == name).unwrap()
 }
 
-fn inits(ours: &[Subject], seen: &[Seen], report: &Report) {
-    println!();
+fn inits(how: &str, ours: &[Subject], seen: &[Seen], report: &Report) {
     let floor = median(&seen[0].init);
     for (subject, seen) in ours.iter().zip(seen).skip(1) {
         let bound = if matches!(subject.name, "provision" | "apply") { 4.0 } else { 3.0 };
         report.at_most(
-            &format!("init of {}, nothing fetched ahead, over the floor's", subject.name),
+            &format!("init of {}{how} over the floor's", subject.name),
             median(&seen.init) / floor,
             bound,
             " x",

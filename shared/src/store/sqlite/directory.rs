@@ -16,7 +16,7 @@ use crate::store::directory::{Begun, Directory, Entry, Group, GroupWritten, Mark
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS scim_users (
-    id            TEXT PRIMARY KEY,
+    id            TEXT NOT NULL PRIMARY KEY,
     current       TEXT NOT NULL,
     username      TEXT NOT NULL,
     username_key  TEXT NOT NULL,
@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS scim_users (
     deleted       INTEGER NOT NULL,
     version       INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX IF NOT EXISTS scim_users_by_current ON scim_users (current);
 CREATE INDEX IF NOT EXISTS scim_users_by_name ON scim_users (username_key);
 CREATE INDEX IF NOT EXISTS scim_users_by_external_id ON scim_users (external_id);

@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE INDEX IF NOT EXISTS events_waiting ON events (subject, seq) WHERE status = 'waiting';
 CREATE INDEX IF NOT EXISTS events_settled ON events (status, settled_at);
 CREATE TABLE IF NOT EXISTS subjects (
-    subject            TEXT PRIMARY KEY,
+    subject            TEXT NOT NULL PRIMARY KEY,
     source             TEXT NOT NULL,
     flex_user_sid      TEXT,
     status_at          INTEGER,
@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS subjects (
     status_id          TEXT,
     profile_at         INTEGER,
     profile_id         TEXT
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE TABLE IF NOT EXISTS held_usernames (
     username      TEXT PRIMARY KEY,
     subject       TEXT NOT NULL,

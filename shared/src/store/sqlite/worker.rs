@@ -1,7 +1,6 @@
 //! The thread that has the connection.
 //!
-//! Reads are answered at once. Writes that come in while the disk is waited for are the next
-//! transaction, all of them together: sixteen at once cost one wait, not sixteen. Nobody is answered
+//! What waits together is one transaction: sixteen writes cost one wait for the disk, not sixteen. Nobody is answered
 //! before what they wrote is kept as they asked, and what fails for one of them is undone for that one alone.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,16 +8,18 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
-use rusqlite::{Connection, Result, TransactionBehavior};
+use rusqlite::{Connection, Error, Result};
 use tokio::sync::oneshot;
 
 use super::failure;
 use crate::store::StoreError;
 
-/// When what was written is on disk. A process that is killed loses nothing either way; a machine that
+/// When what a job writes is on disk. A process that is killed loses nothing either way; a machine that
 /// loses power may lose what was to be kept soon.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Kept {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// It writes nothing.
+    Nothing,
     Soon,
     AtOnce,
 }
@@ -26,35 +27,29 @@ pub(super) enum Kept {
 /// As many jobs as one round takes: nobody waits long, and other processes come to the file as well.
 const ROUND: usize = 128;
 
-type Read = Box<dyn FnOnce(&Connection) + Send>;
-
-enum Job {
-    Read(Read),
-    Write(Kept, Box<dyn Write>),
-}
-
-/// A wish to write, of whatever result.
-trait Write: Send {
-    /// Whether there is something to commit.
+/// Work on the file, of whatever result.
+trait Job: Send {
+    /// Does it, unless it is done. Whether there is something to commit.
     fn run(&mut self, db: &Connection, alone: bool) -> bool;
-    fn tell(self: Box<Self>, written: &std::result::Result<(), Arc<rusqlite::Error>>);
+    fn tell(self: Box<Self>, kept: &std::result::Result<(), Arc<Error>>);
 }
 
-struct Wish<T, F> {
+struct Asked<T, F> {
     work: Option<F>,
     result: Option<Result<T>>,
     told: oneshot::Sender<std::result::Result<T, StoreError>>,
 }
 
-impl<T: Send, F: FnOnce(&Connection) -> Result<T> + Send> Write for Wish<T, F> {
+impl<T: Send, F: FnOnce(&Connection) -> Result<T> + Send> Job for Asked<T, F> {
     fn run(&mut self, db: &Connection, alone: bool) -> bool {
-        let run = |work: F| if alone { caught(db, work) } else { apart(db, work) };
-        self.result = self.work.take().and_then(run);
+        if let Some(work) = self.work.take() {
+            self.result = if alone { caught(db, work) } else { apart(db, work) };
+        }
         matches!(self.result, Some(Ok(_)))
     }
 
-    fn tell(self: Box<Self>, written: &std::result::Result<(), Arc<rusqlite::Error>>) {
-        let answer = match (written, self.result) {
+    fn tell(self: Box<Self>, kept: &std::result::Result<(), Arc<Error>>) {
+        let answer = match (kept, self.result) {
             (Ok(()), Some(result)) => result.map_err(failure),
             (Err(error), _) => Err(StoreError::Unavailable(Box::new(error.clone()))),
             // It panicked; whoever asked learns it from there being no answer.
@@ -71,64 +66,48 @@ fn caught<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Op
 
 /// What `work` does, or, where it fails, nothing of it.
 fn apart<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Option<Result<T>> {
-    let plain = |sql| db.prepare_cached(sql)?.execute([]).map(drop);
-    if let Err(error) = plain("SAVEPOINT job") {
+    if let Err(error) = plain(db, "SAVEPOINT job") {
         return Some(Err(error));
     }
     let done = caught(db, work);
-    let undone = if matches!(done, Some(Ok(_))) { Ok(()) } else { plain("ROLLBACK TO job") };
-    match undone.and_then(|()| plain("RELEASE job")) {
+    let undone = if matches!(done, Some(Ok(_))) { Ok(()) } else { plain(db, "ROLLBACK TO job") };
+    match undone.and_then(|()| plain(db, "RELEASE job")) {
         Ok(()) => done,
         Err(error) => Some(Err(error)),
     }
 }
 
+/// A statement that is parsed once.
+fn plain(db: &Connection, sql: &str) -> Result<()> {
+    db.prepare_cached(sql)?.execute([]).map(drop)
+}
+
 /// The thread, and the way to it. Dropping it waits until the file is closed.
 #[derive(Debug)]
 pub(super) struct Worker {
-    jobs: Option<Sender<Job>>,
+    jobs: Option<Sender<(Keep, Box<dyn Job>)>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
     pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
         let (jobs, arriving) = channel();
-        let thread = Builder::new().name("store".to_owned()).spawn(move || serve(connection, &arriving))?;
+        let file = File { connection, synced: Keep::Nothing };
+        let thread = Builder::new().name("store".to_owned()).spawn(move || file.serve(&arriving))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// What `work` reads.
-    pub(super) async fn read<T, F>(&self, work: F) -> std::result::Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
-    {
-        let (tell, told) = oneshot::channel();
-        let read = move |db: &Connection| {
-            if let Some(result) = caught(db, work) {
-                let _nobody_waits = tell.send(result.map_err(failure));
-            }
-        };
-        self.send(Job::Read(Box::new(read)));
-        told.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.into())))
-    }
-
     /// What `work` returns, once what it wrote is kept.
-    pub(super) async fn write<T, F>(&self, kept: Kept, work: F) -> std::result::Result<T, StoreError>
+    pub(super) async fn ask<T, F>(&self, keep: Keep, work: F) -> std::result::Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
         let (tell, told) = oneshot::channel();
-        self.send(Job::Write(kept, Box::new(Wish { work: Some(work), result: None, told: tell })));
+        let job = Box::new(Asked { work: Some(work), result: None, told: tell });
+        // Were the thread gone, the job would be dropped, and whoever waits for it told.
+        let _gone = self.jobs.as_ref().map(|jobs| jobs.send((keep, job)));
         told.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.into())))
-    }
-
-    /// Were the thread gone, the job would be dropped, and whoever waits for it told.
-    fn send(&self, job: Job) {
-        if let Some(jobs) = &self.jobs {
-            let _gone = jobs.send(job);
-        }
     }
 }
 
@@ -141,43 +120,71 @@ impl Drop for Worker {
     }
 }
 
-fn serve(mut connection: Connection, arriving: &Receiver<Job>) {
-    while let Ok(first) = arriving.recv() {
-        let (mut reads, mut soon, mut at_once) = (Vec::new(), Vec::new(), Vec::new());
-        for job in std::iter::once(first).chain(arriving.try_iter().take(ROUND - 1)) {
-            match job {
-                Job::Read(read) => reads.push(read),
-                Job::Write(Kept::Soon, wish) => soon.push(wish),
-                Job::Write(Kept::AtOnce, wish) => at_once.push(wish),
+/// The open file, on its thread.
+struct File {
+    connection: Connection,
+    /// What a commit waits for at present.
+    synced: Keep,
+}
+
+impl File {
+    fn serve(mut self, arriving: &Receiver<(Keep, Box<dyn Job>)>) {
+        while let Ok(first) = arriving.recv() {
+            let (mut reads, mut soon, mut at_once) = (Vec::new(), Vec::new(), Vec::new());
+            for (keep, job) in std::iter::once(first).chain(arriving.try_iter().take(ROUND - 1)) {
+                let group = match keep {
+                    Keep::Nothing => &mut reads,
+                    Keep::Soon => &mut soon,
+                    Keep::AtOnce => &mut at_once,
+                };
+                group.push(job);
             }
+            // Whoever reads does not wait for the disk, and the file is locked once for them and for what is kept soon.
+            self.round(reads, Keep::Soon, soon);
+            self.round(Vec::new(), Keep::AtOnce, at_once);
         }
-        // Whoever reads does not wait for the disk.
-        write(&mut connection, "NORMAL", soon);
+    }
+
+    /// Does these jobs, and tells. All are told at the end, so that who waits for two of them is woken once.
+    fn round(&mut self, mut reads: Vec<Box<dyn Job>>, keep: Keep, mut writes: Vec<Box<dyn Job>>) {
+        let kept =
+            if writes.is_empty() { Ok(()) } else { self.commit(&mut reads, keep, &mut writes).map_err(Arc::new) };
+        for mut read in reads {
+            read.run(&self.connection, true);
+            read.tell(&Ok(()));
+        }
+        for write in writes {
+            write.tell(&kept);
+        }
+    }
+
+    fn commit(&mut self, reads: &mut [Box<dyn Job>], keep: Keep, writes: &mut [Box<dyn Job>]) -> Result<()> {
+        if self.synced != keep {
+            let level = if keep == Keep::AtOnce { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.synced = keep;
+        }
+        let db = &self.connection;
+        plain(db, "BEGIN IMMEDIATE")?;
         for read in reads {
-            read(&connection);
+            read.run(db, true);
         }
-        write(&mut connection, "FULL", at_once);
-    }
-}
-
-fn write(connection: &mut Connection, synchronous: &str, mut wishes: Vec<Box<dyn Write>>) {
-    if !wishes.is_empty() {
-        let written = together(connection, synchronous, &mut wishes).map_err(Arc::new);
-        for wish in wishes {
-            wish.tell(&written);
+        let alone = writes.len() == 1;
+        let mut any = false;
+        for write in writes {
+            // A fault of the disk may have ended the transaction: what is done after it would be kept, though refused.
+            if db.is_autocommit() {
+                break;
+            }
+            any |= write.run(db, alone);
         }
+        let done = if any || db.is_autocommit() { plain(db, "COMMIT") } else { Ok(()) };
+        // There is nothing to keep, or the commit failed without an end of the transaction.
+        if !db.is_autocommit() {
+            plain(db, "ROLLBACK")?;
+        }
+        done
     }
-}
-
-fn together(connection: &mut Connection, synchronous: &str, wishes: &mut [Box<dyn Write>]) -> Result<()> {
-    connection.prepare_cached(&format!("PRAGMA synchronous = {synchronous}"))?.execute([])?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let alone = wishes.len() == 1;
-    let mut any = false;
-    for wish in wishes {
-        any |= wish.run(&transaction, alone);
-    }
-    if any { transaction.commit() } else { transaction.rollback() }
 }
 
 #[cfg(test)]
@@ -196,20 +203,20 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(200));
             Ok(())
         };
-        worker.read(slow).await.unwrap();
+        worker.ask(Keep::Nothing, slow).await.unwrap();
     }
 
     async fn numbers(worker: &Worker) -> Vec<i64> {
         let read = |db: &Connection| {
             db.prepare("SELECT n FROM numbers ORDER BY n")?.query_map([], |row| row.get(0))?.collect::<Result<Vec<_>>>()
         };
-        worker.read(read).await.unwrap()
+        worker.ask(Keep::Nothing, read).await.unwrap()
     }
 
     #[tokio::test]
     async fn what_fails_is_undone_alone() {
         let worker = worker("CREATE TABLE numbers (n INTEGER PRIMARY KEY)");
-        let insert = |n: i64| worker.write(Kept::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1)", [n]));
+        let insert = |n: i64| worker.ask(Keep::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1)", [n]));
         let half = |db: &Connection| {
             db.execute("INSERT INTO numbers VALUES (3)", [])?;
             db.execute("INSERT INTO numbers VALUES (1)", [])
@@ -221,17 +228,31 @@ mod tests {
         let ((), one, failed, panicked, two) = tokio::join!(
             pile_up(&worker),
             insert(1),
-            worker.write(Kept::AtOnce, half),
-            worker.write(Kept::AtOnce, broken),
+            worker.ask(Keep::AtOnce, half),
+            worker.ask(Keep::AtOnce, broken),
             insert(2)
         );
         assert!(one.is_ok() && two.is_ok());
         assert!(failed.is_err() && panicked.is_err());
         assert_eq!(numbers(&worker).await, [1, 2]);
         // Alone, in a transaction of their own, they leave nothing either.
-        assert!(worker.write(Kept::Soon, half).await.is_err());
-        assert!(worker.write(Kept::AtOnce, broken).await.is_err());
+        assert!(worker.ask(Keep::Soon, half).await.is_err());
+        assert!(worker.ask(Keep::AtOnce, broken).await.is_err());
         assert_eq!(numbers(&worker).await, [1, 2]);
+    }
+
+    /// As SQLite does it, of itself, when the disk is full or fails.
+    #[tokio::test]
+    async fn what_comes_after_the_end_of_a_transaction_is_not_kept() {
+        let worker = worker("CREATE TABLE numbers (n INTEGER PRIMARY KEY)");
+        let insert = |n: i64| worker.ask(Keep::Soon, move |db| db.execute("INSERT INTO numbers VALUES (?1)", [n]));
+        let fault = |db: &Connection| db.execute_batch("ROLLBACK");
+        for keep in [Keep::Nothing, Keep::Soon] {
+            let ((), before, _, after) = tokio::join!(pile_up(&worker), insert(1), worker.ask(keep, fault), insert(2));
+            assert!(before.is_err() && after.is_err());
+            assert_eq!(numbers(&worker).await, [0; 0]);
+        }
+        assert!(insert(3).await.is_ok());
     }
 
     #[tokio::test]
@@ -242,10 +263,44 @@ mod tests {
         );
         // Only the commit finds that nobody is number 7.
         let insert = |n: i64, of: Option<i64>| {
-            worker.write(Kept::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1, ?2)", (n, of)))
+            worker.ask(Keep::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1, ?2)", (n, of)))
         };
         let ((), sound, dangling) = tokio::join!(pile_up(&worker), insert(1, None), insert(2, Some(7)));
         assert!(matches!(sound, Err(StoreError::Unavailable(_))) && dangling.is_err());
         assert_eq!(numbers(&worker).await, [0; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_commit_waits_for_the_disk_only_where_it_was_asked_to() {
+        let worker = worker("");
+        let level = |db: &Connection| db.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0));
+        let (normal, full) = (1, 2);
+        for _ in 0..2 {
+            assert_eq!(worker.ask(Keep::Soon, level).await.unwrap(), normal);
+            assert_eq!(worker.ask(Keep::AtOnce, level).await.unwrap(), full);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_only_reads_is_answered_while_another_process_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let connection = Connection::open(folder.path().join("store.db")).unwrap();
+            connection.busy_timeout(std::time::Duration::from_millis(1)).unwrap();
+            connection
+        };
+        let other = open();
+        other.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE numbers (n INTEGER PRIMARY KEY);").unwrap();
+        let worker = Worker::start(open()).unwrap();
+        let insert = |n: i64| worker.ask(Keep::Soon, move |db| db.execute("INSERT INTO numbers VALUES (?1)", [n]));
+        other.execute_batch("BEGIN IMMEDIATE; INSERT INTO numbers VALUES (1);").unwrap();
+        let ((), refused, read) = tokio::join!(pile_up(&worker), insert(2), numbers(&worker));
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+        assert_eq!(read, [0; 0]);
+        other.execute_batch("COMMIT").unwrap();
+        let ((), written, read) = tokio::join!(pile_up(&worker), insert(2), numbers(&worker));
+        assert!(written.is_ok());
+        assert_eq!(read, [1]);
+        assert_eq!(numbers(&worker).await, [1, 2]);
     }
 }
