@@ -84,7 +84,7 @@ pub fn table(subjects: &[Subject], seen: &[Seen]) {
         let size = subject.artifact.as_ref().map(|path| sizes(path));
         let cell = |value: Option<f64>| value.map(short).unwrap_or_default();
         row([
-            subject.name,
+            &subject.name,
             &short(median(&seen.init)),
             &short(median(&seen.cold)),
             &cell((!seen.warm.is_empty()).then(|| median(&seen.warm))),

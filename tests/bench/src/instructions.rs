@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::functions::good;
 use crate::lambda::Function;
-use crate::report::progress;
+use crate::report::{progress, row, rule, section, short};
 use crate::subjects::Subject;
 
 /// The number of requests in the two runs.
@@ -34,6 +34,19 @@ pub async fn count(subject: &mut Subject, folder: &Path) -> Option<f64> {
         totals.push(counted.expect("the function does not answer under callgrind"));
     }
     Some((totals[1] - totals[0]) / f64::from(RUNS[1] - RUNS[0]))
+}
+
+/// The table of all of them.
+pub async fn table(subjects: &mut [Subject], folder: &Path) {
+    section("Instructions of one warm request");
+    row(["", "instructions"]);
+    rule(2);
+    for subject in subjects {
+        match count(subject, folder).await {
+            Some(count) => row([&subject.name, &short(count)]),
+            None => row([&subject.name, "not counted: no valgrind"]),
+        }
+    }
 }
 
 /// The instructions of a process that answers so many requests. Under callgrind everything takes fifty

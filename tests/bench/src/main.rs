@@ -9,6 +9,7 @@
     reason = "a bench fails as tests do, and says what it measured"
 )]
 
+mod against;
 mod aws;
 mod bare;
 mod functions;
@@ -47,8 +48,8 @@ async fn main() -> ExitCode {
     let bench = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let places = Places {
         binaries: option("--binaries").unwrap(),
-        python: option("--python").unwrap(),
-        bundle: option("--bundle").unwrap(),
+        python: option("--python").unwrap_or_default(),
+        bundle: option("--bundle").unwrap_or_default(),
         bench,
     };
     let quick = words.iter().any(|word| word == "--quick");
@@ -56,6 +57,11 @@ async fn main() -> ExitCode {
     let wants = |name: &str| only.is_empty() || only.iter().any(|word| *word == name);
     if let Some(record) = ["--check", "--record"].into_iter().find(|name| words.iter().any(|word| word == name)) {
         return check(&places, record == "--record").await;
+    }
+    let at: Vec<_> = words.iter().filter_map(|word| word.split_once('=')).collect();
+    if !at.is_empty() {
+        against::compare(&places, &at, quick).await;
+        return ExitCode::SUCCESS;
     }
     let asked = Asked { quick, places, folder: tempfile::tempdir().unwrap() };
     let report = Report::default();
@@ -161,15 +167,7 @@ async fn compare(asked: &Asked, report: &Report) {
     let tail = quantile(&mint.warm, 0.99) - quantile(&bare.all, 0.99);
     report.at_most("warm mint over the bare calls, p99", tail, 1.5, " ms");
 
-    section("Instructions of one warm request");
-    row(["", "instructions"]);
-    rule(2);
-    for subject in &mut ours {
-        match instructions::count(subject, asked.folder.path()).await {
-            Some(count) => row([subject.name, &short(count)]),
-            None => row([subject.name, "not counted: no valgrind"]),
-        }
-    }
+    instructions::table(&mut ours, asked.folder.path()).await;
 }
 
 fn position(subjects: &[Subject], name: &str) -> usize {
@@ -179,7 +177,7 @@ fn position(subjects: &[Subject], name: &str) -> usize {
 fn inits(how: &str, ours: &[Subject], seen: &[Seen], report: &Report) {
     let floor = median(&seen[0].init);
     for (subject, seen) in ours.iter().zip(seen).skip(1) {
-        let bound = if matches!(subject.name, "provision" | "apply") { 4.0 } else { 3.0 };
+        let bound = if matches!(&*subject.name, "provision" | "apply") { 4.0 } else { 3.0 };
         report.at_most(
             &format!("init of {}{how} over the floor's", subject.name),
             median(&seen.init) / floor,

@@ -29,7 +29,7 @@ pub type Events = Box<dyn FnMut() -> Value>;
 /// One thing that is measured.
 pub struct Subject {
     /// What it is called.
-    pub name: &'static str,
+    pub name: String,
     /// How it is started.
     pub start: Start,
     /// What it is asked.
@@ -38,16 +38,17 @@ pub struct Subject {
     pub artifact: Option<PathBuf>,
 }
 
-/// The floor and the five functions, on DynamoDB.
-pub fn functions(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Subject> {
+/// A bootstrap, on DynamoDB.
+pub fn function(name: &str, artifact: PathBuf, upstream: &Upstream, event: Events) -> Subject {
     let mut variables = upstream.variables();
     variables.push(("FLEXGATE_STORE", "dynamodb:flexgate".to_owned()));
-    let of = |name: &'static str, binary: &str, event: Events| {
-        let artifact = places.binaries.join(binary);
-        let command = vec![artifact.display().to_string()];
-        let start = Start { command, variables: variables.clone(), group: None };
-        Subject { name, start, event, artifact: Some(artifact) }
-    };
+    let start = Start { command: vec![text(&artifact)], variables, group: None };
+    Subject { name: name.to_owned(), start, event, artifact: Some(artifact) }
+}
+
+/// The floor and the five functions.
+pub fn functions(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Subject> {
+    let of = |name: &str, binary: &str, event: Events| function(name, places.binaries.join(binary), upstream, event);
     vec![
         of("floor", "floor", Box::new(|| http_event("GET", "/", "", &[], None))),
         of("sso", "flexgate-sso", Box::new(|| http_event("GET", "/sso/default/login", "", &[], None))),
@@ -67,9 +68,9 @@ pub fn peers(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Sub
         ("Node 20, bundled", vec!["node".to_owned(), text(&places.bundle)]),
         ("Python 3.11", vec![text(&places.python), text(&python)]),
     ];
-    let of = |(name, command)| {
+    let of = |(name, command): (&str, Vec<String>)| {
         let start = Start { command, variables: peer_variables(upstream), group: None };
-        Subject { name, start, event: mints(tokens), artifact: None }
+        Subject { name: name.to_owned(), start, event: mints(tokens), artifact: None }
     };
     commands.map(of).into()
 }
