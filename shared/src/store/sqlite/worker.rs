@@ -3,9 +3,9 @@
 //! What waits together is one transaction: sixteen writes cost one wait for the disk, not sixteen. Nobody is answered
 //! before what they wrote is kept as they asked, and what fails for one of them is undone for that one alone.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use rusqlite::{Connection, Error, Result};
@@ -23,9 +23,6 @@ pub(super) enum Keep {
     Soon,
     AtOnce,
 }
-
-/// As many jobs as one round takes: nobody waits long, and other processes come to the file as well.
-const ROUND: usize = 128;
 
 /// Work on the file, of whatever result.
 trait Job: Send {
@@ -82,19 +79,69 @@ fn plain(db: &Connection, sql: &str) -> Result<()> {
     db.prepare_cached(sql)?.execute([]).map(drop)
 }
 
+type Jobs = Vec<(Keep, Box<dyn Job>)>;
+
+/// The jobs that nobody has begun. A channel would wake the thread for each of them, while it still holds the lock that
+/// the thread wants next; here it is woken for the first, and takes all that came until it runs.
+struct Waiting {
+    desk: Mutex<Desk>,
+    arrived: Condvar,
+}
+
+struct Desk {
+    jobs: Jobs,
+    open: bool,
+}
+
+impl Waiting {
+    fn new() -> Self {
+        Self { desk: Mutex::new(Desk { jobs: Vec::new(), open: true }), arrived: Condvar::new() }
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a job. One that comes too late is dropped, and whoever waits for it is told by that.
+    fn add(&self, keep: Keep, job: Box<dyn Job>) {
+        let mut desk = self.desk();
+        if desk.open {
+            desk.jobs.push((keep, job));
+            let first = desk.jobs.len() == 1;
+            drop(desk);
+            if first {
+                self.arrived.notify_one();
+            }
+        }
+    }
+
+    /// All that have come, once one has. `None` when none will come any more.
+    fn take(&self) -> Option<Jobs> {
+        let idle = |desk: &mut Desk| desk.jobs.is_empty() && desk.open;
+        let mut desk = self.arrived.wait_while(self.desk(), idle).unwrap_or_else(PoisonError::into_inner);
+        let jobs = std::mem::take(&mut desk.jobs);
+        if jobs.is_empty() { None } else { Some(jobs) }
+    }
+
+    /// Takes no more. What has come is left to be done.
+    fn close(&self) {
+        self.desk().open = false;
+        self.arrived.notify_one();
+    }
+}
+
 /// The thread, and the way to it. Dropping it waits until the file is closed.
-#[derive(Debug)]
 pub(super) struct Worker {
-    jobs: Option<Sender<(Keep, Box<dyn Job>)>>,
+    waiting: Arc<Waiting>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
     pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
-        let (jobs, arriving) = channel();
-        let file = File { connection, synced: Keep::Nothing };
-        let thread = Builder::new().name("store".to_owned()).spawn(move || file.serve(&arriving))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        let waiting = Arc::new(Waiting::new());
+        let file = File { connection, synced: Keep::Nothing, waiting: Arc::clone(&waiting) };
+        let thread = Builder::new().name("store".to_owned()).spawn(move || file.serve())?;
+        Ok(Self { waiting, thread: Some(thread) })
     }
 
     /// What `work` returns, once what it wrote is kept.
@@ -104,16 +151,20 @@ impl Worker {
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
         let (tell, told) = oneshot::channel();
-        let job = Box::new(Asked { work: Some(work), result: None, told: tell });
-        // Were the thread gone, the job would be dropped, and whoever waits for it told.
-        let _gone = self.jobs.as_ref().map(|jobs| jobs.send((keep, job)));
+        self.waiting.add(keep, Box::new(Asked { work: Some(work), result: None, told: tell }));
         told.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.into())))
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").finish_non_exhaustive()
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.waiting.close();
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
         }
@@ -125,13 +176,22 @@ struct File {
     connection: Connection,
     /// What a commit waits for at present.
     synced: Keep,
+    waiting: Arc<Waiting>,
+}
+
+impl Drop for File {
+    /// However the thread ends, nobody waits for it.
+    fn drop(&mut self) {
+        self.waiting.close();
+        let _dropped = self.waiting.take();
+    }
 }
 
 impl File {
-    fn serve(mut self, arriving: &Receiver<(Keep, Box<dyn Job>)>) {
-        while let Ok(first) = arriving.recv() {
+    fn serve(mut self) {
+        while let Some(jobs) = self.waiting.take() {
             let (mut reads, mut soon, mut at_once) = (Vec::new(), Vec::new(), Vec::new());
-            for (keep, job) in std::iter::once(first).chain(arriving.try_iter().take(ROUND - 1)) {
+            for (keep, job) in jobs {
                 let group = match keep {
                     Keep::Nothing => &mut reads,
                     Keep::Soon => &mut soon,
