@@ -363,4 +363,31 @@ mod tests {
         assert_eq!(read, [1]);
         assert_eq!(numbers(&worker).await, [1, 2]);
     }
+
+    #[tokio::test]
+    async fn what_has_come_is_done_before_the_file_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("store.db");
+        let connection = Connection::open(&file).unwrap();
+        connection.execute_batch("CREATE TABLE numbers (n INTEGER PRIMARY KEY)").unwrap();
+        let worker = Worker::start(connection).unwrap();
+        let insert = |n: i64| worker.ask(Keep::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1)", [n]));
+        {
+            // Whoever asked went away.
+            let (mut slow, mut one, mut two) = (Box::pin(pile_up(&worker)), Box::pin(insert(1)), Box::pin(insert(2)));
+            assert!(futures_util::poll!(&mut slow).is_pending());
+            assert!(futures_util::poll!(&mut one).is_pending() && futures_util::poll!(&mut two).is_pending());
+        }
+        drop(worker);
+        let kept: i64 =
+            Connection::open(&file).unwrap().query_row("SELECT count(*) FROM numbers", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, 2);
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_when_nobody_does_it_is_told() {
+        let worker = worker("");
+        worker.waiting.close();
+        assert!(worker.ask(Keep::Nothing, |_| Ok(())).await.is_err());
+    }
 }
