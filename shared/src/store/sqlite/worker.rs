@@ -46,11 +46,13 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T> + Send> Job for Asked<T, F> {
     }
 
     fn tell(self: Box<Self>, kept: &std::result::Result<(), Arc<Error>>) {
-        let answer = match (kept, self.result) {
-            (Ok(()), Some(result)) => result.map_err(failure),
-            (Err(error), _) => Err(StoreError::Unavailable(Box::new(error.clone()))),
+        let answer = match (self.result, kept) {
+            // Its own fault says more than what came of it.
+            (Some(Err(error)), _) => Err(failure(error)),
+            (_, Err(error)) => Err(StoreError::Unavailable(Box::new(error.clone()))),
+            (Some(Ok(result)), Ok(())) => Ok(result),
             // It panicked; whoever asked learns it from there being no answer.
-            (Ok(()), None) => return,
+            (None, Ok(())) => return,
         };
         let _nobody_waits = self.told.send(answer);
     }
