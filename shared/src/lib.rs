@@ -1,12 +1,11 @@
 //! The library every Flexgate function shares.
 //!
-//! Arrows point inward: functions use these rooms, adapters use [`domain`], and [`domain`] uses none
-//! of them. `docs/architecture.md` is the map.
+//! Functions use these modules, and these modules use [`domain`]. The domain is a crate of its own, so it
+//! cannot use any of them. `docs/architecture.md` is the map.
 
 pub mod ambient;
 pub mod aws;
 pub mod caller;
-pub mod domain;
 pub mod http;
 pub mod jws;
 pub mod minting;
@@ -23,3 +22,5 @@ pub mod store;
 pub mod strict_json;
 pub mod telemetry;
 pub mod twilio;
+
+pub use flexgate_domain as domain;

@@ -155,7 +155,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::Role;
+    use crate::Role;
 
     fn desired() -> DesiredUser {
         DesiredUser {

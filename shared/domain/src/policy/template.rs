@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::domain::Username;
+use crate::Username;
 
 /// A username with claims in it: `{preferred_username}`, `{tid}.{oid}`, `{sub}@example.com`.
 ///

@@ -1,6 +1,6 @@
 //! What a mint may do to the caller's Flex user: make it, or bring it up to date.
 
-use crate::domain::{Caller, DesiredUser, Email, FlexUser, FullName, RoleSet, Username};
+use crate::{Caller, DesiredUser, Email, FlexUser, FullName, RoleSet, Username};
 
 /// What becomes of a caller's own Flex user when they mint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

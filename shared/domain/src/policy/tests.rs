@@ -2,7 +2,7 @@ use time::Duration;
 use time::macros::datetime;
 
 use super::*;
-use crate::domain::{Identity, ObservedRoles};
+use crate::{Identity, ObservedRoles};
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 
