@@ -169,11 +169,13 @@ impl IdentityEvent {
 }
 
 /// A place in the order of events: time, then deactivation last, then id.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment {
     /// When it happened.
+    #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
     /// Whether it deactivates: at the same time, that wins.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deactivates: bool,
     /// Which event it was.
     pub id: EventId,

@@ -6,6 +6,7 @@
 
 pub mod caller;
 pub mod event;
+pub mod ledger;
 pub mod name;
 pub mod policy;
 pub mod profile;
@@ -19,7 +20,7 @@ pub use event::{
     Action, EventFieldError, EventId, History, IdentityEvent, Moment, PersonProfile, SourceName, Subject, SubjectId,
     Verdict,
 };
-pub use name::{Email, FullName, NameError, Username};
+pub use name::{Email, FullName, NameError, Username, UsernameKey, folded};
 pub use profile::{ProfileName, SsoProfile, SsoProfiles};
 pub use role::{ObservedRoles, Role, RoleSet, role_list, role_names};
 pub use sid::{

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization as _;
 
 /// The longest name Twilio takes, in characters.
 pub const MAX_CHARS: usize = 256;
@@ -118,11 +119,52 @@ names! {
     FullName by check;
 }
 
+/// A text as it is compared where neither case nor composition counts: NFC, in lower case.
+#[must_use]
+pub fn folded(text: &str) -> String {
+    // Lower case may decompose (the Turkish capital I with a dot), so the composition comes last.
+    text.nfc().flat_map(char::to_lowercase).nfc().collect()
+}
+
+/// Under which the ledger knows a username: two spellings of one name, composed or not and in whatever case, are one
+/// key.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UsernameKey(Box<str>);
+
+impl UsernameKey {
+    /// The key's text. Personal data, as the username is.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for UsernameKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UsernameKey(…)")
+    }
+}
+
+impl Username {
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> UsernameKey {
+        UsernameKey(folded(&self.0).into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn r54_spellings_of_one_name_have_one_key() {
+        let key = |text: &str| text.parse::<Username>().unwrap().key();
+        assert_eq!(key("Jos\u{e9}"), key("JOSE\u{301}"));
+        assert_ne!(key("jose"), key("jos\u{e9}"));
+    }
 
     proptest! {
         #[test]

@@ -103,6 +103,11 @@ impl ObservedRoles {
         &self.known
     }
 
+    /// The names among these that Flexgate cannot give.
+    pub fn unknown(&self) -> impl Iterator<Item = &str> {
+        self.other.iter().map(String::as_str)
+    }
+
     /// Whether there is any role here that `granted` does not hold.
     #[must_use]
     pub fn exceed(&self, granted: &RoleSet) -> bool {

@@ -113,9 +113,41 @@ impl UserDifference {
 
 /// A worker's attributes: a JSON object whose keys carry their type (`language.string`,
 /// `channel.voice.capacity`), as Flex takes them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub struct WorkerAttributes(Map<String, Value>);
+
+/// An arbitrary total order, for statements that contradict each other at one moment.
+impl Ord for WorkerAttributes {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let text = |attributes: &Self| Value::Object(attributes.0.clone()).to_string();
+        text(self).cmp(&text(other))
+    }
+}
+
+impl PartialOrd for WorkerAttributes {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl WorkerAttributes {
+    /// What to send where `sent` was sent before: these, and an empty value for each that is no longer among them,
+    /// since Flex forgets no attribute.
+    #[must_use]
+    pub fn replacing(&self, sent: &Self) -> Self {
+        let mut all = self.0.clone();
+        for key in sent.0.keys().filter(|key| !self.0.contains_key(*key)) {
+            let empty = match key.rsplit_once('.').map(|(_, kind)| kind) {
+                Some("int" | "capacity") => Value::from(0),
+                Some("boolean" | "availability") => Value::from(false),
+                _ => Value::from(""),
+            };
+            all.insert(key.clone(), empty);
+        }
+        Self(all)
+    }
+}
 
 /// Why an object cannot be a worker's attributes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

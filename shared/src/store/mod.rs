@@ -6,6 +6,7 @@
 pub mod directory;
 mod dynamodb;
 mod events;
+mod people;
 #[cfg(feature = "local")]
 mod sqlite;
 mod sqs;
@@ -23,6 +24,7 @@ pub use dynamodb::DynamoStore;
 pub use events::{
     Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Message, Recorded, Settled, Subjects, Taken,
 };
+pub use people::{Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, Written};
 #[cfg(feature = "local")]
 pub use sqlite::SqliteStore;
 pub use sqs::SqsQueue;

@@ -1,0 +1,296 @@
+//! What a person should be in Flex.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use time::{Duration, OffsetDateTime};
+
+use super::explanation::{Explanation, FieldReason, RoleReason};
+use super::person::{Given, Person};
+use super::profile::SourcePriority;
+use super::source::{Source, SourceKind};
+use super::statement::{Said, Statement};
+use crate::event::Moment;
+use crate::name::{Email, FullName};
+use crate::policy::Policy;
+use crate::role::{Role, RoleSet};
+use crate::user::{FlexUser, WorkerAttributes};
+
+/// How long the claims of a token count after it was issued.
+pub const CLAIMS_LAST: Duration = Duration::days(30);
+
+/// Under which circumstances [`desired`] is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Occasion<'a> {
+    /// The time.
+    pub now: OffsetDateTime,
+    /// The issuer whose token is being minted for. Only then may its claims add a role.
+    pub minting_for: Option<&'a str>,
+    /// How long claims count after their token was issued.
+    pub claims_last: Duration,
+    /// Whose word counts on profile fields.
+    pub priority: SourcePriority,
+}
+
+impl Occasion<'_> {
+    /// Not a mint, with the default settings.
+    #[must_use]
+    pub fn at(now: OffsetDateTime) -> Self {
+        Self { now, minting_for: None, claims_last: CLAIMS_LAST, priority: SourcePriority::default() }
+    }
+}
+
+/// Whether a person should be active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Active {
+    /// A source says active and none says inactive.
+    Yes,
+    /// At least one source says inactive.
+    No,
+    /// No source says anything: it stays as Flex has it.
+    AsInFlex,
+}
+
+/// What a person should be in Flex.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// Whether active.
+    pub active: Active,
+    /// The roles, of those that Flexgate can give.
+    pub roles: RoleSet,
+    /// Roles that Flex shows and Flexgate cannot give. They stay, so no full provision may be sent.
+    pub unspellable: BTreeSet<Box<str>>,
+    /// The e-mail address; `None` if nobody knows one.
+    pub email: Option<Email>,
+    /// The full name; `None` if nobody knows one.
+    pub full_name: Option<FullName>,
+    /// The locale, if a source says something about it: `Some(None)` is "none".
+    pub locale: Option<Option<Box<str>>>,
+    /// The worker's attributes, if a source says something about them.
+    pub attributes: Option<Option<WorkerAttributes>>,
+    /// What counts as given from now on. It is written down before anything is sent.
+    pub given: Given,
+    /// Why.
+    pub explanation: Explanation,
+}
+
+/// What `person` should be, given what Flex shows (`None` if Flex has no such user).
+///
+/// Returns `None` for a person of whom no source ever said anything: Flexgate leaves them alone.
+#[must_use]
+pub fn desired(
+    person: &Person,
+    policy: &Policy,
+    observed: Option<&FlexUser>,
+    occasion: &Occasion<'_>,
+) -> Option<Desired> {
+    if person.statements.is_empty() {
+        return None;
+    }
+    let counting = counting(person, occasion);
+    let (active_by, inactive_by) = activity(&counting);
+    let active = match (active_by.is_empty(), inactive_by.is_empty()) {
+        (_, false) => Active::No,
+        (false, true) => Active::Yes,
+        (true, true) => Active::AsInFlex,
+    };
+    let roles = roles(&counting, person, policy, observed, active, occasion);
+    let mut explanation = Explanation { active_by, inactive_by, roles: roles.reasons, ..Explanation::default() };
+    let fields = &mut explanation.fields;
+    let choose = occasion.priority;
+
+    let email = choose.choose(&counting, |one| present(one.email.as_ref()?));
+    let email = settle("email", email, observed.and_then(|user| user.email.as_deref()), person, fields);
+    let full_name = choose.choose(&counting, Statement::says_full_name);
+    let full_name = settle("full_name", full_name, observed.and_then(|user| user.full_name.as_deref()), person, fields);
+    let locale = choose.choose(&counting, |one| one.locale.as_ref().map(said));
+    let locale = noted("locale", locale, fields);
+    let attributes = choose.choose(&counting, |one| one.attributes.as_ref().map(said));
+    let attributes = noted("attributes", attributes, fields);
+
+    let unspellable = roles.unspellable;
+    Some(Desired {
+        active,
+        roles: roles.have,
+        unspellable,
+        email,
+        full_name,
+        locale,
+        attributes,
+        given: roles.given,
+        explanation,
+    })
+}
+
+/// The statements that count. Claims count for a while after their token was issued.
+fn counting(person: &Person, occasion: &Occasion<'_>) -> BTreeMap<Source, Statement> {
+    let expired = |source: &Source, said: &Statement| {
+        source.kind() == SourceKind::Claims
+            && said.latest().is_none_or(|moment| moment.at + occasion.claims_last <= occasion.now)
+    };
+    let live = person.statements.iter().filter(|(source, said)| !expired(source, said));
+    live.map(|(source, said)| (source.clone(), said.clone())).collect()
+}
+
+/// Who says active, and who inactive. Groups and claims do not say.
+fn activity(statements: &BTreeMap<Source, Statement>) -> (BTreeSet<Source>, BTreeSet<Source>) {
+    let (mut active, mut inactive) = (BTreeSet::new(), BTreeSet::new());
+    for (source, said) in statements {
+        if matches!(source, Source::ScimGroup(_) | Source::Claims(_)) {
+            continue;
+        }
+        match said.says_active() {
+            Some(true) => drop(active.insert(source.clone())),
+            Some(false) => drop(inactive.insert(source.clone())),
+            None => {}
+        }
+    }
+    (active, inactive)
+}
+
+struct Roles {
+    have: RoleSet,
+    unspellable: BTreeSet<Box<str>>,
+    given: Given,
+    reasons: BTreeMap<Box<str>, RoleReason>,
+}
+
+fn roles(
+    statements: &BTreeMap<Source, Statement>,
+    person: &Person,
+    policy: &Policy,
+    observed: Option<&FlexUser>,
+    active: Active,
+    occasion: &Occasion<'_>,
+) -> Roles {
+    let mut reasons = BTreeMap::new();
+    let before = &person.given;
+    let deactivated = observed.is_some_and(FlexUser::is_deactivated);
+    let reactivates = deactivated && active == Active::Yes;
+    let stated = stated(statements, policy, before, deactivated, occasion, &mut reasons);
+
+    let shown = observed.and_then(|user| user.roles.as_ref());
+    let (mut by_hand, mut unspellable) = (RoleSet::new(), BTreeSet::new());
+    for &role in shown.iter().flat_map(|roles| roles.known()) {
+        let reason = if stated.contains(&role) {
+            continue;
+        } else if before.taking_over {
+            RoleReason::PreviousOwner
+        } else if before.roles.contains(&role) || before.taken.contains(&role) {
+            RoleReason::TakenBack
+        } else if reactivates && !policy.allowed_roles.contains(&role) {
+            // To bring somebody back with the role would be to give it.
+            RoleReason::Forbidden { by: BTreeSet::new() }
+        } else {
+            by_hand.insert(role);
+            RoleReason::MadeByHand
+        };
+        reasons.insert(role.as_str().into(), reason);
+    }
+    for name in shown.iter().flat_map(|roles| roles.unknown()) {
+        let reason = if before.taking_over {
+            RoleReason::PreviousOwner
+        } else if reactivates {
+            RoleReason::NotRestored
+        } else {
+            unspellable.insert(name.into());
+            RoleReason::Unspellable
+        };
+        reasons.insert(name.into(), reason);
+    }
+
+    let mut given = stated.clone();
+    if stated.is_empty() && by_hand.is_empty() && unspellable.is_empty() {
+        for &role in policy.default_roles.intersection(&policy.allowed_roles) {
+            given.insert(role);
+            reasons.insert(role.as_str().into(), RoleReason::Default);
+        }
+    }
+    let have = given.union(&by_hand).copied().collect();
+    let taken: RoleSet = before.roles.union(&before.taken).filter(|role| !given.contains(role)).copied().collect();
+    for role in &taken {
+        reasons.entry(role.as_str().into()).or_insert(RoleReason::TakenBack);
+    }
+    let given = Given { roles: given, taken, ..before.clone() };
+    Roles { have, unspellable, given, reasons }
+}
+
+/// The roles that sources name, the policy allows and the occasion lets count.
+fn stated(
+    statements: &BTreeMap<Source, Statement>,
+    policy: &Policy,
+    before: &Given,
+    deactivated: bool,
+    occasion: &Occasion<'_>,
+    reasons: &mut BTreeMap<Box<str>, RoleReason>,
+) -> RoleSet {
+    let mut named: BTreeMap<Box<str>, BTreeSet<Source>> = BTreeMap::new();
+    for (source, said) in statements {
+        for name in said.roles.iter().flat_map(|said| &said.value) {
+            named.entry(name.trim().to_lowercase().into()).or_default().insert(source.clone());
+        }
+    }
+    let may_add = |source: &Source, role: Role| match source {
+        Source::Claims(issuer) => {
+            before.roles.contains(&role) || (!deactivated && occasion.minting_for == Some(&**issuer))
+        }
+        _ => true,
+    };
+    let mut stated = RoleSet::new();
+    for (name, by) in named {
+        let reason = match name.parse::<Role>() {
+            Err(_) => RoleReason::Unknown { by },
+            Ok(role) if !policy.allowed_roles.contains(&role) => RoleReason::Forbidden { by },
+            Ok(role) => {
+                let (heard, ignored): (BTreeSet<_>, BTreeSet<_>) =
+                    by.into_iter().partition(|source| may_add(source, role));
+                if heard.is_empty() {
+                    RoleReason::ClaimsOnly { by: ignored }
+                } else {
+                    stated.insert(role);
+                    RoleReason::Stated { by: heard }
+                }
+            }
+        };
+        reasons.insert(name, reason);
+    }
+    stated
+}
+
+fn said<T: Clone>(said: &Said<T>) -> (&Moment, T) {
+    (&said.moment, said.value.clone())
+}
+
+/// A value that is not empty: an e-mail address that a source removes is one that it says nothing about, since Flex
+/// cannot be without one.
+fn present<T: Clone>(said: &Said<Option<T>>) -> Option<(&Moment, T)> {
+    Some((&said.moment, said.value.clone()?))
+}
+
+/// A field that Flex cannot be without: what a source says, else what Flex shows, else the username.
+fn settle<T: std::str::FromStr>(
+    name: &'static str,
+    chosen: Option<(&Source, T)>,
+    observed: Option<&str>,
+    person: &Person,
+    fields: &mut BTreeMap<&'static str, FieldReason>,
+) -> Option<T> {
+    let (value, reason) = match chosen {
+        Some((source, value)) => (Some(value), FieldReason::Stated { by: source.clone() }),
+        None => match observed.and_then(|text| text.parse().ok()) {
+            Some(value) => (Some(value), FieldReason::AsInFlex),
+            None => (person.username.as_str().parse().ok(), FieldReason::Username),
+        },
+    };
+    fields.insert(name, reason);
+    value
+}
+
+fn noted<T>(
+    name: &'static str,
+    chosen: Option<(&Source, T)>,
+    fields: &mut BTreeMap<&'static str, FieldReason>,
+) -> Option<T> {
+    let (source, value) = chosen?;
+    fields.insert(name, FieldReason::Stated { by: source.clone() });
+    Some(value)
+}

@@ -1,0 +1,142 @@
+//! A person in the ledger.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::source::Source;
+use super::statement::Statement;
+use crate::event::SubjectId;
+use crate::name::Username;
+use crate::role::RoleSet;
+use crate::sid::FlexUserSid;
+use crate::user::WorkerAttributes;
+
+/// Names a person: 32 hexadecimal digits, random. A Flex SID cannot do this: statements can come before the Flex user
+/// exists, and a reactivated user may get another SID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PersonId(u128);
+
+/// The text names no person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must have 32 hexadecimal digits in lower case")]
+pub struct PersonIdError;
+
+impl PersonId {
+    /// The person of 16 random bytes.
+    #[must_use]
+    pub fn of(random: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(random))
+    }
+}
+
+impl fmt::Display for PersonId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for PersonId {
+    type Err = PersonIdError;
+
+    fn from_str(text: &str) -> Result<Self, PersonIdError> {
+        let digits = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if text.len() != 32 || !text.bytes().all(digits) {
+            return Err(PersonIdError);
+        }
+        u128::from_str_radix(text, 16).map(Self).map_err(|_| PersonIdError)
+    }
+}
+
+impl TryFrom<String> for PersonId {
+    type Error = PersonIdError;
+
+    fn try_from(text: String) -> Result<Self, PersonIdError> {
+        text.parse()
+    }
+}
+
+impl From<PersonId> for String {
+    fn from(id: PersonId) -> Self {
+        id.to_string()
+    }
+}
+
+/// Which roles Flexgate has given to a person, and which it has taken back. Written before anything is sent to
+/// Twilio, so that a crash leaves no role behind that nobody knows of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Given {
+    /// Roles that Flexgate gives: a source names them, or they are the default roles.
+    pub roles: RoleSet,
+    /// Roles that Flexgate gave and no source names any more. One that Flex shows again is drift, not made by hand.
+    pub taken: RoleSet,
+    /// The worker attributes that were last sent. Flex does not show them, so this is what tells a difference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<WorkerAttributes>,
+    /// The person took over the username of another. Whatever Flex shows is the other person's until Flexgate has
+    /// provisioned this one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub taking_over: bool,
+}
+
+/// A person: what every source says about them, and what Flexgate has given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// Names the person.
+    pub id: PersonId,
+    /// The Flex username, as Flex spells it where Flex has the user.
+    pub username: Username,
+    /// The current Flex user, once there is one.
+    pub flex_user_sid: Option<FlexUserSid>,
+    /// What each source says.
+    pub statements: BTreeMap<Source, Statement>,
+    /// What each source calls the person, where it has a name of its own for people.
+    pub subjects: BTreeMap<Source, SubjectId>,
+    /// What Flexgate has given.
+    pub given: Given,
+    /// Counts the writes; 0 for a person who is not stored yet.
+    pub version: u64,
+}
+
+impl Person {
+    /// A person of whom nothing is known but the username.
+    #[must_use]
+    pub fn new(id: PersonId, username: Username) -> Self {
+        let (statements, subjects) = (BTreeMap::new(), BTreeMap::new());
+        Self { id, username, flex_user_sid: None, statements, subjects, given: Given::default(), version: 0 }
+    }
+
+    /// Whoever takes the username over: a new person, of whom nothing was said. The Flex user is theirs to change, but
+    /// nothing that it shows is theirs.
+    #[must_use]
+    pub fn successor(&self, id: PersonId) -> Self {
+        let given = Given { taking_over: true, ..Given::default() };
+        Self { flex_user_sid: self.flex_user_sid.clone(), given, ..Self::new(id, self.username.clone()) }
+    }
+
+    /// The sources that say the person is inactive.
+    pub fn inactive_by(&self) -> impl Iterator<Item = &Source> {
+        let inactive = |(source, said): (_, &Statement)| (said.says_active() == Some(false)).then_some(source);
+        self.statements.iter().filter_map(inactive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_person_is_named_by_32_digits(random in any::<[u8; 16]>(), text in any::<String>()) {
+            let id = PersonId::of(random);
+            prop_assert_eq!(id.to_string().parse::<PersonId>(), Ok(id));
+            prop_assert!(text.len() == 32 || text.parse::<PersonId>().is_err());
+        }
+    }
+}

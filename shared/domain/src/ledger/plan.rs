@@ -1,0 +1,121 @@
+//! What must be sent to Twilio so that a Flex user becomes what it should be.
+
+use super::desired::{Active, Desired};
+use crate::name::{Email, Username};
+use crate::role::ObservedRoles;
+use crate::user::{DesiredUser, FlexUser, WorkerAttributes};
+
+/// What must be sent to Twilio. Carrying it out twice does the same as carrying it out once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The change.
+    pub step: Step,
+    /// The locale to set afterwards; `Some("")` removes it.
+    pub locale: Option<Box<str>>,
+    /// Profile fields and roles that stay as they are, because Flex shows a role that Flexgate cannot give and a full
+    /// provision would lose it.
+    pub blocked: Vec<&'static str>,
+}
+
+/// The change to the user itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// None.
+    Nothing,
+    /// Create, change or reactivate.
+    Provision(DesiredUser),
+    /// Change the e-mail address alone, which leaves the roles as they are.
+    UpdateEmail(Email),
+    /// Deactivate.
+    Deprovision,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PlanRefused {
+    /// Flex needs more than anybody says.
+    #[error("no source says the person's {0}, which Flex needs")]
+    Incomplete(&'static str),
+    /// The person would have no role.
+    #[error("no role is left that Flexgate may give, and Flex needs one")]
+    NoRole,
+}
+
+impl Desired {
+    /// What must be sent so that the user of `username` becomes as desired. `observed` is complete
+    /// ([`FlexUser::is_complete`]), or `None` where Flex has no such user.
+    pub fn plan(&self, username: &Username, observed: Option<&FlexUser>) -> Result<Plan, PlanRefused> {
+        let mut plan = Plan { step: Step::Nothing, locale: self.locale_change(observed), blocked: Vec::new() };
+        let wanted = match (self.active, observed) {
+            (Active::No | Active::AsInFlex, None) => return Ok(Plan { locale: None, ..plan }),
+            (Active::No, Some(user)) => {
+                if !user.is_deactivated() {
+                    plan.step = Step::Deprovision;
+                }
+                return Ok(plan);
+            }
+            (Active::AsInFlex, Some(user)) => !user.is_deactivated(),
+            (Active::Yes, _) => true,
+        };
+        if !wanted {
+            return Ok(plan);
+        }
+        let reactivates = observed.is_none_or(FlexUser::is_deactivated);
+        let desired = DesiredUser {
+            username: observed.map_or(username, |user| &user.username).clone(),
+            email: self.email.clone().ok_or(PlanRefused::Incomplete("e-mail address"))?,
+            full_name: self.full_name.clone().ok_or(PlanRefused::Incomplete("full name"))?,
+            roles: self.roles.clone(),
+            worker_attributes: self.attributes_change(reactivates),
+        };
+        let difference = match observed {
+            None => None,
+            Some(user) => match difference(user, &desired) {
+                difference if difference.is_empty() => return Ok(plan),
+                difference => Some(difference),
+            },
+        };
+        if let Some(difference) = difference.filter(|_| !self.unspellable.is_empty() && !reactivates) {
+            plan.blocked = difference.iter().copied().filter(|field| *field != "email").collect();
+            if difference.contains(&"email") {
+                plan.step = Step::UpdateEmail(desired.email);
+            }
+            return Ok(plan);
+        }
+        if desired.roles.is_empty() {
+            return Err(PlanRefused::NoRole);
+        }
+        plan.step = Step::Provision(desired);
+        Ok(plan)
+    }
+
+    /// The attributes to send: those that are new, and those that are no longer said as empty values, since Flex
+    /// forgets no attribute. A reactivated user has a new worker, which has none.
+    fn attributes_change(&self, reactivates: bool) -> Option<WorkerAttributes> {
+        let wanted = self.attributes.as_ref()?;
+        let nothing = WorkerAttributes::default();
+        let wanted = wanted.as_ref().unwrap_or(&nothing);
+        let sent = self.given.attributes.as_ref().filter(|_| !reactivates).unwrap_or(&nothing);
+        (wanted != sent).then(|| wanted.replacing(sent))
+    }
+
+    fn locale_change(&self, observed: Option<&FlexUser>) -> Option<Box<str>> {
+        let wanted = self.locale.as_ref()?.as_deref().unwrap_or_default();
+        let now = observed.and_then(|user| user.locale.as_deref()).unwrap_or_default();
+        (!wanted.eq_ignore_ascii_case(now)).then(|| wanted.into())
+    }
+}
+
+/// What differs. Roles that Flexgate cannot give are not compared.
+fn difference(user: &FlexUser, desired: &DesiredUser) -> Vec<&'static str> {
+    let nothing = ObservedRoles::default();
+    let roles = user.roles.as_ref().unwrap_or(&nothing).known();
+    let differs = [
+        ("email", user.email.as_deref() != Some(desired.email.as_str())),
+        ("full_name", user.full_name.as_deref() != Some(desired.full_name.as_str())),
+        ("roles", *roles != desired.roles),
+        ("active", user.deactivated != Some(false)),
+        ("attributes", desired.worker_attributes.is_some()),
+    ];
+    differs.into_iter().filter_map(|(field, differs)| differs.then_some(field)).collect()
+}

@@ -1,0 +1,154 @@
+//! Who says something about people.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::SourceName;
+
+/// Who says something about a person. Its text, like `scim` or `webhook:okta`, is what the store keeps and what
+/// [`Explanation`](super::Explanation) shows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Source {
+    /// SCIM's user resource.
+    Scim,
+    /// One SCIM group, by its `id`. It is silent on everything but roles.
+    ScimGroup(Box<str>),
+    /// The claims of one issuer's tokens, by the issuer's `iss`.
+    Claims(Box<str>),
+    /// One webhook source, by its configured name.
+    Webhook(SourceName),
+    /// `POST /users` and `DELETE /users/{sid}`.
+    Api,
+    /// An operator at the command line, imports included.
+    Operator,
+}
+
+/// The kinds of source. The order is the default priority for profile fields: the first kind that has a value wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceKind {
+    /// [`Source::Scim`] and [`Source::ScimGroup`].
+    Scim,
+    /// [`Source::Claims`].
+    Claims,
+    /// [`Source::Webhook`].
+    Webhook,
+    /// [`Source::Api`].
+    Api,
+    /// [`Source::Operator`].
+    Operator,
+}
+
+impl SourceKind {
+    /// Every kind, in the default order of priority.
+    pub const ALL: [Self; 5] = [Self::Scim, Self::Claims, Self::Webhook, Self::Api, Self::Operator];
+
+    /// The kind as settings and the store spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scim => "scim",
+            Self::Claims => "claims",
+            Self::Webhook => "webhook",
+            Self::Api => "api",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl FromStr for SourceKind {
+    type Err = SourceError;
+
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(SourceError)
+    }
+}
+
+/// The text names no source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a source, like scim, scim-group:ID, claims:ISSUER, webhook:NAME, api or operator")]
+pub struct SourceError;
+
+impl Source {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> SourceKind {
+        match self {
+            Self::Scim | Self::ScimGroup(_) => SourceKind::Scim,
+            Self::Claims(_) => SourceKind::Claims,
+            Self::Webhook(_) => SourceKind::Webhook,
+            Self::Api => SourceKind::Api,
+            Self::Operator => SourceKind::Operator,
+        }
+    }
+}
+
+impl FromStr for Source {
+    type Err = SourceError;
+
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        match text.split_once(':') {
+            None if text == "scim" => Ok(Self::Scim),
+            None if text == "api" => Ok(Self::Api),
+            None if text == "operator" => Ok(Self::Operator),
+            Some((_, "")) | None => Err(SourceError),
+            Some(("scim-group", id)) => Ok(Self::ScimGroup(id.into())),
+            Some(("claims", issuer)) => Ok(Self::Claims(issuer.into())),
+            Some(("webhook", name)) => name.parse().map(Self::Webhook).map_err(|_| SourceError),
+            Some(_) => Err(SourceError),
+        }
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = SourceError;
+
+    fn try_from(text: String) -> Result<Self, SourceError> {
+        text.parse()
+    }
+}
+
+impl From<Source> for String {
+    fn from(source: Source) -> Self {
+        source.to_string()
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scim | Self::Api | Self::Operator => f.write_str(self.kind().as_str()),
+            Self::ScimGroup(id) => write!(f, "scim-group:{id}"),
+            Self::Claims(issuer) => write!(f, "claims:{issuer}"),
+            Self::Webhook(name) => write!(f, "webhook:{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_source_is_read_as_it_was_written() {
+        for text in ["scim", "scim-group:g-1", "claims:https://idp.example/", "webhook:okta", "api", "operator"] {
+            assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
+        }
+        for text in ["", "scim:", "webhook:Not Lower", "claims", "group:1", "claims:"] {
+            assert_eq!(text.parse::<Source>(), Err(SourceError), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_is_written_the_same(text in any::<String>()) {
+            if let Ok(source) = text.parse::<Source>() {
+                prop_assert_eq!(source.to_string(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What one source has said about one person.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::event::{EventId, Moment};
+use crate::name::{Email, FullName};
+use crate::user::WorkerAttributes;
+
+/// A value, and when it was said.
+///
+/// The order is that of the moments. Two different values at one moment come from a source that contradicts itself;
+/// the larger value wins, so that the order of deliveries still does not matter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Said<T> {
+    /// When.
+    pub moment: Moment,
+    /// What.
+    pub value: T,
+}
+
+/// Everything that one source has said about one person.
+///
+/// A field that is `None` was never said: the source is silent on it, which differs from saying that it is empty.
+/// Every field and every membership has a moment of its own, so an event changes only what it names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Statement {
+    /// Everything said before this moment no longer counts: the source described the person in full, or withdrew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Moment>,
+    /// Whether the person is active.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<Said<bool>>,
+    /// The person's memberships, by the source's own id of the group or application. One that has ended stays as a
+    /// tombstone, so that a late delivery of its beginning does not revive it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub memberships: BTreeMap<Box<str>, Said<bool>>,
+    /// Names of roles as the source spells them. [`desired`](super::desired) decides which of them count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Said<BTreeSet<Box<str>>>>,
+    /// The e-mail address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<Said<Option<Email>>>,
+    /// The full name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full_name: Option<Said<Option<FullName>>>,
+    /// The given name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_name: Option<Said<Option<FullName>>>,
+    /// The family name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family_name: Option<Said<Option<FullName>>>,
+    /// The locale, like `en-US`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locale: Option<Said<Option<Box<str>>>>,
+    /// The worker's attributes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Said<Option<WorkerAttributes>>>,
+}
+
+impl<T> Said<T> {
+    /// `value`, said at `at` by the event, request or command `id`.
+    pub fn new(at: OffsetDateTime, id: &EventId, value: T) -> Self {
+        Self { moment: Moment { at, deactivates: false, id: id.clone() }, value }
+    }
+}
+
+impl Said<bool> {
+    /// Whether the person is active, or is a member. At one time, "no" is later than "yes".
+    #[must_use]
+    pub fn access(at: OffsetDateTime, id: &EventId, value: bool) -> Self {
+        Self { moment: Moment { at, deactivates: !value, id: id.clone() }, value }
+    }
+}
+
+/// The later of the two.
+fn later<T: Ord>(ours: &mut Option<T>, theirs: Option<T>) {
+    // `None` is the smallest.
+    if theirs > *ours {
+        *ours = theirs;
+    }
+}
+
+impl Statement {
+    /// A statement that replaces everything its source has said before `at`.
+    #[must_use]
+    pub fn in_full(at: OffsetDateTime, id: &EventId) -> Self {
+        Self { since: Some(Moment { at, deactivates: false, id: id.clone() }), ..Self::default() }
+    }
+
+    /// Adds what was said elsewhere. Commutative, associative and idempotent.
+    pub fn merge(&mut self, other: Self) {
+        later(&mut self.since, other.since);
+        later(&mut self.active, other.active);
+        for (id, said) in other.memberships {
+            let ours = self.memberships.entry(id).or_insert_with(|| said.clone());
+            if said > *ours {
+                *ours = said;
+            }
+        }
+        later(&mut self.roles, other.roles);
+        later(&mut self.email, other.email);
+        later(&mut self.full_name, other.full_name);
+        later(&mut self.given_name, other.given_name);
+        later(&mut self.family_name, other.family_name);
+        later(&mut self.locale, other.locale);
+        later(&mut self.attributes, other.attributes);
+        self.forget_before();
+    }
+
+    /// Drops what was said before `since`.
+    fn forget_before(&mut self) {
+        fn keep<T>(said: &mut Option<Said<T>>, since: &Moment) {
+            if said.as_ref().is_some_and(|said| said.moment < *since) {
+                *said = None;
+            }
+        }
+        let Some(since) = &self.since else { return };
+        keep(&mut self.active, since);
+        self.memberships.retain(|_, said| said.moment >= *since);
+        keep(&mut self.roles, since);
+        keep(&mut self.email, since);
+        keep(&mut self.full_name, since);
+        keep(&mut self.given_name, since);
+        keep(&mut self.family_name, since);
+        keep(&mut self.locale, since);
+        keep(&mut self.attributes, since);
+    }
+
+    /// Whether the source says nothing, as one that has withdrawn.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        *self == Self { since: self.since.clone(), ..Self::default() }
+    }
+
+    /// Whether the source says that the person is active; `None` if it does not say.
+    ///
+    /// Where the source has named memberships, the person is active while one of them remains and inactive once the
+    /// last has ended. An explicit "inactive" holds beside memberships that remain: only an explicit "active" lifts it.
+    #[must_use]
+    pub fn says_active(&self) -> Option<bool> {
+        let explicit = self.active.as_ref().map(|said| said.value);
+        if explicit == Some(false) {
+            return Some(false);
+        }
+        if self.memberships.is_empty() {
+            return explicit;
+        }
+        Some(self.memberships.values().any(|said| said.value))
+    }
+
+    /// The full name as the source says it, and when it said so: the one it wrote, or the given and the family name
+    /// together, whichever is later. Half a name is none.
+    #[must_use]
+    pub fn says_full_name(&self) -> Option<(&Moment, FullName)> {
+        let given = self.given_name.as_ref().and_then(|said| Some((said.value.as_ref()?, &said.moment)));
+        let family = self.family_name.as_ref().and_then(|said| Some((said.value.as_ref()?, &said.moment)));
+        let joined = given.zip(family).and_then(|((given, at), (family, also_at))| {
+            let name = format!("{} {}", given.as_str(), family.as_str()).parse::<FullName>().ok()?;
+            Some((at.max(also_at), name))
+        });
+        let whole = self.full_name.as_ref().and_then(|said| Some((&said.moment, said.value.clone()?)));
+        match (whole, joined) {
+            (Some((at, whole)), Some((joined_at, joined))) => {
+                Some(if at >= joined_at { (at, whole) } else { (joined_at, joined) })
+            }
+            (whole, joined) => whole.or(joined),
+        }
+    }
+
+    /// The latest moment in the statement.
+    #[must_use]
+    pub fn latest(&self) -> Option<&Moment> {
+        fn of<T>(said: Option<&Said<T>>) -> Option<&Moment> {
+            said.map(|said| &said.moment)
+        }
+        let memberships = self.memberships.values().map(|said| &said.moment).max();
+        [
+            self.since.as_ref(),
+            of(self.active.as_ref()),
+            memberships,
+            of(self.roles.as_ref()),
+            of(self.email.as_ref()),
+            of(self.full_name.as_ref()),
+            of(self.given_name.as_ref()),
+            of(self.family_name.as_ref()),
+            of(self.locale.as_ref()),
+            of(self.attributes.as_ref()),
+        ]
+        .into_iter()
+        .flatten()
+        .max()
+    }
+}
+
+impl Moment {
+    /// When something counts as said: at the time the source gives, but never later than its receipt. A source whose
+    /// clock is ahead must not outdate everything that comes after.
+    #[must_use]
+    pub fn counts_at(said_at: OffsetDateTime, received_at: OffsetDateTime) -> OffsetDateTime {
+        said_at.min(received_at)
+    }
+}

@@ -1,0 +1,152 @@
+//! Every order of five actions of two sources, for every pair of kinds of source, against an oracle.
+//!
+//! The oracle follows the rules as design.md words them, over each source's last word, and shares no code with the
+//! ledger.
+
+use super::world::{World, flex_user, webhook};
+use crate::ledger::{Source, attach};
+
+/// What a source does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    /// Names the person, active and with the role of a supervisor.
+    Add,
+    /// Says inactive.
+    Deactivate,
+    /// Names no role any more.
+    Remove,
+    /// Says active, and nothing else.
+    Reactivate,
+    /// Gives the username to another subject, active and without a role.
+    Reuse,
+}
+
+const ACTS: [Act; 5] = [Act::Add, Act::Deactivate, Act::Remove, Act::Reactivate, Act::Reuse];
+const LENGTH: usize = 5;
+
+/// The last words of one source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Word {
+    active: Option<bool>,
+    /// Whether it named roles, and the supervisor's among them.
+    roles: Option<bool>,
+}
+
+impl Word {
+    fn spoke(self) -> bool {
+        self != Self::default()
+    }
+}
+
+/// Both sources' words, and what Flex shows.
+#[derive(Debug, Clone, Copy)]
+struct Oracle {
+    words: [Word; 2],
+    /// Whether a source has named a subject of its own for the person.
+    named: [bool; 2],
+    operator: [bool; 2],
+    active: bool,
+    supervisor: bool,
+}
+
+impl Oracle {
+    fn act(&mut self, which: usize, act: Act) {
+        let other_inactive = self.words[1 - which].active == Some(false);
+        let stranger = !self.words[which].spoke() && !self.operator[which] && other_inactive;
+        match act {
+            Act::Deactivate => self.words[which].active = Some(false),
+            Act::Remove => self.words[which].roles = Some(false),
+            Act::Add | Act::Reactivate if stranger => {}
+            Act::Reactivate => self.words[which].active = Some(true),
+            Act::Add => {
+                self.words[which] = Word { active: Some(true), roles: Some(true) };
+                self.named[which] = true;
+            }
+            Act::Reuse if self.named[which] => {
+                if self.words[which].active == Some(false) {
+                    self.words = [Word::default(); 2];
+                    self.named = [false; 2];
+                    self.words[which] = Word { active: Some(true), roles: Some(false) };
+                    self.named[which] = true;
+                }
+            }
+            Act::Reuse if stranger => {}
+            Act::Reuse => {
+                self.words[which] = Word { active: Some(true), roles: Some(false) };
+                self.named[which] = true;
+            }
+        }
+        if self.words.iter().any(|word| word.active == Some(false)) {
+            self.active = false;
+        } else if self.words.iter().any(|word| word.active == Some(true)) {
+            self.active = true;
+        }
+        if self.active {
+            self.supervisor = self.words.iter().any(|word| word.roles == Some(true));
+        }
+    }
+}
+
+#[derive(Clone)]
+struct State {
+    world: World,
+    oracle: Oracle,
+    /// Which subject of each source is meant.
+    subjects: [u32; 2],
+}
+
+impl State {
+    fn act(&mut self, sources: [&Source; 2], which: usize, act: Act) {
+        let (world, source) = (&mut self.world, sources[which]);
+        match act {
+            Act::Add => drop(world.names(source, &format!("subject-{}", self.subjects[which]), &["supervisor"])),
+            Act::Deactivate => world.says_active(source, false),
+            Act::Remove => world.says_roles(source, &[]),
+            Act::Reactivate => {
+                if attach(&world.person, source, None, true).is_ok() {
+                    world.says_active(source, true);
+                }
+            }
+            Act::Reuse => {
+                if world.names(source, &format!("subject-{}", self.subjects[which] + 1), &[]) {
+                    self.subjects[which] += 1;
+                }
+            }
+        }
+        self.oracle.act(which, act);
+    }
+}
+
+fn explore(state: &State, sources: [&Source; 2], acts: &mut Vec<(usize, Act)>) -> usize {
+    if acts.len() == LENGTH {
+        return 1;
+    }
+    let mut orders = 0;
+    for which in 0..2 {
+        for act in ACTS {
+            let mut next = state.clone();
+            next.act(sources, which, act);
+            acts.push((which, act));
+            let what = || format!("{} and {}: {acts:?}", sources[0], sources[1]);
+            assert_eq!(next.world.is_active(), next.oracle.active, "{}", what());
+            assert_eq!(next.world.roles().contains(&"supervisor"), next.oracle.supervisor, "{}", what());
+            orders += explore(&next, sources, acts);
+            acts.pop();
+        }
+    }
+    orders
+}
+
+#[test]
+fn every_order_of_five_actions_of_two_sources_ends_as_the_rules_say() {
+    let kinds = [Source::Scim, webhook("hr"), webhook("crm"), Source::Api, Source::Operator];
+    for (place, first) in kinds.iter().enumerate() {
+        for second in &kinds[place + 1..] {
+            let operator = [*first == Source::Operator, *second == Source::Operator];
+            let oracle =
+                Oracle { words: [Word::default(); 2], named: [false; 2], operator, active: true, supervisor: false };
+            let state = State { world: World::new(Some(flex_user(&["agent"]))), oracle, subjects: [1, 1] };
+            assert_eq!(explore(&state, [first, second], &mut Vec::new()), 100_000);
+        }
+    }
+}
