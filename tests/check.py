@@ -54,7 +54,7 @@ def main() -> int:
     rule(kinds == documented, f"docs/status-codes.md: differs from the code in {sorted(kinds ^ documented)}")
 
     # So is every variable.
-    sources = "".join(path.read_text() for path in tracked("shared/src/settings", "shared/src/settings.rs"))
+    sources = "".join(path.read_text() for path in tracked("shared/src", "functions/*/src"))
     variables = set(re.findall(r'"((?:FLEXGATE|TWILIO|COOKIE|WEBHOOK|SCIM)_[A-Z_]+)"', sources))
     configuration = (ROOT / "docs/configuration.md").read_text()
     missing = sorted(name for name in variables if f"`{name}`" not in configuration)

@@ -24,7 +24,7 @@ use aws_types::SdkConfig;
 use aws_types::{app_name::AppName, region::Region};
 use tokio::sync::OnceCell;
 
-use crate::outbound::{self, Deadline, SendError};
+use crate::base::outbound::{self, Deadline, SendError};
 
 /// One try, connecting included. DynamoDB, SQS and Secrets Manager answer in tens of milliseconds.
 const TRY: Duration = Duration::from_millis(1_500);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lambda_http::Error;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::outbound::Deadline;
+use crate::base::outbound::Deadline;
 
 /// Set by Lambda where one process serves several requests at once.
 const AT_ONCE: &str = "AWS_LAMBDA_MAX_CONCURRENCY";

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use flexgate::outbound::Deadline;
+use flexgate::base::outbound::Deadline;
 use flexgate::store::DeadLetter;
 
 use crate::{App, Handled};

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use flexgate::outbound::Deadline;
+use flexgate::base::outbound::Deadline;
 use flexgate::store::{Inbox, Settled, StoreError, Taken};
 use time::Duration;
 use tokio::task::JoinSet;

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
 use flexgate::domain::{EventId, IdentityEvent, SourceName};
 use flexgate::http::RequestId;
-use flexgate::outbound::Deadline;
 use flexgate::platform::Platform;
 use flexgate::provisioning::{Applied, ApplyError, Applying, Outcome, Provisioning};
 use flexgate::settings::{Common, Credential, PolicySettings, Reader};

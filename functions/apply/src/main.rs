@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use flexgate::ambient::Ambient;
-use flexgate::outbound::Deadline;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
 use flexgate::platform::Platform;
 use flexgate::settings::Reader;
 use flexgate::telemetry::{self, Trace, traced};

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
+use flexgate::base::outbound::Deadline;
 use flexgate::caller::Verifier;
 use flexgate::domain::policy::Policy;
-use flexgate::outbound::Deadline;
 use flexgate::platform::Platform;
 use flexgate::provisioning::Provisioning;
 use flexgate::scim::ScimSettings;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
+use flexgate::base::outbound::Deadline;
 use flexgate::http::{Origins, refuse_method};
-use flexgate::outbound::Deadline;
 use flexgate::platform::Platform;
 use flexgate::secrets::CachedSecret;
 use flexgate::settings::{Common, Reader, SignInSettings};

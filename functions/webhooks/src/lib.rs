@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
 use flexgate::domain::SourceName;
 use flexgate::http::refuse_method;
-use flexgate::outbound::Deadline;
 use flexgate::platform::Platform;
 use flexgate::secrets::{CachedSecret, SecretError};
 use flexgate::store::EventQueue;

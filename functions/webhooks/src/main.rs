@@ -1,6 +1,6 @@
 //! The webhooks function on Lambda.
 
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
 use flexgate::platform::Platform;
 use flexgate::settings::Reader;
 use flexgate::{http, process, telemetry};

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
 
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
 use flexgate::domain::FlexUserSid;
 use flexgate::http::RequestId;
 use flexgate::telemetry::{self, Audit, Decision};

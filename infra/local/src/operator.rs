@@ -5,10 +5,10 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::Policy;
 use flexgate::domain::{FlexUser, FlexUserSid, Username};
-use flexgate::outbound::Deadline;
 use flexgate::platform::Platform;
 use flexgate::provisioning::Provisioning;
 use flexgate::settings::{Common, Credential, PolicySettings, Reader};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::strict_json::StrictJsonError;
+use crate::base::strict_json::StrictJsonError;
 
 /// Why there is no [`Caller`](crate::domain::Caller).
 ///

@@ -18,9 +18,9 @@ use url::Url;
 use super::fault::{CallerError, TokenFault};
 use super::keys::{Key, KeySet};
 use super::settings::{is_loopback, web_address};
-use crate::ambient::Ambient;
-use crate::outbound::{self, Deadline, SendError};
-use crate::strict_json::{self, StrictJsonError};
+use crate::base::ambient::Ambient;
+use crate::base::outbound::{self, Deadline, SendError};
+use crate::base::strict_json::{self, StrictJsonError};
 use crate::telemetry;
 
 /// However short or long the issuer says its keys may be kept: it is asked at most this often, and a

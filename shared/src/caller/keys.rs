@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::fault::TokenFault;
 use super::token::allowed_algorithm;
-use crate::jws;
+use crate::base::jws;
 
 /// Factoring 1024 bits is within reach; past 8192 bits checking a signature is a denial of service.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;

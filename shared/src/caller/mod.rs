@@ -29,9 +29,9 @@ pub use preset::Preset;
 pub use settings::{Issuer, IssuerSettings, SettingsFault, issuers};
 pub use token::{MAX_TOKEN_BYTES, TokenType};
 
-use crate::ambient::Ambient;
+use crate::base::ambient::Ambient;
+use crate::base::outbound::Deadline;
 use crate::domain::Caller;
-use crate::outbound::Deadline;
 use jwks::Keys;
 use token::UnverifiedToken;
 

@@ -9,9 +9,9 @@ use url::{Host, Url};
 
 use super::preset::{Preset, Provider};
 use super::token::TokenType;
+use crate::base::strict_json;
 use crate::domain::policy::UsernameTemplate;
 use crate::domain::{Role, Scope};
-use crate::strict_json;
 
 /// One trusted issuer: an item of the JSON array in `FLEXGATE_ISSUERS`.
 ///

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::fault::{CallerError, Part, TokenFault};
 use super::keys::Key;
-use crate::strict_json;
+use crate::base::strict_json;
 
 /// The largest token that is looked at, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8192;

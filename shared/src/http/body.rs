@@ -12,7 +12,7 @@ use http_body_util::LengthLimitError;
 use serde_json::{Map, Value};
 
 use super::problem::{FieldError, Problem, kinds};
-use crate::strict_json;
+use crate::base::strict_json;
 
 /// The largest body taken, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
-use crate::ambient::Ambient;
-use crate::outbound::Deadline;
+use crate::base::ambient::Ambient;
+use crate::base::outbound::Deadline;
 
 /// Names one request, in `x-request-id`, in every problem document and in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

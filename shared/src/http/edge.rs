@@ -19,8 +19,8 @@ use super::context::{Context, RequestId};
 use super::cors::Origins;
 use super::page;
 use super::problem::{Document, Problem, Told, kinds};
-use crate::ambient::Ambient;
-use crate::outbound::Deadline;
+use crate::base::ambient::Ambient;
+use crate::base::outbound::Deadline;
 use crate::settings::Common;
 use crate::telemetry::{self, Meter, RequestLine};
 

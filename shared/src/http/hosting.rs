@@ -9,7 +9,7 @@ use lambda_http::{Body, Request, RequestExt, Response, service_fn};
 use tower::ServiceExt;
 
 use super::problem::{Problem, kinds};
-use crate::outbound::Deadline;
+use crate::base::outbound::Deadline;
 use crate::telemetry::{Trace, traced};
 
 /// Left of the function's time for rendering the answer and writing the log.

@@ -18,8 +18,8 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout_at;
 
+use crate::base::outbound::Deadline;
 use crate::domain::{FlexUser, FlexUserSid, Identity};
-use crate::outbound::Deadline;
 
 /// How long what was seen is taken for true.
 const SEEN: Duration = Duration::seconds(60);

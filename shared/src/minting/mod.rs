@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 use time::Duration;
 
-use crate::ambient::Ambient;
+use crate::base::ambient::Ambient;
+use crate::base::outbound::Deadline;
 use crate::domain::policy::{MintGrant, MintRefusal, MintRequest, NotAdmitted, Policy};
 use crate::domain::{Caller, FlexUser, FlexUserSid};
-use crate::outbound::Deadline;
 use crate::store::{Bindings, Counters, StoreError};
 use crate::twilio::{Flex, MintedToken, TwilioError};
 use memory::Memory;

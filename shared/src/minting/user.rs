@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::{MintError, Minting, admit};
+use crate::base::outbound::Deadline;
 use crate::domain::policy::{MintGrant, NotAdmitted};
 use crate::domain::{Caller, DesiredUser, FlexUser, FlexUserSid, Username};
-use crate::outbound::Deadline;
 use crate::store::Bound;
 use crate::twilio::TwilioError;
 

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use super::roles::granted;
 use super::{Provisioning, ProvisioningError};
-use crate::ambient::Ambient;
+use crate::base::ambient::Ambient;
+use crate::base::outbound::Deadline;
 use crate::domain::policy::Policy;
 use crate::domain::{
     DesiredUser, Email, FlexUser, FlexUserSid, FullName, History, IdentityEvent, PersonProfile, Username, Verdict,
 };
-use crate::outbound::Deadline;
 use crate::store::{Bound, Recorded, StoreError, Subjects};
 use crate::twilio::TwilioError;
 

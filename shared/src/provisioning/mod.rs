@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 pub use events::{Applied, ApplyError, Applying, Outcome};
 
+use crate::base::outbound::Deadline;
 use crate::domain::{DesiredUser, FlexUser, FlexUserSid};
-use crate::outbound::Deadline;
 use crate::store::{Bindings, Sessions, StoreError};
 use crate::twilio::{Flex, TwilioError};
 

@@ -19,7 +19,7 @@ pub use cache::{CachedSecret, Held};
 pub use files::FileSecrets;
 pub use rotation::{Credential, CredentialError, HeldCredential, TwilioCredentials};
 
-use crate::outbound::Deadline;
+use crate::base::outbound::Deadline;
 
 /// Which version of a secret is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 use tokio::time::timeout_at;
 
+use crate::base::outbound::Deadline;
 use crate::domain::SsoProfile;
-use crate::outbound::Deadline;
 use crate::twilio::{Sso, SsoConfiguration, TwilioError};
 
 /// Configurations change when somebody edits SSO in the Console: rarely, and then they wait minutes.

@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 
 use super::state::{LoginId, Returned};
 use super::{LOGIN_LIFETIME, ReturnTo};
-use crate::ambient::{Ambient, Entropy, random};
+use crate::base::ambient::{Ambient, Entropy, random};
+use crate::base::seal::{KeyRing, OpenError, Purpose};
 use crate::domain::ProfileName;
-use crate::seal::{KeyRing, OpenError, Purpose};
 
 /// So many logins can be under way in one browser; the oldest gives way.
 const MAX_PENDING: usize = 5;

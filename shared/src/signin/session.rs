@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::{Fault, SignIn};
-use crate::ambient::Entropy;
+use crate::base::ambient::Entropy;
+use crate::base::outbound::Deadline;
+use crate::base::seal::{KeyRing, Purpose};
 use crate::domain::{FlexUserSid, ObservedRoles, SsoProfile, WorkerSid};
-use crate::outbound::Deadline;
-use crate::seal::{KeyRing, Purpose};
 use crate::store::{Lease, Session, SessionKey};
 use crate::telemetry;
 use crate::twilio::{SsoTokens, TokenInfo, TwilioError};

@@ -25,9 +25,9 @@ pub use users::{Instance, UserPage, UserUpdate};
 
 use std::sync::Arc;
 
-use crate::ambient::Ambient;
+use crate::base::ambient::Ambient;
+use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, InstanceSid};
-use crate::outbound::Deadline;
 use crate::secrets::TwilioCredentials;
 use sender::Sender;
 

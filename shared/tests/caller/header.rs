@@ -1,7 +1,7 @@
 //! Attacks that show before any claim is read: M1 to M3, M7, M12, M13.
 
+use flexgate::base::strict_json::StrictJsonError;
 use flexgate::caller::{CallerError, MAX_TOKEN_BYTES, Part, TokenFault};
-use flexgate::strict_json::StrictJsonError;
 use serde_json::json;
 
 use crate::issuer::*;

@@ -12,10 +12,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use flexgate::ambient::{Ambient, ManualClock, SystemEntropy};
+use flexgate::base::ambient::{Ambient, ManualClock, SystemEntropy};
+use flexgate::base::outbound::{Deadline, http_client};
 use flexgate::caller::{CallerError, TokenFault, Verifier, issuers};
 use flexgate::domain::Caller;
-use flexgate::outbound::{Deadline, http_client};
 use ring::rand::SystemRandom;
 use ring::rsa::PublicKeyComponents;
 use ring::signature::{

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
-use flexgate::ambient::{Ambient, SystemEntropy};
+use flexgate::base::ambient::{Ambient, SystemEntropy};
+use flexgate::base::outbound::{Deadline, http_client};
 use flexgate::caller::{CallerError, TokenFault, Verifier, issuers};
-use flexgate::outbound::{Deadline, http_client};
 use serde_json::{Value, json};
 use time::Duration;
 

@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
+use flexgate::base::outbound::Deadline;
 use flexgate::caller::CallerError;
-use flexgate::outbound::Deadline;
 use proptest::prelude::*;
 use serde_json::json;
 use tokio::runtime::Runtime;

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::routing::get;
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
 use flexgate::settings::{Common, Reader};
 use flexgate::{http, process, telemetry};
 

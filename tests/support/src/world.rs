@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flexgate::ambient::{Ambient, ManualClock, SystemClock, SystemEntropy};
-use flexgate::outbound::{Answer, Deadline, http_client, send};
+use flexgate::base::ambient::{Ambient, ManualClock, SystemClock, SystemEntropy};
+use flexgate::base::outbound::{Answer, Deadline, http_client, send};
 use flexgate::platform::Platform;
 use flexgate::settings::Reader;
 use flexgate_simulator::{AUDIENCE, Config, Simulator};
@@ -37,7 +37,7 @@ impl World {
         let simulator = Simulator::start(Config { trusted_urls, ..Config::default() }).await.unwrap();
         let world = Self {
             simulator,
-            clock: ManualClock::at(flexgate::ambient::Clock::now(&SystemClock)),
+            clock: ManualClock::at(flexgate::base::ambient::Clock::now(&SystemClock)),
             http: http_client(&[]).unwrap(),
             folder: tempfile::tempdir().unwrap(),
             shifted: std::sync::Mutex::default(),

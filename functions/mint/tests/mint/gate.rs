@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use flexgate::ambient::{Ambient, Clock as _, ManualClock, SystemClock, SystemEntropy};
+use flexgate::base::ambient::{Ambient, Clock as _, ManualClock, SystemClock, SystemEntropy};
+use flexgate::base::outbound::{Deadline, http_client, send};
 use flexgate::http::Site;
-use flexgate::outbound::{Deadline, http_client, send};
 use flexgate::platform::Platform;
 use flexgate::provisioning::Provisioning;
 use flexgate::secrets::{FetchError, SecretSource, SecretValue, Stage};

@@ -1,6 +1,6 @@
 //! Which resources are asked for, and what of them: in the address, or in the body of `.search`.
 
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
 use flexgate::http::Query;
 use flexgate::scim::{Document, Paging, Projection, Refusal, Test};
 use serde_json::Value;

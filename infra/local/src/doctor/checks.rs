@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
+use flexgate::base::seal::KeyRing;
 use flexgate::caller::{LEEWAY, Verifier};
 use flexgate::domain::SsoProfile;
-use flexgate::outbound::Deadline;
 use flexgate::platform::{Platform, PlatformError};
 use flexgate::scim::TokenHashes;
-use flexgate::seal::KeyRing;
 use flexgate::secrets::{CachedSecret, Credential as TwilioCredential, SecretError};
 use flexgate::settings::{Common, Credential, StoreAt};
 use flexgate::twilio::{RedirectUrl, Sso, TwilioError};

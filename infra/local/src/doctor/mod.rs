@@ -10,7 +10,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Args;
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
 use flexgate::scim::ScimSettings;
 use flexgate::settings::{CallerSettings, Common, Credential, PolicySettings, Reader, SignInSettings, VariableError};
 use flexgate_webhooks::WebhookSettings;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
 use flexgate::http::Site;
 use flexgate::platform::Platform;
 use flexgate::scim::ScimSettings;

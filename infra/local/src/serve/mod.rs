@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
 use flexgate::settings::Reader;
 use flexgate::telemetry;
 

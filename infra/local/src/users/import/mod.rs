@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
 use flexgate::provisioning::{Provisioning, ProvisioningError, Reconciled};
 use flexgate::twilio::TwilioError;
 use tokio::task::JoinSet;

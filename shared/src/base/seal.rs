@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::ambient::{Entropy, random};
+use crate::base::ambient::{Entropy, random};
 
 const VERSION: &str = "v1";
 
@@ -169,7 +169,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::ambient::SystemEntropy;
+    use crate::base::ambient::SystemEntropy;
 
     const PURPOSE: Purpose<'static> = Purpose(&["cookie", "gate.example"]);
 
