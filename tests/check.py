@@ -48,7 +48,7 @@ def main() -> int:
         rule(path.read_text().count("\n") <= 40, f"{path.relative_to(ROOT)}: over 40 lines")
 
     # Every kind of problem is documented, every documented one exists.
-    kinds = set(re.findall(r'= [A-Z_]+ "([a-z_]+)" "', (ROOT / "shared/src/http/problem.rs").read_text()))
+    kinds = set(re.findall(r'= [A-Z_]+ "([a-z_]+)" "', (ROOT / "shared/src/web/problem.rs").read_text()))
     status_codes = (ROOT / "docs/status-codes.md").read_text()
     documented = set(re.findall(r"^\| `([a-z_]+)` \|", status_codes, re.M))
     rule(kinds == documented, f"docs/status-codes.md: differs from the code in {sorted(kinds ^ documented)}")

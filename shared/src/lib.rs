@@ -3,13 +3,11 @@
 //! Functions use these modules, and these modules use [`domain`]. The domain is a crate of its own, so it
 //! cannot use any of them. `docs/architecture.md` is the map.
 
-pub mod aws;
 pub mod base;
 pub mod caller;
-pub mod http;
+pub mod lambda;
 pub mod minting;
 pub mod platform;
-pub mod process;
 pub mod provisioning;
 pub mod scim;
 pub mod secrets;
@@ -18,5 +16,6 @@ pub mod signin;
 pub mod store;
 pub mod telemetry;
 pub mod twilio;
+pub mod web;
 
 pub use flexgate_domain as domain;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::aws::Aws;
 use crate::base::ambient::Ambient;
 use crate::base::outbound::{ClientError, http_client};
+use crate::lambda::Aws;
 use crate::secrets::{FileSecrets, SecretSource, SecretsManager, TwilioCredentials};
 use crate::settings::{Common, Credential, SecretsFrom, StoreAt};
 #[cfg(feature = "local")]

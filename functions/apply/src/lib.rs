@@ -13,12 +13,12 @@ use futures_util::FutureExt as _;
 use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{EventId, IdentityEvent, SourceName};
-use flexgate::http::RequestId;
 use flexgate::platform::Platform;
 use flexgate::provisioning::{Applied, ApplyError, Applying, Outcome, Provisioning};
 use flexgate::settings::{Common, Credential, PolicySettings, Reader};
 use flexgate::store::{DeadLetters, Message};
 use flexgate::telemetry::{self, Audit, Decision};
+use flexgate::web::RequestId;
 
 /// One event may take this long. Whoever holds a message must hold it longer.
 pub const EVENT_TIME: Duration = Duration::from_secs(20);

@@ -1,7 +1,7 @@
 //! The description of `POST /token`.
 
-use flexgate::http::kinds;
-use flexgate::http::openapi::{BODY, Name, UPSTREAM, body_may_be_absent, problems};
+use flexgate::web::kinds;
+use flexgate::web::openapi::{BODY, Name, UPSTREAM, body_may_be_absent, problems};
 use serde::Deserialize;
 use utoipa::{OpenApi, ToSchema};
 

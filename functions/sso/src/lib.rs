@@ -13,12 +13,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 use flexgate::base::outbound::Deadline;
-use flexgate::http::{Origins, refuse_method};
 use flexgate::platform::Platform;
 use flexgate::secrets::CachedSecret;
 use flexgate::settings::{Common, Reader, SignInSettings};
 use flexgate::signin::{SignIn, SignInParts};
 use flexgate::twilio::Sso;
+use flexgate::web::{Origins, refuse_method};
 pub use openapi::document as openapi;
 
 /// What this function is told.

@@ -1,7 +1,7 @@
 //! The description of the sign-in routes.
 
-use flexgate::http::kinds;
-use flexgate::http::openapi::{BODY, UPSTREAM, parameter, problems};
+use flexgate::web::kinds;
+use flexgate::web::openapi::{BODY, UPSTREAM, parameter, problems};
 use serde::Deserialize;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn, ParameterStyle};
 use utoipa::openapi::schema::{OneOfBuilder, Type};

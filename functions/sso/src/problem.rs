@@ -1,7 +1,7 @@
 //! What each failure of signing in means to the caller.
 
-use flexgate::http::{Problem, kinds};
 use flexgate::signin::{CallbackError, SessionError};
+use flexgate::web::{Problem, kinds};
 
 /// A callback that signs nobody in.
 pub(crate) fn of_callback(error: &CallbackError) -> Problem {

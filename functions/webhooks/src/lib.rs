@@ -21,10 +21,10 @@ use axum::routing::post;
 use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::SourceName;
-use flexgate::http::refuse_method;
 use flexgate::platform::Platform;
 use flexgate::secrets::{CachedSecret, SecretError};
 use flexgate::store::EventQueue;
+use flexgate::web::refuse_method;
 
 pub use openapi::document as openapi;
 pub use secrets::{DocumentFault, WebhookSecrets};

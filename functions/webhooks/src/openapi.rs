@@ -1,7 +1,7 @@
 //! The description of `/webhooks/{source}`.
 
-use flexgate::http::kinds;
-use flexgate::http::openapi::{UPSTREAM, problems};
+use flexgate::web::kinds;
+use flexgate::web::openapi::{UPSTREAM, problems};
 use serde::Serialize;
 use utoipa::{IntoParams, OpenApi, ToSchema};
 

@@ -1,8 +1,8 @@
 //! What each refusal of a delivery means to its sender.
 
 use flexgate::base::strict_json::StrictJsonError;
-use flexgate::http::{Problem, kinds};
 use flexgate::secrets::SecretError;
+use flexgate::web::{Problem, kinds};
 
 use crate::proof::Unproven;
 

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use flexgate::base::ambient::Ambient;
 use flexgate::domain::FlexUserSid;
-use flexgate::http::RequestId;
 use flexgate::telemetry::{self, Audit, Decision};
+use flexgate::web::RequestId;
 
 /// The `issuer` of whoever sits at the machine.
 const ISSUER: &str = "operator";

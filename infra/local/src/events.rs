@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use flexgate::aws::Aws;
 use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::http_client;
+use flexgate::lambda::Aws;
 use flexgate::settings::{Reader, StoreAt};
 use flexgate::store::{DeadLetter, DeadLetters, DynamoStore, EventStatus, Inbox, SqliteStore, SqsQueue};
 use time::format_description::well_known::Rfc3339;

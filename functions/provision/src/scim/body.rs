@@ -5,7 +5,7 @@ use std::error::Error;
 use axum::body::to_bytes;
 use axum::extract::Request;
 use flexgate::base::strict_json;
-use flexgate::http::{Problem, kinds};
+use flexgate::web::{Problem, kinds};
 use http::header::CONTENT_TYPE;
 use http_body_util::LengthLimitError;
 use serde_json::Value;

@@ -7,9 +7,9 @@ mod bodies;
 
 use std::collections::BTreeMap;
 
-use flexgate::http::openapi::{SCIM, UPSTREAM};
-use flexgate::http::{Kind, kinds};
 use flexgate::scim::{Schema, WorkerFields};
+use flexgate::web::openapi::{SCIM, UPSTREAM};
+use flexgate::web::{Kind, kinds};
 use http::StatusCode;
 use serde_json::{Value, json};
 use utoipa::openapi::link::LinkBuilder;

@@ -4,7 +4,7 @@
 
 use flexgate::base::strict_json;
 use flexgate::domain::PersonProfile;
-use flexgate::http::{Problem, Query};
+use flexgate::web::{Problem, Query};
 use http::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;

@@ -13,8 +13,8 @@ use std::fmt;
 
 use flexgate::base::ambient::Ambient;
 use flexgate::domain::{Action, EventId, IdentityEvent, NameError, PersonProfile, SourceName, Subject};
-use flexgate::http::{Problem, Query};
 use flexgate::store::Message;
+use flexgate::web::{Problem, Query};
 use http::HeaderMap;
 use ring::digest;
 use secrecy::SecretString;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use axum::Router;
 use flexgate::base::ambient::Ambient;
-use flexgate::http::Site;
 use flexgate::platform::Platform;
 use flexgate::scim::ScimSettings;
 use flexgate::settings::{
     CallerSettings, Common, Credential, OwnerSettings, PolicySettings, Reader, SettingsError, SignInSettings,
 };
 use flexgate::telemetry::Log;
+use flexgate::web::Site;
 use flexgate_webhooks::WebhookSettings;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;

@@ -28,7 +28,7 @@ fn runtime() -> std::io::Result<Runtime> {
 
 /// Fetches ahead what the first request will need, all at once, for at most `time`; nothing where that
 /// is zero. It is never an error: what could not be fetched, the first request fetches, and says why not.
-pub async fn ahead<F: Future>(time: Duration, fetches: impl FnOnce(Deadline) -> F) {
+pub async fn prewarm<F: Future>(time: Duration, fetches: impl FnOnce(Deadline) -> F) {
     if !time.is_zero() {
         let deadline = Deadline::after(time);
         let _fetched = tokio::time::timeout_at(deadline.instant(), fetches(deadline)).await;

@@ -8,9 +8,9 @@ use axum::response::IntoResponse;
 use lambda_http::{Body, Request, RequestExt, Response, service_fn};
 use tower::ServiceExt;
 
-use super::problem::{Problem, kinds};
 use crate::base::outbound::Deadline;
 use crate::telemetry::{Trace, traced};
+use crate::web::{Problem, kinds};
 
 /// Left of the function's time for rendering the answer and writing the log.
 const MARGIN: Duration = Duration::from_millis(300);
@@ -23,7 +23,7 @@ const MAX_ANSWER: usize = 6 * 1024 * 1024;
 
 /// Serves `router` as a Lambda function until Lambda ends it. Each request's deadline is its
 /// invocation's, less a margin: Flexgate answers 504 itself, before Lambda kills the invocation.
-pub async fn on_lambda(router: Router) -> Result<(), lambda_http::Error> {
+pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     lambda_http::run_concurrent(service_fn(move |request| {
         let router = router.clone();
         async move { Ok::<_, lambda_http::Error>(answer_invocation(router, request).await) }

@@ -1,4 +1,4 @@
-//! HTTP as Flexgate speaks it: problem documents, request context, bodies, security headers, CORS.
+//! The edge around every router: problem documents, request context, bodies, security headers, CORS.
 //!
 //! A function's router holds routes only; [`Site::assemble`] puts the same edge around each of them,
 //! on Lambda and locally.
@@ -7,7 +7,6 @@ mod body;
 mod context;
 mod cors;
 mod edge;
-mod hosting;
 pub mod openapi;
 mod page;
 mod problem;
@@ -18,6 +17,5 @@ pub use body::{Fields, MAX_BODY, raw_json};
 pub use context::{Context, RequestId};
 pub use cors::Origins;
 pub use edge::{Site, refuse_method};
-pub use hosting::{answer_invocation, invocation_deadline, on_lambda};
 pub use problem::{FieldError, Kind, Problem, Told, kinds};
 pub use query::Query;
