@@ -3,19 +3,16 @@
 //! Functions use these modules, and these modules use [`domain`]. The domain is a crate of its own, so it
 //! cannot use any of them. `docs/architecture.md` is the map.
 
+pub mod authn;
 pub mod base;
-pub mod caller;
 pub mod lambda;
-pub mod minting;
 pub mod platform;
-pub mod provisioning;
 pub mod scim;
 pub mod secrets;
-pub mod settings;
-pub mod signin;
 pub mod store;
 pub mod telemetry;
 pub mod twilio;
+pub mod users;
 pub mod web;
 
 pub use flexgate_domain as domain;

@@ -8,7 +8,7 @@ use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent
 use flexgate::base::outbound::Deadline;
 use flexgate::store::DeadLetter;
 
-use crate::{App, Handled};
+use crate::app::{App, Handled};
 
 /// What a message needs to be begun with.
 const WORTH_TRYING: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ use time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{App, EVENT_TIME, Handled};
+use crate::app::{App, EVENT_TIME, Handled};
 
 /// How many subjects' events are applied at once: Twilio limits concurrency per account.
 const ABREAST: usize = 8;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
+use flexgate::base::settings::Reader;
 use flexgate::lambda;
 use flexgate::platform::Platform;
-use flexgate::settings::Reader;
 use flexgate::telemetry::{self, Trace, traced};
 use flexgate_apply::{App, Settings, batch};
 use lambda_runtime::{LambdaEvent, service_fn};

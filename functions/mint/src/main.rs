@@ -1,8 +1,8 @@
 //! The minting function on Lambda.
 
 use flexgate::base::ambient::Ambient;
+use flexgate::base::settings::Reader;
 use flexgate::platform::Platform;
-use flexgate::settings::Reader;
 use flexgate::web::Site;
 use flexgate::{lambda, telemetry};
 use flexgate_mint::{App, Settings, router};

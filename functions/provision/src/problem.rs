@@ -1,7 +1,7 @@
 //! What each failure of provisioning means to the caller.
 
-use flexgate::provisioning::ProvisioningError;
 use flexgate::twilio::TwilioError;
+use flexgate::users::ProvisioningError;
 use flexgate::web::{Problem, kinds};
 
 /// Twilio's codes for a body it does not like: validation, unprocessable, missing fields.

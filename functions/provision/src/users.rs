@@ -7,9 +7,9 @@ use axum::response::{IntoResponse, Response};
 use flexgate::domain::{
     Caller, DesiredUser, FlexUser, FlexUserSid, ObservedRoles, Scope, Username, WorkerAttributes, WorkerSid, role_list,
 };
-use flexgate::provisioning::{ProvisioningError, Reconciled};
 use flexgate::telemetry::{Audit, Decision};
 use flexgate::twilio::TwilioError;
+use flexgate::users::{ProvisioningError, Reconciled};
 use flexgate::web::{Context, Fields, Problem, Query, kinds};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;

@@ -14,9 +14,9 @@ use crate::base::ambient::Ambient;
 use crate::base::outbound::Deadline;
 use crate::domain::policy::Policy;
 use crate::domain::{FlexUserSid, Role, Username};
-use crate::provisioning::Provisioning;
 use crate::store::Directory;
 use crate::store::directory::{Begun, Entry, folded};
+use crate::users::Provisioning;
 
 /// A write that loses a race is tried again this often.
 const TRIES: usize = 3;

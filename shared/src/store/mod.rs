@@ -6,6 +6,8 @@
 pub mod directory;
 mod dynamodb;
 mod events;
+mod problem;
+mod settings;
 #[cfg(feature = "local")]
 mod sqlite;
 mod sqs;
@@ -23,6 +25,7 @@ pub use dynamodb::DynamoStore;
 pub use events::{
     Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Message, Recorded, Settled, Subjects, Taken,
 };
+pub use settings::{StoreAt, queue};
 #[cfg(feature = "local")]
 pub use sqlite::SqliteStore;
 pub use sqs::SqsQueue;

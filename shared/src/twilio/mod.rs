@@ -10,7 +10,9 @@
 mod endpoints;
 mod error;
 mod probe;
+mod problem;
 mod sender;
+mod settings;
 mod sso;
 mod tokens;
 mod users;
@@ -19,6 +21,7 @@ mod wire;
 pub use endpoints::{Endpoints, EndpointsError, is_loopback};
 pub use error::{ApiError, TwilioError};
 pub use probe::RedirectUrl;
+pub use settings::{CredentialSettings, endpoints};
 pub use sso::{Authorization, SsoConfiguration, SsoTokens};
 pub use tokens::{MintedToken, TokenInfo};
 pub use users::{Instance, UserPage, UserUpdate};

@@ -11,7 +11,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::problem::{Problem, kinds};
-use crate::settings::Common;
+use crate::platform::Common;
 
 /// An origin as a browser writes it: scheme, host, and port where it is not the scheme's own.
 #[derive(Debug, Clone, PartialEq, Eq)]

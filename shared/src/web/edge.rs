@@ -21,7 +21,7 @@ use super::page;
 use super::problem::{Document, Problem, Told, kinds};
 use crate::base::ambient::Ambient;
 use crate::base::outbound::Deadline;
-use crate::settings::Common;
+use crate::platform::Common;
 use crate::telemetry::{self, Meter, RequestLine};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

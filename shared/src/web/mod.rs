@@ -11,7 +11,6 @@ pub mod openapi;
 mod page;
 mod problem;
 mod query;
-mod upstream;
 
 pub use body::{Fields, MAX_BODY, raw_json};
 pub use context::{Context, RequestId};

@@ -1,5 +1,5 @@
-//! What every route's description has in common: problem documents, how a caller proves itself, and
-//! the header on every answer. The rest stands beside each handler.
+//! What every route's description has in common: problem documents, the bearer token, and the header on
+//! every answer. The rest stands beside each handler.
 //!
 //! A route names the kinds of problem it may answer with; statuses and examples follow from them, so
 //! that the description cannot say another status than the code.
@@ -12,23 +12,11 @@ use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::link::LinkBuilder;
 use utoipa::openapi::path::{Operation, Parameter};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{Kind, kinds};
-
-/// The security scheme of machines: a JWT of a trusted issuer.
-pub const BEARER: &str = "bearer";
-/// The security scheme of browsers: the session cookie.
-pub const SESSION: &str = "session";
-
-/// The security scheme of identity systems that speak SCIM.
-pub const SCIM: &str = "scim";
-/// The security scheme of webhooks: the source's signature.
-pub const WEBHOOK: &str = "webhook";
-/// The security scheme of a login under way.
-pub const LOGIN: &str = "login";
 
 /// What any route that needs something beyond this process may answer.
 pub const UPSTREAM: &[&Kind] = &[kinds::INTERNAL, kinds::UPSTREAM_INVALID, kinds::UNAVAILABLE, kinds::TIMEOUT];
@@ -82,6 +70,11 @@ pub fn link(
         let link = parameters.iter().fold(link, |link, (name, expression)| link.parameter(*name, *expression));
         response.links.insert(operation_id.to_owned(), RefOr::T(link.build()));
     }
+}
+
+/// Adds a way for a caller to prove itself, under the name that operations refer to.
+pub fn security(api: &mut OpenApi, name: &str, scheme: SecurityScheme) {
+    api.components.get_or_insert_default().security_schemes.insert(name.to_owned(), scheme.into());
 }
 
 /// Says of an operation that its body may be left out.
@@ -164,8 +157,8 @@ fn header(description: &str, kind: Type) -> utoipa::openapi::Header {
     HeaderBuilder::new().schema(Some(ObjectBuilder::new().schema_type(kind))).description(Some(description)).build()
 }
 
-/// Completes the document: the schema of problems with every code there is, the security schemes, and
-/// `x-request-id` on every answer.
+/// Completes the document: the schema of problems with every code there is, the bearer token of trusted issuers,
+/// and `x-request-id` on every answer.
 pub fn complete(api: &mut OpenApi) {
     let components = api.components.get_or_insert_with(Default::default);
     components.schemas.insert("Problem".to_owned(), problem_schema());
@@ -176,25 +169,7 @@ pub fn complete(api: &mut OpenApi) {
         .bearer_format("JWT")
         .description(Some("A token of an issuer in FLEXGATE_ISSUERS, with the scope the route needs."))
         .build();
-    components.security_schemes.insert(BEARER.to_owned(), SecurityScheme::Http(bearer).into());
-    let cookie = ApiKeyValue::with_description(
-        crate::signin::SESSION_COOKIE,
-        "Set by the callback. HttpOnly: no script reads it, the browser sends it.",
-    );
-    components.security_schemes.insert(SESSION.to_owned(), SecurityScheme::ApiKey(ApiKey::Cookie(cookie)).into());
-    let scim = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A token made by `flexgate scim token`, one of those in SCIM_TOKENS_SECRET_ID."))
-        .build();
-    components.security_schemes.insert(SCIM.to_owned(), SecurityScheme::Http(scim).into());
-    let signature = ApiKeyValue::with_description(
-        "webhook-signature",
-        "Standard Webhooks, with `webhook-id` and `webhook-timestamp`. Each kind of source has its own proof: docs/webhooks.md.",
-    );
-    components.security_schemes.insert(WEBHOOK.to_owned(), SecurityScheme::ApiKey(ApiKey::Header(signature)).into());
-    let login =
-        ApiKeyValue::with_description(crate::signin::LOGIN_COOKIE, "Set by the login. Holds the logins under way.");
-    components.security_schemes.insert(LOGIN.to_owned(), SecurityScheme::ApiKey(ApiKey::Cookie(login)).into());
+    components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(bearer).into());
     for item in api.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {

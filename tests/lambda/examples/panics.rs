@@ -3,7 +3,8 @@
 use axum::Router;
 use axum::routing::get;
 use flexgate::base::ambient::Ambient;
-use flexgate::settings::{Common, Reader};
+use flexgate::base::settings::Reader;
+use flexgate::platform::Common;
 use flexgate::web::Site;
 use flexgate::{lambda, telemetry};
 

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flexgate::base::ambient::{Ambient, ManualClock, SystemClock, SystemEntropy};
 use flexgate::base::outbound::{Answer, Deadline, http_client, send};
+use flexgate::base::settings::Reader;
 use flexgate::platform::Platform;
-use flexgate::settings::Reader;
 use flexgate_simulator::{AUDIENCE, Config, Simulator};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
@@ -109,7 +109,7 @@ impl World {
 
     /// The platform of these settings, on this world's clock.
     #[must_use]
-    pub fn platform(&self, settings: &flexgate::settings::Common) -> Platform {
+    pub fn platform(&self, settings: &flexgate::platform::Common) -> Platform {
         Platform::new(settings, self.ambient()).unwrap()
     }
 

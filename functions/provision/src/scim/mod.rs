@@ -21,10 +21,10 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get, post};
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::Policy;
+use flexgate::platform::Common;
 use flexgate::platform::Platform;
-use flexgate::provisioning::Provisioning;
 use flexgate::scim::{Groups, ScimSettings, Tokens, Users};
-use flexgate::settings::Common;
+use flexgate::users::Provisioning;
 
 use answer::Answer;
 use problem::Failure;

@@ -9,7 +9,7 @@ mod login;
 mod session;
 
 use axum::Router;
-use flexgate::settings::Reader;
+use flexgate::base::settings::Reader;
 use flexgate::web::Site;
 use flexgate_sso::{App, Settings, router};
 use flexgate_test_support::{Browser, World};

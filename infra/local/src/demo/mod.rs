@@ -6,7 +6,7 @@ mod flows;
 use std::error::Error;
 
 use flexgate::base::ambient::Ambient;
-use flexgate::settings::Reader;
+use flexgate::base::settings::Reader;
 use flexgate::telemetry;
 
 use crate::serve::{Gateway, Settings, Simulated};

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use flexgate::base::ambient::Ambient;
-use flexgate::settings::Reader;
+use flexgate::base::settings::Reader;
 use flexgate::telemetry;
 
 pub use gateway::{Gateway, Settings};

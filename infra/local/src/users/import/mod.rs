@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use flexgate::base::ambient::Ambient;
-use flexgate::provisioning::{Provisioning, ProvisioningError, Reconciled};
 use flexgate::twilio::TwilioError;
+use flexgate::users::{Provisioning, ProvisioningError, Reconciled};
 use tokio::task::JoinSet;
 
 use crate::operator::{Operator, deadline};
