@@ -48,13 +48,13 @@ def main() -> int:
         rule(path.read_text().count("\n") <= 40, f"{path.relative_to(ROOT)}: over 40 lines")
 
     # Every kind of problem is documented, every documented one exists.
-    kinds = set(re.findall(r'= [A-Z_]+ "([a-z_]+)" "', (ROOT / "shared/src/http/problem.rs").read_text()))
+    kinds = set(re.findall(r'= [A-Z_]+ "([a-z_]+)" "', (ROOT / "shared/src/web/problem.rs").read_text()))
     status_codes = (ROOT / "docs/status-codes.md").read_text()
     documented = set(re.findall(r"^\| `([a-z_]+)` \|", status_codes, re.M))
     rule(kinds == documented, f"docs/status-codes.md: differs from the code in {sorted(kinds ^ documented)}")
 
     # So is every variable.
-    sources = "".join(path.read_text() for path in tracked("shared/src/settings", "shared/src/settings.rs"))
+    sources = "".join(path.read_text() for path in tracked("shared/src", "functions/*/src"))
     variables = set(re.findall(r'"((?:FLEXGATE|TWILIO|COOKIE|WEBHOOK|SCIM)_[A-Z_]+)"', sources))
     configuration = (ROOT / "docs/configuration.md").read_text()
     missing = sorted(name for name in variables if f"`{name}`" not in configuration)

@@ -3,24 +3,16 @@
 //! Functions use these modules, and these modules use [`domain`]. The domain is a crate of its own, so it
 //! cannot use any of them. `docs/architecture.md` is the map.
 
-pub mod ambient;
-pub mod aws;
-pub mod caller;
-pub mod http;
-pub mod jws;
-pub mod minting;
-pub mod outbound;
+pub mod authn;
+pub mod base;
+pub mod lambda;
 pub mod platform;
-pub mod process;
-pub mod provisioning;
 pub mod scim;
-pub mod seal;
 pub mod secrets;
-pub mod settings;
-pub mod signin;
 pub mod store;
-pub mod strict_json;
 pub mod telemetry;
 pub mod twilio;
+pub mod users;
+pub mod web;
 
 pub use flexgate_domain as domain;

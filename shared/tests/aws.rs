@@ -12,9 +12,9 @@ mod proxy;
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
-use flexgate::aws::Aws;
+use flexgate::base::outbound::{Deadline, http_client};
 use flexgate::domain::{EventId, FlexUserSid, History, Moment};
-use flexgate::outbound::{Deadline, http_client};
+use flexgate::lambda::Aws;
 use flexgate::secrets::{FetchError, SecretSource, SecretsManager, Stage};
 use flexgate::store::{
     Backlog, Claims, DeadLetter, DeadLetters, EventQueue, Message, Recorded, Session, SessionKey, Sessions, SqsQueue,

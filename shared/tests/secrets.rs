@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use flexgate::ambient::ManualClock;
-use flexgate::outbound::Deadline;
+use flexgate::base::ambient::ManualClock;
+use flexgate::base::outbound::Deadline;
 use flexgate::secrets::{CachedSecret, FetchError, FileSecrets, SecretError, SecretSource, SecretValue, Stage};
 use serde::Deserialize;
 use time::Duration;

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use flexgate::outbound::Deadline;
+use flexgate::base::outbound::Deadline;
 use flexgate::store::DeadLetter;
 
-use crate::{App, Handled};
+use crate::app::{App, Handled};
 
 /// What a message needs to be begun with.
 const WORTH_TRYING: Duration = Duration::from_secs(2);

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use flexgate::outbound::Deadline;
+use flexgate::base::outbound::Deadline;
 use flexgate::store::{Inbox, Settled, StoreError, Taken};
 use time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{App, EVENT_TIME, Handled};
+use crate::app::{App, EVENT_TIME, Handled};
 
 /// How many subjects' events are applied at once: Twilio limits concurrency per account.
 const ABREAST: usize = 8;

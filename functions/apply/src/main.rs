@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use flexgate::ambient::Ambient;
-use flexgate::outbound::Deadline;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
+use flexgate::base::settings::Reader;
+use flexgate::lambda;
 use flexgate::platform::Platform;
-use flexgate::settings::Reader;
 use flexgate::telemetry::{self, Trace, traced};
-use flexgate::{http, process};
 use flexgate_apply::{App, Settings, batch};
 use lambda_runtime::{LambdaEvent, service_fn};
 
 fn main() -> Result<(), lambda_runtime::Error> {
-    process::run(serve())
+    lambda::run(serve())
 }
 
 async fn serve() -> Result<(), lambda_runtime::Error> {
@@ -23,11 +23,11 @@ async fn serve() -> Result<(), lambda_runtime::Error> {
 
     let platform = Platform::new(&settings.common, Ambient::system())?;
     let app = App::new(&settings, &platform);
-    process::ahead(settings.common.ahead, |deadline| app.warm(deadline)).await;
+    lambda::prewarm(settings.common.ahead, |deadline| app.warm(deadline)).await;
     let time = settings.common.request_time;
     let handler = move |event: LambdaEvent<_>| {
         let app = Arc::clone(&app);
-        let deadline = http::invocation_deadline(event.context.deadline()).unwrap_or_else(|| Deadline::after(time));
+        let deadline = lambda::invocation_deadline(event.context.deadline()).unwrap_or_else(|| Deadline::after(time));
         let trace = event.context.xray_trace_id.as_deref().and_then(Trace::read);
         async move { Ok::<_, lambda_runtime::Error>(traced(trace, batch::handle(&app, event.payload, deadline)).await) }
     };

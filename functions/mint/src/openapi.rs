@@ -1,37 +1,13 @@
 //! The description of `POST /token`.
 
-use flexgate::http::kinds;
-use flexgate::http::openapi::{BODY, Name, UPSTREAM, body_may_be_absent, problems};
-use serde::Deserialize;
-use utoipa::{OpenApi, ToSchema};
+use flexgate::web::kinds;
+use flexgate::web::openapi::{BODY, UPSTREAM, body_may_be_absent, problems};
+use utoipa::OpenApi;
 
-/// What to mint. Without any body: a token for the caller, of an hour at most.
-#[derive(ToSchema, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what the handler reads field by field")]
-pub(crate) struct Asked {
-    /// How long it is to live, in seconds. Bounded by the settings and by the caller's own token.
-    #[schema(minimum = 60, maximum = 86_400, example = 3600)]
-    ttl: Option<u32>,
-    /// For whom. Somebody else needs the scope `flexgate.token.any`.
-    #[schema(value_type = Option<Name>)]
-    username: Option<String>,
-    /// Fewer roles than the caller has.
-    #[schema(min_items = 1, example = json!(["agent"]))]
-    roles: Option<Vec<Role>>,
-}
-
-/// A role that Flexgate can give.
-#[derive(ToSchema, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Role {
-    Agent,
-    Supervisor,
-    Admin,
-}
+use crate::routes::token;
 
 #[derive(OpenApi)]
-#[openapi(paths(crate::mint))]
+#[openapi(paths(token::mint))]
 struct Document;
 
 /// The function's part of the OpenAPI document.

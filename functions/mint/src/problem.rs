@@ -1,8 +1,9 @@
 //! What each failure of minting means to the caller.
 
 use flexgate::domain::policy::MintRefusal;
-use flexgate::http::{Problem, kinds};
-use flexgate::minting::MintError;
+use flexgate::web::{Problem, kinds};
+
+use crate::minting::MintError;
 
 /// Total: every failure has its problem.
 pub(crate) fn of(error: &MintError) -> Problem {

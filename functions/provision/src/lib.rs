@@ -1,6 +1,6 @@
 //! `/users` and `/scim/v2`: Flex users provisioned, looked up and deprovisioned by trusted systems.
 //!
-//! Translates HTTP to [`flexgate::provisioning`] and [`flexgate::scim`] and back.
+//! Translates HTTP to [`flexgate::users`] and [`flexgate::scim`] and back.
 
 mod openapi;
 mod problem;
@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
-use flexgate::caller::Verifier;
+use flexgate::authn::Verifier;
+use flexgate::base::outbound::Deadline;
+use flexgate::base::settings::Reader;
 use flexgate::domain::policy::Policy;
-use flexgate::outbound::Deadline;
+use flexgate::platform::OwnerSettings;
 use flexgate::platform::Platform;
-use flexgate::provisioning::Provisioning;
 use flexgate::scim::ScimSettings;
-use flexgate::settings::{OwnerSettings, Reader};
+use flexgate::users::Provisioning;
 pub use openapi::document as openapi;
 use scim::Scim;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use flexgate::http::kinds;
-use flexgate::http::openapi::{BODY, Email, Name, UPSTREAM, link, problems};
+use flexgate::web::kinds;
+use flexgate::web::openapi::{BODY, Email, Name, UPSTREAM, link, problems};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::{IntoParams, OpenApi, ToSchema};

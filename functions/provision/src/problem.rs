@@ -1,8 +1,8 @@
 //! What each failure of provisioning means to the caller.
 
-use flexgate::http::{Problem, kinds};
-use flexgate::provisioning::ProvisioningError;
 use flexgate::twilio::TwilioError;
+use flexgate::users::ProvisioningError;
+use flexgate::web::{Problem, kinds};
 
 /// Twilio's codes for a body it does not like: validation, unprocessable, missing fields.
 const BODY_CODES: [u32; 3] = [45_004, 45_008, 45_050];

@@ -7,10 +7,10 @@ use axum::response::{IntoResponse, Response};
 use flexgate::domain::{
     Caller, DesiredUser, FlexUser, FlexUserSid, ObservedRoles, Scope, Username, WorkerAttributes, WorkerSid, role_list,
 };
-use flexgate::http::{Context, Fields, Problem, Query, kinds};
-use flexgate::provisioning::{ProvisioningError, Reconciled};
 use flexgate::telemetry::{Audit, Decision};
 use flexgate::twilio::TwilioError;
+use flexgate::users::{ProvisioningError, Reconciled};
+use flexgate::web::{Context, Fields, Problem, Query, kinds};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::Value;

@@ -1,13 +1,14 @@
 //! The sign-in function on Lambda.
 
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::settings::Reader;
 use flexgate::platform::Platform;
-use flexgate::settings::Reader;
-use flexgate::{http, process, telemetry};
+use flexgate::web::Site;
+use flexgate::{lambda, telemetry};
 use flexgate_sso::{App, Settings, router};
 
 fn main() -> Result<(), lambda_http::Error> {
-    process::run(serve())
+    lambda::run(serve())
 }
 
 async fn serve() -> Result<(), lambda_http::Error> {
@@ -18,7 +19,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
 
     let platform = Platform::new(&settings.common, Ambient::system())?;
     let app = App::new(&settings, &platform);
-    process::ahead(settings.common.ahead, |deadline| app.warm(deadline)).await;
-    let site = http::Site::new("sso", &settings.common, platform.ambient.clone());
-    http::on_lambda(site.assemble(router(app))).await
+    lambda::prewarm(settings.common.ahead, |deadline| app.warm(deadline)).await;
+    let site = Site::new("sso", &settings.common, platform.ambient.clone());
+    lambda::serve(site.assemble(router(app))).await
 }

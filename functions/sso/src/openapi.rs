@@ -1,57 +1,15 @@
 //! The description of the sign-in routes.
 
-use flexgate::http::kinds;
-use flexgate::http::openapi::{BODY, UPSTREAM, parameter, problems};
-use serde::Deserialize;
+use flexgate::web::kinds;
+use flexgate::web::openapi::{BODY, UPSTREAM, parameter, problems, security};
+use utoipa::OpenApi;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn, ParameterStyle};
 use utoipa::openapi::schema::{OneOfBuilder, Type};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::openapi::{ObjectBuilder, Required};
-use utoipa::{IntoParams, OpenApi, ToSchema};
 
-use crate::{browser, token};
-
-/// Which SSO profile.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "describes what the handler reads field by field")]
-pub(crate) struct Profile {
-    /// A profile that `FLEXGATE_SSO_PROFILES` names.
-    #[param(min_length = 1, example = "default")]
-    profile: String,
-}
-
-/// How to begin.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes what the handler reads field by field")]
-pub(crate) struct Login {
-    /// Where to go afterwards: a path of this site. Anything else is replaced by `/`.
-    #[param(example = "/")]
-    return_to: Option<String>,
-}
-
-/// What proves that a page of a listed origin asks.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "describes what the handler reads field by field")]
-pub(crate) struct SameSite {
-    /// Always `1`: no form can send it.
-    #[param(rename = "x-flexgate", pattern = "^1$", example = "1")]
-    x_flexgate: String,
-    /// Browsers send it by themselves. Flexgate's own, or one of `FLEXGATE_ALLOWED_ORIGINS`.
-    #[param(rename = "origin", example = "http://localhost:9000")]
-    origin: String,
-}
-
-/// A token to check.
-#[derive(ToSchema, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what the handler reads field by field")]
-pub(crate) struct Unverified {
-    /// A Flex access token.
-    #[schema(min_length = 1, max_length = 8192, pattern = "^[!-~]+$", example = "eyJ6aXAiOiJERUYi")]
-    token: String,
-}
+use crate::routes::{browser, token};
+use crate::signin::{LOGIN_COOKIE, SESSION_COOKIE};
 
 #[derive(OpenApi)]
 #[openapi(paths(browser::login, browser::callback, browser::config, token::token, token::validate, token::logout))]
@@ -100,5 +58,13 @@ pub fn document() -> utoipa::openapi::OpenApi {
     add("POST", "/sso/logout", &[kinds::CROSS_SITE]);
     parameter(&mut api, "GET", "/sso/{profile}/callback", outcome());
     problems(&mut api, "POST", "/sso/validate", &[BODY, &[kinds::FLEX_TOKEN_INVALID], UPSTREAM]);
+    security(&mut api, "session", cookie(SESSION_COOKIE, SESSION));
+    security(&mut api, "login", cookie(LOGIN_COOKIE, "Set by the login. Holds the logins under way."));
     api
+}
+
+const SESSION: &str = "Set by the callback. HttpOnly: no script reads it, the browser sends it.";
+
+fn cookie(name: &str, description: &str) -> SecurityScheme {
+    SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(name, description)))
 }

@@ -1,7 +1,8 @@
 //! What each failure of signing in means to the caller.
 
-use flexgate::http::{Problem, kinds};
-use flexgate::signin::{CallbackError, SessionError};
+use flexgate::web::{Problem, kinds};
+
+use crate::signin::{CallbackError, Fault, SessionError};
 
 /// A callback that signs nobody in.
 pub(crate) fn of_callback(error: &CallbackError) -> Problem {
@@ -31,4 +32,19 @@ pub(crate) fn of_session(error: &SessionError) -> Problem {
 /// A token that is not good here; why is not said.
 pub(crate) fn flex_token_invalid() -> Problem {
     Problem::new(kinds::FLEX_TOKEN_INVALID, "Get a new token from Flex; it must be of this account and instance.")
+}
+
+impl From<&Fault> for Problem {
+    fn from(fault: &Fault) -> Self {
+        match fault {
+            Fault::Twilio(error) => error.into(),
+            Fault::Store(error) => error.into(),
+            Fault::Keys(error) => {
+                Problem::new(kinds::UNAVAILABLE, "Flexgate's keys cannot be read at the moment. Try again.")
+                    .because(error)
+                    .retry_after(Some(std::time::Duration::from_secs(5)))
+            }
+            Fault::Seal => Problem::new(kinds::INTERNAL, "Give the request's id to your administrator.").because(fault),
+        }
+    }
 }

@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
-use flexgate::http::{Site, answer_invocation};
+use flexgate::lambda::answer_invocation;
+use flexgate::web::Site;
 use flexgate_sso::{App, Settings, router};
 use flexgate_test_support::World;
 use lambda_http::{Body, RequestExt, Response};

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
+use flexgate::base::strict_json;
 use flexgate::domain::SourceName;
-use flexgate::http::{Context, Problem, Query, raw_json};
-use flexgate::strict_json;
 use flexgate::telemetry::{Audit, Decision};
+use flexgate::web::{Context, Problem, Query, raw_json};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;

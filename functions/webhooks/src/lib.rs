@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
 use flexgate::domain::SourceName;
-use flexgate::http::refuse_method;
-use flexgate::outbound::Deadline;
 use flexgate::platform::Platform;
 use flexgate::secrets::{CachedSecret, SecretError};
 use flexgate::store::EventQueue;
+use flexgate::web::refuse_method;
 
 pub use openapi::document as openapi;
 pub use secrets::{DocumentFault, WebhookSecrets};

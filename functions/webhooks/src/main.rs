@@ -1,13 +1,14 @@
 //! The webhooks function on Lambda.
 
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::settings::Reader;
 use flexgate::platform::Platform;
-use flexgate::settings::Reader;
-use flexgate::{http, process, telemetry};
+use flexgate::web::Site;
+use flexgate::{lambda, telemetry};
 use flexgate_webhooks::{App, Settings, router};
 
 fn main() -> Result<(), lambda_http::Error> {
-    process::run(serve())
+    lambda::run(serve())
 }
 
 async fn serve() -> Result<(), lambda_http::Error> {
@@ -17,7 +18,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
     telemetry::start(&settings.common.log);
 
     let platform = Platform::new(&settings.common, Ambient::system())?;
-    let site = http::Site::new("webhooks", &settings.common, platform.ambient.clone());
+    let site = Site::new("webhooks", &settings.common, platform.ambient.clone());
     let app = App::start_within(settings.common.ahead, &settings.webhooks, &platform).await?;
-    http::on_lambda(site.assemble(router(app))).await
+    lambda::serve(site.assemble(router(app))).await
 }

@@ -1,8 +1,9 @@
 //! The description of `/webhooks/{source}`.
 
-use flexgate::http::kinds;
-use flexgate::http::openapi::{UPSTREAM, problems};
+use flexgate::web::kinds;
+use flexgate::web::openapi::{UPSTREAM, problems, security};
 use serde::Serialize;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use crate::deliver;
@@ -69,5 +70,10 @@ pub fn document() -> utoipa::openapi::OpenApi {
     ];
     problems(&mut api, "POST", path, &[&delivery, UPSTREAM]);
     problems(&mut api, "GET", path, &[&[kinds::SOURCE_UNKNOWN, kinds::CHALLENGE_INVALID], UPSTREAM]);
+    let signature = ApiKeyValue::with_description(
+        "webhook-signature",
+        "Standard Webhooks, with `webhook-id` and `webhook-timestamp`. Each kind of source has its own proof: docs/webhooks.md.",
+    );
+    security(&mut api, "webhook", SecurityScheme::ApiKey(ApiKey::Header(signature)));
     api
 }

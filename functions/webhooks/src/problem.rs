@@ -1,8 +1,8 @@
 //! What each refusal of a delivery means to its sender.
 
-use flexgate::http::{Problem, kinds};
+use flexgate::base::strict_json::StrictJsonError;
 use flexgate::secrets::SecretError;
-use flexgate::strict_json::StrictJsonError;
+use flexgate::web::{Problem, kinds};
 
 use crate::proof::Unproven;
 

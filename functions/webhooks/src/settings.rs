@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use flexgate::base::settings::Reader;
 use flexgate::domain::{Role, SourceName};
-use flexgate::settings::{Common, Reader};
+use flexgate::platform::Common;
 use http::HeaderName;
 use serde::Deserialize;
 use url::Url;

@@ -8,10 +8,10 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
 
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
 use flexgate::domain::FlexUserSid;
-use flexgate::http::RequestId;
 use flexgate::telemetry::{self, Audit, Decision};
+use flexgate::web::RequestId;
 
 /// The `issuer` of whoever sits at the machine.
 const ISSUER: &str = "operator";

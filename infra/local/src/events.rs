@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use flexgate::ambient::Ambient;
-use flexgate::aws::Aws;
-use flexgate::outbound::http_client;
-use flexgate::settings::{Reader, StoreAt};
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::http_client;
+use flexgate::base::settings::Reader;
+use flexgate::lambda::Aws;
+use flexgate::store::StoreAt;
 use flexgate::store::{DeadLetter, DeadLetters, DynamoStore, EventStatus, Inbox, SqliteStore, SqsQueue};
 use time::format_description::well_known::Rfc3339;
 
@@ -77,7 +78,7 @@ fn open(options: &Events) -> Result<Store, Box<dyn Error>> {
     let mut reader = Reader::of_process();
     let named = options.store.clone().map(StoreAt::Sqlite);
     let store = named.or_else(|| reader.or("FLEXGATE_STORE", StoreAt::Sqlite(".flexgate/flexgate.db".into())));
-    let queue = flexgate::settings::queue(&mut reader);
+    let queue = flexgate::store::queue(&mut reader);
     let (store, queue) = reader.finish(store.zip(queue))?;
     match store {
         StoreAt::Sqlite(path) if path.exists() => {

@@ -5,14 +5,17 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
+use flexgate::base::settings::Reader;
 use flexgate::domain::policy::Policy;
 use flexgate::domain::{FlexUser, FlexUserSid, Username};
-use flexgate::outbound::Deadline;
+use flexgate::platform::Common;
 use flexgate::platform::Platform;
-use flexgate::provisioning::Provisioning;
-use flexgate::settings::{Common, Credential, PolicySettings, Reader};
+use flexgate::twilio::CredentialSettings;
 use flexgate::twilio::{Flex, Sso};
+use flexgate::users::PolicySettings;
+use flexgate::users::Provisioning;
 
 use crate::audit::Trail;
 
@@ -28,14 +31,14 @@ pub struct Operator {
     /// What is done is written down.
     pub trail: Trail,
     platform: Platform,
-    credential: Credential,
+    credential: CredentialSettings,
 }
 
 impl Operator {
     /// Reads the environment, or says everything that is wrong with it.
     pub fn from_environment() -> Result<Self, Box<dyn Error>> {
         let mut reader = Reader::of_process();
-        let (common, credential) = (Common::read(&mut reader), Credential::read(&mut reader));
+        let (common, credential) = (Common::read(&mut reader), CredentialSettings::read(&mut reader));
         let policy = PolicySettings::read(&mut reader);
         let settings = || Some((common?, credential?, policy?));
         let (common, credential, policy) = reader.finish(settings())?;

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::Write as _;
 
-use flexgate::ambient::SystemEntropy;
+use flexgate::base::ambient::SystemEntropy;
 use flexgate::scim::NewToken;
 use secrecy::ExposeSecret as _;
 

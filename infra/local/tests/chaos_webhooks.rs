@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flexgate::ambient::{Ambient, SystemClock};
-use flexgate::outbound::{Deadline, http_client, send};
+use flexgate::base::ambient::{Ambient, SystemClock};
+use flexgate::base::outbound::{Deadline, http_client, send};
 use flexgate::store::{EventStatus, SqliteStore};
 use flexgate_test_support::{Process, World, free_port};
 use http::{HeaderValue, Method};

@@ -3,8 +3,8 @@
 use super::Refusal;
 use super::person::Person;
 use super::users::Users;
+use crate::base::outbound::Deadline;
 use crate::domain::{FlexUserSid, Username};
-use crate::outbound::Deadline;
 use crate::store::directory::folded;
 use crate::twilio::TwilioError;
 

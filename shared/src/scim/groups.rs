@@ -14,8 +14,8 @@ use super::refusal::value as wrong;
 use super::schema::Schema;
 use super::users::{Users, fresh};
 use super::{Document, Operation, Plan, Refusal, Test, patch, view};
+use crate::base::outbound::Deadline;
 use crate::domain::{FlexUserSid, Role};
-use crate::outbound::Deadline;
 use crate::store::Directory;
 use crate::store::directory::{Group, GroupWritten, Member, folded};
 

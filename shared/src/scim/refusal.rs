@@ -1,10 +1,10 @@
 //! Why a SCIM request is not carried out.
 
 use crate::domain::Role;
-use crate::provisioning::ProvisioningError;
 use crate::secrets::SecretError;
 use crate::store::StoreError;
 use crate::twilio::TwilioError;
+use crate::users::ProvisioningError;
 
 /// Why a SCIM request is not carried out. The texts are for the caller: what to do, in words of ours.
 #[derive(Debug, thiserror::Error)]

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::schema::{Attribute, Kind};
+use crate::base::settings::Reader;
 use crate::domain::{Role, RoleSet};
-use crate::settings::Reader;
 use crate::store::directory::folded;
 
 /// How SCIM is served.

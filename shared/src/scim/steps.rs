@@ -9,11 +9,11 @@ use super::schema::FLEX_USER;
 use super::settings::{LastAdmin, given_by};
 use super::users::Users;
 use super::{Document, Refusal};
+use crate::base::outbound::Deadline;
 use crate::domain::{DesiredUser, FlexUser, Role, RoleSet, Username, WorkerAttributes};
-use crate::outbound::Deadline;
-use crate::provisioning::ProvisioningError;
 use crate::store::directory::{Entry, Membership, folded};
 use crate::twilio::{TwilioError, UserUpdate};
+use crate::users::ProvisioningError;
 
 /// The work of which there is one at a time: taking an administrator away.
 const ADMINS: &str = "admins";

@@ -11,8 +11,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-use crate::ambient::{Ambient, Entropy, random};
-use crate::outbound::Deadline;
+use crate::base::ambient::{Ambient, Entropy, random};
+use crate::base::outbound::Deadline;
 use crate::secrets::{CachedSecret, SecretError, SecretSource};
 
 /// What every token begins with, so that scanners find one that was leaked.
@@ -167,7 +167,7 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::*;
-    use crate::ambient::SystemEntropy;
+    use crate::base::ambient::SystemEntropy;
 
     #[test]
     fn the_document_holds_the_hash_and_never_the_token() {

@@ -10,13 +10,13 @@ use super::schema::Schema;
 use super::settings::ScimSettings;
 use super::steps::{check_locale, filled};
 use super::{Document, Operation, Plan, Refusal, Test, patch, view};
-use crate::ambient::Ambient;
+use crate::base::ambient::Ambient;
+use crate::base::outbound::Deadline;
 use crate::domain::policy::Policy;
 use crate::domain::{FlexUserSid, Role, Username};
-use crate::outbound::Deadline;
-use crate::provisioning::Provisioning;
 use crate::store::Directory;
 use crate::store::directory::{Begun, Entry, folded};
+use crate::users::Provisioning;
 
 /// A write that loses a race is tried again this often.
 const TRIES: usize = 3;

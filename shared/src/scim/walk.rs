@@ -8,8 +8,8 @@ use super::paging::{Cursor, Page, Paging};
 use super::person::Person;
 use super::users::Users;
 use super::{Document, Refusal, Test};
+use crate::base::outbound::Deadline;
 use crate::domain::FlexUser;
-use crate::outbound::Deadline;
 use crate::store::directory::{Entry, Mark, folded};
 use crate::twilio::UserPage;
 

@@ -12,8 +12,8 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout_at;
 
 use super::{FetchError, SecretSource, SecretValue, Stage};
-use crate::aws::Aws;
-use crate::outbound::Deadline;
+use crate::base::outbound::Deadline;
+use crate::lambda::Aws;
 
 /// One fetch takes at most this long, so that a slow Secrets Manager leaves time to serve a stale value.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);

@@ -10,8 +10,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout_at;
 
 use super::{FetchError, SecretError, SecretSource, SecretValue, Stage};
-use crate::ambient::Clock;
-use crate::outbound::Deadline;
+use crate::base::ambient::Clock;
+use crate::base::outbound::Deadline;
 use crate::telemetry;
 
 /// A value this young is served without asking.

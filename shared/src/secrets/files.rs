@@ -9,7 +9,7 @@ use ring::digest;
 use secrecy::SecretString;
 
 use super::{FetchError, SecretSource, SecretValue, Stage};
-use crate::outbound::Deadline;
+use crate::base::outbound::Deadline;
 
 /// A folder with one JSON document per secret: `{id}.json`, and `{id}.pending.json` while a rotation
 /// is under way. A document's version is a digest of its text.

@@ -7,7 +7,9 @@
 mod aws;
 mod cache;
 mod files;
+mod problem;
 mod rotation;
+mod settings;
 
 use std::fmt::Debug;
 
@@ -18,8 +20,9 @@ pub use aws::SecretsManager;
 pub use cache::{CachedSecret, Held};
 pub use files::FileSecrets;
 pub use rotation::{Credential, CredentialError, HeldCredential, TwilioCredentials};
+pub use settings::SecretsFrom;
 
-use crate::outbound::Deadline;
+use crate::base::outbound::Deadline;
 
 /// Which version of a secret is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,9 +16,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::cache::{CachedSecret, Held};
 use super::{SecretError, SecretSource};
-use crate::ambient::Clock;
+use crate::base::ambient::Clock;
+use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, ApiKeySid};
-use crate::outbound::Deadline;
 
 /// After a search for another credential that found none, none is made for this long: a credential
 /// that stays dead must not turn every request into three reads.

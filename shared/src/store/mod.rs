@@ -7,6 +7,8 @@ pub mod directory;
 mod dynamodb;
 mod events;
 mod people;
+mod problem;
+mod settings;
 #[cfg(feature = "local")]
 mod sqlite;
 mod sqs;
@@ -25,6 +27,7 @@ pub use events::{
     Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Message, Recorded, Settled, Subjects, Taken,
 };
 pub use people::{Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, Written};
+pub use settings::{StoreAt, queue};
 #[cfg(feature = "local")]
 pub use sqlite::SqliteStore;
 pub use sqs::SqsQueue;

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
 use super::{Backlog, DeadLetter, EventQueue, Message, StoreError, fingerprint};
-use crate::aws::Aws;
+use crate::lambda::Aws;
 
 /// As many messages as SQS takes at once.
 const BATCH: usize = 10;

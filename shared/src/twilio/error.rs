@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Deserialize;
 
-use crate::outbound::{Answer, SendError};
+use crate::base::outbound::{Answer, SendError};
 use crate::secrets::SecretError;
 
 /// Twilio's description of a refusal: numbers only. Its messages can hold names and stay behind.

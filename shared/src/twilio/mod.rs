@@ -10,7 +10,9 @@
 mod endpoints;
 mod error;
 mod probe;
+mod problem;
 mod sender;
+mod settings;
 mod sso;
 mod tokens;
 mod users;
@@ -19,15 +21,16 @@ mod wire;
 pub use endpoints::{Endpoints, EndpointsError, is_loopback};
 pub use error::{ApiError, TwilioError};
 pub use probe::RedirectUrl;
+pub use settings::{CredentialSettings, endpoints};
 pub use sso::{Authorization, SsoConfiguration, SsoTokens};
 pub use tokens::{MintedToken, TokenInfo};
 pub use users::{Instance, UserPage, UserUpdate};
 
 use std::sync::Arc;
 
-use crate::ambient::Ambient;
+use crate::base::ambient::Ambient;
+use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, InstanceSid};
-use crate::outbound::Deadline;
 use crate::secrets::TwilioCredentials;
 use sender::Sender;
 

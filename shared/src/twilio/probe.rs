@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc2822;
 
 use super::endpoints::Service;
 use super::{Authorization, Sso, SsoConfiguration, TwilioError};
-use crate::outbound::Deadline;
+use crate::base::outbound::Deadline;
 
 /// What Authorize says to a redirect URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

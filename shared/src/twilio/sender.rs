@@ -10,8 +10,8 @@ use url::Url;
 use super::endpoints::{Endpoints, Service};
 use super::error::{TwilioError, api_error, refusal};
 use super::{Flex, TwilioError as Error};
-use crate::ambient::Ambient;
-use crate::outbound::{self, Answer, Deadline};
+use crate::base::ambient::Ambient;
+use crate::base::outbound::{self, Answer, Deadline};
 use crate::telemetry;
 
 /// Twilio's answers are a few kilobytes, a page of 1,000 users some hundred. More is a fault.

@@ -11,8 +11,8 @@ use url::Url;
 use super::endpoints::Service;
 use super::sender::{Again, Ask, read};
 use super::{Sso, TokenInfo, TwilioError, wire};
+use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, InstanceSid, SsoProfileSid};
-use crate::outbound::Deadline;
 
 const APP_TYPE: &str = "SinglePageApp";
 

@@ -9,8 +9,8 @@ use time::format_description::well_known::Rfc3339;
 use super::endpoints::Service;
 use super::sender::{Again, Ask, basic, read};
 use super::{Flex, Sso, TwilioError, wire};
+use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, FlexUserSid, InstanceSid, ObservedRoles, TokenTtl, WorkerSid};
-use crate::outbound::Deadline;
 
 /// What a token is good for, checked to be for our account and instance.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]

@@ -9,8 +9,8 @@ use url::Url;
 use super::endpoints::Service;
 use super::sender::{Again, Ask, read};
 use super::{Flex, TwilioError, wire};
+use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, DesiredUser, Email, FlexUser, FlexUserSid, InstanceSid, Username, WorkspaceSid};
-use crate::outbound::Deadline;
 
 /// Provisioning creates a worker in `TaskRouter` as well and takes Twilio longer than a look-up.
 const PROVISION_ATTEMPT: Duration = Duration::from_secs(6);

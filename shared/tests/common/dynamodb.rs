@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
-use flexgate::aws::Aws;
-use flexgate::outbound::http_client;
+use flexgate::base::outbound::http_client;
+use flexgate::lambda::Aws;
 use flexgate::store::DynamoStore;
 
 static TABLES: AtomicU32 = AtomicU32::new(0);

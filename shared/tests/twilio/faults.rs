@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use flexgate::base::outbound::Deadline;
 use flexgate::domain::TokenTtl;
-use flexgate::outbound::Deadline;
 use flexgate::twilio::TwilioError;
 use secrecy::SecretString;
 use serde_json::{Value, json};

@@ -9,9 +9,9 @@ mod rotation;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexgate::ambient::{Ambient, SystemClock};
+use flexgate::base::ambient::{Ambient, SystemClock};
+use flexgate::base::outbound::{Deadline, http_client, send};
 use flexgate::domain::{DesiredUser, Role};
-use flexgate::outbound::{Deadline, http_client, send};
 use flexgate::secrets::{FileSecrets, TwilioCredentials};
 use flexgate::twilio::{Endpoints, Flex, Sso};
 use flexgate_simulator::{Config, Simulator};

@@ -1,6 +1,6 @@
 //! What each operation sends and understands, with Twilio well, in every shape its answers may take.
 
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
 use flexgate::domain::{Role, TokenTtl, WorkerAttributes};
 use flexgate::twilio::TwilioError;
 use flexgate_simulator::{Deactivated, Reactivation};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flexgate::outbound::{Deadline, http_client, send};
+use flexgate::base::outbound::{Deadline, http_client, send};
 use flexgate_simulator::{ACCOUNT_SID, AUTH_TOKEN, INSTANCE_SID};
 use http::{HeaderValue, Method};
 use rustls::pki_types::CertificateDer;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use flexgate::outbound::{Deadline, http_client, send};
+use flexgate::base::outbound::{Deadline, http_client, send};
 use http::{HeaderValue, Method};
 use tokio::time::{Instant, sleep};
 

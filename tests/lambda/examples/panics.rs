@@ -2,12 +2,14 @@
 
 use axum::Router;
 use axum::routing::get;
-use flexgate::ambient::Ambient;
-use flexgate::settings::{Common, Reader};
-use flexgate::{http, process, telemetry};
+use flexgate::base::ambient::Ambient;
+use flexgate::base::settings::Reader;
+use flexgate::platform::Common;
+use flexgate::web::Site;
+use flexgate::{lambda, telemetry};
 
 fn main() -> Result<(), lambda_http::Error> {
-    process::run(serve())
+    lambda::run(serve())
 }
 
 async fn serve() -> Result<(), lambda_http::Error> {
@@ -15,8 +17,8 @@ async fn serve() -> Result<(), lambda_http::Error> {
     let settings = Common::read(&mut reader);
     let settings = reader.finish(settings)?;
     telemetry::start(&settings.log);
-    let site = http::Site::new("panics", &settings, Ambient::system());
-    http::on_lambda(site.assemble(Router::new().route("/panic", get(panics)))).await
+    let site = Site::new("panics", &settings, Ambient::system());
+    lambda::serve(site.assemble(Router::new().route("/panic", get(panics)))).await
 }
 
 async fn panics() -> &'static str {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::Request;
-use flexgate::outbound::{Deadline, http_client, send};
+use flexgate::base::outbound::{Deadline, http_client, send};
 use http::Response;
 
 use crate::World;

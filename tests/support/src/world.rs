@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flexgate::ambient::{Ambient, ManualClock, SystemClock, SystemEntropy};
-use flexgate::outbound::{Answer, Deadline, http_client, send};
+use flexgate::base::ambient::{Ambient, ManualClock, SystemClock, SystemEntropy};
+use flexgate::base::outbound::{Answer, Deadline, http_client, send};
+use flexgate::base::settings::Reader;
 use flexgate::platform::Platform;
-use flexgate::settings::Reader;
 use flexgate_simulator::{AUDIENCE, Config, Simulator};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
@@ -37,7 +37,7 @@ impl World {
         let simulator = Simulator::start(Config { trusted_urls, ..Config::default() }).await.unwrap();
         let world = Self {
             simulator,
-            clock: ManualClock::at(flexgate::ambient::Clock::now(&SystemClock)),
+            clock: ManualClock::at(flexgate::base::ambient::Clock::now(&SystemClock)),
             http: http_client(&[]).unwrap(),
             folder: tempfile::tempdir().unwrap(),
             shifted: std::sync::Mutex::default(),
@@ -109,7 +109,7 @@ impl World {
 
     /// The platform of these settings, on this world's clock.
     #[must_use]
-    pub fn platform(&self, settings: &flexgate::settings::Common) -> Platform {
+    pub fn platform(&self, settings: &flexgate::platform::Common) -> Platform {
         Platform::new(settings, self.ambient()).unwrap()
     }
 

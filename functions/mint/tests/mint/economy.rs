@@ -2,7 +2,7 @@
 
 use std::time::Duration as StdDuration;
 
-use flexgate::outbound::Deadline;
+use flexgate::base::outbound::Deadline;
 use serde_json::{Value, json};
 use time::Duration;
 

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use flexgate::ambient::{Ambient, Clock as _, ManualClock, SystemClock, SystemEntropy};
-use flexgate::http::Site;
-use flexgate::outbound::{Deadline, http_client, send};
+use flexgate::base::ambient::{Ambient, Clock as _, ManualClock, SystemClock, SystemEntropy};
+use flexgate::base::outbound::{Deadline, http_client, send};
+use flexgate::base::settings::Reader;
 use flexgate::platform::Platform;
-use flexgate::provisioning::Provisioning;
 use flexgate::secrets::{FetchError, SecretSource, SecretValue, Stage};
-use flexgate::settings::Reader;
+use flexgate::users::Provisioning;
+use flexgate::web::Site;
 use flexgate_mint::{App, Settings, router};
 use flexgate_simulator::{ACCOUNT_SID, AUDIENCE, AUTH_TOKEN, Config, INSTANCE_SID, Simulator};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};

@@ -4,8 +4,8 @@ use std::error::Error;
 
 use axum::body::to_bytes;
 use axum::extract::Request;
-use flexgate::http::{Problem, kinds};
-use flexgate::strict_json;
+use flexgate::base::strict_json;
+use flexgate::web::{Problem, kinds};
 use http::header::CONTENT_TYPE;
 use http_body_util::LengthLimitError;
 use serde_json::Value;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use flexgate::http::{Context, Told, kinds};
 use flexgate::scim::Refusal;
 use flexgate::telemetry::{Audit, Decision};
+use flexgate::web::{Context, Told, kinds};
 use http::Method;
 
 use super::Scim;

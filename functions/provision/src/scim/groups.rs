@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
-use flexgate::http::{Context, Query};
 use flexgate::scim::{GroupChange, operations};
+use flexgate::web::{Context, Query};
 use http::{HeaderMap, StatusCode};
 
 use super::answer::Answer;

@@ -19,12 +19,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get, post};
+use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::Policy;
-use flexgate::outbound::Deadline;
+use flexgate::platform::Common;
 use flexgate::platform::Platform;
-use flexgate::provisioning::Provisioning;
 use flexgate::scim::{Groups, ScimSettings, Tokens, Users};
-use flexgate::settings::Common;
+use flexgate::users::Provisioning;
 
 use answer::Answer;
 use problem::Failure;
@@ -39,7 +39,7 @@ pub(crate) struct Scim {
     users: Arc<Users>,
     groups: Groups,
     base: String,
-    ambient: flexgate::ambient::Ambient,
+    ambient: flexgate::base::ambient::Ambient,
 }
 
 impl Scim {

@@ -7,16 +7,16 @@ mod bodies;
 
 use std::collections::BTreeMap;
 
-use flexgate::http::openapi::{SCIM, UPSTREAM};
-use flexgate::http::{Kind, kinds};
 use flexgate::scim::{Schema, WorkerFields};
+use flexgate::web::openapi::{UPSTREAM, security};
+use flexgate::web::{Kind, kinds};
 use http::StatusCode;
 use serde_json::{Value, json};
 use utoipa::openapi::link::LinkBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::schema::{ObjectBuilder, Ref, Type};
-use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     Components, ContentBuilder, OpenApi, OpenApiBuilder, PathItem, RefOr, Required, Response, ResponseBuilder,
 };
@@ -64,6 +64,11 @@ const PATCH: &[&Kind] = &[kinds::SCIM_INVALID_SYNTAX, kinds::SCIM_INVALID_PATH, 
 pub(crate) fn document() -> OpenApi {
     let (users, groups) = (Schema::user(&WorkerFields::default()), Schema::group());
     let mut api = OpenApiBuilder::new().components(Some(Components::new())).build();
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token made by `flexgate scim token`, one of those in SCIM_TOKENS_SECRET_ID."))
+        .build();
+    security(&mut api, "scim", SecurityScheme::Http(token));
     for schema in [&users, &groups] {
         resources(&mut api, schema);
     }
@@ -174,7 +179,7 @@ fn operation(id: &str, summary: &str, body: Option<RequestBody>) -> OperationBui
         .operation_id(Some(id))
         .summary(Some(summary))
         .tag("scim")
-        .security(SecurityRequirement::new(SCIM, Vec::<String>::new()))
+        .security(SecurityRequirement::new("scim", Vec::<String>::new()))
         .request_body(body)
 }
 

@@ -1,9 +1,9 @@
 //! What each refusal means to the caller: a SCIM error body (RFC 7644 §3.12).
 
 use axum::response::{IntoResponse, Response};
-use flexgate::http::{Kind, Problem, Told, kinds};
-use flexgate::provisioning::ProvisioningError;
 use flexgate::scim::Refusal;
+use flexgate::users::ProvisioningError;
+use flexgate::web::{Kind, Problem, Told, kinds};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;

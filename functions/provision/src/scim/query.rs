@@ -1,8 +1,8 @@
 //! Which resources are asked for, and what of them: in the address, or in the body of `.search`.
 
-use flexgate::ambient::Ambient;
-use flexgate::http::Query;
+use flexgate::base::ambient::Ambient;
 use flexgate::scim::{Document, Paging, Projection, Refusal, Test};
+use flexgate::web::Query;
 use serde_json::Value;
 
 use super::problem::Failure;

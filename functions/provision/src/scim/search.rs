@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use flexgate::http::Context;
 use flexgate::scim::{Page, Paging, Refusal};
+use flexgate::web::Context;
 use serde_json::Value;
 
 use super::answer::Answer;

@@ -1,7 +1,7 @@
 //! What must be refused: C1, C3, C5, C8, C9, C11 to C13, C15, C17.
 
 use axum::body::Body;
-use flexgate::ambient::SystemEntropy;
+use flexgate::base::ambient::SystemEntropy;
 use flexgate::scim::NewToken;
 use http::Request;
 use secrecy::ExposeSecret as _;

@@ -8,7 +8,7 @@ mod upstream;
 
 use axum::Router;
 use axum::body::Body;
-use flexgate::http::Site;
+use flexgate::web::Site;
 use flexgate_provision::{App, Settings, router};
 use flexgate_test_support::{Browser, Reply, World};
 use http::{Method, Request};

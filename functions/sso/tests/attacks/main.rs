@@ -9,8 +9,8 @@ mod login;
 mod session;
 
 use axum::Router;
-use flexgate::http::Site;
-use flexgate::settings::Reader;
+use flexgate::base::settings::Reader;
+use flexgate::web::Site;
 use flexgate_sso::{App, Settings, router};
 use flexgate_test_support::{Browser, World};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use flexgate::{jws, strict_json};
+use flexgate::base::{jws, strict_json};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use ring::digest;
 use secrecy::{ExposeSecret, SecretString};

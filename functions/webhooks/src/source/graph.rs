@@ -2,9 +2,9 @@
 //! changed and nothing about them. So a person's deletion can be acted on, by the binding their tokens
 //! made (with the tenant as `issuer`); the rest is for the issuer's tokens to say at the next sign-in.
 
+use flexgate::base::strict_json;
 use flexgate::domain::PersonProfile;
-use flexgate::http::{Problem, Query};
-use flexgate::strict_json;
+use flexgate::web::{Problem, Query};
 use http::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;

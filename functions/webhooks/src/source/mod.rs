@@ -11,10 +11,10 @@ mod zitadel;
 
 use std::fmt;
 
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
 use flexgate::domain::{Action, EventId, IdentityEvent, NameError, PersonProfile, SourceName, Subject};
-use flexgate::http::{Problem, Query};
 use flexgate::store::Message;
+use flexgate::web::{Problem, Query};
 use http::HeaderMap;
 use ring::digest;
 use secrecy::SecretString;

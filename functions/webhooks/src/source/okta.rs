@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use flexgate::http::{Problem, Query};
+use flexgate::web::{Problem, Query};
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 

@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flexgate::strict_json;
+use flexgate::base::strict_json;
 use serde_json::Value;
 use time::Duration;
 

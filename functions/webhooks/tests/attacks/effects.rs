@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
-use flexgate::ambient::{Entropy, SystemEntropy};
+use flexgate::base::ambient::{Entropy, SystemEntropy};
+use flexgate::base::outbound::Deadline;
 use flexgate::domain::{Identity, ProfileName};
-use flexgate::outbound::Deadline;
 use flexgate::store::{Session, SessionKey};
 use time::Duration;
 

@@ -1,6 +1,6 @@
 //! What is sent, and what is configured: W6, W8, W10, W14, W16.
 
-use flexgate::http::answer_invocation;
+use flexgate::lambda::answer_invocation;
 use flexgate_webhooks::MAX_DELIVERY;
 use lambda_http::{Body as LambdaBody, RequestExt as _};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use flexgate::outbound::{Answer, Deadline, send};
+use flexgate::base::outbound::{Answer, Deadline, send};
 use http::header::{CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
 use http::{HeaderValue, Method};
 use reqwest::Request;

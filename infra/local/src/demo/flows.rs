@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use flexgate::outbound::{Answer, Deadline, send};
+use flexgate::base::outbound::{Answer, Deadline, send};
 use flexgate_simulator::{SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};

@@ -5,8 +5,8 @@ mod flows;
 
 use std::error::Error;
 
-use flexgate::ambient::Ambient;
-use flexgate::settings::Reader;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::settings::Reader;
 use flexgate::telemetry;
 
 use crate::serve::{Gateway, Settings, Simulated};
@@ -32,7 +32,7 @@ pub async fn run() -> Result<(), Box<dyn Error>> {
     let settings = Settings::read(reader)?;
     let gateway = Gateway::start(([127, 0, 0, 1], port).into(), &settings, Ambient::system()).await?;
     let stage = Stage {
-        http: flexgate::outbound::http_client(&[])?,
+        http: flexgate::base::outbound::http_client(&[])?,
         gateway: settings.public_url().to_owned(),
         simulator: simulator.url().to_owned(),
         issuer: simulator.issuer(),

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use flexgate::ambient::Ambient;
-use flexgate::caller::{LEEWAY, Verifier};
+use flexgate::authn::{LEEWAY, Verifier};
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
+use flexgate::base::seal::KeyRing;
 use flexgate::domain::SsoProfile;
-use flexgate::outbound::Deadline;
+use flexgate::platform::Common;
 use flexgate::platform::{Platform, PlatformError};
 use flexgate::scim::TokenHashes;
-use flexgate::seal::KeyRing;
 use flexgate::secrets::{CachedSecret, Credential as TwilioCredential, SecretError};
-use flexgate::settings::{Common, Credential, StoreAt};
+use flexgate::store::StoreAt;
+use flexgate::twilio::CredentialSettings;
 use flexgate::twilio::{RedirectUrl, Sso, TwilioError};
 use flexgate_webhooks::WebhookSettings;
 use serde::de::DeserializeOwned;
@@ -74,7 +76,7 @@ fn settings(groups: &Groups) -> Vec<Finding> {
     if groups.mistakes.is_empty() {
         return vec![Finding::ok("settings", "every variable is well formed")];
     }
-    let finding = |mistake: &flexgate::settings::VariableError| {
+    let finding = |mistake: &flexgate::base::settings::VariableError| {
         let remedy = format!("correct {} (docs/configuration.md)", mistake.variable);
         Finding::failure("settings", format!("{} {}", mistake.variable, mistake.problem), remedy)
     };
@@ -161,7 +163,7 @@ pub(super) fn explained(error: &dyn std::error::Error) -> String {
 }
 
 /// The secret's shape, the credential, the instance.
-async fn twilio(common: &Common, credential: &Credential, platform: &Platform) -> Vec<Finding> {
+async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Platform) -> Vec<Finding> {
     let id = &credential.secret_id;
     let secret = match secret::<TwilioCredential>(platform, id).await {
         Ok(secret) => secret,

@@ -10,9 +10,14 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Args;
-use flexgate::ambient::Ambient;
+use flexgate::authn::CallerSettings;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::settings::{Reader, VariableError};
+use flexgate::platform::Common;
 use flexgate::scim::ScimSettings;
-use flexgate::settings::{CallerSettings, Common, Credential, PolicySettings, Reader, SignInSettings, VariableError};
+use flexgate::twilio::CredentialSettings;
+use flexgate::users::PolicySettings;
+use flexgate_sso::SignInSettings;
 use flexgate_webhooks::WebhookSettings;
 use serde::Serialize;
 use serde_json::json;
@@ -68,7 +73,7 @@ impl Finding {
 /// The groups of settings that can be read; each check needs some of them.
 struct Groups {
     common: Option<Common>,
-    credential: Option<Credential>,
+    credential: Option<CredentialSettings>,
     sign_in: Option<SignInSettings>,
     caller: Option<CallerSettings>,
     webhooks: Option<WebhookSettings>,
@@ -79,7 +84,7 @@ struct Groups {
 
 impl Groups {
     fn read(mut reader: Reader) -> Self {
-        let (common, credential) = (Common::read(&mut reader), Credential::read(&mut reader));
+        let (common, credential) = (Common::read(&mut reader), CredentialSettings::read(&mut reader));
         let (sign_in, caller) = (SignInSettings::read(&mut reader), CallerSettings::read(&mut reader));
         let (webhooks, scim) = (WebhookSettings::read(&mut reader), ScimSettings::read(&mut reader).flatten());
         let (_policy, _tries) = (PolicySettings::read(&mut reader), flexgate_apply::tries(&mut reader));

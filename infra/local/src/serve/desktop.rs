@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::Path as UrlPath;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use flexgate::http::{Problem, kinds};
+use flexgate::web::{Problem, kinds};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 

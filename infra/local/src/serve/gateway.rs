@@ -5,14 +5,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use flexgate::ambient::Ambient;
-use flexgate::http::Site;
+use flexgate::authn::CallerSettings;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::settings::{Reader, SettingsError};
 use flexgate::platform::Platform;
+use flexgate::platform::{Common, OwnerSettings};
 use flexgate::scim::ScimSettings;
-use flexgate::settings::{
-    CallerSettings, Common, Credential, OwnerSettings, PolicySettings, Reader, SettingsError, SignInSettings,
-};
 use flexgate::telemetry::Log;
+use flexgate::twilio::CredentialSettings;
+use flexgate::users::PolicySettings;
+use flexgate::web::Site;
+use flexgate_sso::SignInSettings;
 use flexgate_webhooks::WebhookSettings;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -40,7 +43,7 @@ impl Settings {
     pub fn read(mut reader: Reader) -> Result<Self, SettingsError> {
         let common = Common::read(&mut reader);
         let sign_in = SignInSettings::read(&mut reader);
-        let credential = Credential::read(&mut reader);
+        let credential = CredentialSettings::read(&mut reader);
         let (caller, policy) = (CallerSettings::read(&mut reader), PolicySettings::read(&mut reader));
         let (webhooks, apply_tries) = (WebhookSettings::read(&mut reader), flexgate_apply::tries(&mut reader));
         let scim = ScimSettings::read(&mut reader);

@@ -9,8 +9,8 @@ use std::error::Error;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use flexgate::ambient::Ambient;
-use flexgate::settings::Reader;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::settings::Reader;
 use flexgate::telemetry;
 
 pub use gateway::{Gateway, Settings};

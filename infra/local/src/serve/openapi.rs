@@ -5,7 +5,7 @@
 
 use axum::routing::get;
 use axum::{Json, Router};
-use flexgate::http::openapi;
+use flexgate::web::openapi;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 
 /// `/openapi.json`.
@@ -36,7 +36,7 @@ pub fn document() -> OpenApi {
 
 #[cfg(test)]
 mod tests {
-    use flexgate::http::kinds;
+    use flexgate::web::kinds;
     use serde_json::{Map, Value};
 
     use super::*;

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flexgate::ambient::{SystemEntropy, random};
+use flexgate::base::ambient::{SystemEntropy, random};
+use flexgate::base::settings::Reader;
 use flexgate::scim::NewToken;
-use flexgate::settings::Reader;
 use flexgate_simulator::{AUDIENCE, Config, Simulator};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use flexgate::domain::{DesiredUser, Email, FlexUser, FlexUserSid, FullName, Role, Username};
-use flexgate::provisioning::{ProvisioningError, Reconciled};
 use flexgate::twilio::Flex;
+use flexgate::users::{ProvisioningError, Reconciled};
 use serde_json::{Value, json};
 
 use crate::operator::{Operator, deadline};

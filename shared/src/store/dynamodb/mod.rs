@@ -27,7 +27,7 @@ use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
 use super::{SqsQueue, StoreError};
-use crate::aws::Aws;
+use crate::lambda::Aws;
 
 const PK: &str = "pk";
 const SK: &str = "sk";

@@ -1,7 +1,7 @@
 //! What is in bodies: requests as they are read, answers as they are written.
 
-use flexgate::http::openapi::{ANY_SPACE, INVISIBLE};
 use flexgate::scim::{Attribute, Kind as Values, Mutability, Schema};
+use flexgate::web::openapi::{ANY_SPACE, INVISIBLE};
 use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Ref, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema as Described};
 

@@ -17,9 +17,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use flexgate::ambient::Ambient;
-use flexgate::provisioning::{Provisioning, ProvisioningError, Reconciled};
+use flexgate::base::ambient::Ambient;
 use flexgate::twilio::TwilioError;
+use flexgate::users::{Provisioning, ProvisioningError, Reconciled};
 use tokio::task::JoinSet;
 
 use crate::operator::{Operator, deadline};

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use flexgate::ambient::Ambient;
+use flexgate::base::ambient::Ambient;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 

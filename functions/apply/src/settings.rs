@@ -1,0 +1,37 @@
+//! What the function is told.
+
+use flexgate::base::settings::Reader;
+use flexgate::platform::Common;
+use flexgate::twilio::CredentialSettings;
+use flexgate::users::PolicySettings;
+
+/// What the function is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What every function is told.
+    pub common: Common,
+    /// The Twilio credential.
+    pub credential: CredentialSettings,
+    /// Who may have what.
+    pub policy: PolicySettings,
+    /// `FLEXGATE_APPLY_TRIES` (50): after so many tries an event is a dead letter. What Twilio or the
+    /// policy refuses is one at once. Locally, tries are at most five minutes apart.
+    pub tries: u32,
+}
+
+impl Settings {
+    /// Reads them.
+    pub fn read(reader: &mut Reader) -> Option<Self> {
+        let (common, credential) = (Common::read(reader), CredentialSettings::read(reader));
+        let (policy, tries) = (PolicySettings::read(reader), tries(reader));
+        Some(Self { common: common?, credential: credential?, policy: policy?, tries: tries? })
+    }
+}
+
+/// `FLEXGATE_APPLY_TRIES`.
+pub fn tries(reader: &mut Reader) -> Option<u32> {
+    match reader.or("FLEXGATE_APPLY_TRIES", 50)? {
+        tries @ 1..=1000 => Some(tries),
+        _ => reader.wrong("FLEXGATE_APPLY_TRIES", "must be from 1 to 1000"),
+    }
+}

@@ -1,0 +1,43 @@
+//! Whether Twilio minted what was asked for.
+
+use time::{Duration, OffsetDateTime};
+
+use flexgate::domain::{FlexUser, TokenTtl};
+use flexgate::twilio::TokenInfo;
+
+/// How far Twilio's clock may be from ours.
+const LEEWAY: Duration = Duration::minutes(5);
+
+/// In what a minted token is not the one that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WrongToken {
+    /// It is another account's or instance's.
+    #[error("it is for another account or instance")]
+    Account,
+    /// It is somebody else's.
+    #[error("it is for another Flex user")]
+    User,
+    /// It has roles its user does not have.
+    #[error("it has roles its user does not have")]
+    Roles,
+    /// It has expired, or lives longer than was granted.
+    #[error("its lifetime is not the one granted")]
+    Lifetime,
+}
+
+/// Compares what a token is good for with whom and what it was asked for. That it is our account's and
+/// instance's was checked when Twilio's answer was read.
+pub(super) fn check(info: &TokenInfo, user: &FlexUser, ttl: TokenTtl, now: OffsetDateTime) -> Result<(), WrongToken> {
+    let same_name = info.username.as_deref().is_none_or(|name| name == user.username.as_str());
+    if info.flex_user_sid != user.flex_user_sid || !same_name {
+        return Err(WrongToken::User);
+    }
+    let latest = now + Duration::seconds(ttl.seconds().into()) + LEEWAY;
+    if info.expiration <= now || info.expiration > latest {
+        return Err(WrongToken::Lifetime);
+    }
+    match &user.roles {
+        Some(roles) if !info.roles.exceed_observed(roles) => Ok(()),
+        _ => Err(WrongToken::Roles),
+    }
+}

@@ -1,0 +1,187 @@
+//! Minting: from a verified caller to a Flex token that is theirs, or to a refusal.
+//!
+//! The invariant of this room: a token reaches the caller only if Twilio says it is for the Flex user
+//! that the caller's identity is bound to (or that a trusted service named), for no roles but that
+//! user's, and for no longer than was granted. Whose token it is comes from the verified identity;
+//! every way to a user ends at one [`MintGrant::admits`].
+//!
+//! A warm mint costs one count and one read of the store, at once, and one call of Twilio; see `memory.rs` for
+//! why that is safe.
+
+mod check;
+mod memory;
+mod user;
+
+use std::fmt;
+use std::sync::Arc;
+
+use time::Duration;
+
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
+use flexgate::domain::policy::{MintGrant, MintRefusal, MintRequest, NotAdmitted, Policy};
+use flexgate::domain::{Caller, FlexUser, FlexUserSid};
+use flexgate::store::{Bindings, Counters, StoreError};
+use flexgate::twilio::{Flex, MintedToken, TwilioError};
+use memory::Memory;
+
+pub use check::WrongToken;
+pub use user::Found;
+
+/// Over what the limit of mints counts.
+const LIMIT_SPAN: Duration = Duration::MINUTE;
+
+/// Mints tokens for verified callers. One per process: it remembers whom it has just seen.
+#[derive(Debug)]
+pub struct Minting {
+    policy: Policy,
+    per_minute: u32,
+    flex: Arc<Flex>,
+    bindings: Arc<dyn Bindings>,
+    counters: Arc<dyn Counters>,
+    ambient: Ambient,
+    memory: Memory,
+}
+
+/// A mint that was done. Its `Display` says why it was allowed.
+#[derive(Debug)]
+pub struct Minted {
+    /// The token, checked to be the one granted.
+    pub token: MintedToken,
+    grant: MintGrant,
+    found: Found,
+}
+
+impl fmt::Display for Minted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.grant, self.found)
+    }
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// The policy refuses what was asked.
+    #[error("the policy refuses")]
+    Refused(#[from] MintRefusal),
+    /// This subject has had as many tokens as one may have in a while.
+    #[error("the limit of mints per minute is reached")]
+    TooMany {
+        /// When there will be more.
+        retry_after: std::time::Duration,
+    },
+    /// There is no Flex user, and none may be made.
+    #[error("there is no Flex user of that name, and none may be provisioned")]
+    UserUnknown,
+    /// Flex has a user of that name which a search does not show, or one in other case: provisioning
+    /// would bring it back, or overwrite it.
+    #[error("the username is a deactivated user's, or another user's in other case")]
+    NameTaken,
+    /// The Flex user may not be minted for.
+    #[error("{why}")]
+    NotAdmitted {
+        /// Which user.
+        user: FlexUserSid,
+        /// Why.
+        why: NotAdmitted,
+    },
+    /// The Flex user belongs to another identity, or the identity to another user.
+    #[error("the Flex user and the caller's identity do not belong together")]
+    NotBound,
+    /// Twilio minted something else than was asked. The token is discarded, and somebody should look.
+    #[error("Twilio minted a token that is not the one asked for: {0}")]
+    WrongToken(WrongToken),
+    /// Twilio.
+    #[error("Twilio")]
+    Twilio(#[from] TwilioError),
+    /// The store.
+    #[error("the store")]
+    Store(#[from] StoreError),
+}
+
+impl MintError {
+    /// The Flex user it is about, where there is one.
+    #[must_use]
+    pub fn user(&self) -> Option<&FlexUserSid> {
+        match self {
+            Self::NotAdmitted { user, .. } => Some(user),
+            _ => None,
+        }
+    }
+}
+
+impl Minting {
+    /// Minting by this policy, for one person at most `per_minute` times a minute.
+    #[must_use]
+    pub fn new(
+        policy: Policy,
+        per_minute: u32,
+        flex: Arc<Flex>,
+        bindings: Arc<dyn Bindings>,
+        counters: Arc<dyn Counters>,
+        ambient: Ambient,
+    ) -> Self {
+        Self { policy, per_minute, flex, bindings, counters, ambient, memory: Memory::default() }
+    }
+
+    /// Reads ahead what a first mint needs of Twilio's credential.
+    pub async fn warm(&self, deadline: Deadline) {
+        self.flex.warm(deadline).await;
+    }
+
+    /// Mints what `caller` asks for, if the policy allows it.
+    pub async fn mint(&self, caller: &Caller, asked: MintRequest, deadline: Deadline) -> Result<Minted, MintError> {
+        let grant = self.policy.mint(caller, asked, self.ambient.now())?;
+        let (user, found) = if grant.for_self {
+            // One wait for the store, not two.
+            let bound = self.bindings.user_of(&caller.identity);
+            let (counted, bound) = tokio::join!(self.count(caller, &grant), bound);
+            counted?;
+            self.own_user(caller, &grant, bound?, deadline).await?
+        } else {
+            self.count(caller, &grant).await?;
+            (self.named_user(&grant, deadline).await?, Found::Named)
+        };
+        admit(&grant, &user)?;
+        let done = |token| Minted { token, grant: grant.clone(), found };
+        match self.flex.mint(&user.flex_user_sid, grant.ttl, deadline).await {
+            Ok(token) => match check::check(&token.info, &user, grant.ttl, self.ambient.now()) {
+                Ok(()) => Ok(done(token)),
+                Err(WrongToken::Roles) => {
+                    // Unless somebody gave this user the role just now.
+                    let fresh = self.look_again(caller, &grant, &user, deadline).await?;
+                    let checked = check::check(&token.info, &fresh, grant.ttl, self.ambient.now());
+                    checked.map(|()| done(token)).map_err(MintError::WrongToken)
+                }
+                Err(wrong) => Err(MintError::WrongToken(wrong)),
+            },
+            Err(TwilioError::Foreign) => Err(MintError::WrongToken(WrongToken::Account)),
+            Err(refused @ (TwilioError::Refused(_) | TwilioError::NotFound(_))) => {
+                // Perhaps because the user is not any more what was seen.
+                match self.look_again(caller, &grant, &user, deadline).await {
+                    Err(error @ (MintError::NotAdmitted { .. } | MintError::UserUnknown)) => Err(error),
+                    _ => Err(refused.into()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// One more mint for the subject: the caller, or whom they name. A failed one counts too, so that
+    /// nobody can search for usernames at any speed.
+    async fn count(&self, caller: &Caller, grant: &MintGrant) -> Result<(), MintError> {
+        let named = if grant.for_self { "" } else { grant.username.as_str() };
+        let who = [&*caller.identity.issuer, &*caller.identity.subject, named];
+        let now = self.ambient.now();
+        let counted = self.counters.count("mint", &who, now, LIMIT_SPAN).await?;
+        if counted.times <= self.per_minute {
+            return Ok(());
+        }
+        Err(MintError::TooMany { retry_after: (counted.until - now).try_into().unwrap_or_default() })
+    }
+}
+
+/// The last word on every user, however found.
+fn admit(grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
+    grant.admits(user).map_err(|why| MintError::NotAdmitted { user: user.flex_user_sid.clone(), why })
+}

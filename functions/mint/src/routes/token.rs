@@ -1,0 +1,139 @@
+//! `POST /token`.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use flexgate::domain::policy::MintRequest;
+use flexgate::domain::{Caller, FlexUserSid, TokenTtl, TtlError, role_list};
+use flexgate::telemetry::{self, Audit, Decision};
+use flexgate::twilio::TokenInfo;
+use flexgate::web::openapi::Name;
+use flexgate::web::{Context, Fields, Problem};
+use http::StatusCode;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::minting::MintError;
+use crate::problem;
+
+/// What to mint. Without any body: a token for the caller, of an hour at most.
+#[derive(ToSchema, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what the handler reads field by field")]
+struct Asked {
+    /// How long it is to live, in seconds. Bounded by the settings and by the caller's own token.
+    #[schema(minimum = 60, maximum = 86_400, example = 3600)]
+    ttl: Option<u32>,
+    /// For whom. Somebody else needs the scope `flexgate.token.any`.
+    #[schema(value_type = Option<Name>)]
+    username: Option<String>,
+    /// Fewer roles than the caller has.
+    #[schema(min_items = 1, example = json!(["agent"]))]
+    roles: Option<Vec<Role>>,
+}
+
+/// A role that Flexgate can give.
+#[derive(ToSchema, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Role {
+    Agent,
+    Supervisor,
+    Admin,
+}
+
+/// A freshly minted token. There is no refresh token: mint again before it expires.
+#[derive(Serialize, ToSchema)]
+struct Minted<'a> {
+    /// The Flex token, for `createClient`.
+    #[schema(example = "eyJ6aXAiOiJERUYi…")]
+    access_token: &'a str,
+    /// When it expires.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:00:00Z")]
+    expires_at: OffsetDateTime,
+    /// What it is good for, as Twilio says.
+    token_info: &'a TokenInfo,
+}
+
+/// Mints a Flex token
+///
+/// For the caller; for somebody else only with the scope `flexgate.token.any`. Username and roles come
+/// from the verified token, and the body can only ask for less.
+#[utoipa::path(
+    post,
+    path = "/token",
+    operation_id = "mint",
+    tag = "mint",
+    request_body(content = Asked, example = json!({ "ttl": 3600 })),
+    responses((status = 201, description = "A token", body = Minted<'_>)),
+    security(("bearer" = ["flexgate.token"]), ("bearer" = ["flexgate.token.any"])),
+)]
+pub(crate) async fn mint(State(app): State<Arc<App>>, context: Context, request: Request) -> Result<Response, Problem> {
+    // Who is calling comes before what they ask for: a stranger learns nothing about the fields.
+    let caller = app.verifier.verify(request.headers(), context.deadline).await.map_err(|error| {
+        audit(None, None, Decision::Refused, &chain(&error), &context);
+        Problem::from(&error)
+    })?;
+    let asked = Fields::read(request).await.and_then(read).inspect_err(|problem| {
+        audit(Some(&caller), None, Decision::Refused, &problem, &context);
+    })?;
+    let minted = app.minting.mint(&caller, asked, context.deadline).await.map_err(|error| {
+        audit(Some(&caller), error.user(), Decision::Refused, &chain(&error), &context);
+        if let MintError::WrongToken(wrong) = &error {
+            telemetry::alarm(&context.request_id, "wrong_token", wrong);
+        }
+        problem::of(&error)
+    })?;
+    let info = &minted.token.info;
+    audit(Some(&caller), Some(&info.flex_user_sid), Decision::Allowed, &minted, &context);
+    let answer = Minted {
+        access_token: minted.token.access_token.expose_secret(),
+        expires_at: info.expiration,
+        token_info: info,
+    };
+    Ok((StatusCode::CREATED, axum::Json(answer)).into_response())
+}
+
+/// A whole number: to JSON, `3600.0` is one as well.
+fn whole(value: &serde_json::Value) -> Option<u64> {
+    let integral = || value.as_f64().filter(|number| number.fract() == 0.0)?.to_string().parse().ok();
+    value.as_u64().or_else(integral)
+}
+
+fn read(mut fields: Fields) -> Result<MintRequest, Problem> {
+    let ttl = fields.optional("ttl", |value| {
+        whole(&value).and_then(|seconds| TokenTtl::from_seconds(seconds).ok()).ok_or_else(|| TtlError.to_string())
+    });
+    let username = fields.optional_text("username");
+    let roles = fields.optional("roles", |value| role_list(&value).map_err(|error| error.to_string()));
+    fields.finish(Some(MintRequest { ttl, username, roles }))
+}
+
+fn audit(
+    caller: Option<&Caller>,
+    user: Option<&FlexUserSid>,
+    decision: Decision,
+    reason: &dyn Display,
+    context: &Context,
+) {
+    Audit {
+        action: "mint",
+        issuer: caller.map(|caller| &*caller.identity.issuer),
+        subject: caller.map(|caller| &*caller.identity.subject),
+        flex_user_sid: user.map(FlexUserSid::as_str),
+        reason: Some(&reason.to_string()),
+    }
+    .write(&context.request_id, decision);
+}
+
+/// The error with its causes: of a caller not believed, the rule their token breaks.
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,49 @@
+//! The function's parts, put together.
+
+use std::sync::Arc;
+
+use flexgate::base::outbound::Deadline;
+use flexgate::platform::Platform;
+use flexgate::secrets::CachedSecret;
+use flexgate::twilio::Sso;
+use flexgate::web::Origins;
+
+use crate::settings::Settings;
+use crate::signin::{SignIn, SignInParts};
+
+/// What the handlers share.
+#[derive(Debug)]
+pub struct App {
+    pub(crate) sign_in: SignIn,
+    /// For Option 2: a hosted-Flex token is checked without a session.
+    pub(crate) sso: Sso,
+    pub(crate) origins: Origins,
+}
+
+impl App {
+    /// The function over a platform.
+    #[must_use]
+    pub fn new(settings: &Settings, platform: &Platform) -> Arc<Self> {
+        let Settings { common, sign_in } = settings;
+        let clock = platform.ambient.clock.clone();
+        Arc::new(Self {
+            sign_in: SignIn::new(SignInParts {
+                profiles: sign_in.profiles.clone(),
+                public_url: common.public_url.clone(),
+                lifetimes: sign_in.lifetimes,
+                sso: platform.sso(common),
+                keys: CachedSecret::new(&sign_in.cookie_keys_secret_id, platform.secrets.clone(), clock),
+                sessions: platform.sessions(),
+                claims: platform.claims(),
+                ambient: platform.ambient.clone(),
+            }),
+            sso: platform.sso(common),
+            origins: Origins::new(common),
+        })
+    }
+
+    /// Fetches ahead what the first request needs: the cookie keys.
+    pub async fn warm(&self, deadline: Deadline) {
+        self.sign_in.warm(deadline).await;
+    }
+}

@@ -1,0 +1,26 @@
+//! The routes, from HTTP to [`crate::signin`] and back.
+
+pub(crate) mod browser;
+mod cookies;
+pub(crate) mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use flexgate::web::refuse_method;
+
+use crate::app::App;
+
+/// The routes, without their edge.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        // A HEAD must not begin a login: it would set a cookie nobody asked for.
+        .route("/sso/{profile}/login", get(browser::login).head(refuse_method))
+        .route("/sso/{profile}/callback", get(browser::callback).head(refuse_method))
+        .route("/sso/{profile}/config", get(browser::config))
+        .route("/sso/token", post(token::token))
+        .route("/sso/validate", post(token::validate))
+        .route("/sso/logout", post(token::logout))
+        .with_state(app)
+}

@@ -1,0 +1,190 @@
+//! The routes a page calls: token, validate, logout.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use flexgate::domain::{AccountSid, FlexUserSid, InstanceSid, ObservedRoles, SsoProfileSid, WorkerSid};
+use flexgate::telemetry::{Audit, Decision};
+use flexgate::twilio::{TokenInfo, TwilioError};
+use flexgate::web::{Context, Fields, Problem};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+
+use super::cookies;
+use crate::app::App;
+use crate::problem;
+use crate::signin::{SESSION_COOKIE, SessionError};
+
+/// A Flex token is about 1.8 KB.
+const MAX_TOKEN: usize = 8_192;
+
+/// What proves that a page of a listed origin asks.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes what the handler reads field by field")]
+struct SameSite {
+    /// Always `1`: no form can send it.
+    #[param(rename = "x-flexgate", pattern = "^1$", example = "1")]
+    x_flexgate: String,
+    /// Browsers send it by themselves. Flexgate's own, or one of `FLEXGATE_ALLOWED_ORIGINS`.
+    #[param(rename = "origin", example = "http://localhost:9000")]
+    origin: String,
+}
+
+/// A token to check.
+#[derive(ToSchema, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what the handler reads field by field")]
+struct Unverified {
+    /// A Flex access token.
+    #[schema(min_length = 1, max_length = 8192, pattern = "^[!-~]+$", example = "eyJ6aXAiOiJERUYi")]
+    token: String,
+}
+
+/// The signed-in person's access token.
+#[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names are the contract's")]
+struct Token<'a> {
+    /// The Flex token, for `createClient`.
+    #[schema(example = "eyJ6aXAiOiJERUYi…")]
+    access_token: &'a str,
+    /// When it expires. Ask again before: it comes back renewed when less than five minutes are left.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:00:00Z")]
+    expires_at: OffsetDateTime,
+    /// The identity in Twilio's other products (`ada_40example_2Ecom`).
+    #[schema(required)]
+    identity: Option<String>,
+    #[schema(required, example = "ada")]
+    username: Option<String>,
+    #[schema(value_type = Vec<String>, example = json!(["agent"]))]
+    roles: ObservedRoles,
+    #[schema(value_type = String, pattern = "^FU[0-9a-fA-F]{32}$", example = "FU00000000000000000000000000000001")]
+    flex_user_sid: FlexUserSid,
+    #[schema(value_type = Option<String>, required, example = "WK00000000000000000000000000000001")]
+    worker_sid: Option<WorkerSid>,
+    #[schema(value_type = String, pattern = "^AC[0-9a-fA-F]{32}$", example = "AC00000000000000000000000000000001")]
+    account_sid: AccountSid,
+    #[schema(value_type = String, pattern = "^GO[0-9a-fA-F]{32}$", example = "GO00000000000000000000000000000001")]
+    instance_sid: InstanceSid,
+    #[schema(value_type = String, pattern = "^JQ[0-9a-fA-F]{32}$", example = "JQ00000000000000000000000000000001")]
+    sso_profile_sid: SsoProfileSid,
+}
+
+/// The access token of the signed-in browser
+///
+/// Refreshed here when less than five minutes are left; the refresh token never leaves.
+#[utoipa::path(
+    post,
+    path = "/sso/token",
+    operation_id = "sso_token",
+    tag = "sign-in",
+    params(SameSite),
+    responses((status = 200, description = "The token", body = Token<'_>)),
+    security(("session" = [])),
+)]
+pub(crate) async fn token(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    context: Context,
+) -> Result<Response, Response> {
+    app.origins.require(&headers).map_err(IntoResponse::into_response)?;
+    let session_id = cookies::get(&headers, SESSION_COOKIE).ok_or_else(|| gone(&app, &SessionError::Unknown))?;
+    let signed_in = app.sign_in.token(session_id, context.deadline).await.map_err(|error| gone(&app, &error))?;
+    Ok(axum::Json(Token {
+        access_token: signed_in.access_token.expose_secret(),
+        expires_at: signed_in.expires_at,
+        identity: signed_in.identity,
+        username: signed_in.username,
+        roles: signed_in.roles,
+        flex_user_sid: signed_in.flex_user_sid,
+        worker_sid: signed_in.worker_sid,
+        account_sid: app.sso.account().clone(),
+        instance_sid: app.sso.instance().clone(),
+        sso_profile_sid: signed_in.profile.sid,
+    })
+    .into_response())
+}
+
+/// The problem; with a session that is over, its cookie goes too.
+fn gone(app: &App, error: &SessionError) -> Response {
+    let mut response = problem::of_session(error).into_response();
+    let cleared = cookies::session(None, app.sign_in.lifetimes().absolute);
+    if let Some(cleared) = cleared.filter(|_| matches!(error, SessionError::Unknown | SessionError::Ended(_))) {
+        response.headers_mut().append(SET_COOKIE, cleared);
+    }
+    response
+}
+
+/// Ends the session
+///
+/// Without a session there is nothing to end, and that is no error. The access token lives on until it
+/// expires: Twilio revokes none.
+#[utoipa::path(
+    post,
+    path = "/sso/logout",
+    operation_id = "logout",
+    tag = "sign-in",
+    params(SameSite),
+    responses((status = 204, description = "There is no session any more")),
+    security((), ("session" = [])),
+)]
+pub(crate) async fn logout(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    context: Context,
+) -> Result<Response, Problem> {
+    app.origins.require(&headers)?;
+    if let Some(session_id) = cookies::get(&headers, SESSION_COOKIE) {
+        app.sign_in.end(session_id).await.map_err(|fault| Problem::from(&fault))?;
+        Audit { action: "sign_out", ..Audit::default() }.write(&context.request_id, Decision::Allowed);
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if let Some(cleared) = cookies::session(None, app.sign_in.lifetimes().absolute) {
+        response.headers_mut().append(SET_COOKIE, cleared);
+    }
+    Ok(response)
+}
+
+/// Who a token from hosted Flex belongs to
+///
+/// Asked of Twilio with the token itself; good only if it is of this account and instance.
+#[utoipa::path(
+    post,
+    path = "/sso/validate",
+    operation_id = "validate",
+    tag = "sign-in",
+    request_body = Unverified,
+    responses((status = 200, description = "The token is good", body = TokenInfo)),
+)]
+pub(crate) async fn validate(
+    State(app): State<Arc<App>>,
+    context: Context,
+    request: Request,
+) -> Result<axum::Json<TokenInfo>, Problem> {
+    let mut fields = Fields::read(request).await?;
+    let unverified_token = fields.required("token", |value| match value.as_str() {
+        Some(text) if !text.is_empty() && text.len() <= MAX_TOKEN && text.bytes().all(|b| b.is_ascii_graphic()) => {
+            Ok(SecretString::from(text))
+        }
+        _ => Err("must be a Flex access token".to_owned()),
+    });
+    let unverified_token = fields.finish(unverified_token)?;
+    let info = match app.sso.token_info(&unverified_token, context.deadline).await {
+        Ok(info) if info.expiration > app.sign_in.now() => Ok(info),
+        Ok(_) => Err(problem::flex_token_invalid()),
+        Err(TwilioError::Refused(_) | TwilioError::NotFound(_) | TwilioError::Foreign) => {
+            Err(problem::flex_token_invalid())
+        }
+        Err(error) => Err(Problem::from(&error)),
+    };
+    let user = info.as_ref().ok().map(|info| info.flex_user_sid.as_str());
+    let decision = if user.is_some() { Decision::Allowed } else { Decision::Refused };
+    Audit { action: "validate", flex_user_sid: user, ..Audit::default() }.write(&context.request_id, decision);
+    info.map(axum::Json)
+}

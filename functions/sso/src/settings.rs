@@ -1,0 +1,54 @@
+//! What sign-in is told.
+
+use flexgate::base::settings::Reader;
+use flexgate::domain::SsoProfiles;
+use flexgate::platform::Common;
+use time::Duration;
+
+use crate::signin::Lifetimes;
+
+/// What this function is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What every function is told.
+    pub common: Common,
+    /// Sign-in.
+    pub sign_in: SignInSettings,
+}
+
+impl Settings {
+    /// Reads them.
+    pub fn read(reader: &mut Reader) -> Option<Self> {
+        let (common, sign_in) = (Common::read(reader), SignInSettings::read(reader));
+        Some(Self { common: common?, sign_in: sign_in? })
+    }
+}
+
+/// Sign-in through SSO.
+#[derive(Debug, Clone)]
+pub struct SignInSettings {
+    /// `FLEXGATE_SSO_PROFILES`: `default=JQ…`, comma-separated.
+    pub profiles: SsoProfiles,
+    /// `COOKIE_KEYS_SECRET_ID`.
+    pub cookie_keys_secret_id: String,
+    /// `FLEXGATE_SESSION_SECONDS` (12 hours) and `FLEXGATE_SESSION_IDLE_SECONDS` (2 hours).
+    pub lifetimes: Lifetimes,
+}
+
+impl SignInSettings {
+    /// Reads the group.
+    pub fn read(reader: &mut Reader) -> Option<Self> {
+        let profiles = reader.required("FLEXGATE_SSO_PROFILES", "the SSO profiles, like default=JQ…");
+        let keys = reader.required("COOKIE_KEYS_SECRET_ID", "the secret with the cookie keys");
+        let absolute = reader.seconds("FLEXGATE_SESSION_SECONDS", 12 * 3600, 300..=7 * 86_400);
+        let idle = reader.seconds("FLEXGATE_SESSION_IDLE_SECONDS", 2 * 3600, 300..=7 * 86_400);
+        Some(Self {
+            profiles: profiles?,
+            cookie_keys_secret_id: keys?,
+            lifetimes: Lifetimes {
+                absolute: Duration::seconds(absolute?.into()),
+                idle: Duration::seconds(idle?.into()),
+            },
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! The active SSO configuration of each profile, remembered for a while.
+
+use std::sync::{PoisonError, RwLock};
+
+use time::{Duration, OffsetDateTime};
+use tokio::sync::Mutex;
+use tokio::time::timeout_at;
+
+use flexgate::base::outbound::Deadline;
+use flexgate::domain::SsoProfile;
+use flexgate::twilio::{Sso, SsoConfiguration, TwilioError};
+
+/// Configurations change when somebody edits SSO in the Console: rarely, and then they wait minutes.
+const FRESH: Duration = Duration::minutes(5);
+/// While Twilio does not say, what it said an hour ago still leads to the right sign-in page.
+const STALE: Duration = Duration::hours(1);
+
+/// One profile and its configuration.
+#[derive(Debug)]
+pub(super) struct Configured {
+    pub(super) profile: SsoProfile,
+    latest: RwLock<Option<(SsoConfiguration, OffsetDateTime)>>,
+    flight: Mutex<()>,
+}
+
+impl Configured {
+    pub(super) fn new(profile: SsoProfile) -> Self {
+        Self { profile, latest: RwLock::new(None), flight: Mutex::new(()) }
+    }
+
+    /// The active configuration; `None` if Twilio has none. One request to Twilio however many ask.
+    pub(super) async fn get(
+        &self,
+        sso: &Sso,
+        now: OffsetDateTime,
+        deadline: Deadline,
+    ) -> Result<Option<SsoConfiguration>, TwilioError> {
+        if let Some(fresh) = self.younger_than(FRESH, now) {
+            return Ok(Some(fresh));
+        }
+        let _flight = timeout_at(deadline.instant(), self.flight.lock()).await.map_err(|_| TwilioError::Timeout)?;
+        if let Some(fresh) = self.younger_than(FRESH, now) {
+            return Ok(Some(fresh));
+        }
+        match sso.configuration(&self.profile.sid, deadline).await {
+            Ok(configuration) => {
+                let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
+                *latest = configuration.clone().map(|configuration| (configuration, now));
+                Ok(configuration)
+            }
+            Err(error) => match self.younger_than(STALE, now) {
+                Some(stale) => {
+                    tracing::warn!(profile = %self.profile.name, error = %error, "serving an older SSO configuration");
+                    Ok(Some(stale))
+                }
+                None => Err(error),
+            },
+        }
+    }
+
+    fn younger_than(&self, age: Duration, now: OffsetDateTime) -> Option<SsoConfiguration> {
+        let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
+        latest.as_ref().filter(|(_, at)| now - *at < age).map(|(configuration, _)| configuration.clone())
+    }
+}

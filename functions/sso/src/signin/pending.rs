@@ -1,0 +1,151 @@
+//! Logins that have begun: a list in one sealed cookie.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::state::{LoginId, Returned};
+use super::{LOGIN_LIFETIME, ReturnTo};
+use flexgate::base::ambient::{Ambient, Entropy, random};
+use flexgate::base::seal::{KeyRing, OpenError, Purpose};
+use flexgate::domain::ProfileName;
+
+/// So many logins can be under way in one browser; the oldest gives way.
+const MAX_PENDING: usize = 5;
+
+/// What browsers keep of a cookie, its name and attributes included. Everything a login holds has a
+/// bounded length, and five of them stay well below; this is the proof's last step.
+const MAX_SEALED: usize = 3_800;
+
+/// One login under way.
+#[derive(Debug, Clone)]
+pub(super) struct Pending {
+    pub(super) id: LoginId,
+    pub(super) profile: Box<str>,
+    pub(super) code_verifier: SecretString,
+    pub(super) nonce: String,
+    pub(super) return_to: Box<str>,
+    pub(super) begun_at: OffsetDateTime,
+}
+
+/// As it stands in the cookie: short names, five must fit.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    i: u64,
+    p: Box<str>,
+    v: String,
+    n: String,
+    r: Box<str>,
+    t: i64,
+}
+
+impl Pending {
+    /// A new login. The verifier is 48 random bytes and the nonce 24, both base64url, as Twilio's SDK
+    /// makes them.
+    pub(super) fn begin(profile: &ProfileName, return_to: &ReturnTo, ambient: &Ambient) -> Self {
+        Self {
+            id: LoginId(u64::from_be_bytes(ambient.random())),
+            profile: profile.as_str().into(),
+            code_verifier: SecretString::from(URL_SAFE_NO_PAD.encode(ambient.random::<48>())),
+            nonce: URL_SAFE_NO_PAD.encode(ambient.random::<24>()),
+            return_to: return_to.as_str().into(),
+            begun_at: ambient.now(),
+        }
+    }
+
+    fn is_current(&self, now: OffsetDateTime) -> bool {
+        // In whole seconds, as the cookie keeps them.
+        let age = now.unix_timestamp() - self.begun_at.unix_timestamp();
+        (0..=LOGIN_LIFETIME.whole_seconds()).contains(&age)
+    }
+}
+
+/// The logins under way in one browser.
+#[derive(Debug, Default)]
+pub(super) struct PendingLogins(Vec<Pending>);
+
+impl PendingLogins {
+    /// Opens the cookie's value. Logins past their age are not in the list.
+    pub(super) fn open(
+        sealed: &str,
+        keys: &KeyRing,
+        purpose: Purpose<'_>,
+        now: OffsetDateTime,
+    ) -> Result<Self, OpenError> {
+        let plain = keys.open(sealed, purpose)?;
+        let list: Vec<Sealed> = serde_json::from_slice(&plain).map_err(|_| OpenError)?;
+        let pending = list.into_iter().map(|login| {
+            Ok(Pending {
+                id: LoginId(login.i),
+                profile: login.p,
+                code_verifier: login.v.into(),
+                nonce: login.n,
+                return_to: login.r,
+                begun_at: OffsetDateTime::from_unix_timestamp(login.t).map_err(|_| OpenError)?,
+            })
+        });
+        let mut pending = pending.collect::<Result<Vec<_>, _>>()?;
+        pending.retain(|login| login.is_current(now));
+        Ok(Self(pending))
+    }
+
+    /// The cookie's value, or `None` if no login is left.
+    pub(super) fn seal(
+        &self,
+        keys: &KeyRing,
+        purpose: Purpose<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<Option<String>, OpenError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let list: Vec<_> = self.0.iter().map(Sealed::of).collect();
+        let plain = serde_json::to_vec(&list).map_err(|_| OpenError)?;
+        let sealed = keys.seal(&plain, purpose, entropy)?;
+        if sealed.len() > MAX_SEALED { Err(OpenError) } else { Ok(Some(sealed)) }
+    }
+
+    /// Adds a login; a sixth drops the oldest.
+    pub(super) fn push(&mut self, login: Pending) {
+        self.0.push(login);
+        let surplus = self.0.len().saturating_sub(MAX_PENDING);
+        self.0.drain(..surplus);
+    }
+
+    /// Whether a login of `profile` is under way.
+    pub(super) fn any_of(&self, profile: &ProfileName) -> bool {
+        self.0.iter().any(|login| *login.profile == *profile.as_str())
+    }
+
+    /// Takes out the login that came back to `profile` with `state`.
+    pub(super) fn take(&mut self, profile: &ProfileName, state: Returned) -> Option<Pending> {
+        let of_profile = |login: &Pending| *login.profile == *profile.as_str();
+        let index = match state {
+            Returned::Login(id) => self.0.iter().position(|login| login.id == id && of_profile(login)),
+            // Which of several is meant cannot be known: the newest, whose verifier Twilio then checks.
+            Returned::Unnumbered => self.0.iter().rposition(of_profile),
+            Returned::Foreign => None,
+        };
+        index.map(|index| self.0.remove(index))
+    }
+}
+
+impl Sealed {
+    fn of(login: &Pending) -> Self {
+        Self {
+            i: login.id.0,
+            p: login.profile.clone(),
+            v: login.code_verifier.expose_secret().to_owned(),
+            n: login.nonce.clone(),
+            r: login.return_to.clone(),
+            t: login.begun_at.unix_timestamp(),
+        }
+    }
+}
+
+/// A new session's identifier: 256 random bits, base64url.
+pub(super) fn session_id(entropy: &dyn Entropy) -> SecretString {
+    SecretString::from(URL_SAFE_NO_PAD.encode(random::<32>(entropy)))
+}

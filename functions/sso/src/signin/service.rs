@@ -1,0 +1,292 @@
+//! The sign-in itself: begin, and complete at the callback.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use time::OffsetDateTime;
+use url::Url;
+
+use super::configuration::Configured;
+use super::pending::{Pending, PendingLogins, session_id};
+use super::session::Tokens;
+use super::state::{self, LoginId};
+use super::{Fault, LOGIN_COOKIE, LOGIN_LIFETIME, Lifetimes, ReturnTo};
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
+use flexgate::base::seal::{KeyRing, OpenError, Purpose};
+use flexgate::domain::{FlexUserSid, ProfileName, SsoProfile, SsoProfiles};
+use flexgate::secrets::CachedSecret;
+use flexgate::store::{Claims, Session, SessionKey, Sessions};
+use flexgate::twilio::{Authorization, Sso, SsoConfiguration, SsoTokens, TokenInfo, TwilioError};
+
+/// What sign-in is made of.
+#[derive(Debug)]
+pub struct SignInParts {
+    /// The profiles people may sign in with.
+    pub profiles: SsoProfiles,
+    /// Where browsers see Flexgate; the origin everything is bound to.
+    pub public_url: Url,
+    /// How long sessions live.
+    pub lifetimes: Lifetimes,
+    /// Twilio, without a credential.
+    pub sso: Sso,
+    /// The cookie keys.
+    pub keys: CachedSecret<KeyRing>,
+    /// The sessions.
+    pub sessions: Arc<dyn Sessions>,
+    /// What may happen once: each login.
+    pub claims: Arc<dyn Claims>,
+    /// The clock and the generator.
+    pub ambient: Ambient,
+}
+
+/// Signing in, and staying signed in.
+#[derive(Debug)]
+pub struct SignIn {
+    pub(super) parts: SignInParts,
+    profiles: BTreeMap<ProfileName, Configured>,
+    origin: String,
+}
+
+/// A login that has begun.
+#[derive(Debug)]
+pub struct Begun {
+    /// Where to send the browser.
+    pub location: Url,
+    /// The login cookie's value.
+    pub cookie: String,
+}
+
+/// A login that is complete.
+#[derive(Debug)]
+pub struct Completed {
+    /// Where to send the browser: a path of our own.
+    pub location: Box<str>,
+    /// The session cookie's value.
+    pub session_id: SecretString,
+    /// The login cookie's value for the logins still under way, if any are.
+    pub cookie: Option<String>,
+    /// Who signed in.
+    pub flex_user_sid: FlexUserSid,
+}
+
+/// Why a callback does not sign anybody in.
+#[derive(Debug, thiserror::Error)]
+pub enum CallbackError {
+    /// No login of this browser belongs to it: begun elsewhere, too long ago, finished already.
+    #[error("no login of this browser belongs to the callback")]
+    NoLogin,
+    /// Twilio does not accept the code for this login, and the browser has another under way for the
+    /// same profile: the code may be that one's.
+    #[error("the code does not belong to the login of its state")]
+    Mixed(#[source] TwilioError),
+    /// Twilio does not accept the code with this login's verifier and nonce.
+    #[error("Twilio does not accept the code")]
+    Rejected(#[source] TwilioError),
+    /// What is needed does not work.
+    #[error("sign-in is not possible")]
+    Fault(#[from] Fault),
+}
+
+impl From<TwilioError> for CallbackError {
+    fn from(error: TwilioError) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+impl SignIn {
+    /// Sign-in from its parts. Nothing is sent or read yet.
+    #[must_use]
+    pub fn new(parts: SignInParts) -> Self {
+        let profiles = parts.profiles.iter().cloned();
+        let profiles = profiles.map(|profile| (profile.name.clone(), Configured::new(profile))).collect();
+        let origin = parts.public_url.origin().ascii_serialization();
+        Self { parts, profiles, origin }
+    }
+
+    /// Reads the cookie keys ahead. If that fails, the first request reads them.
+    pub async fn warm(&self, deadline: Deadline) {
+        let _read = self.parts.keys.get(deadline).await;
+    }
+
+    /// The profile of that name.
+    #[must_use]
+    pub fn profile(&self, unverified_name: &str) -> Option<&SsoProfile> {
+        self.parts.profiles.get(unverified_name)
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
+        self.parts.ambient.now()
+    }
+
+    /// Flexgate's own origin, as a URL.
+    #[must_use]
+    pub fn public_url(&self) -> &Url {
+        &self.parts.public_url
+    }
+
+    /// How long sessions live.
+    #[must_use]
+    pub fn lifetimes(&self) -> Lifetimes {
+        self.parts.lifetimes
+    }
+
+    /// The active configuration of a profile; `None` if Twilio has none.
+    pub async fn configuration(
+        &self,
+        profile: &SsoProfile,
+        deadline: Deadline,
+    ) -> Result<Option<SsoConfiguration>, Fault> {
+        let Some(configured) = self.profiles.get(&profile.name) else { return Ok(None) };
+        Ok(configured.get(&self.parts.sso, self.now(), deadline).await?)
+    }
+
+    /// Begins a login. `cookie` is the login cookie the browser already has; one that does not open
+    /// is replaced.
+    pub async fn begin(
+        &self,
+        profile: &SsoProfile,
+        configuration: &SsoConfiguration,
+        return_to: &ReturnTo,
+        cookie: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<Begun, Fault> {
+        let keys = &self.parts.keys.get(deadline).await?.value;
+        let login = Pending::begin(&profile.name, return_to, &self.parts.ambient);
+        let redirect_url = self.redirect_url(&profile.name);
+        let state = state::write(&configuration.client_id, &redirect_url, login.id);
+        let location = self.parts.sso.authorize_url(
+            &profile.sid,
+            &Authorization {
+                redirect_url: &redirect_url,
+                nonce: &login.nonce,
+                code_verifier: &login.code_verifier,
+                state: &state,
+            },
+        );
+        let mut logins = cookie.and_then(|sealed| self.open(sealed, keys).ok()).unwrap_or_default();
+        logins.push(login);
+        let cookie = self.seal(&logins, keys)?.ok_or(Fault::Seal)?;
+        Ok(Begun { location, cookie })
+    }
+
+    /// Completes a login: finds it by the browser's cookie and the returned `state`, exchanges the
+    /// code exactly once, has Twilio confirm the token, and keeps a session.
+    pub async fn complete(
+        &self,
+        profile: &SsoProfile,
+        cookie: Option<&str>,
+        unverified_state: &str,
+        unverified_code: &SecretString,
+        deadline: Deadline,
+    ) -> Result<Completed, CallbackError> {
+        let keys = &self.parts.keys.get(deadline).await.map_err(Fault::from)?.value;
+        let mut logins = cookie.and_then(|sealed| self.open(sealed, keys).ok()).ok_or(CallbackError::NoLogin)?;
+        let returned = state::read(unverified_state, &self.redirect_url(&profile.name));
+        let login = logins.take(&profile.name, returned).ok_or(CallbackError::NoLogin)?;
+        self.claim(login.id).await?;
+
+        let tokens = self.exchange(profile, &login, unverified_code, deadline).await.map_err(|error| match error {
+            CallbackError::Rejected(error) if logins.any_of(&profile.name) => CallbackError::Mixed(error),
+            error => error,
+        })?;
+        let info = self.parts.sso.token_info(&tokens.access_token, deadline).await?;
+        if info.flex_user_sid != tokens.info.flex_user_sid || info.expiration <= self.now() {
+            return Err(TwilioError::Malformed("Tokens/Info disagrees with the exchange").into());
+        }
+        let session_id = self.keep(profile, &tokens, &info, keys).await?;
+        Ok(Completed {
+            location: login.return_to,
+            session_id,
+            cookie: self.seal(&logins, keys)?,
+            flex_user_sid: info.flex_user_sid,
+        })
+    }
+
+    /// Whether the browser began the login that `unverified_state` belongs to. For callbacks that
+    /// bring an error instead of a code.
+    pub async fn began(
+        &self,
+        profile: &SsoProfile,
+        cookie: Option<&str>,
+        unverified_state: &str,
+        deadline: Deadline,
+    ) -> Result<bool, Fault> {
+        let keys = &self.parts.keys.get(deadline).await?.value;
+        let Some(mut logins) = cookie.and_then(|sealed| self.open(sealed, keys).ok()) else { return Ok(false) };
+        let returned = state::read(unverified_state, &self.redirect_url(&profile.name));
+        Ok(logins.take(&profile.name, returned).is_some())
+    }
+
+    /// A callback that arrives twice, even at once and at two processes, exchanges nothing the second
+    /// time.
+    async fn claim(&self, id: LoginId) -> Result<(), CallbackError> {
+        let now = self.now();
+        let claims = &self.parts.claims;
+        let first = claims.claim("login", &id.0.to_string(), now, now + LOGIN_LIFETIME).await.map_err(Fault::from)?;
+        if first { Ok(()) } else { Err(CallbackError::NoLogin) }
+    }
+
+    async fn exchange(
+        &self,
+        profile: &SsoProfile,
+        login: &Pending,
+        unverified_code: &SecretString,
+        deadline: Deadline,
+    ) -> Result<SsoTokens, CallbackError> {
+        let sso = &self.parts.sso;
+        let exchanged = sso.exchange(&profile.sid, unverified_code, &login.code_verifier, &login.nonce, deadline).await;
+        exchanged.map_err(|error| match error {
+            TwilioError::Refused(_) | TwilioError::NotFound(_) => CallbackError::Rejected(error),
+            other => other.into(),
+        })
+    }
+
+    async fn keep(
+        &self,
+        profile: &SsoProfile,
+        tokens: &SsoTokens,
+        info: &TokenInfo,
+        keys: &KeyRing,
+    ) -> Result<SecretString, Fault> {
+        use secrecy::ExposeSecret as _;
+        let now = self.now();
+        let session_id = session_id(self.parts.ambient.entropy.as_ref());
+        let key = SessionKey::of(session_id.expose_secret());
+        let sealed = Tokens::of(tokens, info, now).seal(&key, keys, self.parts.ambient.entropy.as_ref())?;
+        let sessions = &self.parts.sessions;
+        sessions.sweep(now).await?;
+        sessions
+            .insert(Session {
+                key,
+                profile: profile.name.clone(),
+                flex_user_sid: info.flex_user_sid.clone(),
+                sealed,
+                version: 0,
+                created_at: now,
+                used_at: now,
+                ends_at: now + self.parts.lifetimes.absolute,
+            })
+            .await?;
+        Ok(session_id)
+    }
+
+    /// The callback's address, as Twilio's Trusted URLs must list it. Configured, never taken from a
+    /// request.
+    #[must_use]
+    pub fn redirect_url(&self, profile: &ProfileName) -> String {
+        format!("{}/sso/{profile}/callback", self.origin)
+    }
+
+    fn open(&self, sealed: &str, keys: &KeyRing) -> Result<PendingLogins, OpenError> {
+        PendingLogins::open(sealed, keys, Purpose(&[LOGIN_COOKIE, &self.origin]), self.now())
+    }
+
+    fn seal(&self, logins: &PendingLogins, keys: &KeyRing) -> Result<Option<String>, Fault> {
+        let purpose = Purpose(&[LOGIN_COOKIE, &self.origin]);
+        logins.seal(keys, purpose, self.parts.ambient.entropy.as_ref()).map_err(|_| Fault::Seal)
+    }
+}

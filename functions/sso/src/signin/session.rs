@@ -1,0 +1,284 @@
+//! Staying signed in: a session's tokens, refreshed by one process at a time.
+
+use std::time::Duration as StdDuration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+use super::{Fault, SignIn};
+use flexgate::base::ambient::Entropy;
+use flexgate::base::outbound::Deadline;
+use flexgate::base::seal::{KeyRing, Purpose};
+use flexgate::domain::{FlexUserSid, ObservedRoles, SsoProfile, WorkerSid};
+use flexgate::store::{Lease, Session, SessionKey};
+use flexgate::telemetry;
+use flexgate::twilio::{SsoTokens, TokenInfo, TwilioError};
+
+/// An access token with less than this left is refreshed when it is asked for.
+const REFRESH_BEFORE: Duration = Duration::minutes(5);
+/// A refresh takes one attempt; a process that dies in the middle blocks the others this long.
+const LEASE: Duration = Duration::seconds(10);
+/// Those who wait for another's refresh look this often, this long: a little more than one attempt.
+const LOOK_AGAIN: StdDuration = StdDuration::from_millis(50);
+const LOOK_AT_MOST: StdDuration = StdDuration::from_secs(4);
+/// "Last used" is written at most this often: it decides over hours.
+const TOUCH_EVERY: Duration = Duration::minutes(1);
+/// A token with less than this left is of no use to whoever gets it.
+const USABLE: Duration = Duration::seconds(5);
+/// Expirations have whole seconds, and Twilio's clock is not ours: only over a longer time than this is
+/// one that did not move a sign of anything.
+const MOVES_WITHIN: Duration = Duration::seconds(2);
+
+/// A session's tokens, as they are sealed in the store.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Tokens {
+    access_token: String,
+    refresh_token: String,
+    expires_at: i64,
+    /// When they came.
+    obtained_at: i64,
+    identity: Option<String>,
+    username: Option<String>,
+    roles: ObservedRoles,
+    worker_sid: Option<WorkerSid>,
+    /// Twilio's maximum lifetime is reached: refreshing brings nothing more.
+    last: bool,
+}
+
+/// What a signed-in page is told.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The access token, for the SDK.
+    pub access_token: SecretString,
+    /// When it expires.
+    pub expires_at: OffsetDateTime,
+    /// The identity in Twilio's other products.
+    pub identity: Option<String>,
+    /// The username.
+    pub username: Option<String>,
+    /// The roles.
+    pub roles: ObservedRoles,
+    /// The Flex user.
+    pub flex_user_sid: FlexUserSid,
+    /// The worker, where Twilio says.
+    pub worker_sid: Option<WorkerSid>,
+    /// The profile signed in with.
+    pub profile: SsoProfile,
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// There is no such session: never was, or it was ended.
+    #[error("there is no such session")]
+    Unknown,
+    /// It has ended, by age, by idleness, or because Twilio refreshes it no more.
+    #[error("the session has ended: {0}")]
+    Ended(&'static str),
+    /// Another process has been refreshing it for too long.
+    #[error("another process is refreshing the session")]
+    Busy,
+    /// What is needed does not work.
+    #[error("the session cannot be served")]
+    Fault(#[from] Fault),
+}
+
+impl Tokens {
+    pub(super) fn of(tokens: &SsoTokens, info: &TokenInfo, now: OffsetDateTime) -> Self {
+        Self {
+            access_token: tokens.access_token.expose_secret().to_owned(),
+            refresh_token: tokens.refresh_token.expose_secret().to_owned(),
+            expires_at: info.expiration.unix_timestamp(),
+            obtained_at: now.unix_timestamp(),
+            identity: info.identity.clone(),
+            username: info.username.clone(),
+            roles: info.roles.clone(),
+            worker_sid: info.worker_sid.clone(),
+            last: false,
+        }
+    }
+
+    pub(super) fn seal(&self, key: &SessionKey, keys: &KeyRing, entropy: &dyn Entropy) -> Result<String, Fault> {
+        let plain = zeroize::Zeroizing::new(serde_json::to_vec(self).map_err(|_| Fault::Seal)?);
+        keys.seal(&plain, Purpose(&["session", key.as_str()]), entropy).map_err(|_| Fault::Seal)
+    }
+
+    /// `None` if the session was sealed by a key that is retired by now.
+    fn open(session: &Session, keys: &KeyRing) -> Option<Self> {
+        let plain = keys.open(&session.sealed, Purpose(&["session", session.key.as_str()])).ok()?;
+        serde_json::from_slice(&plain).ok()
+    }
+
+    /// Whether Twilio gave these in place of `before` without any more time: its maximum lifetime is
+    /// reached. A page asks for its token within the second of its sign-in; no expiration moves in that.
+    fn brings_no_more_time(&self, before: &Self) -> bool {
+        let apart = Duration::seconds(self.obtained_at.saturating_sub(before.obtained_at));
+        self.expires_at <= before.expires_at && apart >= MOVES_WITHIN
+    }
+
+    fn left(&self, now: OffsetDateTime) -> Duration {
+        Duration::seconds(self.expires_at - now.unix_timestamp())
+    }
+}
+
+impl SignIn {
+    /// The session's access token, refreshed if little of it is left.
+    pub async fn token(&self, unverified_session_id: &str, deadline: Deadline) -> Result<SignedIn, SessionError> {
+        let key = SessionKey::of(unverified_session_id);
+        let patience = deadline.within(LOOK_AT_MOST);
+        loop {
+            let session = self.live(&key).await?;
+            let keys = &self.parts.keys.get(deadline).await.map_err(Fault::from)?.value;
+            let Some(tokens) = Tokens::open(&session, keys) else {
+                self.end_session(&key).await?;
+                return Err(SessionError::Ended("its key is retired"));
+            };
+            let now = self.now();
+            let left = tokens.left(now);
+            if left >= REFRESH_BEFORE || (tokens.last && left > USABLE) {
+                self.touch(&session, now).await?;
+                return self.signed_in(session, tokens);
+            }
+            if tokens.last {
+                self.end_session(&key).await?;
+                return Err(SessionError::Ended("Twilio's maximum lifetime is reached"));
+            }
+            let sessions = &self.parts.sessions;
+            match sessions.lease(&key, session.version, now, now + LEASE).await.map_err(Fault::from)? {
+                Lease::Granted => return self.refresh(session, tokens, keys, deadline).await,
+                Lease::Moved => {}
+                Lease::Held if patience.remaining() > LOOK_AGAIN => tokio::time::sleep(LOOK_AGAIN).await,
+                Lease::Held if left > USABLE => return self.signed_in(session, tokens),
+                Lease::Held => return Err(SessionError::Busy),
+            }
+        }
+    }
+
+    /// Ends the session, if there is one.
+    pub async fn end(&self, unverified_session_id: &str) -> Result<(), Fault> {
+        self.end_session(&SessionKey::of(unverified_session_id)).await
+    }
+
+    /// The session, if it has not ended.
+    async fn live(&self, key: &SessionKey) -> Result<Session, SessionError> {
+        let session = self.parts.sessions.get(key).await.map_err(Fault::from)?.ok_or(SessionError::Unknown)?;
+        let now = self.now();
+        let ended = if now >= session.ends_at {
+            "its longest lifetime is reached"
+        } else if now - session.used_at >= self.parts.lifetimes.idle {
+            "it was not used for too long"
+        } else {
+            return Ok(session);
+        };
+        self.end_session(key).await?;
+        Err(SessionError::Ended(ended))
+    }
+
+    /// Refreshes, being the only one to do so. While the old token is still good, a Twilio that fails
+    /// is no reason to sign anybody out.
+    async fn refresh(
+        &self,
+        session: Session,
+        tokens: Tokens,
+        keys: &KeyRing,
+        deadline: Deadline,
+    ) -> Result<SignedIn, SessionError> {
+        let profile = self.profile_of(&session)?;
+        let refresh_token = SecretString::from(tokens.refresh_token.clone());
+        let answered = self.parts.sso.refresh(&profile.sid, &refresh_token, deadline).await;
+        telemetry::refreshed("session", answered.is_ok());
+        let refreshed = match answered {
+            Ok(refreshed) if refreshed.info.flex_user_sid == session.flex_user_sid => refreshed,
+            Ok(_) | Err(TwilioError::Foreign) => {
+                self.end_session(&session.key).await?;
+                return Err(Fault::from(TwilioError::Foreign).into());
+            }
+            Err(TwilioError::Refused(error) | TwilioError::NotFound(error)) => {
+                tracing::info!(error = %error, "Twilio refuses to refresh a session");
+                self.end_session(&session.key).await?;
+                return Err(SessionError::Ended("Twilio refuses to refresh it"));
+            }
+            Err(error) if tokens.left(self.now()) > USABLE => {
+                // The lease is kept: until it ends nobody else asks a Twilio that just failed.
+                tracing::warn!(error = %error, "session not refreshed, the token is still good");
+                return self.signed_in(session, tokens);
+            }
+            Err(error) => {
+                self.parts.sessions.release(&session.key, session.version).await.map_err(Fault::from)?;
+                return Err(Fault::from(error).into());
+            }
+        };
+        let mut next = Tokens::of(&refreshed, &refreshed.info, self.now());
+        next.last = next.brings_no_more_time(&tokens);
+        // Only Tokens/Info names the worker, and the worker of a user does not change.
+        next.worker_sid = next.worker_sid.or(tokens.worker_sid);
+        let sealed = next.seal(&session.key, keys, self.parts.ambient.entropy.as_ref())?;
+        let written = self.parts.sessions.refreshed(&session.key, session.version, &sealed).await;
+        if !written.map_err(Fault::from)? {
+            return Err(SessionError::Unknown);
+        }
+        self.touch(&session, self.now()).await?;
+        self.signed_in(session, next)
+    }
+
+    async fn touch(&self, session: &Session, now: OffsetDateTime) -> Result<(), Fault> {
+        if now - session.used_at >= TOUCH_EVERY {
+            self.parts.sessions.touch(&session.key, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_session(&self, key: &SessionKey) -> Result<(), Fault> {
+        Ok(self.parts.sessions.end(key).await?)
+    }
+
+    fn profile_of(&self, session: &Session) -> Result<SsoProfile, SessionError> {
+        self.profile(session.profile.as_str()).cloned().ok_or(SessionError::Ended("its profile is configured no more"))
+    }
+
+    fn signed_in(&self, session: Session, tokens: Tokens) -> Result<SignedIn, SessionError> {
+        let profile = self.profile_of(&session)?;
+        Ok(SignedIn {
+            access_token: tokens.access_token.into(),
+            expires_at: OffsetDateTime::from_unix_timestamp(tokens.expires_at).map_err(|_| Fault::Seal)?,
+            identity: tokens.identity,
+            username: tokens.username,
+            roles: tokens.roles,
+            flex_user_sid: session.flex_user_sid,
+            worker_sid: tokens.worker_sid,
+            profile,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(obtained_at: i64, expires_at: i64) -> Tokens {
+        Tokens {
+            access_token: String::new(),
+            refresh_token: String::new(),
+            expires_at,
+            obtained_at,
+            identity: None,
+            username: None,
+            roles: ObservedRoles::default(),
+            worker_sid: None,
+            last: false,
+        }
+    }
+
+    #[test]
+    fn a_refresh_right_after_the_sign_in_is_not_taken_for_the_sessions_end() {
+        assert!(!tokens(1_000, 1_240).brings_no_more_time(&tokens(1_000, 1_240)));
+        assert!(!tokens(1_001, 1_240).brings_no_more_time(&tokens(1_000, 1_240)));
+    }
+
+    #[test]
+    fn an_expiration_that_no_longer_moves_is_the_sessions_end() {
+        assert!(tokens(1_200, 1_240).brings_no_more_time(&tokens(1_000, 1_240)));
+        assert!(!tokens(1_200, 1_440).brings_no_more_time(&tokens(1_000, 1_240)));
+    }
+}

@@ -1,0 +1,198 @@
+//! An issuer's public keys, as it publishes them (RFC 7517).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde_json::{Map, Value};
+
+use super::fault::TokenFault;
+use super::token::allowed_algorithm;
+use crate::base::jws;
+
+/// Factoring 1024 bits is within reach; past 8192 bits checking a signature is a denial of service.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// A public key for one algorithm: the key decides which, never the token (RFC 8725 §3.1).
+#[derive(Clone)]
+pub(super) struct Key {
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+impl Key {
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Whether this key made `signature` over `message`.
+    pub(super) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        jws::signed(&self.key, self.algorithm, message, signature)
+    }
+}
+
+/// The usable keys of an issuer. Those for encryption, of a weak or an unknown kind are left out.
+pub(super) struct KeySet(Vec<(Option<Box<str>>, Key)>);
+
+impl KeySet {
+    /// Reads a key set. `None` if it is not one.
+    pub(super) fn parse(document: &Value) -> Option<Self> {
+        let keys = document.get("keys")?.as_array()?;
+        Some(Self(keys.iter().filter_map(Value::as_object).filter_map(usable).collect()))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The key that a token names, or the only one there is.
+    pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&Key, TokenFault> {
+        let Some(kid) = kid else {
+            return match self.0.as_slice() {
+                [(_, only)] => Ok(only),
+                _ => Err(TokenFault::KeyMissing),
+            };
+        };
+        let mut named = self.0.iter().filter(|(name, _)| name.as_deref() == Some(kid)).map(|(_, key)| key).peekable();
+        // Keys of different kinds may share a name (RFC 7517 §4.5).
+        let fault = if named.peek().is_none() { TokenFault::KeyUnknown } else { TokenFault::KeyAlgorithm };
+        named.find(|key| key.algorithm == algorithm).ok_or(fault)
+    }
+}
+
+fn usable(jwk: &Map<String, Value>) -> Option<(Option<Box<str>>, Key)> {
+    let text = |member| jwk.get(member).and_then(Value::as_str);
+    let bytes = |member| URL_SAFE_NO_PAD.decode(text(member)?).ok();
+    if jwk.get("use").is_some_and(|purpose| purpose != "sig") {
+        return None;
+    }
+    let verifies = |operations: &Value| operations.as_array().is_some_and(|all| all.iter().any(|one| one == "verify"));
+    if !jwk.get("key_ops").is_none_or(verifies) {
+        return None;
+    }
+    let (key, of_kind) = match (text("kty")?, text("crv")) {
+        ("RSA", _) => (rsa(&bytes("n")?, &bytes("e")?)?, [Algorithm::RS256, Algorithm::PS256].as_slice()),
+        ("EC", Some("P-256")) => (ec(&bytes("x")?, &bytes("y")?, 32)?, [Algorithm::ES256].as_slice()),
+        ("EC", Some("P-384")) => (ec(&bytes("x")?, &bytes("y")?, 48)?, [Algorithm::ES384].as_slice()),
+        ("OKP", Some("Ed25519")) => (ed25519(&bytes("x")?)?, [Algorithm::EdDSA].as_slice()),
+        _ => return None,
+    };
+    let algorithm = match jwk.get("alg") {
+        // Without `alg` the kind decides; an RSA key is then for RS256, as Entra's are.
+        None => *of_kind.first()?,
+        Some(alg) => allowed_algorithm(alg.as_str()?).filter(|algorithm| of_kind.contains(algorithm))?,
+    };
+    Some((text("kid").map(Into::into), Key { algorithm, key }))
+}
+
+fn rsa(n: &[u8], e: &[u8]) -> Option<DecodingKey> {
+    let n = without_leading_zeros(n);
+    let e = without_leading_zeros(e);
+    let bits = (n.len() * 8).checked_sub(n.first()?.leading_zeros() as usize)?;
+    // An exponent of 1 makes every message its own signature.
+    let sound_exponent = e.len() <= 4 && e.last()? % 2 == 1 && e != [1];
+    (RSA_BITS.contains(&bits) && sound_exponent).then(|| DecodingKey::from_rsa_raw_components(n, e))
+}
+
+fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes.get(zeros..).unwrap_or_default()
+}
+
+fn ec(x: &[u8], y: &[u8], length: usize) -> Option<DecodingKey> {
+    // 4: both coordinates follow, uncompressed (SEC 1 §2.3.3).
+    (x.len() == length && y.len() == length).then(|| DecodingKey::from_ec_der(&[&[4], x, y].concat()))
+}
+
+fn ed25519(x: &[u8]) -> Option<DecodingKey> {
+    (x.len() == 32).then(|| DecodingKey::from_ed_der(x))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn b64(bytes: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn rsa_jwk(bits: usize) -> Value {
+        json!({"kty": "RSA", "kid": "k", "n": b64(&vec![0xff; bits / 8]), "e": "AQAB"})
+    }
+
+    fn ec_jwk() -> Value {
+        json!({"kty": "EC", "crv": "P-256", "kid": "k", "x": b64(&[1; 32]), "y": b64(&[2; 32])})
+    }
+
+    fn with(mut jwk: Value, member: &str, value: Value) -> Value {
+        jwk[member] = value;
+        jwk
+    }
+
+    fn algorithms(jwk: &Value) -> Vec<Algorithm> {
+        let set = KeySet::parse(&json!({"keys": [jwk]})).unwrap();
+        set.0.iter().map(|(_, key)| key.algorithm).collect()
+    }
+
+    #[test]
+    fn the_algorithm_comes_from_the_key() {
+        assert_eq!(algorithms(&rsa_jwk(2048)), [Algorithm::RS256]);
+        assert_eq!(algorithms(&with(rsa_jwk(2048), "alg", json!("PS256"))), [Algorithm::PS256]);
+        assert_eq!(algorithms(&ec_jwk()), [Algorithm::ES256]);
+        let ed = json!({"kty": "OKP", "crv": "Ed25519", "x": b64(&[3; 32])});
+        assert_eq!(algorithms(&ed), [Algorithm::EdDSA]);
+    }
+
+    #[test]
+    fn weak_foreign_and_inconsistent_keys_are_left_out() {
+        for jwk in [
+            rsa_jwk(1024),
+            rsa_jwk(2040),
+            rsa_jwk(16_384),
+            with(rsa_jwk(2048), "n", json!(b64(&[&[0; 128], [0xff; 128].as_slice()].concat()))),
+            with(rsa_jwk(2048), "e", json!("AQ")),
+            with(rsa_jwk(2048), "e", json!("AAAAAQ")),
+            with(rsa_jwk(2048), "e", json!("AQAA")),
+            with(rsa_jwk(2048), "use", json!("enc")),
+            with(rsa_jwk(2048), "use", json!(null)),
+            with(rsa_jwk(2048), "key_ops", json!(["encrypt"])),
+            with(rsa_jwk(2048), "alg", json!("RS512")),
+            with(rsa_jwk(2048), "alg", json!("HS256")),
+            with(rsa_jwk(2048), "alg", json!("ES256")),
+            with(rsa_jwk(2048), "alg", json!(7)),
+            with(ec_jwk(), "alg", json!("ES384")),
+            with(ec_jwk(), "crv", json!("secp256k1")),
+            with(ec_jwk(), "crv", json!("P-384")),
+            json!({"kty": "oct", "kid": "k", "k": b64(&[0; 32])}),
+            json!({"kid": "k"}),
+            json!("k"),
+        ] {
+            assert_eq!(algorithms(&jwk), [], "{jwk}");
+        }
+    }
+
+    #[test]
+    fn signing_keys_say_so_or_say_nothing() {
+        assert_eq!(algorithms(&with(ec_jwk(), "use", json!("sig"))).len(), 1);
+        assert_eq!(algorithms(&with(ec_jwk(), "key_ops", json!(["verify"]))).len(), 1);
+    }
+
+    #[test]
+    fn a_key_is_found_by_name_and_algorithm() {
+        let set = KeySet::parse(&json!({"keys": [rsa_jwk(2048), ec_jwk()]})).unwrap();
+        let find = |kid, algorithm| set.find(kid, algorithm).map(Key::algorithm);
+        assert_eq!(find(Some("k"), Algorithm::ES256), Ok(Algorithm::ES256));
+        assert_eq!(find(Some("k"), Algorithm::EdDSA), Err(TokenFault::KeyAlgorithm));
+        assert_eq!(find(Some("K"), Algorithm::ES256), Err(TokenFault::KeyUnknown));
+        assert_eq!(find(None, Algorithm::ES256), Err(TokenFault::KeyMissing));
+    }
+
+    #[test]
+    fn what_has_no_keys_is_no_key_set() {
+        for document in [json!([]), json!({}), json!({"keys": {}}), json!("keys")] {
+            assert!(KeySet::parse(&document).is_none());
+        }
+        assert!(KeySet::parse(&json!({"keys": []})).is_some());
+    }
+}

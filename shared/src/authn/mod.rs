@@ -1,0 +1,111 @@
+//! Who is calling: a bearer's JWT in, a verified [`Caller`] out.
+//!
+//! The invariant of this room: a [`Caller`] exists only where a configured issuer signed, with a key it
+//! publishes today, a token for one of our audiences that is valid now. The rules are RFC 8725's, and
+//! each is ours and explicit: of `jsonwebtoken` only what it knows of keys is used, and *ring* checks
+//! signatures. Whatever stands in a token before that check is called `unverified_*`.
+//!
+//! Refusals say nothing to the caller but the status; [`TokenFault`] is for the log and holds no part
+//! of the token.
+
+mod claims;
+mod fault;
+mod jwks;
+mod keys;
+mod preset;
+mod problem;
+mod settings;
+mod token;
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use tokio::task::JoinSet;
+
+pub use claims::LEEWAY;
+pub use fault::{CallerError, Part, TokenFault};
+pub use preset::Preset;
+pub use settings::{CallerSettings, Issuer, IssuerSettings, SettingsFault, issuers};
+pub use token::{MAX_TOKEN_BYTES, TokenType};
+
+use crate::base::ambient::Ambient;
+use crate::base::outbound::Deadline;
+use crate::domain::Caller;
+use jwks::Keys;
+use token::UnverifiedToken;
+
+/// Verifies callers. One per process: it keeps the issuers' keys.
+pub struct Verifier {
+    issuers: Vec<(Issuer, Arc<Keys>)>,
+    ambient: Ambient,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.issuers.iter().map(|(issuer, _)| issuer.name())).finish()
+    }
+}
+
+impl Verifier {
+    /// A verifier that trusts `issuers` and nobody else. Fetches nothing yet.
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "a client is a handle, and this keeps one per issuer")]
+    pub fn new(issuers: Vec<Issuer>, http: reqwest::Client, ambient: Ambient) -> Self {
+        let with_keys = |issuer: Issuer| {
+            let keys = Keys::new(issuer.name.clone(), issuer.jwks_uri.clone(), http.clone(), ambient.clone());
+            (issuer, Arc::new(keys))
+        };
+        Self { issuers: issuers.into_iter().map(with_keys).collect(), ambient }
+    }
+
+    /// Fetches every issuer's keys, all at once, so that the first caller need not wait. One that does
+    /// not answer is asked again by its first caller.
+    pub async fn warm(&self, deadline: Deadline) {
+        let mut fetches = JoinSet::new();
+        for (_, keys) in &self.issuers {
+            let keys = Arc::clone(keys);
+            fetches.spawn(async move { keys.warm(deadline).await });
+        }
+        fetches.join_all().await;
+    }
+
+    /// Whether each issuer's keys can be fetched now; for one whose keys cannot, why.
+    pub async fn probe(&self, deadline: Deadline) -> Vec<(&str, Result<(), String>)> {
+        let mut found = Vec::new();
+        for (issuer, keys) in &self.issuers {
+            found.push((issuer.name(), keys.probe(deadline).await.map_err(|error| error.to_string())));
+        }
+        found
+    }
+
+    /// The caller that a request's one `Authorization: Bearer` header proves (RFC 6750 §2.1).
+    pub async fn verify(&self, headers: &HeaderMap, deadline: Deadline) -> Result<Caller, CallerError> {
+        self.verify_token(bearer(headers).ok_or(CallerError::Missing)?, deadline).await
+    }
+
+    /// The caller that a token proves.
+    pub async fn verify_token(&self, unverified_token: &str, deadline: Deadline) -> Result<Caller, CallerError> {
+        let token = UnverifiedToken::parse(unverified_token)?;
+        // Byte for byte: what an issuer is called is not for us to normalise.
+        let unverified_issuer = token.unverified_issuer()?;
+        let (issuer, keys) = self
+            .issuers
+            .iter()
+            .find(|(issuer, _)| issuer.spellings().any(|name| name == unverified_issuer))
+            .ok_or(TokenFault::IssuerUnknown)?;
+        let key = keys.find(token.unverified_kid.as_deref(), token.algorithm, deadline).await?;
+        let token_type = token.token_type;
+        let claims = token.verified_by(&key)?;
+        Ok(claims::judge(issuer, token_type, &claims, self.ambient.now())?)
+    }
+}
+
+/// The token of the one `Authorization` header, if its scheme is `Bearer`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).into_iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, unverified_token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| unverified_token.trim_start_matches(' '))
+}

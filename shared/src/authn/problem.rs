@@ -1,0 +1,25 @@
+//! What a caller who is not verified is told.
+
+use super::CallerError;
+use crate::web::{Problem, kinds};
+
+impl From<&CallerError> for Problem {
+    fn from(error: &CallerError) -> Self {
+        match error {
+            CallerError::Missing => Self::new(
+                kinds::TOKEN_INVALID,
+                "Send one Authorization header: Bearer and a token of a trusted issuer.",
+            ),
+            // Which rule failed is for the log: a forger is told nothing.
+            CallerError::Invalid(_) => {
+                Self::new(kinds::TOKEN_INVALID, "The bearer token is not one that Flexgate accepts.").because(error)
+            }
+            CallerError::TooLarge => Self::new(kinds::TOO_LARGE, "A bearer token may have at most 8192 bytes."),
+            CallerError::Unavailable { retry_after } => {
+                Self::new(kinds::UNAVAILABLE, "The issuer's keys cannot be fetched at the moment. Try again.")
+                    .because(error)
+                    .retry_after(Some(*retry_after))
+            }
+        }
+    }
+}

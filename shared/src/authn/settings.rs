@@ -1,0 +1,309 @@
+//! The trusted issuers, as `FLEXGATE_ISSUERS` configures them.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use url::{Host, Url};
+
+use super::preset::{Preset, Provider};
+use super::token::TokenType;
+use crate::base::settings::Reader;
+use crate::base::strict_json;
+use crate::domain::policy::UsernameTemplate;
+use crate::domain::{Role, Scope};
+
+/// Whose tokens are trusted.
+#[derive(Debug, Clone)]
+pub struct CallerSettings {
+    /// `FLEXGATE_ISSUERS`: a JSON array; `docs/configuration.md` has its fields.
+    pub issuers: Vec<Issuer>,
+}
+
+impl CallerSettings {
+    /// Reads the group.
+    pub fn read(reader: &mut Reader) -> Option<Self> {
+        let Some(text) = reader.text("FLEXGATE_ISSUERS").map(str::to_owned) else {
+            return reader
+                .wrong("FLEXGATE_ISSUERS", "is not set: a JSON array of the issuers whose tokens are trusted");
+        };
+        match issuers(&text) {
+            Ok(issuers) => Some(Self { issuers }),
+            Err(faults) => {
+                for fault in faults {
+                    reader.wrong::<()>("FLEXGATE_ISSUERS", fault.to_string());
+                }
+                None
+            }
+        }
+    }
+}
+
+/// One trusted issuer: an item of the JSON array in `FLEXGATE_ISSUERS`.
+///
+/// Only `issuer` and `audiences` are required. Defaults marked *preset* differ where
+/// [`Preset`] says so.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerSettings {
+    /// The issuer, exactly as it stands in a token's `iss`: a trailing slash counts.
+    pub issuer: String,
+    /// The audiences that mean Flexgate. A token for none of them is refused. For Cognito, client ids.
+    pub audiences: Vec<String>,
+    /// Whose habits this issuer has. Default `generic`.
+    #[serde(default)]
+    pub preset: Preset,
+    /// Where the keys are. Default: as `{issuer}/.well-known/openid-configuration` says.
+    pub jwks_uri: Option<String>,
+    /// What a token's header may say in `typ`. Default `["at+jwt", "jwt", "absent"]`.
+    pub token_types: Option<Vec<TokenType>>,
+    /// Whether ID tokens are accepted beside access tokens. Default false (*preset*).
+    pub accept_id_tokens: Option<bool>,
+    /// The claim with the scopes: space-separated, or an array. Default `scope` (*preset*).
+    pub scope_claim: Option<String>,
+    /// What their scopes, roles or groups mean here: `{"agents": "flexgate.token"}`. With it, only the
+    /// names in it confer anything; without it, Flexgate's own names do.
+    pub scope_map: Option<BTreeMap<String, String>>,
+    /// The claim with the Flex username. Default `preferred_username` (*preset*).
+    pub username_claim: Option<String>,
+    /// Instead of `username_claim`: a username with claims in it, `{tid}.{oid}` or `{sub}@example.com`.
+    pub username_template: Option<String>,
+    /// The claim with the e-mail address. Default `email`.
+    pub email_claim: Option<String>,
+    /// The claim that must be `true` for the address to count. Default `email_verified` (*preset*).
+    pub email_verified_claim: Option<String>,
+    /// The claim with the full name. Default `name`.
+    pub name_claim: Option<String>,
+    /// The claim with the roles or groups: a string, or an array. Default: no roles are read.
+    pub roles_claim: Option<String>,
+    /// What their roles mean here: `{"group-x": "supervisor"}`. With it, only the names in it confer
+    /// anything; without it, Flex's own names do.
+    pub role_map: Option<BTreeMap<String, String>>,
+    /// Google only, and required there: the Workspace domains (`hd`) whose accounts are accepted.
+    #[serde(default)]
+    pub hosted_domains: Vec<String>,
+}
+
+/// One thing wrong with the configuration of the issuers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct SettingsFault {
+    /// Which setting, like `[0].audiences`.
+    pub place: String,
+    /// What is wrong with it, and what would be right.
+    pub problem: String,
+}
+
+/// Where a claim is: a JSON pointer (`/a/b`), or a name (`https://example.com/roles`), or, where no
+/// claim has that whole name, names with dots between them (`realm_access.roles`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ClaimPath(Box<str>);
+
+impl ClaimPath {
+    pub(super) fn new(text: &str) -> Self {
+        // `/email` and `email` are one claim, and must compare as one.
+        let name = text.strip_prefix('/').filter(|rest| !rest.contains(['/', '~']));
+        Self(name.unwrap_or(text).into())
+    }
+
+    pub(super) fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
+        let mut segments = match self.0.strip_prefix('/') {
+            Some(pointer) => pointer.split('/').map(|name| name.replace("~1", "/").replace("~0", "~")).collect(),
+            None if claims.contains_key(&*self.0) => vec![self.0.to_string()],
+            None => self.0.split('.').map(str::to_owned).collect::<Vec<_>>(),
+        }
+        .into_iter();
+        let first = claims.get(&segments.next()?)?;
+        segments.try_fold(first, |value, name| value.as_object()?.get(&name))
+    }
+
+    pub(super) fn is(&self, name: &str) -> bool {
+        &*self.0 == name
+    }
+}
+
+/// A trusted issuer, checked. See [`IssuerSettings`] for the meaning of its parts.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    pub(super) name: Box<str>,
+    pub(super) provider: Provider,
+    pub(super) audiences: Vec<String>,
+    pub(super) jwks_uri: Option<Url>,
+    pub(super) token_types: Vec<TokenType>,
+    pub(super) accept_id_tokens: bool,
+    pub(super) scope_claim: ClaimPath,
+    pub(super) scope_map: Option<BTreeMap<String, Scope>>,
+    pub(super) username: UsernameTemplate,
+    pub(super) email_claim: ClaimPath,
+    pub(super) email_verified_claim: ClaimPath,
+    pub(super) name_claim: ClaimPath,
+    pub(super) roles_claim: Option<ClaimPath>,
+    pub(super) role_map: Option<BTreeMap<String, Role>>,
+}
+
+impl Issuer {
+    /// The issuer as it is configured.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Every `iss` that means this issuer.
+    pub(super) fn spellings(&self) -> impl Iterator<Item = &str> {
+        [Some(&*self.name), self.provider.other_spelling()].into_iter().flatten()
+    }
+}
+
+/// Reads the trusted issuers from the JSON array in `FLEXGATE_ISSUERS`, or says everything that is
+/// wrong with it. An empty array would trust nobody, and is refused.
+pub fn issuers(json: &str) -> Result<Vec<Issuer>, Vec<SettingsFault>> {
+    let whole = |problem: String| vec![SettingsFault { place: "the list".into(), problem }];
+    let items = match strict_json::parse(json.as_bytes()) {
+        Ok(Value::Array(items)) if !items.is_empty() => items,
+        Ok(_) => return Err(whole("must be a JSON array with at least one issuer".into())),
+        Err(error) => return Err(whole(error.to_string())),
+    };
+    let mut good: Vec<Issuer> = Vec::new();
+    let mut faults = Vec::new();
+    for (index, item) in items.into_iter().enumerate() {
+        let settings: IssuerSettings = match serde_json::from_value(item) {
+            Ok(settings) => settings,
+            Err(error) => {
+                faults.push(SettingsFault { place: format!("[{index}]"), problem: error.to_string() });
+                continue;
+            }
+        };
+        match settings.validate() {
+            Ok(issuer)
+                if good.iter().any(|other| other.spellings().any(|name| issuer.spellings().any(|n| n == name))) =>
+            {
+                faults
+                    .push(SettingsFault { place: format!("[{index}].issuer"), problem: "is configured twice".into() });
+            }
+            Ok(issuer) => good.push(issuer),
+            Err(found) => faults.extend(
+                found.into_iter().map(|fault| SettingsFault { place: format!("[{index}].{}", fault.place), ..fault }),
+            ),
+        }
+    }
+    if faults.is_empty() { Ok(good) } else { Err(faults) }
+}
+
+impl IssuerSettings {
+    /// Checks the settings; on failure, everything that is wrong with them.
+    pub fn validate(self) -> Result<Issuer, Vec<SettingsFault>> {
+        let mut faults = Faults::default();
+        let defaults = self.preset.defaults();
+        let provider = match web_address(&self.issuer) {
+            Ok(url) if url.query().is_some() => faults.add("issuer", "must not have a query"),
+            Ok(url) => self.preset.provider(&self.issuer, &url, self.hosted_domains, &mut faults),
+            Err(problem) => faults.add("issuer", problem),
+        };
+        if self.audiences.is_empty() || self.audiences.iter().any(String::is_empty) {
+            faults.add::<()>("audiences", "must name at least one audience: an empty list would accept nobody");
+        }
+        let jwks_uri = self.jwks_uri.and_then(|uri| match web_address(&uri) {
+            Ok(url) => Some(url),
+            Err(problem) => faults.add("jwks_uri", problem),
+        });
+        if self.token_types.as_ref().is_some_and(Vec::is_empty) {
+            faults.add::<()>("token_types", "must hold at least one of at+jwt, jwt, absent");
+        }
+        if self.role_map.is_some() && self.roles_claim.is_none() {
+            faults.add::<()>("role_map", "has no effect without roles_claim");
+        }
+        let username = match (self.username_claim, self.username_template) {
+            (Some(_), Some(_)) => faults.add("username_template", "cannot be set together with username_claim"),
+            (Some(claim), None) if matches!(&*claim, "" | "/") => faults.add("username_claim", "must name a claim"),
+            (Some(claim), None) => Some(UsernameTemplate::of_claim(&claim)),
+            (None, Some(template)) => match template.parse() {
+                Ok(template) => Some(template),
+                Err(error) => faults.add("username_template", format!("{error}")),
+            },
+            (None, None) => Some(UsernameTemplate::of_claim(defaults.username_claim)),
+        };
+        let mut claim = |place, name: Option<String>, default: &str| match name.as_deref() {
+            Some("" | "/") => faults.add(place, "must name a claim"),
+            name => Some(ClaimPath::new(name.unwrap_or(default))),
+        };
+        let scope_claim = claim("scope_claim", self.scope_claim, defaults.scope_claim);
+        let email_claim = claim("email_claim", self.email_claim, "email");
+        let email_verified_claim =
+            claim("email_verified_claim", self.email_verified_claim, defaults.email_verified_claim);
+        let name_claim = claim("name_claim", self.name_claim, "name");
+        let roles_claim = self.roles_claim.and_then(|name| claim("roles_claim", Some(name), ""));
+        let scope_map = self.scope_map.and_then(|map| meanings("scope_map", map, &mut faults));
+        let role_map = self.role_map.and_then(|map| meanings("role_map", map, &mut faults));
+        let issuer = || {
+            Some(Issuer {
+                name: self.issuer.into(),
+                provider: provider?,
+                audiences: self.audiences,
+                jwks_uri,
+                token_types: self
+                    .token_types
+                    .unwrap_or_else(|| vec![TokenType::AccessToken, TokenType::Jwt, TokenType::Absent]),
+                accept_id_tokens: self.accept_id_tokens.unwrap_or(defaults.accept_id_tokens),
+                scope_claim: scope_claim?,
+                scope_map,
+                username: username?,
+                email_claim: email_claim?,
+                email_verified_claim: email_verified_claim?,
+                name_claim: name_claim?,
+                roles_claim,
+                role_map,
+            })
+        };
+        match issuer() {
+            Some(issuer) if faults.0.is_empty() => Ok(issuer),
+            _ => Err(faults.0),
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Faults(Vec<SettingsFault>);
+
+impl Faults {
+    pub(super) fn add<T>(&mut self, place: &str, problem: impl Into<String>) -> Option<T> {
+        self.0.push(SettingsFault { place: place.into(), problem: problem.into() });
+        None
+    }
+}
+
+fn meanings<T: std::str::FromStr<Err: std::fmt::Display>>(
+    place: &'static str,
+    map: BTreeMap<String, String>,
+    faults: &mut Faults,
+) -> Option<BTreeMap<String, T>> {
+    if map.is_empty() {
+        return faults.add(place, "must map at least one name: an empty map would confer nothing");
+    }
+    map.into_iter()
+        .map(|(theirs, ours)| match ours.parse() {
+            Ok(meaning) => Some((theirs, meaning)),
+            Err(error) => faults.add(&format!("{place}.{theirs}"), format!("{error}")),
+        })
+        .collect()
+}
+
+/// An address that keys or metadata may be fetched from: https, or http on this very machine.
+pub(super) fn web_address(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "must be a URL, like https://login.example.com/")?;
+    let secure = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
+    if !secure {
+        return Err("must be https (http only for localhost, 127.0.0.1 and [::1])");
+    }
+    let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    if bare { Ok(url) } else { Err("must not have a user, a password or a fragment") }
+}
+
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address == Ipv4Addr::LOCALHOST,
+        Some(Host::Ipv6(address)) => address == Ipv6Addr::LOCALHOST,
+        None => false,
+    }
+}

@@ -1,0 +1,137 @@
+//! A token, taken apart and not yet believed.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+
+use super::fault::{CallerError, Part, TokenFault};
+use super::keys::Key;
+use crate::base::strict_json;
+
+/// The largest token that is looked at, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 8192;
+
+/// Header parameters by which a token could choose the key it is checked with.
+const KEY_PARAMETERS: [&str; 4] = ["jku", "jwk", "x5u", "x5c"];
+
+/// The algorithms of a token that may be accepted at all (RFC 7518). No symmetric one: the public key
+/// would be the secret. An algorithm is then fixed by the key, see [`Key`].
+pub(super) fn allowed_algorithm(name: &str) -> Option<Algorithm> {
+    match name {
+        "RS256" => Some(Algorithm::RS256),
+        "PS256" => Some(Algorithm::PS256),
+        "ES256" => Some(Algorithm::ES256),
+        "ES384" => Some(Algorithm::ES384),
+        "EdDSA" => Some(Algorithm::EdDSA),
+        _ => None,
+    }
+}
+
+/// What a token says it is, in its header's `typ`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+pub enum TokenType {
+    /// `at+jwt`: an access token of RFC 9068.
+    #[serde(rename = "at+jwt")]
+    AccessToken,
+    /// `JWT`: any JWT.
+    #[serde(rename = "jwt")]
+    Jwt,
+    /// Nothing.
+    #[serde(rename = "absent")]
+    Absent,
+}
+
+/// A token whose signature has not been checked. All it says is somebody's claim, no more.
+pub(super) struct UnverifiedToken<'t> {
+    pub(super) algorithm: Algorithm,
+    pub(super) unverified_kid: Option<Box<str>>,
+    pub(super) token_type: TokenType,
+    unverified_claims: Map<String, Value>,
+    signed: &'t str,
+    signature: Vec<u8>,
+}
+
+impl<'t> UnverifiedToken<'t> {
+    pub(super) fn parse(unverified_token: &'t str) -> Result<Self, CallerError> {
+        if unverified_token.len() > MAX_TOKEN_BYTES {
+            return Err(CallerError::TooLarge);
+        }
+        Ok(Self::take_apart(unverified_token)?)
+    }
+
+    fn take_apart(unverified_token: &'t str) -> Result<Self, TokenFault> {
+        let (signed, signature) = unverified_token.rsplit_once('.').ok_or(TokenFault::Shape)?;
+        let (header, claims) = signed.split_once('.').ok_or(TokenFault::Shape)?;
+        let segments = [header, claims, signature];
+        if segments.iter().any(|segment| segment.is_empty() || segment.contains('.')) {
+            return Err(TokenFault::Shape);
+        }
+        let signature = decode(signature, Part::Signature)?;
+        let header = object(header, Part::Header)?;
+        if header.contains_key("crit") {
+            return Err(TokenFault::Critical);
+        }
+        if let Some(parameter) = KEY_PARAMETERS.into_iter().find(|name| header.contains_key(*name)) {
+            return Err(TokenFault::EmbeddedKey(parameter));
+        }
+        Ok(Self {
+            algorithm: header
+                .get("alg")
+                .and_then(Value::as_str)
+                .ok_or(TokenFault::Header("alg"))
+                .and_then(|name| allowed_algorithm(name).ok_or(TokenFault::Algorithm))?,
+            unverified_kid: match header.get("kid") {
+                None => None,
+                Some(Value::String(kid)) => Some(kid.as_str().into()),
+                Some(_) => return Err(TokenFault::Header("kid")),
+            },
+            token_type: token_type(&header)?,
+            unverified_claims: object(claims, Part::Claims)?,
+            signed,
+            signature,
+        })
+    }
+
+    pub(super) fn unverified_issuer(&self) -> Result<&str, TokenFault> {
+        self.unverified_claims.get("iss").and_then(Value::as_str).ok_or(TokenFault::IssuerMissing)
+    }
+
+    /// The claims, if `key` signed them.
+    pub(super) fn verified_by(self, key: &Key) -> Result<Map<String, Value>, TokenFault> {
+        if key.algorithm() != self.algorithm {
+            return Err(TokenFault::KeyAlgorithm);
+        }
+        if !key.signed(self.signed.as_bytes(), &self.signature) {
+            return Err(TokenFault::Signature);
+        }
+        Ok(self.unverified_claims)
+    }
+}
+
+/// The media type may be written with or without `application/`, in any case (RFC 7515 §4.1.9).
+fn token_type(header: &Map<String, Value>) -> Result<TokenType, TokenFault> {
+    let typ = match header.get("typ") {
+        None => return Ok(TokenType::Absent),
+        Some(Value::String(typ)) => typ.to_ascii_lowercase(),
+        Some(_) => return Err(TokenFault::Header("typ")),
+    };
+    match typ.strip_prefix("application/").unwrap_or(&typ) {
+        "at+jwt" => Ok(TokenType::AccessToken),
+        "jwt" => Ok(TokenType::Jwt),
+        _ => Err(TokenFault::Type),
+    }
+}
+
+/// Refuses padding, white space and left-over bits: a signature has one spelling, not several.
+fn decode(segment: &str, part: Part) -> Result<Vec<u8>, TokenFault> {
+    URL_SAFE_NO_PAD.decode(segment).map_err(|_| TokenFault::Encoding(part))
+}
+
+fn object(segment: &str, part: Part) -> Result<Map<String, Value>, TokenFault> {
+    match strict_json::parse(&decode(segment, part)?) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(TokenFault::NotAnObject(part)),
+        Err(error) => Err(TokenFault::Json { part, error }),
+    }
+}

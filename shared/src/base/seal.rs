@@ -1,0 +1,251 @@
+//! Authenticated encryption of cookies and stored tokens.
+//!
+//! AES-256-GCM under a ring of keys: the *current* key seals, every key in the ring opens, a key that
+//! has been taken out (retired) opens nothing. What a value is for (its [`Purpose`]) is authenticated
+//! with it, so a value moved to another cookie, host, profile or session does not open.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::digest::{SHA256, digest};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::base::ambient::{Entropy, random};
+
+const VERSION: &str = "v1";
+
+/// What a sealed value is for; authenticated, not stored.
+#[derive(Debug, Clone, Copy)]
+pub struct Purpose<'a>(pub &'a [&'a str]);
+
+impl Purpose<'_> {
+    /// Every part with its length before it: `["ab", "c"]` and `["a", "bc"]` stay different.
+    fn associated_data(self, key_id: &str) -> Vec<u8> {
+        let mut data = Vec::new();
+        for part in [VERSION, key_id].iter().chain(self.0) {
+            data.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            data.extend_from_slice(part.as_bytes());
+        }
+        data
+    }
+}
+
+/// A sealed value does not open: altered, moved, sealed by a retired key, or never sealed at all.
+/// Which of these is deliberately not said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the sealed value does not open")]
+pub struct OpenError;
+
+/// The key document is unusable. Never holds key material.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRingError {
+    /// `current` names no key.
+    #[error("\"current\" must name one of \"keys\"")]
+    Current,
+    /// A key is not 32 bytes of base64.
+    #[error("every key must be 32 random bytes in base64 (openssl rand -base64 32)")]
+    Key,
+    /// A key of equal bytes is a placeholder, not a key.
+    #[error("a key consists of one repeated byte: generate it with openssl rand -base64 32")]
+    Weak,
+    /// Too short to be what Secrets Manager generates.
+    #[error("\"generated\" must be at least 43 random characters")]
+    Generated,
+    /// A key's name would not survive in a cookie.
+    #[error("a key's name must have 1 to 32 letters, digits, hyphens or underscores")]
+    Name,
+}
+
+/// The keys. The secret's document is `{"current": "2026-11", "keys": {"2026-11": "<base64>", …}}`.
+/// Secrets Manager can generate no such key, only letters and digits: `"generated": "<43 or more>"` is a
+/// key of the name `generated`, which is the SHA-256 of that text.
+#[derive(Deserialize)]
+#[serde(try_from = "Document")]
+pub struct KeyRing {
+    current: String,
+    keys: BTreeMap<String, LessSafeKey>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    current: String,
+    #[serde(default)]
+    keys: BTreeMap<String, SecretString>,
+    generated: Option<SecretString>,
+}
+
+/// What the key made of a generated text is called.
+const GENERATED: &str = "generated";
+
+/// The fewest letters and digits that hold 256 random bits.
+const GENERATED_LENGTH: usize = 43;
+
+impl TryFrom<Document> for KeyRing {
+    type Error = KeyRingError;
+
+    fn try_from(document: Document) -> Result<Self, KeyRingError> {
+        let mut keys = BTreeMap::new();
+        for (name, text) in document.keys {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            if !(1..=32).contains(&name.len()) || !name.bytes().all(plain) {
+                return Err(KeyRingError::Name);
+            }
+            let bytes = Zeroizing::new(STANDARD.decode(text.expose_secret()).map_err(|_| KeyRingError::Key)?);
+            if uniform(&bytes) {
+                return Err(KeyRingError::Weak);
+            }
+            let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| KeyRingError::Key)?;
+            keys.insert(name, LessSafeKey::new(key));
+        }
+        if let Some(text) = document.generated {
+            let text = text.expose_secret().as_bytes();
+            if text.len() < GENERATED_LENGTH || uniform(text) {
+                return Err(KeyRingError::Generated);
+            }
+            let key = UnboundKey::new(&AES_256_GCM, digest(&SHA256, text).as_ref()).map_err(|_| KeyRingError::Key)?;
+            if keys.insert(GENERATED.to_owned(), LessSafeKey::new(key)).is_some() {
+                return Err(KeyRingError::Name);
+            }
+        }
+        if !keys.contains_key(&document.current) {
+            return Err(KeyRingError::Current);
+        }
+        Ok(Self { current: document.current, keys })
+    }
+}
+
+fn uniform(bytes: &[u8]) -> bool {
+    bytes.iter().all(|b| Some(b) == bytes.first())
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyRing").field("current", &self.current).finish_non_exhaustive()
+    }
+}
+
+impl KeyRing {
+    /// Seals `plain` for `purpose` under the current key. The result is URL- and cookie-safe:
+    /// `v1.<key>.<base64url(nonce, ciphertext, tag)>`.
+    pub fn seal(&self, plain: &[u8], purpose: Purpose<'_>, entropy: &dyn Entropy) -> Result<String, OpenError> {
+        let key = self.keys.get(&self.current).ok_or(OpenError)?;
+        let nonce: [u8; NONCE_LEN] = random(entropy);
+        let aad = Aad::from(purpose.associated_data(&self.current));
+        let mut sealed = plain.to_vec();
+        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed).map_err(|_| OpenError)?;
+        let mut bytes = nonce.to_vec();
+        bytes.append(&mut sealed);
+        Ok(format!("{VERSION}.{}.{}", self.current, URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// Opens what [`KeyRing::seal`] made for the same purpose under any key still in the ring.
+    pub fn open(&self, sealed: &str, purpose: Purpose<'_>) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let mut parts = sealed.split('.');
+        let (Some(VERSION), Some(key_id), Some(text), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(OpenError);
+        };
+        let key = self.keys.get(key_id).ok_or(OpenError)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| OpenError)?;
+        let (nonce, rest) = bytes.split_at_checked(NONCE_LEN).ok_or(OpenError)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| OpenError)?;
+        let mut plain = Zeroizing::new(rest.to_vec());
+        let aad = Aad::from(purpose.associated_data(key_id));
+        let length = key.open_in_place(nonce, aad, &mut plain).map_err(|_| OpenError)?.len();
+        plain.truncate(length);
+        Ok(plain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::base::ambient::SystemEntropy;
+
+    const PURPOSE: Purpose<'static> = Purpose(&["cookie", "gate.example"]);
+
+    fn key(byte: u8) -> String {
+        let mut bytes = [byte; 32];
+        bytes[0] ^= 1;
+        STANDARD.encode(bytes)
+    }
+
+    fn ring(current: &str, keys: &[(&str, u8)]) -> KeyRing {
+        let keys: BTreeMap<_, _> = keys.iter().map(|(name, byte)| (*name, key(*byte))).collect();
+        serde_json::from_value(json!({"current": current, "keys": keys})).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sealed_opens_again(plain in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let ring = ring("a", &[("a", 1)]);
+            let sealed = ring.seal(&plain, PURPOSE, &SystemEntropy).unwrap();
+            prop_assert_eq!(&*ring.open(&sealed, PURPOSE).unwrap(), &plain);
+        }
+
+        #[test]
+        fn one_changed_character_does_not_open(at in any::<prop::sample::Index>(), by in 1u8..=127) {
+            let ring = ring("a", &[("a", 1)]);
+            let mut sealed = ring.seal(b"secret", PURPOSE, &SystemEntropy).unwrap().into_bytes();
+            let at = at.index(sealed.len());
+            sealed[at] = (sealed[at] ^ by) & 0x7f;
+            let sealed = String::from_utf8(sealed).unwrap();
+            prop_assert_eq!(ring.open(&sealed, PURPOSE), Err(OpenError));
+        }
+
+        #[test]
+        fn no_string_at_all_makes_it_panic(text in any::<String>()) {
+            prop_assert_eq!(ring("a", &[("a", 1)]).open(&text, PURPOSE), Err(OpenError));
+        }
+    }
+
+    #[test]
+    fn a_key_that_secrets_manager_generated_seals_and_gives_way_to_a_listed_one() {
+        let generated = |text: &str, current: &str| {
+            let document = json!({"current": current, "keys": {"2026": key(1)}, "generated": text});
+            serde_json::from_value::<KeyRing>(document)
+        };
+        let text = "kT9pZb3mW7xQ1vR5nL8sD2fG6hJ4cY0aKeUoIiPqRtVwXzBnMm1234567890AbCd";
+        let sealed = generated(text, "generated").unwrap().seal(b"x", PURPOSE, &SystemEntropy).unwrap();
+        assert!(generated(text, "2026").unwrap().open(&sealed, PURPOSE).is_ok());
+        assert_eq!(ring("2026", &[("2026", 1)]).open(&sealed, PURPOSE), Err(OpenError));
+        for weak in ["", &text[..42], &"a".repeat(64)] {
+            assert!(generated(weak, "generated").is_err(), "{weak:?}");
+        }
+    }
+
+    #[test]
+    fn the_previous_key_opens_and_a_retired_key_does_not() {
+        let sealed = ring("old", &[("old", 1)]).seal(b"x", PURPOSE, &SystemEntropy).unwrap();
+        assert!(ring("new", &[("new", 2), ("old", 1)]).open(&sealed, PURPOSE).is_ok());
+        assert_eq!(ring("new", &[("new", 2)]).open(&sealed, PURPOSE), Err(OpenError));
+    }
+
+    #[test]
+    fn a_value_moved_to_another_purpose_does_not_open() {
+        let ring = ring("a", &[("a", 1)]);
+        let sealed = ring.seal(b"x", PURPOSE, &SystemEntropy).unwrap();
+        for other in [&["cookie", "other.example"][..], &["cookiegate", ".example"], &["cookie"], &[]] {
+            assert_eq!(ring.open(&sealed, Purpose(other)), Err(OpenError));
+        }
+    }
+
+    #[test]
+    fn unusable_key_documents_say_why() {
+        let parse = |value| serde_json::from_value::<KeyRing>(value).unwrap_err().to_string();
+        assert!(parse(json!({"current": "b", "keys": {"a": key(1)}})).contains("must name one of"));
+        assert!(parse(json!({"current": "a", "keys": {"a": "short"}})).contains("32 random bytes"));
+        assert!(parse(json!({"current": "a", "keys": {"a": STANDARD.encode([0; 32])}})).contains("repeated byte"));
+        assert!(parse(json!({"current": "a.b", "keys": {"a.b": key(1)}})).contains("name"));
+        assert!(!format!("{:?}", ring("a", &[("a", 1)])).contains(&key(1)));
+    }
+}

@@ -1,0 +1,156 @@
+//! How Flexgate talks to AWS: credentials, region and endpoint of the environment, and limits that
+//! leave a request time to answer 503 itself.
+//!
+//! The SDK's requests go through the one HTTP client, so that there is one TLS stack, one set of trust
+//! roots and one pool of connections: an HTTP client of the SDK's own is another to build at a cold
+//! start, and reads the machine's certificates then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(not(feature = "local"))]
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
+#[cfg(not(feature = "local"))]
+use aws_types::{app_name::AppName, region::Region};
+use tokio::sync::OnceCell;
+
+use crate::base::outbound::{self, Deadline, SendError};
+
+/// One try, connecting included. DynamoDB, SQS and Secrets Manager answer in tens of milliseconds.
+const TRY: Duration = Duration::from_millis(1_500);
+
+/// All tries together: less than any function's time.
+const OPERATION: Duration = Duration::from_secs(4);
+
+/// DynamoDB answers with at most 16 MB, in base64 and JSON.
+const MAX_ANSWER: usize = 32 * 1024 * 1024;
+
+/// What every AWS client is made from, read from the environment at the first use and then kept.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    http: reqwest::Client,
+    config: Arc<OnceCell<SdkConfig>>,
+}
+
+impl Aws {
+    /// AWS through this HTTP client. Nothing is read yet.
+    #[must_use]
+    pub fn new(http: reqwest::Client) -> Self {
+        Self { http, config: Arc::default() }
+    }
+
+    /// The configuration of every AWS client.
+    pub async fn config(&self) -> &SdkConfig {
+        self.config.get_or_init(|| load(self.http_client())).await
+    }
+
+    /// The HTTP client, as the SDK takes one.
+    #[must_use]
+    pub fn http_client(&self) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(Connector(self.http.clone()));
+        http_client_fn(move |_, _| connector.clone())
+    }
+}
+
+/// Where AWS's environment says nothing of a credential: its profiles, containers and machines.
+#[cfg(feature = "local")]
+async fn load(http: SharedHttpClient) -> SdkConfig {
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
+    loader.retry_config(retries()).timeout_config(timeouts()).load().await
+}
+
+/// Lambda gives a function its credentials, its region and nothing else in the environment. The rest of
+/// the chain is a tenth of a function's size.
+#[cfg(not(feature = "local"))]
+fn load(http: SharedHttpClient) -> std::future::Ready<SdkConfig> {
+    let variable = |name: &str| environment::variable(name);
+    let credentials = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
+    let credentials = credentials
+        .map(|(id, secret)| Credentials::new(id, secret, variable("AWS_SESSION_TOKEN"), None, "environment"))
+        .map(SharedCredentialsProvider::new);
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")).map(Region::new))
+        .service_config(environment::Endpoints)
+        .http_client(http)
+        .retry_config(retries())
+        .timeout_config(timeouts());
+    config.set_credentials_provider(credentials);
+    config.set_app_name(variable("AWS_SDK_UA_APP_ID").and_then(|name| AppName::new(name).ok()));
+    std::future::ready(config.build())
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50))
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(TRY).operation_timeout(OPERATION).build()
+}
+
+#[cfg(not(feature = "local"))]
+mod environment {
+    use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+
+    /// A variable of AWS's, as its SDKs read them; an empty one counts as not set.
+    #[expect(clippy::disallowed_methods, reason = "these are AWS's variables, not settings of Flexgate's")]
+    pub(super) fn variable(name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|text| !text.is_empty())
+    }
+
+    /// `AWS_ENDPOINT_URL_DYNAMODB` and the like, else `AWS_ENDPOINT_URL`.
+    #[derive(Debug)]
+    pub(super) struct Endpoints;
+
+    impl LoadServiceConfig for Endpoints {
+        fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+            let own = format!("{}_{}", key.env(), key.service_id().replace(' ', "_").to_ascii_uppercase());
+            variable(&own).or_else(|| variable(key.env()))
+        }
+    }
+}
+
+/// The SDK's way out.
+#[derive(Debug)]
+struct Connector(reqwest::Client);
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let http = self.0.clone();
+        HttpConnectorFuture::new(async move { exchange(&http, request).await })
+    }
+}
+
+async fn exchange(http: &reqwest::Client, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+    let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+    let (parts, body) = request.into_parts();
+    // Every operation Flexgate uses sends a document, never a stream.
+    let body = body.bytes().ok_or_else(|| ConnectorError::user("the request is a stream".into()))?.to_vec();
+    let request = http::Request::from_parts(parts, body);
+    let request = reqwest::Request::try_from(request).map_err(|error| ConnectorError::user(error.into()))?;
+    let answer = outbound::send(http, request, Deadline::after(TRY), MAX_ANSWER).await.map_err(failure)?;
+    let mut response = http::Response::new(SdkBody::from(answer.body));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
+}
+
+/// What the SDK may try again, and what it may not.
+fn failure(error: SendError) -> ConnectorError {
+    match error {
+        SendError::Connect(_) => ConnectorError::io(error.into()).never_connected(),
+        SendError::Broken(_) => ConnectorError::io(error.into()),
+        SendError::Timeout => ConnectorError::timeout(error.into()),
+        SendError::TooLarge { .. } => ConnectorError::other(error.into(), None),
+    }
+}

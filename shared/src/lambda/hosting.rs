@@ -1,0 +1,83 @@
+//! A router as a Lambda function.
+
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::response::IntoResponse;
+use lambda_http::{Body, Request, RequestExt, Response, service_fn};
+use tower::ServiceExt;
+
+use crate::base::outbound::Deadline;
+use crate::telemetry::{Trace, traced};
+use crate::web::{Problem, kinds};
+
+/// Left of the function's time for rendering the answer and writing the log.
+const MARGIN: Duration = Duration::from_millis(300);
+
+/// The longest that Lambda lets a function run.
+const LONGEST_RUN: Duration = Duration::from_mins(15);
+
+/// What Lambda carries at most in an answer.
+const MAX_ANSWER: usize = 6 * 1024 * 1024;
+
+/// Serves `router` as a Lambda function until Lambda ends it. Each request's deadline is its
+/// invocation's, less a margin: Flexgate answers 504 itself, before Lambda kills the invocation.
+pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
+    lambda_http::run_concurrent(service_fn(move |request| {
+        let router = router.clone();
+        async move { Ok::<_, lambda_http::Error>(answer_invocation(router, request).await) }
+    }))
+    .await
+}
+
+/// The answer of `router` to one invocation. A failure is a response too: an error would become the
+/// gateway's own opaque 500.
+pub async fn answer_invocation(router: Router, mut request: Request) -> Response<Body> {
+    let mut trace = None;
+    if let Some(context) = request.lambda_context_ref() {
+        trace = context.xray_trace_id.as_deref().and_then(Trace::read);
+        if let Some(deadline) = invocation_deadline(context.deadline()) {
+            request.extensions_mut().insert(deadline);
+        }
+    }
+    let Ok(response) = traced(trace, router.oneshot(request.map(axum::body::Body::new))).await;
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, MAX_ANSWER).await.map(Vec::from);
+    match body.map(String::from_utf8) {
+        Ok(Ok(text)) => Response::from_parts(parts, Body::Text(text)),
+        Ok(Err(binary)) => Response::from_parts(parts, Body::Binary(binary.into_bytes())),
+        Err(error) => {
+            tracing::error!(error = %error, "an answer is too large for Lambda");
+            let problem = Problem::new(kinds::INTERNAL, "The answer is too large.").into_response();
+            Response::from_parts(problem.into_parts().0, Body::Empty)
+        }
+    }
+}
+
+/// The deadline of an invocation that Lambda ends at `ends`, with time left to say so. None where no
+/// function could still have been running then: cargo-lambda names ten minutes past midnight, 1970.
+#[must_use]
+pub fn invocation_deadline(ends: SystemTime) -> Option<Deadline> {
+    #[expect(clippy::disallowed_methods, reason = "Lambda names the deadline by the wall clock of this very machine")]
+    let now = SystemTime::now();
+    let long_ago = now.duration_since(ends).is_ok_and(|ago| ago > LONGEST_RUN);
+    let left = ends.duration_since(now).unwrap_or_default();
+    (!long_ago).then(|| Deadline::after(left.saturating_sub(MARGIN)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the deadline is named by the wall clock")]
+    fn a_deadline_that_has_passed_is_one_and_what_no_lambda_names_is_none() {
+        let now = SystemTime::now();
+        let left = |ends| invocation_deadline(ends).map(Deadline::remaining);
+        assert!(left(now + Duration::from_secs(5)).is_some_and(|left| left > Duration::from_secs(4)));
+        assert!(left(now + Duration::from_secs(5)).is_some_and(|left| left + MARGIN <= Duration::from_secs(5)));
+        assert_eq!(left(now - Duration::from_secs(5)), Some(Duration::ZERO));
+        assert_eq!(left(SystemTime::UNIX_EPOCH + Duration::from_mins(10)), None);
+    }
+}

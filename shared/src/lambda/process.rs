@@ -1,0 +1,36 @@
+//! A function's process on Lambda: the runtime it has, and what it does before it is asked anything.
+
+use std::future::Future;
+use std::time::Duration;
+
+use lambda_http::Error;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::base::outbound::Deadline;
+
+/// Set by Lambda where one process serves several requests at once.
+const AT_ONCE: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
+
+/// Runs a function until Lambda ends it.
+///
+/// One request at a time needs one thread, and threads cost memory and start-up; where Lambda hands out
+/// several at once there is one for each processor.
+pub fn run(function: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    runtime()?.block_on(function)
+}
+
+#[expect(clippy::disallowed_methods, reason = "Lambda says it in the environment; it is no setting of Flexgate's")]
+fn runtime() -> std::io::Result<Runtime> {
+    let several = std::env::var(AT_ONCE).is_ok_and(|count| count.parse::<u32>().is_ok_and(|count| count > 1));
+    let mut builder = if several { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    builder.enable_all().build()
+}
+
+/// Fetches ahead what the first request will need, all at once, for at most `time`; nothing where that
+/// is zero. It is never an error: what could not be fetched, the first request fetches, and says why not.
+pub async fn prewarm<F: Future>(time: Duration, fetches: impl FnOnce(Deadline) -> F) {
+    if !time.is_zero() {
+        let deadline = Deadline::after(time);
+        let _fetched = tokio::time::timeout_at(deadline.instant(), fetches(deadline)).await;
+    }
+}

@@ -1,0 +1,142 @@
+//! What the settings stand for: the HTTP client, the source of secrets, the store.
+
+mod settings;
+
+use std::sync::Arc;
+
+pub use settings::{Common, OwnerSettings};
+
+use crate::base::ambient::Ambient;
+use crate::base::outbound::{ClientError, http_client};
+use crate::lambda::Aws;
+use crate::secrets::{FileSecrets, SecretSource, SecretsFrom, SecretsManager, TwilioCredentials};
+#[cfg(feature = "local")]
+use crate::store::SqliteStore;
+use crate::store::{
+    Bindings, Claims, Counters, DeadLetters, Directory, DynamoStore, EventQueue, Inbox, Sessions, SqsQueue, StoreAt,
+    StoreError, Subjects,
+};
+use crate::twilio::{CredentialSettings, Flex, Sso};
+
+/// What a function stands on. Building it does no network I/O.
+///
+/// Of the store a function asks for the ports it uses, so that what it does not use is not in its file.
+#[derive(Debug, Clone)]
+pub struct Platform {
+    /// The clock and the generator.
+    pub ambient: Ambient,
+    /// The one HTTP client.
+    pub http: reqwest::Client,
+    /// Where secrets come from.
+    pub secrets: Arc<dyn SecretSource>,
+    store: Store,
+}
+
+#[derive(Debug, Clone)]
+enum Store {
+    #[cfg(feature = "local")]
+    Sqlite(Arc<SqliteStore>),
+    DynamoDb(Arc<DynamoStore>, SqsQueue),
+}
+
+macro_rules! ports {
+    ($($(#[$doc:meta])* $name:ident: $port:ident;)*) => {
+        impl Platform {
+            $($(#[$doc])*
+            #[must_use]
+            pub fn $name(&self) -> Arc<dyn $port> {
+                match &self.store {
+                    #[cfg(feature = "local")]
+                    Store::Sqlite(store) => store.clone(),
+                    Store::DynamoDb(store, _) => store.clone(),
+                }
+            })*
+        }
+    };
+}
+
+ports! {
+    /// Sign-in sessions.
+    sessions: Sessions;
+    /// What may happen once.
+    claims: Claims;
+    /// What may happen only so often.
+    counters: Counters;
+    /// Who is which Flex user.
+    bindings: Bindings;
+    /// Events that could not be applied.
+    dead_letters: DeadLetters;
+    /// What has been applied to whom.
+    subjects: Subjects;
+    /// What SCIM remembers.
+    directory: Directory;
+}
+
+/// What the settings name cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PlatformError {
+    /// The HTTP client.
+    #[error("the HTTP client cannot be set up")]
+    Http(#[from] ClientError),
+    /// The store.
+    #[error("the store (FLEXGATE_STORE) cannot be opened")]
+    Store(#[from] StoreError),
+}
+
+impl Platform {
+    /// The platform that the settings describe.
+    pub fn new(settings: &Common, ambient: Ambient) -> Result<Self, PlatformError> {
+        let http = http_client(&settings.extra_roots)?;
+        let aws = Aws::new(http.clone());
+        let secrets: Arc<dyn SecretSource> = match &settings.secrets {
+            SecretsFrom::SecretsManager => Arc::new(SecretsManager::new(aws.clone())),
+            SecretsFrom::Files(folder) => Arc::new(FileSecrets::new(folder)),
+        };
+        let store = match &settings.store {
+            #[cfg(feature = "local")]
+            StoreAt::Sqlite(path) => Store::Sqlite(Arc::new(SqliteStore::open(path)?)),
+            StoreAt::DynamoDb(table) => {
+                let queue = SqsQueue::new(settings.queue.as_deref(), aws.clone());
+                Store::DynamoDb(Arc::new(DynamoStore::new(table, queue.clone(), aws)), queue)
+            }
+        };
+        Ok(Self { ambient, http, secrets, store })
+    }
+
+    /// Identity events on their way.
+    #[must_use]
+    pub fn queue(&self) -> Arc<dyn EventQueue> {
+        match &self.store {
+            #[cfg(feature = "local")]
+            Store::Sqlite(store) => store.clone(),
+            Store::DynamoDb(_, queue) => Arc::new(queue.clone()),
+        }
+    }
+
+    /// The queue's receiving end; `None` where somebody else (SQS) hands out what arrives.
+    #[must_use]
+    pub fn inbox(&self) -> Option<Arc<dyn Inbox>> {
+        match &self.store {
+            #[cfg(feature = "local")]
+            Store::Sqlite(store) => Some(store.inbox()),
+            Store::DynamoDb(..) => None,
+        }
+    }
+
+    /// Flex with the account's credential.
+    #[must_use]
+    pub fn flex(&self, settings: &Common, credential: &CredentialSettings) -> Flex {
+        let clock = self.ambient.clock.clone();
+        let credentials = TwilioCredentials::new(&credential.secret_id, self.secrets.clone(), clock);
+        let (account, instance) = (settings.account.clone(), settings.instance.clone());
+        let endpoints = settings.endpoints.clone();
+        Flex::new(self.http.clone(), endpoints, self.ambient.clone(), Arc::new(credentials), account, instance)
+    }
+
+    /// Flex without one.
+    #[must_use]
+    pub fn sso(&self, settings: &Common) -> Sso {
+        let (account, instance) = (settings.account.clone(), settings.instance.clone());
+        Sso::new(self.http.clone(), settings.endpoints.clone(), self.ambient.clone(), account, instance)
+    }
+}

@@ -1,0 +1,134 @@
+//! What every function is told, and what those are told that act for the account's owner.
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use url::Url;
+
+use crate::authn::CallerSettings;
+use crate::base::settings::Reader;
+use crate::domain::{AccountSid, InstanceSid};
+use crate::secrets::SecretsFrom;
+use crate::store::{StoreAt, queue};
+use crate::telemetry::Log;
+use crate::twilio::{CredentialSettings, Endpoints, endpoints, is_loopback};
+use crate::users::PolicySettings;
+
+/// What every function is told.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// `TWILIO_ACCOUNT_SID`.
+    pub account: AccountSid,
+    /// `TWILIO_INSTANCE_SID`.
+    pub instance: InstanceSid,
+    /// `TWILIO_REGION`, or `FLEXGATE_TWILIO_URL` for a simulator.
+    pub endpoints: Endpoints,
+    /// `FLEXGATE_PUBLIC_URL`: where browsers see Flexgate. Only its origin counts.
+    pub public_url: Url,
+    /// `FLEXGATE_ALLOWED_ORIGINS`: other origins of front ends, comma-separated.
+    pub allowed_origins: Vec<Url>,
+    /// `FLEXGATE_SECRETS`.
+    pub secrets: SecretsFrom,
+    /// `FLEXGATE_STORE`.
+    pub store: StoreAt,
+    /// `FLEXGATE_QUEUE`: the SQS queue's URL, where the store is DynamoDB and events are sent.
+    pub queue: Option<String>,
+    /// `FLEXGATE_REQUEST_SECONDS`: how long a request may take where its host sets no deadline.
+    pub request_time: std::time::Duration,
+    /// `FLEXGATE_AHEAD_MILLISECONDS`: how long a function on Lambda may fetch ahead at its start.
+    pub ahead: std::time::Duration,
+    /// `FLEXGATE_CA_FILE`: additional trust roots, PEM.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// `FLEXGATE_LOG`: which levels are logged, `info` or `flexgate=debug`. `FLEXGATE_METRICS`: `emf:` and
+    /// the namespace of the metrics.
+    pub log: Log,
+}
+
+impl Common {
+    /// Reads the group.
+    pub fn read(reader: &mut Reader) -> Option<Self> {
+        let account = reader.required("TWILIO_ACCOUNT_SID", "the account's SID, AC and 32 hexadecimal digits");
+        let instance = reader.required("TWILIO_INSTANCE_SID", "the Flex instance's SID, GO and 32 hexadecimal digits");
+        let endpoints = endpoints(reader);
+        let public_url =
+            reader.required("FLEXGATE_PUBLIC_URL", "where browsers see Flexgate, like https://gate.example.com");
+        let public_url = public_url.and_then(|url| origin_url(reader, "FLEXGATE_PUBLIC_URL", url));
+        let origins = reader.optional("FLEXGATE_ALLOWED_ORIGINS", |text| {
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(Url::parse)
+                .collect::<Result<Vec<_>, _>>()
+        });
+        let origins = origins.map(Option::unwrap_or_default);
+        let allowed_origins = origins.and_then(|origins| {
+            origins
+                .into_iter()
+                .map(|url| origin_url(reader, "FLEXGATE_ALLOWED_ORIGINS", url))
+                .collect::<Option<Vec<_>>>()
+        });
+        let secrets = reader.or("FLEXGATE_SECRETS", SecretsFrom::SecretsManager);
+        let store = reader.required("FLEXGATE_STORE", "where to remember: dynamodb:TABLE or sqlite:FILE");
+        let queue = queue(reader);
+        let request_seconds = reader.seconds("FLEXGATE_REQUEST_SECONDS", 10, 1..=900);
+        let ahead = reader.milliseconds("FLEXGATE_AHEAD_MILLISECONDS", 1_000, 0..=5_000);
+        let extra_roots = reader.optional("FLEXGATE_CA_FILE", |path| {
+            let certificates = CertificateDer::pem_file_iter(path).map_err(|_| "names no readable PEM file")?;
+            certificates.collect::<Result<Vec<_>, _>>().map_err(|_| "holds something that is not a certificate")
+        });
+        let levels = reader.or("FLEXGATE_LOG", "info".to_owned());
+        let metrics = reader.optional("FLEXGATE_METRICS", |text| match text.split_once(':') {
+            Some(("emf", namespace)) if !namespace.is_empty() => Ok(namespace.to_owned()),
+            _ => Err("must be emf: and a namespace, like emf:Flexgate"),
+        });
+        Some(Self {
+            account: account?,
+            instance: instance?,
+            endpoints: endpoints?,
+            public_url: public_url?,
+            allowed_origins: allowed_origins?,
+            secrets: secrets?,
+            store: store?,
+            queue: queue?,
+            request_time: std::time::Duration::from_secs(request_seconds?.into()),
+            ahead: std::time::Duration::from_millis(ahead?.into()),
+            extra_roots: extra_roots?.unwrap_or_default(),
+            log: Log { levels: levels?, metrics: metrics? },
+        })
+    }
+}
+
+/// An origin: https, or http on this very machine, and nothing after the host and port.
+fn origin_url(reader: &mut Reader, variable: &'static str, url: Url) -> Option<Url> {
+    let safe = match url.scheme() {
+        "https" => true,
+        "http" => is_loopback(&url),
+        _ => false,
+    };
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if safe && bare {
+        return Some(url);
+    }
+    reader.wrong(variable, "must be https, or http on localhost, with nothing after the host: https://gate.example.com")
+}
+
+/// What a function is told that acts for the account's owner: mint and provision.
+#[derive(Debug, Clone)]
+pub struct OwnerSettings {
+    /// What every function is told.
+    pub common: Common,
+    /// The Twilio credential.
+    pub credential: CredentialSettings,
+    /// Whose tokens are trusted.
+    pub caller: CallerSettings,
+    /// Who may have what.
+    pub policy: PolicySettings,
+}
+
+impl OwnerSettings {
+    /// Reads the groups.
+    pub fn read(reader: &mut Reader) -> Option<Self> {
+        let (common, credential) = (Common::read(reader), CredentialSettings::read(reader));
+        let (caller, policy) = (CallerSettings::read(reader), PolicySettings::read(reader));
+        Some(Self { common: common?, credential: credential?, caller: caller?, policy: policy? })
+    }
+}

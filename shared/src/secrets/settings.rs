@@ -1,0 +1,25 @@
+//! Where secrets are read from: `FLEXGATE_SECRETS`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where secrets are read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretsFrom {
+    /// `aws`: Secrets Manager. The default.
+    SecretsManager,
+    /// `files:FOLDER`: one JSON document each.
+    Files(PathBuf),
+}
+
+impl FromStr for SecretsFrom {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            None if text == "aws" => Ok(Self::SecretsManager),
+            Some(("files", folder)) if !folder.is_empty() => Ok(Self::Files(folder.into())),
+            _ => Err("must be aws, or files: and a folder, like files:/etc/flexgate/secrets"),
+        }
+    }
+}

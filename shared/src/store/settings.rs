@@ -1,0 +1,41 @@
+//! Where the store and its queue are: `FLEXGATE_STORE`, `FLEXGATE_QUEUE`.
+
+#[cfg(feature = "local")]
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::base::settings::Reader;
+
+/// Where Flexgate remembers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreAt {
+    /// `sqlite:FILE`.
+    #[cfg(feature = "local")]
+    Sqlite(PathBuf),
+    /// `dynamodb:TABLE`.
+    DynamoDb(String),
+}
+
+impl FromStr for StoreAt {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            #[cfg(feature = "local")]
+            Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(file.into())),
+            Some(("dynamodb", table)) if !table.is_empty() => Ok(Self::DynamoDb(table.to_owned())),
+            _ if cfg!(feature = "local") => {
+                Err("must be dynamodb: and a table, or sqlite: and a file, like sqlite:/var/lib/flexgate/flexgate.db")
+            }
+            _ => Err("must be dynamodb: and a table, in a function built for Lambda"),
+        }
+    }
+}
+
+/// `FLEXGATE_QUEUE`, the SQS queue's URL, where the store is DynamoDB and events are sent.
+pub fn queue(reader: &mut Reader) -> Option<Option<String>> {
+    reader.optional("FLEXGATE_QUEUE", |text| match text.split_once(':') {
+        Some(("sqs", url)) if !url.is_empty() => Ok(url.to_owned()),
+        _ => Err("must be sqs: and the queue's URL"),
+    })
+}

@@ -1,0 +1,30 @@
+//! Which Twilio is called, and with which credential.
+
+use super::Endpoints;
+use crate::base::settings::Reader;
+
+/// `TWILIO_REGION`, or `FLEXGATE_TWILIO_URL` for a simulator.
+pub fn endpoints(reader: &mut Reader) -> Option<Endpoints> {
+    let region = reader.optional("TWILIO_REGION", Endpoints::in_region);
+    let address = reader.optional("FLEXGATE_TWILIO_URL", Endpoints::at);
+    match (region?, address?) {
+        (Some(_), Some(_)) => reader.wrong("FLEXGATE_TWILIO_URL", "cannot be set together with TWILIO_REGION"),
+        (Some(endpoints), None) | (None, Some(endpoints)) => Some(endpoints),
+        (None, None) => Some(Endpoints::default()),
+    }
+}
+
+/// The secret with the Twilio credential. Not for the sign-in function.
+#[derive(Debug, Clone)]
+pub struct CredentialSettings {
+    /// `TWILIO_SECRET_ID`.
+    pub secret_id: String,
+}
+
+impl CredentialSettings {
+    /// Reads the group.
+    pub fn read(reader: &mut Reader) -> Option<Self> {
+        let hint = "the secret with accountSid and authToken (or apiKeySid and apiKeySecret)";
+        Some(Self { secret_id: reader.required("TWILIO_SECRET_ID", hint)? })
+    }
+}

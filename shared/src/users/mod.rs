@@ -1,0 +1,8 @@
+//! Flex users: who may have what, and how Flex is brought to it.
+
+mod problem;
+mod provisioning;
+mod settings;
+
+pub use provisioning::{Provisioning, ProvisioningError, Reconciled};
+pub use settings::PolicySettings;

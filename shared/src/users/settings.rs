@@ -1,0 +1,55 @@
+//! Who may have what: the policy, as the environment configures it.
+
+use crate::base::settings::Reader;
+use crate::domain::policy::{JustInTime, Policy};
+use crate::domain::{Role, RoleSet, TokenTtl};
+
+/// Who may have what.
+#[derive(Debug, Clone)]
+pub struct PolicySettings {
+    /// `FLEXGATE_ALLOWED_ROLES` (`agent,supervisor`: `admin` is given only where it is named),
+    /// `FLEXGATE_DEFAULT_ROLES` (`agent`), `FLEXGATE_JUST_IN_TIME` (`off`, `create` or
+    /// `create-and-sync`), `FLEXGATE_MAX_TTL_SECONDS` (3600).
+    pub policy: Policy,
+    /// `FLEXGATE_MINTS_PER_MINUTE` (30): how many tokens are minted for one person.
+    pub mints_per_minute: u32,
+}
+
+impl PolicySettings {
+    /// Reads the group.
+    pub fn read(reader: &mut Reader) -> Option<Self> {
+        let allowed = reader.optional("FLEXGATE_ALLOWED_ROLES", roles);
+        let default = reader.optional("FLEXGATE_DEFAULT_ROLES", roles);
+        let just_in_time = reader.optional("FLEXGATE_JUST_IN_TIME", |text| match text {
+            "off" => Ok(JustInTime::Off),
+            "create" => Ok(JustInTime::Create),
+            "create-and-sync" => Ok(JustInTime::CreateAndSync),
+            _ => Err("must be off, create or create-and-sync"),
+        });
+        let max_ttl = reader.optional("FLEXGATE_MAX_TTL_SECONDS", |text| {
+            text.parse().ok().and_then(|seconds| TokenTtl::from_seconds(seconds).ok()).ok_or("must be from 60 to 86400")
+        });
+        let mints_per_minute = reader.optional("FLEXGATE_MINTS_PER_MINUTE", |text| {
+            text.parse()
+                .ok()
+                .filter(|limit| (1..=60_000).contains(limit))
+                .ok_or("must be a whole number from 1 to 60000")
+        });
+        let policy = Policy {
+            allowed_roles: allowed?.unwrap_or_else(|| RoleSet::from([Role::Agent, Role::Supervisor])),
+            default_roles: default?.unwrap_or_else(|| RoleSet::from([Role::Agent])),
+            just_in_time: just_in_time?.unwrap_or_default(),
+            max_ttl: max_ttl?.unwrap_or(TokenTtl::DEFAULT),
+        };
+        Some(Self { policy, mints_per_minute: mints_per_minute?.unwrap_or(30) })
+    }
+}
+
+/// A comma-separated list of roles; `none` is the empty one.
+fn roles(text: &str) -> Result<RoleSet, &'static str> {
+    if text == "none" {
+        return Ok(RoleSet::new());
+    }
+    let roles: Result<RoleSet, _> = text.split(',').map(|role| role.trim().parse::<Role>()).collect();
+    roles.map_err(|_| "must be a comma-separated list of agent, supervisor and admin, or none")
+}

@@ -1,0 +1,128 @@
+//! Request bodies: JSON objects of at most 64 KB, every mistake named at once.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::body::{Bytes, to_bytes};
+use axum::extract::Request;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
+use http_body_util::LengthLimitError;
+use serde_json::{Map, Value};
+
+use super::problem::{FieldError, Problem, kinds};
+use crate::base::strict_json;
+
+/// The largest body taken, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// The fields of a JSON body. Each reader takes a field out and notes what is wrong with it;
+/// [`Fields::finish`] answers for all of them together, and for fields nobody asked for.
+#[derive(Debug)]
+pub struct Fields {
+    map: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    /// Reads the body. Without any body there are no fields.
+    pub async fn read(request: Request) -> Result<Self, Problem> {
+        let content_type = request.headers().get(CONTENT_TYPE).cloned();
+        let bytes = to_bytes(request.into_body(), MAX_BODY).await.map_err(|error| unreadable(&error, MAX_BODY))?;
+        if bytes.is_empty() {
+            return Ok(Self { map: Map::new(), errors: Vec::new() });
+        }
+        if essence(content_type.as_ref()) != "application/json" {
+            return Err(Problem::new(kinds::UNSUPPORTED_MEDIA_TYPE, "Send content-type: application/json."));
+        }
+        match strict_json::parse(&bytes) {
+            Ok(Value::Object(map)) => Ok(Self { map, errors: Vec::new() }),
+            Ok(_) => Err(Problem::new(kinds::BODY_MALFORMED, "The body must be one JSON object: { … }.")),
+            Err(error) => Err(Problem::new(kinds::BODY_MALFORMED, format!("The body is {error}.")).because(&error)),
+        }
+    }
+
+    /// A string that must be there.
+    pub fn text<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
+        self.required(name, parse_text)
+    }
+
+    /// A string that may be absent or null.
+    pub fn optional_text<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
+        self.optional(name, parse_text)
+    }
+
+    /// A field that must be there, read by `read`.
+    pub fn required<T>(&mut self, name: &str, read: impl FnOnce(Value) -> Result<T, String>) -> Option<T> {
+        match self.map.remove(name) {
+            None | Some(Value::Null) => self.wrong(name, "is required".to_owned()),
+            Some(value) => self.checked(name, read(value)),
+        }
+    }
+
+    /// A field that may be absent or null, read by `read`.
+    pub fn optional<T>(&mut self, name: &str, read: impl FnOnce(Value) -> Result<T, String>) -> Option<T> {
+        match self.map.remove(name) {
+            None | Some(Value::Null) => None,
+            Some(value) => self.checked(name, read(value)),
+        }
+    }
+
+    /// `value`, if every field was right and none was left over.
+    pub fn finish<T>(mut self, value: Option<T>) -> Result<T, Problem> {
+        for name in std::mem::take(&mut self.map).into_iter().map(|(name, _)| name) {
+            // The name is the caller's own text: enough of it to recognise.
+            let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            self.errors.push(FieldError { field: name, detail: "is not a field of this request".to_owned() });
+        }
+        match value {
+            Some(value) if self.errors.is_empty() => Ok(value),
+            _ => Err(Problem::fields(kinds::FIELDS_INVALID, self.errors)),
+        }
+    }
+
+    fn checked<T>(&mut self, name: &str, read: Result<T, String>) -> Option<T> {
+        read.map_err(|detail| self.wrong::<T>(name, detail)).ok()
+    }
+
+    fn wrong<T>(&mut self, name: &str, detail: String) -> Option<T> {
+        self.errors.push(FieldError { field: name.to_owned(), detail });
+        None
+    }
+}
+
+fn parse_text<T: FromStr<Err: Display>>(value: Value) -> Result<T, String> {
+    match value {
+        Value::String(text) => text.parse().map_err(|error: T::Err| error.to_string()),
+        _ => Err("must be a string".to_owned()),
+    }
+}
+
+/// The bytes of a JSON body, as they came: signatures are over these and nothing else. Takes
+/// `application/json` and everything of the form `application/…+json`.
+pub async fn raw_json(request: Request, limit: usize) -> Result<(HeaderMap, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    let bytes = to_bytes(body, limit).await.map_err(|error| unreadable(&error, limit))?;
+    let essence = essence(parts.headers.get(CONTENT_TYPE));
+    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        Ok((parts.headers, bytes))
+    } else {
+        Err(Problem::new(kinds::UNSUPPORTED_MEDIA_TYPE, "Send content-type: application/json."))
+    }
+}
+
+/// The media type without its parameters, in lower case.
+fn essence(content_type: Option<&HeaderValue>) -> String {
+    let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn unreadable(error: &axum::Error, limit: usize) -> Problem {
+    let too_large = error.source().is_some_and(<dyn Error>::is::<LengthLimitError>);
+    if too_large {
+        Problem::new(kinds::TOO_LARGE, format!("A body may have at most {limit} bytes."))
+    } else {
+        Problem::new(kinds::BODY_MALFORMED, "The body ended before it was complete.").because(error)
+    }
+}

@@ -1,0 +1,69 @@
+//! Cross-origin requests: reading only from the origins that are listed, and to those with credentials.
+//!
+//! Not `tower-http`'s layer: that one tells every origin which methods and headers there are, and an
+//! unlisted origin is to learn nothing.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+    ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method};
+
+use super::problem::{Problem, kinds};
+use crate::platform::Common;
+
+/// An origin as a browser writes it: scheme, host, and port where it is not the scheme's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origins(Vec<String>);
+
+impl Origins {
+    /// The origins of the settings: Flexgate's own, and those of front ends elsewhere.
+    #[must_use]
+    pub fn new(settings: &Common) -> Self {
+        let listed = std::iter::once(&settings.public_url).chain(&settings.allowed_origins);
+        Self(listed.map(|url| url.origin().ascii_serialization()).collect())
+    }
+
+    fn listed<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        let origin = headers.get(ORIGIN)?;
+        self.0.iter().any(|listed| listed.as_bytes() == origin.as_bytes()).then_some(origin)
+    }
+
+    /// Refuses a request that a cookie alone could have been made to send: it must name a listed
+    /// origin, carry `x-flexgate: 1`, which no form can, and not call itself cross-site.
+    pub fn require(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let header = headers.get("x-flexgate").is_some_and(|value| value == "1");
+        let cross_site = headers.get("sec-fetch-site").is_some_and(|value| value == "cross-site");
+        let one_origin = headers.get_all(ORIGIN).iter().count() == 1;
+        if header && one_origin && !cross_site && self.listed(headers).is_some() {
+            return Ok(());
+        }
+        Err(Problem::new(
+            kinds::CROSS_SITE,
+            "Call this from a page of a listed origin (FLEXGATE_PUBLIC_URL, FLEXGATE_ALLOWED_ORIGINS) with the header x-flexgate: 1.",
+        ))
+    }
+
+    /// Whether this is a preflight, which no route needs to see.
+    pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+        method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+    }
+
+    /// The headers that let a listed origin read the answer; none for any other.
+    pub(super) fn allow(&self, request: &HeaderMap, preflight: bool, response: &mut HeaderMap) {
+        response.append(VARY, HeaderValue::from_static("origin"));
+        let Some(origin) = self.listed(request) else { return };
+        response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        response.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        if preflight {
+            response.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
+            let headers = HeaderValue::from_static("authorization, content-type, x-flexgate");
+            response.insert(ACCESS_CONTROL_ALLOW_HEADERS, headers);
+            response.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        } else {
+            let headers = HeaderValue::from_static("date, retry-after, x-request-id");
+            response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, headers);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The edge around every route: the request's id and deadline, one place where a problem becomes a
+//! document, security headers, CORS, and the one log line.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::time::{Instant, timeout_at};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::context::{Context, RequestId};
+use super::cors::Origins;
+use super::page;
+use super::problem::{Document, Problem, Told, kinds};
+use crate::base::ambient::Ambient;
+use crate::base::outbound::Deadline;
+use crate::platform::Common;
+use crate::telemetry::{self, Meter, RequestLine};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Where a function is served, and by which rules.
+#[derive(Debug)]
+pub struct Site {
+    function: &'static str,
+    origins: Origins,
+    secure: bool,
+    time: Duration,
+    ambient: Ambient,
+    page_policy: HeaderValue,
+}
+
+impl Site {
+    /// The site of `function`, as the settings describe it.
+    #[must_use]
+    pub fn new(function: &'static str, settings: &Common, ambient: Ambient) -> Arc<Self> {
+        let policy = page::content_security_policy();
+        Arc::new(Self {
+            function,
+            origins: Origins::new(settings),
+            secure: settings.public_url.scheme() == "https",
+            time: settings.request_time,
+            ambient,
+            page_policy: HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),
+        })
+    }
+
+    /// The routes within their edge, with `/health` and answers for unknown routes and methods.
+    pub fn assemble(self: Arc<Self>, routes: Router) -> Router {
+        let function = self.function;
+        let health = move || async move {
+            axum::Json(serde_json::json!({ "function": function, "version": env!("CARGO_PKG_VERSION") }))
+        };
+        routes
+            .route("/health", get(health))
+            .fallback(|| async { Problem::new(kinds::ROUTE_UNKNOWN, "See the route table in Flexgate's README.") })
+            .method_not_allowed_fallback(refuse_method)
+            .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| internal(panic.as_ref()).into_response()))
+            .layer(from_fn_with_state(self, edge))
+    }
+}
+
+/// The answer to a method that a route does not take.
+pub async fn refuse_method() -> Problem {
+    Problem::new(kinds::METHOD_NOT_ALLOWED, "See the route table in Flexgate's README.")
+}
+
+async fn edge(State(site): State<Arc<Site>>, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let request_id = RequestId::new(&site.ambient);
+    let deadline = request.extensions().get::<Deadline>().copied().unwrap_or_else(|| Deadline::after(site.time));
+    request.extensions_mut().insert(Context { request_id: request_id.clone(), deadline });
+
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let asked = request.headers().clone();
+    let preflight = Origins::is_preflight(&method, &asked);
+    let mut response = if preflight {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        let answered = telemetry::metered(timeout_at(deadline.instant(), next.run(request)));
+        let (answered, meter) = answered.await;
+        let mut response = answered.unwrap_or_else(|_| {
+            Problem::new(kinds::TIMEOUT, "Try again; if it lasts, see the status of Twilio.").into_response()
+        });
+        response.extensions_mut().insert(meter);
+        response
+    };
+
+    let problem = response.extensions_mut().remove::<Problem>();
+    if let Some(problem) = &problem {
+        response = site.render(problem, &request_id, &asked, &response);
+    }
+    let problem = problem.or_else(|| response.extensions_mut().remove::<Told>().map(|told| told.0));
+    site.finish(&request_id, &asked, preflight, response.headers_mut());
+    telemetry::request(&RequestLine {
+        function: site.function,
+        request_id: request_id.as_str(),
+        method: method.as_str(),
+        route: route.as_deref().unwrap_or("unmatched"),
+        status: response.status().as_u16(),
+        code: problem.as_ref().map(|problem| problem.kind().code),
+        fault: problem.as_ref().and_then(|problem| problem.parts().fault.as_deref()),
+        duration: began.elapsed(),
+        meter: response.extensions().get::<Meter>().copied().unwrap_or_default(),
+    });
+    response
+}
+
+impl Site {
+    /// The problem as a document, or as a page where a browser navigates. The cookies the handler set
+    /// stay.
+    fn render(&self, problem: &Problem, request_id: &RequestId, asked: &HeaderMap, from: &Response) -> Response {
+        let parts = problem.parts();
+        let mut response = if wants_page(asked) {
+            let mut response = page::render(problem, request_id.as_str()).into_response();
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+            headers.insert(header::CONTENT_SECURITY_POLICY, self.page_policy.clone());
+            response
+        } else {
+            let mut response = axum::Json(Document::of(problem, request_id.as_str())).into_response();
+            let content_type = HeaderValue::from_static("application/problem+json");
+            response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+            response
+        };
+        *response.status_mut() = parts.kind.status;
+        let headers = response.headers_mut();
+        for cookie in from.headers().get_all(header::SET_COOKIE) {
+            headers.append(header::SET_COOKIE, cookie.clone());
+        }
+        if let Some(allow) = from.headers().get(header::ALLOW) {
+            headers.insert(header::ALLOW, allow.clone());
+        }
+        if parts.kind == kinds::TOKEN_INVALID {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = parts.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        if let Some(meter) = from.extensions().get::<Meter>() {
+            response.extensions_mut().insert(*meter);
+        }
+        response
+    }
+
+    /// What every answer carries.
+    fn finish(&self, request_id: &RequestId, asked: &HeaderMap, preflight: bool, headers: &mut HeaderMap) {
+        self.origins.allow(asked, preflight, headers);
+        if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
+            headers.insert(X_REQUEST_ID, value);
+        }
+        let mut default = |name: HeaderName, value: &'static str| {
+            headers.entry(name).or_insert(HeaderValue::from_static(value));
+        };
+        default(header::CACHE_CONTROL, "no-store");
+        default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+        default(header::REFERRER_POLICY, "no-referrer");
+        default(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        default(header::X_FRAME_OPTIONS, "DENY");
+        if self.secure {
+            default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+        }
+    }
+}
+
+/// A browser that navigates asks for HTML; programs and `fetch` do not.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|range| range.trim().split(';').next() == Some("text/html"))
+}
+
+/// A panic costs one request. Its message is ours, never the caller's text.
+fn internal(panic: &(dyn Any + Send)) -> Problem {
+    let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = message.unwrap_or("without a message"), "a handler panicked");
+    Problem::new(kinds::INTERNAL, "Give the request's id to your administrator.")
+}

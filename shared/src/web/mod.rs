@@ -1,0 +1,20 @@
+//! The edge around every router: problem documents, request context, bodies, security headers, CORS.
+//!
+//! A function's router holds routes only; [`Site::assemble`] puts the same edge around each of them,
+//! on Lambda and locally.
+
+mod body;
+mod context;
+mod cors;
+mod edge;
+pub mod openapi;
+mod page;
+mod problem;
+mod query;
+
+pub use body::{Fields, MAX_BODY, raw_json};
+pub use context::{Context, RequestId};
+pub use cors::Origins;
+pub use edge::{Site, refuse_method};
+pub use problem::{FieldError, Kind, Problem, Told, kinds};
+pub use query::Query;

@@ -1,0 +1,283 @@
+//! The issuer's keys over time: M4 to M6, M23.
+
+use std::sync::Arc;
+use std::time::Duration as StdDuration;
+
+use flexgate::authn::{CallerError, TokenFault, Verifier, issuers};
+use flexgate::base::ambient::{Ambient, SystemEntropy};
+use flexgate::base::outbound::{Deadline, http_client};
+use serde_json::{Value, json};
+use time::Duration;
+
+use crate::issuer::*;
+
+fn named(world: &World, signer: &Signer, kid: &Value) -> String {
+    signer.token(header(&json!({ "kid": kid })), world.claims_with(&json!({"exp": FAR})).to_string())
+}
+
+/// An expiry that no test's clock reaches.
+const FAR: i64 = 4_000_000_000;
+
+fn is_unavailable(verdict: &Result<flexgate::domain::Caller, CallerError>) -> bool {
+    matches!(verdict, Err(CallerError::Unavailable { retry_after }) if !retry_after.is_zero())
+}
+
+#[tokio::test]
+async fn m04_unknown_keys_cause_one_fetch_a_minute() {
+    for warm in [true, false] {
+        let world = World::new().await;
+        if warm {
+            world.verifier.warm(soon()).await;
+        }
+        for n in 0..100 {
+            let token = named(&world, &ES256, &json!(format!("k{n}-unknown")));
+            assert_eq!(world.fault(&token).await, TokenFault::KeyUnknown);
+        }
+        assert_eq!(world.key_fetches(), 1 + usize::from(warm));
+        world.clock.advance(Duration::seconds(59));
+        world.fault(&named(&world, &ES256, &json!("x"))).await;
+        assert_eq!(world.key_fetches(), 1 + usize::from(warm));
+        world.clock.advance(Duration::seconds(1));
+        world.fault(&named(&world, &ES256, &json!("x"))).await;
+        world.fault(&named(&world, &ES256, &json!("y"))).await;
+        assert_eq!(world.key_fetches(), 2 + usize::from(warm));
+    }
+}
+
+#[tokio::test]
+async fn keys_that_could_not_be_fetched_ahead_are_fetched_for_the_first_caller() {
+    let world = World::new().await;
+    let token = named(&world, &ES256, &json!("k1"));
+    *world.served.delay.lock().unwrap() = StdDuration::from_millis(200);
+    world.verifier.warm(Deadline::after(StdDuration::from_millis(20))).await;
+    assert!(world.verify(&token).await.is_ok(), "the issuer was only slow");
+
+    let world = World::new().await;
+    let token = named(&world, &ES256, &json!("k1"));
+    world.answer_with(503);
+    world.verifier.warm(soon()).await;
+    assert!(is_unavailable(&world.verify(&token).await));
+    assert_eq!(world.key_fetches(), 2);
+    assert!(is_unavailable(&world.verify(&token).await), "and then it is left alone for a while");
+    assert_eq!(world.key_fetches(), 2);
+}
+
+#[tokio::test]
+async fn m04_at_once_they_cause_one_fetch() {
+    let world = World::new().await;
+    world.verifier.warm(soon()).await;
+    *world.served.delay.lock().unwrap() = StdDuration::from_millis(50);
+    let mut requests = tokio::task::JoinSet::new();
+    for n in 0..100 {
+        let (verifier, token) = (world.verifier.clone(), named(&world, &ES256, &json!(format!("unknown-{n}"))));
+        requests.spawn(async move { verifier.verify_token(&token, soon()).await });
+    }
+    for verdict in requests.join_all().await {
+        assert_eq!(verdict.unwrap_err(), CallerError::Invalid(TokenFault::KeyUnknown));
+    }
+    assert_eq!(world.key_fetches(), 2);
+}
+
+#[tokio::test]
+async fn m04_an_unknown_key_is_refused_even_if_the_issuer_is_down() {
+    let world = World::new().await;
+    world.verifier.warm(soon()).await;
+    world.answer_with(503);
+    for _ in 0..3 {
+        assert_eq!(world.fault(&named(&world, &ES256, &json!("x"))).await, TokenFault::KeyUnknown);
+    }
+    assert_eq!(world.key_fetches(), 2);
+    assert!(world.verify(&named(&world, &ES256, &json!("k1"))).await.is_ok());
+}
+
+#[tokio::test]
+async fn m05_a_new_key_is_found_by_one_fetch() {
+    let world = World::new().await;
+    assert!(world.judge(json!({})).await.is_ok());
+    let next = es256();
+    world.publish(&json!([ES256.jwk("k1"), next.jwk("k2")]));
+    for _ in 0..3 {
+        assert!(world.verify(&named(&world, &next, &json!("k2"))).await.is_ok());
+    }
+    assert!(world.judge(json!({})).await.is_ok());
+    assert_eq!(world.key_fetches(), 2);
+}
+
+#[tokio::test]
+async fn m05_a_withdrawn_key_is_refused_once_the_set_is_old() {
+    let world = World::new().await;
+    let token = named(&world, &ES256, &json!("k1"));
+    assert!(world.verify(&token).await.is_ok());
+    world.publish(&json!([es256().jwk("k2")]));
+    world.clock.advance(Duration::minutes(5));
+    assert_eq!(world.fault(&token).await, TokenFault::KeyUnknown);
+}
+
+#[tokio::test]
+async fn m06_a_key_need_not_be_named_if_there_is_one() {
+    let world = World::new().await;
+    let token = named(&world, &ES256, &json!(null));
+    assert!(world.verify(&token).await.is_ok());
+    world.publish(&json!([ES256.jwk("k1"), EDDSA.jwk("k2")]));
+    world.clock.advance(Duration::minutes(5));
+    assert_eq!(world.fault(&token).await, TokenFault::KeyMissing);
+    assert_eq!(world.key_fetches(), 2);
+    for kid in [json!(1), json!(["k1"]), json!({"k1": 1})] {
+        assert_eq!(world.fault(&named(&world, &ES256, &kid)).await, TokenFault::Header("kid"));
+    }
+}
+
+#[tokio::test]
+async fn m09_an_issuer_signs_only_for_itself() {
+    let (ours, theirs) = (World::new().await, World::new().await);
+    let their_key = es256();
+    theirs.publish(&json!([their_key.jwk("k1"), their_key.jwk("k2")]));
+    let settings = [&ours, &theirs].map(|world| {
+        json!({"issuer": world.issuer, "audiences": ["flexgate"], "jwks_uri": format!("{}/keys", world.origin)})
+    });
+    let ambient = Ambient { clock: ours.clock.clone(), entropy: Arc::new(SystemEntropy) };
+    let verifier = Verifier::new(issuers(&json!(settings).to_string()).unwrap(), http_client(&[]).unwrap(), ambient);
+    verifier.warm(soon()).await;
+    let fault = async |kid: &str| {
+        let forged = their_key.token(header(&json!({ "kid": kid })), ours.claims().to_string());
+        verifier.verify_token(&forged, soon()).await.unwrap_err()
+    };
+    assert_eq!(fault("k1").await, CallerError::Invalid(TokenFault::Signature));
+    assert_eq!(fault("k2").await, CallerError::Invalid(TokenFault::KeyUnknown));
+    let genuine = their_key.token(header(&json!({})), theirs.claims().to_string());
+    let caller = verifier.verify_token(&genuine, soon()).await.unwrap();
+    assert_eq!(&*caller.identity.issuer, &*theirs.issuer);
+}
+
+#[tokio::test]
+async fn a_key_for_encryption_verifies_nothing() {
+    let world = World::new().await;
+    let mut for_encryption = ES256.jwk("k1");
+    for_encryption["use"] = json!("enc");
+    world.publish(&json!([for_encryption, EDDSA.jwk("k2")]));
+    assert_eq!(world.fault(&named(&world, &ES256, &json!("k1"))).await, TokenFault::KeyUnknown);
+}
+
+#[tokio::test]
+async fn m23_without_keys_nobody_is_known() {
+    let world = World::new().await;
+    let token = named(&world, &ES256, &json!("k1"));
+    world.answer_with(503);
+    for _ in 0..10 {
+        assert!(is_unavailable(&world.verify(&token).await));
+    }
+    assert_eq!(world.key_fetches(), 1, "a dead issuer is not hammered");
+    world.clock.advance(Duration::seconds(5));
+    world.answer_with(200);
+    assert!(world.verify(&token).await.is_ok());
+    assert_eq!(world.key_fetches(), 2);
+}
+
+#[tokio::test]
+async fn m23_warm_keys_outlive_a_dead_issuer_for_a_day() {
+    let world = World::new().await;
+    let token = named(&world, &ES256, &json!("k1"));
+    world.verifier.warm(soon()).await;
+    world.answer_with(500);
+    world.clock.advance(Duration::minutes(5));
+    for _ in 0..10 {
+        assert!(world.verify(&token).await.is_ok());
+    }
+    assert_eq!(world.key_fetches(), 2, "one attempt, then a pause");
+    world.clock.advance(Duration::seconds(60));
+    assert!(world.verify(&token).await.is_ok());
+    assert_eq!(world.key_fetches(), 3);
+    world.clock.advance(Duration::hours(24));
+    assert!(is_unavailable(&world.verify(&token).await));
+}
+
+#[tokio::test]
+async fn m23_an_answer_that_is_no_key_set_replaces_nothing() {
+    let world = World::new().await;
+    let token = named(&world, &ES256, &json!("k1"));
+    world.verifier.warm(soon()).await;
+    for document in [json!("<html>"), json!({"keys": []}), json!({"keys": [{"kty": "oct", "kid": "k1", "k": "AAAA"}]})]
+    {
+        *world.served.keys.lock().unwrap() = document;
+        world.clock.advance(Duration::minutes(6));
+        assert!(world.verify(&token).await.is_ok());
+    }
+    assert_eq!(world.key_fetches(), 4);
+}
+
+#[tokio::test]
+async fn keys_are_kept_as_long_as_the_issuer_says_within_bounds() {
+    for (cache_control, kept) in [
+        (None, Duration::minutes(5)),
+        (Some("no-store"), Duration::minutes(5)),
+        (Some("max-age=1"), Duration::minutes(5)),
+        (Some("public, max-age=3600"), Duration::hours(1)),
+        (Some("max-age=31536000"), Duration::hours(24)),
+    ] {
+        let world = World::new().await;
+        *world.served.header.lock().unwrap() = cache_control.map(|value| ("cache-control", value));
+        let token = named(&world, &ES256, &json!("k1"));
+        assert!(world.verify(&token).await.is_ok());
+        world.clock.advance(kept - Duration::SECOND);
+        assert!(world.verify(&token).await.is_ok());
+        assert_eq!(world.key_fetches(), 1, "{cache_control:?}");
+        world.clock.advance(Duration::SECOND);
+        assert!(world.verify(&token).await.is_ok());
+        assert_eq!(world.key_fetches(), 2, "{cache_control:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_callers_share_one_fetch() {
+    let world = World::with(json!({"jwks_uri": null})).await;
+    *world.served.delay.lock().unwrap() = StdDuration::from_millis(50);
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let (verifier, token) = (world.verifier.clone(), world.token(&json!({})));
+        requests.spawn(async move { verifier.verify_token(&token, soon()).await.is_ok() });
+    }
+    assert!(requests.join_all().await.into_iter().all(|accepted| accepted));
+    assert_eq!((world.key_fetches(), world.other_requests()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_caller_out_of_time_is_told_so() {
+    let world = World::new().await;
+    *world.served.delay.lock().unwrap() = StdDuration::from_mins(1);
+    let deadline = Deadline::after(StdDuration::from_millis(50));
+    assert!(is_unavailable(&world.verifier.verify_token(&world.token(&json!({})), deadline).await));
+}
+
+#[tokio::test]
+async fn an_oversized_or_redirected_key_set_is_not_read() {
+    let world = World::new().await;
+    let mut keys = json!({"keys": [ES256.jwk("k1")]});
+    keys["pad"] = json!("x".repeat(256 * 1024));
+    *world.served.keys.lock().unwrap() = keys;
+    assert!(is_unavailable(&world.judge(json!({})).await));
+    let world = World::new().await;
+    world.answer_with(302);
+    *world.served.header.lock().unwrap() = Some(("location", "/evil"));
+    assert!(is_unavailable(&world.judge(json!({})).await));
+    assert_eq!(world.other_requests(), 0);
+}
+
+#[tokio::test]
+async fn metadata_must_be_the_issuers_own() {
+    let world = World::with(json!({"jwks_uri": null})).await;
+    assert!(world.judge(json!({})).await.is_ok());
+    for metadata in [
+        json!({"issuer": "{issuer}/", "jwks_uri": "{origin}/keys"}),
+        json!({"issuer": "https://other.example", "jwks_uri": "{origin}/keys"}),
+        json!({"jwks_uri": "{origin}/keys"}),
+        json!({"issuer": "{issuer}"}),
+        json!({"issuer": "{issuer}", "jwks_uri": "http://keys.example/"}),
+        json!({"issuer": "{issuer}", "jwks_uri": "file:///etc/passwd"}),
+    ] {
+        let world = World::with(json!({"jwks_uri": null})).await;
+        let metadata = metadata.to_string().replace("{origin}", &world.origin).replace("{issuer}", &world.issuer);
+        *world.served.metadata.lock().unwrap() = serde_json::from_str(&metadata).unwrap();
+        assert!(is_unavailable(&world.judge(json!({})).await), "{metadata}");
+        assert_eq!((world.key_fetches(), world.other_requests()), (0, 1));
+    }
+}
