@@ -86,7 +86,8 @@ pub trait People: fmt::Debug + Send + Sync {
 
     /// Writes a person who is not known yet (`version` 0), with statements and subjects. [`Written::Moved`] if their
     /// username, Flex user or one of their subjects already leads to somebody, unless that is `instead_of`: whoever
-    /// takes a username over takes those pointers over too, in the same transaction.
+    /// takes a username over takes those pointers over too, in the same transaction, and leaves `instead_of`
+    /// superseded and without a Flex user.
     async fn add(&self, person: &Person, instead_of: Option<PersonId>) -> Result<Written, StoreError>;
 
     /// Writes what one source says over version `version` of the person.

@@ -6,6 +6,7 @@
 mod directory;
 mod event_tables;
 mod events;
+mod people;
 mod worker;
 
 use std::path::Path;
@@ -82,6 +83,7 @@ impl SqliteStore {
         connection.execute_batch(SCHEMA).map_err(failure)?;
         event_tables::prepare(&mut connection).map_err(failure)?;
         connection.execute_batch(directory::SCHEMA).map_err(failure)?;
+        connection.execute_batch(people::SCHEMA).map_err(failure)?;
         let worker = Worker::start(connection).map_err(|error| StoreError::Unavailable(error.into()))?;
         Ok(Self { worker: Arc::new(worker), arrivals: Arc::default() })
     }

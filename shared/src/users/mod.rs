@@ -1,8 +1,9 @@
 //! Flex users: who may have what, and how Flex is brought to it.
 
+pub mod ledger;
 mod problem;
 mod provisioning;
 mod settings;
 
 pub use provisioning::{Provisioning, ProvisioningError, Reconciled};
-pub use settings::PolicySettings;
+pub use settings::{LastAdmin, PolicySettings};

@@ -1,5 +1,7 @@
 //! Who may have what: the policy, as the environment configures it.
 
+use std::str::FromStr;
+
 use crate::base::settings::Reader;
 use crate::domain::policy::{JustInTime, Policy};
 use crate::domain::{Role, RoleSet, TokenTtl};
@@ -13,6 +15,29 @@ pub struct PolicySettings {
     pub policy: Policy,
     /// `FLEXGATE_MINTS_PER_MINUTE` (30): how many tokens are minted for one person.
     pub mints_per_minute: u32,
+    /// `FLEXGATE_SCIM_LAST_ADMIN` (`protect`): whether the last administrator can be taken away, by any way in.
+    pub last_admin: LastAdmin,
+}
+
+/// Whether deprovisioning or demoting the last active administrator is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastAdmin {
+    /// `protect`: it is. The default.
+    Protected,
+    /// `allow`: it is not.
+    Unprotected,
+}
+
+impl FromStr for LastAdmin {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "protect" => Ok(Self::Protected),
+            "allow" => Ok(Self::Unprotected),
+            _ => Err("must be protect or allow"),
+        }
+    }
 }
 
 impl PolicySettings {
@@ -35,13 +60,14 @@ impl PolicySettings {
                 .filter(|limit| (1..=60_000).contains(limit))
                 .ok_or("must be a whole number from 1 to 60000")
         });
+        let last_admin = reader.or("FLEXGATE_SCIM_LAST_ADMIN", LastAdmin::Protected);
         let policy = Policy {
             allowed_roles: allowed?.unwrap_or_else(|| RoleSet::from([Role::Agent, Role::Supervisor])),
             default_roles: default?.unwrap_or_else(|| RoleSet::from([Role::Agent])),
             just_in_time: just_in_time?.unwrap_or_default(),
             max_ttl: max_ttl?.unwrap_or(TokenTtl::DEFAULT),
         };
-        Some(Self { policy, mints_per_minute: mints_per_minute?.unwrap_or(30) })
+        Some(Self { policy, mints_per_minute: mints_per_minute?.unwrap_or(30), last_admin: last_admin? })
     }
 }
 

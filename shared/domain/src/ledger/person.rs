@@ -77,10 +77,18 @@ pub struct Given {
     /// The worker attributes that were last sent. Flex does not show them, so this is what tells a difference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<WorkerAttributes>,
+    /// The version of the person that Flex was last brought in step with. Any later statement makes a difference.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub settled_at: u64,
     /// The person took over the username of another. Whatever Flex shows is the other person's until Flexgate has
     /// provisioned this one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub taking_over: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A person: what every source says about them, and what Flexgate has given.
@@ -98,6 +106,8 @@ pub struct Person {
     pub subjects: BTreeMap<Source, SubjectId>,
     /// What Flexgate has given.
     pub given: Given,
+    /// Somebody else has taken the username over, and the Flex user with it. Nothing is theirs any more.
+    pub superseded: bool,
     /// Counts the writes; 0 for a person who is not stored yet.
     pub version: u64,
 }
@@ -107,7 +117,8 @@ impl Person {
     #[must_use]
     pub fn new(id: PersonId, username: Username) -> Self {
         let (statements, subjects) = (BTreeMap::new(), BTreeMap::new());
-        Self { id, username, flex_user_sid: None, statements, subjects, given: Given::default(), version: 0 }
+        let given = Given::default();
+        Self { id, username, flex_user_sid: None, statements, subjects, given, superseded: false, version: 0 }
     }
 
     /// Whoever takes the username over: a new person, of whom nothing was said. The Flex user is theirs to change, but
@@ -116,6 +127,12 @@ impl Person {
     pub fn successor(&self, id: PersonId) -> Self {
         let given = Given { taking_over: true, ..Given::default() };
         Self { flex_user_sid: self.flex_user_sid.clone(), given, ..Self::new(id, self.username.clone()) }
+    }
+
+    /// Whether Flex was brought in step with everything that is said.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.version > 0 && self.given.settled_at == self.version
     }
 
     /// The sources that say the person is inactive.

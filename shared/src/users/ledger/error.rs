@@ -1,0 +1,64 @@
+//! Why a statement is not taken, or a person not reconciled.
+
+use crate::domain::ledger::{AttachmentRefused, PlanRefused, Source};
+use crate::store::StoreError;
+use crate::twilio::TwilioError;
+use crate::users::ProvisioningError;
+
+/// Why a statement is not taken, or a person not reconciled. A statement that is refused leaves nothing behind.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The person who has the username is somebody else, or may be.
+    #[error("the Flex user of that username belongs to another subject")]
+    Attachment(#[from] AttachmentRefused),
+    /// The Flex user is bound to another identity, or the identity to another user.
+    #[error("the Flex user belongs to another subject: its binding is to another identity")]
+    Bound,
+    /// Flex needs more than is known.
+    #[error("the person cannot be a Flex user")]
+    Plan(#[from] PlanRefused),
+    /// Another source says that the person is inactive.
+    #[error("{0} says that the person is inactive")]
+    InactiveBy(Source),
+    /// Nobody would be left to administer Flex.
+    #[error("the last active administrator cannot be taken away")]
+    LastAdmin,
+    /// Twilio took the user and left it deactivated.
+    #[error("Twilio does not make the user active again")]
+    StaysDeactivated,
+    /// Somebody else is changing the person, and did not finish in time.
+    #[error("the person is being changed by somebody else")]
+    Busy,
+    /// Twilio.
+    #[error("Twilio")]
+    Twilio(#[from] TwilioError),
+    /// The store.
+    #[error("the store")]
+    Store(#[from] StoreError),
+}
+
+impl From<ProvisioningError> for LedgerError {
+    fn from(error: ProvisioningError) -> Self {
+        match error {
+            ProvisioningError::Twilio(error) => Self::Twilio(error),
+            ProvisioningError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl LedgerError {
+    /// Whether trying again later may help. What Twilio, the policy or another source refuses stays refused.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Twilio(error) => !matches!(error, TwilioError::Refused(_) | TwilioError::Ambiguous),
+            Self::Store(_) | Self::Busy => true,
+            Self::Attachment(_)
+            | Self::Bound
+            | Self::Plan(_)
+            | Self::InactiveBy(_)
+            | Self::LastAdmin
+            | Self::StaysDeactivated => false,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Which person a source means, and which Flex user a person is.
+
+use super::{Ledger, LedgerError, News};
+use crate::base::outbound::Deadline;
+use crate::domain::ledger::{Attachment, Person, PersonId, attach};
+use crate::domain::{FlexUser, FlexUserSid};
+use crate::store::PersonKey;
+use crate::twilio::TwilioError;
+
+/// The person that a source means.
+pub(super) enum Meant {
+    /// One of whom the ledger knows.
+    Known(Person),
+    /// One of whom it does not know yet; instead of another, where the username changes hands.
+    New(Person, Option<PersonId>),
+    /// Nobody: the source names no one whom it could mean.
+    Nobody,
+}
+
+impl Ledger {
+    /// The person that `news` is about: by what the source calls them, by the identity that is bound to their Flex
+    /// user, by their username. `gives_access` is false for a statement that takes access away and nothing else.
+    pub(super) async fn meant(&self, news: &News, gives_access: bool) -> Result<Meant, LedgerError> {
+        if let Some(subject) = &news.subject {
+            let key = PersonKey::Subject(news.source.clone(), subject.clone());
+            if let Some(person) = self.people.person(&key).await? {
+                return Ok(Meant::Known(person));
+            }
+        }
+        let bound = match &news.identity {
+            Some(identity) => self.provisioning.bindings().user_of(identity).await?,
+            None => None,
+        };
+        if let Some(user) = bound {
+            return match self.people.person(&PersonKey::FlexUser(user.clone())).await? {
+                Some(person) => self.attached(person, news, gives_access),
+                None => self.unknown(news, Some(user)),
+            };
+        }
+        // Whoever merely changes a profile means nobody by a username: they may never have been a Flex user.
+        if !gives_access && news.statement.says_active().is_none() {
+            return Ok(Meant::Nobody);
+        }
+        let Some(username) = &news.username else { return self.unknown(news, None) };
+        match self.people.person(&PersonKey::Username(username.key())).await? {
+            Some(person) => self.attached(person, news, gives_access),
+            None => self.unknown(news, None),
+        }
+    }
+
+    fn attached(&self, person: Person, news: &News, gives_access: bool) -> Result<Meant, LedgerError> {
+        match attach(&person, &news.source, news.subject.as_ref(), gives_access)? {
+            Attachment::Same => Ok(Meant::Known(person)),
+            Attachment::NewPerson => {
+                let id = PersonId::of(self.ambient.random());
+                Ok(Meant::New(person.successor(id), Some(person.id)))
+            }
+        }
+    }
+
+    fn unknown(&self, news: &News, user: Option<FlexUserSid>) -> Result<Meant, LedgerError> {
+        let Some(username) = &news.username else { return Ok(Meant::Nobody) };
+        let id = PersonId::of(self.ambient.random());
+        Ok(Meant::New(Person { flex_user_sid: user, ..Person::new(id, username.clone()) }, None))
+    }
+
+    /// The Flex user that the person is, with everything that a comparison needs.
+    pub(super) async fn flex_user(&self, person: &Person, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
+        let flex = self.provisioning.flex();
+        if let Some(sid) = &person.flex_user_sid {
+            match flex.get(sid, deadline).await {
+                Err(TwilioError::NotFound(_)) => {}
+                found => return Ok(Some(found?)),
+            }
+        }
+        let Some(found) = flex.find_alike(&person.username, deadline).await? else { return Ok(None) };
+        // A search result often leaves out what the comparison needs.
+        Ok(Some(if found.is_complete() { found } else { flex.get(&found.flex_user_sid, deadline).await? }))
+    }
+}

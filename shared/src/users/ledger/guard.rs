@@ -1,0 +1,71 @@
+//! The last administrator.
+//!
+//! This is the only thing that may refuse a deactivation, whichever way it comes in. Two who take away the last two
+//! administrators must not both find the other one still there, so they take turns.
+
+use std::time::Duration;
+
+use super::{Ledger, LedgerError};
+use crate::base::outbound::Deadline;
+use crate::domain::ledger::{Active, Desired};
+use crate::domain::{FlexUser, Role};
+use crate::store::directory::Begun;
+use crate::users::LastAdmin;
+
+/// The work of which there is one at a time.
+const ADMINS: &str = "admins";
+
+/// The largest page that Twilio gives.
+const PAGE: u16 = 1_000;
+
+/// How long to wait before the lock is asked for again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Ledger {
+    /// Whether bringing `user` to what is desired takes an administrator away.
+    pub(super) fn takes_an_admin(&self, user: Option<&FlexUser>, desired: &Desired) -> bool {
+        let Some(user) = user.filter(|user| !user.is_deactivated()) else { return false };
+        let is_admin = user.roles.as_ref().is_none_or(|roles| roles.known().contains(&Role::Admin));
+        let stays = desired.active != Active::No && desired.roles.contains(&Role::Admin);
+        self.last_admin == LastAdmin::Protected && is_admin && !stays
+    }
+
+    /// Takes the lock; whoever takes an administrator away holds it until that is done.
+    pub(super) async fn lock_admins(&self, deadline: Deadline) -> Result<(), LedgerError> {
+        loop {
+            let now = self.ambient.now();
+            match self.locks.begin(ADMINS, now, now + deadline.remaining() + Duration::from_secs(1)).await? {
+                Begun::Yes { .. } => return Ok(()),
+                Begun::Busy if deadline.remaining() <= PAUSE * 4 => return Err(LedgerError::Busy),
+                Begun::Busy => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    pub(super) async fn unlock_admins(&self) -> Result<(), LedgerError> {
+        Ok(self.locks.finish(ADMINS).await?)
+    }
+
+    /// Refuses unless Flex has another active administrator than `user`. A list may be out of date, so whoever it
+    /// shows is confirmed by a read of their own.
+    pub(super) async fn another_admin(&self, user: &FlexUser, deadline: Deadline) -> Result<(), LedgerError> {
+        let flex = self.provisioning.flex();
+        let is_admin = |user: &FlexUser| {
+            user.is_active() && user.roles.as_ref().is_some_and(|roles| roles.known().contains(&Role::Admin))
+        };
+        let mut token = None;
+        loop {
+            let page = flex.list(PAGE, token.as_deref(), deadline).await?;
+            for other in page.users.iter().filter(|other| is_admin(other) && other.flex_user_sid != user.flex_user_sid)
+            {
+                if is_admin(&flex.get(&other.flex_user_sid, deadline).await?) {
+                    return Ok(());
+                }
+            }
+            match page.next_page_token {
+                Some(next) if Some(&next) != token.as_ref() => token = Some(next),
+                _ => return Err(LedgerError::LastAdmin),
+            }
+        }
+    }
+}

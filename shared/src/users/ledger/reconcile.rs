@@ -1,0 +1,230 @@
+//! A person is brought to what they should be: compared with Flex, written down as given, sent.
+
+use std::time::Duration;
+
+use super::state::Change;
+use super::{Ledger, LedgerError, Outcome, Report};
+use crate::base::outbound::Deadline;
+use crate::domain::ledger::{Active, PersonId, Step, desired};
+use crate::domain::{FlexUser, FlexUserSid, Identity};
+use crate::store::{Bound, Noting, PersonKey, PersonLease, Written};
+use crate::twilio::{TwilioError, UserUpdate};
+
+/// How long a lease outlives its holder's deadline: as long as one request to Twilio may take. Twilio has no fencing,
+/// so nobody else may begin while a request of the holder's can still arrive.
+const AFTERMATH: Duration = Duration::from_secs(7);
+
+/// How long somebody else's lease is waited for.
+const WAIT: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// How often a person is reconciled anew because somebody has written meanwhile.
+const ROUNDS: usize = 8;
+
+/// A lease on a person; the number names its holder.
+pub(super) struct Lease(u128);
+
+impl Ledger {
+    /// Brings the person to what the ledger says. `None` if there is no such person.
+    pub async fn reconcile(&self, id: PersonId, deadline: Deadline) -> Result<Option<Report>, LedgerError> {
+        if self.people.person(&PersonKey::Id(id)).await?.is_none() {
+            return Ok(None);
+        }
+        let lease = self.lease(id, deadline).await?;
+        let done = self.round(id, deadline).await;
+        self.finish(lease, id, done, deadline).await
+    }
+
+    /// Waits for the lease, for a while.
+    pub(super) async fn lease(&self, id: PersonId, deadline: Deadline) -> Result<Lease, LedgerError> {
+        let holder = u128::from_be_bytes(self.ambient.random());
+        let waiting = deadline.within(WAIT);
+        loop {
+            let now = self.ambient.now();
+            let until = now + deadline.remaining() + AFTERMATH;
+            match self.people.lease(id, holder, now, until).await? {
+                PersonLease::Granted { .. } => return Ok(Lease(holder)),
+                PersonLease::Unknown => return Err(LedgerError::Busy),
+                PersonLease::Held(_) if waiting.remaining() <= PAUSE => return Err(LedgerError::Busy),
+                PersonLease::Held(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// Gives the lease back, unless the person has a newer version than the one that was reconciled: whoever wrote
+    /// that may have relied on this reconciliation, so it goes on.
+    pub(super) async fn finish(
+        &self,
+        lease: Lease,
+        id: PersonId,
+        done: Result<Option<(Report, u64)>, LedgerError>,
+        deadline: Deadline,
+    ) -> Result<Option<Report>, LedgerError> {
+        let mut done = done;
+        for _ in 0..ROUNDS {
+            match done {
+                Ok(Some((report, version))) => {
+                    if self.people.release(id, lease.0, Some(version)).await? {
+                        return Ok(Some(report));
+                    }
+                    done = match self.round(id, deadline).await {
+                        // What was reported before is what the caller asked for.
+                        Ok(Some((_, version))) => Ok(Some((report, version))),
+                        other => other,
+                    };
+                }
+                other => {
+                    self.people.release(id, lease.0, None).await?;
+                    return other.map(|_| None);
+                }
+            }
+        }
+        self.people.release(id, lease.0, None).await?;
+        Err(LedgerError::Busy)
+    }
+
+    /// Once: reads everything, and brings Flex in step. `None` if somebody has written meanwhile.
+    async fn round(&self, id: PersonId, deadline: Deadline) -> Result<Option<(Report, u64)>, LedgerError> {
+        for _ in 0..ROUNDS {
+            let Some(person) = self.people.person(&PersonKey::Id(id)).await? else { return Ok(None) };
+            if person.superseded {
+                return Ok(Some((Report::nothing(Outcome::NoUser), person.version)));
+            }
+            let observed = self.flex_user(&person, deadline).await?;
+            let Some(desired) = desired(&person, &self.policy, observed.as_ref(), &self.occasion()) else {
+                return Ok(Some((Report::nothing(Outcome::Unchanged), person.version)));
+            };
+            let plan = desired.plan(&person.username, observed.as_ref())?;
+            let change = Change { person, observed, desired, plan };
+            let locked = self.guard(&change, deadline).await?;
+            let done = self.bring(change, None, deadline).await;
+            self.unguard(locked).await?;
+            if let Some(done) = done? {
+                return Ok(Some(done));
+            }
+        }
+        Err(LedgerError::Busy)
+    }
+
+    /// Writes what is given, sends the difference, and notes that Flex is in step. The report, and the version that
+    /// it holds for; `None` if somebody has written meanwhile.
+    pub(super) async fn bring(
+        &self,
+        change: Change,
+        identity: Option<&Identity>,
+        deadline: Deadline,
+    ) -> Result<Option<(Report, u64)>, LedgerError> {
+        let Change { mut person, observed, desired, plan } = change;
+        let mut given = desired.given;
+        let sends = plan.step != Step::Nothing || plan.locale.is_some();
+        if sends && given != person.given {
+            let sid = person.flex_user_sid.as_ref();
+            let noting = Noting { given: &given, flex_user_sid: sid, username: &person.username };
+            let Written::Yes(version) = self.people.note(person.id, person.version, noting).await? else {
+                return Ok(None);
+            };
+            (person.version, person.given) = (version, given.clone());
+        }
+
+        let existing = observed.as_ref().map(|user| user.flex_user_sid.clone());
+        let (outcome, user) = self.send(plan.step, observed, deadline).await?;
+        if outcome == Outcome::Created || outcome == Outcome::Updated {
+            given.taking_over = false;
+            given.attributes = desired.attributes.flatten().or(given.attributes);
+        }
+        let user = match (user, plan.locale) {
+            (Some(user), Some(locale)) => Some(self.set_locale(user, &locale, deadline).await?),
+            (user, _) => user,
+        };
+        let sid = user.as_ref().map(|user| user.flex_user_sid.clone());
+        if desired.active == Active::No {
+            if let Some(sid) = sid.as_ref().filter(|_| outcome != Outcome::Deactivated) {
+                self.end_access(sid).await?;
+            }
+        } else if let (Some(sid), Some(identity)) = (&sid, identity) {
+            if let Some(old) = existing.filter(|old| old != sid) {
+                self.provisioning.bindings().unbind(&old).await?;
+            }
+            self.bind(identity, sid).await?;
+        }
+
+        let version = if person.is_settled() && given == person.given && sid == person.flex_user_sid {
+            person.version
+        } else {
+            given.settled_at = person.version + 1;
+            let sid = sid.as_ref().or(person.flex_user_sid.as_ref());
+            let username = user.as_ref().map_or(&person.username, |user| &user.username);
+            let noting = Noting { given: &given, flex_user_sid: sid, username };
+            match self.people.note(person.id, person.version, noting).await? {
+                Written::Yes(version) => version,
+                Written::Moved => return Ok(None),
+            }
+        };
+        let report = Report { outcome, user, explanation: Some(desired.explanation), blocked: plan.blocked };
+        Ok(Some((report, version)))
+    }
+
+    async fn send(
+        &self,
+        step: Step,
+        observed: Option<FlexUser>,
+        deadline: Deadline,
+    ) -> Result<(Outcome, Option<FlexUser>), LedgerError> {
+        let flex = self.provisioning.flex();
+        match (step, observed) {
+            (Step::Provision(wanted), observed) => {
+                let user = flex.provision(&wanted, deadline).await?;
+                if user.is_deactivated() {
+                    return Err(LedgerError::StaysDeactivated);
+                }
+                let outcome = if observed.is_some() { Outcome::Updated } else { Outcome::Created };
+                let user = if user.is_complete() { user } else { flex.get(&user.flex_user_sid, deadline).await? };
+                Ok((outcome, Some(user)))
+            }
+            (Step::UpdateEmail(email), Some(user)) => {
+                let update = UserUpdate { email: Some(&email), ..UserUpdate::default() };
+                flex.update(&user.flex_user_sid, &update, deadline).await?;
+                Ok((Outcome::Updated, Some(FlexUser { email: Some(email.to_string()), ..user })))
+            }
+            (Step::Deprovision, Some(user)) => {
+                self.provisioning.deprovision(&user.flex_user_sid, deadline).await?;
+                Ok((Outcome::Deactivated, Some(FlexUser { deactivated: Some(true), worker_sid: None, ..user })))
+            }
+            (_, None) => Ok((Outcome::NoUser, None)),
+            (Step::Nothing, Some(user)) => Ok((Outcome::Unchanged, Some(user))),
+        }
+    }
+
+    async fn set_locale(&self, user: FlexUser, locale: &str, deadline: Deadline) -> Result<FlexUser, LedgerError> {
+        let update = UserUpdate { locale: Some(locale), ..UserUpdate::default() };
+        match self.provisioning.flex().update(&user.flex_user_sid, &update, deadline).await {
+            // Nobody says whether a locale can be taken back. Where it cannot, it stays, and is shown.
+            Err(TwilioError::Refused(_)) if locale.is_empty() => Ok(user),
+            updated => {
+                let updated_date = updated?.updated_date.or(user.updated_date);
+                Ok(FlexUser { locale: Some(locale.to_owned()), updated_date, ..user })
+            }
+        }
+    }
+
+    /// Ends what a person could still use here, where Flex has deactivated them already.
+    async fn end_access(&self, user: &FlexUserSid) -> Result<(), LedgerError> {
+        self.provisioning.sessions().end_all_of(user).await?;
+        self.provisioning.bindings().unbind(user).await?;
+        Ok(())
+    }
+
+    pub(super) async fn bind(&self, identity: &Identity, user: &FlexUserSid) -> Result<(), LedgerError> {
+        match self.provisioning.bindings().bind(identity, user, self.ambient.now()).await? {
+            Bound::Yes => Ok(()),
+            Bound::IdentityTaken(_) | Bound::UserTaken => Err(LedgerError::Bound),
+        }
+    }
+}
+
+impl Report {
+    /// Nothing was worked out.
+    pub(super) fn nothing(outcome: Outcome) -> Self {
+        Self { outcome, user: None, explanation: None, blocked: Vec::new() }
+    }
+}

@@ -1,0 +1,189 @@
+//! Statements: found a person, validated, written.
+
+use super::find::Meant;
+use super::{Ledger, LedgerError, News, Outcome, Report};
+use crate::base::outbound::Deadline;
+use crate::domain::FlexUser;
+use crate::domain::ledger::{Active, AttachmentRefused, Desired, Person, PersonId, Plan, Source, desired};
+use crate::store::{Stating, Written};
+
+/// A write that loses a race is tried again this often.
+const TRIES: usize = 5;
+
+/// What a person becomes with a new statement.
+pub(super) struct Change {
+    /// The person, the statement included.
+    pub(super) person: Person,
+    pub(super) observed: Option<FlexUser>,
+    pub(super) desired: Desired,
+    pub(super) plan: Plan,
+}
+
+impl Ledger {
+    /// Takes what a source says, and brings Flex in step with it. A statement that is refused leaves nothing behind;
+    /// one that is taken is durable, even where an error says that Flex could not be brought in step.
+    pub async fn state(&self, news: &News, deadline: Deadline) -> Result<Report, LedgerError> {
+        let gives_access = news.statement.says_active() == Some(true);
+        for _ in 0..TRIES {
+            let reported = match self.meant(news, gives_access).await? {
+                Meant::Nobody => return Ok(Report::nothing(Outcome::NoUser)),
+                Meant::Known(person) if person.superseded => return superseded(&news.source, gives_access),
+                Meant::Known(person) if is_stale(&person, news) => return Ok(Report::nothing(Outcome::Stale)),
+                Meant::Known(person) => self.state_known(person, news, deadline).await?,
+                Meant::New(person, instead_of) => self.state_new(person, instead_of, news, deadline).await?,
+            };
+            if let Some(report) = reported {
+                return Ok(report);
+            }
+        }
+        Err(LedgerError::Busy)
+    }
+
+    /// `None` if somebody else has written meanwhile.
+    async fn state_known(
+        &self,
+        person: Person,
+        news: &News,
+        deadline: Deadline,
+    ) -> Result<Option<Report>, LedgerError> {
+        // Taking access away comes first, whatever Twilio is up to.
+        if let (Some(false), Some(sid)) = (news.statement.says_active(), &person.flex_user_sid) {
+            self.provisioning.sessions().end_all_of(sid).await?;
+        }
+        let lease = self.lease(person.id, deadline).await?;
+        let done = self.state_under_lease(&person, news, deadline).await;
+        self.finish(lease, person.id, done, deadline).await
+    }
+
+    async fn state_under_lease(
+        &self,
+        seen: &Person,
+        news: &News,
+        deadline: Deadline,
+    ) -> Result<Option<(Report, u64)>, LedgerError> {
+        let Some(before) = self.people.person(&crate::store::PersonKey::Id(seen.id)).await? else { return Ok(None) };
+        if before.superseded {
+            return Ok(None);
+        }
+        let change = self.change(&before, news, deadline).await?;
+        let locked = self.guard(&change, deadline).await?;
+        let done = async {
+            let stating = Stating {
+                source: &news.source,
+                statement: &change.person.statements[&news.source],
+                subject: news.subject.as_ref(),
+            };
+            let version = match self.people.state(before.id, before.version, stating).await? {
+                Written::Yes(version) => version,
+                Written::Moved => return Ok(None),
+            };
+            let change = Change { person: Person { version, ..change.person }, ..change };
+            self.bring(change, news.identity.as_ref(), deadline).await
+        }
+        .await;
+        self.unguard(locked).await?;
+        done
+    }
+
+    async fn state_new(
+        &self,
+        person: Person,
+        instead_of: Option<PersonId>,
+        news: &News,
+        deadline: Deadline,
+    ) -> Result<Option<Report>, LedgerError> {
+        let change = self.change(&person, news, deadline).await?;
+        let locked = self.guard(&change, deadline).await?;
+        let done = self.add(change, instead_of, news, deadline).await;
+        self.unguard(locked).await?;
+        done
+    }
+
+    async fn add(
+        &self,
+        change: Change,
+        instead_of: Option<PersonId>,
+        news: &News,
+        deadline: Deadline,
+    ) -> Result<Option<Report>, LedgerError> {
+        let mut person = change.person;
+        // The ledger knows the person under Flex's spelling from the start.
+        if let Some(user) = &change.observed {
+            person.username = user.username.clone();
+            person.flex_user_sid = Some(user.flex_user_sid.clone());
+        }
+        let Written::Yes(version) = self.people.add(&person, instead_of).await? else { return Ok(None) };
+        let id = person.id;
+        let lease = self.lease(id, deadline).await?;
+        let change = Change { person: Person { version, ..person }, ..change };
+        let done = self.bring(change, news.identity.as_ref(), deadline).await;
+        self.finish(lease, id, done, deadline).await
+    }
+
+    /// What the person becomes with the statement, unless it must be refused.
+    async fn change(&self, before: &Person, news: &News, deadline: Deadline) -> Result<Change, LedgerError> {
+        let person = with(before, news);
+        let observed = self.flex_user(&person, deadline).await?;
+        let desired = desired(&person, &self.policy, observed.as_ref(), &self.occasion());
+        let desired = desired.ok_or(LedgerError::Busy)?;
+        let contradicts = news.statement.says_active() == Some(true) && desired.active == Active::No;
+        if contradicts && !matches!(news.source, Source::Webhook(_)) {
+            let by = desired.explanation.inactive_by.iter().find(|by| **by != news.source);
+            if let Some(by) = by {
+                return Err(LedgerError::InactiveBy(by.clone()));
+            }
+        }
+        let plan = desired.plan(&person.username, observed.as_ref())?;
+        if let (Some(identity), Some(user)) = (&news.identity, &observed)
+            && desired.active != Active::No
+        {
+            // Before anything is written: the Flex user may turn out to be somebody else's.
+            self.bind(identity, &user.flex_user_sid).await?;
+        }
+        Ok(Change { person, observed, desired, plan })
+    }
+
+    /// Takes the administrators' lock if the change takes one away, and refuses if that is the last.
+    pub(super) async fn guard(&self, change: &Change, deadline: Deadline) -> Result<bool, LedgerError> {
+        let Some(user) = change.observed.as_ref() else { return Ok(false) };
+        if !self.takes_an_admin(Some(user), &change.desired) {
+            return Ok(false);
+        }
+        self.lock_admins(deadline).await?;
+        match self.another_admin(user, deadline).await {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                self.unlock_admins().await?;
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) async fn unguard(&self, locked: bool) -> Result<(), LedgerError> {
+        if locked { self.unlock_admins().await } else { Ok(()) }
+    }
+}
+
+/// Whoever lost the username to somebody else gets nothing by it, and there is nothing to take away from them.
+fn superseded(source: &Source, gives_access: bool) -> Result<Report, LedgerError> {
+    if gives_access {
+        return Err(AttachmentRefused::HeldByAnother(source.clone()).into());
+    }
+    Ok(Report::nothing(Outcome::NoUser))
+}
+
+/// The person once the statement is taken.
+fn with(before: &Person, news: &News) -> Person {
+    let mut person = before.clone();
+    person.statements.entry(news.source.clone()).or_default().merge(news.statement.clone());
+    if let Some(subject) = &news.subject {
+        person.subjects.insert(news.source.clone(), subject.clone());
+    }
+    person
+}
+
+/// Whether the ledger holds everything that is said, and Flex was brought in step with it.
+fn is_stale(person: &Person, news: &News) -> bool {
+    let after = with(person, news);
+    person.is_settled() && after.statements == person.statements && after.subjects == person.subjects
+}
