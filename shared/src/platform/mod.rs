@@ -13,8 +13,8 @@ use crate::secrets::{FileSecrets, SecretSource, SecretsFrom, SecretsManager, Twi
 #[cfg(feature = "local")]
 use crate::store::SqliteStore;
 use crate::store::{
-    Bindings, Claims, Counters, DeadLetters, Directory, DynamoStore, EventQueue, Inbox, Sessions, SqsQueue, StoreAt,
-    StoreError, Subjects,
+    Bindings, Claims, Counters, DeadLetters, Directory, DynamoStore, EventQueue, Inbox, People, Sessions, SqsQueue,
+    StoreAt, StoreError, Subjects,
 };
 use crate::twilio::{CredentialSettings, Flex, Sso};
 
@@ -70,6 +70,8 @@ ports! {
     subjects: Subjects;
     /// What SCIM remembers.
     directory: Directory;
+    /// The people ledger.
+    people: People;
 }
 
 /// What the settings name cannot be used.

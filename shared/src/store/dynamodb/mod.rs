@@ -11,6 +11,7 @@ mod counters;
 mod directory;
 mod events;
 mod held;
+mod people;
 mod sessions;
 
 use std::collections::{BTreeSet, HashMap};

@@ -1,0 +1,266 @@
+//! The people ledger in the table.
+//!
+//! A person is a head, an item for each source's statement and pointers. The head counts the writes, and every
+//! transaction is conditional on that count. A statement's partition key begins with the kind of its source, so that
+//! a role can be held to the statements that are its own (`dynamodb:LeadingKeys`). A load is two reads: the head,
+//! which names the sources, and one batch. People are listed through sixteen shards, by the first digit of their id.
+
+mod items;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use time::OffsetDateTime;
+
+use items::{HEAD, POINTER, Pointer, head_pk, inactive, pointers, shard, statement_key};
+
+use super::{
+    DynamoStore, PK, SK, TRIES, Transacted, crowded, item_of, n, number, pause, refused, s, text, unavailable,
+};
+use crate::domain::ledger::{Person, PersonId};
+use crate::domain::{FlexUserSid, UsernameKey};
+use crate::store::StoreError;
+use crate::store::people::{Noting, People, PersonKey, PersonLease, Stating, Written};
+
+#[async_trait]
+impl People for DynamoStore {
+    async fn person(&self, key: &PersonKey) -> Result<Option<Person>, StoreError> {
+        Ok(self.people(std::slice::from_ref(key)).await?.pop())
+    }
+
+    async fn people(&self, keys: &[PersonKey]) -> Result<Vec<Person>, StoreError> {
+        let mut ids = BTreeSet::new();
+        let mut elsewhere = BTreeSet::new();
+        for key in keys {
+            match key {
+                PersonKey::Id(id) => drop(ids.insert(*id)),
+                key => drop(elsewhere.insert((Pointer::of(key).pk(), POINTER.to_owned()))),
+            }
+        }
+        for item in self.batch(elsewhere).await? {
+            ids.insert(super::parsed(&item, "person_id")?);
+        }
+        self.load_people(ids).await
+    }
+
+    async fn page(&self, after: Option<PersonId>, limit: u32) -> Result<Vec<Person>, StoreError> {
+        let after = after.map(|id| id.to_string()).unwrap_or_default();
+        let first = after.chars().next().and_then(|digit| digit.to_digit(16)).unwrap_or(0);
+        let mut ids = BTreeSet::new();
+        for digit in first..16 {
+            let left = limit - u32::try_from(ids.len()).unwrap_or(limit);
+            if left == 0 {
+                break;
+            }
+            let request = self.client().await.query().table_name(&*self.table).consistent_read(true);
+            let request = request
+                .key_condition_expression("pk = :pk AND sk > :after")
+                .expression_attribute_values(":pk", s(shard(digit)))
+                .expression_attribute_values(":after", s(if after.is_empty() { "-" } else { &after }))
+                .limit(i32::try_from(left).unwrap_or(i32::MAX));
+            // Ids are short: a page of DynamoDB's holds thousands of them.
+            for item in request.send().await.map_err(unavailable)?.items.unwrap_or_default() {
+                ids.insert(super::parsed(&item, SK)?);
+            }
+        }
+        self.load_people(ids).await
+    }
+
+    async fn add(&self, person: &Person, instead_of: Option<PersonId>) -> Result<Written, StoreError> {
+        let pointers = pointers(person);
+        for tried in 0..TRIES {
+            let mut writes = Vec::new();
+            for pointer in &pointers {
+                let led_to = self.led_to(pointer).await?;
+                if led_to.is_some() && led_to != instead_of {
+                    return Ok(Written::Moved);
+                }
+                writes.push(self.point(pointer, person.id, led_to)?);
+            }
+            if self.item(&head_pk(person.id), HEAD).await?.is_some() {
+                return Ok(Written::Moved);
+            }
+            let new = Some("attribute_not_exists(pk)");
+            writes.push(self.put(items::head(person), new)?);
+            writes.push(self.put(item_of(&items::shard_of(person.id), &person.id.to_string(), []), None)?);
+            for (source, statement) in &person.statements {
+                let item = items::statement(person.id, source, statement, person.subjects.get(source));
+                writes.push(self.put(item, None)?);
+            }
+            if let Some(old) = instead_of {
+                writes.push(self.supersede(old)?);
+            }
+            match self.transact(writes).await? {
+                Transacted::Yes => return Ok(Written::Yes(1)),
+                Transacted::No => pause(tried).await,
+            }
+        }
+        Err(crowded())
+    }
+
+    async fn state(&self, person: PersonId, version: u64, stating: Stating<'_>) -> Result<Written, StoreError> {
+        for tried in 0..TRIES {
+            let Some(mut before) = self.person(&PersonKey::Id(person)).await? else { return Ok(Written::Moved) };
+            if before.version != version {
+                return Ok(Written::Moved);
+            }
+            let known = before.subjects.get(stating.source).cloned();
+            before.statements.insert(stating.source.clone(), stating.statement.clone());
+            let mut writes = vec![self.advance(
+                person,
+                version,
+                "says_inactive = :inactive ADD source_names :source",
+                [
+                    (":inactive", AttributeValue::Bool(inactive(&before))),
+                    (":source", AttributeValue::Ss(vec![stating.source.to_string()])),
+                ],
+            )?];
+            let subject = stating.subject.or(known.as_ref());
+            writes.push(self.put(items::statement(person, stating.source, stating.statement, subject), None)?);
+            if let Some(subject) = stating.subject.filter(|subject| Some(*subject) != known.as_ref()) {
+                let pointer = Pointer::of(&PersonKey::Subject(stating.source.clone(), subject.clone()));
+                let led_to = self.led_to(&pointer).await?;
+                if led_to.is_some_and(|led_to| led_to != person) {
+                    return Ok(Written::Moved);
+                }
+                writes.push(self.point(&pointer, person, led_to)?);
+            }
+            match self.transact(writes).await? {
+                Transacted::Yes => return Ok(Written::Yes(version + 1)),
+                Transacted::No => pause(tried).await,
+            }
+        }
+        Err(crowded())
+    }
+
+    async fn note(&self, person: PersonId, version: u64, noting: Noting<'_>) -> Result<Written, StoreError> {
+        for tried in 0..TRIES {
+            let Some(head) = self.item(&head_pk(person), HEAD).await? else { return Ok(Written::Moved) };
+            if number::<u64>(&head, "person_version")? != version {
+                return Ok(Written::Moved);
+            }
+            let values = [(":given", s(items::json(noting.given))), (":name", s(noting.username.as_str()))];
+            let mut writes = Vec::new();
+            match noting.flex_user_sid {
+                Some(sid) => {
+                    let [given, name] = values;
+                    let set = "given_json = :given, user_name = :name, flex_user_sid = :sid";
+                    writes.push(self.advance(person, version, set, [given, name, (":sid", s(sid.as_str()))])?);
+                    let pointer = Pointer::of(&PersonKey::FlexUser(sid.clone()));
+                    let led_to = self.led_to(&pointer).await?;
+                    if led_to.is_some_and(|led_to| led_to != person) {
+                        return Ok(Written::Moved);
+                    }
+                    if led_to.is_none() {
+                        writes.push(self.point(&pointer, person, None)?);
+                    }
+                }
+                None => {
+                    let set = "given_json = :given, user_name = :name REMOVE flex_user_sid";
+                    writes.push(self.advance(person, version, set, values)?);
+                }
+            }
+            match self.transact(writes).await? {
+                Transacted::Yes => return Ok(Written::Yes(version + 1)),
+                Transacted::No => pause(tried).await,
+            }
+        }
+        Err(crowded())
+    }
+
+    async fn lease(
+        &self,
+        person: PersonId,
+        holder: u128,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<PersonLease, StoreError> {
+        loop {
+            let request = self.client().await.update_item().table_name(&*self.table);
+            let request = request
+                .key(PK, s(head_pk(person)))
+                .key(SK, s(HEAD))
+                .update_expression("SET lease_holder = :holder, leased_until = :until")
+                .condition_expression(
+                    "attribute_exists(pk) AND (attribute_not_exists(lease_holder) OR leased_until <= :now)",
+                )
+                .expression_attribute_values(":holder", s(format!("{holder:032x}")))
+                .expression_attribute_values(":until", n(millis(until)))
+                .expression_attribute_values(":now", n(millis(now)))
+                .return_values(ReturnValue::AllOld);
+            if let Some(leased) = refused(request.send().await)? {
+                let taken_over = leased.attributes.is_some_and(|old| old.contains_key("lease_holder"));
+                return Ok(PersonLease::Granted { taken_over });
+            }
+            let Some(head) = self.item(&head_pk(person), HEAD).await? else { return Ok(PersonLease::Unknown) };
+            // Given back meanwhile: it is asked for again.
+            if head.contains_key("lease_holder") {
+                let until: i64 = number(&head, "leased_until")?;
+                let until = OffsetDateTime::from_unix_timestamp_nanos(i128::from(until) * 1_000_000);
+                return Ok(PersonLease::Held(until.map_err(super::corrupt)?));
+            }
+        }
+    }
+
+    async fn release(&self, person: PersonId, holder: u128, version: Option<u64>) -> Result<bool, StoreError> {
+        let same = if version.is_some() { " AND person_version = :version" } else { "" };
+        let mut request = self
+            .client()
+            .await
+            .update_item()
+            .table_name(&*self.table)
+            .key(PK, s(head_pk(person)))
+            .key(SK, s(HEAD))
+            .update_expression("REMOVE lease_holder, leased_until")
+            .condition_expression(format!("lease_holder = :holder{same}"))
+            .expression_attribute_values(":holder", s(format!("{holder:032x}")));
+        if let Some(version) = version {
+            request = request.expression_attribute_values(":version", n(version));
+        }
+        Ok(refused(request.send().await)?.is_some())
+    }
+
+    async fn says_inactive(&self, user: Option<&FlexUserSid>, username: &UsernameKey) -> Result<bool, StoreError> {
+        let by_user = user.map(|sid| PersonKey::FlexUser(sid.clone()));
+        let keys = by_user.into_iter().chain([PersonKey::Username(username.clone())]);
+        let pointers = keys.map(|key| (Pointer::of(&key).pk(), POINTER.to_owned()));
+        let mut heads = BTreeSet::new();
+        for item in self.batch(pointers.collect()).await? {
+            heads.insert((format!("person#{}", text(&item, "person_id")?), HEAD.to_owned()));
+        }
+        let heads = self.batch(heads).await?;
+        Ok(heads.iter().any(|head| matches!(head.get("says_inactive"), Some(AttributeValue::Bool(true)))))
+    }
+}
+
+impl DynamoStore {
+    async fn load_people(&self, ids: BTreeSet<PersonId>) -> Result<Vec<Person>, StoreError> {
+        let heads = self.batch(ids.iter().map(|id| (head_pk(*id), HEAD.to_owned())).collect()).await?;
+        let mut people = BTreeMap::new();
+        let mut statements = BTreeSet::new();
+        for head in &heads {
+            let person = items::read_head(head)?;
+            for source in items::sources(head)? {
+                statements.insert(statement_key(person.id, &source));
+            }
+            people.insert(person.id, person);
+        }
+        for item in self.batch(statements).await? {
+            let id: PersonId = super::parsed(&item, "person_id")?;
+            if let Some(person) = people.get_mut(&id) {
+                items::read_statement(&item, person)?;
+            }
+        }
+        Ok(people.into_values().collect())
+    }
+
+    async fn led_to(&self, pointer: &Pointer) -> Result<Option<PersonId>, StoreError> {
+        let item = self.item(&pointer.pk(), POINTER).await?;
+        item.map(|item| super::parsed(&item, "person_id")).transpose()
+    }
+}
+
+fn millis(moment: OffsetDateTime) -> i128 {
+    moment.unix_timestamp_nanos() / 1_000_000
+}
