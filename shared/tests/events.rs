@@ -55,6 +55,7 @@ async fn memory() -> Adapter {
 
 fn event(id: &str, subject: &str) -> IdentityEvent {
     IdentityEvent {
+        membership: None,
         id: id.parse().unwrap(),
         source: "standard".parse().unwrap(),
         occurred_at: NOW,

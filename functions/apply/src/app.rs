@@ -11,10 +11,11 @@ use flexgate::platform::Platform;
 use flexgate::store::{DeadLetters, Message};
 use flexgate::telemetry::{self, Audit, Decision};
 use flexgate::users::Provisioning;
+use flexgate::users::ledger::{Ledger, LedgerError, Outcome};
 use flexgate::web::RequestId;
 use futures_util::FutureExt as _;
 
-use crate::events::{Applied, ApplyError, Applying, Outcome};
+use crate::events::{Applied, EventApplier};
 use crate::settings::Settings;
 
 /// One event may take this long. Whoever holds a message must hold it longer.
@@ -23,7 +24,7 @@ pub const EVENT_TIME: Duration = Duration::from_secs(20);
 /// What handling a message needs.
 #[derive(Debug)]
 pub struct App {
-    applying: Applying,
+    applier: EventApplier,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     tries: u32,
     pub(crate) ambient: Ambient,
@@ -45,10 +46,11 @@ impl App {
     #[must_use]
     pub fn new(settings: &Settings, platform: &Platform) -> Arc<Self> {
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
-        let provisioning = Provisioning::new(flex, platform.sessions(), platform.bindings());
-        let (policy, ambient) = (settings.policy.policy.clone(), platform.ambient.clone());
+        let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
+        let ambient = platform.ambient.clone();
+        let ledger = Ledger::of_platform(platform, provisioning.clone(), &settings.policy);
         Arc::new(Self {
-            applying: Applying::new(provisioning, platform.subjects(), policy, ambient.clone()),
+            applier: EventApplier::new(ledger, provisioning, platform.subjects()),
             dead_letters: platform.dead_letters(),
             tries: settings.tries,
             ambient,
@@ -57,7 +59,7 @@ impl App {
 
     /// Reads ahead what the first event needs: the Twilio credential.
     pub async fn warm(&self, deadline: Deadline) {
-        self.applying.warm(deadline).await;
+        self.applier.warm(deadline).await;
     }
 
     /// Handles a message that has been taken `attempts` times, this time included.
@@ -81,7 +83,7 @@ impl App {
             }
             Err(_) => return unreadable(&id, None, attempts, "the message is none of Flexgate's".to_owned()),
         };
-        match self.applying.apply(&event, deadline).await {
+        match self.applier.apply(&event, deadline).await {
             Ok(applied) => {
                 note(&id, &event, attempts, applied.outcome.as_str());
                 audit(&id, &event, &applied);
@@ -97,9 +99,9 @@ impl App {
         if attempts < self.tries { Handled::Again } else { Handled::Dead(fault.to_owned()) }
     }
 
-    fn failed(&self, id: &RequestId, event: &IdentityEvent, attempts: u32, error: &ApplyError) -> Handled {
+    fn failed(&self, id: &RequestId, event: &IdentityEvent, attempts: u32, error: &LedgerError) -> Handled {
         let reason = chain(error);
-        if error.passes() && attempts < self.tries {
+        if error.is_transient() && attempts < self.tries {
             tracing::warn!(
                 target: "flexgate::apply",
                 request_id = id.as_str(), source = event.source.as_str(), event_id = event.id.as_str(), attempts,
@@ -153,6 +155,9 @@ fn note(id: &RequestId, event: &IdentityEvent, attempts: u32, outcome: &str) {
 fn audit(id: &RequestId, event: &IdentityEvent, applied: &Applied) {
     for role in &applied.dropped_roles {
         write(id, event, Some(applied), &format!("role_dropped: {role}"), Decision::Refused);
+    }
+    if !applied.blocked.is_empty() {
+        write(id, event, Some(applied), &format!("not_changed: {}", applied.blocked.join(", ")), Decision::Refused);
     }
     if matches!(applied.outcome, Outcome::Created | Outcome::Updated | Outcome::Deactivated) {
         write(id, event, Some(applied), applied.outcome.as_str(), Decision::Allowed);

@@ -5,7 +5,6 @@ mod app;
 pub mod batch;
 pub mod consumer;
 mod events;
-mod roles;
 mod settings;
 
 pub use app::{App, EVENT_TIME, Handled};

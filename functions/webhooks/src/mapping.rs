@@ -72,21 +72,22 @@ impl Mapping {
             Some(text) => Some(text.trim().parse()?),
             None => email.as_ref().filter(|_| verified).map(|email| email.as_str().parse()).transpose()?,
         };
+        let [given_name, family_name] = [Place::GivenName, Place::FamilyName].map(|place| self.name(place, document));
+        // Half a name is none.
+        let whole = given_name.as_ref().zip(family_name.as_ref());
+        let joined = whole.and_then(|(given, family)| format!("{given} {family}").parse().ok());
         Ok(PersonProfile {
             username,
             email,
-            full_name: self.full_name(document),
+            full_name: self.name(Place::FullName, document).or(joined),
+            given_name,
+            family_name,
             unverified_roles: self.roles(document),
         })
     }
 
-    fn full_name(&self, document: &Value) -> Option<flexgate::domain::FullName> {
-        let parts = || {
-            let parts = [Place::GivenName, Place::FamilyName].map(|place| self.text(place, document));
-            let parts: Vec<_> = parts.into_iter().flatten().collect();
-            (!parts.is_empty()).then(|| parts.join(" "))
-        };
-        self.text(Place::FullName, document).or_else(parts)?.trim().parse().ok()
+    fn name(&self, place: Place, document: &Value) -> Option<flexgate::domain::FullName> {
+        self.text(place, document)?.trim().parse().ok()
     }
 
     fn roles(&self, document: &Value) -> Option<Vec<String>> {

@@ -176,6 +176,9 @@ pub enum EventMeaning {
     Upsert,
     /// The person may have changed.
     Refresh,
+    /// The person is no longer suspended. No configuration says so: only a kind of source that knows of memberships.
+    #[serde(skip)]
+    Restore,
     /// The person is no active user.
     Deactivate,
 }

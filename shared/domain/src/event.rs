@@ -120,6 +120,8 @@ pub enum Action {
     Upsert,
     /// As the profile says, if an active user; otherwise nothing changes.
     Refresh,
+    /// An earlier deactivation no longer counts. Whether the person is active is for their memberships to say.
+    Restore,
     /// No active user.
     Deactivate,
 }
@@ -136,6 +138,12 @@ pub struct PersonProfile {
     /// The full name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_name: Option<FullName>,
+    /// The given name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_name: Option<FullName>,
+    /// The family name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family_name: Option<FullName>,
     /// Names of roles, unchecked: the policy decides which of them count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unverified_roles: Option<Vec<String>>,
@@ -158,6 +166,10 @@ pub struct IdentityEvent {
     pub profile: PersonProfile,
     /// What to do about it.
     pub action: Action,
+    /// The group or application whose membership began (`Upsert`) or ended (`Deactivate`), by the source's own id. The
+    /// person may have others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub membership: Option<Box<str>>,
 }
 
 impl IdentityEvent {
@@ -217,7 +229,7 @@ impl History {
             Action::Upsert if self.status < moment && self.profile < moment => Verdict::Upsert,
             Action::Upsert if self.status < moment => Verdict::Activate,
             Action::Refresh if !self.deactivated() && self.profile < moment => Verdict::Refresh,
-            Action::Deactivate | Action::Upsert | Action::Refresh => Verdict::Stale,
+            Action::Deactivate | Action::Upsert | Action::Refresh | Action::Restore => Verdict::Stale,
         }
     }
 
@@ -261,6 +273,7 @@ mod tests {
             subject: Subject { id: "user_1".parse().unwrap(), issuer: None },
             profile: PersonProfile::default(),
             action,
+            membership: None,
         }
     }
 

@@ -109,6 +109,19 @@ pub trait People: fmt::Debug + Send + Sync {
     /// the lease over. `None` gives it back whatever the version.
     async fn release(&self, person: PersonId, holder: u128, version: Option<u64>) -> Result<bool, StoreError>;
 
+    /// What a source has said of a subject before it said which username is theirs. There is no person yet whom it
+    /// could be said of, and it must not be forgotten: an ended membership, above all.
+    async fn unattached(&self, source: &Source, subject: &SubjectId) -> Result<Option<Statement>, StoreError>;
+
+    /// Keeps what a source says of a subject who is no person yet. Whoever calls it handles one statement of a
+    /// subject at a time.
+    async fn keep_unattached(
+        &self,
+        source: &Source,
+        subject: &SubjectId,
+        statement: &Statement,
+    ) -> Result<(), StoreError>;
+
     /// Whether any source says that the person of that Flex user or of that username is inactive. A read of pointers
     /// and heads alone: sign-in may read no statement.
     async fn says_inactive(&self, user: Option<&FlexUserSid>, username: &UsernameKey) -> Result<bool, StoreError>;

@@ -56,6 +56,7 @@ impl Source for Auth0 {
                 occurred_at: self.mapping.instant(Place::OccurredAt, document),
                 subject: self.mapping.text(Place::Subject, document),
                 meaning,
+                membership: None,
                 profile: self.mapping.profile(document),
             },
             document,

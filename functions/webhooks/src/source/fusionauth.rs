@@ -47,8 +47,7 @@ impl FusionAuth {
     fn meaning(&self, kind: &str, event: &Value) -> Option<EventMeaning> {
         let everybody = self.members_of.is_empty();
         let inactive = event.pointer("/user/active") == Some(&Value::Bool(false));
-        let application =
-            event.pointer("/registration/applicationId").or_else(|| event.get("applicationId")).and_then(Value::as_str);
+        let application = application(event);
         let ours = || application.is_some_and(|application| self.members_of.contains(application));
         match kind {
             "user.deactivate" | "user.delete" | "user.delete.complete" => Some(EventMeaning::Deactivate),
@@ -107,6 +106,8 @@ impl Source for FusionAuth {
         };
         let event = &document["event"];
         let Some(meaning) = self.meaning(&kind, event) else { return reading.ignore() };
+        let about_one = kind.starts_with("user.registration.");
+        let membership = application(event).filter(|_| about_one).map(str::to_owned);
         let mut profile = self.mapping.profile(document);
         if let (Ok(profile), Some(roles)) = (&mut profile, self.roles(event)) {
             profile.unverified_roles = Some(roles);
@@ -117,11 +118,17 @@ impl Source for FusionAuth {
                 occurred_at: self.mapping.instant(Place::OccurredAt, document),
                 subject: self.mapping.text(Place::Subject, document),
                 meaning,
+                membership,
                 profile,
             },
             document,
         );
     }
+}
+
+/// The application that a registration event is about.
+fn application(event: &Value) -> Option<&str> {
+    event.pointer("/registration/applicationId").or_else(|| event.get("applicationId")).and_then(Value::as_str)
 }
 
 /// The claims of a JWT that one of the keys signed (RFC 7515 §5.2). Nothing in its header chooses the

@@ -59,6 +59,7 @@ impl Source for Graph {
                 occurred_at: Some(delivery.now),
                 subject,
                 meaning,
+                membership: None,
                 profile: Ok(PersonProfile::default()),
             };
             // clientState is the secret: it goes no further.

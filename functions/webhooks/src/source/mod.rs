@@ -12,21 +12,17 @@ mod zitadel;
 use std::fmt;
 
 use flexgate::base::ambient::Ambient;
-use flexgate::domain::{Action, EventId, IdentityEvent, NameError, PersonProfile, SourceName, Subject};
+use flexgate::domain::{Action, EventId, IdentityEvent, Moment, NameError, PersonProfile, SourceName, Subject};
 use flexgate::store::Message;
 use flexgate::web::{Problem, Query};
 use http::HeaderMap;
 use ring::digest;
 use secrecy::SecretString;
 use serde_json::Value;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use crate::proof::Unproven;
 use crate::settings::{EventMeaning, Kind, SourceSettings};
-
-/// A source's clock may be this far ahead; an event from further in the future counts as of now, so
-/// that a wrong clock cannot outdate everything that comes after.
-const AHEAD: Duration = Duration::minutes(5);
 
 /// What was sent.
 pub(crate) struct Delivery<'d> {
@@ -99,6 +95,8 @@ pub(crate) struct Draft {
     pub(crate) occurred_at: Option<OffsetDateTime>,
     pub(crate) subject: Option<String>,
     pub(crate) meaning: EventMeaning,
+    /// The group or application that it is about, where the person may be in others as well.
+    pub(crate) membership: Option<String>,
     pub(crate) profile: Result<PersonProfile, NameError>,
 }
 
@@ -170,7 +168,7 @@ impl<'r> Reading<'r> {
         Ok(IdentityEvent {
             id: id.parse().map_err(|error| format!("the event's id {error}"))?,
             source: self.name.clone(),
-            occurred_at: if occurred_at > self.now + AHEAD { self.now } else { occurred_at },
+            occurred_at: Moment::counts_at(occurred_at, self.now),
             subject: Subject {
                 id: subject.parse().map_err(|error| format!("the event's subject {error}"))?,
                 issuer: self.issuer.map(Into::into),
@@ -179,8 +177,10 @@ impl<'r> Reading<'r> {
             action: match draft.meaning {
                 EventMeaning::Upsert => Action::Upsert,
                 EventMeaning::Refresh => Action::Refresh,
+                EventMeaning::Restore => Action::Restore,
                 EventMeaning::Deactivate => Action::Deactivate,
             },
+            membership: draft.membership.as_deref().map(Into::into),
         })
     }
 

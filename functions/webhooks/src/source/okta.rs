@@ -39,15 +39,22 @@ impl Okta {
         }
     }
 
+    /// Which of the groups and applications that count a membership event is about.
+    fn membership(&self, kind: &str, targets: &[Value]) -> Option<String> {
+        let ids = || targets.iter().filter_map(|target| target["id"].as_str());
+        let about_one = kind.contains(".user_membership.");
+        ids().find(|id| about_one && self.members_of.contains(*id)).map(str::to_owned)
+    }
+
     /// What an event means. Where only the members of some groups or applications are Flex users, it is
     /// membership that makes one; else it is being in the organisation. A changed profile makes none.
     fn meaning(&self, kind: &str, targets: &[Value]) -> Option<EventMeaning> {
-        let ours = || targets.iter().filter_map(|target| target["id"].as_str()).any(|id| self.members_of.contains(id));
+        let ours = || self.membership(kind, targets).is_some();
         match kind {
-            "user.lifecycle.create"
-            | "user.lifecycle.activate"
-            | "user.lifecycle.reactivate"
-            | "user.lifecycle.unsuspend" => Some(EventMeaning::Upsert).filter(|_| self.members_of.is_empty()),
+            "user.lifecycle.create" => Some(EventMeaning::Upsert).filter(|_| self.members_of.is_empty()),
+            "user.lifecycle.activate" | "user.lifecycle.reactivate" | "user.lifecycle.unsuspend" => {
+                Some(if self.members_of.is_empty() { EventMeaning::Upsert } else { EventMeaning::Restore })
+            }
             "user.account.update_profile" => Some(EventMeaning::Refresh),
             "user.lifecycle.deactivate" | "user.lifecycle.suspend" | "user.lifecycle.delete.initiated" => {
                 Some(EventMeaning::Deactivate)
@@ -71,6 +78,7 @@ impl Okta {
         // Something that was tried and failed has not happened.
         let done = event.pointer("/outcome/result").is_none_or(|result| result == "SUCCESS");
         let Some(meaning) = self.meaning(kind, targets).filter(|_| done) else { return reading.ignore() };
+        let membership = self.membership(kind, targets);
         let Some(user) = targets.iter().find(|target| target["type"] == "User") else {
             return reading.misshapen("the event has no target of type User", event);
         };
@@ -80,6 +88,7 @@ impl Okta {
                 occurred_at: event.get("published").and_then(instant),
                 subject: self.mapping.text(Place::Subject, user),
                 meaning,
+                membership,
                 profile: self.mapping.profile(user),
             },
             event,

@@ -148,6 +148,7 @@ impl Source for Standard {
                 occurred_at: self.mapping.instant(Place::OccurredAt, document).or_else(|| attempted_at(delivery)),
                 subject: self.mapping.text(Place::Subject, document),
                 meaning: if self.inactive(document) { EventMeaning::Deactivate } else { *meaning },
+                membership: None,
                 profile: self.profile(document),
             },
             document,

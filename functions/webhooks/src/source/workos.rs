@@ -47,6 +47,7 @@ impl WorkOs {
         match kind {
             "dsync.user.created" | "dsync.user.updated" if inactive => Some(EventMeaning::Deactivate),
             "dsync.user.created" | "dsync.user.updated" if everybody => Some(EventMeaning::Upsert),
+            "dsync.user.updated" if state.is_some_and(|state| state == "active") => Some(EventMeaning::Restore),
             "dsync.user.created" | "dsync.user.updated" => Some(EventMeaning::Refresh),
             "dsync.user.deleted" => Some(EventMeaning::Deactivate),
             "dsync.group.user_added" if inactive => None,
@@ -67,12 +68,15 @@ impl Source for WorkOs {
             return reading.misshapen("the event has no type", document);
         };
         let Some(meaning) = self.meaning(&kind, document) else { return reading.ignore() };
+        let group = document.pointer("/data/group/id").and_then(Value::as_str);
+        let membership = group.filter(|_| kind.starts_with("dsync.group.user_")).map(str::to_owned);
         reading.say(
             &Draft {
                 id: document["id"].as_str().map(str::to_owned),
                 occurred_at: self.mapping.instant(Place::OccurredAt, document),
                 subject: self.mapping.text(Place::Subject, document),
                 meaning,
+                membership,
                 profile: self.mapping.profile(document),
             },
             document,

@@ -34,6 +34,10 @@ pub struct Statement {
     /// Whether the person is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<Said<bool>>,
+    /// An "inactive" from before this moment no longer counts. The source does not say thereby that the person is
+    /// active: where memberships decide, they go on deciding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Moment>,
     /// The person's memberships, by the source's own id of the group or application. One that has ended stays as a
     /// tombstone, so that a late delivery of its beginning does not revive it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -95,6 +99,7 @@ impl Statement {
     pub fn merge(&mut self, other: Self) {
         later(&mut self.since, other.since);
         later(&mut self.active, other.active);
+        later(&mut self.restored, other.restored);
         for (id, said) in other.memberships {
             let ours = self.memberships.entry(id).or_insert_with(|| said.clone());
             if said > *ours {
@@ -120,6 +125,9 @@ impl Statement {
         }
         let Some(since) = &self.since else { return };
         keep(&mut self.active, since);
+        if self.restored.as_ref() < Some(since) {
+            self.restored = None;
+        }
         self.memberships.retain(|_, said| said.moment >= *since);
         keep(&mut self.roles, since);
         keep(&mut self.email, since);
@@ -142,7 +150,8 @@ impl Statement {
     /// last has ended. An explicit "inactive" holds beside memberships that remain: only an explicit "active" lifts it.
     #[must_use]
     pub fn says_active(&self) -> Option<bool> {
-        let explicit = self.active.as_ref().map(|said| said.value);
+        let counts = |said: &&Said<bool>| said.value || Some(&said.moment) >= self.restored.as_ref();
+        let explicit = self.active.as_ref().filter(counts).map(|said| said.value);
         if explicit == Some(false) {
             return Some(false);
         }
@@ -181,6 +190,7 @@ impl Statement {
         [
             self.since.as_ref(),
             of(self.active.as_ref()),
+            self.restored.as_ref(),
             memberships,
             of(self.roles.as_ref()),
             of(self.email.as_ref()),

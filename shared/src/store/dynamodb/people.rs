@@ -18,10 +18,13 @@ use items::{HEAD, POINTER, Pointer, head_pk, inactive, pointers, shard, statemen
 use super::{
     DynamoStore, PK, SK, TRIES, Transacted, crowded, item_of, n, number, pause, refused, s, text, unavailable,
 };
-use crate::domain::ledger::{Person, PersonId};
-use crate::domain::{FlexUserSid, UsernameKey};
+use crate::domain::ledger::{Person, PersonId, Source, Statement};
+use crate::domain::{FlexUserSid, SubjectId, UsernameKey};
 use crate::store::StoreError;
 use crate::store::people::{Noting, People, PersonKey, PersonLease, Stating, Written};
+
+/// Beside the pointer of a subject: what was said before there was a person.
+const UNATTACHED: &str = "unattached";
 
 #[async_trait]
 impl People for DynamoStore {
@@ -219,6 +222,24 @@ impl People for DynamoStore {
             request = request.expression_attribute_values(":version", n(version));
         }
         Ok(refused(request.send().await)?.is_some())
+    }
+
+    async fn unattached(&self, source: &Source, subject: &SubjectId) -> Result<Option<Statement>, StoreError> {
+        let pointer = Pointer::of(&PersonKey::Subject(source.clone(), subject.clone()));
+        let item = self.item(&pointer.pk(), UNATTACHED).await?;
+        item.map(|item| serde_json::from_str(text(&item, "statement_json")?).map_err(super::corrupt)).transpose()
+    }
+
+    async fn keep_unattached(
+        &self,
+        source: &Source,
+        subject: &SubjectId,
+        statement: &Statement,
+    ) -> Result<(), StoreError> {
+        let pointer = Pointer::of(&PersonKey::Subject(source.clone(), subject.clone()));
+        let item = item_of(&pointer.pk(), UNATTACHED, [("statement_json", s(items::json(statement)))]);
+        let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item));
+        request.send().await.map(drop).map_err(unavailable)
     }
 
     async fn says_inactive(&self, user: Option<&FlexUserSid>, username: &UsernameKey) -> Result<bool, StoreError> {

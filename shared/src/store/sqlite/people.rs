@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::{SqliteStore, parsed};
 use crate::domain::ledger::{Given, Person, PersonId, Source, Statement};
-use crate::domain::{FlexUserSid, UsernameKey};
+use crate::domain::{FlexUserSid, SubjectId, UsernameKey};
 use crate::store::people::{Noting, People, PersonKey, PersonLease, Stating, Written};
 use crate::store::{StoreError, fingerprint};
 
@@ -39,7 +39,10 @@ CREATE TABLE IF NOT EXISTS person_pointers (
     pointer       TEXT PRIMARY KEY,
     person        TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS person_pointers_by_person ON person_pointers (person);
+CREATE TABLE IF NOT EXISTS unattached_statements (
+    subject       TEXT NOT NULL PRIMARY KEY,
+    statement     TEXT NOT NULL
+) STRICT;
 ";
 
 #[async_trait]
@@ -210,6 +213,32 @@ impl People for SqliteStore {
                 )?
                 .execute(params![id, holder, version.map(u64::cast_signed)])?;
             Ok(released == 1)
+        })
+        .await
+    }
+
+    async fn unattached(&self, source: &Source, subject: &SubjectId) -> Result<Option<Statement>, StoreError> {
+        let pointer = pointer(&PersonKey::Subject(source.clone(), subject.clone()));
+        self.read(move |db| {
+            db.prepare_cached("SELECT statement FROM unattached_statements WHERE subject = ?1")?
+                .query_row([pointer], |row| read_json(row, 0))
+                .optional()
+        })
+        .await
+    }
+
+    async fn keep_unattached(
+        &self,
+        source: &Source,
+        subject: &SubjectId,
+        statement: &Statement,
+    ) -> Result<(), StoreError> {
+        let pointer = pointer(&PersonKey::Subject(source.clone(), subject.clone()));
+        let statement = json(statement);
+        self.write(move |db| {
+            db.prepare_cached("INSERT OR REPLACE INTO unattached_statements (subject, statement) VALUES (?1, ?2)")?
+                .execute(params![pointer, statement])
+                .map(drop)
         })
         .await
     }

@@ -31,7 +31,7 @@ impl Ledger {
             Some(identity) => self.provisioning.bindings().user_of(identity).await?,
             None => None,
         };
-        if let Some(user) = bound {
+        if let Some(user) = bound.or_else(|| news.flex_user_sid.clone()) {
             return match self.people.person(&PersonKey::FlexUser(user.clone())).await? {
                 Some(person) => self.attached(person, news, gives_access),
                 None => self.unknown(news, Some(user)),
@@ -49,9 +49,12 @@ impl Ledger {
     }
 
     fn attached(&self, person: Person, news: &News, gives_access: bool) -> Result<Meant, LedgerError> {
-        match attach(&person, &news.source, news.subject.as_ref(), gives_access)? {
-            Attachment::Same => Ok(Meant::Known(person)),
-            Attachment::NewPerson => {
+        match attach(&person, &news.source, news.subject.as_ref(), gives_access) {
+            // Somebody else by now, who has not left.
+            Err(_) if !gives_access => Ok(Meant::Nobody),
+            Err(refused) => Err(refused.into()),
+            Ok(Attachment::Same) => Ok(Meant::Known(person)),
+            Ok(Attachment::NewPerson) => {
                 let id = PersonId::of(self.ambient.random());
                 Ok(Meant::New(person.successor(id), Some(person.id)))
             }

@@ -15,9 +15,10 @@ use std::sync::Arc;
 use crate::base::ambient::Ambient;
 use crate::domain::ledger::{Explanation, Occasion, Source, Statement};
 use crate::domain::policy::Policy;
-use crate::domain::{FlexUser, Identity, SubjectId, Username};
-use crate::store::{Directory, People};
-use crate::users::{LastAdmin, Provisioning};
+use crate::domain::{FlexUser, FlexUserSid, Identity, SubjectId, Username};
+use crate::platform::Platform;
+use crate::store::{Directory, People, PersonKey};
+use crate::users::{LastAdmin, PolicySettings, Provisioning};
 
 pub use error::LedgerError;
 
@@ -33,6 +34,8 @@ pub struct News {
     pub identity: Option<Identity>,
     /// The Flex username, if the source says it.
     pub username: Option<Username>,
+    /// The Flex user that the source is known to mean, if the ledger does not know the person yet.
+    pub flex_user_sid: Option<FlexUserSid>,
     /// What is said.
     pub statement: Statement,
 }
@@ -106,6 +109,36 @@ impl Ledger {
         ambient: Ambient,
     ) -> Self {
         Self { people, locks, provisioning, policy, last_admin, ambient }
+    }
+
+    /// The ledger of a platform.
+    #[must_use]
+    pub fn of_platform(platform: &Platform, provisioning: Arc<Provisioning>, settings: &PolicySettings) -> Self {
+        let (policy, ambient) = (settings.policy.clone(), platform.ambient.clone());
+        Self::new(platform.people(), platform.directory(), provisioning, policy, settings.last_admin, ambient)
+    }
+
+    /// Whether the ledger knows whom the source calls that.
+    pub async fn knows(&self, source: &Source, subject: &SubjectId) -> Result<bool, LedgerError> {
+        Ok(self.people.person(&PersonKey::Subject(source.clone(), subject.clone())).await?.is_some())
+    }
+
+    /// Adds to `statement` what the source has said of the subject before it said who they are.
+    pub async fn recall(
+        &self,
+        source: &Source,
+        subject: &SubjectId,
+        statement: &mut Statement,
+    ) -> Result<(), LedgerError> {
+        if let Some(earlier) = self.people.unattached(source, subject).await? {
+            statement.merge(earlier);
+        }
+        Ok(())
+    }
+
+    /// Keeps what the source says of a subject whom the ledger does not know.
+    pub async fn keep(&self, source: &Source, subject: &SubjectId, statement: &Statement) -> Result<(), LedgerError> {
+        Ok(self.people.keep_unattached(source, subject, statement).await?)
     }
 
     fn occasion(&self) -> Occasion<'static> {

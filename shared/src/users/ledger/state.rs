@@ -4,7 +4,7 @@ use super::find::Meant;
 use super::{Ledger, LedgerError, News, Outcome, Report};
 use crate::base::outbound::Deadline;
 use crate::domain::FlexUser;
-use crate::domain::ledger::{Active, AttachmentRefused, Desired, Person, PersonId, Plan, Source, desired};
+use crate::domain::ledger::{Active, AttachmentRefused, Desired, Person, PersonId, Plan, PlanRefused, Source, desired};
 use crate::store::{Stating, Written};
 
 /// A write that loses a race is tried again this often.
@@ -26,6 +26,7 @@ impl Ledger {
         let gives_access = news.statement.says_active() == Some(true);
         for _ in 0..TRIES {
             let reported = match self.meant(news, gives_access).await? {
+                Meant::Nobody if gives_access => return Err(PlanRefused::Incomplete("username").into()),
                 Meant::Nobody => return Ok(Report::nothing(Outcome::NoUser)),
                 Meant::Known(person) if person.superseded => return superseded(&news.source, gives_access),
                 Meant::Known(person) if is_stale(&person, news) => return Ok(Report::nothing(Outcome::Stale)),

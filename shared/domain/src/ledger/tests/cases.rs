@@ -59,6 +59,25 @@ fn r61_a_profile_event_never_overrides_an_ended_membership() {
 }
 
 #[test]
+fn a_restored_person_is_active_again_only_while_a_membership_remains() {
+    let (mut world, okta) = (World::new(Some(flex_user(&["agent"]))), webhook("okta"));
+    let restore = |at, id: &EventId| Statement {
+        restored: Some(Moment { at, deactivates: false, id: id.clone() }),
+        ..Statement::default()
+    };
+    world.says_member(&okta, "a", true);
+    world.says_active(&okta, false);
+    world.says_member(&okta, "b", true);
+    assert!(!world.is_active(), "a membership does not lift a suspension");
+    world.say(&okta, restore);
+    assert!(world.is_active());
+    world.says_member(&okta, "a", false);
+    world.says_member(&okta, "b", false);
+    world.say(&okta, restore);
+    assert!(!world.is_active());
+}
+
+#[test]
 fn r62_a_role_that_its_source_withdraws_falls_to_the_default() {
     for withdrawn in [&[][..], &["unmapped"][..]] {
         let (mut world, clerk) = (World::new(None), webhook("clerk"));
