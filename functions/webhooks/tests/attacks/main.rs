@@ -9,6 +9,7 @@
 
 mod effects;
 mod fuzz;
+mod ledger;
 mod shapes;
 mod signatures;
 mod vendors;

@@ -18,7 +18,7 @@ impl Hooks {
         taken.into_iter().map(read).collect()
     }
 
-    async fn stamped(&self, source: &str, header: &str, unit: i64, body: &Value) -> Reply {
+    pub(crate) async fn stamped(&self, source: &str, header: &str, unit: i64, body: &Value) -> Reply {
         let (time, body) = ((self.now() * unit).to_string(), body.to_string());
         let mac = hex(&hmac_sha256(SECRET.as_bytes(), format!("{time}.{body}").as_bytes()));
         self.post(source, &[JSON, (header, &format!("t={time},v1={mac}"))], body).await
