@@ -104,7 +104,7 @@ class Template(unittest.TestCase):
             "Mint": dynamodb("GetItem", "PutItem", "UpdateItem"),
             # Bindings, a user's sessions, the directory.
             "Provision": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
-            "Apply": dynamodb("GetItem", "PutItem", "DeleteItem", "Query"),
+            "Apply": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
             "Webhooks": set(),
         }
         for name, actions in expected.items():

@@ -35,6 +35,7 @@ impl App {
                 keys: CachedSecret::new(&sign_in.cookie_keys_secret_id, platform.secrets.clone(), clock),
                 sessions: platform.sessions(),
                 claims: platform.claims(),
+                deactivations: platform.deactivations(),
                 ambient: platform.ambient.clone(),
             }),
             sso: platform.sso(common),

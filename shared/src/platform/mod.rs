@@ -13,8 +13,8 @@ use crate::secrets::{FileSecrets, SecretSource, SecretsFrom, SecretsManager, Twi
 #[cfg(feature = "local")]
 use crate::store::SqliteStore;
 use crate::store::{
-    Bindings, Claims, Counters, DeadLetters, Directory, DynamoStore, EventQueue, Inbox, People, Sessions, SqsQueue,
-    StoreAt, StoreError, Subjects,
+    Bindings, Claims, Counters, Deactivations, DeadLetters, Directory, DynamoStore, EventQueue, Inbox, People,
+    Sessions, SqsQueue, StoreAt, StoreError, Subjects,
 };
 use crate::twilio::{CredentialSettings, Flex, Sso};
 
@@ -72,6 +72,8 @@ ports! {
     directory: Directory;
     /// The people ledger.
     people: People;
+    /// Who is inactive.
+    deactivations: Deactivations;
 }
 
 /// What the settings name cannot be used.

@@ -26,7 +26,7 @@ pub use dynamodb::DynamoStore;
 pub use events::{
     Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Message, Recorded, Settled, Subjects, Taken,
 };
-pub use people::{Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, Written};
+pub use people::{Deactivations, Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, Written};
 pub use settings::{StoreAt, queue};
 #[cfg(feature = "local")]
 pub use sqlite::SqliteStore;

@@ -121,10 +121,17 @@ pub trait People: fmt::Debug + Send + Sync {
         subject: &SubjectId,
         statement: &Statement,
     ) -> Result<(), StoreError>;
+}
 
-    /// Whether any source says that the person of that Flex user or of that username is inactive. A read of pointers
-    /// and heads alone: sign-in may read no statement.
-    async fn says_inactive(&self, user: Option<&FlexUserSid>, username: &UsernameKey) -> Result<bool, StoreError>;
+/// Who is inactive, for sign-in: a read of pointers and heads alone, and nothing that can be written.
+#[async_trait]
+pub trait Deactivations: fmt::Debug + Send + Sync {
+    /// Whether any source says that the person of that Flex user or of that username is inactive.
+    async fn says_inactive(
+        &self,
+        user: Option<&FlexUserSid>,
+        username: Option<&UsernameKey>,
+    ) -> Result<bool, StoreError>;
 }
 
 /// What the last walk over Flex has seen of a username.

@@ -15,9 +15,9 @@ use super::{Fault, LOGIN_COOKIE, LOGIN_LIFETIME, Lifetimes, ReturnTo};
 use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::{KeyRing, OpenError, Purpose};
-use flexgate::domain::{FlexUserSid, ProfileName, SsoProfile, SsoProfiles};
+use flexgate::domain::{FlexUserSid, ProfileName, SsoProfile, SsoProfiles, Username};
 use flexgate::secrets::CachedSecret;
-use flexgate::store::{Claims, Session, SessionKey, Sessions};
+use flexgate::store::{Claims, Deactivations, Session, SessionKey, Sessions};
 use flexgate::twilio::{Authorization, Sso, SsoConfiguration, SsoTokens, TokenInfo, TwilioError};
 
 /// What sign-in is made of.
@@ -37,6 +37,8 @@ pub struct SignInParts {
     pub sessions: Arc<dyn Sessions>,
     /// What may happen once: each login.
     pub claims: Arc<dyn Claims>,
+    /// Who is inactive, whatever Twilio's SSO makes of them.
+    pub deactivations: Arc<dyn Deactivations>,
     /// The clock and the generator.
     pub ambient: Ambient,
 }
@@ -84,6 +86,9 @@ pub enum CallbackError {
     /// Twilio does not accept the code with this login's verifier and nonce.
     #[error("Twilio does not accept the code")]
     Rejected(#[source] TwilioError),
+    /// The person has left: a source of the people ledger says that they are inactive.
+    #[error("the person is inactive, though Twilio's SSO signed them in")]
+    Inactive,
     /// What is needed does not work.
     #[error("sign-in is not possible")]
     Fault(#[from] Fault),
@@ -196,6 +201,13 @@ impl SignIn {
         let info = self.parts.sso.token_info(&tokens.access_token, deadline).await?;
         if info.flex_user_sid != tokens.info.flex_user_sid || info.expiration <= self.now() {
             return Err(TwilioError::Malformed("Tokens/Info disagrees with the exchange").into());
+        }
+        // Twilio's SSO creates and reactivates whomever the identity provider lets in.
+        let username = info.username.as_deref().and_then(|name| name.parse::<Username>().ok());
+        let username = username.map(|username| username.key());
+        let inactive = self.parts.deactivations.says_inactive(Some(&info.flex_user_sid), username.as_ref()).await;
+        if inactive.map_err(Fault::from)? {
+            return Err(CallbackError::Inactive);
         }
         let session_id = self.keep(profile, &tokens, &info, keys).await?;
         Ok(Completed {

@@ -5,6 +5,7 @@
 mod callback;
 mod cookies;
 mod exchange;
+mod leaver;
 mod login;
 mod session;
 

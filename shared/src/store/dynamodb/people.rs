@@ -21,7 +21,7 @@ use super::{
 use crate::domain::ledger::{Person, PersonId, Source, Statement};
 use crate::domain::{FlexUserSid, SubjectId, UsernameKey};
 use crate::store::StoreError;
-use crate::store::people::{Noting, People, PersonKey, PersonLease, Stating, Written};
+use crate::store::people::{Deactivations, Noting, People, PersonKey, PersonLease, Stating, Written};
 
 /// Beside the pointer of a subject: what was said before there was a person.
 const UNATTACHED: &str = "unattached";
@@ -241,17 +241,25 @@ impl People for DynamoStore {
         let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item));
         request.send().await.map(drop).map_err(unavailable)
     }
+}
 
-    async fn says_inactive(&self, user: Option<&FlexUserSid>, username: &UsernameKey) -> Result<bool, StoreError> {
-        let by_user = user.map(|sid| PersonKey::FlexUser(sid.clone()));
-        let keys = by_user.into_iter().chain([PersonKey::Username(username.clone())]);
-        let pointers = keys.map(|key| (Pointer::of(&key).pk(), POINTER.to_owned()));
-        let mut heads = BTreeSet::new();
-        for item in self.batch(pointers.collect()).await? {
-            heads.insert((format!("person#{}", text(&item, "person_id")?), HEAD.to_owned()));
+#[async_trait]
+impl Deactivations for DynamoStore {
+    async fn says_inactive(
+        &self,
+        user: Option<&FlexUserSid>,
+        username: Option<&UsernameKey>,
+    ) -> Result<bool, StoreError> {
+        let user = user.map(|sid| PersonKey::FlexUser(sid.clone()));
+        let username = username.map(|key| PersonKey::Username(key.clone()));
+        for key in [user, username].iter().flatten() {
+            let Some(id) = self.led_to(&Pointer::of(key)).await? else { continue };
+            let head = self.item(&head_pk(id), HEAD).await?.unwrap_or_default();
+            if matches!(head.get("says_inactive"), Some(AttributeValue::Bool(true))) {
+                return Ok(true);
+            }
         }
-        let heads = self.batch(heads).await?;
-        Ok(heads.iter().any(|head| matches!(head.get("says_inactive"), Some(AttributeValue::Bool(true)))))
+        Ok(false)
     }
 }
 

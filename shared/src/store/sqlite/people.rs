@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::{SqliteStore, parsed};
 use crate::domain::ledger::{Given, Person, PersonId, Source, Statement};
 use crate::domain::{FlexUserSid, SubjectId, UsernameKey};
-use crate::store::people::{Noting, People, PersonKey, PersonLease, Stating, Written};
+use crate::store::people::{Deactivations, Noting, People, PersonKey, PersonLease, Stating, Written};
 use crate::store::{StoreError, fingerprint};
 
 /// People and statements are large rows, so their tables have a rowid; the pointers are small.
@@ -242,15 +242,23 @@ impl People for SqliteStore {
         })
         .await
     }
+}
 
-    async fn says_inactive(&self, user: Option<&FlexUserSid>, username: &UsernameKey) -> Result<bool, StoreError> {
-        let mut pointers = vec![pointer(&PersonKey::Username(username.clone()))];
-        pointers.extend(user.map(|sid| pointer(&PersonKey::FlexUser(sid.clone()))));
+#[async_trait]
+impl Deactivations for SqliteStore {
+    async fn says_inactive(
+        &self,
+        user: Option<&FlexUserSid>,
+        username: Option<&UsernameKey>,
+    ) -> Result<bool, StoreError> {
+        let user = user.map(|sid| pointer(&PersonKey::FlexUser(sid.clone())));
+        let username = username.map(|key| pointer(&PersonKey::Username(key.clone())));
         self.read(move |db| {
-            for pointer in &pointers {
+            for pointer in [user, username].iter().flatten() {
                 let inactive = db
                     .prepare_cached(
-                        "SELECT 1 FROM person_pointers JOIN people ON people.id = person WHERE pointer = ?1 AND inactive = 1",
+                        "SELECT 1 FROM person_pointers JOIN people ON people.id = person
+                         WHERE pointer = ?1 AND inactive = 1",
                     )?
                     .exists([pointer])?;
                 if inactive {

@@ -1,0 +1,40 @@
+//! R92: whom the people ledger holds inactive does not sign in, though Twilio's SSO brings them back.
+
+use flexgate::domain::EventId;
+use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
+use flexgate::store::{PersonKey, Stating, Written};
+use flexgate_sso::Settings;
+
+use crate::{SESSION, fresh};
+
+#[tokio::test]
+async fn r92_a_leaver_gets_no_session_and_may_come_back_when_their_source_says_so() {
+    let (world, mut browser) = fresh().await;
+    let mut reader = world.reader();
+    let settings = Settings::read(&mut reader);
+    let people = world.platform(&reader.finish(settings).unwrap().common).people();
+    let said = |active, id: u128| {
+        let active = Said::access(world.ambient().now(), &EventId::from(id), active);
+        Statement { active: Some(active), ..Statement::default() }
+    };
+    // Another case of the same name is the same person.
+    let mut person = Person::new(PersonId::of([1; 16]), "ADA".parse().unwrap());
+    person.statements.insert(Source::Scim, said(false, 1));
+    assert_eq!(people.add(&person, None).await.unwrap(), Written::Yes(1));
+
+    let reply = browser.sign_in(&world, "ada").await;
+    assert_eq!(reply.problem(), (403, "login_refused".into()), "{}", reply.text);
+    assert!(!browser.cookies.contains_key(SESSION));
+
+    let back = said(true, 2);
+    let stating = Stating { source: &Source::Scim, statement: &back, subject: None };
+    assert_eq!(people.state(person.id, 1, stating).await.unwrap(), Written::Yes(2));
+    assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
+    assert!(
+        people
+            .person(&PersonKey::Username("ada".parse::<flexgate::domain::Username>().unwrap().key()))
+            .await
+            .unwrap()
+            .is_some()
+    );
+}
