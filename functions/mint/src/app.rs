@@ -29,6 +29,7 @@ impl App {
                 flex,
                 platform.bindings(),
                 platform.counters(),
+                platform.deactivations(),
                 platform.ambient.clone(),
             ),
         })

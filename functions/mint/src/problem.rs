@@ -15,7 +15,11 @@ pub(crate) fn of(error: &MintError) -> Problem {
                 .retry_after(Some(*retry_after))
         }
         // Which of these it is would tell a stranger who works here.
-        MintError::UserUnknown | MintError::NameTaken | MintError::NotAdmitted { .. } | MintError::NotBound => {
+        MintError::UserUnknown
+        | MintError::NameTaken
+        | MintError::NotAdmitted { .. }
+        | MintError::Inactive
+        | MintError::NotBound => {
             Problem::new(kinds::MINT_REFUSED, "There is no Flex user you may have a token for. Ask your administrator.")
                 .because(error)
         }

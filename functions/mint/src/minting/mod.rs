@@ -21,7 +21,7 @@ use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::{MintGrant, MintRefusal, MintRequest, NotAdmitted, Policy};
 use flexgate::domain::{Caller, FlexUser, FlexUserSid};
-use flexgate::store::{Bindings, Counters, StoreError};
+use flexgate::store::{Bindings, Counters, Deactivations, StoreError};
 use flexgate::twilio::{Flex, MintedToken, TwilioError};
 use memory::Memory;
 
@@ -39,6 +39,7 @@ pub struct Minting {
     flex: Arc<Flex>,
     bindings: Arc<dyn Bindings>,
     counters: Arc<dyn Counters>,
+    deactivations: Arc<dyn Deactivations>,
     ambient: Ambient,
     memory: Memory,
 }
@@ -85,6 +86,9 @@ pub enum MintError {
         /// Why.
         why: NotAdmitted,
     },
+    /// The person has left: a source of the people ledger says that they are inactive.
+    #[error("the people ledger holds the person inactive")]
+    Inactive,
     /// The Flex user belongs to another identity, or the identity to another user.
     #[error("the Flex user and the caller's identity do not belong together")]
     NotBound,
@@ -119,9 +123,10 @@ impl Minting {
         flex: Arc<Flex>,
         bindings: Arc<dyn Bindings>,
         counters: Arc<dyn Counters>,
+        deactivations: Arc<dyn Deactivations>,
         ambient: Ambient,
     ) -> Self {
-        Self { policy, per_minute, flex, bindings, counters, ambient, memory: Memory::default() }
+        Self { policy, per_minute, flex, bindings, counters, deactivations, ambient, memory: Memory::default() }
     }
 
     /// Reads ahead what a first mint needs of Twilio's credential.
@@ -133,13 +138,16 @@ impl Minting {
     pub async fn mint(&self, caller: &Caller, asked: MintRequest, deadline: Deadline) -> Result<Minted, MintError> {
         let grant = self.policy.mint(caller, asked, self.ambient.now())?;
         let (user, found) = if grant.for_self {
-            // One wait for the store, not two.
+            // One wait for the store, not three.
             let bound = self.bindings.user_of(&caller.identity);
-            let (counted, bound) = tokio::join!(self.count(caller, &grant), bound);
+            let (counted, bound, present) = tokio::join!(self.count(caller, &grant), bound, self.present(&grant));
             counted?;
+            present?;
             self.own_user(caller, &grant, bound?, deadline).await?
         } else {
-            self.count(caller, &grant).await?;
+            let (counted, present) = tokio::join!(self.count(caller, &grant), self.present(&grant));
+            counted?;
+            present?;
             (self.named_user(&grant, deadline).await?, Found::Named)
         };
         admit(&grant, &user)?;
@@ -165,6 +173,12 @@ impl Minting {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Refuses whoever a source says is inactive: Twilio's SSO may have reactivated them, or somebody in the Console.
+    async fn present(&self, grant: &MintGrant) -> Result<(), MintError> {
+        let username = grant.username.key();
+        if self.deactivations.says_inactive(None, Some(&username)).await? { Err(MintError::Inactive) } else { Ok(()) }
     }
 
     /// One more mint for the subject: the caller, or whom they name. A failed one counts too, so that

@@ -1,5 +1,9 @@
 //! What a mint asks of others, and that asking less is safe.
 
+use flexgate::base::ambient::Clock as _;
+use flexgate::domain::EventId;
+use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
+use flexgate::store::Written;
 use std::time::Duration as StdDuration;
 
 use flexgate::base::outbound::Deadline;
@@ -118,6 +122,19 @@ async fn m18_who_is_deactivated_in_the_console_is_refused_within_a_minute() {
     gate.switch(json!({"mint_deactivated": "mint"})).await;
     gate.clock.advance(Duration::seconds(61));
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
+}
+
+#[tokio::test]
+async fn r92_who_is_inactive_in_the_ledger_is_refused_though_active_in_flex() {
+    let (gate, _ada) = warm(&[]).await;
+    let now = gate.clock.now();
+    let active = Some(Said::access(now, &EventId::from(1), false));
+    let mut person = Person::new(PersonId::of([1; 16]), "ada".parse().unwrap());
+    person.statements.insert(Source::Operator, Statement { active, ..Statement::default() });
+    assert_eq!(gate.platform.people().add(&person, None).await.unwrap(), Written::Yes(1));
+    gate.forget_journal().await;
+    gate.mint_as("ada").await.assert_problem(403, "mint_refused");
+    assert_eq!(gate.journal("flex-api").await, [""; 0], "Twilio is not asked");
 }
 
 #[tokio::test]
