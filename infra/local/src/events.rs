@@ -10,8 +10,7 @@ use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::http_client;
 use flexgate::base::settings::Reader;
 use flexgate::lambda::Aws;
-use flexgate::store::StoreAt;
-use flexgate::store::{DeadLetter, DeadLetters, DynamoStore, EventStatus, Inbox, SqliteStore, SqsQueue};
+use flexgate::store::{DeadLetter, DeadLetters, DynamoStore, EventStatus, Inbox, SqliteStore, SqsQueue, StoreAt};
 use time::format_description::well_known::Rfc3339;
 
 use crate::audit::Trail;

@@ -10,12 +10,9 @@ use flexgate::base::outbound::Deadline;
 use flexgate::base::settings::Reader;
 use flexgate::domain::policy::Policy;
 use flexgate::domain::{FlexUser, FlexUserSid, Username};
-use flexgate::platform::Common;
-use flexgate::platform::Platform;
-use flexgate::twilio::CredentialSettings;
-use flexgate::twilio::{Flex, Sso};
-use flexgate::users::PolicySettings;
-use flexgate::users::Provisioning;
+use flexgate::platform::{Common, Platform};
+use flexgate::twilio::{CredentialSettings, Flex, Sso};
+use flexgate::users::{PolicySettings, Provisioning};
 
 use crate::audit::Trail;
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::Write as _;
 
 use flexgate::base::ambient::SystemEntropy;
-use flexgate::scim::NewToken;
+use flexgate_provision::NewToken;
 use secrecy::ExposeSecret as _;
 
 use crate::audit::Trail;

@@ -7,13 +7,11 @@ use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::KeyRing;
 use flexgate::domain::SsoProfile;
-use flexgate::platform::Common;
-use flexgate::platform::{Platform, PlatformError};
-use flexgate::scim::TokenHashes;
+use flexgate::platform::{Common, Platform, PlatformError};
 use flexgate::secrets::{CachedSecret, Credential as TwilioCredential, SecretError};
 use flexgate::store::StoreAt;
-use flexgate::twilio::CredentialSettings;
-use flexgate::twilio::{RedirectUrl, Sso, TwilioError};
+use flexgate::twilio::{CredentialSettings, RedirectUrl, Sso, TwilioError};
+use flexgate_provision::TokenHashes;
 use flexgate_webhooks::WebhookSettings;
 use serde::de::DeserializeOwned;
 

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flexgate::base::ambient::{SystemEntropy, random};
 use flexgate::base::settings::Reader;
-use flexgate::scim::NewToken;
+use flexgate_provision::NewToken;
 use flexgate_simulator::{AUDIENCE, Config, Simulator};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
