@@ -1,7 +1,7 @@
 //! The OpenAPI document: each function describes its routes, here they become one.
 //!
 //! `docs/openapi.json` is this document, committed: the test below fails when the two differ, and
-//! `UPDATE=1 cargo test -p flexgate-local openapi` writes it anew.
+//! `UPDATE=1 cargo test -p flexgate-cli openapi` writes it anew.
 
 use axum::routing::get;
 use axum::{Json, Router};
@@ -52,7 +52,7 @@ mod tests {
         let committed = std::fs::read_to_string(COMMITTED).unwrap_or_default();
         assert!(
             served == committed,
-            "docs/openapi.json is not what the code says: UPDATE=1 cargo test -p flexgate-local openapi"
+            "docs/openapi.json is not what the code says: UPDATE=1 cargo test -p flexgate-cli openapi"
         );
     }
 
