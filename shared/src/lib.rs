@@ -7,7 +7,6 @@ pub mod authn;
 pub mod base;
 pub mod lambda;
 pub mod platform;
-pub mod scim;
 pub mod secrets;
 pub mod store;
 pub mod telemetry;

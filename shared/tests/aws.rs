@@ -20,10 +20,11 @@ use flexgate::store::{
     Backlog, Claims, DeadLetter, DeadLetters, EventQueue, Message, Recorded, Session, SessionKey, Sessions, SqsQueue,
     StoreError, Subjects,
 };
-use proxy::Proxy;
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 use time::macros::datetime;
+
+use proxy::Proxy;
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 

@@ -29,6 +29,7 @@ use flexgate::web::refuse_method;
 pub use openapi::document as openapi;
 pub use secrets::{DocumentFault, WebhookSecrets};
 pub use settings::{Settings, SourceFault, WebhookSettings};
+
 use source::Named;
 
 /// The largest delivery that is read, in bytes. Identity systems send one event, or a few dozen.

@@ -18,6 +18,8 @@ mod tokens;
 mod users;
 mod wire;
 
+use std::sync::Arc;
+
 pub use endpoints::{Endpoints, EndpointsError, is_loopback};
 pub use error::{ApiError, TwilioError};
 pub use probe::RedirectUrl;
@@ -25,8 +27,6 @@ pub use settings::{CredentialSettings, endpoints};
 pub use sso::{Authorization, SsoConfiguration, SsoTokens};
 pub use tokens::{MintedToken, TokenInfo};
 pub use users::{Instance, UserPage, UserUpdate};
-
-use std::sync::Arc;
 
 use crate::base::ambient::Ambient;
 use crate::base::outbound::Deadline;

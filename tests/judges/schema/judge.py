@@ -138,7 +138,7 @@ def main():
         else:
             sys.exit("the gateway does not start")
         if served != json.loads(COMMITTED.read_text()):
-            sys.exit("docs/openapi.json is not what the gateway serves: UPDATE=1 cargo test -p flexgate-local openapi")
+            sys.exit("docs/openapi.json is not what the gateway serves: UPDATE=1 cargo test -p flexgate-cli openapi")
         service = bearer(simulator)
         dictionary(work / "page-tokens.dict", [page_token(gateway, service)])
         session_id = session(gateway)

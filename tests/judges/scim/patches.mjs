@@ -1,7 +1,7 @@
 // Any sequence of patches applied by Flexgate equals npm scim-patch on the same document, save the
 // differences listed below, each with the RFC section that decides it.
 //
-//     cargo build -p flexgate --example scim_patch
+//     cargo build -p flexgate-provision --example scim_patch
 //     node patches.mjs [path of the example] [sequences] [seed]
 //
 // Both start every step from the same document, so equality of the steps is equality of the sequence. A

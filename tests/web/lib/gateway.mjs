@@ -17,7 +17,7 @@ export const ACCOUNT = "AC00000000000000000000000000000001";
 
 /** Starts `flexgate serve` in the folder `cwd`; `stop()` ends it and removes its state. */
 export async function startGateway({ cwd = repository } = {}) {
-  if (!existsSync(binary)) throw new Error(`${binary} is missing: cargo build -p flexgate-local, or set FLEXGATE_BIN`);
+  if (!existsSync(binary)) throw new Error(`${binary} is missing: cargo build -p flexgate-cli, or set FLEXGATE_BIN`);
   if (!existsSync(path.join(repository, "examples/agent-desktop/node_modules/@twilio/flex-sdk/package.json"))) {
     throw new Error("the Flex SDK is not installed: run npm run setup in tests/web");
   }

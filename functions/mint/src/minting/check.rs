@@ -1,9 +1,8 @@
 //! Whether Twilio minted what was asked for.
 
-use time::{Duration, OffsetDateTime};
-
 use flexgate::domain::{FlexUser, TokenTtl};
 use flexgate::twilio::TokenInfo;
+use time::{Duration, OffsetDateTime};
 
 /// How far Twilio's clock may be from ours.
 const LEEWAY: Duration = Duration::minutes(5);

@@ -14,12 +14,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use flexgate::base::outbound::Deadline;
+use flexgate::domain::{FlexUser, FlexUserSid, Identity};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout_at;
-
-use flexgate::base::outbound::Deadline;
-use flexgate::domain::{FlexUser, FlexUserSid, Identity};
 
 /// How long what was seen is taken for true.
 const SEEN: Duration = Duration::seconds(60);

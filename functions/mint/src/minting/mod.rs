@@ -15,18 +15,18 @@ mod user;
 use std::fmt;
 use std::sync::Arc;
 
-use time::Duration;
-
 use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::{MintGrant, MintRefusal, MintRequest, NotAdmitted, Policy};
 use flexgate::domain::{Caller, FlexUser, FlexUserSid};
 use flexgate::store::{Bindings, Counters, Deactivations, StoreError};
 use flexgate::twilio::{Flex, MintedToken, TwilioError};
-use memory::Memory;
+use time::Duration;
 
 pub use check::WrongToken;
 pub use user::Found;
+
+use memory::Memory;
 
 /// Over what the limit of mints counts.
 const LIMIT_SPAN: Duration = Duration::MINUTE;

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use super::{MintError, Minting, admit};
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::{MintGrant, NotAdmitted};
 use flexgate::domain::{Caller, DesiredUser, FlexUser, FlexUserSid, Username};
 use flexgate::store::Bound;
 use flexgate::twilio::TwilioError;
+
+use super::{MintError, Minting, admit};
 
 /// How the user was found. Its `Display` is for the audit line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,81 +1,325 @@
-//! `/Groups`.
+//! Groups: kept here, and by their names a map to roles.
+//!
+//! A group whose name stands for no role is kept and gives none. A membership is written down first,
+//! with the role it has given so far; then Twilio is told, member by member, and each is noted. What a
+//! failure leaves undone is done by whoever writes to the group next, a repeated request above all.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
-use flexgate::scim::{GroupChange, operations};
-use flexgate::web::{Context, Query};
-use http::{HeaderMap, StatusCode};
+use flexgate::base::outbound::Deadline;
+use flexgate::domain::{FlexUserSid, Role};
+use flexgate::store::Directory;
+use flexgate::store::directory::{Group, GroupWritten, Member, folded};
+use serde_json::{Value, json};
 
-use super::answer::Answer;
-use super::problem::Failure;
-use super::query::{Asked, projection};
-use super::users::if_match;
-use super::{Scim, body};
+use super::protocol::{Cursor, Document, Operation, Page, Paging, Plan, Schema, Test, apply, complete};
+use super::refusal::{Refusal, value as wrong};
+use super::resources::group_schema;
+use super::users::{Users, fresh};
 
-type Outcome = Result<Answer, Failure>;
+/// A write that loses a race is tried again this often.
+const TRIES: usize = 3;
 
-pub(super) async fn list(State(scim): State<Arc<Scim>>, query: Query) -> Outcome {
-    let asked = Asked::of_query(&query, &scim.ambient)?;
-    found(&scim, &asked).await
+/// The most members of one group.
+const MAX_MEMBERS: usize = 10_000;
+
+/// How many groups are read from the store at a time.
+const BATCH: u64 = 100;
+
+/// How a group is changed.
+#[derive(Debug, Clone, Copy)]
+pub enum GroupChange<'a> {
+    /// `PUT`.
+    Replace(&'a Document),
+    /// `PATCH`.
+    Patch(&'a [Operation]),
 }
 
-pub(super) async fn search(State(scim): State<Arc<Scim>>, request: Request) -> Outcome {
-    let asked = Asked::of_body(&body::read(request).await?, &scim.ambient)?;
-    found(&scim, &asked).await
+/// Groups over the directory, and the roles they give.
+#[derive(Debug)]
+pub struct Groups {
+    schema: Schema,
+    users: Arc<Users>,
 }
 
-async fn found(scim: &Scim, asked: &Asked) -> Outcome {
-    let page = scim.groups.search(asked.test.as_ref(), &asked.paging).await?;
-    Ok(Answer::list(page, scim.groups.schema(), &asked.shown))
+impl Groups {
+    /// Groups of these users.
+    #[must_use]
+    pub fn new(users: Arc<Users>) -> Self {
+        Self { schema: group_schema(), users }
+    }
+
+    /// Their schema.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn directory(&self) -> &dyn Directory {
+        self.users.directory.as_ref()
+    }
+
+    /// The group of that `id`.
+    pub async fn get(&self, id: &str) -> Result<Document, Refusal> {
+        Ok(self.show(&self.load(id).await?))
+    }
+
+    /// The groups that match, or a page of all of them.
+    pub async fn search(&self, test: Option<&Test>, paging: &Paging) -> Result<Page, Refusal> {
+        let found = match test.map(Test::plan) {
+            Some(Plan::DisplayName(name)) => self.directory().group_named(&name).await?.into_iter().collect(),
+            Some(Plan::Id(id)) => self.directory().group(&id).await?.into_iter().collect(),
+            Some(_) => self.everything().await?,
+            None => return self.page(paging).await,
+        };
+        let mut matching: Vec<_> = found.iter().map(|group| self.show(group)).collect();
+        matching.retain(|shown| test.is_none_or(|test| test.matches(&self.schema, shown)));
+        let total = matching.len() as u64;
+        let start = match paging {
+            Paging::Index { start, .. } => *start,
+            Paging::Cursor { .. } => 1,
+        };
+        let skip = usize::try_from(start - 1).unwrap_or(usize::MAX);
+        let take = usize::try_from(paging.count()).unwrap_or(usize::MAX);
+        let resources = matching.into_iter().skip(skip).take(take).collect();
+        Ok(Page { resources, total: Some(total), start: Some(start), next: None })
+    }
+
+    async fn page(&self, paging: &Paging) -> Result<Page, Refusal> {
+        let total = Some(self.directory().count_groups().await?);
+        match paging {
+            Paging::Index { start, count } => {
+                let groups = self.directory().groups("", start - 1, *count).await?;
+                let resources = groups.iter().map(|group| self.show(group)).collect();
+                Ok(Page { resources, total, start: Some(*start), next: None })
+            }
+            Paging::Cursor { at, count } => {
+                let after = at.as_ref().map_or("", |cursor| cursor.token.as_str());
+                let mut groups = self.directory().groups(after, 0, count + 1).await?;
+                let more = groups.len() as u64 > *count;
+                groups.truncate(usize::try_from(*count).unwrap_or(usize::MAX));
+                let now = self.users.ambient.now();
+                let last = groups.last().filter(|_| more);
+                let next = last.map(|group| Cursor::new(group.id.clone(), 0, now));
+                Ok(Page { resources: groups.iter().map(|group| self.show(group)).collect(), total, start: None, next })
+            }
+        }
+    }
+
+    async fn everything(&self) -> Result<Vec<Group>, Refusal> {
+        let mut all: Vec<Group> = Vec::new();
+        loop {
+            let after = all.last().map(|group| group.id.clone()).unwrap_or_default();
+            let batch = self.directory().groups(&after, 0, BATCH).await?;
+            let last = (batch.len() as u64) < BATCH;
+            all.extend(batch);
+            if last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Creates the group. One of that name which an attempt that failed has left is finished.
+    pub async fn create(&self, document: &Document, deadline: Deadline) -> Result<Document, Refusal> {
+        let display_name = display_name(document)?;
+        let members = members(document)?;
+        let now = self.users.ambient.now();
+        let group = Group {
+            id: format!("fggrp_{:032x}", u128::from_be_bytes(self.users.ambient.random())),
+            external_id: external_id(document),
+            members: Vec::new(),
+            version: 0,
+            created_at: now,
+            updated_at: now,
+            display_name,
+        };
+        let group = self.with_members(group, &members, deadline).await?;
+        let id = match self.directory().put_group(&group).await? {
+            GroupWritten::Yes => group.id,
+            GroupWritten::Moved => return Err(Refusal::Busy),
+            GroupWritten::NameTaken => {
+                let taken = self.directory().group_named(&group.display_name).await?.ok_or(Refusal::Busy)?;
+                let same = taken.external_id == group.external_id && present(&taken).eq(present(&group));
+                let settled = taken.members.iter().all(|member| self.is_settled(&taken, member));
+                if !same || settled {
+                    return Err(Refusal::Uniqueness("Another group has this displayName.".to_owned()));
+                }
+                taken.id
+            }
+        };
+        self.settle(&id, deadline).await?;
+        self.get(&id).await
+    }
+
+    /// Changes the group.
+    pub async fn change(
+        &self,
+        id: &str,
+        if_match: Option<&str>,
+        change: GroupChange<'_>,
+        deadline: Deadline,
+    ) -> Result<Document, Refusal> {
+        for _ in 0..TRIES {
+            let group = self.load(id).await?;
+            let before = self.document(&group);
+            fresh(if_match, &before)?;
+            let after = match change {
+                GroupChange::Replace(document) => document.clone(),
+                GroupChange::Patch(operations) => apply(&self.schema, &before, operations)?,
+            };
+            let members = members(&after)?;
+            let changed = Group {
+                display_name: display_name(&after)?,
+                external_id: external_id(&after),
+                updated_at: self.users.ambient.now(),
+                ..group.clone()
+            };
+            let changed = self.with_members(changed, &members, deadline).await?;
+            let untouched = changed.display_name == group.display_name
+                && changed.external_id == group.external_id
+                && changed.members == group.members;
+            let written = if untouched { GroupWritten::Yes } else { self.directory().put_group(&changed).await? };
+            match written {
+                GroupWritten::Yes => {
+                    self.settle(id, deadline).await?;
+                    return self.get(id).await;
+                }
+                GroupWritten::NameTaken => {
+                    return Err(Refusal::Uniqueness("Another group has this displayName.".to_owned()));
+                }
+                GroupWritten::Moved => {}
+            }
+        }
+        Err(Refusal::Busy)
+    }
+
+    /// Removes the group, and takes away the roles it gave.
+    pub async fn delete(&self, id: &str, if_match: Option<&str>, deadline: Deadline) -> Result<(), Refusal> {
+        for _ in 0..TRIES {
+            let group = self.load(id).await?;
+            fresh(if_match, &self.document(&group))?;
+            let emptied = self.with_members(group, &[], deadline).await?;
+            match self.directory().put_group(&emptied).await? {
+                GroupWritten::Yes => {
+                    self.settle(id, deadline).await?;
+                    return Ok(self.directory().remove_group(id).await?);
+                }
+                GroupWritten::NameTaken | GroupWritten::Moved => {}
+            }
+        }
+        Err(Refusal::Busy)
+    }
+
+    /// The role that the group may give.
+    fn role(&self, group: &Group) -> Option<Role> {
+        let role = self.users.settings.group_roles.of(&group.display_name);
+        role.filter(|role| self.users.policy.allowed_roles.contains(role))
+    }
+
+    fn is_settled(&self, group: &Group, member: &Member) -> bool {
+        member.conferred == self.role(group).filter(|_| member.present)
+    }
+
+    /// The group with exactly these members. Those who leave stay on the list until their role is taken.
+    async fn with_members(
+        &self,
+        mut group: Group,
+        members: &[FlexUserSid],
+        deadline: Deadline,
+    ) -> Result<Group, Refusal> {
+        let mapped = self.users.settings.group_roles.of(&group.display_name);
+        if let Some(role) = mapped.filter(|_| self.role(&group).is_none() && !members.is_empty()) {
+            return Err(Refusal::RoleForbidden(role));
+        }
+        let known: BTreeSet<FlexUserSid> = group.members.iter().map(|member| member.user.clone()).collect();
+        for member in &mut group.members {
+            // The list is sorted.
+            member.present = members.binary_search(&member.user).is_ok();
+        }
+        group.members.retain(|member| member.present || member.conferred.is_some());
+        for user in members {
+            if known.contains(user) {
+                continue;
+            }
+            // Only a group that gives a role asks Twilio for each of its members anyway.
+            if mapped.is_some() && !self.users.exists(user.as_str(), deadline).await? {
+                return Err(wrong("members.value", "must be the id of a user"));
+            }
+            group.members.push(Member { user: user.clone(), present: true, conferred: None });
+        }
+        group.members.sort_by(|a, b| a.user.cmp(&b.user));
+        Ok(group)
+    }
+
+    /// Tells Twilio of every membership that it does not know of yet.
+    async fn settle(&self, id: &str, deadline: Deadline) -> Result<(), Refusal> {
+        let group = self.load(id).await?;
+        let role = self.role(&group);
+        for member in group.members.iter().filter(|member| !self.is_settled(&group, member)) {
+            let give = role.filter(|_| member.present);
+            self.users.shift_role(member.user.as_str(), id, member.conferred, give, deadline).await?;
+            self.directory().settle_member(id, &member.user, give).await?;
+        }
+        Ok(())
+    }
+
+    async fn load(&self, id: &str) -> Result<Group, Refusal> {
+        self.directory().group(id).await?.ok_or(Refusal::Unknown)
+    }
+
+    fn document(&self, group: &Group) -> Document {
+        let mut document = Document::new();
+        document.insert("id".to_owned(), group.id.as_str().into());
+        document.extend(group.external_id.as_deref().map(|id| ("externalId".to_owned(), id.into())));
+        document.insert("displayName".to_owned(), group.display_name.as_str().into());
+        let members: Vec<Value> = present(group)
+            .map(|user| json!({ "value": user, "$ref": format!("{}/Users/{user}", self.users.base) }))
+            .collect();
+        if !members.is_empty() {
+            document.insert("members".to_owned(), members.into());
+        }
+        let time =
+            |at: time::OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+        document.insert(
+            "meta".to_owned(),
+            json!({ "created": time(group.created_at), "lastModified": time(group.updated_at) }),
+        );
+        document
+    }
+
+    fn show(&self, group: &Group) -> Document {
+        complete(&self.schema, self.document(group), &self.users.base)
+    }
 }
 
-pub(super) async fn show(State(scim): State<Arc<Scim>>, Path(id): Path<String>, query: Query) -> Outcome {
-    let document = scim.groups.get(&id).await?;
-    Ok(Answer::resource(StatusCode::OK, document, scim.groups.schema(), &projection(&query)?))
+fn present(group: &Group) -> impl Iterator<Item = &FlexUserSid> {
+    group.members.iter().filter(|member| member.present).map(|member| &member.user)
 }
 
-pub(super) async fn create(State(scim): State<Arc<Scim>>, query: Query, context: Context, request: Request) -> Outcome {
-    let shown = projection(&query)?;
-    let document = scim.groups.schema().read(&body::read(request).await?)?;
-    let created = scim.groups.create(&document, context.deadline).await?;
-    Ok(Answer::resource(StatusCode::CREATED, created, scim.groups.schema(), &shown))
+fn external_id(document: &Document) -> Option<String> {
+    document.get("externalId").and_then(Value::as_str).map(str::to_owned)
 }
 
-pub(super) async fn replace(
-    State(scim): State<Arc<Scim>>,
-    Path(id): Path<String>,
-    query: Query,
-    context: Context,
-    request: Request,
-) -> Outcome {
-    let (shown, if_match) = (projection(&query)?, if_match(request.headers()));
-    let document = scim.groups.schema().read(&body::read(request).await?)?;
-    let replaced =
-        scim.groups.change(&id, if_match.as_deref(), GroupChange::Replace(&document), context.deadline).await?;
-    Ok(Answer::resource(StatusCode::OK, replaced, scim.groups.schema(), &shown))
+fn display_name(document: &Document) -> Result<String, Refusal> {
+    let name = document.get("displayName").and_then(Value::as_str).unwrap_or_default();
+    if name.trim().is_empty() || name.chars().count() > 256 || folded(name).chars().any(char::is_control) {
+        return Err(wrong("displayName", "must have 1 to 256 characters"));
+    }
+    Ok(name.to_owned())
 }
 
-pub(super) async fn patch(
-    State(scim): State<Arc<Scim>>,
-    Path(id): Path<String>,
-    query: Query,
-    context: Context,
-    request: Request,
-) -> Outcome {
-    let (shown, if_match) = (projection(&query)?, if_match(request.headers()));
-    let operations = operations(&body::read(request).await?)?;
-    let patched =
-        scim.groups.change(&id, if_match.as_deref(), GroupChange::Patch(&operations), context.deadline).await?;
-    Ok(Answer::resource(StatusCode::OK, patched, scim.groups.schema(), &shown))
-}
-
-pub(super) async fn delete(
-    State(scim): State<Arc<Scim>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    context: Context,
-) -> Outcome {
-    scim.groups.delete(&id, if_match(&headers).as_deref(), context.deadline).await?;
-    Ok(Answer::done(id))
+fn members(document: &Document) -> Result<Vec<FlexUserSid>, Refusal> {
+    let listed = document.get("members").and_then(Value::as_array);
+    let read = |member: &Value| {
+        let id = member.get("value").and_then(Value::as_str).and_then(|text| text.parse().ok());
+        id.ok_or_else(|| wrong("members.value", "must be the id of a user; groups in groups are not supported"))
+    };
+    let mut members: Vec<FlexUserSid> = listed.into_iter().flatten().map(read).collect::<Result<_, _>>()?;
+    if members.len() > MAX_MEMBERS {
+        return Err(wrong("members", "may be 10000 at most"));
+    }
+    members.sort();
+    members.dedup();
+    Ok(members)
 }

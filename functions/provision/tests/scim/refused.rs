@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use flexgate::base::ambient::SystemEntropy;
-use flexgate::scim::NewToken;
+use flexgate_provision::NewToken;
 use http::Request;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};

@@ -2,13 +2,12 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use time::{Duration, OffsetDateTime};
-use tokio::sync::Mutex;
-use tokio::time::timeout_at;
-
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::SsoProfile;
 use flexgate::twilio::{Sso, SsoConfiguration, TwilioError};
+use time::{Duration, OffsetDateTime};
+use tokio::sync::Mutex;
+use tokio::time::timeout_at;
 
 /// Configurations change when somebody edits SSO in the Console: rarely, and then they wait minutes.
 const FRESH: Duration = Duration::minutes(5);

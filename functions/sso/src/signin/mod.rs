@@ -11,15 +11,14 @@ mod service;
 mod session;
 mod state;
 
+use flexgate::secrets::SecretError;
+use flexgate::store::StoreError;
+use flexgate::twilio::TwilioError;
 use time::Duration;
 
 pub use return_to::ReturnTo;
 pub use service::{CallbackError, SignIn, SignInParts};
 pub use session::SessionError;
-
-use flexgate::secrets::SecretError;
-use flexgate::store::StoreError;
-use flexgate::twilio::TwilioError;
 
 /// The cookie that holds the logins under way.
 pub const LOGIN_COOKIE: &str = "__Host-flexgate-login";

@@ -2,15 +2,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use flexgate::base::ambient::{Ambient, Entropy, random};
+use flexgate::base::seal::{KeyRing, OpenError, Purpose};
+use flexgate::domain::ProfileName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::state::{LoginId, Returned};
 use super::{LOGIN_LIFETIME, ReturnTo};
-use flexgate::base::ambient::{Ambient, Entropy, random};
-use flexgate::base::seal::{KeyRing, OpenError, Purpose};
-use flexgate::domain::ProfileName;
 
 /// So many logins can be under way in one browser; the oldest gives way.
 const MAX_PENDING: usize = 5;

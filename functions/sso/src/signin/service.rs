@@ -3,6 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
+use flexgate::base::seal::{KeyRing, OpenError, Purpose};
+use flexgate::domain::{FlexUserSid, ProfileName, SsoProfile, SsoProfiles, Username};
+use flexgate::secrets::CachedSecret;
+use flexgate::store::{Claims, Deactivations, Session, SessionKey, Sessions};
+use flexgate::twilio::{Authorization, Sso, SsoConfiguration, SsoTokens, TokenInfo, TwilioError};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 use url::Url;
@@ -12,13 +19,6 @@ use super::pending::{Pending, PendingLogins, session_id};
 use super::session::Tokens;
 use super::state::{self, LoginId};
 use super::{Fault, LOGIN_COOKIE, LOGIN_LIFETIME, Lifetimes, ReturnTo};
-use flexgate::base::ambient::Ambient;
-use flexgate::base::outbound::Deadline;
-use flexgate::base::seal::{KeyRing, OpenError, Purpose};
-use flexgate::domain::{FlexUserSid, ProfileName, SsoProfile, SsoProfiles, Username};
-use flexgate::secrets::CachedSecret;
-use flexgate::store::{Claims, Deactivations, Session, SessionKey, Sessions};
-use flexgate::twilio::{Authorization, Sso, SsoConfiguration, SsoTokens, TokenInfo, TwilioError};
 
 /// What sign-in is made of.
 #[derive(Debug)]

@@ -2,11 +2,6 @@
 
 use std::time::Duration as StdDuration;
 
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
-use time::{Duration, OffsetDateTime};
-
-use super::{Fault, SignIn};
 use flexgate::base::ambient::Entropy;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::{KeyRing, Purpose};
@@ -14,6 +9,11 @@ use flexgate::domain::{FlexUserSid, ObservedRoles, SsoProfile, WorkerSid};
 use flexgate::store::{Lease, Session, SessionKey};
 use flexgate::telemetry;
 use flexgate::twilio::{SsoTokens, TokenInfo, TwilioError};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+use super::{Fault, SignIn};
 
 /// An access token with less than this left is refreshed when it is asked for.
 const REFRESH_BEFORE: Duration = Duration::minutes(5);

@@ -1,0 +1,21 @@
+//! The routes, from HTTP to the rules and back.
+
+pub(crate) mod scim;
+pub(crate) mod users;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::app::App;
+
+/// The routes, without their edge.
+pub fn router(app: Arc<App>) -> Router {
+    let scim = app.scim.clone().map(scim::router).unwrap_or_default();
+    Router::new()
+        .route("/users", post(users::provision).get(users::list))
+        .route("/users/{flex_user_sid}", get(users::show).delete(users::deprovision))
+        .with_state(app)
+        .merge(scim)
+}

@@ -1,0 +1,38 @@
+//! Bodies: one JSON object, as SCIM or plain JSON.
+
+use std::error::Error;
+
+use axum::body::to_bytes;
+use axum::extract::Request;
+use flexgate::base::strict_json;
+use flexgate::web::{Problem, kinds};
+use http::header::CONTENT_TYPE;
+use http_body_util::LengthLimitError;
+use serde_json::Value;
+
+use super::failure::Failure;
+use crate::scim::protocol::Document;
+
+/// A group of ten thousand members, written as a list of objects, fits.
+const MAX_BODY: usize = 1024 * 1024;
+
+pub(super) async fn read(request: Request) -> Result<Document, Failure> {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if !matches!(essence.as_str(), "application/scim+json" | "application/json") {
+        let detail = "Send content-type: application/scim+json.";
+        return Err(Problem::new(kinds::UNSUPPORTED_MEDIA_TYPE, detail).into());
+    }
+    let bytes = to_bytes(request.into_body(), MAX_BODY).await.map_err(|error| {
+        if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
+            Problem::new(kinds::TOO_LARGE, "A body may have at most 1048576 bytes.")
+        } else {
+            Problem::new(kinds::BODY_MALFORMED, "The body ended before it was complete.").because(&error)
+        }
+    })?;
+    match strict_json::parse(&bytes) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err(Problem::new(kinds::BODY_MALFORMED, "The body must be one JSON object: { … }.").into()),
+        Err(error) => Err(Problem::new(kinds::BODY_MALFORMED, format!("The body is {error}.")).because(&error).into()),
+    }
+}

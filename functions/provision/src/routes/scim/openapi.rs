@@ -1,0 +1,268 @@
+//! The description of `/scim/v2`, made from the schemas that `/Schemas` publishes.
+//!
+//! What a client may write is described as it is read: a list may be a single value, a flag may be its
+//! name, what is not known is passed over (RFC 7644 §3.3). Refusals are SCIM's own error bodies.
+
+mod bodies;
+
+use std::collections::BTreeMap;
+
+use flexgate::web::openapi::{UPSTREAM, security};
+use flexgate::web::{Kind, kinds};
+use http::StatusCode;
+use serde_json::{Value, json};
+use utoipa::openapi::link::LinkBuilder;
+use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::schema::{ObjectBuilder, Ref, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    Components, ContentBuilder, OpenApi, OpenApiBuilder, PathItem, RefOr, Required, Response, ResponseBuilder,
+};
+
+use super::failure::{scim_type, status};
+use crate::scim::protocol::Schema;
+use crate::scim::{BASE, WorkerFields, group_schema, user_schema};
+use bodies::{shared_schemas, written_group, written_user};
+
+const MEDIA: &str = "application/scim+json";
+
+/// The header is optional, and no value but the resource's present version does any good.
+const IF_MATCH: &str = "With `If-Match`, only if that is still the resource's version (`ETag`, `meta.version`).";
+
+/// What any request may be answered.
+const ALWAYS: &[&Kind] = &[kinds::TOKEN_INVALID];
+/// What one that names a resource may be.
+const NAMED: &[&Kind] = &[kinds::SCIM_UNKNOWN];
+/// What one with a body may be.
+const BODY: &[&Kind] =
+    &[kinds::BODY_MALFORMED, kinds::TOO_LARGE, kinds::UNSUPPORTED_MEDIA_TYPE, kinds::SCIM_INVALID_VALUE];
+/// What a search may be.
+const SEARCH: &[&Kind] = &[
+    kinds::SCIM_INVALID_FILTER,
+    kinds::SCIM_INVALID_CURSOR,
+    kinds::SCIM_EXPIRED_CURSOR,
+    kinds::SCIM_TOO_MANY,
+    kinds::SCIM_INVALID_VALUE,
+];
+/// What a write may be.
+const WRITE: &[&Kind] = &[
+    kinds::QUERY_INVALID,
+    kinds::SCIM_UNIQUENESS,
+    kinds::ROLE_FORBIDDEN,
+    kinds::SCIM_NO_ROLE,
+    kinds::SCIM_LAST_ADMIN,
+    kinds::TWILIO_REFUSED,
+];
+/// What a change of what exists may be.
+const CHANGE: &[&Kind] = &[kinds::SCIM_STALE, kinds::SCIM_MUTABILITY];
+/// What a patch may be.
+const PATCH: &[&Kind] = &[kinds::SCIM_INVALID_SYNTAX, kinds::SCIM_INVALID_PATH, kinds::SCIM_NO_TARGET];
+
+/// The routes.
+pub(crate) fn document() -> OpenApi {
+    let (users, groups) = (user_schema(&WorkerFields::default()), group_schema());
+    let mut api = OpenApiBuilder::new().components(Some(Components::new())).build();
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token made by `flexgate scim token`, one of those in SCIM_TOKENS_SECRET_ID."))
+        .build();
+    security(&mut api, "scim", SecurityScheme::Http(token));
+    for schema in [&users, &groups] {
+        resources(&mut api, schema);
+    }
+    let everything = operation("scim_search", "Searches users and groups", Some(body("ScimSearch")))
+        .response("200", shown("What matches, users first", "ScimList"));
+    add(&mut api, "/.search", HttpMethod::Post, everything, &[BODY, SEARCH]);
+    let single = [("/ServiceProviderConfig", "scim_config", "Says what Flexgate's SCIM can do")];
+    let lists = [
+        ("/ResourceTypes", "scim_resource_types", "Lists the kinds of resource"),
+        ("/Schemas", "scim_schemas", "Lists the schemas"),
+    ];
+    for (path, id, summary) in single {
+        let described = operation(id, summary, None).response("200", shown("The document", "ScimDocument"));
+        add(&mut api, path, HttpMethod::Get, described, &[]);
+    }
+    for (path, id, summary) in lists {
+        let described = operation(id, summary, None).response("200", shown("All of them", "ScimList"));
+        add(&mut api, path, HttpMethod::Get, described, &[]);
+        let one = operation(&format!("{id}_one"), "Shows one of them", None)
+            .parameter(in_path("its `id`"))
+            .response("200", shown("The document", "ScimDocument"));
+        add(&mut api, &format!("{path}/{{id}}"), HttpMethod::Get, one, &[NAMED]);
+    }
+    if let Some(components) = &mut api.components {
+        components.schemas.extend(shared_schemas());
+        components.schemas.insert("ScimUserWritten".to_owned(), RefOr::T(written_user(&users).into()));
+        components.schemas.insert("ScimGroupWritten".to_owned(), RefOr::T(written_group(&groups).into()));
+    }
+    api
+}
+
+/// What there is for users as for groups.
+fn resources(api: &mut OpenApi, schema: &Schema) {
+    let (name, plain) = (schema.name, schema.name.to_lowercase());
+    let (all, one) = (format!("/{name}s"), format!("/{name}s/{{id}}"));
+    let written = || Some(body(&format!("Scim{name}Written")));
+    let resource = |text: &str| shown(text, "ScimResource");
+
+    let listed = listing().into_iter().fold(
+        operation(&format!("scim_list_{plain}s"), &format!("Lists {plain}s, or finds some"), None),
+        OperationBuilder::parameter,
+    );
+    add(
+        api,
+        &all,
+        HttpMethod::Get,
+        listed.response("200", shown("Those that match", "ScimList")),
+        &[SEARCH, &[kinds::QUERY_INVALID]],
+    );
+    let searched = operation(&format!("scim_search_{plain}s"), &format!("Searches {plain}s"), Some(body("ScimSearch")));
+    add(
+        api,
+        &format!("{all}/.search"),
+        HttpMethod::Post,
+        searched.response("200", shown("Those that match", "ScimList")),
+        &[BODY, SEARCH],
+    );
+    let mut created = resource("Created");
+    for verb in ["show", "replace", "patch", "delete"] {
+        let link =
+            LinkBuilder::new().operation_id(format!("scim_{verb}_{plain}")).parameter("id", "$response.body#/id");
+        created.links.insert(verb.to_owned(), RefOr::T(link.build()));
+    }
+    let create = operation(&format!("scim_create_{plain}"), &format!("Creates a {plain}"), written());
+    add(api, &all, HttpMethod::Post, projected(create).response("201", created), &[BODY, WRITE]);
+
+    let show =
+        operation(&format!("scim_show_{plain}"), &format!("Shows a {plain}"), None).parameter(in_path("its `id`"));
+    let show = projected(show).response("200", resource("As it is"));
+    add(api, &one, HttpMethod::Get, show, &[NAMED, &[kinds::QUERY_INVALID]]);
+    for (method, verb, text, body, more) in [
+        (HttpMethod::Put, "replace", "Replaces", written(), &[][..]),
+        (HttpMethod::Patch, "patch", "Changes parts of", Some(patch_body(name)), PATCH),
+    ] {
+        let change = operation(&format!("scim_{verb}_{plain}"), &format!("{text} a {plain}"), body)
+            .parameter(in_path("its `id`"))
+            .description(Some(IF_MATCH));
+        let change = projected(change).response("200", resource("As it is now"));
+        add(api, &one, method, change, &[NAMED, BODY, WRITE, CHANGE, more]);
+    }
+    let what = if name == "User" { "Deprovisions a user" } else { "Removes a group, and takes away the roles it gave" };
+    let gone = ResponseBuilder::new().description("Gone: SCIM shows it no more").build();
+    let delete = operation(&format!("scim_delete_{plain}"), what, None)
+        .parameter(in_path("its `id`"))
+        .description(Some(IF_MATCH))
+        .response("204", gone);
+    add(api, &one, HttpMethod::Delete, delete, &[NAMED, &[kinds::SCIM_STALE, kinds::SCIM_LAST_ADMIN]]);
+}
+
+fn add(api: &mut OpenApi, path: &str, method: HttpMethod, operation: OperationBuilder, kinds: &[&[&'static Kind]]) {
+    let mut operation: Operation = operation.build();
+    let mut by_status = BTreeMap::<StatusCode, Vec<&Kind>>::new();
+    for kind in kinds.iter().chain(&[ALWAYS, UPSTREAM]).copied().flatten() {
+        let listed = by_status.entry(status(kind)).or_default();
+        if !listed.contains(kind) {
+            listed.push(kind);
+        }
+    }
+    for (status, kinds) in by_status {
+        operation.responses.responses.insert(status.as_str().to_owned(), RefOr::T(refusal(status, &kinds)));
+    }
+    let item = api.paths.paths.entry(format!("{BASE}{path}")).or_default();
+    item.merge_operations(PathItem::new(method, operation));
+}
+
+fn operation(id: &str, summary: &str, body: Option<RequestBody>) -> OperationBuilder {
+    OperationBuilder::new()
+        .operation_id(Some(id))
+        .summary(Some(summary))
+        .tag("scim")
+        .security(SecurityRequirement::new("scim", Vec::<String>::new()))
+        .request_body(body)
+}
+
+fn shown(description: &str, schema: &str) -> Response {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+    ResponseBuilder::new().description(description).content(MEDIA, content).build()
+}
+
+/// RFC 7644 §3.12. The codes are what the log says.
+fn refusal(status: StatusCode, kinds: &[&Kind]) -> Response {
+    let texts: Vec<_> = kinds
+        .iter()
+        .map(|kind| match scim_type(kind) {
+            Some(scim_type) => format!("`{}` (`scimType` `{scim_type}`): {}", kind.code, kind.title),
+            None => format!("`{}`: {}", kind.code, kind.title),
+        })
+        .collect();
+    let mut example = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
+        "status": status.as_str(), "detail": "What to do about it.",
+    });
+    if let Some(scim_type) = kinds.iter().find_map(|kind| scim_type(kind)) {
+        example["scimType"] = scim_type.into();
+    }
+    let schema = Some(Ref::from_schema_name("ScimError"));
+    let content = ContentBuilder::new().schema(schema).example(Some(example)).build();
+    ResponseBuilder::new().description(texts.join("; ")).content(MEDIA, content).build()
+}
+
+fn body(schema: &str) -> RequestBody {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+    RequestBodyBuilder::new().content(MEDIA, content).required(Some(Required::True)).build()
+}
+
+/// As Okta and Entra write them.
+fn patch_body(name: &str) -> RequestBody {
+    let operations = |operations: Value| json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
+    let first = match name {
+        "User" => json!({ "op": "replace", "path": "active", "value": false }),
+        _ => json!({ "op": "remove", "path": "members" }),
+    };
+    let example = operations(json!([first, { "op": "replace", "value": { "displayName": "Ada King" } }]));
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ScimPatch"))).example(Some(example)).build();
+    RequestBodyBuilder::new().content(MEDIA, content).required(Some(Required::True)).build()
+}
+
+fn in_path(description: &str) -> Parameter {
+    let schema = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
+    ParameterBuilder::new()
+        .name("id")
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some(format!("The resource, by {description}.")))
+        .schema(Some(schema))
+        .build()
+}
+
+fn in_query(name: &str, kind: Type, description: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(ObjectBuilder::new().schema_type(kind)))
+        .build()
+}
+
+fn projection() -> [Parameter; 2] {
+    [
+        in_query("attributes", Type::String, "Only these attributes, with commas between them."),
+        in_query("excludedAttributes", Type::String, "Without these attributes, with commas between them."),
+    ]
+}
+
+fn projected(operation: OperationBuilder) -> OperationBuilder {
+    projection().into_iter().fold(operation, OperationBuilder::parameter)
+}
+
+fn listing() -> Vec<Parameter> {
+    let own = [
+        in_query("filter", Type::String, "RFC 7644 §3.4.2.2, like `userName eq \"ada\"`."),
+        in_query("startIndex", Type::Integer, "From 1; not together with `cursor`."),
+        in_query("count", Type::Integer, "How many, 200 at most; 100 if not given."),
+        in_query("cursor", Type::String, "Empty to begin, then the `nextCursor` of the page before (RFC 9865)."),
+    ];
+    own.into_iter().chain(projection()).collect()
+}

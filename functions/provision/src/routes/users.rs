@@ -1,0 +1,368 @@
+//! The handlers of `/users`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use flexgate::domain::{
+    Caller, DesiredUser, FlexUser, FlexUserSid, ObservedRoles, Scope, Username, WorkerAttributes, WorkerSid, role_list,
+};
+use flexgate::telemetry::{Audit, Decision};
+use flexgate::twilio::TwilioError;
+use flexgate::users::{ProvisioningError, Reconciled};
+use flexgate::web::openapi::{Email, Name};
+use flexgate::web::{Context, Fields, Problem, Query, kinds};
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+use crate::problem;
+
+const DEFAULT_PAGE: u16 = 50;
+const MAX_PAGE: u16 = 1_000;
+
+/// A user as it should be.
+#[derive(ToSchema, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what the handler reads field by field")]
+struct Desired {
+    /// The key under which Twilio knows the user. Compared exactly.
+    #[schema(value_type = Name, example = "ada")]
+    username: String,
+    #[schema(value_type = Email, example = "ada@example.com")]
+    email: String,
+    #[schema(value_type = Name, example = "Ada Lovelace")]
+    full_name: String,
+    /// At least one, each among `FLEXGATE_ALLOWED_ROLES`.
+    #[schema(min_items = 1, example = json!(["agent"]))]
+    roles: Vec<Role>,
+    worker: Option<Worker>,
+}
+
+/// A role that Flexgate can give.
+#[derive(ToSchema, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Role {
+    Agent,
+    Supervisor,
+    Admin,
+}
+
+/// The user's TaskRouter worker.
+#[derive(ToSchema, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what the handler reads field by field")]
+struct Worker {
+    /// Keys carry their type, as Flex takes them; values are strings, numbers and booleans.
+    #[schema(value_type = Option<BTreeMap<String, Attribute>>, example = json!({ "language.string": "en" }))]
+    attributes: Option<BTreeMap<String, Value>>,
+}
+
+/// A worker attribute.
+#[derive(ToSchema, Deserialize)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes what the handler reads field by field")]
+enum Attribute {
+    Text(String),
+    Number(f64),
+    Flag(bool),
+}
+
+/// How to find users.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes what the handler reads field by field")]
+struct Listing {
+    /// Only the user of exactly this username; the other parameters are then unused.
+    #[param(value_type = Option<Name>, example = "ada")]
+    username: Option<String>,
+    /// How many users to a page; 50 if not given.
+    #[param(minimum = 1, maximum = 1000, example = 50)]
+    page_size: Option<u16>,
+    /// The `next_page_token` of the page before.
+    #[param(max_length = 1024)]
+    page_token: Option<String>,
+}
+
+/// Which user.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes what the handler reads field by field")]
+struct Named {
+    /// The user, by SID.
+    #[param(pattern = "^FU[0-9a-fA-F]{32}$", example = "FU00000000000000000000000000000001")]
+    flex_user_sid: String,
+}
+
+/// A Flex user. What Twilio does not say is null.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct User {
+    #[schema(value_type = String, pattern = "^FU[0-9a-fA-F]{32}$", example = "FU00000000000000000000000000000001")]
+    flex_user_sid: FlexUserSid,
+    /// The key under which Twilio knows the user; not an e-mail address.
+    #[schema(value_type = String, example = "ada")]
+    username: Username,
+    #[schema(required, example = "ada@example.com")]
+    email: Option<String>,
+    #[schema(required, example = "Ada Lovelace")]
+    full_name: Option<String>,
+    #[schema(value_type = Option<Vec<String>>, required, example = json!(["agent"]))]
+    roles: Option<ObservedRoles>,
+    #[schema(required, example = "en-us")]
+    locale: Option<String>,
+    /// True for a deprovisioned user: Flex keeps those.
+    #[schema(required)]
+    deactivated: Option<bool>,
+    /// The TaskRouter worker. A deprovisioned user has none.
+    #[schema(value_type = Option<String>, required, example = "WK00000000000000000000000000000001")]
+    worker_sid: Option<WorkerSid>,
+    #[schema(required, example = "2026-11-24T07:00:00Z")]
+    created_date: Option<String>,
+    #[schema(required, example = "2026-11-24T07:00:00Z")]
+    updated_date: Option<String>,
+    /// Twilio's count of changes.
+    #[schema(required)]
+    version: Option<u64>,
+}
+
+impl From<FlexUser> for User {
+    fn from(user: FlexUser) -> Self {
+        Self {
+            flex_user_sid: user.flex_user_sid,
+            username: user.username,
+            email: user.email,
+            full_name: user.full_name,
+            roles: user.roles,
+            locale: user.locale,
+            deactivated: user.deactivated,
+            worker_sid: user.worker_sid,
+            created_date: user.created_date,
+            updated_date: user.updated_date,
+            version: user.version,
+        }
+    }
+}
+
+/// A page of users.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Users {
+    users: Vec<User>,
+    /// For the next page; null at the end.
+    #[schema(required)]
+    next_page_token: Option<String>,
+}
+
+/// Provisions a user
+///
+/// Makes the user as described: new, changed, reactivated, or left as it was. Idempotent.
+#[utoipa::path(
+    post,
+    path = "/users",
+    operation_id = "provision",
+    tag = "provision",
+    request_body = Desired,
+    responses(
+        (status = 201, description = "Created", body = User),
+        (status = 200, description = "Updated, or as it was", body = User),
+    ),
+    security(("bearer" = ["flexgate.users.write"])),
+)]
+pub(crate) async fn provision(
+    State(app): State<Arc<App>>,
+    context: Context,
+    request: Request,
+) -> Result<Response, Problem> {
+    let caller = authorize(&app, request.headers(), Scope::UsersWrite, "provision", &context).await?;
+    let desired = read(Fields::read(request).await?)?;
+    if let Some(role) = app.policy.forbidden_role(&desired.roles) {
+        audit("provision", &caller, None, Some("role_forbidden"), &context);
+        let detail = format!("The role {role} is not among FLEXGATE_ALLOWED_ROLES.");
+        return Err(Problem::new(kinds::ROLE_FORBIDDEN, detail));
+    }
+    let reconciled =
+        app.provisioning.reconcile(&desired, context.deadline).await.map_err(|error| problem::of(&error))?;
+    let (status, reason) = match reconciled {
+        Reconciled::Created(_) => (StatusCode::CREATED, "created"),
+        Reconciled::Updated(_) => (StatusCode::OK, "updated"),
+        Reconciled::Unchanged(_) => (StatusCode::OK, "unchanged"),
+    };
+    let user = User::from(reconciled.into_user());
+    audit("provision", &caller, Some((&user.flex_user_sid, reason)), None, &context);
+    Ok((status, axum::Json(user)).into_response())
+}
+
+/// Finds a user by username, or lists all
+#[utoipa::path(
+    get,
+    path = "/users",
+    operation_id = "list_users",
+    tag = "provision",
+    params(Listing),
+    responses((status = 200, description = "A page of users; of an unknown username an empty one", body = Users)),
+    security(("bearer" = ["flexgate.users.read"])),
+)]
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    query: Query,
+    headers: HeaderMap,
+    context: Context,
+) -> Result<axum::Json<Users>, Problem> {
+    authorize(&app, &headers, Scope::UsersRead, "read_users", &context).await?;
+    let flex = app.provisioning.flex();
+    let (username, size, token) = (query.once("username")?, query.once("page_size")?, query.once("page_token")?);
+    let size = size.map_or(Ok(DEFAULT_PAGE), |text| match text.parse() {
+        Ok(size @ 1..=MAX_PAGE) => Ok(size),
+        _ => Err(Query::wrong("page_size", "must be a whole number from 1 to 1000")),
+    })?;
+    if token.is_some_and(|token| token.chars().count() > 1_024) {
+        return Err(Query::wrong("page_token", "must have 1024 characters at most"));
+    }
+    if let Some(username) = username {
+        let username: Username = username.parse().map_err(|error| Query::wrong("username", format!("{error}")))?;
+        let found = flex.find(&username, context.deadline).await.map_err(|error| problem::of(&error.into()))?;
+        return Ok(axum::Json(Users { users: found.into_iter().map(User::from).collect(), next_page_token: None }));
+    }
+    let page = flex.list(size, token, context.deadline).await.map_err(|error| match error {
+        // All the rest of the request is ours.
+        TwilioError::Refused(_) | TwilioError::NotFound(_) if token.is_some() => no_page(),
+        error => problem::of(&error.into()),
+    })?;
+    let users = page.users.into_iter().map(User::from).collect();
+    Ok(axum::Json(Users { users, next_page_token: page.next_page_token }))
+}
+
+/// Shows a user
+#[utoipa::path(
+    get,
+    path = "/users/{flex_user_sid}",
+    operation_id = "show_user",
+    tag = "provision",
+    params(Named),
+    responses((status = 200, description = "The user", body = User)),
+    security(("bearer" = ["flexgate.users.read"])),
+)]
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    Path(sid): Path<String>,
+    headers: HeaderMap,
+    context: Context,
+) -> Result<axum::Json<impl Serialize>, Problem> {
+    authorize(&app, &headers, Scope::UsersRead, "read_users", &context).await?;
+    let user = app.provisioning.flex().get(&parse_sid(&sid)?, context.deadline).await;
+    Ok(axum::Json(User::from(user.map_err(|error| of_named_user(error.into()))?)))
+}
+
+/// Deprovisions a user
+///
+/// The user stays in Flex, deactivated and without a worker; `GET` shows it still. Idempotent.
+#[utoipa::path(
+    delete,
+    path = "/users/{flex_user_sid}",
+    operation_id = "deprovision",
+    tag = "provision",
+    params(Named),
+    responses((status = 204, description = "Deprovisioned, or was so before")),
+    security(("bearer" = ["flexgate.users.write"])),
+)]
+pub(crate) async fn deprovision(
+    State(app): State<Arc<App>>,
+    Path(sid): Path<String>,
+    headers: HeaderMap,
+    context: Context,
+) -> Result<StatusCode, Problem> {
+    let caller = authorize(&app, &headers, Scope::UsersWrite, "deprovision", &context).await?;
+    let sid = parse_sid(&sid)?;
+    app.provisioning.deprovision(&sid, context.deadline).await.map_err(of_named_user)?;
+    audit("deprovision", &caller, Some((&sid, "deprovisioned")), None, &context);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The verified caller, if their token carries the scope.
+async fn authorize(
+    app: &App,
+    headers: &HeaderMap,
+    scope: Scope,
+    action: &'static str,
+    context: &Context,
+) -> Result<Caller, Problem> {
+    let caller = app.verifier.verify(headers, context.deadline).await.map_err(|error| {
+        Audit { action, reason: Some("caller_unproven"), ..Audit::default() }
+            .write(&context.request_id, Decision::Refused);
+        Problem::from(&error)
+    })?;
+    if caller.scopes.grant(scope) {
+        return Ok(caller);
+    }
+    audit(action, &caller, None, Some("scope_missing"), context);
+    Err(Problem::new(kinds::SCOPE_MISSING, format!("The token needs the scope {scope}.")))
+}
+
+fn read(mut fields: Fields) -> Result<DesiredUser, Problem> {
+    let username = fields.text("username");
+    let email = fields.text("email");
+    let full_name = fields.text("full_name");
+    let roles = fields.required("roles", |value| role_list(&value).map_err(|error| error.to_string()));
+    let worker = fields.optional("worker", worker);
+    let desired = || {
+        Some(DesiredUser {
+            username: username?,
+            email: email?,
+            full_name: full_name?,
+            roles: roles?,
+            worker_attributes: worker.flatten(),
+        })
+    };
+    fields.finish(desired())
+}
+
+/// `{}` or `{"attributes": {…}}`, as Twilio takes it.
+fn worker(value: Value) -> Result<Option<WorkerAttributes>, String> {
+    let Value::Object(mut worker) = value else { return Err("must be an object, which may be empty".to_owned()) };
+    let attributes = worker.remove("attributes");
+    if !worker.is_empty() {
+        return Err("may hold attributes only".to_owned());
+    }
+    match attributes {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(map)) => {
+            WorkerAttributes::try_from(map).map(Some).map_err(|error| format!("attributes {error}"))
+        }
+        Some(_) => Err("attributes must be an object".to_owned()),
+    }
+}
+
+fn parse_sid(unverified: &str) -> Result<FlexUserSid, Problem> {
+    unverified.parse().map_err(|_| unknown())
+}
+
+fn unknown() -> Problem {
+    Problem::new(kinds::USER_UNKNOWN, "Look users up with GET /users?username=….")
+}
+
+/// A token is opaque: it names a page, or it does not (any more).
+fn no_page() -> Problem {
+    Problem::new(kinds::PAGE_UNKNOWN, "Take page_token from next_page_token of an earlier answer, or begin without it.")
+}
+
+/// Where the path names the user, a user Twilio does not know is the caller's mistake.
+fn of_named_user(error: ProvisioningError) -> Problem {
+    match error {
+        ProvisioningError::Twilio(TwilioError::NotFound(_)) => unknown(),
+        other => problem::of(&other),
+    }
+}
+
+fn audit(action: &str, caller: &Caller, done: Option<(&FlexUserSid, &str)>, refused: Option<&str>, context: &Context) {
+    let decision = if done.is_some() { Decision::Allowed } else { Decision::Refused };
+    Audit {
+        action,
+        issuer: Some(&caller.identity.issuer),
+        subject: Some(&caller.identity.subject),
+        flex_user_sid: done.map(|(user, _)| user.as_str()),
+        reason: refused.or(done.map(|(_, reason)| reason)),
+    }
+    .write(&context.request_id, decision);
+}

@@ -1,0 +1,49 @@
+//! SCIM's parts, put together.
+
+use std::sync::Arc;
+
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
+use flexgate::domain::policy::Policy;
+use flexgate::platform::{Common, Platform};
+use flexgate::users::Provisioning;
+
+use super::groups::Groups;
+use super::settings::ScimSettings;
+use super::token::Tokens;
+use super::users::Users;
+
+/// Where SCIM is served.
+pub(crate) const BASE: &str = "/scim/v2";
+
+/// What the handlers share.
+#[derive(Debug)]
+pub(crate) struct Scim {
+    pub(crate) tokens: Tokens,
+    pub(crate) users: Arc<Users>,
+    pub(crate) groups: Groups,
+    pub(crate) base: String,
+    pub(crate) ambient: Ambient,
+}
+
+impl Scim {
+    pub(crate) fn new(
+        settings: ScimSettings,
+        common: &Common,
+        policy: Policy,
+        provisioning: Arc<Provisioning>,
+        platform: &Platform,
+    ) -> Arc<Self> {
+        let base = format!("{}{BASE}", url::Url::as_str(&common.public_url).trim_end_matches('/'));
+        let tokens = Tokens::new(&settings.tokens_secret_id, platform.secrets.clone(), &platform.ambient);
+        let directory = platform.directory();
+        let users = Users::new(base.clone(), provisioning, directory, settings, policy, platform.ambient.clone());
+        let users = Arc::new(users);
+        let groups = Groups::new(users.clone());
+        Arc::new(Self { tokens, users, groups, base, ambient: platform.ambient.clone() })
+    }
+
+    pub(crate) async fn warm(&self, deadline: Deadline) {
+        self.tokens.warm(deadline).await;
+    }
+}

@@ -1,0 +1,86 @@
+//! One user: by `id`, and by name in any case.
+
+use flexgate::base::outbound::Deadline;
+use flexgate::domain::{FlexUserSid, Username};
+use flexgate::store::directory::folded;
+use flexgate::twilio::TwilioError;
+
+use super::person::Person;
+use super::refusal::Refusal;
+use super::users::Users;
+
+impl Users {
+    /// The user of that `id`, unless it was deleted.
+    pub(super) async fn load(&self, id: &str, deadline: Deadline) -> Result<Person, Refusal> {
+        let id: FlexUserSid = id.parse().map_err(|_| Refusal::Unknown)?;
+        let entries = self.directory.entries(std::slice::from_ref(&id)).await?;
+        let (own, other): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.id == id);
+        let entry = own.into_iter().next();
+        if entry.is_none() && !other.is_empty() {
+            // The new SID of a user who goes by its first.
+            return Err(Refusal::Unknown);
+        }
+        let current = entry.as_ref().map_or(&id, |entry| &entry.current).clone();
+        let user = match self.provisioning.flex().get(&current, deadline).await {
+            Err(TwilioError::NotFound(_)) => return Err(Refusal::Unknown),
+            user => user?,
+        };
+        let memberships = self.directory.memberships(std::slice::from_ref(&id)).await?;
+        let person = Person { user, entry, memberships };
+        if person.is_gone() { Err(Refusal::Unknown) } else { Ok(person) }
+    }
+
+    pub(super) fn known(loaded: Result<Person, Refusal>) -> Result<Vec<Person>, Refusal> {
+        match loaded {
+            Ok(person) => Ok(vec![person]),
+            Err(Refusal::Unknown) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The user of that name, in any case: one call to Twilio, by the spelling that is known.
+    pub(super) async fn named(&self, username: &Username, deadline: Deadline) -> Result<Option<Person>, Refusal> {
+        let entry = self.directory.entry_named(username).await?;
+        let spelt = entry.as_ref().map_or(username, |entry| &entry.username);
+        let found = match (self.provisioning.flex().find_alike(spelt, deadline).await?, entry) {
+            // A search may leave out whether the user is active; only then is a second call needed.
+            (Some(user), _) if !user.is_active() && !user.is_deactivated() => {
+                Some(self.provisioning.flex().get(&user.flex_user_sid, deadline).await?)
+            }
+            (Some(user), _) => Some(user),
+            // Twilio's search may leave out users that are not active; SCIM's does not.
+            (None, Some(entry)) if !entry.deleted => {
+                return Ok(Self::known(self.load(entry.id.as_str(), deadline).await)?.pop());
+            }
+            (None, _) => None,
+        };
+        Ok(self.visible(found.into_iter().collect()).await?.pop())
+    }
+
+    /// The user of that name in any case, also one that was deleted.
+    pub(super) async fn anybody_named(
+        &self,
+        username: &Username,
+        deadline: Deadline,
+    ) -> Result<Option<Person>, Refusal> {
+        let entry = self.directory.entry_named(username).await?;
+        let lower: Option<Username> = folded(username.as_str()).parse().ok();
+        let spelt = entry.as_ref().map(|entry| entry.username.clone());
+        let mut spellings: Vec<Username> = spelt.into_iter().chain([username.clone()]).chain(lower).collect();
+        spellings.dedup();
+        for spelling in spellings {
+            if let Some(user) = self.provisioning.flex().find_alike(&spelling, deadline).await? {
+                let sid = std::slice::from_ref(&user.flex_user_sid);
+                let entry = self.directory.entries(sid).await?.into_iter().find(|entry| entry.current == sid[0]);
+                let id = entry.as_ref().map_or(&user.flex_user_sid, |entry| &entry.id).clone();
+                let memberships = self.directory.memberships(&[id]).await?;
+                return Ok(Some(Person { user, entry, memberships }));
+            }
+        }
+        let Some(entry) = entry else { return Ok(None) };
+        match self.provisioning.flex().get(&entry.current, deadline).await {
+            Err(TwilioError::NotFound(_)) => Ok(None),
+            user => Ok(Some(Person { user: user?, entry: Some(entry), memberships: Vec::new() })),
+        }
+    }
+}

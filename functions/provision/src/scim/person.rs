@@ -1,0 +1,232 @@
+//! A Flex user as a SCIM user, and back.
+
+use flexgate::domain::{DesiredUser, Email, FlexUser, FullName, Role, RoleSet, Username};
+use flexgate::store::directory::{Entry, Membership};
+use serde_json::{Map, Value, json};
+
+use super::protocol::Document;
+use super::refusal::{Refusal, value as wrong};
+use super::resources::FLEX_USER;
+
+/// The longest given and the longest family name: both and a space are a full name.
+const MAX_HALF: usize = 127;
+
+/// Everything that is known of one user.
+#[derive(Debug, Clone)]
+pub(super) struct Person {
+    pub(super) user: FlexUser,
+    pub(super) entry: Option<Entry>,
+    pub(super) memberships: Vec<Membership>,
+}
+
+/// What a client writes and Flexgate remembers.
+const ASSERTED: [&str; 6] = ["name", "displayName", "locale", "emails", "roles", FLEX_USER];
+
+impl Person {
+    /// The SCIM `id`.
+    pub(super) fn id(&self) -> &str {
+        self.entry.as_ref().map_or(self.user.flex_user_sid.as_str(), |entry| entry.id.as_str())
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        self.user.is_active()
+    }
+
+    /// Whether the user was deleted through SCIM, and nobody has made it active again since.
+    pub(super) fn is_gone(&self) -> bool {
+        let deleted = self.entry.as_ref().is_some_and(|entry| entry.deleted);
+        deleted && !self.is_active()
+    }
+
+    fn asserted(&self) -> Option<&Document> {
+        self.entry.as_ref().map(|entry| &entry.asserted).filter(|asserted| !asserted.is_empty())
+    }
+
+    /// The roles that the client has written, if it has.
+    pub(super) fn asserted_roles(&self) -> Option<RoleSet> {
+        roles(self.asserted()?.get("roles")?).ok()
+    }
+
+    /// The resource, `meta` with times only. What the client wrote is shown as it wrote it while Twilio
+    /// still says the same; otherwise what Twilio says.
+    pub(super) fn document(&self, base: &str) -> Document {
+        let mut shown = Document::new();
+        shown.insert("id".to_owned(), self.id().into());
+        if let Some(external_id) = self.entry.as_ref().and_then(|entry| entry.external_id.as_deref()) {
+            shown.insert("externalId".to_owned(), external_id.into());
+        }
+        shown.insert("userName".to_owned(), self.user.username.as_str().into());
+        shown.insert("active".to_owned(), self.is_active().into());
+        self.show_name(&mut shown);
+        self.show_emails(&mut shown);
+        self.show_roles(&mut shown);
+        let asserted_locale = self.asserted().and_then(|asserted| asserted.get("locale")).and_then(Value::as_str);
+        let twilio_locale = self.user.locale.as_deref().filter(|locale| !locale.is_empty());
+        let locale = match (twilio_locale, asserted_locale) {
+            (Some(twilio), Some(asserted)) if !twilio.eq_ignore_ascii_case(asserted) => Some(twilio),
+            (twilio, asserted) => asserted.or(twilio),
+        };
+        shown.extend(locale.map(|locale| ("locale".to_owned(), locale.into())));
+        if let Some(fields) = self.asserted().and_then(|asserted| asserted.get(FLEX_USER)) {
+            shown.insert(FLEX_USER.to_owned(), fields.clone());
+        }
+        let groups: Vec<Value> = self
+            .memberships
+            .iter()
+            .filter(|membership| membership.present)
+            .map(|membership| {
+                json!({
+                    "value": membership.group, "$ref": format!("{base}/Groups/{}", membership.group),
+                    "display": membership.display_name,
+                })
+            })
+            .collect();
+        if !groups.is_empty() {
+            shown.insert("groups".to_owned(), groups.into());
+        }
+        let mut times = Map::new();
+        times.extend(self.user.created_date.as_deref().map(|time| ("created".to_owned(), time.into())));
+        times.extend(self.user.updated_date.as_deref().map(|time| ("lastModified".to_owned(), time.into())));
+        shown.insert("meta".to_owned(), times.into());
+        shown
+    }
+
+    fn show_name(&self, shown: &mut Document) {
+        let twilio = self.user.full_name.as_deref();
+        if let Some(asserted) = self.asserted() {
+            let said = full_name(asserted, &self.user.username).ok();
+            let same = said.as_ref().map(FullName::as_str) == twilio;
+            if same || twilio.is_none() || !self.is_active() {
+                for name in ["name", "displayName"] {
+                    shown.extend(asserted.get(name).map(|value| (name.to_owned(), value.clone())));
+                }
+                return;
+            }
+        }
+        let Some(full) = twilio else { return };
+        // Okta takes nobody in without a given and a family name.
+        let (given, family) = full.split_once(' ').unwrap_or((full, full));
+        shown.insert("displayName".to_owned(), full.into());
+        shown.insert("name".to_owned(), json!({ "formatted": full, "givenName": given, "familyName": family }));
+    }
+
+    fn show_emails(&self, shown: &mut Document) {
+        let twilio = self.user.email.as_deref();
+        let asserted = self.asserted().filter(|asserted| {
+            let said = email(asserted, &self.user.username).ok();
+            said.as_ref().map(Email::as_str) == twilio || twilio.is_none() || !self.is_active()
+        });
+        if let Some(emails) = asserted.and_then(|asserted| asserted.get("emails")) {
+            shown.insert("emails".to_owned(), emails.clone());
+        } else if let Some(email) = twilio {
+            shown.insert("emails".to_owned(), json!([{ "value": email, "type": "work", "primary": true }]));
+        }
+    }
+
+    fn show_roles(&self, shown: &mut Document) {
+        let observed: Option<Vec<&str>> = self.user.roles.as_ref().map(|roles| roles.names());
+        let asserted = self.asserted().and_then(|asserted| asserted.get("roles"));
+        let names = match (observed, self.is_active(), asserted) {
+            (_, false, Some(asserted)) | (None, true, Some(asserted)) => {
+                shown.insert("roles".to_owned(), asserted.clone());
+                return;
+            }
+            (observed, _, _) => observed.unwrap_or_default(),
+        };
+        // As the client wrote a role, if it did: it may have said which is primary.
+        let written = |name: &str| {
+            let mut items = asserted.and_then(Value::as_array).into_iter().flatten();
+            items.find(|item| item.get("value").and_then(Value::as_str) == Some(name)).cloned()
+        };
+        let list: Vec<Value> =
+            names.into_iter().map(|name| written(name).unwrap_or_else(|| json!({ "value": name }))).collect();
+        if !list.is_empty() {
+            shown.insert("roles".to_owned(), list.into());
+        }
+    }
+}
+
+/// What of a resource is remembered.
+pub(super) fn asserted(document: &Document) -> Document {
+    let keep = |name: &&str| document.get(*name).map(|value| ((*name).to_owned(), value.clone()));
+    ASSERTED.iter().filter_map(keep).collect()
+}
+
+/// Under which name Twilio is to know the user.
+pub(super) fn username(document: &Document) -> Result<Username, Refusal> {
+    let text = document.get("userName").and_then(Value::as_str).ok_or_else(|| wrong("userName", "is required"))?;
+    text.parse().map_err(|error| wrong("userName", error))
+}
+
+/// The full name: `displayName`, else `name.formatted`, else the given and the family name, else the
+/// username. Each that is given must be a name, whichever is taken.
+pub(super) fn full_name(document: &Document, username: &Username) -> Result<FullName, Refusal> {
+    let said = |holder: Option<&Value>, name: &str| match holder.and_then(Value::as_str).map(str::trim) {
+        None | Some("") => Ok(None),
+        Some(text) => text.parse::<FullName>().map(Some).map_err(|error| wrong(name, error)),
+    };
+    let part = |name: &str| said(document.get("name").and_then(|parts| parts.get(name)), &format!("name.{name}"));
+    let half = |name: &str| match part(name)? {
+        Some(half) if half.as_str().chars().count() > MAX_HALF => {
+            Err(wrong(&format!("name.{name}"), format!("must have {MAX_HALF} characters at most")))
+        }
+        half => Ok(half),
+    };
+    let (display, formatted) = (said(document.get("displayName"), "displayName")?, part("formatted")?);
+    let halves = [half("givenName")?, half("familyName")?];
+    let halves: Vec<_> = halves.iter().flatten().map(FullName::as_str).collect();
+    let joined = if halves.is_empty() { username.as_str().to_owned() } else { halves.join(" ") };
+    match display.or(formatted) {
+        Some(full) => Ok(full),
+        None => joined.parse().map_err(|error| wrong("displayName", error)),
+    }
+}
+
+/// The address: the primary one, else the one for work, else the first, else the username if it is one.
+pub(super) fn email(document: &Document, username: &Username) -> Result<Email, Refusal> {
+    let empty = Vec::new();
+    let emails = document.get("emails").and_then(Value::as_array).unwrap_or(&empty);
+    let with_value = || emails.iter().filter(|email| email.get("value").is_some());
+    let chosen = with_value()
+        .find(|email| email.get("primary") == Some(&Value::Bool(true)))
+        .or_else(|| {
+            with_value().find(|email| {
+                email.get("type").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("work"))
+            })
+        })
+        .or_else(|| with_value().next());
+    match chosen.and_then(|email| email.get("value")).and_then(Value::as_str) {
+        Some(text) => text.parse().map_err(|error| wrong("emails.value", error)),
+        None => username.as_str().parse().map_err(|_| wrong("emails", "must hold an address")),
+    }
+}
+
+/// The roles of a list.
+pub(super) fn roles(value: &Value) -> Result<RoleSet, Refusal> {
+    let role = |item: &Value| -> Result<Role, Refusal> {
+        let text = item.get("value").and_then(Value::as_str).ok_or_else(|| wrong("roles.value", "is required"))?;
+        text.to_ascii_lowercase().parse().map_err(|error| wrong("roles.value", error))
+    };
+    value.as_array().into_iter().flatten().map(role).collect()
+}
+
+pub(super) fn check_locale(document: &Document) -> Result<(), Refusal> {
+    let Some(locale) = document.get("locale").and_then(Value::as_str) else { return Ok(()) };
+    let plain = (2..=64).contains(&locale.len())
+        && locale.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if plain { Ok(()) } else { Err(wrong("locale", "must be a language tag, like en-US")) }
+}
+
+/// The user as provisioned, with what Twilio left out of its answer.
+pub(super) fn filled(user: FlexUser, desired: &DesiredUser) -> Result<FlexUser, Refusal> {
+    if user.is_deactivated() {
+        return Err(Refusal::StaysDeactivated);
+    }
+    Ok(FlexUser {
+        email: Some(user.email.unwrap_or_else(|| desired.email.to_string())),
+        full_name: Some(user.full_name.unwrap_or_else(|| desired.full_name.to_string())),
+        roles: Some(user.roles.unwrap_or_else(|| desired.roles.iter().map(|role| role.as_str()).collect())),
+        deactivated: Some(false),
+        ..user
+    })
+}

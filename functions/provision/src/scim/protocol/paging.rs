@@ -1,0 +1,153 @@
+//! Which part of a list is asked for: by index (RFC 7644 §3.4.2.4) or by cursor (RFC 9865).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+use super::{Document, ProtocolError};
+
+/// The most resources of one page.
+pub const MAX_PAGE: u64 = 200;
+/// How many there are where the client does not say.
+pub const DEFAULT_PAGE: u64 = 100;
+/// How long a cursor is good.
+pub const CURSOR_TIME: Duration = Duration::hours(1);
+
+/// Where a page begins, and how many it may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Paging {
+    /// At the 1-based index `start`.
+    Index {
+        /// From 1.
+        start: u64,
+        /// From 0 to [`MAX_PAGE`].
+        count: u64,
+    },
+    /// At a cursor; `None` at the beginning.
+    Cursor {
+        /// Where the page before ended.
+        at: Option<Cursor>,
+        /// From 0 to [`MAX_PAGE`].
+        count: u64,
+    },
+}
+
+/// Where a page ended. Opaque to clients; whoever alters one gets another part of the same list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Twilio's token for the page of Twilio's in which the next one begins, or a group's id.
+    #[serde(rename = "t")]
+    pub token: String,
+    /// How many of that page were given already.
+    #[serde(rename = "s")]
+    pub skip: u64,
+    #[serde(rename = "e")]
+    expires: i64,
+}
+
+impl Cursor {
+    /// A cursor that is good for a while.
+    #[must_use]
+    pub fn new(token: String, skip: u64, now: OffsetDateTime) -> Self {
+        Self { token, skip, expires: (now + CURSOR_TIME).unix_timestamp() }
+    }
+
+    fn read(text: &str, now: OffsetDateTime) -> Result<Self, ProtocolError> {
+        let bytes = if text.len() > 2_048 { None } else { URL_SAFE_NO_PAD.decode(text).ok() };
+        let cursor: Self =
+            bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or(ProtocolError::InvalidCursor)?;
+        if cursor.expires <= now.unix_timestamp() { Err(ProtocolError::ExpiredCursor) } else { Ok(cursor) }
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let json = serde_json::to_vec(self).map_err(|_| std::fmt::Error)?;
+        f.write_str(&URL_SAFE_NO_PAD.encode(json))
+    }
+}
+
+impl Paging {
+    /// Reads the parameters. A start below 1 is 1, a count below 0 is 0, and one that is too large is the
+    /// largest (RFC 7644 §3.4.2.4).
+    pub fn read(
+        start: Option<&str>,
+        count: Option<&str>,
+        cursor: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<Self, ProtocolError> {
+        let number = |name: &str, text: &str| {
+            text.trim().parse::<i128>().map_err(|_| super::error::value(name, "must be a whole number"))
+        };
+        let start = start.map(|text| number("startIndex", text)).transpose()?;
+        let count = count.map(|text| number("count", text)).transpose()?;
+        let count = count
+            .map_or(DEFAULT_PAGE, |count| u64::try_from(count.clamp(0, i128::from(MAX_PAGE))).unwrap_or(DEFAULT_PAGE));
+        match (start, cursor) {
+            (Some(_), Some(_)) => Err(super::error::value("cursor", "cannot be used together with startIndex")),
+            (start, None) => {
+                let start = start.map_or(1, |start| u64::try_from(start.clamp(1, 1 << 40)).unwrap_or(1));
+                Ok(Self::Index { start, count })
+            }
+            (None, Some("")) => Ok(Self::Cursor { at: None, count }),
+            (None, Some(cursor)) => Ok(Self::Cursor { at: Some(Cursor::read(cursor, now)?), count }),
+        }
+    }
+
+    /// The most resources of the page.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Index { count, .. } | Self::Cursor { count, .. } => *count,
+        }
+    }
+}
+
+/// Part of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The resources.
+    pub resources: Vec<Document>,
+    /// How many there are in all, where that is known. By cursor it need not be (RFC 9865 §2.1).
+    pub total: Option<u64>,
+    /// The index of the first, where the page was asked for by index.
+    pub start: Option<u64>,
+    /// Where the next page begins.
+    pub next: Option<Cursor>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
+
+    proptest! {
+        #[test]
+        fn any_numbers_make_a_page_that_can_be_given(start in any::<i64>(), count in any::<i64>()) {
+            let read = Paging::read(Some(&start.to_string()), Some(&count.to_string()), None, NOW).unwrap();
+            let Paging::Index { start, count } = read else { panic!("by index") };
+            prop_assert!(start >= 1 && count <= MAX_PAGE);
+        }
+
+        #[test]
+        fn nothing_but_a_cursor_is_read_as_one(text in any::<String>()) {
+            if let Ok(Paging::Cursor { at: Some(cursor), .. }) = Paging::read(None, None, Some(&text), NOW) {
+                prop_assert_eq!(Cursor::read(&cursor.to_string(), NOW).unwrap(), cursor);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cursor_comes_back_until_it_expires() {
+        let text = Cursor::new("PT1".to_owned(), 3, NOW).to_string();
+        let read = |now| Paging::read(None, None, Some(&text), now);
+        assert!(matches!(read(NOW), Ok(Paging::Cursor { at: Some(cursor), .. }) if cursor.skip == 3));
+        assert!(matches!(read(NOW + CURSOR_TIME), Err(ProtocolError::ExpiredCursor)));
+        assert!(matches!(Paging::read(Some("1"), None, Some(&text), NOW), Err(ProtocolError::InvalidValue(_))));
+    }
+}

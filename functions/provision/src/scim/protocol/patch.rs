@@ -1,0 +1,257 @@
+//! `PATCH` (RFC 7644 §3.5.2): operations applied to a document, all or none.
+
+use std::collections::HashSet;
+
+use scim_v2::filter::{PatchPath, ValFilter};
+use serde_json::{Map, Value};
+
+use super::filter::MAX_FILTER;
+use super::place::{Op, Place, object};
+use super::schema::{Attribute, Kind, Mutability, Named, Schema};
+use super::{Document, ProtocolError};
+
+/// The most operations of one request. Entra sends 20 at most, Okta 100.
+const MAX_OPERATIONS: usize = 1_000;
+
+/// One operation, as it was sent.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    op: Op,
+    path: Option<String>,
+    value: Option<Value>,
+}
+
+/// Reads the body of a `PATCH`: `Operations`, each with `op`, `path` and `value`. Names and operators in
+/// any case, as Entra writes them.
+pub fn operations(body: &Map<String, Value>) -> Result<Vec<Operation>, ProtocolError> {
+    let syntax = |detail: &str| ProtocolError::InvalidSyntax(detail.to_owned());
+    let listed = member(body, "Operations").and_then(Value::as_array);
+    let listed =
+        listed.filter(|list| !list.is_empty()).ok_or_else(|| syntax("Operations must be a list with at least one."))?;
+    if listed.len() > MAX_OPERATIONS {
+        return Err(syntax("Operations may be 1000 at most."));
+    }
+    listed.iter().map(|operation| read(operation).ok_or_else(|| syntax("Each operation has an op (add, replace or remove), perhaps a path, and a value where it adds or replaces."))).collect()
+}
+
+fn read(operation: &Value) -> Option<Operation> {
+    let operation = operation.as_object()?;
+    let op = member(operation, "op")?.as_str()?;
+    let op = [("add", Op::Add), ("replace", Op::Replace), ("remove", Op::Remove)]
+        .into_iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(op))?
+        .1;
+    let path = match member(operation, "path") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(path)) => Some(path.trim().to_owned()).filter(|path| !path.is_empty()),
+        Some(_) => return None,
+    };
+    let value = member(operation, "value").cloned();
+    if value.is_none() && op != Op::Remove {
+        return None;
+    }
+    Some(Operation { op, path, value })
+}
+
+fn member<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    map.get(name).or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+}
+
+/// The document after the operations.
+pub fn apply(schema: &Schema, document: &Document, operations: &[Operation]) -> Result<Document, ProtocolError> {
+    let mut patched = document.clone();
+    for operation in operations {
+        let before = patched.clone();
+        one(schema, &mut patched, operation)?;
+        tidy(schema, &before, &mut patched);
+    }
+    Ok(patched)
+}
+
+fn one(schema: &Schema, document: &mut Document, operation: &Operation) -> Result<(), ProtocolError> {
+    let Some(path) = &operation.path else { return without_path(schema, document, operation) };
+    let target = target(schema, path)?;
+    let value = operation.value.as_ref();
+    match target {
+        Target::NotKept => Ok(()),
+        Target::Whole => match (operation.op, value) {
+            (Op::Remove, _) => {
+                document.remove(schema.extension.as_ref().map_or("", |(id, _)| id));
+                Ok(())
+            }
+            (_, Some(Value::Object(map))) => each_key(schema, document, operation.op, map, true),
+            _ => Err(ProtocolError::InvalidValue("The value of an extension must be an object.".to_owned())),
+        },
+        Target::At { attribute, extension, filter, sub } => {
+            let place = Place { attribute, filter: filter.as_ref(), sub };
+            let container = container(schema, document, extension);
+            place.change(container, operation.op, value)?;
+            prune(schema, document);
+            Ok(())
+        }
+    }
+}
+
+/// Where a path leads.
+enum Target<'a> {
+    At { attribute: &'a Attribute, extension: bool, filter: Option<ValFilter>, sub: Option<&'a Attribute> },
+    Whole,
+    NotKept,
+}
+
+fn target<'a>(schema: &'a Schema, path: &str) -> Result<Target<'a>, ProtocolError> {
+    let unknown = || ProtocolError::InvalidPath("The path names no attribute of this resource.".to_owned());
+    if path.len() > MAX_FILTER {
+        return Err(ProtocolError::InvalidPath("The path is too long.".to_owned()));
+    }
+    match schema.named(None, path) {
+        Named::WholeExtension => return Ok(Target::Whole),
+        Named::NotKept => return Ok(Target::NotKept),
+        _ => {}
+    }
+    let parsed: PatchPath = path
+        .parse()
+        .map_err(|_| ProtocolError::InvalidPath("The path cannot be read (RFC 7644 §3.5.2).".to_owned()))?;
+    let (attr, filter, sub) = match parsed {
+        PatchPath::Attr(attr) => (attr.clone(), None, attr.sub_attr),
+        PatchPath::Value(value) => (value.attr, Some(value.filter), value.sub_attr),
+    };
+    let (attribute, extension) = match schema.named(attr.uri.as_deref(), &attr.name) {
+        Named::Core(attribute) => (attribute, false),
+        Named::Extension(attribute) => (attribute, true),
+        Named::NotKept => return Ok(Target::NotKept),
+        Named::WholeExtension | Named::Nothing => return Err(unknown()),
+    };
+    let sub = sub.map(|name| attribute.sub(&name).ok_or_else(unknown)).transpose()?;
+    if filter.is_some() && !(attribute.multi_valued && matches!(attribute.kind, Kind::Complex(_))) {
+        return Err(ProtocolError::InvalidPath("Only the values of a list can be selected by a filter.".to_owned()));
+    }
+    Ok(Target::At { attribute, extension, filter, sub })
+}
+
+/// Without a path the value holds attributes; what of it cannot be written is passed over, since Okta
+/// sends the `id` along.
+fn without_path(schema: &Schema, document: &mut Document, operation: &Operation) -> Result<(), ProtocolError> {
+    match (operation.op, &operation.value) {
+        (Op::Remove, _) => Err(ProtocolError::NoTarget("An operation that removes needs a path.".to_owned())),
+        (_, Some(Value::Object(map))) => each_key(schema, document, operation.op, map, false),
+        _ => Err(ProtocolError::InvalidValue("Without a path, the value must be an object of attributes.".to_owned())),
+    }
+}
+
+fn each_key(
+    schema: &Schema,
+    document: &mut Document,
+    op: Op,
+    map: &Map<String, Value>,
+    in_extension: bool,
+) -> Result<(), ProtocolError> {
+    for (key, value) in map {
+        let (named, sub) = match (&schema.extension, in_extension) {
+            (Some((id, _)), true) => (schema.named(Some(id), key), None),
+            _ => schema.key(key),
+        };
+        key_change(schema, document, named, sub, op, value)?;
+    }
+    prune(schema, document);
+    Ok(())
+}
+
+impl Schema {
+    /// A resource as a client wrote it: what is known and may be written.
+    pub fn read(&self, resource: &Map<String, Value>) -> Result<Document, ProtocolError> {
+        let mut read = Document::new();
+        // A schema's own key before its dotted and qualified ones, which add to it.
+        let mut keys: Vec<_> = resource.iter().collect();
+        keys.sort_by_key(|(key, _)| key.contains(['.', ':']));
+        for (key, value) in keys {
+            assign(self, &mut read, key, value)?;
+        }
+        Ok(read)
+    }
+}
+
+/// A key of a resource that is read, as an `add` to what has been read so far.
+fn assign(schema: &Schema, document: &mut Document, key: &str, value: &Value) -> Result<(), ProtocolError> {
+    let (named, sub) = schema.key(key);
+    key_change(schema, document, named, sub, Op::Replace, value)?;
+    prune(schema, document);
+    Ok(())
+}
+
+fn key_change(
+    schema: &Schema,
+    document: &mut Document,
+    named: Named<'_>,
+    sub: Option<&str>,
+    op: Op,
+    value: &Value,
+) -> Result<(), ProtocolError> {
+    let (attribute, extension) = match named {
+        Named::Core(attribute) => (attribute, false),
+        Named::Extension(attribute) => (attribute, true),
+        Named::WholeExtension => {
+            return match value {
+                Value::Object(map) => each_key(schema, document, op, map, true),
+                Value::Null => Ok(()),
+                _ => Err(ProtocolError::InvalidValue("The value of an extension must be an object.".to_owned())),
+            };
+        }
+        Named::NotKept | Named::Nothing => return Ok(()),
+    };
+    let sub = match sub {
+        None => None,
+        Some(name) => match attribute.sub(name) {
+            Some(sub) => Some(sub),
+            None => return Ok(()),
+        },
+    };
+    if attribute.mutability == Mutability::ReadOnly || sub.is_some_and(|sub| sub.mutability == Mutability::ReadOnly) {
+        return Ok(());
+    }
+    Place { attribute, filter: None, sub }.change(container(schema, document, extension), op, Some(value))
+}
+
+fn container<'a>(schema: &Schema, document: &'a mut Document, extension: bool) -> &'a mut Document {
+    match &schema.extension {
+        Some((id, _)) if extension => object(document.entry(*id).or_insert_with(|| Value::Object(Map::new()))),
+        _ => document,
+    }
+}
+
+/// An extension without attributes is none.
+fn prune(schema: &Schema, document: &mut Document) {
+    if let Some((id, _)) = &schema.extension
+        && document.get(*id).and_then(Value::as_object).is_some_and(Map::is_empty)
+    {
+        document.remove(*id);
+    }
+}
+
+/// A list holds no value twice (RFC 7643 §2.4). And §3.5.2: where an operation makes a value primary,
+/// the one that was is no longer.
+fn tidy(schema: &Schema, before: &Document, document: &mut Document) {
+    for attribute in schema.attributes.iter().filter(|attribute| attribute.multi_valued) {
+        let unchanged = document.get(&attribute.name) == before.get(&attribute.name);
+        if let (false, Some(Value::Array(values))) = (unchanged, document.get_mut(&attribute.name)) {
+            let mut seen: HashSet<String> = HashSet::with_capacity(values.len());
+            values.retain(|value| seen.insert(value.to_string()));
+        }
+    }
+    for attribute in schema.attributes.iter().filter(|a| a.multi_valued && a.sub("primary").is_some()) {
+        let Some(Value::Array(values)) = document.get_mut(&attribute.name) else { continue };
+        let is_primary = |value: &Value| value.get("primary") == Some(&Value::Bool(true));
+        if values.iter().filter(|value| is_primary(value)).count() < 2 {
+            continue;
+        }
+        let old = before.get(&attribute.name).and_then(Value::as_array);
+        let was = |value: &Value| old.is_some_and(|old| old.contains(value));
+        let newest = values.iter().rposition(|value| is_primary(value) && !was(value));
+        let keep = newest.or_else(|| values.iter().position(is_primary));
+        for (index, value) in values.iter_mut().enumerate() {
+            if Some(index) != keep && is_primary(value) {
+                object(value).insert("primary".to_owned(), false.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Where an operation writes, and how (RFC 7644 §3.5.2.1 to §3.5.2.3).
+
+use scim_v2::filter::{AttrExp, CompValue, CompareOp, ValFilter};
+use serde_json::{Map, Value};
+
+use super::filter::value_matches;
+use super::schema::{Attribute, Mutability};
+use super::{Document, ProtocolError};
+
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Op {
+    Add,
+    Replace,
+    Remove,
+}
+
+/// An attribute, perhaps some of its values, perhaps a sub-attribute of those.
+pub(super) struct Place<'a> {
+    pub(super) attribute: &'a Attribute,
+    pub(super) filter: Option<&'a ValFilter>,
+    pub(super) sub: Option<&'a Attribute>,
+}
+
+impl Place<'_> {
+    pub(super) fn change(&self, container: &mut Document, op: Op, value: Option<&Value>) -> Result<(), ProtocolError> {
+        let written = self.sub.unwrap_or(self.attribute);
+        if self.attribute.mutability == Mutability::ReadOnly || written.mutability == Mutability::ReadOnly {
+            return Err(ProtocolError::Mutability(format!("{} cannot be written.", self.attribute.name)));
+        }
+        match (op, value) {
+            (Op::Remove, _) => self.remove(container, value),
+            // RFC 7643 §2.5: null, and an empty list, mean that there is no value.
+            (_, None | Some(Value::Null)) => self.remove(container, None),
+            (Op::Replace, Some(Value::Array(list))) if list.is_empty() && self.sub.is_none() => {
+                self.remove(container, None)
+            }
+            (op, Some(value)) => match (self.filter, self.sub) {
+                (None, None) => self.whole(container, op, value),
+                (None, Some(sub)) => self.sub_of_all(container, sub, op, value),
+                (Some(filter), _) => self.selected(container, filter, op, value),
+            },
+        }
+    }
+
+    fn whole(&self, container: &mut Document, op: Op, value: &Value) -> Result<(), ProtocolError> {
+        let attribute = self.attribute;
+        let Some(read) = attribute.read(value)? else { return Ok(()) };
+        match (container.get_mut(&attribute.name), read) {
+            (Some(Value::Array(present)), Value::Array(added)) if op == Op::Add => {
+                for value in added {
+                    if !present.contains(&value) {
+                        present.push(value);
+                    }
+                }
+            }
+            // §3.5.2.3: the sub-attributes given replace those there are; the others stay.
+            (Some(Value::Object(present)), Value::Object(given)) => present.extend(given),
+            (_, read) => drop(container.insert(attribute.name.clone(), read)),
+        }
+        Ok(())
+    }
+
+    fn sub_of_all(
+        &self,
+        container: &mut Document,
+        sub: &Attribute,
+        op: Op,
+        value: &Value,
+    ) -> Result<(), ProtocolError> {
+        let Some(read) = sub.read(value)? else { return Ok(()) };
+        if !self.attribute.multi_valued {
+            let parent = object(container.entry(self.attribute.name.clone()).or_insert(Value::Null));
+            parent.insert(sub.name.clone(), read);
+            return Ok(());
+        }
+        let list = list(container, &self.attribute.name);
+        if list.is_empty() || op == Op::Add {
+            list.push(Value::Object(Map::from_iter([(sub.name.clone(), read)])));
+        } else {
+            for item in list.iter_mut() {
+                object(item).insert(sub.name.clone(), read.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn selected(
+        &self,
+        container: &mut Document,
+        filter: &ValFilter,
+        op: Op,
+        value: &Value,
+    ) -> Result<(), ProtocolError> {
+        self.permit(filter)?;
+        let Some(given) = self.given(value)? else { return Ok(()) };
+        let present = list(container, &self.attribute.name);
+        let was_empty = present.is_empty();
+        let mut found = false;
+        for item in present.iter_mut().filter(|item| value_matches(self.attribute, filter, item)) {
+            found = true;
+            match (op, self.sub) {
+                // §3.5.2.3: "all matching record values SHALL be replaced".
+                (Op::Replace, None) => *item = Value::Object(given.clone()),
+                _ => object(item).extend(given.clone()),
+            }
+        }
+        if found {
+            return Ok(());
+        }
+        // §3.5.2.3: a replace that selects nothing fails, unless there is no such attribute yet: then it
+        // is an add. An add makes the value that its filter describes.
+        match described(self.attribute, filter) {
+            Some(mut made) if op == Op::Add || was_empty => {
+                made.extend(given);
+                present.push(Value::Object(made));
+                Ok(())
+            }
+            _ => {
+                if was_empty {
+                    container.remove(&self.attribute.name);
+                }
+                Err(ProtocolError::NoTarget("No value of the list matches the filter of the path.".to_owned()))
+            }
+        }
+    }
+
+    /// What the operation gives to each value it selects.
+    fn given(&self, value: &Value) -> Result<Option<Document>, ProtocolError> {
+        match self.sub {
+            Some(sub) => Ok(sub.read(value)?.map(|read| Map::from_iter([(sub.name.clone(), read)]))),
+            None => match self.attribute.read_one(value)? {
+                Some(Value::Object(map)) => Ok(Some(map)),
+                _ => Ok(None),
+            },
+        }
+    }
+
+    fn remove(&self, container: &mut Document, value: Option<&Value>) -> Result<(), ProtocolError> {
+        let name = &self.attribute.name;
+        let narrowed = self.filter.is_some() || self.sub.is_some();
+        let immutable = self.attribute.mutability == Mutability::Immutable;
+        if (self.attribute.required && !self.attribute.multi_valued || immutable) && !narrowed {
+            return Err(ProtocolError::Mutability(format!("{name} cannot be removed.")));
+        }
+        if let Some(filter) = self.filter {
+            self.permit(filter)?;
+        }
+        // Entra removes members by listing them in the value.
+        let listed = match value {
+            Some(value) if self.attribute.multi_valued && !narrowed => self.attribute.read(value)?,
+            _ => None,
+        };
+        match container.get_mut(name) {
+            None => {}
+            Some(Value::Array(present)) => {
+                let selects = |item: &Value| {
+                    self.filter.is_none_or(|filter| value_matches(self.attribute, filter, item))
+                        && listed
+                            .as_ref()
+                            .and_then(Value::as_array)
+                            .is_none_or(|listed| listed.iter().any(|one| same(one, item)))
+                };
+                match self.sub {
+                    Some(sub) => {
+                        present
+                            .iter_mut()
+                            .filter(|item| selects(item))
+                            .for_each(|item| drop(object(item).remove(&sub.name)));
+                        present.retain(|item| item.as_object().is_none_or(|map| !map.is_empty()));
+                    }
+                    None => present.retain(|item| !selects(item)),
+                }
+                if present.is_empty() {
+                    container.remove(name);
+                }
+            }
+            Some(Value::Object(map)) if self.sub.is_some() => {
+                map.remove(self.sub.map_or("", |sub| &sub.name));
+                if map.is_empty() {
+                    container.remove(name);
+                }
+            }
+            Some(_) => drop(container.remove(name)),
+        }
+        Ok(())
+    }
+
+    /// Members are selected one by one. A filter that is true of everybody would empty a group by mistake.
+    fn permit(&self, filter: &ValFilter) -> Result<(), ProtocolError> {
+        if self.attribute.name != "members" || names_values(filter) {
+            return Ok(());
+        }
+        Err(ProtocolError::InvalidFilter("Members are selected by value eq \"id\", several joined by or.".to_owned()))
+    }
+}
+
+/// Whether the value that is listed for removal is this one: by its `value`, or wholly.
+fn same(listed: &Value, item: &Value) -> bool {
+    match (listed.get("value"), item.get("value")) {
+        (Some(listed), Some(value)) => listed == value,
+        _ => listed == item,
+    }
+}
+
+fn names_values(filter: &ValFilter) -> bool {
+    match filter {
+        ValFilter::Attr(AttrExp::Comparison(path, CompareOp::Eq, CompValue::Str(_))) => {
+            path.uri.is_none() && path.sub_attr.is_none() && path.name.eq_ignore_ascii_case("value")
+        }
+        ValFilter::Or(any) => any.iter().all(names_values),
+        _ => false,
+    }
+}
+
+/// The value that a filter of equalities describes.
+fn described(attribute: &Attribute, filter: &ValFilter) -> Option<Document> {
+    let mut made = Document::new();
+    let parts = match filter {
+        ValFilter::And(parts) => parts.as_slice(),
+        single => std::slice::from_ref(single),
+    };
+    for part in parts {
+        let ValFilter::Attr(AttrExp::Comparison(path, CompareOp::Eq, value)) = part else { return None };
+        let sub = attribute.sub(&path.name)?;
+        let value = match value {
+            CompValue::Str(text) => text.as_str().into(),
+            CompValue::True => true.into(),
+            CompValue::False => false.into(),
+            CompValue::Number(number) => Value::Number(number.clone()),
+            CompValue::Null => return None,
+        };
+        made.insert(sub.name.clone(), sub.read(&value).ok()??);
+    }
+    Some(made)
+}
+
+fn list<'a>(container: &'a mut Document, name: &str) -> &'a mut Vec<Value> {
+    let value = container.entry(name.to_owned()).or_insert_with(|| Value::Array(Vec::new()));
+    if !value.is_array() {
+        *value = Value::Array(Vec::new());
+    }
+    match value {
+        Value::Array(list) => list,
+        _ => unreachable!("it is a list"),
+    }
+}
+
+/// The object that `value` is, made one where it is not.
+pub(super) fn object(value: &mut Value) -> &mut Document {
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    match value {
+        Value::Object(map) => map,
+        // Just made one.
+        _ => unreachable!("it is an object"),
+    }
+}

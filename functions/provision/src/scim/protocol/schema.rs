@@ -1,0 +1,293 @@
+//! The attributes there are, and how a client's writing of them becomes ours.
+//!
+//! Names are matched without regard to case (RFC 7643 §2.1), the values of a known attribute are read
+//! as its type, also where Entra sends `"False"` or a number as a string, and what is not known is
+//! dropped: identity systems send a good deal that Flex has no place for.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use super::error::value as wrong;
+use super::{Document, ProtocolError};
+
+/// The core schema of users.
+pub const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+/// The core schema of groups.
+pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
+/// The enterprise extension: read, never kept.
+pub const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
+/// Attributes of RFC 7643 that identity systems send by default and Flex has no place for.
+const NOT_KEPT: [&str; 14] = [
+    "nickName",
+    "profileUrl",
+    "title",
+    "userType",
+    "preferredLanguage",
+    "timezone",
+    "password",
+    "addresses",
+    "phoneNumbers",
+    "ims",
+    "photos",
+    "entitlements",
+    "x509Certificates",
+    "department",
+];
+
+/// What an attribute's values are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// Text.
+    Text,
+    /// True or false.
+    Boolean,
+    /// A whole number.
+    Integer,
+    /// A time, RFC 3339.
+    DateTime,
+    /// The address or identifier of a resource of one of these types.
+    Reference(&'static [&'static str]),
+    /// Attributes of its own.
+    Complex(Vec<Attribute>),
+}
+
+/// Who may write an attribute, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutability {
+    /// The client, always.
+    ReadWrite,
+    /// The client, once.
+    Immutable,
+    /// Only Flexgate.
+    ReadOnly,
+}
+
+/// An attribute.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the characteristics of RFC 7643 §2.2")]
+pub struct Attribute {
+    /// Its name, in the case that is sent.
+    pub name: String,
+    /// What its values are.
+    pub kind: Kind,
+    /// Whether it has a list of them.
+    pub multi_valued: bool,
+    /// Whether a resource cannot be without.
+    pub required: bool,
+    /// Whether case counts in comparisons.
+    pub case_exact: bool,
+    /// Whether no two resources have the same.
+    pub unique: bool,
+    /// Who may write it.
+    pub mutability: Mutability,
+    /// The only values it has, if they are few.
+    pub canonical: &'static [&'static str],
+    /// What it is for.
+    pub description: &'static str,
+}
+
+impl Attribute {
+    pub(crate) fn new(name: impl Into<String>, kind: Kind, description: &'static str) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            multi_valued: false,
+            required: false,
+            case_exact: false,
+            unique: false,
+            mutability: Mutability::ReadWrite,
+            canonical: &[],
+            description,
+        }
+    }
+
+    pub(crate) fn many(mut self) -> Self {
+        self.multi_valued = true;
+        self
+    }
+
+    pub(crate) fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    pub(crate) fn exact(mut self) -> Self {
+        self.case_exact = true;
+        self
+    }
+
+    pub(crate) fn unique(mut self) -> Self {
+        self.unique = true;
+        self
+    }
+
+    pub(crate) fn only(mut self, mutability: Mutability) -> Self {
+        self.mutability = mutability;
+        self
+    }
+
+    pub(crate) fn among(mut self, canonical: &'static [&'static str]) -> Self {
+        self.canonical = canonical;
+        self
+    }
+
+    /// The sub-attribute of that name.
+    #[must_use]
+    pub fn sub(&self, name: &str) -> Option<&Self> {
+        match &self.kind {
+            Kind::Complex(subs) => named(subs, name),
+            _ => None,
+        }
+    }
+
+    /// The client's value as ours; `None` where it says that there is none.
+    pub(super) fn read(&self, value: &Value) -> Result<Option<Value>, ProtocolError> {
+        if !self.multi_valued {
+            return self.read_one(value);
+        }
+        let given = match value {
+            Value::Array(values) => values.iter().collect(),
+            single => vec![single],
+        };
+        let (mut read, mut seen) = (Vec::new(), HashSet::new());
+        for value in given {
+            if let Some(value) = self.read_one(value)?
+                && seen.insert(value.to_string())
+            {
+                read.push(value);
+            }
+        }
+        Ok((!read.is_empty()).then_some(Value::Array(read)))
+    }
+
+    /// One value, of several or the only one.
+    pub(super) fn read_one(&self, value: &Value) -> Result<Option<Value>, ProtocolError> {
+        let read = match (&self.kind, value) {
+            (_, Value::Null) => return Ok(None),
+            (Kind::Text | Kind::DateTime | Kind::Reference(_), Value::String(_)) | (Kind::Boolean, Value::Bool(_)) => {
+                value.clone()
+            }
+            (Kind::Text | Kind::DateTime | Kind::Reference(_), _) => return Err(wrong(&self.name, "must be a string")),
+            (Kind::Boolean, Value::String(text)) if text.eq_ignore_ascii_case("true") => true.into(),
+            (Kind::Boolean, Value::String(text)) if text.eq_ignore_ascii_case("false") => false.into(),
+            (Kind::Boolean, _) => return Err(wrong(&self.name, "must be true or false")),
+            (Kind::Integer, Value::Number(number)) if number.is_i64() => value.clone(),
+            (Kind::Integer, Value::String(text)) => {
+                text.parse::<i64>().map_err(|_| wrong(&self.name, "must be a whole number"))?.into()
+            }
+            (Kind::Integer, _) => return Err(wrong(&self.name, "must be a whole number")),
+            (Kind::Complex(subs), Value::Object(map)) => {
+                let read = members(subs, map, &self.name)?;
+                return Ok((!read.is_empty()).then_some(Value::Object(read)));
+            }
+            // Entra may send the bare values of a list of complex ones.
+            (Kind::Complex(_), Value::String(_)) if self.multi_valued && self.sub("value").is_some() => {
+                Value::Object(Map::from_iter([("value".to_owned(), value.clone())]))
+            }
+            (Kind::Complex(_), _) => return Err(wrong(&self.name, "must be an object")),
+        };
+        Ok(Some(read))
+    }
+}
+
+fn members(subs: &[Attribute], map: &Map<String, Value>, parent: &str) -> Result<Document, ProtocolError> {
+    let mut read = Document::new();
+    for (key, value) in map {
+        let Some(sub) = named(subs, key).filter(|sub| sub.mutability != Mutability::ReadOnly) else { continue };
+        let value = sub.read(value).map_err(|refusal| match refusal {
+            ProtocolError::InvalidValue(detail) => ProtocolError::InvalidValue(format!("{parent}.{detail}")),
+            other => other,
+        })?;
+        if let Some(value) = value {
+            read.insert(sub.name.clone(), value);
+        }
+    }
+    Ok(read)
+}
+
+pub(super) fn named<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a Attribute> {
+    attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case(name))
+}
+
+/// A resource's attributes, and those of its extension.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schema {
+    /// Its URN.
+    pub id: &'static str,
+    /// `User` or `Group`.
+    pub name: &'static str,
+    /// The attributes of the core schema.
+    pub attributes: Vec<Attribute>,
+    /// The extension, if there is one.
+    pub extension: Option<(&'static str, Vec<Attribute>)>,
+    /// The URN of the extension that resources here may have. Where the schema has none, a client's writing of it is
+    /// passed over.
+    pub optional_extension: &'static str,
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Named<'a> {
+    /// An attribute of the core schema.
+    Core(&'a Attribute),
+    /// An attribute of the extension.
+    Extension(&'a Attribute),
+    /// The extension as a whole.
+    WholeExtension,
+    /// Something of RFC 7643 that is not kept.
+    NotKept,
+    /// Nothing.
+    Nothing,
+}
+
+impl Schema {
+    /// What `name`, perhaps qualified by `uri`, stands for.
+    pub(super) fn named(&self, uri: Option<&str>, name: &str) -> Named<'_> {
+        let is = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
+        match (uri, &self.extension) {
+            (None, Some((id, _))) if is(name, id) => Named::WholeExtension,
+            (None, _) if is(name, ENTERPRISE) || is(name, self.optional_extension) => Named::NotKept,
+            (Some(uri), _) if is(uri, ENTERPRISE) => Named::NotKept,
+            (Some(uri), Some((id, fields))) if is(uri, id) => {
+                named(fields, name).map_or(Named::Nothing, Named::Extension)
+            }
+            (Some(uri), _) if !is(uri, self.id) => Named::Nothing,
+            _ => self.core(name),
+        }
+    }
+
+    fn core(&self, name: &str) -> Named<'_> {
+        let common = COMMON.iter().find(|common| common.name.eq_ignore_ascii_case(name));
+        match named(&self.attributes, name).or(common) {
+            Some(attribute) => Named::Core(attribute),
+            None if NOT_KEPT.iter().any(|known| known.eq_ignore_ascii_case(name)) => Named::NotKept,
+            None => Named::Nothing,
+        }
+    }
+
+    /// A key of a resource or of a patch without a path: a name, a dotted one, or one that begins with a
+    /// schema's URN. The sub-attribute is the second part.
+    pub(super) fn key<'a>(&self, key: &'a str) -> (Named<'_>, Option<&'a str>) {
+        match self.named(None, key) {
+            Named::Nothing => {}
+            whole => return (whole, None),
+        }
+        let (uri, rest) = key.rsplit_once(':').map_or((None, key), |(uri, rest)| (Some(uri), rest));
+        let (name, sub) = rest.split_once('.').map_or((rest, None), |(name, sub)| (name, Some(sub)));
+        (self.named(uri, name), sub)
+    }
+}
+
+/// The attributes that every resource has beside its schema's.
+pub(super) static COMMON: std::sync::LazyLock<Vec<Attribute>> = std::sync::LazyLock::new(|| {
+    let meta = ["resourceType", "location", "version"].map(|name| Attribute::new(name, Kind::Text, "").exact());
+    let times = ["created", "lastModified"].map(|name| Attribute::new(name, Kind::DateTime, ""));
+    vec![
+        Attribute::new("id", Kind::Text, "").exact().only(Mutability::ReadOnly),
+        Attribute::new("externalId", Kind::Text, "").exact(),
+        Attribute::new("schemas", Kind::Text, "").exact().many().only(Mutability::ReadOnly),
+        Attribute::new("meta", Kind::Complex(meta.into_iter().chain(times).collect()), "").only(Mutability::ReadOnly),
+    ]
+});

@@ -1,0 +1,67 @@
+//! Why a SCIM request is not carried out.
+
+use flexgate::domain::Role;
+use flexgate::secrets::SecretError;
+use flexgate::store::StoreError;
+use flexgate::twilio::TwilioError;
+use flexgate::users::ProvisioningError;
+
+use super::protocol::{ProtocolError, error};
+
+/// Why a SCIM request is not carried out. The texts are for the caller: what to do, in words of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The request is not SCIM as it should be.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    /// The value is somebody else's.
+    #[error("{0}")]
+    Uniqueness(String),
+    /// Finding everything that matches takes longer than a request may.
+    #[error("Too many users must be read to answer this. Filter by userName, id or externalId, or page with cursor.")]
+    TooMany,
+    /// There is no such resource.
+    #[error("There is no such resource.")]
+    Unknown,
+    /// The resource is not the one the caller last saw.
+    #[error("The resource has changed since its version in If-Match. Read it again.")]
+    Stale,
+    /// Somebody else is changing the resource.
+    #[error("The resource is being changed by another request. Try again.")]
+    Busy,
+    /// The policy gives nobody this role.
+    #[error("The role {0} is not among FLEXGATE_ALLOWED_ROLES.")]
+    RoleForbidden(Role),
+    /// Nobody would be left to administer Flex.
+    #[error("This is the last active administrator. Make somebody else admin first, or set FLEXGATE_SCIM_LAST_ADMIN.")]
+    LastAdmin,
+    /// The user would be left without any role.
+    #[error("The user would have no role: every Flex user needs one. See FLEXGATE_DEFAULT_ROLES.")]
+    NoRole,
+    /// Twilio did not reactivate the user.
+    #[error("Twilio does not make the user active again.")]
+    StaysDeactivated,
+    /// Twilio.
+    #[error("Twilio")]
+    Twilio(#[from] TwilioError),
+    /// The store.
+    #[error("the store")]
+    Store(#[from] StoreError),
+    /// The tokens.
+    #[error("the SCIM tokens")]
+    Secret(#[from] SecretError),
+}
+
+impl From<ProvisioningError> for Refusal {
+    fn from(error: ProvisioningError) -> Self {
+        match error {
+            ProvisioningError::Twilio(error) => Self::Twilio(error),
+            ProvisioningError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// `name` must be something else.
+pub(super) fn value(name: &str, must: impl std::fmt::Display) -> Refusal {
+    error::value(name, must).into()
+}

@@ -1,0 +1,63 @@
+//! What a Flex user and a group are in SCIM: their attributes.
+
+use super::protocol::{Attribute, GROUP, Kind, Mutability, Schema, USER};
+use super::settings::WorkerFields;
+
+/// Flexgate's extension: the worker's attributes.
+pub const FLEX_USER: &str = "urn:flexgate:params:scim:schemas:extension:flex:2.0:User";
+
+/// Users, with the worker's attributes that may be written.
+#[must_use]
+pub fn user_schema(worker: &WorkerFields) -> Schema {
+    use Attribute as A;
+    let name = vec![
+        A::new("formatted", Kind::Text, "The full name, as colleagues see it."),
+        A::new("familyName", Kind::Text, "The family name."),
+        A::new("givenName", Kind::Text, "The given name."),
+    ];
+    let emails = vec![
+        A::new("value", Kind::Text, "The address.").required(),
+        A::new("type", Kind::Text, "What it is for.").among(&["work", "home", "other"]),
+        A::new("primary", Kind::Boolean, "Whether it is the one that Flex has."),
+    ];
+    let roles = vec![
+        A::new("value", Kind::Text, "The Flex role.").required().among(&["agent", "supervisor", "admin"]),
+        A::new("primary", Kind::Boolean, "Has no meaning for Flex."),
+    ];
+    let groups = vec![
+        A::new("value", Kind::Text, "The group's id.").exact().only(Mutability::ReadOnly),
+        A::new("$ref", Kind::Reference(&["Group"]), "The group's address.").exact().only(Mutability::ReadOnly),
+        A::new("display", Kind::Text, "The group's name.").only(Mutability::ReadOnly),
+    ];
+    let attributes = vec![
+        A::new("userName", Kind::Text, "The key under which Twilio knows the user. It never changes.")
+            .required()
+            .unique()
+            .only(Mutability::Immutable),
+        A::new("name", Kind::Complex(name), "The parts of the name."),
+        A::new("displayName", Kind::Text, "The full name, as colleagues see it; before name.formatted."),
+        A::new("locale", Kind::Text, "The locale, like en-US."),
+        A::new("active", Kind::Boolean, "False deprovisions the user, true provisions it again.").required(),
+        A::new("emails", Kind::Complex(emails), "Addresses; Flex has the primary one.").many().required(),
+        A::new("roles", Kind::Complex(roles), "Flex roles; those that groups give are among them.").many().required(),
+        A::new("groups", Kind::Complex(groups), "The groups the user is in.").many().only(Mutability::ReadOnly),
+    ];
+    let fields = worker.attributes();
+    let extension = (!fields.is_empty()).then_some((FLEX_USER, fields));
+    Schema { id: USER, name: "User", attributes, extension, optional_extension: FLEX_USER }
+}
+
+/// Groups.
+#[must_use]
+pub fn group_schema() -> Schema {
+    use Attribute as A;
+    let members = vec![
+        A::new("value", Kind::Text, "The user's id.").exact().only(Mutability::Immutable),
+        A::new("$ref", Kind::Reference(&["User"]), "The user's address.").exact().only(Mutability::Immutable),
+    ];
+    let attributes = vec![
+        A::new("displayName", Kind::Text, "The name; it may stand for a Flex role.").required().unique(),
+        A::new("members", Kind::Complex(members), "The users in the group.").many(),
+    ];
+    Schema { id: GROUP, name: "Group", attributes, extension: None, optional_extension: FLEX_USER }
+}

@@ -1,0 +1,191 @@
+//! Bearer tokens for identity systems: long, random, known here by their hash only.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use flexgate::base::ambient::{Ambient, Entropy, random};
+use flexgate::base::outbound::Deadline;
+use flexgate::secrets::{CachedSecret, SecretError, SecretSource};
+use http::{HeaderMap, Uri, header};
+use ring::digest;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
+
+/// What every token begins with, so that scanners find one that was leaked.
+const PREFIX: &str = "fgscim_";
+
+/// The old token and the new one, while the identity system is being switched over.
+const MAX_LIVE: usize = 2;
+
+/// The secret's document: `{"tokens": [{"id": "…", "sha256": "…"}]}`, one or two of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Listed", into = "Listed")]
+pub struct TokenHashes(Vec<TokenHash>);
+
+#[derive(Clone)]
+struct TokenHash {
+    id: String,
+    sha256: [u8; 32],
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Listed {
+    tokens: Vec<ListedToken>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ListedToken {
+    id: String,
+    sha256: String,
+}
+
+impl From<TokenHashes> for Listed {
+    fn from(hashes: TokenHashes) -> Self {
+        let listed = |token: TokenHash| ListedToken { id: token.id, sha256: URL_SAFE_NO_PAD.encode(token.sha256) };
+        Self { tokens: hashes.0.into_iter().map(listed).collect() }
+    }
+}
+
+impl TryFrom<Listed> for TokenHashes {
+    type Error = &'static str;
+
+    fn try_from(listed: Listed) -> Result<Self, Self::Error> {
+        if listed.tokens.is_empty() || listed.tokens.len() > MAX_LIVE {
+            return Err("it must hold one token or two");
+        }
+        let read = |token: ListedToken| {
+            let id_is_plain = (1..=32).contains(&token.id.len()) && token.id.bytes().all(|b| b.is_ascii_graphic());
+            let sha256 = URL_SAFE_NO_PAD.decode(&token.sha256).ok()?.try_into().ok()?;
+            id_is_plain.then_some(TokenHash { id: token.id, sha256 })
+        };
+        let tokens: Option<Vec<_>> = listed.tokens.into_iter().map(read).collect();
+        tokens.map(Self).ok_or("each token needs an id and its sha256 in base64url")
+    }
+}
+
+/// A token that was just made. It is shown once.
+#[derive(Debug)]
+pub struct NewToken {
+    /// The token.
+    pub token: SecretString,
+    /// What the secret must hold for it to be good.
+    pub hashes: TokenHashes,
+}
+
+impl NewToken {
+    /// Makes one, known as `id` in audit events.
+    #[must_use]
+    pub fn generate(id: &str, entropy: &dyn Entropy) -> Self {
+        let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<32>(entropy)));
+        let hash = TokenHash { id: id.to_owned(), sha256: sha256(&text) };
+        Self { token: SecretString::from(text), hashes: TokenHashes(vec![hash]) }
+    }
+}
+
+fn sha256(text: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    hash
+}
+
+/// Checks tokens.
+#[derive(Debug)]
+pub struct Tokens(CachedSecret<TokenHashes>);
+
+impl Tokens {
+    /// The tokens of the secret called `id`.
+    #[must_use]
+    pub fn new(id: &str, source: Arc<dyn SecretSource>, ambient: &Ambient) -> Self {
+        Self(CachedSecret::new(id, source, ambient.clock.clone()))
+    }
+
+    /// Reads the hashes ahead. If that fails, the first request reads them.
+    pub async fn warm(&self, deadline: Deadline) {
+        let _read = self.0.get(deadline).await;
+    }
+
+    /// The id of the token that the request carries; `None` where it carries none that is good.
+    ///
+    /// A token in the address is refused even beside a good one: addresses are logged on the way.
+    pub async fn verify(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+        deadline: Deadline,
+    ) -> Result<Option<String>, SecretError> {
+        let query = uri.query().unwrap_or_default();
+        let in_address = url::form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
+            value.contains(PREFIX) || name.eq_ignore_ascii_case("access_token") || name.eq_ignore_ascii_case("token")
+        });
+        let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(authorization), None, false) = (authorizations.next(), authorizations.next(), in_address) else {
+            return Ok(None);
+        };
+        let Some(unverified_token) = bearer(authorization) else { return Ok(None) };
+        let hash = sha256(unverified_token);
+        let held = self.0.get(deadline).await?;
+        if let Some(id) = held.value.id_of(&hash) {
+            return Ok(Some(id));
+        }
+        // It may have been created a moment ago.
+        let held = self.0.get_after_rejection(&held.version, deadline).await?;
+        Ok(held.value.id_of(&hash))
+    }
+}
+
+impl TokenHashes {
+    fn id_of(&self, hash: &[u8; 32]) -> Option<String> {
+        let mut found = None;
+        for token in &self.0 {
+            if bool::from(token.sha256.ct_eq(hash)) {
+                found = Some(token.id.clone());
+            }
+        }
+        found
+    }
+}
+
+fn bearer(authorization: &http::HeaderValue) -> Option<&str> {
+    let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    let plausible = scheme.eq_ignore_ascii_case("bearer") && token.starts_with(PREFIX) && token.len() <= 128;
+    plausible.then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+    use flexgate::base::ambient::SystemEntropy;
+
+    #[test]
+    fn the_document_holds_the_hash_and_never_the_token() {
+        let made = NewToken::generate("first", &SystemEntropy);
+        let document = serde_json::to_string(&made.hashes).unwrap();
+        assert!(!document.contains(made.token.expose_secret()));
+        let read: TokenHashes = serde_json::from_str(&document).unwrap();
+        assert_eq!(read.id_of(&sha256(made.token.expose_secret())).as_deref(), Some("first"));
+        assert_eq!(read.id_of(&sha256("fgscim_other")), None);
+    }
+
+    #[test]
+    fn a_document_of_none_or_three_tokens_is_refused() {
+        let token = serde_json::json!({ "id": "a", "sha256": URL_SAFE_NO_PAD.encode([0; 32]) });
+        for count in [0, 3] {
+            let document = serde_json::json!({ "tokens": vec![token.clone(); count] });
+            assert!(serde_json::from_value::<TokenHashes>(document).is_err(), "{count}");
+        }
+        let short = serde_json::json!({ "tokens": [{ "id": "a", "sha256": "AAAA" }] });
+        assert!(serde_json::from_value::<TokenHashes>(short).is_err());
+    }
+}

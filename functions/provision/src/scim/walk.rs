@@ -1,0 +1,223 @@
+//! Lists of users. Twilio gives them page after page, with a token for the next; SCIM asks by index.
+//!
+//! Every token that is seen is kept with the index it stands for, so a client that walks the list by
+//! index makes Twilio walk it once. How many users there are is counted once in a while, with the
+//! largest pages, and the counting goes on where it was left.
+
+use flexgate::base::outbound::Deadline;
+use flexgate::domain::FlexUser;
+use flexgate::store::directory::{Entry, Mark, folded};
+use flexgate::twilio::UserPage;
+
+use super::person::Person;
+use super::protocol::{Cursor, Document, Page, Paging, ProtocolError, Test};
+use super::refusal::Refusal;
+use super::users::Users;
+
+/// The largest page Twilio gives.
+const LARGEST: u16 = 1_000;
+
+/// How long a token and a count are trusted. Both are forgotten when a user is made or deleted here.
+const TRUSTED: time::Duration = time::Duration::minutes(5);
+
+/// What must be left of the request's time for another of Twilio's pages to be asked for.
+const PAGE_TIME: std::time::Duration = std::time::Duration::from_secs(2);
+
+impl Users {
+    /// A page of all users.
+    pub(super) async fn page(&self, paging: &Paging, test: Option<&Test>, deadline: Deadline) -> Result<Page, Refusal> {
+        match (paging, test) {
+            (Paging::Index { start, count }, None) => self.by_index(*start, *count, deadline).await,
+            (Paging::Index { start, count }, Some(test)) => self.filtered(*start, *count, test, deadline).await,
+            (Paging::Cursor { at, count }, test) => self.by_cursor(at.as_ref(), *count, test, deadline).await,
+        }
+    }
+
+    async fn by_index(&self, start: u64, count: u64, deadline: Deadline) -> Result<Page, Refusal> {
+        let (now, until) = (self.ambient.now(), self.ambient.now() + TRUSTED);
+        let mark = if count == 0 { None } else { self.directory.mark_before(start, now).await? };
+        let (mut index, mut token) = mark.map_or((1, None), |mark| (mark.index, Some(mark.token)));
+        let mut resources: Vec<Document> = Vec::new();
+        let mut seen_all = false;
+        while (resources.len() as u64) < count {
+            let size = if start.saturating_sub(index) >= count { LARGEST } else { small(count) };
+            let UserPage { users, next_page_token } =
+                self.provisioning.flex().list(size, token.as_deref(), deadline).await?;
+            for person in self.visible(users).await? {
+                if index >= start && (resources.len() as u64) < count {
+                    resources.push(self.show(&person));
+                }
+                index += 1;
+            }
+            let Some(next) = next_page_token else {
+                seen_all = true;
+                self.directory.put_total(index - 1, until).await?;
+                break;
+            };
+            self.directory.put_mark(&Mark { index, token: next.clone() }, until).await?;
+            token = Some(next);
+        }
+        let total = if seen_all { index - 1 } else { self.count(deadline).await?.max(index - 1) };
+        Ok(Page { resources, total: Some(total), start: Some(start), next: None })
+    }
+
+    /// How many users there are; where counting takes too long, at least one more than were counted, so
+    /// that a client goes on.
+    async fn count(&self, deadline: Deadline) -> Result<u64, Refusal> {
+        let (now, until) = (self.ambient.now(), self.ambient.now() + TRUSTED);
+        if let Some(total) = self.directory.total(now).await? {
+            return Ok(total);
+        }
+        let mark = self.directory.mark_before(u64::MAX >> 1, now).await?;
+        let (mut index, mut token) = mark.map_or((1, None), |mark| (mark.index, Some(mark.token)));
+        while deadline.remaining() > PAGE_TIME {
+            let page = self.provisioning.flex().list(LARGEST, token.as_deref(), deadline).await?;
+            index += self.visible_count(&page.users).await?;
+            let Some(next) = page.next_page_token else {
+                self.directory.put_total(index - 1, until).await?;
+                return Ok(index - 1);
+            };
+            self.directory.put_mark(&Mark { index, token: next.clone() }, until).await?;
+            token = Some(next);
+        }
+        Ok(index)
+    }
+
+    /// Everything that matches must be read to know how much there is.
+    async fn filtered(&self, start: u64, count: u64, test: &Test, deadline: Deadline) -> Result<Page, Refusal> {
+        let (mut found, mut resources, mut token) = (0_u64, Vec::new(), None);
+        loop {
+            if deadline.remaining() < PAGE_TIME {
+                return Err(Refusal::TooMany);
+            }
+            let page = self.provisioning.flex().list(LARGEST, token.as_deref(), deadline).await?;
+            for person in self.visible(page.users).await? {
+                let shown = self.show(&person);
+                if test.matches(&self.schema, &shown) {
+                    found += 1;
+                    if found >= start && (resources.len() as u64) < count {
+                        resources.push(shown);
+                    }
+                }
+            }
+            match page.next_page_token {
+                Some(next) => token = Some(next),
+                None => return Ok(Page { resources, total: Some(found), start: Some(start), next: None }),
+            }
+        }
+    }
+
+    /// From the cursor on. A page may hold fewer than asked for where a filter makes it slow.
+    async fn by_cursor(
+        &self,
+        at: Option<&Cursor>,
+        count: u64,
+        test: Option<&Test>,
+        deadline: Deadline,
+    ) -> Result<Page, Refusal> {
+        let (mut token, mut skip) = at.map_or((None, 0), |at| (Some(at.token.clone()), at.skip));
+        token = token.filter(|token| !token.is_empty());
+        let mut resources = Vec::new();
+        let size = if test.is_some() { LARGEST } else { small(count) };
+        loop {
+            let page = match self.provisioning.flex().list(size, token.as_deref(), deadline).await {
+                Err(flexgate::twilio::TwilioError::Refused(_)) if at.is_some() => {
+                    return Err(ProtocolError::InvalidCursor.into());
+                }
+                page => page?,
+            };
+            for (position, person) in (0_u64..).zip(self.visible(page.users).await?) {
+                if position < skip {
+                    continue;
+                }
+                if resources.len() as u64 >= count {
+                    let next = Cursor::new(token.unwrap_or_default(), position, self.ambient.now());
+                    return Ok(Page { resources, next: Some(next), ..Page::default() });
+                }
+                let shown = self.show(&person);
+                if test.is_none_or(|test| test.matches(&self.schema, &shown)) {
+                    resources.push(shown);
+                }
+            }
+            skip = 0;
+            let full = resources.len() as u64 >= count || deadline.remaining() < PAGE_TIME;
+            match page.next_page_token {
+                Some(next) if full => {
+                    let next = Cursor::new(next, 0, self.ambient.now());
+                    return Ok(Page { resources, next: Some(next), ..Page::default() });
+                }
+                Some(next) => token = Some(next),
+                None => return Ok(Page { resources, ..Page::default() }),
+            }
+        }
+    }
+
+    /// The users as SCIM has them: those deleted through it left out.
+    pub(super) async fn visible(&self, users: Vec<FlexUser>) -> Result<Vec<Person>, Refusal> {
+        let sids: Vec<_> = users.iter().map(|user| user.flex_user_sid.clone()).collect();
+        let entries = self.directory.entries(&sids).await?;
+        let mut people: Vec<Person> = Vec::with_capacity(users.len());
+        for user in users {
+            if replaced(&user, &entries) {
+                continue;
+            }
+            let entry = entries.iter().find(|entry| entry.current == user.flex_user_sid).cloned();
+            let person = Person { user, entry, memberships: Vec::new() };
+            if !person.is_gone() {
+                self.note_spelling(&person).await;
+                people.push(person);
+            }
+        }
+        let ids: Vec<_> = people.iter().filter_map(|person| person.id().parse().ok()).collect();
+        let memberships = self.directory.memberships(&ids).await?;
+        if !memberships.is_empty() {
+            for person in &mut people {
+                person.memberships =
+                    memberships.iter().filter(|membership| membership.user.as_str() == person.id()).cloned().collect();
+            }
+        }
+        Ok(people)
+    }
+
+    async fn visible_count(&self, users: &[FlexUser]) -> Result<u64, Refusal> {
+        // Only a user who is not active can be one that was deleted or replaced.
+        let perhaps: Vec<FlexUser> = users.iter().filter(|user| !user.is_active()).cloned().collect();
+        let sids: Vec<_> = perhaps.iter().map(|user| user.flex_user_sid.clone()).collect();
+        let entries = self.directory.entries(&sids).await?;
+        let gone = perhaps.into_iter().filter(|user| {
+            let deleted = |entry: &Entry| entry.current == user.flex_user_sid && entry.deleted;
+            replaced(user, &entries) || entries.iter().any(deleted)
+        });
+        Ok((users.len() - gone.count()) as u64)
+    }
+
+    /// Twilio finds a username only as it is spelt; SCIM compares without regard to case. So a spelling
+    /// that differs from lower case is remembered wherever it is seen.
+    async fn note_spelling(&self, person: &Person) {
+        let username = &person.user.username;
+        if person.entry.is_none() && folded(username.as_str()) != username.as_str() {
+            let entry = Entry {
+                id: person.user.flex_user_sid.clone(),
+                current: person.user.flex_user_sid.clone(),
+                username: username.clone(),
+                external_id: None,
+                asserted: Document::new(),
+                deleted: false,
+                version: 0,
+                updated_at: self.ambient.now(),
+            };
+            if let Err(error) = self.directory.put_entry(&entry, None).await {
+                tracing::warn!(error = %error, "a username's spelling was not remembered");
+            }
+        }
+    }
+}
+
+/// Whether the Flex user is one whose place another has taken when it was reactivated.
+fn replaced(user: &FlexUser, entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| entry.id == user.flex_user_sid && entry.current != entry.id)
+}
+
+fn small(count: u64) -> u16 {
+    u16::try_from(count).unwrap_or(LARGEST).clamp(1, LARGEST)
+}

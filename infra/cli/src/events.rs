@@ -1,0 +1,140 @@
+//! `flexgate events`: the identity events that could not be applied, from this machine's store or AWS's.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::http_client;
+use flexgate::base::settings::Reader;
+use flexgate::lambda::Aws;
+use flexgate::store::{DeadLetter, DeadLetters, DynamoStore, EventStatus, Inbox, SqliteStore, SqsQueue, StoreAt};
+use time::format_description::well_known::Rfc3339;
+
+use crate::audit::Trail;
+
+/// How many letters are listed, or tried again, at once.
+const PAGE: u32 = 10_000;
+
+/// Which store, and what to do.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// The store's file; without it, `FLEXGATE_STORE`'s, or else that of the simulated set-up
+    #[arg(long, global = true, value_name = "FILE")]
+    store: Option<PathBuf>,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List them, oldest first: key, since when, tries, source, event, reason
+    List,
+    /// Show one in full, as JSON. It holds personal data
+    Show {
+        /// Its key, from the list
+        #[arg(allow_hyphen_values = true)]
+        key: String,
+    },
+    /// Put one back into the queue, or all of them: a running gateway, or `apply` on AWS, applies them
+    Retry {
+        /// Its key, from the list
+        #[arg(required_unless_present = "all", conflicts_with = "all", allow_hyphen_values = true)]
+        key: Option<String>,
+        /// Every one of them
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// Runs the command.
+pub async fn run(options: &Events) -> Result<(), Box<dyn Error>> {
+    let store = open(options)?;
+    let letters = store.letters.as_ref();
+    match &options.action {
+        Action::List => list(&store).await,
+        Action::Show { key } => {
+            let letter = letters.find(key).await?.ok_or("there is no dead letter of that key")?;
+            say(&pretty(&letter))
+        }
+        Action::Retry { key: Some(key), .. } => retry(letters, std::slice::from_ref(key)).await,
+        Action::Retry { key: None, .. } => {
+            let keys: Vec<String> = letters.list(PAGE).await?.into_iter().map(|letter| letter.key).collect();
+            retry(letters, &keys).await
+        }
+    }
+}
+
+/// Dead letters, and the queue they came from where it can be counted.
+struct Store {
+    letters: Box<dyn DeadLetters>,
+    inbox: Option<Arc<dyn Inbox>>,
+}
+
+fn open(options: &Events) -> Result<Store, Box<dyn Error>> {
+    let mut reader = Reader::of_process();
+    let named = options.store.clone().map(StoreAt::Sqlite);
+    let store = named.or_else(|| reader.or("FLEXGATE_STORE", StoreAt::Sqlite(".flexgate/flexgate.db".into())));
+    let queue = flexgate::store::queue(&mut reader);
+    let (store, queue) = reader.finish(store.zip(queue))?;
+    match store {
+        StoreAt::Sqlite(path) if path.exists() => {
+            let store = SqliteStore::open(&path)?;
+            Ok(Store { inbox: Some(store.inbox()), letters: Box::new(store) })
+        }
+        StoreAt::Sqlite(path) => Err(format!("there is no store at {}: name one with --store", path.display()).into()),
+        StoreAt::DynamoDb(table) => {
+            let aws = Aws::new(http_client(&[])?);
+            let queue = SqsQueue::new(queue.as_deref(), aws.clone());
+            Ok(Store { letters: Box::new(DynamoStore::new(&table, queue, aws)), inbox: None })
+        }
+    }
+}
+
+async fn list(store: &Store) -> Result<(), Box<dyn Error>> {
+    let letters = store.letters.list(PAGE).await?;
+    for letter in &letters {
+        let DeadLetter { key, attempts, source, event_id, reason, .. } = letter;
+        say(&format!("{key}  {}  {attempts:>3}  {source}  {event_id}  {reason}", since(letter)))?;
+    }
+    let dead = letters.len();
+    match &store.inbox {
+        Some(inbox) => {
+            say(&format!("{dead} could not be applied, {} wait in the queue", inbox.count(EventStatus::Waiting).await?))
+        }
+        None => say(&format!("{dead} could not be applied")),
+    }
+}
+
+async fn retry(letters: &dyn DeadLetters, keys: &[String]) -> Result<(), Box<dyn Error>> {
+    let now = Ambient::system().now();
+    let trail = Trail::open()?;
+    for key in keys {
+        if !letters.revive(key, now).await? {
+            return Err("there is no dead letter of that key".into());
+        }
+        trail.allowed("retry_event", None, key);
+    }
+    say(&format!("{} back in the queue", keys.len()))
+}
+
+fn pretty(letter: &DeadLetter) -> String {
+    let message: serde_json::Value = serde_json::from_str(&letter.body).unwrap_or_else(|_| letter.body.as_str().into());
+    let shown = serde_json::json!({
+        "key": letter.key, "source": letter.source, "event_id": letter.event_id, "attempts": letter.attempts,
+        "reason": letter.reason, "since": since(letter), "message": message,
+    });
+    format!("{shown:#}")
+}
+
+fn since(letter: &DeadLetter) -> String {
+    letter.since.format(&Rfc3339).unwrap_or_default()
+}
+
+/// Writes a line. What is printed came from outside: nothing in it may move a terminal's cursor.
+fn say(text: &str) -> Result<(), Box<dyn Error>> {
+    let plain: String = text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect();
+    Ok(writeln!(std::io::stdout(), "{plain}")?)
+}

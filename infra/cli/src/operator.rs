@@ -1,0 +1,82 @@
+//! What an operator's command stands on: the environment of `flexgate serve --live`, and Flex with the
+//! account's credential.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
+use flexgate::base::settings::Reader;
+use flexgate::domain::policy::Policy;
+use flexgate::domain::{FlexUser, FlexUserSid, Username};
+use flexgate::platform::{Common, Platform};
+use flexgate::twilio::{CredentialSettings, Flex, Sso};
+use flexgate::users::{PolicySettings, Provisioning};
+
+use crate::audit::Trail;
+
+/// One question to Twilio, with its repetitions, may take this long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The settings and what they stand for.
+pub struct Operator {
+    /// What every function is told.
+    pub common: Common,
+    /// What may be given to whom.
+    pub policy: Policy,
+    /// What is done is written down.
+    pub trail: Trail,
+    platform: Platform,
+    credential: CredentialSettings,
+}
+
+impl Operator {
+    /// Reads the environment, or says everything that is wrong with it.
+    pub fn from_environment() -> Result<Self, Box<dyn Error>> {
+        let mut reader = Reader::of_process();
+        let (common, credential) = (Common::read(&mut reader), CredentialSettings::read(&mut reader));
+        let policy = PolicySettings::read(&mut reader);
+        let settings = || Some((common?, credential?, policy?));
+        let (common, credential, policy) = reader.finish(settings())?;
+        let platform = Platform::new(&common, Ambient::system())?;
+        Ok(Self { common, policy: policy.policy, trail: Trail::open()?, platform, credential })
+    }
+
+    /// Flex with the credential.
+    pub fn flex(&self) -> Flex {
+        self.platform.flex(&self.common, &self.credential)
+    }
+
+    /// Flex without one.
+    pub fn sso(&self) -> Sso {
+        self.platform.sso(&self.common)
+    }
+
+    /// Provisioning over `flex`, the same as the gateway's.
+    pub fn provisioning(&self, flex: Flex) -> Provisioning {
+        Provisioning::new(Arc::new(flex), self.platform.sessions(), self.platform.bindings())
+    }
+
+    /// The surroundings.
+    pub fn ambient(&self) -> &Ambient {
+        &self.platform.ambient
+    }
+
+    /// The user that `name` means: a SID, or else a username. Complete, as far as Twilio tells.
+    pub async fn user(&self, name: &str) -> Result<FlexUser, Box<dyn Error>> {
+        let flex = self.flex();
+        if let Ok(sid) = name.parse::<FlexUserSid>() {
+            return Ok(flex.get(&sid, deadline()).await?);
+        }
+        let username: Username = name.parse().map_err(|error| format!("the username {error}"))?;
+        let found = flex.find(&username, deadline()).await?;
+        let found = found.ok_or("there is no Flex user of that username (a username is not an e-mail address)")?;
+        if found.is_complete() { Ok(found) } else { Ok(flex.get(&found.flex_user_sid, deadline()).await?) }
+    }
+}
+
+/// When one question must have been answered.
+pub fn deadline() -> Deadline {
+    Deadline::after(PATIENCE)
+}

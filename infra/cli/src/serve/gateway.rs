@@ -1,0 +1,140 @@
+//! Every function's router behind one listener.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use flexgate::authn::CallerSettings;
+use flexgate::base::ambient::Ambient;
+use flexgate::base::settings::{Reader, SettingsError};
+use flexgate::platform::{Common, OwnerSettings, Platform};
+use flexgate::telemetry::Log;
+use flexgate::twilio::CredentialSettings;
+use flexgate::users::PolicySettings;
+use flexgate::web::Site;
+use flexgate_provision::ScimSettings;
+use flexgate_sso::SignInSettings;
+use flexgate_webhooks::WebhookSettings;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::{desktop, openapi};
+
+/// Requests under way when the gateway stops get this long to finish.
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// The settings of every function together.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    common: Common,
+    sign_in: SignInSettings,
+    owner: OwnerSettings,
+    webhooks: WebhookSettings,
+    apply_tries: u32,
+    scim: Option<ScimSettings>,
+}
+
+impl Settings {
+    /// Reads them, or says everything that is wrong with them.
+    pub fn read(mut reader: Reader) -> Result<Self, SettingsError> {
+        let common = Common::read(&mut reader);
+        let sign_in = SignInSettings::read(&mut reader);
+        let credential = CredentialSettings::read(&mut reader);
+        let (caller, policy) = (CallerSettings::read(&mut reader), PolicySettings::read(&mut reader));
+        let (webhooks, apply_tries) = (WebhookSettings::read(&mut reader), flexgate_apply::tries(&mut reader));
+        let scim = ScimSettings::read(&mut reader);
+        let settings = || {
+            let common = common?;
+            let owner =
+                OwnerSettings { common: common.clone(), credential: credential?, caller: caller?, policy: policy? };
+            Some(Self { common, sign_in: sign_in?, owner, webhooks: webhooks?, apply_tries: apply_tries?, scim: scim? })
+        };
+        reader.finish(settings())
+    }
+
+    /// Where browsers see the gateway, without a trailing slash.
+    pub fn public_url(&self) -> &str {
+        Url::as_str(&self.common.public_url).trim_end_matches('/')
+    }
+
+    fn apply(&self) -> flexgate_apply::Settings {
+        flexgate_apply::Settings {
+            common: self.common.clone(),
+            credential: self.owner.credential.clone(),
+            policy: self.owner.policy.clone(),
+            tries: self.apply_tries,
+        }
+    }
+
+    /// What is logged.
+    pub fn log(&self) -> Log {
+        self.common.log.clone()
+    }
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    address: SocketAddr,
+    stopping: CancellationToken,
+    served: JoinHandle<std::io::Result<()>>,
+    /// Applies the identity events that arrive.
+    consumer: Option<JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// Listens at `address` and serves.
+    pub async fn start(address: SocketAddr, settings: &Settings, ambient: Ambient) -> Result<Self, Box<dyn Error>> {
+        let platform = Platform::new(&settings.common, ambient)?;
+        let router = assemble(settings, &platform).await?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| format!("cannot listen at {address} ({error}): choose another with --port"))?;
+        let (address, stopping) = (listener.local_addr()?, CancellationToken::new());
+        let drained = stopping.clone().cancelled_owned();
+        let served = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(drained).await });
+        let consumer = platform.inbox().map(|inbox| {
+            let app = flexgate_apply::App::new(&settings.apply(), &platform);
+            tokio::spawn(flexgate_apply::consumer::run(app, inbox, stopping.clone()))
+        });
+        Ok(Self { address, stopping, served, consumer })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no more requests and events, and finishes those that have begun.
+    pub async fn stop(self) {
+        self.stopping.cancel();
+        let finished = async {
+            let _served = self.served.await;
+            if let Some(consumer) = self.consumer {
+                let _consumed = consumer.await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, finished).await.is_err() {
+            // An event that is not finished comes again at the next start.
+            tracing::warn!("requests or events were still under way when the gateway stopped");
+        }
+    }
+}
+
+async fn assemble(settings: &Settings, platform: &Platform) -> Result<Router, Box<dyn Error>> {
+    let Settings { common, sign_in, owner, webhooks, scim, .. } = settings;
+    let site = Site::new("local", common, platform.ambient.clone());
+    let sso = flexgate_sso::Settings { common: common.clone(), sign_in: sign_in.clone() };
+    let provision = flexgate_provision::Settings { owner: owner.clone(), scim: scim.clone() };
+    let routes = Router::new()
+        .merge(flexgate_sso::router(flexgate_sso::App::new(&sso, platform)))
+        .merge(flexgate_mint::router(flexgate_mint::App::new(owner, platform)))
+        .merge(flexgate_provision::router(flexgate_provision::App::new(&provision, platform)))
+        .merge(flexgate_webhooks::router(flexgate_webhooks::App::start(webhooks, platform).await?))
+        .merge(openapi::router())
+        .merge(desktop::router());
+    Ok(site.assemble(routes))
+}
