@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use flexgate::authn::Verifier;
+use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::Policy;
 use flexgate::platform::Platform;
 use flexgate::users::Provisioning;
+use flexgate::users::ledger::Ledger;
 
 use crate::scim::Scim;
 use crate::settings::Settings;
@@ -17,6 +19,8 @@ pub struct App {
     pub(crate) verifier: Verifier,
     pub(crate) policy: Policy,
     pub(crate) provisioning: Arc<Provisioning>,
+    pub(crate) ledger: Ledger,
+    pub(crate) ambient: Ambient,
     pub(crate) scim: Option<Arc<Scim>>,
 }
 
@@ -29,12 +33,15 @@ impl App {
         let provisioning = Provisioning::new(flex, platform.sessions(), platform.bindings());
         let provisioning = Arc::new(provisioning);
         let policy = owner.policy.policy.clone();
+        let ledger = Ledger::of_platform(platform, provisioning.clone(), &owner.policy);
         let scim =
             scim.clone().map(|scim| Scim::new(scim, &owner.common, policy.clone(), provisioning.clone(), platform));
         Arc::new(Self {
             verifier: Verifier::new(owner.caller.issuers.clone(), platform.http.clone(), platform.ambient.clone()),
             policy,
             provisioning,
+            ledger,
+            ambient: platform.ambient.clone(),
             scim,
         })
     }

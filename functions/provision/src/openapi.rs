@@ -15,7 +15,8 @@ struct Document;
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut api = Document::openapi();
     let caller = [kinds::TOKEN_INVALID, kinds::SCOPE_MISSING, kinds::TOO_LARGE];
-    let desired = [kinds::ROLE_FORBIDDEN, kinds::USER_AMBIGUOUS, kinds::TWILIO_REFUSED];
+    let desired =
+        [kinds::ROLE_FORBIDDEN, kinds::USER_AMBIGUOUS, kinds::USER_INACTIVE, kinds::LAST_ADMIN, kinds::TWILIO_REFUSED];
     problems(&mut api, "POST", "/users", &[BODY, &caller[..2], &desired, UPSTREAM]);
     problems(
         &mut api,
@@ -23,9 +24,9 @@ pub fn document() -> utoipa::openapi::OpenApi {
         "/users",
         &[&[kinds::QUERY_INVALID, kinds::PAGE_UNKNOWN, kinds::USER_AMBIGUOUS], &caller, UPSTREAM],
     );
-    for method in ["GET", "DELETE"] {
-        problems(&mut api, method, "/users/{flex_user_sid}", &[&[kinds::USER_UNKNOWN], &caller, UPSTREAM]);
-    }
+    problems(&mut api, "GET", "/users/{flex_user_sid}", &[&[kinds::USER_UNKNOWN], &caller, UPSTREAM]);
+    let leaves = [kinds::USER_UNKNOWN, kinds::LAST_ADMIN];
+    problems(&mut api, "DELETE", "/users/{flex_user_sid}", &[&leaves, &caller, UPSTREAM]);
     for status in ["200", "201"] {
         for named in ["show_user", "deprovision"] {
             link(&mut api, ("POST", "/users", status), named, &[("flex_user_sid", "$response.body#/flex_user_sid")]);

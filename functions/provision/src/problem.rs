@@ -1,7 +1,9 @@
 //! What each failure of provisioning means to the caller.
 
+use flexgate::domain::ledger::{AttachmentRefused, PlanRefused, Source};
 use flexgate::twilio::TwilioError;
 use flexgate::users::ProvisioningError;
+use flexgate::users::ledger::LedgerError;
 use flexgate::web::{Problem, kinds};
 
 /// Twilio's codes for a body it does not like: validation, unprocessable, missing fields.
@@ -17,4 +19,41 @@ pub(crate) fn of(error: &ProvisioningError) -> Problem {
         return Problem::new(kinds::TWILIO_REFUSED, detail).because(error);
     }
     error.into()
+}
+
+/// Total: every way in which the ledger refuses has its problem.
+pub(crate) fn of_ledger(error: LedgerError) -> Problem {
+    match &error {
+        LedgerError::InactiveBy(by) | LedgerError::Attachment(AttachmentRefused::Inactive(by)) => inactive(by),
+        LedgerError::Attachment(AttachmentRefused::HeldByAnother(_)) | LedgerError::Bound => {
+            Problem::new(kinds::USER_AMBIGUOUS, "The username belongs to another person. Use another username.")
+        }
+        LedgerError::Plan(PlanRefused::Incomplete(what)) => {
+            Problem::new(kinds::TWILIO_REFUSED, format!("Flex needs the person's {what}. Send it."))
+        }
+        LedgerError::Plan(PlanRefused::NoRole) => {
+            Problem::new(kinds::TWILIO_REFUSED, "The user would have no role. See FLEXGATE_DEFAULT_ROLES.")
+        }
+        LedgerError::LastAdmin => {
+            Problem::new(kinds::LAST_ADMIN, "Make somebody else admin first, or set FLEXGATE_SCIM_LAST_ADMIN to allow.")
+        }
+        LedgerError::StaysDeactivated => Problem::new(
+            kinds::TWILIO_REFUSED,
+            "Twilio does not make the user active again. Look at it in the Console.",
+        ),
+        LedgerError::Busy => Problem::new(kinds::UNAVAILABLE, "Another request is changing the user. Try again.")
+            .retry_after(Some(std::time::Duration::from_secs(2))),
+        LedgerError::Twilio(_) | LedgerError::Store(_) => {
+            return of(&match error {
+                LedgerError::Twilio(error) => ProvisioningError::Twilio(error),
+                LedgerError::Store(error) => ProvisioningError::Store(error),
+                _ => return Problem::new(kinds::INTERNAL, "Give the request's id to your administrator."),
+            });
+        }
+    }
+    .because(&error)
+}
+
+fn inactive(by: &Source) -> Problem {
+    Problem::new(kinds::USER_INACTIVE, format!("{by} says that the person is inactive. Activate them there first."))
 }

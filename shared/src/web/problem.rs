@@ -66,6 +66,10 @@ kinds! {
     USER_AMBIGUOUS = CONFLICT "user_ambiguous" "Several Flex users have this username";
     /// No such user.
     USER_UNKNOWN = NOT_FOUND "user_unknown" "There is no such Flex user";
+    /// Another source of the people ledger says that the person is inactive.
+    USER_INACTIVE = CONFLICT "user_inactive" "Another source says that the person is inactive";
+    /// Nobody would be left to administer Flex.
+    LAST_ADMIN = CONFLICT "last_admin" "The last administrator cannot be taken away";
     /// No such page of a list.
     PAGE_UNKNOWN = NOT_FOUND "page_unknown" "There is no such page";
     /// No such SSO profile.

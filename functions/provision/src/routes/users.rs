@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
+use flexgate::domain::EventId;
+use flexgate::domain::ledger::{Said, Source, Statement};
 use flexgate::domain::{
     Caller, DesiredUser, FlexUser, FlexUserSid, ObservedRoles, Scope, Username, WorkerAttributes, WorkerSid, role_list,
 };
 use flexgate::telemetry::{Audit, Decision};
 use flexgate::twilio::TwilioError;
-use flexgate::users::{ProvisioningError, Reconciled};
+use flexgate::users::ProvisioningError;
+use flexgate::users::ledger::{News, Outcome};
 use flexgate::web::openapi::{Email, Name};
 use flexgate::web::{Context, Fields, Problem, Query, kinds};
 use http::{HeaderMap, StatusCode};
@@ -182,14 +185,25 @@ pub(crate) async fn provision(
         let detail = format!("The role {role} is not among FLEXGATE_ALLOWED_ROLES.");
         return Err(Problem::new(kinds::ROLE_FORBIDDEN, detail));
     }
-    let reconciled =
-        app.provisioning.reconcile(&desired, context.deadline).await.map_err(|error| problem::of(&error))?;
-    let (status, reason) = match reconciled {
-        Reconciled::Created(_) => (StatusCode::CREATED, "created"),
-        Reconciled::Updated(_) => (StatusCode::OK, "updated"),
-        Reconciled::Unchanged(_) => (StatusCode::OK, "unchanged"),
+    let report =
+        app.ledger.state(&news(&app, desired, &context), context.deadline).await.map_err(problem::of_ledger)?;
+    let (status, reason) = match report.outcome {
+        Outcome::Created => (StatusCode::CREATED, "created"),
+        Outcome::Updated => (StatusCode::OK, "updated"),
+        _ => (StatusCode::OK, "unchanged"),
     };
-    let user = User::from(reconciled.into_user());
+    if !report.blocked.is_empty() {
+        let detail = format!(
+            "Flex shows a role that Flexgate cannot give, and changing {} would take it away. Change that in the Console.",
+            report.blocked.join(", ")
+        );
+        return Err(Problem::new(kinds::TWILIO_REFUSED, detail));
+    }
+    // A person who should be active and is no Flex user would have been an error.
+    let Some(user) = report.user else {
+        return Err(Problem::new(kinds::INTERNAL, "Give the request's id to your administrator."));
+    };
+    let user = User::from(user);
     audit("provision", &caller, Some((&user.flex_user_sid, reason)), None, &context);
     Ok((status, axum::Json(user)).into_response())
 }
@@ -275,9 +289,45 @@ pub(crate) async fn deprovision(
 ) -> Result<StatusCode, Problem> {
     let caller = authorize(&app, &headers, Scope::UsersWrite, "deprovision", &context).await?;
     let sid = parse_sid(&sid)?;
-    app.provisioning.deprovision(&sid, context.deadline).await.map_err(of_named_user)?;
+    let user =
+        app.provisioning.flex().get(&sid, context.deadline).await.map_err(|error| of_named_user(error.into()))?;
+    let (now, id) = (app.ambient.now(), cause(&context));
+    let active = Some(Said::access(now, &id, false));
+    let leaves = News {
+        flex_user_sid: Some(sid.clone()),
+        ..said(user.username, Statement { active, ..Statement::in_full(now, &id) })
+    };
+    let report = app.ledger.state(&leaves, context.deadline).await.map_err(problem::of_ledger)?;
+    if report.outcome == Outcome::NoUser {
+        return Err(unknown());
+    }
     audit("deprovision", &caller, Some((&sid, "deprovisioned")), None, &context);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What `POST /users` says: the user in full.
+fn news(app: &App, desired: DesiredUser, context: &Context) -> News {
+    let (now, id) = (app.ambient.now(), cause(context));
+    let roles = desired.roles.iter().map(|role| role.as_str().into()).collect();
+    let statement = Statement {
+        active: Some(Said::access(now, &id, true)),
+        roles: Some(Said::new(now, &id, roles)),
+        email: Some(Said::new(now, &id, Some(desired.email))),
+        full_name: Some(Said::new(now, &id, Some(desired.full_name))),
+        attributes: desired.worker_attributes.map(|attributes| Said::new(now, &id, Some(attributes))),
+        ..Statement::in_full(now, &id)
+    };
+    said(desired.username, statement)
+}
+
+fn said(username: Username, statement: Statement) -> News {
+    let (subject, identity, flex_user_sid) = (None, None, None);
+    News { source: Source::Api, subject, identity, username: Some(username), flex_user_sid, statement }
+}
+
+/// Which request said it.
+fn cause(context: &Context) -> EventId {
+    context.request_id.as_str().parse().unwrap_or_else(|_| EventId::from(0))
 }
 
 /// The verified caller, if their token carries the scope.

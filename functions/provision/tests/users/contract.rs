@@ -82,8 +82,11 @@ async fn a_user_is_deprovisioned_and_provisioned_again() {
 
 #[tokio::test]
 async fn an_answer_that_leaves_fields_out_is_completed_before_it_is_compared() {
-    let directory = Directory::start().await;
+    let mut directory = Directory::start().await;
     directory.post(&katherine()).await;
+    // A ledger that does not know the user yet, and so must search.
+    let store = format!("sqlite:{}", directory.world.store_path().with_file_name("another.db").display());
+    directory.router = process(&directory.world, &[("FLEXGATE_STORE", &store)]);
     directory.world.simulator.switch(|switches| switches.find_returns_deactivated = false);
     directory.world.fault(&json!({
         "service": "flex-api", "method": "GET", "path_contains": "/Users", "kind": "status", "status": 200,
@@ -115,4 +118,31 @@ async fn admin_is_given_only_where_the_policy_opts_in() {
     );
     directory.router = process(&directory.world, &[("FLEXGATE_ALLOWED_ROLES", "agent,admin")]);
     assert_eq!(directory.post(&admin).await.status, 201);
+}
+
+#[tokio::test]
+async fn r71_the_last_administrator_is_neither_demoted_nor_deprovisioned() {
+    let mut directory = Directory::start().await;
+    directory.router = process(&directory.world, &[("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin")]);
+    let mut admin = katherine();
+    admin["roles"] = json!(["admin"]);
+    let path = format!("/users/{}", directory.post(&admin).await.json()["flex_user_sid"].as_str().unwrap());
+    assert_eq!(directory.call(Method::DELETE, &path, None).await.problem(), (409, "last_admin".into()));
+    assert_eq!(directory.post(&katherine()).await.problem(), (409, "last_admin".into()));
+    assert_eq!(directory.get(&path).await.json()["roles"], json!(["admin"]), "what is refused leaves nothing behind");
+
+    let mut other = admin.clone();
+    other["username"] = "grace".into();
+    directory.post(&other).await;
+    assert_eq!(directory.call(Method::DELETE, &path, None).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_role_made_by_hand_is_kept_and_one_that_a_request_gave_goes_with_it() {
+    let directory = Directory::start().await;
+    let mut lead = katherine();
+    lead["roles"] = json!(["agent", "supervisor"]);
+    directory.post(&lead).await;
+    lead["roles"] = json!(["agent"]);
+    assert_eq!(directory.post(&lead).await.json()["roles"], json!(["agent"]));
 }

@@ -180,6 +180,34 @@ impl Statement {
         }
     }
 
+    /// The statement as one that is made after `earlier`. For sources whose requests come one after the other and are
+    /// answered at once: a clock that is behind must not make a request count as older than the one before.
+    #[must_use]
+    pub fn made_after(mut self, earlier: Option<&Moment>) -> Self {
+        fn shift<T>(said: &mut Option<Said<T>>, at: OffsetDateTime) {
+            if let Some(said) = said {
+                said.moment.at = at;
+            }
+        }
+        let Some(earlier) = earlier.filter(|earlier| self.latest().is_some_and(|own| own.at <= earlier.at)) else {
+            return self;
+        };
+        let at = earlier.at + time::Duration::MICROSECOND;
+        for moment in [&mut self.since, &mut self.restored].into_iter().flatten() {
+            moment.at = at;
+        }
+        shift(&mut self.active, at);
+        self.memberships.values_mut().for_each(|said| said.moment.at = at);
+        shift(&mut self.roles, at);
+        shift(&mut self.email, at);
+        shift(&mut self.full_name, at);
+        shift(&mut self.given_name, at);
+        shift(&mut self.family_name, at);
+        shift(&mut self.locale, at);
+        shift(&mut self.attributes, at);
+        self
+    }
+
     /// The latest moment in the statement.
     #[must_use]
     pub fn latest(&self) -> Option<&Moment> {

@@ -2,8 +2,8 @@
 
 use super::{Ledger, LedgerError, News};
 use crate::base::outbound::Deadline;
+use crate::domain::FlexUser;
 use crate::domain::ledger::{Attachment, Person, PersonId, attach};
-use crate::domain::{FlexUser, FlexUserSid};
 use crate::store::PersonKey;
 use crate::twilio::TwilioError;
 
@@ -31,20 +31,23 @@ impl Ledger {
             Some(identity) => self.provisioning.bindings().user_of(identity).await?,
             None => None,
         };
-        if let Some(user) = bound.or_else(|| news.flex_user_sid.clone()) {
-            return match self.people.person(&PersonKey::FlexUser(user.clone())).await? {
-                Some(person) => self.attached(person, news, gives_access),
-                None => self.unknown(news, Some(user)),
-            };
+        let user = bound.or_else(|| news.flex_user_sid.clone());
+        if let Some(user) = &user
+            && let Some(person) = self.people.person(&PersonKey::FlexUser(user.clone())).await?
+        {
+            return self.attached(person, news, gives_access);
         }
         // Whoever merely changes a profile means nobody by a username: they may never have been a Flex user.
-        if !gives_access && news.statement.says_active().is_none() {
+        if user.is_none() && !gives_access && news.statement.says_active().is_none() {
             return Ok(Meant::Nobody);
         }
-        let Some(username) = &news.username else { return self.unknown(news, None) };
+        let Some(username) = &news.username else { return Ok(Meant::Nobody) };
         match self.people.person(&PersonKey::Username(username.key())).await? {
             Some(person) => self.attached(person, news, gives_access),
-            None => self.unknown(news, None),
+            None => {
+                let id = PersonId::of(self.ambient.random());
+                Ok(Meant::New(Person { flex_user_sid: user, ..Person::new(id, username.clone()) }, None))
+            }
         }
     }
 
@@ -61,23 +64,25 @@ impl Ledger {
         }
     }
 
-    fn unknown(&self, news: &News, user: Option<FlexUserSid>) -> Result<Meant, LedgerError> {
-        let Some(username) = &news.username else { return Ok(Meant::Nobody) };
-        let id = PersonId::of(self.ambient.random());
-        Ok(Meant::New(Person { flex_user_sid: user, ..Person::new(id, username.clone()) }, None))
-    }
-
     /// The Flex user that the person is, with everything that a comparison needs.
     pub(super) async fn flex_user(&self, person: &Person, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let flex = self.provisioning.flex();
         if let Some(sid) = &person.flex_user_sid {
             match flex.get(sid, deadline).await {
                 Err(TwilioError::NotFound(_)) => {}
-                found => return Ok(Some(found?)),
+                found => return complete(found?).map(Some),
             }
         }
         let Some(found) = flex.find_alike(&person.username, deadline).await? else { return Ok(None) };
         // A search result often leaves out what the comparison needs.
-        Ok(Some(if found.is_complete() { found } else { flex.get(&found.flex_user_sid, deadline).await? }))
+        if found.is_complete() {
+            return Ok(Some(found));
+        }
+        complete(flex.get(&found.flex_user_sid, deadline).await?).map(Some)
     }
+}
+
+/// What is not said must not be taken for absent: a role that was made by hand would be lost.
+fn complete(user: FlexUser) -> Result<FlexUser, LedgerError> {
+    if user.is_complete() { Ok(user) } else { Err(TwilioError::Malformed("the user is not described in full").into()) }
 }

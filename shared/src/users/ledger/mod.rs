@@ -13,7 +13,7 @@ mod state;
 use std::sync::Arc;
 
 use crate::base::ambient::Ambient;
-use crate::domain::ledger::{Explanation, Occasion, Source, Statement};
+use crate::domain::ledger::{Explanation, Given, Occasion, Source, Statement, desired};
 use crate::domain::policy::Policy;
 use crate::domain::{FlexUser, FlexUserSid, Identity, SubjectId, Username};
 use crate::platform::Platform;
@@ -51,6 +51,15 @@ pub struct Report {
     pub explanation: Option<Explanation>,
     /// Fields that could not be changed, because Flex shows a role that Flexgate cannot give.
     pub blocked: Vec<&'static str>,
+}
+
+/// Why a person is what they are, and what Flexgate has given them.
+#[derive(Debug, Clone)]
+pub struct Explained {
+    /// What Flexgate gives, and what it has taken back.
+    pub given: Given,
+    /// Why.
+    pub explanation: Explanation,
 }
 
 /// What was done.
@@ -116,6 +125,15 @@ impl Ledger {
     pub fn of_platform(platform: &Platform, provisioning: Arc<Provisioning>, settings: &PolicySettings) -> Self {
         let (policy, ambient) = (settings.policy.clone(), platform.ambient.clone());
         Self::new(platform.people(), platform.directory(), provisioning, policy, settings.last_admin, ambient)
+    }
+
+    /// Why the person who is that Flex user is what they are; `None` if no source has said anything about them.
+    pub async fn explain(&self, user: &FlexUser) -> Result<Option<Explained>, LedgerError> {
+        let Some(person) = self.people.person(&PersonKey::FlexUser(user.flex_user_sid.clone())).await? else {
+            return Ok(None);
+        };
+        let desired = desired(&person, &self.policy, Some(user), &self.occasion());
+        Ok(desired.map(|desired| Explained { given: desired.given, explanation: desired.explanation }))
     }
 
     /// Whether the ledger knows whom the source calls that.

@@ -130,7 +130,9 @@ impl Ledger {
         let (outcome, user) = self.send(plan.step, observed, deadline).await?;
         if outcome == Outcome::Created || outcome == Outcome::Updated {
             given.taking_over = false;
-            given.attributes = desired.attributes.flatten().or(given.attributes);
+            if let Some(attributes) = desired.attributes {
+                given.attributes = attributes;
+            }
         }
         let user = match (user, plan.locale) {
             (Some(user), Some(locale)) => Some(self.set_locale(user, &locale, deadline).await?),

@@ -176,7 +176,13 @@ fn superseded(source: &Source, gives_access: bool) -> Result<Report, LedgerError
 /// The person once the statement is taken.
 fn with(before: &Person, news: &News) -> Person {
     let mut person = before.clone();
-    person.statements.entry(news.source.clone()).or_default().merge(news.statement.clone());
+    let statement = person.statements.entry(news.source.clone()).or_default();
+    let said = match news.source {
+        Source::Webhook(_) | Source::Claims(_) => news.statement.clone(),
+        // These are answered at once, so what is said now counts now.
+        _ => news.statement.clone().made_after(statement.latest()),
+    };
+    statement.merge(said);
     if let Some(subject) = &news.subject {
         person.subjects.insert(news.source.clone(), subject.clone());
     }

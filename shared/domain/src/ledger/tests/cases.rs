@@ -221,6 +221,24 @@ fn a_time_in_the_future_counts_as_the_time_of_receipt() {
 }
 
 #[test]
+fn a_request_counts_after_the_one_before_whatever_the_clock_says() {
+    let id = |text: &str| text.parse::<EventId>().unwrap();
+    let said = |at, cause: &str, active| Statement {
+        active: Some(Said::access(at, &id(cause), active)),
+        ..Statement::in_full(at, &id(cause))
+    };
+    let mut all = said(START, "b", false);
+    for late in [START, START - Duration::HOUR] {
+        let next = said(late, "a", true).made_after(all.latest());
+        all.merge(next);
+        assert_eq!(all.says_active(), Some(true));
+        all = said(START, "b", false);
+    }
+    let later = said(START + Duration::HOUR, "a", true);
+    assert_eq!(later.clone().made_after(all.latest()), later);
+}
+
+#[test]
 fn at_one_time_deactivation_wins() {
     let (a, z): (EventId, EventId) = ("a".parse().unwrap(), "z".parse().unwrap());
     let on = Statement { active: Some(Said::access(START, &z, true)), ..Statement::default() };
