@@ -34,8 +34,9 @@ impl App {
         let provisioning = Arc::new(provisioning);
         let policy = owner.policy.policy.clone();
         let ledger = Ledger::of_platform(platform, provisioning.clone(), &owner.policy);
-        let scim =
-            scim.clone().map(|scim| Scim::new(scim, &owner.common, policy.clone(), provisioning.clone(), platform));
+        let scim = scim
+            .clone()
+            .map(|scim| Scim::new(scim, &owner.common, policy.clone(), provisioning.clone(), ledger.clone(), platform));
         Arc::new(Self {
             verifier: Verifier::new(owner.caller.issuers.clone(), platform.http.clone(), platform.ambient.clone()),
             policy,

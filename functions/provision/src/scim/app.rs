@@ -7,6 +7,7 @@ use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::Policy;
 use flexgate::platform::{Common, Platform};
 use flexgate::users::Provisioning;
+use flexgate::users::ledger::Ledger;
 
 use super::groups::Groups;
 use super::settings::ScimSettings;
@@ -32,12 +33,14 @@ impl Scim {
         common: &Common,
         policy: Policy,
         provisioning: Arc<Provisioning>,
+        ledger: Ledger,
         platform: &Platform,
     ) -> Arc<Self> {
         let base = format!("{}{BASE}", url::Url::as_str(&common.public_url).trim_end_matches('/'));
         let tokens = Tokens::new(&settings.tokens_secret_id, platform.secrets.clone(), &platform.ambient);
         let directory = platform.directory();
-        let users = Users::new(base.clone(), provisioning, directory, settings, policy, platform.ambient.clone());
+        let users =
+            Users::new(base.clone(), provisioning, ledger, directory, settings, policy, platform.ambient.clone());
         let users = Arc::new(users);
         let groups = Groups::new(users.clone());
         Arc::new(Self { tokens, users, groups, base, ambient: platform.ambient.clone() })

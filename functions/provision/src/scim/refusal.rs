@@ -1,6 +1,7 @@
 //! Why a SCIM request is not carried out.
 
 use flexgate::domain::Role;
+use flexgate::domain::ledger::Source;
 use flexgate::secrets::SecretError;
 use flexgate::store::StoreError;
 use flexgate::twilio::TwilioError;
@@ -35,6 +36,9 @@ pub enum Refusal {
     /// Nobody would be left to administer Flex.
     #[error("This is the last active administrator. Make somebody else admin first, or set FLEXGATE_SCIM_LAST_ADMIN.")]
     LastAdmin,
+    /// Another source of the people ledger says that the person is inactive.
+    #[error("{0} says that the person is inactive. Activate them there first.")]
+    InactiveBy(Source),
     /// The user would be left without any role.
     #[error("The user would have no role: every Flex user needs one. See FLEXGATE_DEFAULT_ROLES.")]
     NoRole,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use flexgate::base::settings::Reader;
 use flexgate::domain::{Role, RoleSet};
 use flexgate::store::directory::folded;
+use flexgate::users::LastAdmin;
 use serde_json::Value;
 
 use super::protocol::{Attribute, Kind};
@@ -56,27 +57,6 @@ impl FromStr for GroupRoles {
         let count = map.len();
         let folded: BTreeMap<_, _> = map.into_iter().map(|(name, role)| (folded(&name), role)).collect();
         if folded.len() == count { Ok(Self(folded)) } else { Err("names a group twice") }
-    }
-}
-
-/// Whether deprovisioning or demoting the last active administrator is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LastAdmin {
-    /// `protect`: it is. The default.
-    Protected,
-    /// `allow`: it is not.
-    Unprotected,
-}
-
-impl FromStr for LastAdmin {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "protect" => Ok(Self::Protected),
-            "allow" => Ok(Self::Unprotected),
-            _ => Err("must be protect or allow"),
-        }
     }
 }
 

@@ -3,17 +3,19 @@
 //! Each step compares before it acts, so that taking it twice is taking it once.
 
 use flexgate::base::outbound::Deadline;
-use flexgate::domain::{DesiredUser, FlexUser, Role, RoleSet, Username, WorkerAttributes};
+use flexgate::domain::ledger::Source;
+use flexgate::domain::{DesiredUser, EventId, FlexUser, FlexUserSid, Role, RoleSet, Username, WorkerAttributes};
 use flexgate::store::directory::{Entry, Membership, folded};
 use flexgate::twilio::{TwilioError, UserUpdate};
-use flexgate::users::ProvisioningError;
+use flexgate::users::ledger::LedgerError;
+use flexgate::users::{LastAdmin, ProvisioningError};
 use serde_json::Value;
 
 use super::person::{self, Person};
 use super::protocol::{Document, ProtocolError};
 use super::refusal::{self, Refusal};
 use super::resources::FLEX_USER;
-use super::settings::{LastAdmin, given_by};
+use super::settings::given_by;
 use super::users::Users;
 
 /// The work of which there is one at a time: taking an administrator away.
@@ -40,6 +42,9 @@ impl Users {
             }
             // The locale alone is changed without making the user active.
             return self.set_locale(&mut person.user, after, deadline).await;
+        }
+        if !was_active {
+            self.note_active(&person.user.username, Some(&person.user.flex_user_sid), true).await?;
         }
         if differs(&person.user, &desired) {
             let provisioned = self
@@ -83,6 +88,7 @@ impl Users {
     pub(super) async fn deactivate(&self, person: &mut Person, deadline: Deadline) -> Result<(), Refusal> {
         let user = person.user.flex_user_sid.clone();
         self.sparing_last_admin(person, &RoleSet::new(), deadline, async {
+            self.note_active(&person.user.username, Some(&user), false).await?;
             match self.provisioning.deprovision(&user, deadline).await {
                 Err(ProvisioningError::Twilio(TwilioError::NotFound(_))) => Err(Refusal::Unknown),
                 other => Ok(other?),
@@ -92,6 +98,21 @@ impl Users {
         person.user.deactivated = Some(true);
         person.user.worker_sid = None;
         Ok(())
+    }
+
+    /// Says in the people ledger whether the person is active, so that nobody else brings them back.
+    pub(super) async fn note_active(
+        &self,
+        username: &Username,
+        user: Option<&FlexUserSid>,
+        active: bool,
+    ) -> Result<(), Refusal> {
+        let cause = EventId::from(u128::from_be_bytes(self.ambient.random()));
+        self.ledger.note_active(Source::Scim, username, user, active, &cause).await.map_err(|error| match error {
+            LedgerError::InactiveBy(by) => Refusal::InactiveBy(by),
+            LedgerError::Store(error) => Refusal::Store(error),
+            _ => Refusal::Busy,
+        })
     }
 
     /// Does `work`, after which the user has `roles`, unless that takes the last administrator away. Two

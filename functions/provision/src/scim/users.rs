@@ -9,6 +9,7 @@ use flexgate::domain::{FlexUserSid, Role, Username};
 use flexgate::store::Directory;
 use flexgate::store::directory::{Begun, Entry, folded};
 use flexgate::users::Provisioning;
+use flexgate::users::ledger::Ledger;
 use serde_json::Value;
 
 use super::person::{self, Person};
@@ -33,6 +34,7 @@ pub struct Users {
     pub(super) schema: Schema,
     pub(super) base: String,
     pub(super) provisioning: Arc<Provisioning>,
+    pub(super) ledger: Ledger,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) settings: ScimSettings,
     pub(super) policy: Policy,
@@ -45,13 +47,14 @@ impl Users {
     pub fn new(
         base: String,
         provisioning: Arc<Provisioning>,
+        ledger: Ledger,
         directory: Arc<dyn Directory>,
         settings: ScimSettings,
         policy: Policy,
         ambient: Ambient,
     ) -> Self {
         let schema = user_schema(&settings.worker_fields);
-        Self { schema, base, provisioning, directory, settings, policy, ambient }
+        Self { schema, base, provisioning, ledger, directory, settings, policy, ambient }
     }
 
     /// Their schema.
@@ -138,6 +141,8 @@ impl Users {
         let roles = self.with_default(asked.unwrap_or_default().union(&given).copied().collect())?;
         let desired = Self::desired(document, &username, roles, self.fields(None, document))?;
         person::check_locale(document)?;
+        let user = existing.as_ref().map(|person| &person.user.flex_user_sid);
+        self.note_active(&username, user, true).await?;
         self.directory.intend(work).await?;
 
         let user = self.provisioning.flex().provision(&desired, deadline).await?;
@@ -145,7 +150,9 @@ impl Users {
             Person { user: person::filled(user, &desired)?, entry: existing.and_then(|old| old.entry), memberships };
         self.set_locale(&mut person.user, document, deadline).await?;
         if document.get("active") == Some(&Value::Bool(false)) {
-            self.provisioning.deprovision(&person.user.flex_user_sid, deadline).await?;
+            let user = &person.user.flex_user_sid;
+            self.note_active(&username, Some(user), false).await?;
+            self.provisioning.deprovision(user, deadline).await?;
             person.user.deactivated = Some(true);
         }
         if self.remember(&mut person, None, document, Some(work)).await? {
@@ -213,6 +220,8 @@ impl Users {
             fresh(if_match, &person.document(&self.base))?;
             if person.is_active() {
                 self.deactivate(&mut person, deadline).await?;
+            } else {
+                self.note_active(&person.user.username, Some(&person.user.flex_user_sid), false).await?;
             }
             let sid: FlexUserSid = id.parse().map_err(|_| Refusal::Unknown)?;
             self.directory.leave_all(&sid).await?;

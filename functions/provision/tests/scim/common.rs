@@ -103,6 +103,11 @@ fn assemble(settings: &Settings) -> Router {
 }
 
 impl World {
+    /// What the function stands on.
+    pub fn platform(&self) -> Platform {
+        Platform::new(&self.settings.owner.common, Ambient::system()).unwrap()
+    }
+
     /// The function as another instance of it, with nothing in memory.
     pub fn restarted(&mut self) {
         self.router = assemble(&self.settings);

@@ -8,4 +8,5 @@ mod dialects;
 mod lists;
 mod many;
 mod refused;
+mod sources;
 mod understood;

@@ -3,8 +3,10 @@
 use super::find::Meant;
 use super::{Ledger, LedgerError, News, Outcome, Report};
 use crate::base::outbound::Deadline;
-use crate::domain::FlexUser;
-use crate::domain::ledger::{Active, AttachmentRefused, Desired, Person, PersonId, Plan, PlanRefused, Source, desired};
+use crate::domain::ledger::{
+    Active, AttachmentRefused, Desired, Person, PersonId, Plan, PlanRefused, Said, Source, Statement, desired,
+};
+use crate::domain::{EventId, FlexUser, FlexUserSid, Username};
 use crate::store::{Stating, Written};
 
 /// A write that loses a race is tried again this often.
@@ -35,6 +37,53 @@ impl Ledger {
             };
             if let Some(report) = reported {
                 return Ok(report);
+            }
+        }
+        Err(LedgerError::Busy)
+    }
+
+    /// Writes down whether a source holds a person active, and leaves it to the caller to bring Flex in step. Refuses
+    /// "active" while another source says "inactive".
+    pub async fn note_active(
+        &self,
+        source: Source,
+        username: &Username,
+        user: Option<&FlexUserSid>,
+        active: bool,
+        cause: &EventId,
+    ) -> Result<(), LedgerError> {
+        let said = Some(Said::access(self.ambient.now(), cause, active));
+        let news = News {
+            source,
+            subject: None,
+            identity: None,
+            username: Some(username.clone()),
+            flex_user_sid: user.cloned(),
+            statement: Statement { active: said, ..Statement::default() },
+        };
+        for _ in 0..TRIES {
+            let (person, new) = match self.meant(&news, false).await? {
+                Meant::Nobody => return Ok(()),
+                Meant::Known(person) => (person, false),
+                Meant::New(person, _) => (person, true),
+            };
+            if let Some(by) = person.inactive_by().find(|by| **by != news.source).filter(|_| active) {
+                return Err(LedgerError::InactiveBy(by.clone()));
+            }
+            let known = person.statements.get(&news.source).and_then(Statement::says_active);
+            if known == Some(active) {
+                return Ok(());
+            }
+            let person = with(&person, &news);
+            let written = if new {
+                self.people.add(&person, None).await?
+            } else {
+                let statement = &person.statements[&news.source];
+                let stating = Stating { source: &news.source, statement, subject: None };
+                self.people.state(person.id, person.version, stating).await?
+            };
+            if let Written::Yes(_) = written {
+                return Ok(());
             }
         }
         Err(LedgerError::Busy)

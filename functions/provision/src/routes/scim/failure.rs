@@ -51,6 +51,7 @@ impl From<Refusal> for Failure {
             Refusal::Stale => kinds::SCIM_STALE,
             Refusal::RoleForbidden(_) => kinds::ROLE_FORBIDDEN,
             Refusal::LastAdmin => kinds::SCIM_LAST_ADMIN,
+            Refusal::InactiveBy(_) => kinds::USER_INACTIVE,
             Refusal::NoRole => kinds::SCIM_NO_ROLE,
             Refusal::StaysDeactivated => kinds::UPSTREAM_INVALID,
             Refusal::Busy => {

@@ -52,6 +52,7 @@ const WRITE: &[&Kind] = &[
     kinds::ROLE_FORBIDDEN,
     kinds::SCIM_NO_ROLE,
     kinds::SCIM_LAST_ADMIN,
+    kinds::USER_INACTIVE,
     kinds::TWILIO_REFUSED,
 ];
 /// What a change of what exists may be.
