@@ -10,13 +10,17 @@
 mod call;
 mod clock;
 mod control;
+mod database;
 mod faults;
 mod gate;
 mod idp;
 mod journal;
+mod lasting;
 mod listener;
 mod persist;
 mod random;
+mod rows;
+mod seed;
 mod simulator;
 mod switches;
 mod tls;
