@@ -69,6 +69,7 @@ pub(crate) fn answer(world: &World, call: &Call) -> Response {
             world.state().journal.clear();
             Ok(web::empty(StatusCode::NO_CONTENT))
         }
+        ("GET", ["calls"]) => Ok(ok(&json!(world.state().journal.counts()))),
         ("GET", ["storage"]) => Ok(storage(world)),
         ("GET", ["users"]) => Ok(users(world)),
         ("POST", ["users"]) => seed(world, call),
@@ -117,7 +118,7 @@ fn overview(world: &World) -> Response {
     ok(&json!({
         "url": world.url, "issuer": world.issuer(), "account_sid": ACCOUNT_SID, "instance_sid": INSTANCE_SID,
         "workspace_sid": WORKSPACE_SID, "sso_profile_sid": SSO_PROFILE_SID,
-        "controls": ["POST /__sim/reset", "GET|DELETE /__sim/requests?service=&path_contains=",
+        "controls": ["POST /__sim/reset", "GET|DELETE /__sim/requests?service=&path_contains=", "GET /__sim/calls",
             "GET|POST /__sim/users", "GET /__sim/storage", "GET|POST|DELETE /__sim/faults", "GET|POST /__sim/switches", "POST /__sim/credentials", "GET|POST /__sim/clock",
             "GET|POST /__sim/trusted-urls", "POST /__sim/tokens/revoke", "POST /idp/__dev/token",
             "POST /idp/__dev/rotate-keys", "GET|POST /idp/__dev/people"],

@@ -17,6 +17,7 @@ mod idp;
 mod journal;
 mod lasting;
 mod listener;
+mod operation;
 mod persist;
 mod random;
 mod rows;

@@ -3,7 +3,7 @@
 use super::Other;
 use crate::common::{send, world};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const PROVISIONED: u64 = 200;
 const SEEDED: u64 = 20_000;
@@ -131,4 +131,27 @@ async fn a_seed_makes_all_of_its_users_or_none() {
         assert!(error["error"].is_string());
     }
     assert_eq!(super::everybody(&world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn calls_are_counted_by_operation_until_the_journal_is_emptied() {
+    let world = world().await;
+    let user = world.provision("ada", &["agent"]).await;
+    world.provision("bob", &["agent"]).await;
+    world.mint(user["flex_user_sid"].as_str().unwrap()).await;
+    world.get(&world.users("?Username=ada")).await;
+    world.get(&world.users("").replace("/v4/", "/v1/")).await;
+    world.get(&world.at("/flex-api/made/up")).await;
+    world.get(&world.at("/idp/jwks")).await;
+    world.send(world.http.request(Method::OPTIONS, world.at("/flex-api/v1/Configuration"))).await;
+    let calls = || async { world.get(&world.at("/__sim/calls")).await.1 };
+    assert_eq!(
+        calls().await,
+        json!({ "twilio": 6, "by_operation": { "find_user": 1, "identity_provider": 1, "list_users": 1, "mint_token": 1,
+            "other": 1, "preflight": 1, "provision_user": 2 } })
+    );
+    world.send(world.http.delete(world.at("/__sim/requests"))).await;
+    assert_eq!(calls().await, json!({ "twilio": 0, "by_operation": {} }));
+    let none: Value = world.get(&world.at("/__sim/storage")).await.1;
+    assert_eq!(none, json!({ "written": null }), "nothing is written without a data directory");
 }
