@@ -33,6 +33,11 @@ impl Service {
         })
     }
 
+    /// The name it has in the journal.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        serde_json::from_value(name.into()).ok()
+    }
+
     pub(crate) fn is_twilio(self) -> bool {
         !matches!(self, Self::Idp | Self::Control | Self::Other)
     }

@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::call::Call;
+use crate::database::Database;
 use crate::faults::Fault;
+use crate::seed::Seed;
 use crate::twilio::credentials::NewKey;
 use crate::world::World;
 use crate::{ACCOUNT_SID, INSTANCE_SID, SSO_PROFILE_SID, WORKSPACE_SID, clock, web};
@@ -67,7 +69,10 @@ pub(crate) fn answer(world: &World, call: &Call) -> Response {
             world.state().journal.clear();
             Ok(web::empty(StatusCode::NO_CONTENT))
         }
+        ("GET", ["calls"]) => Ok(ok(&json!(world.state().journal.counts()))),
+        ("GET", ["storage"]) => Ok(storage(world)),
         ("GET", ["users"]) => Ok(users(world)),
+        ("POST", ["users"]) => seed(world, call),
         ("GET", ["faults"]) => Ok(ok(&json!({ "faults": world.state().faults }))),
         ("POST", ["faults"]) => add_faults(world, call),
         ("DELETE", ["faults"]) => {
@@ -113,8 +118,8 @@ fn overview(world: &World) -> Response {
     ok(&json!({
         "url": world.url, "issuer": world.issuer(), "account_sid": ACCOUNT_SID, "instance_sid": INSTANCE_SID,
         "workspace_sid": WORKSPACE_SID, "sso_profile_sid": SSO_PROFILE_SID,
-        "controls": ["POST /__sim/reset", "GET|DELETE /__sim/requests?service=&path_contains=", "GET /__sim/users",
-            "GET|POST|DELETE /__sim/faults", "GET|POST /__sim/switches", "POST /__sim/credentials", "GET|POST /__sim/clock",
+        "controls": ["POST /__sim/reset", "GET|DELETE /__sim/requests?service=&path_contains=", "GET /__sim/calls",
+            "GET|POST /__sim/users", "GET /__sim/storage", "GET|POST|DELETE /__sim/faults", "GET|POST /__sim/switches", "POST /__sim/credentials", "GET|POST /__sim/clock",
             "GET|POST /__sim/trusted-urls", "POST /__sim/tokens/revoke", "POST /idp/__dev/token",
             "POST /idp/__dev/rotate-keys", "GET|POST /idp/__dev/people"],
     }))
@@ -130,6 +135,17 @@ fn users(world: &World) -> Response {
     let users: Vec<Value> =
         state.lasting.directory.users().iter().map(crate::twilio::directory::FlexUser::everything).collect();
     ok(&json!({ "users": users }))
+}
+
+fn seed(world: &World, call: &Call) -> Outcome {
+    let seed = body::<Seed>(call)?;
+    let created = seed.sow(&mut world.state()).map_err(|why| refuse(StatusCode::BAD_REQUEST, &why))?;
+    Ok(web::json(StatusCode::CREATED, &json!({ "created": created })))
+}
+
+fn storage(world: &World) -> Response {
+    let state = world.state();
+    ok(&json!({ "written": state.database.as_ref().map(Database::written) }))
 }
 
 fn add_faults(world: &World, call: &Call) -> Outcome {
@@ -181,9 +197,7 @@ fn revoke(world: &World, call: &Call) -> Outcome {
     let Some(claims) = world.token_key.open(&revocation.token) else {
         return Err(refuse(StatusCode::BAD_REQUEST, "token: not one of this simulator's"));
     };
-    let mut state = world.state();
-    state.lasting.revoked.insert(claims.jti);
-    state.unsaved = true;
+    world.state().lasting.revoked.put(claims.jti, ());
     Ok(web::empty(StatusCode::NO_CONTENT))
 }
 

@@ -1,13 +1,14 @@
 //! What was asked of the simulator, bodies included. Tests read it to see what the
-//! gateway really sent. The control API is never in it.
+//! gateway really sent. The control API is never in it. The journal keeps the newest
+//! [`KEEP`] calls; the counts know about all of them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::call::{Call, Service};
-use crate::clock;
+use crate::{clock, operation};
 
 const KEEP: usize = 10_000;
 
@@ -34,12 +35,23 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     next: u64,
+    /// Their ids are consecutive.
     entries: VecDeque<Entry>,
+    counts: Counts,
+}
+
+/// How many calls came since the journal was last emptied.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Counts {
+    /// Those to Twilio, without preflights.
+    twilio: u64,
+    by_operation: BTreeMap<&'static str, u64>,
 }
 
 impl Journal {
     pub(crate) fn begin(&mut self, call: &Call) -> u64 {
         self.next += 1;
+        self.counts.add(call);
         let mut headers = Map::new();
         for (name, value) in &call.headers {
             headers.insert(name.to_string(), Value::from(String::from_utf8_lossy(value.as_bytes())));
@@ -66,7 +78,9 @@ impl Journal {
     }
 
     pub(crate) fn finish(&mut self, id: u64, status: Option<u16>, fault: Option<crate::faults::Kind>) {
-        if let Some(entry) = self.entries.iter_mut().rev().find(|entry| entry.id == id) {
+        let Some(first) = self.entries.front().map(|entry| entry.id) else { return };
+        let place = id.checked_sub(first).and_then(|place| usize::try_from(place).ok());
+        if let Some(entry) = place.and_then(|place| self.entries.get_mut(place)) {
             entry.status = status;
             entry.fault = fault;
         }
@@ -74,15 +88,29 @@ impl Journal {
 
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
+        self.counts = Counts::default();
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     pub(crate) fn matching(&self, service: Option<&str>, path_contains: Option<&str>) -> Vec<&Entry> {
+        let wanted = service.map(Service::from_name);
         self.entries
             .iter()
-            .filter(|entry| {
-                service.is_none_or(|name| serde_json::to_value(entry.service).is_ok_and(|value| value == name))
-            })
+            .filter(|entry| wanted.is_none_or(|wanted| wanted == Some(entry.service)))
             .filter(|entry| path_contains.is_none_or(|part| entry.path.contains(part)))
             .collect()
+    }
+}
+
+impl Counts {
+    fn add(&mut self, call: &Call) {
+        let operation = operation::name(call);
+        *self.by_operation.entry(operation).or_default() += 1;
+        if call.service.is_twilio() && operation != operation::PREFLIGHT {
+            self.twilio += 1;
+        }
     }
 }

@@ -18,15 +18,14 @@ impl Store {
         Ok(Self { directory })
     }
 
-    /// Whether there is a data directory.
-    pub(crate) fn keeps(&self) -> bool {
-        self.directory.is_some()
+    /// Where the file is; `None` without a data directory.
+    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.directory.as_ref().map(|directory| directory.join(name))
     }
 
     /// The file's text; `None` when there is none, or no data directory.
     pub(crate) fn read(&self, name: &str) -> Result<Option<String>, StartError> {
-        let Some(directory) = &self.directory else { return Ok(None) };
-        let path = directory.join(name);
+        let Some(path) = self.path(name) else { return Ok(None) };
         match std::fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -41,6 +40,11 @@ impl Store {
         write_private(&draft, text)
             .and_then(|()| std::fs::rename(&draft, &path))
             .map_err(|source| StartError::Storage { path, source })
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> Result<(), StartError> {
+        let Some(path) = self.path(name) else { return Ok(()) };
+        std::fs::remove_file(&path).map_err(|source| StartError::Storage { path, source })
     }
 
     /// The file's text, made and kept on first use.
@@ -58,19 +62,26 @@ impl Store {
     }
 
     pub(crate) fn corrupt(&self, name: &str) -> StartError {
-        StartError::Corrupt {
-            path: self.directory.as_ref().map_or_else(|| PathBuf::from(name), |directory| directory.join(name)),
-        }
+        StartError::Corrupt { path: self.path(name).unwrap_or_else(|| PathBuf::from(name)) }
     }
 }
 
+/// Makes the file if there is none; a file that is there stays as it is.
+pub(crate) fn touch_private(path: &Path) -> std::io::Result<()> {
+    private().append(true).open(path).map(drop)
+}
+
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    private().write(true).truncate(true).open(path)?.write_all(text.as_bytes())
+}
+
+fn private() -> std::fs::OpenOptions {
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.create(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
         options.mode(0o600);
     }
-    options.open(path)?.write_all(text.as_bytes())
+    options
 }

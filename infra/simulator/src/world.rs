@@ -1,27 +1,24 @@
 //! Everything the simulator knows, behind one lock: a request is performed whole, so
 //! concurrent requests see each other's effects in some order and never halfway.
 
-use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 
 use crate::clock;
+use crate::database::Database;
 use crate::faults::Fault;
 use crate::idp::Idp;
 use crate::idp::keys::KeyRing;
 use crate::journal::Journal;
+use crate::lasting::Lasting;
 use crate::persist::Store;
 use crate::simulator::StartError;
 use crate::switches::Switches;
 use crate::twilio::bridge::WorkerEvent;
 use crate::twilio::credentials::Credentials;
-use crate::twilio::directory::Directory;
 use crate::twilio::jwe::TokenKey;
 use crate::twilio::sso::Sso;
-
-const STATE_FILE: &str = "state.json";
 
 pub(crate) struct World {
     /// The HTTP base URL, no trailing slash.
@@ -46,16 +43,8 @@ pub(crate) struct State {
     /// What outlives a restart.
     pub(crate) lasting: Lasting,
     pub(crate) sso: Sso,
-    /// Set by whoever changes `lasting`.
-    pub(crate) unsaved: bool,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Lasting {
-    pub(crate) directory: Directory,
-    pub(crate) sessions: Vec<crate::twilio::sso::Session>,
-    /// `jti` of tokens revoked through the control API.
-    pub(crate) revoked: HashSet<String>,
+    /// Where `lasting` is kept; `None` without a data directory.
+    pub(crate) database: Option<Database>,
 }
 
 impl State {
@@ -70,7 +59,7 @@ impl State {
             idp: Idp::new(keys),
             lasting: Lasting::default(),
             sso: Sso::default(),
-            unsaved: false,
+            database: None,
         }
     }
 
@@ -90,8 +79,9 @@ impl World {
         let keys = KeyRing::load_or_generate(&store)?;
         let token_key = TokenKey::load_or_generate(&store)?;
         let mut state = State::initial(trusted_urls.clone(), keys.clone());
-        if let Some(text) = store.read(STATE_FILE)? {
-            state.lasting = serde_json::from_str(&text).map_err(|_| store.corrupt(STATE_FILE))?;
+        if let Some((database, lasting)) = Database::open(&store)? {
+            state.database = Some(database);
+            state.lasting = lasting;
         }
         Ok(Self {
             url,
@@ -116,8 +106,11 @@ impl World {
     /// Everything as it was at the first start.
     pub(crate) fn reset(&self) {
         let mut state = self.state();
-        *state = State::initial(self.initial_trusted.clone(), self.initial_keys.clone());
-        state.unsaved = true;
+        *state = State {
+            lasting: Lasting::emptied(),
+            database: state.database.take(),
+            ..State::initial(self.initial_trusted.clone(), self.initial_keys.clone())
+        };
         drop(state);
         if let Err(error) = self.initial_keys.save(&self.store) {
             tracing::error!(%error, "the signing keys could not be saved");
@@ -125,18 +118,21 @@ impl World {
         self.save();
     }
 
-    /// Writes what outlives a restart, if it changed.
+    /// Writes the rows that changed since the last save, in one transaction. Every answer waits
+    /// for this, so a process killed afterwards has lost nothing that was acknowledged.
     pub(crate) fn save(&self) {
         let mut state = self.state();
-        // Without a place to keep it, writing everything down for each change is for nothing.
-        if !std::mem::take(&mut state.unsaved) || !self.store.keeps() {
+        let State { lasting, database, .. } = &mut *state;
+        if lasting.is_saved() {
             return;
         }
-        let written = serde_json::to_string(&state.lasting)
-            .map_err(|error| error.to_string())
-            .and_then(|text| self.store.write(STATE_FILE, &text).map_err(|error| error.to_string()));
-        if let Err(error) = written {
-            tracing::error!(error, "the simulator's state could not be saved");
+        if let Some(database) = database
+            && let Err(error) = database.save(lasting)
+        {
+            // The rows stay marked as changed: the next request's save tries again.
+            tracing::error!(%error, "the simulator's state could not be saved");
+            return;
         }
+        lasting.mark_saved();
     }
 }

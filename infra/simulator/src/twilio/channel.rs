@@ -75,31 +75,34 @@ fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> R
     let attributes = params.get("Attributes").map(attributes).transpose()?;
     let mut state = world.state();
     let now = state.now();
-    let user_sid = state.lasting.directory.by_worker(sid).map(|(user, _)| user.sid.clone());
-    let user = user_sid.and_then(|user| state.lasting.directory.by_sid_mut(&user));
-    let worker = user.and_then(|user| user.worker.as_mut()).ok_or_else(|| TwilioError::not_found(sid))?;
+    let directory = &mut state.lasting.directory;
+    let user = directory.by_worker(sid).map(|(user, _)| user.sid.clone());
+    let user = user.ok_or_else(|| TwilioError::not_found(sid))?;
+    let activity = text("ActivitySid");
+    if activity.is_some_and(|activity| !ACTIVITIES.iter().any(|(known, _, _)| *known == activity)) {
+        return Err(TwilioError::new(400, 20001, "ActivitySid is not one of the workspace's"));
+    }
     let mut events = Vec::new();
     let mut previous = Value::Null;
-    if let Some(activity) = text("ActivitySid") {
-        if !ACTIVITIES.iter().any(|(known, _, _)| *known == activity) {
-            return Err(TwilioError::new(400, 20001, "ActivitySid is not one of the workspace's"));
+    directory.change(&user, |user| {
+        let Some(worker) = &mut user.worker else { return };
+        if let Some(activity) = activity {
+            previous = worker.activity_sid.as_str().into();
+            activity.clone_into(&mut worker.activity_sid);
+            worker.activity_changed = now;
+            events.push("worker.activity.update");
         }
-        previous = worker.activity_sid.as_str().into();
-        activity.clone_into(&mut worker.activity_sid);
-        worker.activity_changed = now;
-        events.push("worker.activity.update");
-    }
-    if let Some(mut attributes) = attributes {
-        for owned in ["contact_uri", "full_name", "email", "roles"] {
-            attributes.remove(owned);
+        if let Some(mut attributes) = attributes {
+            for owned in ["contact_uri", "full_name", "email", "roles"] {
+                attributes.remove(owned);
+            }
+            worker.attributes = attributes;
+            events.push("worker.attributes.update");
         }
-        worker.attributes = attributes;
-        events.push("worker.attributes.update");
-    }
-    worker.updated = now;
-    worker.version += 1;
-    state.unsaved = true;
-    let (user, worker) = state.lasting.directory.by_worker(sid).ok_or_else(|| TwilioError::not_found(sid))?;
+        worker.updated = now;
+        worker.version += 1;
+    });
+    let (user, worker) = directory.by_worker(sid).ok_or_else(|| TwilioError::not_found(sid))?;
     let mut payload = worker.payload(user);
     if let Some(members) = payload.as_object_mut() {
         members.insert("previous_activity_sid".to_owned(), previous);

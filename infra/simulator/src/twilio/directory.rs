@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::team_list::{Part, TeamList};
 use super::worker::Worker;
 use crate::switches::Reactivation;
 use crate::world::State;
@@ -14,42 +15,16 @@ use crate::{ACCOUNT_SID, INSTANCE_SID, WORKSPACE_SID, clock, random};
 pub(crate) const ROLES: [&str; 3] = ["agent", "supervisor", "admin"];
 
 /// Users in the order they came; a hundred thousand of them are found as fast as ten.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(from = "Kept")]
+#[derive(Debug, Default)]
 pub(crate) struct Directory {
     users: Vec<FlexUser>,
-    pub(super) teams: Vec<Team>,
-    #[serde(skip)]
+    pub(crate) teams: TeamList,
     by_sid: HashMap<String, usize>,
     /// By username in lower case, oldest first.
-    #[serde(skip)]
     by_name: HashMap<String, Vec<usize>>,
-}
-
-#[derive(Deserialize)]
-struct Kept {
-    users: Vec<FlexUser>,
-    teams: Vec<Team>,
-}
-
-impl From<Kept> for Directory {
-    fn from(kept: Kept) -> Self {
-        let mut directory = Self { teams: kept.teams, ..Self::default() };
-        for user in kept.users {
-            directory.add(user);
-        }
-        directory
-    }
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Team {
-    pub(super) sid: String,
-    pub(super) friendly_name: String,
-    pub(super) description: Option<String>,
-    pub(super) created: i64,
-    pub(super) members: Vec<String>,
-    pub(super) owners: Vec<String>,
+    by_worker: HashMap<String, usize>,
+    /// Places of the users that changed since the last save.
+    changed: Vec<usize>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -90,14 +65,9 @@ impl Directory {
         self.users.get(*self.by_sid.get(sid)?)
     }
 
-    pub(crate) fn by_sid_mut(&mut self, sid: &str) -> Option<&mut FlexUser> {
-        self.users.get_mut(*self.by_sid.get(sid)?)
-    }
-
     pub(crate) fn by_worker(&self, worker_sid: &str) -> Option<(&FlexUser, &Worker)> {
-        self.users.iter().find_map(|user| {
-            user.worker.as_ref().filter(|worker| worker.sid == worker_sid).map(|worker| (user, worker))
-        })
+        let user = self.users.get(*self.by_worker.get(worker_sid)?)?;
+        Some((user, user.worker.as_ref()?))
     }
 
     /// The user of that name; an active one before a deactivated one.
@@ -115,11 +85,50 @@ impl Directory {
         places.iter().filter_map(|place| self.users.get(*place))
     }
 
-    fn add(&mut self, user: FlexUser) {
+    pub(crate) fn add(&mut self, user: FlexUser) {
+        self.changed.push(self.users.len());
+        self.load(user);
+    }
+
+    /// Adds a user that storage holds already.
+    pub(crate) fn load(&mut self, user: FlexUser) {
         let place = self.users.len();
         self.by_sid.insert(user.sid.clone(), place);
         self.by_name.entry(user.username.to_lowercase()).or_default().push(place);
+        if let Some(worker) = &user.worker {
+            self.by_worker.insert(worker.sid.clone(), place);
+        }
         self.users.push(user);
+    }
+
+    /// Changes a user, except for the SID and the username; `None` when there is none.
+    pub(super) fn change<T>(&mut self, sid: &str, change: impl FnOnce(&mut FlexUser) -> T) -> Option<T> {
+        let place = *self.by_sid.get(sid)?;
+        let user = self.users.get_mut(place)?;
+        let worker = user.worker.as_ref().map(|worker| worker.sid.clone());
+        let outcome = change(user);
+        if let Some(worker) = worker {
+            self.by_worker.remove(&worker);
+        }
+        if let Some(worker) = &user.worker {
+            self.by_worker.insert(worker.sid.clone(), place);
+        }
+        self.changed.push(place);
+        Some(outcome)
+    }
+
+    /// The users that changed, each with its place.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = (usize, &FlexUser)> {
+        self.changed.iter().filter_map(|place| self.users.get(*place).map(|user| (*place, user)))
+    }
+
+    pub(crate) fn is_saved(&self) -> bool {
+        self.changed.is_empty() && self.teams.changed().is_empty()
+    }
+
+    pub(crate) fn mark_saved(&mut self) {
+        self.changed.clear();
+        self.teams.mark_saved();
     }
 }
 
@@ -175,15 +184,24 @@ pub(crate) fn upsert(state: &mut State, wanted: Wanted) -> Result<(FlexUser, boo
         worker.updated = now;
         worker.version += 1;
     }
-    match directory.by_sid_mut(&user.sid) {
-        Some(stored) => *stored = user.clone(),
-        None => directory.add(user.clone()),
+    if created {
+        directory.add(user.clone());
+    } else {
+        directory.change(&user.sid, |stored| *stored = user.clone());
     }
-    state.unsaved = true;
     Ok((user, created))
 }
 
 impl FlexUser {
+    pub(crate) fn deactivate(&mut self, now: i64) {
+        self.deactivated = true;
+        self.deactivated_at = Some(now);
+        self.updated = now;
+        self.version += 1;
+        self.worker = None;
+        self.generation += 1;
+    }
+
     /// The username with everything but letters and digits escaped as `_` and hex.
     pub(crate) fn identity(&self) -> String {
         self.username.bytes().fold(String::new(), |mut out, byte| {
@@ -199,8 +217,8 @@ impl FlexUser {
     /// The answer to provision: worker and teams nested.
     pub(crate) fn provisioned(&self, directory: &Directory, sparse: bool) -> Value {
         let mut shape = self.common();
-        let member = directory.teams.iter().find(|team| team.members.contains(&self.sid)).map(|team| team.sid.as_str());
-        let owner = directory.teams.iter().find(|team| team.owners.contains(&self.sid)).map(|team| team.sid.as_str());
+        let member = directory.teams.first_of(&self.sid, Part::Members);
+        let owner = directory.teams.first_of(&self.sid, Part::Owners);
         shape.insert("flex_team_sid".to_owned(), json!(member));
         shape.insert("teams".to_owned(), json!({ "team_member": member, "team_owner": owner }));
         let worker_sid = self.worker.as_ref().map(|worker| worker.sid.as_str());

@@ -80,14 +80,13 @@ fn redeem(state: &mut State, code: &str, verifier: &str, nonce: &str) -> Result<
 fn refresh(state: &mut State, token: &str) -> Result<Session, TwilioError> {
     let now = state.now();
     let switches = &state.switches;
-    let index = state.lasting.sessions.iter().position(|session| session.refresh_token == token);
-    let index = index.ok_or_else(|| refused(switches, "The refresh token is unknown or was used"))?;
+    let sessions = &mut state.lasting.sessions;
     let session = if switches.refresh_rotates {
-        Session { refresh_token: String::new(), ..state.lasting.sessions.remove(index) }
+        sessions.remove(token).map(|session| Session { refresh_token: String::new(), ..session })
     } else {
-        state.lasting.sessions[index].clone()
+        sessions.get(token).cloned()
     };
-    state.unsaved = true;
+    let session = session.ok_or_else(|| refused(switches, "The refresh token is unknown or was used"))?;
     if session.started + switches.sso_max_lifetime_seconds <= now {
         return Err(refused(switches, "The session has reached its maximum lifetime"));
     }
@@ -124,7 +123,6 @@ fn answer(world: &World, state: &mut State, mut session: Session) -> Outcome {
     }
     session.refresh_token = random::text(48);
     let body = body(&session.refresh_token);
-    state.lasting.sessions.push(session);
-    state.unsaved = true;
+    state.lasting.sessions.put(session.refresh_token.clone(), session);
     Ok(web::json(axum::http::StatusCode::OK, &body))
 }

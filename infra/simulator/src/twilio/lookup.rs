@@ -56,7 +56,8 @@ pub(super) fn list(world: &World, call: &Call) -> Outcome {
     let state = world.state();
     let all = state.lasting.directory.users();
     let sparse = state.switches.sparse_responses;
-    let users: Vec<Value> = all.iter().skip(start).take(size).map(|user| user.flat(sparse)).collect();
+    let users: Vec<Value> =
+        all.get(start..).unwrap_or_default().iter().take(size).map(|user| user.flat(sparse)).collect();
     let link = |page: usize, start: usize| {
         let base = format!("{}{}?PageSize={size}&Page={page}", call.own_url, call.path);
         if start == 0 { base } else { format!("{base}&PageToken={}", write_token(page, start)) }

@@ -21,8 +21,9 @@ mod lookup;
 mod mint;
 mod provision;
 pub(crate) mod sso;
+pub(crate) mod team_list;
 mod teams;
-mod worker;
+pub(crate) mod worker;
 
 use error::TwilioError;
 

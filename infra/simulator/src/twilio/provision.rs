@@ -27,7 +27,8 @@ pub(super) fn deprovision(world: &World, call: &Call) -> Outcome {
     let mut state = world.state();
     let now = state.now();
     let twice = state.switches.deprovision_twice_status;
-    let user = state.lasting.directory.by_sid_mut(&sid).ok_or_else(|| TwilioError::not_found(&sid))?;
+    let directory = &mut state.lasting.directory;
+    let user = directory.by_sid(&sid).ok_or_else(|| TwilioError::not_found(&sid))?;
     if user.deactivated {
         return match twice {
             204 => Ok(web::empty(StatusCode::NO_CONTENT)),
@@ -35,13 +36,7 @@ pub(super) fn deprovision(world: &World, call: &Call) -> Outcome {
             status => Err(TwilioError::new(status, 45008, "The user is already deactivated")),
         };
     }
-    user.deactivated = true;
-    user.deactivated_at = Some(now);
-    user.updated = now;
-    user.version += 1;
-    user.worker = None;
-    user.generation += 1;
-    state.unsaved = true;
+    directory.change(&sid, |user| user.deactivate(now));
     Ok(web::empty(StatusCode::NO_CONTENT))
 }
 
@@ -50,23 +45,29 @@ pub(super) fn update(world: &World, call: &Call, sid: &str) -> Outcome {
     let form = call.form();
     let mut state = world.state();
     let now = state.now();
-    let user = state.lasting.directory.by_sid_mut(sid).ok_or_else(|| TwilioError::not_found(sid))?;
-    if let Some(email) = form.get("Email") {
-        if email.is_empty() || email.chars().count() > LONGEST {
-            return Err(TwilioError::body("Email must have 1 to 256 characters"));
+    let directory = &mut state.lasting.directory;
+    if directory.by_sid(sid).is_none() {
+        return Err(TwilioError::not_found(sid));
+    }
+    let email = form.get("Email");
+    if email.is_some_and(|email| email.is_empty() || email.chars().count() > LONGEST) {
+        return Err(TwilioError::body("Email must have 1 to 256 characters"));
+    }
+    let changed = directory.change(sid, |user| {
+        if let Some(email) = email {
+            email.clone_into(&mut user.email);
         }
-        email.clone_into(&mut user.email);
-    }
-    if let Some(user_sid) = form.get("UserSid") {
-        user.user_sid = Some(user_sid.to_owned());
-    }
-    if let Some(locale) = form.get("Locale") {
-        user.locale = Some(locale.to_owned());
-    }
-    user.updated = now;
-    user.version += 1;
-    let user = user.clone();
-    state.unsaved = true;
+        if let Some(user_sid) = form.get("UserSid") {
+            user.user_sid = Some(user_sid.to_owned());
+        }
+        if let Some(locale) = form.get("Locale") {
+            user.locale = Some(locale.to_owned());
+        }
+        user.updated = now;
+        user.version += 1;
+        user.clone()
+    });
+    let user = changed.ok_or_else(|| TwilioError::not_found(sid))?;
     Ok(shown(&user, state.switches.sparse_responses))
 }
 

@@ -48,7 +48,7 @@ pub(super) struct Code {
 /// What a refresh token stands for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Session {
-    pub(super) refresh_token: String,
+    pub(crate) refresh_token: String,
     pub(super) flex_user_sid: String,
     pub(super) generation: u64,
     pub(super) started: i64,

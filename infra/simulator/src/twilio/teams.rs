@@ -3,11 +3,11 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::directory::Team;
+use super::team_list::{Part, Team};
 use super::{Outcome, TwilioError};
 use crate::call::Call;
 use crate::world::World;
-use crate::{ACCOUNT_SID, INSTANCE_SID, clock, random, web};
+use crate::{ACCOUNT_SID, INSTANCE_SID, clock, web};
 
 pub(super) fn route(world: &World, call: &Call, method: &str, rest: &[&str]) -> Outcome {
     match (method, rest) {
@@ -17,28 +17,21 @@ pub(super) fn route(world: &World, call: &Call, method: &str, rest: &[&str]) -> 
         }
         ("POST", []) => create(world, call),
         ("GET", [team]) => with_team(world, team, |team| Ok(web::json(StatusCode::OK, &shape(team)))),
-        ("DELETE", [team]) => {
-            with_team(world, team, |_| Ok(web::empty(StatusCode::NO_CONTENT)))?;
-            let mut state = world.state();
-            state.lasting.directory.teams.retain(|kept| kept.sid != *team);
-            state.unsaved = true;
-            Ok(web::empty(StatusCode::NO_CONTENT))
-        }
+        ("DELETE", [team]) => emptied(world.state().lasting.directory.teams.remove(team), team),
         ("GET", [team, "Members"]) => {
-            with_team(world, team, |team| Ok(listed(call, "members", &people(team, &team.members))))
+            with_team(world, team, |team| Ok(listed(call, "members", &people(team, Part::Members))))
         }
         ("GET", [team, "Owners"]) => {
-            with_team(world, team, |team| Ok(listed(call, "owners", &people(team, &team.owners))))
+            with_team(world, team, |team| Ok(listed(call, "owners", &people(team, Part::Owners))))
         }
-        ("POST", [team, kind @ ("Members" | "Owners")]) => add(world, call, team, kind),
-        ("DELETE", [team, "Members", user]) => with_team(world, team, |team| {
-            team.members.retain(|member| member != user);
-            Ok(web::empty(StatusCode::NO_CONTENT))
-        }),
-        ("DELETE", [team, "Owners", user]) => with_team(world, team, |team| {
-            team.owners.retain(|owner| owner != user);
-            Ok(web::empty(StatusCode::NO_CONTENT))
-        }),
+        ("POST", [team, "Members"]) => add(world, call, team, Part::Members),
+        ("POST", [team, "Owners"]) => add(world, call, team, Part::Owners),
+        ("DELETE", [team, "Members", user]) => {
+            emptied(world.state().lasting.directory.teams.leave(team, Part::Members, user), team)
+        }
+        ("DELETE", [team, "Owners", user]) => {
+            emptied(world.state().lasting.directory.teams.leave(team, Part::Owners, user), team)
+        }
         _ => Err(TwilioError::not_found(&call.path)),
     }
 }
@@ -49,41 +42,34 @@ fn create(world: &World, call: &Call) -> Outcome {
     let name =
         name.ok_or_else(|| TwilioError::new(400, 20001, "Missing required parameter FriendlyName in the post body"))?;
     let mut state = world.state();
-    let team = Team {
-        sid: random::sid("QO"),
-        friendly_name: name.to_owned(),
-        description: form.get("Description").map(str::to_owned),
-        created: state.now(),
-        members: Vec::new(),
-        owners: Vec::new(),
-    };
+    let team = Team::new(name.to_owned(), form.get("Description").map(str::to_owned), state.now());
     let shape = shape(&team);
-    state.lasting.directory.teams.push(team);
-    state.unsaved = true;
+    state.lasting.directory.teams.create(team);
     Ok(web::json(StatusCode::CREATED, &shape))
 }
 
-fn add(world: &World, call: &Call, team: &str, kind: &str) -> Outcome {
+fn add(world: &World, call: &Call, team: &str, part: Part) -> Outcome {
     let form = call.form();
-    let user = form.get("FlexUserSid").unwrap_or_default().to_owned();
-    if world.state().lasting.directory.by_sid(&user).is_none() {
-        return Err(TwilioError::not_found(&user));
+    let user = form.get("FlexUserSid").unwrap_or_default();
+    let mut state = world.state();
+    let directory = &mut state.lasting.directory;
+    if directory.by_sid(user).is_none() {
+        return Err(TwilioError::not_found(user));
     }
-    with_team(world, team, |team| {
-        let list = if kind == "Members" { &mut team.members } else { &mut team.owners };
-        if !list.contains(&user) {
-            list.push(user.clone());
-        }
-        Ok(web::json(StatusCode::CREATED, &person(team, &user)))
-    })
+    if !directory.teams.join(team, part, user) {
+        return Err(TwilioError::not_found(team));
+    }
+    Ok(web::json(StatusCode::CREATED, &person(team, user)))
 }
 
-fn with_team(world: &World, sid: &str, act: impl FnOnce(&mut Team) -> Outcome) -> Outcome {
-    let mut state = world.state();
-    let team = state.lasting.directory.teams.iter_mut().find(|team| team.sid == sid);
-    let outcome = act(team.ok_or_else(|| TwilioError::not_found(sid))?);
-    state.unsaved = true;
-    outcome
+fn with_team(world: &World, sid: &str, show: impl FnOnce(&Team) -> Outcome) -> Outcome {
+    let state = world.state();
+    show(state.lasting.directory.teams.get(sid).ok_or_else(|| TwilioError::not_found(sid))?)
+}
+
+/// 204, or 404 where there is no such team.
+fn emptied(known: bool, team: &str) -> Outcome {
+    if known { Ok(web::empty(StatusCode::NO_CONTENT)) } else { Err(TwilioError::not_found(team)) }
 }
 
 fn listed(call: &Call, key: &str, items: &[Value]) -> axum::response::Response {
@@ -98,12 +84,12 @@ fn listed(call: &Call, key: &str, items: &[Value]) -> axum::response::Response {
     )
 }
 
-fn people(team: &Team, sids: &[String]) -> Vec<Value> {
-    sids.iter().map(|sid| person(team, sid)).collect()
+fn people(team: &Team, part: Part) -> Vec<Value> {
+    team.people(part).map(|user| person(&team.sid, user)).collect()
 }
 
-fn person(team: &Team, sid: &str) -> Value {
-    json!({ "account_sid": ACCOUNT_SID, "instance_sid": INSTANCE_SID, "flex_team_sid": team.sid, "flex_user_sid": sid })
+fn person(team: &str, sid: &str) -> Value {
+    json!({ "account_sid": ACCOUNT_SID, "instance_sid": INSTANCE_SID, "flex_team_sid": team, "flex_user_sid": sid })
 }
 
 fn shape(team: &Team) -> Value {

@@ -8,3 +8,4 @@ mod control;
 mod idp;
 mod rest;
 mod sso;
+mod storage;

@@ -1,0 +1,83 @@
+//! What outlives a restart. Each part keeps the keys of the rows that changed since the last
+//! save, so a save writes those rows and costs the same however many others there are.
+
+use serde::Deserialize;
+
+use crate::rows::Rows;
+use crate::twilio::directory::{Directory, FlexUser};
+use crate::twilio::sso::Session;
+use crate::twilio::team_list::{LegacyTeam, Part};
+
+#[derive(Debug, Default)]
+pub(crate) struct Lasting {
+    pub(crate) directory: Directory,
+    /// By refresh token.
+    pub(crate) sessions: Rows<Session>,
+    /// `jti` of tokens revoked through the control API.
+    pub(crate) revoked: Rows<()>,
+    /// A reset sets this: the next save first deletes every row.
+    emptied: bool,
+}
+
+/// `state.json`, which earlier versions rewrote at each change.
+#[derive(Deserialize)]
+pub(crate) struct Legacy {
+    directory: LegacyDirectory,
+    sessions: Vec<Session>,
+    revoked: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct LegacyDirectory {
+    users: Vec<FlexUser>,
+    teams: Vec<LegacyTeam>,
+}
+
+impl Lasting {
+    /// Nothing, and the rows written before are to go.
+    pub(crate) fn emptied() -> Self {
+        Self { emptied: true, ..Self::default() }
+    }
+
+    pub(crate) fn is_emptied(&self) -> bool {
+        self.emptied
+    }
+
+    pub(crate) fn is_saved(&self) -> bool {
+        !self.emptied && self.directory.is_saved() && self.sessions.is_saved() && self.revoked.is_saved()
+    }
+
+    pub(crate) fn mark_saved(&mut self) {
+        self.emptied = false;
+        self.directory.mark_saved();
+        self.sessions.mark_saved();
+        self.revoked.mark_saved();
+    }
+}
+
+impl From<Legacy> for Lasting {
+    /// Every row is marked as changed.
+    fn from(legacy: Legacy) -> Self {
+        let mut lasting = Self::default();
+        for user in legacy.directory.users {
+            lasting.directory.add(user);
+        }
+        for LegacyTeam { team, members, owners } in legacy.directory.teams {
+            let sid = team.sid.clone();
+            let teams = &mut lasting.directory.teams;
+            teams.create(team);
+            for (part, people) in [(Part::Members, members), (Part::Owners, owners)] {
+                for user in people {
+                    teams.join(&sid, part, &user);
+                }
+            }
+        }
+        for session in legacy.sessions {
+            lasting.sessions.put(session.refresh_token.clone(), session);
+        }
+        for jti in legacy.revoked {
+            lasting.revoked.put(jti, ());
+        }
+        lasting
+    }
+}

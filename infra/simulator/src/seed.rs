@@ -1,0 +1,85 @@
+//! Many Flex users at once, for tests of what a large directory costs.
+
+use serde::Deserialize;
+
+use crate::random;
+use crate::twilio::directory::{FlexUser, ROLES};
+use crate::twilio::worker::Worker;
+use crate::world::State;
+
+const MOST: usize = 1_000_000;
+const LONGEST_PREFIX: usize = 200;
+
+/// Users `{prefix}{n}`, with `n` in six digits from `first` on.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Seed {
+    count: usize,
+    #[serde(default = "user")]
+    prefix: String,
+    #[serde(default)]
+    first: usize,
+    #[serde(default = "agent")]
+    roles: Vec<String>,
+    /// As a deprovision leaves them.
+    #[serde(default)]
+    deactivated: bool,
+}
+
+fn user() -> String {
+    "user".to_owned()
+}
+
+fn agent() -> Vec<String> {
+    vec!["agent".to_owned()]
+}
+
+impl Seed {
+    /// All of them or, with the reason, none.
+    pub(crate) fn sow(&self, state: &mut State) -> Result<usize, String> {
+        if !(1..=MOST).contains(&self.count) || self.first > MOST {
+            return Err(format!("count: must be 1 to {MOST}, and first at most that"));
+        }
+        if self.prefix.chars().count() > LONGEST_PREFIX {
+            return Err(format!("prefix: must have at most {LONGEST_PREFIX} characters"));
+        }
+        if self.roles.is_empty() || !self.roles.iter().all(|role| ROLES.contains(&role.as_str())) {
+            return Err("roles: must be a non-empty list of agent, supervisor and admin".to_owned());
+        }
+        let numbers = self.first..self.first + self.count;
+        let now = state.now();
+        let version = state.switches.version_starts_at;
+        let directory = &mut state.lasting.directory;
+        let taken = numbers.clone().map(|n| self.username(n)).find(|name| directory.by_folded_username(name).is_some());
+        if let Some(name) = taken {
+            return Err(format!("prefix: there is a user {name} already"));
+        }
+        for n in numbers {
+            let mut user = FlexUser {
+                sid: random::sid("FU"),
+                username: self.username(n),
+                email: format!("{}@example.com", self.username(n)),
+                full_name: format!("User {n}"),
+                roles: self.roles.clone(),
+                locale: None,
+                user_sid: None,
+                deactivated: false,
+                deactivated_at: None,
+                created: now,
+                updated: now,
+                version,
+                worker: Some(Worker::new(now)),
+                generation: 0,
+            };
+            if self.deactivated {
+                user.deactivate(now);
+            }
+            directory.add(user);
+        }
+        Ok(self.count)
+    }
+
+    fn username(&self, n: usize) -> String {
+        format!("{}{n:06}", self.prefix)
+    }
+}

@@ -1,0 +1,227 @@
+//! Teams as Twilio holds them. A user's team is found without looking through the teams'
+//! members, and a member without looking through the others.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+/// Teams in the order of their creation.
+#[derive(Debug, Default)]
+pub(crate) struct TeamList {
+    teams: BTreeMap<i64, Team>,
+    /// The key of each team, by SID.
+    keys: HashMap<String, i64>,
+    /// By Flex user SID.
+    teams_of: HashMap<String, TeamsOf>,
+    changed: Vec<TeamRow>,
+    /// The next team's key. A removed team's key is never used again: its rows may still be in storage.
+    next: i64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Team {
+    pub(crate) sid: String,
+    pub(super) friendly_name: String,
+    pub(super) description: Option<String>,
+    pub(super) created: i64,
+    #[serde(skip)]
+    members: Roster,
+    #[serde(skip)]
+    owners: Roster,
+}
+
+/// A team of `state.json`.
+#[derive(Deserialize)]
+pub(crate) struct LegacyTeam {
+    #[serde(flatten)]
+    pub(crate) team: Team,
+    pub(crate) members: Vec<String>,
+    pub(crate) owners: Vec<String>,
+}
+
+/// One of a team's two lists of people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Members,
+    Owners,
+}
+
+/// Flex user SIDs in the order they joined.
+#[derive(Clone, Debug, Default)]
+struct Roster {
+    people: BTreeMap<i64, String>,
+    keys: HashMap<String, i64>,
+}
+
+/// The teams a user belongs to and owns.
+#[derive(Debug, Default)]
+struct TeamsOf {
+    member: BTreeSet<i64>,
+    owner: BTreeSet<i64>,
+}
+
+/// The key of a row that changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TeamRow {
+    Team(i64),
+    Person { team: i64, part: Part, number: i64 },
+}
+
+impl Team {
+    pub(super) fn new(friendly_name: String, description: Option<String>, created: i64) -> Self {
+        let sid = crate::random::sid("QO");
+        Self { sid, friendly_name, description, created, members: Roster::default(), owners: Roster::default() }
+    }
+
+    pub(super) fn people(&self, part: Part) -> impl Iterator<Item = &str> {
+        self.roster(part).people.values().map(String::as_str)
+    }
+
+    fn roster(&self, part: Part) -> &Roster {
+        match part {
+            Part::Members => &self.members,
+            Part::Owners => &self.owners,
+        }
+    }
+
+    fn roster_mut(&mut self, part: Part) -> &mut Roster {
+        match part {
+            Part::Members => &mut self.members,
+            Part::Owners => &mut self.owners,
+        }
+    }
+}
+
+impl TeamsOf {
+    fn teams(&self, part: Part) -> &BTreeSet<i64> {
+        match part {
+            Part::Members => &self.member,
+            Part::Owners => &self.owner,
+        }
+    }
+
+    fn teams_mut(&mut self, part: Part) -> &mut BTreeSet<i64> {
+        match part {
+            Part::Members => &mut self.member,
+            Part::Owners => &mut self.owner,
+        }
+    }
+}
+
+impl TeamList {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Team> {
+        self.teams.values()
+    }
+
+    pub(super) fn get(&self, sid: &str) -> Option<&Team> {
+        self.teams.get(self.keys.get(sid)?)
+    }
+
+    /// The oldest of the teams this user is in.
+    pub(super) fn first_of(&self, user: &str, part: Part) -> Option<&str> {
+        let key = self.teams_of.get(user)?.teams(part).first()?;
+        self.teams.get(key).map(|team| team.sid.as_str())
+    }
+
+    pub(crate) fn create(&mut self, team: Team) {
+        let key = self.next;
+        self.load_team(key, team);
+        self.changed.push(TeamRow::Team(key));
+    }
+
+    /// True when there was such a team.
+    pub(super) fn remove(&mut self, sid: &str) -> bool {
+        let Some(key) = self.keys.remove(sid) else { return false };
+        if let Some(team) = self.teams.remove(&key) {
+            for part in Part::BOTH {
+                for user in team.people(part) {
+                    self.forget_team_of(user, part, key);
+                }
+            }
+        }
+        self.changed.push(TeamRow::Team(key));
+        true
+    }
+
+    /// Idempotent; false when there is no such team.
+    pub(crate) fn join(&mut self, sid: &str, part: Part, user: &str) -> bool {
+        let Some(key) = self.keys.get(sid).copied() else { return false };
+        let Some(team) = self.teams.get_mut(&key) else { return false };
+        let roster = team.roster_mut(part);
+        if !roster.keys.contains_key(user) {
+            let number = roster.people.last_key_value().map_or(0, |(last, _)| last + 1);
+            self.load_person(key, part, number, user.to_owned());
+            self.changed.push(TeamRow::Person { team: key, part, number });
+        }
+        true
+    }
+
+    /// Idempotent; false when there is no such team.
+    pub(super) fn leave(&mut self, sid: &str, part: Part, user: &str) -> bool {
+        let Some(key) = self.keys.get(sid).copied() else { return false };
+        let Some(team) = self.teams.get_mut(&key) else { return false };
+        let roster = team.roster_mut(part);
+        if let Some(number) = roster.keys.remove(user) {
+            roster.people.remove(&number);
+            self.forget_team_of(user, part, key);
+            self.changed.push(TeamRow::Person { team: key, part, number });
+        }
+        true
+    }
+
+    fn forget_team_of(&mut self, user: &str, part: Part, key: i64) {
+        if let Some(teams) = self.teams_of.get_mut(user) {
+            teams.teams_mut(part).remove(&key);
+        }
+    }
+
+    /// Adds a team that storage holds already.
+    pub(crate) fn load_team(&mut self, key: i64, team: Team) {
+        self.next = self.next.max(key + 1);
+        self.keys.insert(team.sid.clone(), key);
+        self.teams.insert(key, team);
+    }
+
+    /// Adds a person that storage holds already; false when there is no such team.
+    pub(crate) fn load_person(&mut self, key: i64, part: Part, number: i64, user: String) -> bool {
+        let Some(team) = self.teams.get_mut(&key) else { return false };
+        let roster = team.roster_mut(part);
+        roster.keys.insert(user.clone(), number);
+        roster.people.insert(number, user.clone());
+        self.teams_of.entry(user).or_default().teams_mut(part).insert(key);
+        true
+    }
+
+    pub(crate) fn changed(&self) -> &[TeamRow] {
+        &self.changed
+    }
+
+    pub(crate) fn mark_saved(&mut self) {
+        self.changed.clear();
+    }
+
+    /// The team of a row; `None` when it was removed.
+    pub(crate) fn team_row(&self, key: i64) -> Option<&Team> {
+        self.teams.get(&key)
+    }
+
+    /// The person of a row; `None` when they left or the team was removed.
+    pub(crate) fn person_row(&self, key: i64, part: Part, number: i64) -> Option<&str> {
+        self.teams.get(&key)?.roster(part).people.get(&number).map(String::as_str)
+    }
+}
+
+impl Part {
+    pub(super) const BOTH: [Self; 2] = [Self::Members, Self::Owners];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Members => "members",
+            Self::Owners => "owners",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::BOTH.into_iter().find(|part| part.name() == name)
+    }
+}

@@ -1,0 +1,157 @@
+//! A change costs the same beside 20,000 users as beside none. The tests count, they do not time.
+
+use super::Other;
+use crate::common::{send, world};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const PROVISIONED: u64 = 200;
+const SEEDED: u64 = 20_000;
+
+#[derive(Debug)]
+struct Cost {
+    transactions: u64,
+    rows: u64,
+    /// Everything the process wrote: to the file, and the answers.
+    #[cfg(target_os = "linux")]
+    bytes: u64,
+}
+
+/// What it costs to provision 200 users beside that many.
+async fn cost_beside(seeded: u64) -> Cost {
+    let folder = tempfile::tempdir().unwrap();
+    let other = Other::start(folder.path()).await;
+    if seeded > 0 {
+        let seed = other.at_control(Method::POST, "users").json(&json!({ "count": seeded }));
+        assert_eq!(other.sim(seed).await, json!({ "created": seeded }));
+    }
+    let before = written(&other).await;
+    for n in 0..PROVISIONED {
+        assert_eq!(send(other.provision(&format!("new{n}"))).await.unwrap().status(), 201);
+    }
+    let after = written(&other).await;
+    Cost {
+        transactions: after.transactions - before.transactions,
+        rows: after.rows - before.rows,
+        #[cfg(target_os = "linux")]
+        bytes: after.bytes - before.bytes,
+    }
+}
+
+async fn written(other: &Other) -> Cost {
+    let storage = other.sim(other.at_control(Method::GET, "storage")).await;
+    let count = |name: &str| storage["written"][name].as_u64().unwrap();
+    Cost {
+        transactions: count("transactions"),
+        rows: count("rows"),
+        #[cfg(target_os = "linux")]
+        bytes: bytes_written(other.id()),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn bytes_written(process: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/io")).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn provisioning_writes_as_much_beside_20_000_users_as_beside_none() {
+    let alone = cost_beside(0).await;
+    let crowded = cost_beside(SEEDED).await;
+    for cost in [&alone, &crowded] {
+        assert_eq!((cost.transactions, cost.rows), (PROVISIONED, PROVISIONED), "one row each, in one transaction");
+    }
+    #[cfg(target_os = "linux")]
+    {
+        // The file's tree is one level deeper, and a checkpoint may fall into one of the two.
+        assert!(crowded.bytes < 2 * alone.bytes, "{alone:?} {crowded:?}");
+        assert!(crowded.bytes < PROVISIONED * 32 * 1024, "{crowded:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_changes_nothing_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = crate::common::world_with(super::config(folder.path())).await;
+    let user = world.provision("ada", &["agent"]).await;
+    let sid = user["flex_user_sid"].as_str().unwrap();
+    world.mint(sid).await;
+    let deprovision = json!({ "flex_user_sid": sid });
+    assert_eq!(world.post(&world.users("/Deprovision"), &deprovision).await.0, 204);
+    let before = world.get(&world.at("/__sim/storage")).await.1;
+    assert_eq!(before["written"], json!({ "transactions": 2, "rows": 2 }));
+    world.get(&world.users(&format!("/{sid}"))).await;
+    world.get(&world.users("?Username=ada")).await;
+    // Refused: already deactivated.
+    world.post(&world.users("/Deprovision"), &deprovision).await;
+    assert_eq!(world.get(&world.at("/__sim/storage")).await.1, before);
+}
+
+#[tokio::test]
+async fn seeded_users_are_ordinary_users_in_pages_of_the_list() {
+    let world = world().await;
+    world.sim("users", json!({ "count": 1100, "prefix": "agent" })).await;
+    world.sim("users", json!({ "count": 2, "prefix": "gone", "roles": ["admin"], "deactivated": true })).await;
+    let list = world.users("?PageSize=500").replace("/v4/", "/v1/");
+    let (mut next, mut names, mut pages) = (Some(list), Vec::new(), 0);
+    while let Some(url) = next {
+        let (_, page) = world.get(&url).await;
+        names.extend(page["users"].as_array().unwrap().iter().map(|user| user["username"].clone()));
+        next = page["meta"]["next_page_url"].as_str().map(str::to_owned);
+        pages += 1;
+    }
+    assert_eq!((pages, names.len()), (3, 1102));
+    assert_eq!(
+        (&names[0], &names[1099], &names[1101]),
+        (&json!("agent000000"), &json!("agent001099"), &json!("gone000001"))
+    );
+    let (_, found) = world.get(&world.users("?Username=gone000001")).await;
+    assert_eq!((&found["users"][0]["deactivated"], &found["users"][0]["roles"]), (&json!(true), &json!(["admin"])));
+    let (_, found) = world.get(&world.users("?Username=agent000999")).await;
+    let minted = world.mint(found["users"][0]["flex_user_sid"].as_str().unwrap()).await;
+    assert_eq!(minted["token_info"]["username"], "agent000999");
+}
+
+#[tokio::test]
+async fn a_seed_makes_all_of_its_users_or_none() {
+    let world = world().await;
+    world.sim("users", json!({ "count": 1, "first": 5 })).await;
+    for seed in [
+        json!({ "count": 10 }),
+        json!({ "count": 0 }),
+        json!({ "count": 1_000_001 }),
+        json!({ "count": 1, "roles": ["king"] }),
+        json!({ "count": 1, "roles": [] }),
+        json!({ "count": 1, "typo": 1 }),
+        json!({}),
+    ] {
+        let (status, error) = world.send(world.http.post(world.at("/__sim/users")).json(&seed)).await;
+        assert_eq!(status, 400, "{seed} {error}");
+        assert!(error["error"].is_string());
+    }
+    assert_eq!(super::everybody(&world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn calls_are_counted_by_operation_until_the_journal_is_emptied() {
+    let world = world().await;
+    let user = world.provision("ada", &["agent"]).await;
+    world.provision("bob", &["agent"]).await;
+    world.mint(user["flex_user_sid"].as_str().unwrap()).await;
+    world.get(&world.users("?Username=ada")).await;
+    world.get(&world.users("").replace("/v4/", "/v1/")).await;
+    world.get(&world.at("/flex-api/made/up")).await;
+    world.get(&world.at("/idp/jwks")).await;
+    world.send(world.http.request(Method::OPTIONS, world.at("/flex-api/v1/Configuration"))).await;
+    let calls = || async { world.get(&world.at("/__sim/calls")).await.1 };
+    assert_eq!(
+        calls().await,
+        json!({ "twilio": 6, "by_operation": { "find_user": 1, "identity_provider": 1, "list_users": 1, "mint_token": 1,
+            "other": 1, "preflight": 1, "provision_user": 2 } })
+    );
+    world.send(world.http.delete(world.at("/__sim/requests"))).await;
+    assert_eq!(calls().await, json!({ "twilio": 0, "by_operation": {} }));
+    let none: Value = world.get(&world.at("/__sim/storage")).await.1;
+    assert_eq!(none, json!({ "written": null }), "nothing is written without a data directory");
+}
