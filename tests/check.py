@@ -7,6 +7,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import imports
+
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 430  # "about 400"
 DOMAIN_MAY_USE = {"serde", "serde_json", "thiserror", "time", "unicode-normalization"}
@@ -42,6 +44,17 @@ def main() -> int:
     for path in tracked("shared/domain/src"):
         found = re.findall(r"\bstd::(fs|net|io|env|process|thread)\b", path.read_text())
         rule(not found, f"{path.relative_to(ROOT)}: the domain names std::{found}")
+
+    # A function owns its feature: what two functions need is in shared. Tests may drive several functions.
+    functions = {tomllib.loads(path.read_text())["package"]["name"]: path for path in tracked("functions/*/Cargo.toml")}
+    for path in functions.values():
+        others = sorted(set(tomllib.loads(path.read_text())["dependencies"]) & set(functions))
+        rule(not others, f"{path.relative_to(ROOT)}: a function depends on {others}")
+
+    # Files import one another in one direction. The simulator's handlers and its state still do not.
+    for source in [*ROOT.glob("shared/**/src"), *ROOT.glob("functions/*/src"), ROOT / "infra/cli/src"]:
+        for circle in imports.circles(source):
+            rule(False, f"{source.relative_to(ROOT)}: files import one another in a circle: {', '.join(circle)}")
 
     # A function's main only wires; a main of over 40 lines does more.
     for path in tracked("functions/*/src/main.rs"):

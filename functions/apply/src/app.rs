@@ -9,10 +9,9 @@ use flexgate::base::outbound::Deadline;
 use flexgate::domain::{EventId, IdentityEvent, SourceName};
 use flexgate::platform::Platform;
 use flexgate::store::{DeadLetters, Message};
-use flexgate::telemetry::{self, Audit, Decision};
+use flexgate::telemetry::{self, Audit, Decision, RequestId};
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::{Ledger, LedgerError, Outcome};
-use flexgate::web::RequestId;
 use futures_util::FutureExt as _;
 
 use crate::events::{Applied, EventApplier};

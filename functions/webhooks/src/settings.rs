@@ -10,8 +10,6 @@ use http::HeaderName;
 use serde::Deserialize;
 use url::Url;
 
-use crate::source::{self, Named};
-
 /// What the function is told.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -132,12 +130,6 @@ pub struct SourceSettings {
     pub role_map: BTreeMap<String, Role>,
     /// What the source's event types mean; over the kind's own.
     pub events: BTreeMap<String, EventMeaning>,
-}
-
-impl SourceSettings {
-    pub(crate) fn build(&self) -> Named {
-        Named { issuer: self.issuer.clone(), source: source::of_kind(self) }
-    }
 }
 
 /// Something a payload can say.

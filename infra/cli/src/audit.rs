@@ -10,8 +10,7 @@ use std::path::PathBuf;
 
 use flexgate::base::ambient::Ambient;
 use flexgate::domain::FlexUserSid;
-use flexgate::telemetry::{self, Audit, Decision};
-use flexgate::web::RequestId;
+use flexgate::telemetry::{self, Audit, Decision, RequestId};
 
 /// The `issuer` of whoever sits at the machine.
 const ISSUER: &str = "operator";

@@ -2,14 +2,14 @@
 
 use std::error::Error;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::doctor::Doctor;
 use crate::events::Events;
 use crate::manual::{Completions, Man};
+use crate::serve::Serve;
 use crate::token::Token;
 use crate::users::Users;
 use crate::{demo, doctor, events, manual, scim, serve, token, users};
@@ -65,26 +65,6 @@ enum Scim {
         #[arg(long, default_value = "scim", value_name = "NAME")]
         id: String,
     },
-}
-
-/// How to serve.
-#[derive(Debug, Clone, Args)]
-pub struct Serve {
-    /// Serve real Twilio, as the environment configures it, instead of the simulator
-    #[arg(long)]
-    pub live: bool,
-    /// The gateway's port on this machine
-    #[arg(long, default_value_t = 9000, value_name = "PORT")]
-    pub port: u16,
-    /// The simulator's port
-    #[arg(long, default_value_t = 9010, value_name = "PORT", conflicts_with = "live")]
-    pub simulator_port: u16,
-    /// The simulator's TLS port, for the unmodified Flex SDK (certificates of *.twilio.com from its own CA)
-    #[arg(long, default_value_t = 9443, value_name = "PORT", conflicts_with = "live")]
-    pub tls_port: u16,
-    /// Where the simulated set-up keeps its state: sessions, users, keys
-    #[arg(long, default_value = ".flexgate", value_name = "FOLDER", conflicts_with = "live")]
-    pub data_dir: PathBuf,
 }
 
 impl Cli {

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::base::strict_json::StrictJsonError;
 
+/// The largest token that is looked at, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 8192;
+
 /// Why there is no [`Caller`](crate::domain::Caller).
 ///
 /// The answer tells the caller no more than the status: which rule failed is for the log.
@@ -12,8 +15,8 @@ pub enum CallerError {
     /// There is not exactly one `Authorization` header, or its scheme is not `Bearer`. 401.
     #[error("the request does not carry exactly one Authorization header with a Bearer token")]
     Missing,
-    /// The token is larger than [`MAX_TOKEN_BYTES`](super::MAX_TOKEN_BYTES). 413.
-    #[error("the token is larger than {} bytes", super::MAX_TOKEN_BYTES)]
+    /// The token is larger than [`MAX_TOKEN_BYTES`]. 413.
+    #[error("the token is larger than {} bytes", MAX_TOKEN_BYTES)]
     TooLarge,
     /// The token breaks a rule. 401, `invalid_token`.
     #[error("the token is refused")]

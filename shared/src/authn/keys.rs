@@ -6,11 +6,23 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
 
 use super::fault::TokenFault;
-use super::token::allowed_algorithm;
 use crate::base::jws;
 
 /// Factoring 1024 bits is within reach; past 8192 bits checking a signature is a denial of service.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// The algorithms of a token that may be accepted at all (RFC 7518). No symmetric one: the public key
+/// would be the secret. An algorithm is then fixed by the key, see [`Key`].
+pub(super) fn allowed_algorithm(name: &str) -> Option<Algorithm> {
+    match name {
+        "RS256" => Some(Algorithm::RS256),
+        "PS256" => Some(Algorithm::PS256),
+        "ES256" => Some(Algorithm::ES256),
+        "ES384" => Some(Algorithm::ES384),
+        "EdDSA" => Some(Algorithm::EdDSA),
+        _ => None,
+    }
+}
 
 /// A public key for one algorithm: the key decides which, never the token (RFC 8725 §3.1).
 #[derive(Clone)]

@@ -12,6 +12,7 @@ mod claims;
 mod fault;
 mod jwks;
 mod keys;
+mod mistakes;
 mod preset;
 mod problem;
 mod settings;
@@ -25,10 +26,11 @@ use http::header::AUTHORIZATION;
 use tokio::task::JoinSet;
 
 pub use claims::LEEWAY;
-pub use fault::{CallerError, Part, TokenFault};
+pub use fault::{CallerError, MAX_TOKEN_BYTES, Part, TokenFault};
+pub use mistakes::SettingsFault;
 pub use preset::Preset;
-pub use settings::{CallerSettings, Issuer, IssuerSettings, SettingsFault, issuers};
-pub use token::{MAX_TOKEN_BYTES, TokenType};
+pub use settings::{CallerSettings, Issuer, IssuerSettings, issuers};
+pub use token::TokenType;
 
 use crate::base::ambient::Ambient;
 use crate::base::outbound::Deadline;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::fault::TokenFault;
-use super::settings::Faults;
+use super::mistakes::Faults;
 use super::token::TokenType;
 
 const GOOGLE: &str = "https://accounts.google.com";

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::{Host, Url};
 
+use super::mistakes::{Faults, SettingsFault};
 use super::preset::{Preset, Provider};
 use super::token::TokenType;
 use crate::base::settings::Reader;
@@ -83,16 +84,6 @@ pub struct IssuerSettings {
     /// Google only, and required there: the Workspace domains (`hd`) whose accounts are accepted.
     #[serde(default)]
     pub hosted_domains: Vec<String>,
-}
-
-/// One thing wrong with the configuration of the issuers.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {problem}")]
-pub struct SettingsFault {
-    /// Which setting, like `[0].audiences`.
-    pub place: String,
-    /// What is wrong with it, and what would be right.
-    pub problem: String,
 }
 
 /// Where a claim is: a JSON pointer (`/a/b`), or a name (`https://example.com/roles`), or, where no
@@ -256,19 +247,9 @@ impl IssuerSettings {
             })
         };
         match issuer() {
-            Some(issuer) if faults.0.is_empty() => Ok(issuer),
-            _ => Err(faults.0),
+            Some(issuer) if faults.is_empty() => Ok(issuer),
+            _ => Err(faults.into_list()),
         }
-    }
-}
-
-#[derive(Default)]
-pub(super) struct Faults(Vec<SettingsFault>);
-
-impl Faults {
-    pub(super) fn add<T>(&mut self, place: &str, problem: impl Into<String>) -> Option<T> {
-        self.0.push(SettingsFault { place: place.into(), problem: problem.into() });
-        None
     }
 }
 

@@ -5,28 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
-use super::fault::{CallerError, Part, TokenFault};
-use super::keys::Key;
+use super::fault::{CallerError, MAX_TOKEN_BYTES, Part, TokenFault};
+use super::keys::{Key, allowed_algorithm};
 use crate::base::strict_json;
-
-/// The largest token that is looked at, in bytes.
-pub const MAX_TOKEN_BYTES: usize = 8192;
 
 /// Header parameters by which a token could choose the key it is checked with.
 const KEY_PARAMETERS: [&str; 4] = ["jku", "jwk", "x5u", "x5c"];
-
-/// The algorithms of a token that may be accepted at all (RFC 7518). No symmetric one: the public key
-/// would be the secret. An algorithm is then fixed by the key, see [`Key`].
-pub(super) fn allowed_algorithm(name: &str) -> Option<Algorithm> {
-    match name {
-        "RS256" => Some(Algorithm::RS256),
-        "PS256" => Some(Algorithm::PS256),
-        "ES256" => Some(Algorithm::ES256),
-        "ES384" => Some(Algorithm::ES384),
-        "EdDSA" => Some(Algorithm::EdDSA),
-        _ => None,
-    }
-}
 
 /// What a token says it is, in its header's `typ`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]

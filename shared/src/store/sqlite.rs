@@ -4,9 +4,12 @@
 //! lock first, and a busy file is waited for. A write is on disk before it is acknowledged, but for counts.
 
 mod directory;
+mod directory_tables;
 mod event_tables;
 mod events;
 mod people;
+mod people_tables;
+mod values;
 mod worker;
 
 use std::path::Path;
@@ -14,17 +17,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use time::{Duration as Span, OffsetDateTime};
 use tokio::sync::Notify;
-
-use worker::{Keep, Worker};
 
 use super::{
     Bindings, Bound, Claims, Counted, Counters, Lease, Session, SessionKey, Sessions, StoreError, fingerprint,
 };
 use crate::domain::{FlexUserSid, Identity};
+use values::{failure, moment, parsed};
+use worker::{Keep, Worker};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than there are here: each is parsed once.
@@ -82,8 +84,8 @@ impl SqliteStore {
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA secure_delete = ON;").map_err(failure)?;
         connection.execute_batch(SCHEMA).map_err(failure)?;
         event_tables::prepare(&mut connection).map_err(failure)?;
-        connection.execute_batch(directory::SCHEMA).map_err(failure)?;
-        connection.execute_batch(people::SCHEMA).map_err(failure)?;
+        connection.execute_batch(directory_tables::SCHEMA).map_err(failure)?;
+        connection.execute_batch(people_tables::SCHEMA).map_err(failure)?;
         let worker = Worker::start(connection).map_err(|error| StoreError::Unavailable(error.into()))?;
         Ok(Self { worker: Arc::new(worker), arrivals: Arc::default() })
     }
@@ -115,15 +117,6 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(drop)
-}
-
-fn failure(error: rusqlite::Error) -> StoreError {
-    match error {
-        rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) => {
-            StoreError::Corrupt(error.into())
-        }
-        _ => StoreError::Unavailable(error.into()),
-    }
 }
 
 #[async_trait]
@@ -353,18 +346,4 @@ fn session(key: &SessionKey, row: &Row<'_>) -> rusqlite::Result<Session> {
         used_at: moment(row, 5)?,
         ends_at: moment(row, 6)?,
     })
-}
-
-fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
-where
-    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    let text: String = row.get(column)?;
-    text.parse().map_err(|error: T::Err| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
-}
-
-fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<OffsetDateTime> {
-    let seconds = row.get(column)?;
-    OffsetDateTime::from_unix_timestamp(seconds)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, error.into()))
 }

@@ -1,7 +1,7 @@
 //! Audit events: who did what for whom, and what was decided. Never sampled, never mixed with the
 //! request's line.
 
-use crate::web::RequestId;
+use super::request::RequestId;
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,33 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::meter::Meter;
 use super::metrics;
+use super::request::RequestLine;
 
 static COLD: AtomicBool = AtomicBool::new(true);
-
-/// What a request's line says.
-#[derive(Debug)]
-pub struct RequestLine<'a> {
-    /// Which function answered.
-    pub function: &'a str,
-    /// The request's id.
-    pub request_id: &'a str,
-    /// The HTTP method.
-    pub method: &'a str,
-    /// The route's pattern, never the path itself: paths can hold names.
-    pub route: &'a str,
-    /// The status answered.
-    pub status: u16,
-    /// The problem's code, if it was one.
-    pub code: Option<&'a str>,
-    /// Why, with causes; for operators only.
-    pub fault: Option<&'a str>,
-    /// From the first byte seen to the answer made.
-    pub duration: Duration,
-    /// What it asked of others.
-    pub meter: Meter,
-}
 
 /// Writes the line: at `ERROR` for what is broken here, `WARN` for what is broken elsewhere, else `INFO`.
 pub fn request(line: &RequestLine<'_>) {

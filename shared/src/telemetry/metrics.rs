@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 
-use super::line::RequestLine;
+use super::request::RequestLine;
 
 static NAMESPACE: OnceLock<String> = OnceLock::new();
 

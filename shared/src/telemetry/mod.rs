@@ -7,20 +7,22 @@ mod audit;
 mod line;
 mod meter;
 mod metrics;
+mod request;
 mod trace;
-
-pub use audit::{Audit, Decision, alarm};
-pub use line::{RequestLine, request};
-pub use meter::{Meter, metered, upstream};
-pub use metrics::{credential_failed, dead_letter, refreshed};
-pub(crate) use trace::header as trace_header;
-pub use trace::{Trace, X_AMZN_TRACE_ID, traced};
 
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::time::UtcTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+pub use audit::{Audit, Decision, alarm};
+pub use line::request;
+pub use meter::{Meter, metered, upstream};
+pub use metrics::{credential_failed, dead_letter, refreshed};
+pub use request::{RequestId, RequestLine};
+pub(crate) use trace::header as trace_header;
+pub use trace::{Trace, X_AMZN_TRACE_ID, traced};
 
 /// What is written down.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! The v4 endpoints are in no Twilio helper library; `docs/architecture.md` says what is certain about
 //! them. Every field of every answer is optional to this client until it has checked it.
 
+mod authorized;
 mod endpoints;
 mod error;
 mod probe;

@@ -8,11 +8,9 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::endpoints::{Endpoints, Service};
-use super::error::{TwilioError, api_error, refusal};
-use super::{Flex, TwilioError as Error};
+use super::error::{TwilioError as Error, TwilioError, api_error, refusal};
 use crate::base::ambient::Ambient;
 use crate::base::outbound::{self, Answer, Deadline};
-use crate::telemetry;
 
 /// Twilio's answers are a few kilobytes, a page of 1,000 users some hundred. More is a fault.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
@@ -171,40 +169,6 @@ fn passes(error: &TwilioError, again: Again) -> bool {
             again == Again::Idempotent
         }
         _ => false,
-    }
-}
-
-impl Flex {
-    /// Asks with the account's credential, and with the next one where a rotation has replaced it.
-    pub(super) async fn ask(&self, ask: Ask, deadline: Deadline) -> Result<Answer, TwilioError> {
-        let mut credential = self.credentials.current(deadline).await?;
-        // The one in use, and up to two others that a rotation brought.
-        let mut left = 2;
-        loop {
-            if credential.account_sid != self.account {
-                return Err(TwilioError::Foreign);
-            }
-            let authorization = basic(&credential.username, &credential.password)?;
-            let rejected = match self.sender.ask(&ask, Some(&authorization), deadline).await {
-                Err(TwilioError::Refused(error)) if error.status == http::StatusCode::UNAUTHORIZED => error,
-                other => return other,
-            };
-            match self.credentials.after_rejection(&credential, deadline).await? {
-                Some(next) if left > 0 => credential = next,
-                _ => {
-                    telemetry::credential_failed();
-                    return Err(TwilioError::CredentialRejected(rejected));
-                }
-            }
-            left -= 1;
-        }
-    }
-
-    /// The URL of a path below this instance.
-    pub(super) fn instance_url(&self, version: &str, path: &[&str]) -> Url {
-        let mut parts = vec![version, "Instances", self.instance.as_str()];
-        parts.extend(path);
-        self.sender.url(Service::FlexApi, &parts)
     }
 }
 

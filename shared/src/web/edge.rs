@@ -15,14 +15,14 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::{Instant, timeout_at};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::context::{Context, RequestId};
+use super::context::Context;
 use super::cors::Origins;
 use super::page;
 use super::problem::{Document, Problem, Told, kinds};
 use crate::base::ambient::Ambient;
 use crate::base::outbound::Deadline;
 use crate::platform::Common;
-use crate::telemetry::{self, Meter, RequestLine};
+use crate::telemetry::{self, Meter, RequestId, RequestLine};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

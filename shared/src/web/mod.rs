@@ -13,7 +13,7 @@ mod problem;
 mod query;
 
 pub use body::{Fields, MAX_BODY, raw_json};
-pub use context::{Context, RequestId};
+pub use context::Context;
 pub use cors::Origins;
 pub use edge::{Site, refuse_method};
 pub use problem::{FieldError, Kind, Problem, Told, kinds};

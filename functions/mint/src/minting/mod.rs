@@ -9,6 +9,8 @@
 //! why that is safe.
 
 mod check;
+mod error;
+mod found;
 mod memory;
 mod user;
 
@@ -17,15 +19,17 @@ use std::sync::Arc;
 
 use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
-use flexgate::domain::policy::{MintGrant, MintRefusal, MintRequest, NotAdmitted, Policy};
-use flexgate::domain::{Caller, FlexUser, FlexUserSid};
-use flexgate::store::{Bindings, Counters, Deactivations, StoreError};
+use flexgate::domain::Caller;
+use flexgate::domain::policy::{MintGrant, MintRequest, Policy};
+use flexgate::store::{Bindings, Counters, Deactivations};
 use flexgate::twilio::{Flex, MintedToken, TwilioError};
 use time::Duration;
 
-pub use check::WrongToken;
-pub use user::Found;
+pub use error::MintError;
 
+use check::WrongToken;
+use error::admit;
+use found::Found;
 use memory::Memory;
 
 /// Over what the limit of mints counts.
@@ -56,61 +60,6 @@ pub struct Minted {
 impl fmt::Display for Minted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {}", self.grant, self.found)
-    }
-}
-
-/// Why there is no token.
-#[derive(Debug, thiserror::Error)]
-pub enum MintError {
-    /// The policy refuses what was asked.
-    #[error("the policy refuses")]
-    Refused(#[from] MintRefusal),
-    /// This subject has had as many tokens as one may have in a while.
-    #[error("the limit of mints per minute is reached")]
-    TooMany {
-        /// When there will be more.
-        retry_after: std::time::Duration,
-    },
-    /// There is no Flex user, and none may be made.
-    #[error("there is no Flex user of that name, and none may be provisioned")]
-    UserUnknown,
-    /// Flex has a user of that name which a search does not show, or one in other case: provisioning
-    /// would bring it back, or overwrite it.
-    #[error("the username is a deactivated user's, or another user's in other case")]
-    NameTaken,
-    /// The Flex user may not be minted for.
-    #[error("{why}")]
-    NotAdmitted {
-        /// Which user.
-        user: FlexUserSid,
-        /// Why.
-        why: NotAdmitted,
-    },
-    /// The person has left: a source of the people ledger says that they are inactive.
-    #[error("the people ledger holds the person inactive")]
-    Inactive,
-    /// The Flex user belongs to another identity, or the identity to another user.
-    #[error("the Flex user and the caller's identity do not belong together")]
-    NotBound,
-    /// Twilio minted something else than was asked. The token is discarded, and somebody should look.
-    #[error("Twilio minted a token that is not the one asked for: {0}")]
-    WrongToken(WrongToken),
-    /// Twilio.
-    #[error("Twilio")]
-    Twilio(#[from] TwilioError),
-    /// The store.
-    #[error("the store")]
-    Store(#[from] StoreError),
-}
-
-impl MintError {
-    /// The Flex user it is about, where there is one.
-    #[must_use]
-    pub fn user(&self) -> Option<&FlexUserSid> {
-        match self {
-            Self::NotAdmitted { user, .. } => Some(user),
-            _ => None,
-        }
     }
 }
 
@@ -193,9 +142,4 @@ impl Minting {
         }
         Err(MintError::TooMany { retry_after: (counted.until - now).try_into().unwrap_or_default() })
     }
-}
-
-/// The last word on every user, however found.
-fn admit(grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
-    grant.admits(user).map_err(|why| MintError::NotAdmitted { user: user.flex_user_sid.clone(), why })
 }

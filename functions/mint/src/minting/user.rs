@@ -1,44 +1,14 @@
 //! Which Flex user a mint is for.
 
-use std::fmt;
-
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::{MintGrant, NotAdmitted};
 use flexgate::domain::{Caller, DesiredUser, FlexUser, FlexUserSid, Username};
 use flexgate::store::Bound;
 use flexgate::twilio::TwilioError;
 
-use super::{MintError, Minting, admit};
-
-/// How the user was found. Its `Display` is for the audit line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    /// Bound to the caller's identity, and seen within a minute.
-    Remembered,
-    /// Bound to the caller's identity.
-    Bound,
-    /// Bound, and brought up to date with the caller's claims.
-    Synced,
-    /// By the caller's username, and bound to their identity now.
-    ByUsername,
-    /// Not at all: it was provisioned, and bound.
-    Created,
-    /// By the username a trusted service gave.
-    Named,
-}
-
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Remembered => "bound and seen within a minute",
-            Self::Bound => "bound",
-            Self::Synced => "bound, updated from the claims",
-            Self::ByUsername => "found by username and bound",
-            Self::Created => "provisioned and bound",
-            Self::Named => "found by username",
-        })
-    }
-}
+use super::Minting;
+use super::error::{MintError, admit};
+use super::found::Found;
 
 /// The largest page that Twilio gives.
 const PAGE: u16 = 1_000;

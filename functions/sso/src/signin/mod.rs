@@ -10,6 +10,7 @@ mod return_to;
 mod service;
 mod session;
 mod state;
+mod tokens;
 
 use flexgate::secrets::SecretError;
 use flexgate::store::StoreError;

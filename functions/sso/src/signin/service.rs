@@ -16,8 +16,8 @@ use url::Url;
 
 use super::configuration::Configured;
 use super::pending::{Pending, PendingLogins, session_id};
-use super::session::Tokens;
 use super::state::{self, LoginId};
+use super::tokens::Tokens;
 use super::{Fault, LOGIN_COOKIE, LOGIN_LIFETIME, Lifetimes, ReturnTo};
 
 /// What sign-in is made of.

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method};
 use reqwest::Request;
 use url::Url;
 
-use super::Stage;
+use super::stage::Stage;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 1 << 20;

@@ -11,7 +11,7 @@ use reqwest::Request;
 use serde_json::{Value, json};
 
 use super::browser::Browser;
-use super::{Stage, report};
+use super::stage::{Stage, report};
 
 type Outcome = Result<String, Box<dyn Error>>;
 

@@ -2,6 +2,7 @@
 
 mod browser;
 mod flows;
+mod stage;
 
 use std::error::Error;
 
@@ -10,15 +11,7 @@ use flexgate::base::settings::Reader;
 use flexgate::telemetry;
 
 use crate::serve::{Gateway, Settings, Simulated};
-use crate::terminal::{Paint, paint, say};
-
-/// What the steps share.
-struct Stage {
-    http: reqwest::Client,
-    gateway: String,
-    simulator: String,
-    issuer: String,
-}
+use stage::Stage;
 
 /// Runs the flows, prints a line for each, and fails if one failed.
 pub async fn run() -> Result<(), Box<dyn Error>> {
@@ -41,13 +34,4 @@ pub async fn run() -> Result<(), Box<dyn Error>> {
     gateway.stop().await;
     simulator.shutdown().await;
     if failed == 0 { Ok(()) } else { Err(format!("{failed} of the flows failed").into()) }
-}
-
-/// One line: what was tried, whether it worked, what came of it.
-fn report(step: &str, outcome: &Result<String, Box<dyn Error>>) -> std::io::Result<()> {
-    let (mark, text) = match outcome {
-        Ok(text) => (paint("ok  ", Paint::Green), text.clone()),
-        Err(error) => (paint("FAIL", Paint::Red), error.to_string()),
-    };
-    say(&format!("{mark}  {step:<12} {text}"))
 }

@@ -15,7 +15,9 @@ use flexgate_provision::TokenHashes;
 use flexgate_webhooks::WebhookSettings;
 use serde::de::DeserializeOwned;
 
-use super::{Finding, Groups, queue};
+use super::finding::{Finding, explained};
+use super::groups::Groups;
+use super::queue;
 
 /// One check may take this long.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -147,17 +149,6 @@ fn secret_remedy(error: &SecretError, variable: &str, shape: &str) -> String {
         SecretError::Malformed { .. } => shape.to_owned(),
         _ => format!("{variable} must name a secret that FLEXGATE_SECRETS has and this user or role may read"),
     }
-}
-
-/// With the causes, which name no value.
-pub(super) fn explained(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// The secret's shape, the credential, the instance.

@@ -4,25 +4,21 @@
 //! it writes holds a secret.
 
 mod checks;
+mod finding;
+mod groups;
 mod queue;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Args;
-use flexgate::authn::CallerSettings;
 use flexgate::base::ambient::Ambient;
-use flexgate::base::settings::{Reader, VariableError};
-use flexgate::platform::Common;
-use flexgate::twilio::CredentialSettings;
-use flexgate::users::PolicySettings;
-use flexgate_provision::ScimSettings;
-use flexgate_sso::SignInSettings;
-use flexgate_webhooks::WebhookSettings;
-use serde::Serialize;
+use flexgate::base::settings::Reader;
 use serde_json::json;
 
 use crate::terminal::{Paint, paint, say};
+use finding::{Finding, Status};
+use groups::Groups;
 
 /// How to report.
 #[derive(Debug, Args)]
@@ -34,63 +30,6 @@ pub struct Doctor {
     /// One JSON document instead of lines
     #[arg(long)]
     json: bool,
-}
-
-/// How a thing is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Status {
-    Ok,
-    Warning,
-    Failure,
-}
-
-/// One thing looked at.
-#[derive(Debug, Clone, Serialize)]
-struct Finding {
-    check: &'static str,
-    status: Status,
-    text: String,
-    /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remedy: Option<String>,
-}
-
-impl Finding {
-    fn ok(check: &'static str, text: impl Into<String>) -> Self {
-        Self { check, status: Status::Ok, text: text.into(), remedy: None }
-    }
-
-    fn warning(check: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { check, status: Status::Warning, text: text.into(), remedy: Some(remedy.into()) }
-    }
-
-    fn failure(check: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { check, status: Status::Failure, text: text.into(), remedy: Some(remedy.into()) }
-    }
-}
-
-/// The groups of settings that can be read; each check needs some of them.
-struct Groups {
-    common: Option<Common>,
-    credential: Option<CredentialSettings>,
-    sign_in: Option<SignInSettings>,
-    caller: Option<CallerSettings>,
-    webhooks: Option<WebhookSettings>,
-    /// `None` also where SCIM is not served.
-    scim: Option<ScimSettings>,
-    mistakes: Vec<VariableError>,
-}
-
-impl Groups {
-    fn read(mut reader: Reader) -> Self {
-        let (common, credential) = (Common::read(&mut reader), CredentialSettings::read(&mut reader));
-        let (sign_in, caller) = (SignInSettings::read(&mut reader), CallerSettings::read(&mut reader));
-        let (webhooks, scim) = (WebhookSettings::read(&mut reader), ScimSettings::read(&mut reader).flatten());
-        let (_policy, _tries) = (PolicySettings::read(&mut reader), flexgate_apply::tries(&mut reader));
-        let mistakes = reader.finish(Some(())).err().map(|error| error.variables().to_vec()).unwrap_or_default();
-        Self { common, credential, sign_in, caller, webhooks, scim, mistakes }
-    }
 }
 
 /// Looks at everything and reports.

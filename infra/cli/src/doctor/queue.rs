@@ -5,7 +5,7 @@ use flexgate::platform::Platform;
 use flexgate::store::{Backlog, DeadLetter, Message, StoreError};
 use time::{Duration, OffsetDateTime};
 
-use super::Finding;
+use super::finding::{Finding, explained};
 
 /// An event is applied within seconds. One this old is waiting for something (the template's alarm
 /// rings then as well).
@@ -73,7 +73,7 @@ fn takes_access_away(letter: &DeadLetter) -> bool {
 
 fn unreadable(check: &'static str, error: &StoreError) -> Finding {
     let remedy = "it lies in the store (FLEXGATE_STORE), or with DynamoDB in the queue (FLEXGATE_QUEUE)";
-    Finding::failure(check, super::checks::explained(error), remedy)
+    Finding::failure(check, explained(error), remedy)
 }
 
 fn events(count: u64, one: &str, several: &str) -> String {

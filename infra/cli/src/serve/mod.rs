@@ -3,6 +3,7 @@
 mod desktop;
 mod gateway;
 mod openapi;
+mod options;
 mod simulated;
 
 use std::error::Error;
@@ -14,9 +15,8 @@ use flexgate::base::settings::Reader;
 use flexgate::telemetry;
 
 pub use gateway::{Gateway, Settings};
+pub use options::Serve;
 pub use simulated::{ENVIRONMENT_FILE, SCIM_TOKEN_FILE, Simulated};
-
-use crate::cli::Serve;
 
 /// Serves until SIGTERM or Ctrl-C, then finishes what has begun.
 pub async fn run(options: &Serve) -> Result<(), Box<dyn Error>> {

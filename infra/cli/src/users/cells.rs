@@ -6,6 +6,9 @@
 
 use std::borrow::Cow;
 
+/// The columns of an import and an export.
+pub(super) const COLUMNS: [&str; 4] = ["username", "email", "full_name", "roles"];
+
 /// With what a spreadsheet begins a formula (OWASP, CSV injection).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 

@@ -3,6 +3,7 @@
 
 mod cells;
 mod import;
+mod outcome;
 
 use std::error::Error;
 use std::io::Write;
@@ -12,14 +13,14 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use flexgate::domain::{DesiredUser, Email, FlexUser, FlexUserSid, FullName, Role, Username};
 use flexgate::twilio::Flex;
-use flexgate::users::{ProvisioningError, Reconciled};
+use flexgate::users::ProvisioningError;
 use serde_json::{Value, json};
 
 use crate::operator::{Operator, deadline};
 use crate::terminal::{harmless, remark, say};
+use cells::COLUMNS;
+use outcome::became;
 
-/// The columns of an import and an export.
-const COLUMNS: [&str; 4] = ["username", "email", "full_name", "roles"];
 const PAGE: u16 = 500;
 
 /// What to do.
@@ -162,14 +163,6 @@ async fn provision(operator: &Operator, wanted: &Provision) -> Result<(), Box<dy
     note(operator, "provision", user, done.as_ref().map(became));
     let done = done?;
     Ok(say(&format!("{} {}", became(&done), done.user().flex_user_sid))?)
-}
-
-fn became(done: &Reconciled) -> &'static str {
-    match done {
-        Reconciled::Created(_) => "created",
-        Reconciled::Updated(_) => "updated",
-        Reconciled::Unchanged(_) => "unchanged",
-    }
 }
 
 fn note(operator: &Operator, action: &str, user: Option<&FlexUserSid>, done: Result<&str, &ProvisioningError>) {

@@ -145,24 +145,21 @@ impl People for DynamoStore {
             }
             let values = [(":given", s(items::json(noting.given))), (":name", s(noting.username.as_str()))];
             let mut writes = Vec::new();
-            match noting.flex_user_sid {
-                Some(sid) => {
-                    let [given, name] = values;
-                    let set = "given_json = :given, user_name = :name, flex_user_sid = :sid";
-                    writes.push(self.advance(person, version, set, [given, name, (":sid", s(sid.as_str()))])?);
-                    let pointer = Pointer::of(&PersonKey::FlexUser(sid.clone()));
-                    let led_to = self.led_to(&pointer).await?;
-                    if led_to.is_some_and(|led_to| led_to != person) {
-                        return Ok(Written::Moved);
-                    }
-                    if led_to.is_none() {
-                        writes.push(self.point(&pointer, person, None)?);
-                    }
+            if let Some(sid) = noting.flex_user_sid {
+                let [given, name] = values;
+                let set = "given_json = :given, user_name = :name, flex_user_sid = :sid";
+                writes.push(self.advance(person, version, set, [given, name, (":sid", s(sid.as_str()))])?);
+                let pointer = Pointer::of(&PersonKey::FlexUser(sid.clone()));
+                let led_to = self.led_to(&pointer).await?;
+                if led_to.is_some_and(|led_to| led_to != person) {
+                    return Ok(Written::Moved);
                 }
-                None => {
-                    let set = "given_json = :given, user_name = :name REMOVE flex_user_sid";
-                    writes.push(self.advance(person, version, set, values)?);
+                if led_to.is_none() {
+                    writes.push(self.point(&pointer, person, None)?);
                 }
+            } else {
+                let set = "given_json = :given, user_name = :name REMOVE flex_user_sid";
+                writes.push(self.advance(person, version, set, values)?);
             }
             match self.transact(writes).await? {
                 Transacted::Yes => return Ok(Written::Yes(version + 1)),

@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
-use super::{SqliteStore, parsed};
+use super::SqliteStore;
+use super::values::parsed;
 use crate::domain::{FlexUserSid, History, Moment, SourceName, SubjectId, Username};
 use crate::store::{
     Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Message, Recorded, Settled, StoreError, Subjects,

@@ -8,42 +8,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
-use super::{SqliteStore, parsed};
+use super::SqliteStore;
+use super::values::parsed;
 use crate::domain::ledger::{Given, Person, PersonId, Source, Statement};
 use crate::domain::{FlexUserSid, SubjectId, UsernameKey};
 use crate::store::people::{Deactivations, Noting, People, PersonKey, PersonLease, Stating, Written};
 use crate::store::{StoreError, fingerprint};
-
-/// People and statements are large rows, so their tables have a rowid; the pointers are small.
-pub(super) const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS people (
-    id            TEXT NOT NULL PRIMARY KEY,
-    username      TEXT NOT NULL,
-    username_key  TEXT NOT NULL,
-    flex_user_sid TEXT,
-    given         TEXT NOT NULL,
-    inactive      INTEGER NOT NULL,
-    superseded    INTEGER NOT NULL DEFAULT 0,
-    version       INTEGER NOT NULL,
-    lease_holder  TEXT,
-    leased_until  INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE TABLE IF NOT EXISTS person_statements (
-    person        TEXT NOT NULL,
-    source        TEXT NOT NULL,
-    statement     TEXT NOT NULL,
-    subject       TEXT,
-    PRIMARY KEY (person, source)
-) STRICT;
-CREATE TABLE IF NOT EXISTS person_pointers (
-    pointer       TEXT PRIMARY KEY,
-    person        TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS unattached_statements (
-    subject       TEXT NOT NULL PRIMARY KEY,
-    statement     TEXT NOT NULL
-) STRICT;
-";
 
 #[async_trait]
 impl People for SqliteStore {
@@ -118,7 +88,7 @@ impl People for SqliteStore {
                 .execute([old])?;
             }
             for (source, statement) in &person.statements {
-                let subject = person.subjects.get(source).map(|subject| subject.as_str());
+                let subject = person.subjects.get(source).map(SubjectId::as_str);
                 put_statement(db, &id, source, statement, subject)?;
             }
             note_activity(db, &id)?;
@@ -146,7 +116,7 @@ impl People for SqliteStore {
             } else if !advance(db, &id, version)? {
                 return Ok(Written::Moved);
             }
-            put_statement(db, &id, &source, &statement, subject.as_ref().map(|subject| subject.as_str()))?;
+            put_statement(db, &id, &source, &statement, subject.as_ref().map(SubjectId::as_str))?;
             note_activity(db, &id)?;
             Ok(Written::Yes(version + 1))
         })

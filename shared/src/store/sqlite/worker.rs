@@ -11,7 +11,7 @@ use std::thread::{Builder, JoinHandle};
 use rusqlite::{Connection, Error, Result};
 use tokio::sync::oneshot;
 
-use super::failure;
+use super::values::failure;
 use crate::store::StoreError;
 
 /// When what a job writes is on disk. A process that is killed loses nothing either way; a machine that

@@ -42,13 +42,11 @@ impl Ledger {
             return Ok(Meant::Nobody);
         }
         let Some(username) = &news.username else { return Ok(Meant::Nobody) };
-        match self.people.person(&PersonKey::Username(username.key())).await? {
-            Some(person) => self.attached(person, news, gives_access),
-            None => {
-                let id = PersonId::of(self.ambient.random());
-                Ok(Meant::New(Person { flex_user_sid: user, ..Person::new(id, username.clone()) }, None))
-            }
+        if let Some(person) = self.people.person(&PersonKey::Username(username.key())).await? {
+            return self.attached(person, news, gives_access);
         }
+        let id = PersonId::of(self.ambient.random());
+        Ok(Meant::New(Person { flex_user_sid: user, ..Person::new(id, username.clone()) }, None))
     }
 
     fn attached(&self, person: Person, news: &News, gives_access: bool) -> Result<Meant, LedgerError> {

@@ -32,8 +32,9 @@ impl Ledger {
                 Meant::Nobody => return Ok(Report::nothing(Outcome::NoUser)),
                 Meant::Known(person) if person.superseded => return superseded(&news.source, gives_access),
                 Meant::Known(person) if is_stale(&person, news) => return Ok(Report::nothing(Outcome::Stale)),
-                Meant::Known(person) => self.state_known(person, news, deadline).await?,
-                Meant::New(person, instead_of) => self.state_new(person, instead_of, news, deadline).await?,
+                // Boxed: these futures are large, and every caller would carry them.
+                Meant::Known(person) => Box::pin(self.state_known(person, news, deadline)).await?,
+                Meant::New(person, instead_of) => Box::pin(self.state_new(person, instead_of, news, deadline)).await?,
             };
             if let Some(report) = reported {
                 return Ok(report);

@@ -17,11 +17,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use flexgate::base::ambient::Ambient;
 use flexgate::twilio::TwilioError;
 use flexgate::users::{Provisioning, ProvisioningError, Reconciled};
 use tokio::task::JoinSet;
 
+use super::cells::{self, COLUMNS};
+use super::outcome::became;
 use crate::operator::{Operator, deadline};
 use crate::terminal::{remark, say};
 use journal::Journal;
@@ -159,7 +160,7 @@ async fn send(
         match fate {
             Fate::Done(done) => {
                 journal.note(&row)?;
-                operator.trail.allowed("provision", Some(&done.user().flex_user_sid), super::became(&done));
+                operator.trail.allowed("provision", Some(&done.user().flex_user_sid), became(&done));
                 match *done {
                     Reconciled::Created(_) => counts.created += 1,
                     Reconciled::Updated(_) => counts.updated += 1,
@@ -231,7 +232,7 @@ impl Failures {
             Some(writer) => writer,
             none => {
                 let mut writer = csv::Writer::from_writer(private(true).open(&self.path)?);
-                writer.write_record(super::COLUMNS.iter().copied().chain(["error"]))?;
+                writer.write_record(COLUMNS.iter().copied().chain(["error"]))?;
                 none.insert(writer)
             }
         };
@@ -239,7 +240,7 @@ impl Failures {
         let roles: Vec<_> = desired.roles.iter().map(|role| role.as_str()).collect();
         let (name, email) = (desired.username.as_str(), desired.email.as_str());
         let cells = [name, email, desired.full_name.as_str(), &roles.join(";"), reason];
-        writer.write_record(cells.map(super::cells::written).iter().map(AsRef::as_ref))?;
+        writer.write_record(cells.map(cells::written).iter().map(AsRef::as_ref))?;
         Ok(writer.flush()?)
     }
 }
@@ -262,9 +263,4 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
     name.push(".");
     name.push(suffix);
     name.into()
-}
-
-/// For [`Pace`]: a pause of random length.
-fn jitter(ambient: &Ambient, span: u64) -> std::time::Duration {
-    std::time::Duration::from_millis(u64::from_be_bytes(ambient.random()) % span.max(1) + 1)
 }

@@ -8,8 +8,6 @@ use flexgate::base::ambient::Ambient;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::jitter;
-
 /// Refusals that come together are one: the limit is halved at most this often.
 const ONE_REFUSAL: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: u64 = 10_000;
@@ -123,6 +121,11 @@ impl Pace {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// For [`Pace`]: a pause of random length.
+fn jitter(ambient: &Ambient, span: u64) -> std::time::Duration {
+    std::time::Duration::from_millis(u64::from_be_bytes(ambient.random()) % span.max(1) + 1)
 }
 
 #[cfg(test)]

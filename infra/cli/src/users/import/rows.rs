@@ -11,7 +11,7 @@ use flexgate::domain::policy::Policy;
 use flexgate::domain::{DesiredUser, Role, RoleSet};
 use ring::digest;
 
-use super::super::{COLUMNS, cells};
+use crate::users::cells::{self, COLUMNS};
 
 /// So many mistakes are shown; the rest is counted.
 const SHOWN: usize = 50;

@@ -26,9 +26,8 @@ pub struct Other {
     http: reqwest::Client,
 }
 
-/// Not a test: the process behind [`Other`].
+/// Without a folder this is no test: it is the process behind [`Other`].
 #[tokio::test]
-#[ignore = "started by other tests, with a folder"]
 async fn other_process() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let simulator = Simulator::start(config(&folder)).await.unwrap();
@@ -40,7 +39,7 @@ async fn other_process() {
 impl Other {
     pub async fn start(folder: &Path) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "storage::other_process"])
+            .args(["--exact", "storage::other_process"])
             .env(FOLDER, folder)
             .stdout(Stdio::null())
             .spawn()

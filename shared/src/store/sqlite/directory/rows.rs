@@ -4,9 +4,9 @@ use rusqlite::types::{Type, Value as Sql};
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::{Map, Value};
 
-use super::super::{moment, parsed};
 use crate::domain::Role;
 use crate::store::directory::{Entry, Group, Member, Membership};
+use crate::store::sqlite::values::{moment, parsed};
 
 pub(super) const ENTRY: &str = "id, current, username, external_id, asserted, deleted, version, updated_at";
 pub(super) const GROUP: &str = "id, display_name, external_id, version, created_at, updated_at";

@@ -1,93 +1,13 @@
-//! The sources: each proves a delivery in its own way and says what happened in its own shape.
-
-mod auth0;
-mod fusionauth;
-mod generic;
-mod graph;
-mod okta;
-mod standard;
-mod workos;
-mod zitadel;
-
-use std::fmt;
+//! From what a source says to events in the queue.
 
 use flexgate::base::ambient::Ambient;
 use flexgate::domain::{Action, EventId, IdentityEvent, Moment, NameError, PersonProfile, SourceName, Subject};
 use flexgate::store::Message;
-use flexgate::web::{Problem, Query};
-use http::HeaderMap;
 use ring::digest;
-use secrecy::SecretString;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::proof::Unproven;
-use crate::settings::{EventMeaning, Kind, SourceSettings};
-
-/// What was sent.
-pub(crate) struct Delivery<'d> {
-    pub(crate) headers: &'d HeaderMap,
-    /// The bytes as they came: what is signed.
-    pub(crate) body: &'d [u8],
-    /// The source's live secrets.
-    pub(crate) secrets: &'d [SecretString],
-    pub(crate) now: OffsetDateTime,
-}
-
-/// What is sent back to a challenge.
-pub(crate) enum Challenged {
-    /// An object with this one member.
-    Json(&'static str, String),
-    /// The text itself.
-    Text(String),
-}
-
-/// A kind of source.
-pub(crate) trait Source: fmt::Debug + Send + Sync {
-    /// Whether a secret can be this source's; else what is wrong with it, to be read after its name.
-    fn takes(&self, _secret: &SecretString) -> Result<(), &'static str> {
-        Ok(())
-    }
-
-    /// Whether the delivery comes from the source.
-    fn verify(&self, delivery: &Delivery<'_>) -> Result<(), Unproven>;
-
-    /// Reads a delivery that does.
-    fn read(&self, delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>);
-
-    /// The answer to a challenge, if the request is one.
-    fn challenge(&self, _headers: &HeaderMap, _query: &Query) -> Result<Option<Challenged>, Problem> {
-        Ok(None)
-    }
-}
-
-/// A configured source.
-#[derive(Debug)]
-pub(crate) struct Named {
-    pub(crate) issuer: Option<Box<str>>,
-    pub(crate) source: Box<dyn Source>,
-}
-
-impl Named {
-    /// Whether a secret can be this source's.
-    pub(crate) fn takes(&self, secret: &SecretString) -> Result<(), &'static str> {
-        self.source.takes(secret)
-    }
-}
-
-/// The source of those settings.
-pub(crate) fn of_kind(settings: &SourceSettings) -> Box<dyn Source> {
-    match settings.kind {
-        Kind::Standard => Box::new(standard::Standard::new(settings)),
-        Kind::Okta => Box::new(okta::Okta::new(settings)),
-        Kind::Auth0 => Box::new(auth0::Auth0::new(settings)),
-        Kind::Workos => Box::new(workos::WorkOs::new(settings)),
-        Kind::Fusionauth => Box::new(fusionauth::FusionAuth::new(settings)),
-        Kind::Zitadel => Box::new(zitadel::Zitadel::new(settings)),
-        Kind::Graph => Box::new(graph::Graph),
-        Kind::Generic => Box::new(generic::source(settings)),
-    }
-}
+use crate::settings::EventMeaning;
 
 /// What a source says happened, before it is an event.
 pub(crate) struct Draft {

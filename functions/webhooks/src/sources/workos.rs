@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use time::Duration;
 
-use super::{Delivery, Draft, Reading, Source};
 use crate::mapping::{Mapping, Places};
 use crate::proof::{Timestamped, Unproven};
+use crate::reading::{Draft, Reading};
 use crate::settings::{EventMeaning, Place, SourceSettings};
+use crate::source::{Delivery, Source};
 
 const SIGNATURE: Timestamped =
     Timestamped { header: "workos-signature", unit: Duration::MILLISECOND, window: Duration::minutes(3) };

@@ -11,10 +11,11 @@ use ring::digest;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-use super::{Delivery, Draft, Reading, Source};
 use crate::mapping::{Mapping, Places};
 use crate::proof::{Unproven, one, same};
+use crate::reading::{Draft, Reading};
 use crate::settings::{EventMeaning, Place, SourceSettings};
+use crate::source::{Delivery, Source};
 
 const HEADER: &str = "x-fusionauth-signature-jwt";
 const MALFORMED: Unproven = Unproven::Malformed(HEADER);

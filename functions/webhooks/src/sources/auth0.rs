@@ -3,10 +3,11 @@
 use http::HeaderName;
 use serde_json::Value;
 
-use super::{Delivery, Draft, Reading, Source};
 use crate::mapping::{Mapping, Places};
 use crate::proof::{Unproven, shared_secret};
+use crate::reading::{Draft, Reading};
 use crate::settings::{EventMeaning, Place, SourceSettings};
+use crate::source::{Delivery, Source};
 
 const PLACES: Places = &[
     (Place::Type, &["/type"]),

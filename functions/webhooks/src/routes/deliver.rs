@@ -10,14 +10,66 @@ use flexgate::telemetry::{Audit, Decision};
 use flexgate::web::{Context, Problem, Query, raw_json};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Serialize;
 use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
 
+use crate::app::App;
+use crate::problem;
 use crate::proof::Unproven;
-use crate::source::{Challenged, Delivery, Named, Reading};
-use crate::{App, MAX_DELIVERY, openapi, problem};
+use crate::reading::Reading;
+use crate::source::{Challenged, Delivery};
+use crate::sources::ConfiguredSource;
+
+/// The largest delivery that is read, in bytes. Identity systems send one event, or a few dozen.
+pub const MAX_DELIVERY: usize = 256 * 1024;
 
 /// The longest challenge that is answered, in bytes.
 const MAX_CHALLENGE: usize = 4096;
+
+/// Which source.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes what the handler reads field by field")]
+struct Source {
+    /// A source that `FLEXGATE_WEBHOOKS` names.
+    #[param(pattern = "^[a-z0-9-]{1,32}$", example = "standard")]
+    source: String,
+}
+
+/// Which source, for a challenge.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes what the handler reads field by field")]
+struct Challenger {
+    /// A source of the kind `okta` that `FLEXGATE_WEBHOOKS` names.
+    #[param(pattern = "^[a-z0-9-]{1,32}$", example = "okta")]
+    source: String,
+}
+
+/// How Okta checks an address.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes what the handler reads field by field")]
+struct Challenge {
+    /// Comes back in the answer.
+    #[param(rename = "x-okta-verification-challenge", pattern = "^[!-~]{1,1024}$", example = "5f1c7d0e8a9b")]
+    challenge: String,
+}
+
+/// A delivery is in the queue.
+#[derive(Serialize, ToSchema)]
+struct Accepted {
+    /// How many events of it were queued.
+    accepted: usize,
+}
+
+/// The answer to a challenge.
+#[derive(Serialize, ToSchema)]
+struct Verification {
+    /// The challenge.
+    verification: String,
+}
 
 /// Takes a delivery
 ///
@@ -28,9 +80,9 @@ const MAX_CHALLENGE: usize = 4096;
     path = "/webhooks/{source}",
     operation_id = "deliver",
     tag = "webhooks",
-    params(openapi::Source),
+    params(Source),
     request_body(content = serde_json::Value, description = "As the source writes it; the signature is over these bytes."),
-    responses((status = 202, description = "Queued durably", body = openapi::Accepted)),
+    responses((status = 202, description = "Queued durably", body = Accepted)),
     security(("webhook" = [])),
 )]
 pub(crate) async fn receive(
@@ -78,8 +130,8 @@ pub(crate) async fn receive(
     path = "/webhooks/{source}",
     operation_id = "challenge",
     tag = "webhooks",
-    params(openapi::Challenger, openapi::Challenge),
-    responses((status = 200, description = "The challenge", body = openapi::Verification)),
+    params(Challenger, Challenge),
+    responses((status = 200, description = "The challenge", body = Verification)),
 )]
 pub(crate) async fn challenge(
     State(app): State<Arc<App>>,
@@ -92,7 +144,7 @@ pub(crate) async fn challenge(
 }
 
 /// The answer to a challenge, if the request is one.
-fn challenged(source: &Named, headers: &HeaderMap, query: &Query) -> Result<Option<Response>, Problem> {
+fn challenged(source: &ConfiguredSource, headers: &HeaderMap, query: &Query) -> Result<Option<Response>, Problem> {
     let Some(answer) = source.source.challenge(headers, query)? else { return Ok(None) };
     let fits = |text: &str| (1..=MAX_CHALLENGE).contains(&text.len());
     match answer {
@@ -107,7 +159,7 @@ fn challenged(source: &Named, headers: &HeaderMap, query: &Query) -> Result<Opti
 }
 
 impl App {
-    fn source(&self, unverified_name: &str) -> Result<(&SourceName, &Named), Problem> {
+    fn source(&self, unverified_name: &str) -> Result<(&SourceName, &ConfiguredSource), Problem> {
         let name: SourceName = unverified_name.parse().map_err(|_| problem::source_unknown())?;
         self.sources.get_key_value(&name).ok_or_else(problem::source_unknown)
     }

@@ -9,9 +9,10 @@ use http::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{Challenged, Delivery, Draft, Reading, Source};
 use crate::proof::{Unproven, same};
+use crate::reading::{Draft, Reading};
 use crate::settings::EventMeaning;
+use crate::source::{Challenged, Delivery, Source};
 
 #[derive(Debug)]
 pub(super) struct Graph;

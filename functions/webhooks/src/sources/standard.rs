@@ -10,10 +10,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use time::Duration;
 
-use super::{Delivery, Draft, Reading, Source};
 use crate::mapping::{Mapping, Places};
 use crate::proof::{Unproven, hmac_sha256, one, same, within};
+use crate::reading::{Draft, Reading};
 use crate::settings::{EventMeaning, Place, SourceSettings};
+use crate::source::{Delivery, Source};
 
 const WINDOW: Duration = Duration::minutes(5);
 

@@ -9,11 +9,12 @@ use flexgate::web::{Problem, Query};
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
-use super::{Challenged, Delivery, Draft, Reading, Source};
 use crate::mapping::{Mapping, Places, instant};
 use crate::problem;
 use crate::proof::{Unproven, one, shared_secret};
+use crate::reading::{Draft, Reading};
 use crate::settings::{EventMeaning, Place, SourceSettings};
+use crate::source::{Challenged, Delivery, Source};
 
 /// Within the event's target of type `User`.
 const PLACES: Places = &[

@@ -9,10 +9,11 @@ use flexgate::base::strict_json;
 use serde_json::Value;
 use time::Duration;
 
-use super::{Delivery, Draft, Reading, Source};
 use crate::mapping::{Mapping, Places};
 use crate::proof::{Timestamped, Unproven};
+use crate::reading::{Draft, Reading};
 use crate::settings::{EventMeaning, Place, SourceSettings};
+use crate::source::{Delivery, Source};
 
 const SIGNATURE: Timestamped =
     Timestamped { header: "zitadel-signature", unit: Duration::SECOND, window: Duration::seconds(300) };

@@ -1,0 +1,68 @@
+//! Why there is no token.
+
+use flexgate::domain::policy::{MintGrant, MintRefusal, NotAdmitted};
+use flexgate::domain::{FlexUser, FlexUserSid};
+use flexgate::store::StoreError;
+use flexgate::twilio::TwilioError;
+
+use super::check::WrongToken;
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// The policy refuses what was asked.
+    #[error("the policy refuses")]
+    Refused(#[from] MintRefusal),
+    /// This subject has had as many tokens as one may have in a while.
+    #[error("the limit of mints per minute is reached")]
+    TooMany {
+        /// When there will be more.
+        retry_after: std::time::Duration,
+    },
+    /// There is no Flex user, and none may be made.
+    #[error("there is no Flex user of that name, and none may be provisioned")]
+    UserUnknown,
+    /// Flex has a user of that name which a search does not show, or one in other case: provisioning
+    /// would bring it back, or overwrite it.
+    #[error("the username is a deactivated user's, or another user's in other case")]
+    NameTaken,
+    /// The Flex user may not be minted for.
+    #[error("{why}")]
+    NotAdmitted {
+        /// Which user.
+        user: FlexUserSid,
+        /// Why.
+        why: NotAdmitted,
+    },
+    /// The person has left: a source of the people ledger says that they are inactive.
+    #[error("the people ledger holds the person inactive")]
+    Inactive,
+    /// The Flex user belongs to another identity, or the identity to another user.
+    #[error("the Flex user and the caller's identity do not belong together")]
+    NotBound,
+    /// Twilio minted something else than was asked. The token is discarded, and somebody should look.
+    #[error("Twilio minted a token that is not the one asked for: {0}")]
+    WrongToken(WrongToken),
+    /// Twilio.
+    #[error("Twilio")]
+    Twilio(#[from] TwilioError),
+    /// The store.
+    #[error("the store")]
+    Store(#[from] StoreError),
+}
+
+impl MintError {
+    /// The Flex user it is about, where there is one.
+    #[must_use]
+    pub fn user(&self) -> Option<&FlexUserSid> {
+        match self {
+            Self::NotAdmitted { user, .. } => Some(user),
+            _ => None,
+        }
+    }
+}
+
+/// The last word on every user, however found.
+pub(super) fn admit(grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
+    grant.admits(user).map_err(|why| MintError::NotAdmitted { user: user.flex_user_sid.clone(), why })
+}

@@ -1,0 +1,33 @@
+//! How a Flex user was found.
+
+use std::fmt;
+
+/// How the user was found. Its `Display` is for the audit line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Bound to the caller's identity, and seen within a minute.
+    Remembered,
+    /// Bound to the caller's identity.
+    Bound,
+    /// Bound, and brought up to date with the caller's claims.
+    Synced,
+    /// By the caller's username, and bound to their identity now.
+    ByUsername,
+    /// Not at all: it was provisioned, and bound.
+    Created,
+    /// By the username a trusted service gave.
+    Named,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Remembered => "bound and seen within a minute",
+            Self::Bound => "bound",
+            Self::Synced => "bound, updated from the claims",
+            Self::ByUsername => "found by username and bound",
+            Self::Created => "provisioned and bound",
+            Self::Named => "found by username",
+        })
+    }
+}

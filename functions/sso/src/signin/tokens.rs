@@ -1,0 +1,101 @@
+//! A session's tokens, sealed.
+
+use flexgate::base::ambient::Entropy;
+use flexgate::base::seal::{KeyRing, Purpose};
+use flexgate::domain::{ObservedRoles, WorkerSid};
+use flexgate::store::{Session, SessionKey};
+use flexgate::twilio::{SsoTokens, TokenInfo};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+use super::Fault;
+
+/// Expirations have whole seconds, and Twilio's clock is not ours: only over a longer time than this is
+/// one that did not move a sign of anything.
+const MOVES_WITHIN: Duration = Duration::seconds(2);
+
+/// A session's tokens, as they are sealed in the store.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Tokens {
+    pub(super) access_token: String,
+    pub(super) refresh_token: String,
+    pub(super) expires_at: i64,
+    /// When they came.
+    pub(super) obtained_at: i64,
+    pub(super) identity: Option<String>,
+    pub(super) username: Option<String>,
+    pub(super) roles: ObservedRoles,
+    pub(super) worker_sid: Option<WorkerSid>,
+    /// Twilio's maximum lifetime is reached: refreshing brings nothing more.
+    pub(super) last: bool,
+}
+
+impl Tokens {
+    pub(super) fn of(tokens: &SsoTokens, info: &TokenInfo, now: OffsetDateTime) -> Self {
+        Self {
+            access_token: tokens.access_token.expose_secret().to_owned(),
+            refresh_token: tokens.refresh_token.expose_secret().to_owned(),
+            expires_at: info.expiration.unix_timestamp(),
+            obtained_at: now.unix_timestamp(),
+            identity: info.identity.clone(),
+            username: info.username.clone(),
+            roles: info.roles.clone(),
+            worker_sid: info.worker_sid.clone(),
+            last: false,
+        }
+    }
+
+    pub(super) fn seal(&self, key: &SessionKey, keys: &KeyRing, entropy: &dyn Entropy) -> Result<String, Fault> {
+        let plain = zeroize::Zeroizing::new(serde_json::to_vec(self).map_err(|_| Fault::Seal)?);
+        keys.seal(&plain, Purpose(&["session", key.as_str()]), entropy).map_err(|_| Fault::Seal)
+    }
+
+    /// `None` if the session was sealed by a key that is retired by now.
+    pub(super) fn open(session: &Session, keys: &KeyRing) -> Option<Self> {
+        let plain = keys.open(&session.sealed, Purpose(&["session", session.key.as_str()])).ok()?;
+        serde_json::from_slice(&plain).ok()
+    }
+
+    /// Whether Twilio gave these in place of `before` without any more time: its maximum lifetime is
+    /// reached. A page asks for its token within the second of its sign-in; no expiration moves in that.
+    pub(super) fn brings_no_more_time(&self, before: &Self) -> bool {
+        let apart = Duration::seconds(self.obtained_at.saturating_sub(before.obtained_at));
+        self.expires_at <= before.expires_at && apart >= MOVES_WITHIN
+    }
+
+    pub(super) fn left(&self, now: OffsetDateTime) -> Duration {
+        Duration::seconds(self.expires_at - now.unix_timestamp())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(obtained_at: i64, expires_at: i64) -> Tokens {
+        Tokens {
+            access_token: String::new(),
+            refresh_token: String::new(),
+            expires_at,
+            obtained_at,
+            identity: None,
+            username: None,
+            roles: ObservedRoles::default(),
+            worker_sid: None,
+            last: false,
+        }
+    }
+
+    #[test]
+    fn a_refresh_right_after_the_sign_in_is_not_taken_for_the_sessions_end() {
+        assert!(!tokens(1_000, 1_240).brings_no_more_time(&tokens(1_000, 1_240)));
+        assert!(!tokens(1_001, 1_240).brings_no_more_time(&tokens(1_000, 1_240)));
+    }
+
+    #[test]
+    fn an_expiration_that_no_longer_moves_is_the_sessions_end() {
+        assert!(tokens(1_200, 1_240).brings_no_more_time(&tokens(1_000, 1_240)));
+        assert!(!tokens(1_200, 1_440).brings_no_more_time(&tokens(1_000, 1_240)));
+    }
+}

@@ -1,0 +1,22 @@
+//! What the steps of the demo share.
+
+use std::error::Error;
+
+use crate::terminal::{Paint, paint, say};
+
+/// What the steps share.
+pub(super) struct Stage {
+    pub(super) http: reqwest::Client,
+    pub(super) gateway: String,
+    pub(super) simulator: String,
+    pub(super) issuer: String,
+}
+
+/// One line: what was tried, whether it worked, what came of it.
+pub(super) fn report(step: &str, outcome: &Result<String, Box<dyn Error>>) -> std::io::Result<()> {
+    let (mark, text) = match outcome {
+        Ok(text) => (paint("ok  ", Paint::Green), text.clone()),
+        Err(error) => (paint("FAIL", Paint::Red), error.to_string()),
+    };
+    say(&format!("{mark}  {step:<12} {text}"))
+}

@@ -1,0 +1,33 @@
+//! The settings, as far as they can be read.
+
+use flexgate::authn::CallerSettings;
+use flexgate::base::settings::{Reader, VariableError};
+use flexgate::platform::Common;
+use flexgate::twilio::CredentialSettings;
+use flexgate::users::PolicySettings;
+use flexgate_provision::ScimSettings;
+use flexgate_sso::SignInSettings;
+use flexgate_webhooks::WebhookSettings;
+
+/// The groups of settings that can be read; each check needs some of them.
+pub(super) struct Groups {
+    pub(super) common: Option<Common>,
+    pub(super) credential: Option<CredentialSettings>,
+    pub(super) sign_in: Option<SignInSettings>,
+    pub(super) caller: Option<CallerSettings>,
+    pub(super) webhooks: Option<WebhookSettings>,
+    /// `None` also where SCIM is not served.
+    pub(super) scim: Option<ScimSettings>,
+    pub(super) mistakes: Vec<VariableError>,
+}
+
+impl Groups {
+    pub(super) fn read(mut reader: Reader) -> Self {
+        let (common, credential) = (Common::read(&mut reader), CredentialSettings::read(&mut reader));
+        let (sign_in, caller) = (SignInSettings::read(&mut reader), CallerSettings::read(&mut reader));
+        let (webhooks, scim) = (WebhookSettings::read(&mut reader), ScimSettings::read(&mut reader).flatten());
+        let (_policy, _tries) = (PolicySettings::read(&mut reader), flexgate_apply::tries(&mut reader));
+        let mistakes = reader.finish(Some(())).err().map(|error| error.variables().to_vec()).unwrap_or_default();
+        Self { common, credential, sign_in, caller, webhooks, scim, mistakes }
+    }
+}

@@ -1,0 +1,44 @@
+//! Asking with the account's credential.
+
+use url::Url;
+
+use super::Flex;
+use super::endpoints::Service;
+use super::error::TwilioError;
+use super::sender::{Ask, basic};
+use crate::base::outbound::{Answer, Deadline};
+use crate::telemetry;
+
+impl Flex {
+    /// Asks with the account's credential, and with the next one where a rotation has replaced it.
+    pub(super) async fn ask(&self, ask: Ask, deadline: Deadline) -> Result<Answer, TwilioError> {
+        let mut credential = self.credentials.current(deadline).await?;
+        // The one in use, and up to two others that a rotation brought.
+        let mut left = 2;
+        loop {
+            if credential.account_sid != self.account {
+                return Err(TwilioError::Foreign);
+            }
+            let authorization = basic(&credential.username, &credential.password)?;
+            let rejected = match self.sender.ask(&ask, Some(&authorization), deadline).await {
+                Err(TwilioError::Refused(error)) if error.status == http::StatusCode::UNAUTHORIZED => error,
+                other => return other,
+            };
+            match self.credentials.after_rejection(&credential, deadline).await? {
+                Some(next) if left > 0 => credential = next,
+                _ => {
+                    telemetry::credential_failed();
+                    return Err(TwilioError::CredentialRejected(rejected));
+                }
+            }
+            left -= 1;
+        }
+    }
+
+    /// The URL of a path below this instance.
+    pub(super) fn instance_url(&self, version: &str, path: &[&str]) -> Url {
+        let mut parts = vec![version, "Instances", self.instance.as_str()];
+        parts.extend(path);
+        self.sender.url(Service::FlexApi, &parts)
+    }
+}
