@@ -2,35 +2,17 @@
 
 use std::time::Duration;
 
-use flexgate_simulator::{Config, Simulator};
-use serde_json::{Value, json};
+use flexgate_simulator::Config;
+use reqwest::Method;
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::common::{World, world_over};
 
-/// A world whose Twilio has that many users, made from one of them by copying the simulator's own state.
+/// A world whose Twilio has that many users.
 pub async fn world_of(count: usize) -> World {
-    let folder = tempfile::tempdir().unwrap().keep();
-    let config = Config { data_dir: Some(folder.clone()), ..Config::default() };
-    let seed = world_over(config.clone(), &[]).await;
-    seed.at_twilio("seed", &["agent"]).await;
-    let World { simulator, .. } = seed;
-    Simulator::shutdown(simulator).await;
-    let file = folder.join("state.json");
-    let mut state: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-    let one = state["directory"]["users"][0].clone();
-    let users: Vec<Value> = (0..count)
-        .map(|n| {
-            let mut user = one.clone();
-            user["sid"] = json!(format!("FU{n:032x}"));
-            user["username"] = json!(format!("user{n:06}"));
-            user
-        })
-        .collect();
-    state["directory"]["users"] = users.into();
-    std::fs::write(&file, state.to_string()).unwrap();
-    let world = world_over(config, &[]).await;
-    std::fs::remove_dir_all(folder).unwrap();
+    let world = world_over(Config::default(), &[]).await;
+    world.sim(Method::POST, "users", json!({ "count": count })).await;
     world
 }
 
