@@ -158,3 +158,19 @@ impl Hooks {
         flex.provision(&user, Deadline::after(std::time::Duration::from_secs(10))).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn r70_a_changed_address_loses_no_role_that_flexgate_cannot_give() {
+    let hooks = Hooks::start().await;
+    let seed = json!({ "count": 1, "prefix": "ada", "roles": ["agent", "wfo.full_access"] });
+    assert_eq!(hooks.world.control("users", &seed).await, json!({ "created": 1 }));
+    let mut event = clerk("user.updated", "ada000000", hooks.now() * 1000 - 60_000);
+    event["data"]["email_addresses"][1]["email_address"] = "countess@example.com".into();
+    event["data"]["public_metadata"]["roles"] = json!(["supervisor"]);
+    hooks.standard("msg_1", &event).await;
+    hooks.settle().await;
+    let user = hooks.user("ada000000").await;
+    let facts = (&user["email"], &user["roles"]);
+    assert_eq!(facts, (&json!("countess@example.com"), &json!(["agent", "wfo.full_access"])));
+    assert_eq!(hooks.changes().await, 0, "no list of roles is sent");
+}

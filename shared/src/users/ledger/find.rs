@@ -49,7 +49,7 @@ impl Ledger {
         Ok(Meant::New(Person { flex_user_sid: user, ..Person::new(id, username.clone()) }, None))
     }
 
-    fn attached(&self, person: Person, news: &News, gives_access: bool) -> Result<Meant, LedgerError> {
+    pub(super) fn attached(&self, person: Person, news: &News, gives_access: bool) -> Result<Meant, LedgerError> {
         match attach(&person, &news.source, news.subject.as_ref(), gives_access) {
             // Somebody else by now, who has not left.
             Err(_) if !gives_access => Ok(Meant::Nobody),

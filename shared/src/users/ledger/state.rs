@@ -7,7 +7,7 @@ use crate::domain::ledger::{
     Active, AttachmentRefused, Desired, Person, PersonId, Plan, PlanRefused, Said, Source, Statement, desired,
 };
 use crate::domain::{EventId, FlexUser, FlexUserSid, Username};
-use crate::store::{Stating, Written};
+use crate::store::{PersonKey, Stating, Written};
 
 /// A write that loses a race is tried again this often.
 const TRIES: usize = 5;
@@ -112,7 +112,7 @@ impl Ledger {
         news: &News,
         deadline: Deadline,
     ) -> Result<Option<(Report, u64)>, LedgerError> {
-        let Some(before) = self.people.person(&crate::store::PersonKey::Id(seen.id)).await? else { return Ok(None) };
+        let Some(before) = self.people.person(&PersonKey::Id(seen.id)).await? else { return Ok(None) };
         if before.superseded {
             return Ok(None);
         }
@@ -144,6 +144,18 @@ impl Ledger {
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
         let change = self.change(&person, news, deadline).await?;
+        // Flex may spell the username otherwise than the source, and the ledger may know that person.
+        if let Some(key) = change.observed.as_ref().map(|user| user.username.key())
+            && key != person.username.key()
+            && let Some(known) = self.people.person(&PersonKey::Username(key)).await?
+        {
+            let gives_access = news.statement.says_active() == Some(true);
+            return match self.attached(known, news, gives_access)? {
+                Meant::Known(known) => self.state_known(known, news, deadline).await,
+                // A username changes hands by name alone.
+                _ => Err(AttachmentRefused::HeldByAnother(news.source.clone()).into()),
+            };
+        }
         let locked = self.guard(&change, deadline).await?;
         let done = self.add(change, instead_of, news, deadline).await;
         self.unguard(locked).await?;
@@ -167,7 +179,13 @@ impl Ledger {
         let id = person.id;
         let lease = self.lease(id, deadline).await?;
         let change = Change { person: Person { version, ..person }, ..change };
-        let done = self.bring(change, news.identity.as_ref(), deadline).await;
+        // Somebody else may have reconciled the person before the lease was had.
+        let now = self.people.person(&PersonKey::Id(id)).await;
+        let done = match now {
+            Ok(Some(now)) if now.version == version => self.bring(change, news.identity.as_ref(), deadline).await,
+            Ok(_) => Ok(None),
+            Err(error) => Err(error.into()),
+        };
         self.finish(lease, id, done, deadline).await
     }
 
