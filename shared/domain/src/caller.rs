@@ -85,7 +85,7 @@ pub struct Identity {
     pub subject: Box<str>,
 }
 
-/// A verified caller. Only the `caller` room makes one from a token.
+/// A verified caller. Only `authn` in `shared` makes one from a token.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Who.

@@ -1,6 +1,6 @@
 //! Who is calling: a bearer's JWT in, a verified [`Caller`] out.
 //!
-//! The invariant of this room: a [`Caller`] exists only where a configured issuer signed, with a key it
+//! The invariant of this module: a [`Caller`] exists only where a configured issuer signed, with a key it
 //! publishes today, a token for one of our audiences that is valid now. The rules are RFC 8725's, and
 //! each is ours and explicit: of `jsonwebtoken` only what it knows of keys is used, and *ring* checks
 //! signatures. Whatever stands in a token before that check is called `unverified_*`.

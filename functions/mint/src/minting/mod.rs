@@ -1,6 +1,6 @@
 //! Minting: from a verified caller to a Flex token that is theirs, or to a refusal.
 //!
-//! The invariant of this room: a token reaches the caller only if Twilio says it is for the Flex user
+//! The invariant of this module: a token reaches the caller only if Twilio says it is for the Flex user
 //! that the caller's identity is bound to (or that a trusted service named), for no roles but that
 //! user's, and for no longer than was granted. Whose token it is comes from the verified identity;
 //! every way to a user ends at one [`MintGrant::admits`].
