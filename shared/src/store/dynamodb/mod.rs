@@ -13,6 +13,7 @@ mod events;
 mod held;
 mod people;
 mod sessions;
+mod usernames;
 
 use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
