@@ -14,7 +14,7 @@ use crate::secrets::{FileSecrets, SecretSource, SecretsFrom, SecretsManager, Twi
 use crate::store::SqliteStore;
 use crate::store::{
     Bindings, Claims, Counters, Deactivations, DeadLetters, Directory, DynamoStore, EventQueue, Inbox, People,
-    Sessions, SqsQueue, StoreAt, StoreError, Subjects,
+    Sessions, SqsQueue, StoreAt, StoreError, Subjects, UsernameIndex,
 };
 use crate::twilio::{CredentialSettings, Flex, Sso};
 
@@ -74,6 +74,8 @@ ports! {
     people: People;
     /// Who is inactive.
     deactivations: Deactivations;
+    /// Flex's users by folded username, as the last sweep saw them.
+    usernames: UsernameIndex;
 }
 
 /// What the settings name cannot be used.

@@ -63,7 +63,8 @@ pub struct Noting<'a> {
 pub enum PersonLease {
     /// Yes; nobody else will before the lease ends.
     Granted {
-        /// Whether an earlier holder never gave the lease back. What it sent to Twilio may still arrive.
+        /// Whether an earlier holder never gave the lease back. What it sent to Twilio may still arrive. Also true where
+        /// a holder asks again for a lease that it has: the answer to its first request may be lost.
         taken_over: bool,
     },
     /// Somebody else is at it until then.
@@ -87,7 +88,7 @@ pub trait People: fmt::Debug + Send + Sync {
     /// Writes a person who is not known yet (`version` 0), with statements and subjects. [`Written::Moved`] if their
     /// username, Flex user or one of their subjects already leads to somebody, unless that is `instead_of`: whoever
     /// takes a username over takes those pointers over too, in the same transaction, and leaves `instead_of`
-    /// superseded and without a Flex user.
+    /// superseded and without a Flex user. [`Written::Moved`] too if there is no such `instead_of`.
     async fn add(&self, person: &Person, instead_of: Option<PersonId>) -> Result<Written, StoreError>;
 
     /// Writes what one source says over version `version` of the person.
@@ -96,7 +97,8 @@ pub trait People: fmt::Debug + Send + Sync {
     /// Notes what was given and which Flex user the person is, over version `version`.
     async fn note(&self, person: PersonId, version: u64, noting: Noting<'_>) -> Result<Written, StoreError>;
 
-    /// Asks to be the only one to reconcile the person until `until`. `holder` is random.
+    /// Asks to be the only one to reconcile the person until `until`. `holder` is random; a holder who asks again keeps
+    /// its lease until the new `until`.
     async fn lease(
         &self,
         person: PersonId,

@@ -9,6 +9,8 @@ mod event_tables;
 mod events;
 mod people;
 mod people_tables;
+mod username_tables;
+mod usernames;
 mod values;
 mod worker;
 
@@ -86,6 +88,7 @@ impl SqliteStore {
         event_tables::prepare(&mut connection).map_err(failure)?;
         connection.execute_batch(directory_tables::SCHEMA).map_err(failure)?;
         connection.execute_batch(people_tables::SCHEMA).map_err(failure)?;
+        connection.execute_batch(username_tables::SCHEMA).map_err(failure)?;
         let worker = Worker::start(connection).map_err(|error| StoreError::Unavailable(error.into()))?;
         Ok(Self { worker: Arc::new(worker), arrivals: Arc::default() })
     }

@@ -135,7 +135,7 @@ fn counting(person: &Person, occasion: &Occasion<'_>) -> BTreeMap<Source, Statem
 fn activity(statements: &BTreeMap<Source, Statement>) -> (BTreeSet<Source>, BTreeSet<Source>) {
     let (mut active, mut inactive) = (BTreeSet::new(), BTreeSet::new());
     for (source, said) in statements {
-        if matches!(source, Source::ScimGroup(_) | Source::Claims(_)) {
+        if !source.may_say_active() {
             continue;
         }
         match said.says_active() {

@@ -135,10 +135,10 @@ impl Person {
         self.version > 0 && self.given.settled_at == self.version
     }
 
-    /// The sources that say the person is inactive.
+    /// The sources that say the person is inactive. Groups and claims do not count: they cannot say it.
     pub fn inactive_by(&self) -> impl Iterator<Item = &Source> {
-        let inactive = |(source, said): (_, &Statement)| (said.says_active() == Some(false)).then_some(source);
-        self.statements.iter().filter_map(inactive)
+        let may_say = self.statements.iter().filter(|(source, _)| source.may_say_active());
+        may_say.filter_map(|(source, said)| (said.says_active() == Some(false)).then_some(source))
     }
 }
 

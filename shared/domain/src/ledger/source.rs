@@ -83,6 +83,12 @@ impl Source {
             Self::Operator => SourceKind::Operator,
         }
     }
+
+    /// Whether the source can say that a person is active or inactive. A group and the claims of a token cannot.
+    #[must_use]
+    pub fn may_say_active(&self) -> bool {
+        !matches!(self, Self::ScimGroup(_) | Self::Claims(_))
+    }
 }
 
 impl FromStr for Source {
@@ -141,6 +147,13 @@ mod tests {
         for text in ["", "scim:", "webhook:Not Lower", "claims", "group:1", "claims:"] {
             assert_eq!(text.parse::<Source>(), Err(SourceError), "{text}");
         }
+    }
+
+    #[test]
+    fn groups_and_claims_do_not_say_who_is_active() {
+        let may = |text: &str| text.parse::<Source>().unwrap().may_say_active();
+        assert!(["scim", "webhook:okta", "api", "operator"].into_iter().all(may));
+        assert!(!["scim-group:g-1", "claims:https://idp.example/"].into_iter().any(may));
     }
 
     proptest! {

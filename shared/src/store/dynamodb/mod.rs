@@ -13,6 +13,7 @@ mod events;
 mod held;
 mod people;
 mod sessions;
+mod usernames;
 
 use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
@@ -22,6 +23,9 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::error::TransactionCanceledException;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, KeysAndAttributes, Put, TransactWriteItem};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use time::OffsetDateTime;
@@ -133,14 +137,44 @@ impl DynamoStore {
 
     /// Writes all of it or nothing.
     async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transacted, StoreError> {
-        let request = self.client().await.transact_write_items().set_transact_items(Some(writes));
-        match request.send().await {
-            Ok(_) => Ok(Transacted::Yes),
-            Err(error) => match error.as_service_error() {
-                Some(TransactWriteItemsError::TransactionCanceledException(_)) => Ok(Transacted::No),
-                _ => Err(unavailable(error)),
-            },
+        Ok(match self.attempt(writes).await? {
+            Attempt::Written => Transacted::Yes,
+            Attempt::Unmet | Attempt::Busy => Transacted::No,
+        })
+    }
+
+    /// Writes all of it or nothing, as soon as no other transaction is in the way. False if a condition did not hold.
+    async fn commit(&self, writes: Vec<TransactWriteItem>) -> Result<bool, StoreError> {
+        for tried in 0..TRIES {
+            match self.attempt(writes.clone()).await? {
+                Attempt::Written => return Ok(true),
+                Attempt::Unmet => return Ok(false),
+                Attempt::Busy => pause(tried).await,
+            }
         }
+        Err(crowded())
+    }
+
+    async fn attempt(&self, writes: Vec<TransactWriteItem>) -> Result<Attempt, StoreError> {
+        let request = self.client().await.transact_write_items().set_transact_items(Some(writes));
+        let Err(error) = request.send().await else { return Ok(Attempt::Written) };
+        let cancelled = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled_by(cancelled),
+            _ => None,
+        };
+        cancelled.ok_or_else(|| unavailable(error))
+    }
+
+    /// Updates one item. `None` if its condition did not hold.
+    async fn send_update(&self, request: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>, StoreError> {
+        for tried in 0..TRIES {
+            match request.clone().send().await {
+                // A transaction is at the item. The SDK does not retry this one.
+                Err(error) if error.code() == Some("TransactionConflictException") => pause(tried).await,
+                answer => return refused(answer),
+            }
+        }
+        Err(crowded())
     }
 
     /// A part of a transaction: writes `item` if `condition` holds of what is there.
@@ -173,6 +207,31 @@ enum Transacted {
     Yes,
     /// A condition did not hold, or another transaction was at the same items.
     No,
+}
+
+/// What became of one attempt at a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// It is written.
+    Written,
+    /// A condition did not hold.
+    Unmet,
+    /// Another transaction was at the same items, or DynamoDB was asked too much. The same attempt may succeed later.
+    Busy,
+}
+
+/// Why DynamoDB cancelled a transaction. `None` for a reason that no retry overcomes, such as an item that is too
+/// large.
+fn cancelled_by(cancelled: &TransactionCanceledException) -> Option<Attempt> {
+    let mut attempt = Attempt::Busy;
+    for reason in cancelled.cancellation_reasons() {
+        match reason.code().unwrap_or("None") {
+            "None" | "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded" => {}
+            "ConditionalCheckFailed" => attempt = Attempt::Unmet,
+            _ => return None,
+        }
+    }
+    Some(attempt)
 }
 
 /// Whether the condition of a single write did not hold; any other failure is the store's.

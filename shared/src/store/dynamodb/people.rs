@@ -10,14 +10,13 @@ mod items;
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, TransactWriteItem};
+use futures_util::{FutureExt as _, future};
 use time::OffsetDateTime;
 
 use items::{HEAD, POINTER, Pointer, head_pk, inactive, pointers, shard, statement_key};
 
-use super::{
-    DynamoStore, PK, SK, TRIES, Transacted, crowded, item_of, n, number, pause, refused, s, text, unavailable,
-};
+use super::{DynamoStore, PK, SK, TRIES, crowded, item_of, n, number, pause, s, text, unavailable};
 use crate::domain::ledger::{Person, PersonId, Source, Statement};
 use crate::domain::{FlexUserSid, SubjectId, UsernameKey};
 use crate::store::StoreError;
@@ -71,46 +70,50 @@ impl People for DynamoStore {
     }
 
     async fn add(&self, person: &Person, instead_of: Option<PersonId>) -> Result<Written, StoreError> {
+        let old = match instead_of {
+            None => None,
+            Some(id) => match self.person(&PersonKey::Id(id)).await? {
+                None => return Ok(Written::Moved),
+                old => old,
+            },
+        };
         let pointers = pointers(person);
-        for tried in 0..TRIES {
-            let mut writes = Vec::new();
-            for pointer in &pointers {
-                let led_to = self.led_to(pointer).await?;
-                if led_to.is_some() && led_to != instead_of {
-                    return Ok(Written::Moved);
-                }
-                writes.push(self.point(pointer, person.id, led_to)?);
-            }
-            if self.item(&head_pk(person.id), HEAD).await?.is_some() {
-                return Ok(Written::Moved);
-            }
-            let new = Some("attribute_not_exists(pk)");
-            writes.push(self.put(items::head(person), new)?);
-            writes.push(self.put(item_of(&items::shard_of(person.id), &person.id.to_string(), []), None)?);
-            for (source, statement) in &person.statements {
-                let item = items::statement(person.id, source, statement, person.subjects.get(source));
-                writes.push(self.put(item, None)?);
-            }
-            if let Some(old) = instead_of {
-                writes.push(self.supersede(old)?);
-            }
-            match self.transact(writes).await? {
-                Transacted::Yes => return Ok(Written::Yes(1)),
-                Transacted::No => pause(tried).await,
-            }
+        let keys = pointers.iter().map(|pointer| (pointer.pk(), POINTER.to_owned()));
+        let mut led_to = BTreeMap::new();
+        for item in self.batch(keys.collect()).await? {
+            led_to.insert(text(&item, PK)?.to_owned(), super::parsed(&item, "person_id")?);
         }
-        Err(crowded())
+        if led_to.values().any(|id| Some(*id) != instead_of) {
+            return Ok(Written::Moved);
+        }
+        let mut writes = vec![
+            self.put(items::head(person)?, Some("attribute_not_exists(pk)"))?,
+            self.put(item_of(&items::shard_of(person.id), &person.id.to_string(), []), None)?,
+        ];
+        for pointer in &pointers {
+            writes.push(self.point(pointer, person.id, led_to.get(&pointer.pk()).copied())?);
+        }
+        for (source, statement) in &person.statements {
+            let item = items::statement(person.id, source, statement, person.subjects.get(source))?;
+            writes.push(self.put(item, None)?);
+        }
+        if let Some(old) = old {
+            writes.extend(self.supersede(&old, person)?);
+        }
+        self.written(writes, 1).await
     }
 
     async fn state(&self, person: PersonId, version: u64, stating: Stating<'_>) -> Result<Written, StoreError> {
-        for tried in 0..TRIES {
-            let Some(mut before) = self.person(&PersonKey::Id(person)).await? else { return Ok(Written::Moved) };
-            if before.version != version {
-                return Ok(Written::Moved);
-            }
-            let known = before.subjects.get(stating.source).cloned();
-            before.statements.insert(stating.source.clone(), stating.statement.clone());
-            let mut writes = vec![self.advance(
+        let Some(mut before) = self.person(&PersonKey::Id(person)).await? else { return Ok(Written::Moved) };
+        if before.version != version {
+            return Ok(Written::Moved);
+        }
+        let known = before.subjects.get(stating.source).cloned();
+        let subject = stating.subject.or(known.as_ref());
+        let statement = items::statement(person, stating.source, stating.statement, subject)?;
+        before.statements.insert(stating.source.clone(), stating.statement.clone());
+        let mut writes = vec![
+            self.advance(
                 person,
                 version,
                 "says_inactive = :inactive ADD source_names :source",
@@ -118,55 +121,29 @@ impl People for DynamoStore {
                     (":inactive", AttributeValue::Bool(inactive(&before))),
                     (":source", AttributeValue::Ss(vec![stating.source.to_string()])),
                 ],
-            )?];
-            let subject = stating.subject.or(known.as_ref());
-            writes.push(self.put(items::statement(person, stating.source, stating.statement, subject), None)?);
-            if let Some(subject) = stating.subject.filter(|subject| Some(*subject) != known.as_ref()) {
-                let pointer = Pointer::of(&PersonKey::Subject(stating.source.clone(), subject.clone()));
-                let led_to = self.led_to(&pointer).await?;
-                if led_to.is_some_and(|led_to| led_to != person) {
-                    return Ok(Written::Moved);
-                }
-                writes.push(self.point(&pointer, person, led_to)?);
-            }
-            match self.transact(writes).await? {
-                Transacted::Yes => return Ok(Written::Yes(version + 1)),
-                Transacted::No => pause(tried).await,
-            }
+            )?,
+            self.put(statement, None)?,
+        ];
+        if let Some(subject) = stating.subject.filter(|subject| Some(*subject) != known.as_ref()) {
+            let pointer = Pointer::of(&PersonKey::Subject(stating.source.clone(), subject.clone()));
+            writes.push(self.point_unless_taken(&pointer, person)?);
         }
-        Err(crowded())
+        self.written(writes, version + 1).await
     }
 
     async fn note(&self, person: PersonId, version: u64, noting: Noting<'_>) -> Result<Written, StoreError> {
-        for tried in 0..TRIES {
-            let Some(head) = self.item(&head_pk(person), HEAD).await? else { return Ok(Written::Moved) };
-            if number::<u64>(&head, "person_version")? != version {
-                return Ok(Written::Moved);
-            }
-            let values = [(":given", s(items::json(noting.given))), (":name", s(noting.username.as_str()))];
-            let mut writes = Vec::new();
-            if let Some(sid) = noting.flex_user_sid {
-                let [given, name] = values;
-                let set = "given_json = :given, user_name = :name, flex_user_sid = :sid";
-                writes.push(self.advance(person, version, set, [given, name, (":sid", s(sid.as_str()))])?);
-                let pointer = Pointer::of(&PersonKey::FlexUser(sid.clone()));
-                let led_to = self.led_to(&pointer).await?;
-                if led_to.is_some_and(|led_to| led_to != person) {
-                    return Ok(Written::Moved);
-                }
-                if led_to.is_none() {
-                    writes.push(self.point(&pointer, person, None)?);
-                }
-            } else {
-                let set = "given_json = :given, user_name = :name REMOVE flex_user_sid";
-                writes.push(self.advance(person, version, set, values)?);
-            }
-            match self.transact(writes).await? {
-                Transacted::Yes => return Ok(Written::Yes(version + 1)),
-                Transacted::No => pause(tried).await,
-            }
+        let values = [(":given", s(items::json(noting.given)?)), (":name", s(noting.username.as_str()))];
+        let mut writes = Vec::new();
+        if let Some(sid) = noting.flex_user_sid {
+            let [given, name] = values;
+            let set = "given_json = :given, user_name = :name, flex_user_sid = :sid";
+            writes.push(self.advance(person, version, set, [given, name, (":sid", s(sid.as_str()))])?);
+            writes.push(self.point_unless_taken(&Pointer::of(&PersonKey::FlexUser(sid.clone())), person)?);
+        } else {
+            let set = "given_json = :given, user_name = :name REMOVE flex_user_sid";
+            writes.push(self.advance(person, version, set, values)?);
         }
-        Err(crowded())
+        self.written(writes, version + 1).await
     }
 
     async fn lease(
@@ -176,31 +153,35 @@ impl People for DynamoStore {
         now: OffsetDateTime,
         until: OffsetDateTime,
     ) -> Result<PersonLease, StoreError> {
-        loop {
+        for tried in 0..TRIES {
             let request = self.client().await.update_item().table_name(&*self.table);
             let request = request
                 .key(PK, s(head_pk(person)))
                 .key(SK, s(HEAD))
                 .update_expression("SET lease_holder = :holder, leased_until = :until")
+                // The SDK asks again where an answer is lost, so the holder may find its own lease.
                 .condition_expression(
-                    "attribute_exists(pk) AND (attribute_not_exists(lease_holder) OR leased_until <= :now)",
+                    "attribute_exists(pk) AND (attribute_not_exists(lease_holder) OR leased_until <= :now OR \
+                     lease_holder = :holder)",
                 )
                 .expression_attribute_values(":holder", s(format!("{holder:032x}")))
                 .expression_attribute_values(":until", n(millis(until)))
                 .expression_attribute_values(":now", n(millis(now)))
                 .return_values(ReturnValue::AllOld);
-            if let Some(leased) = refused(request.send().await)? {
+            if let Some(leased) = self.send_update(request).await? {
                 let taken_over = leased.attributes.is_some_and(|old| old.contains_key("lease_holder"));
                 return Ok(PersonLease::Granted { taken_over });
             }
             let Some(head) = self.item(&head_pk(person), HEAD).await? else { return Ok(PersonLease::Unknown) };
-            // Given back meanwhile: it is asked for again.
             if head.contains_key("lease_holder") {
                 let until: i64 = number(&head, "leased_until")?;
                 let until = OffsetDateTime::from_unix_timestamp_nanos(i128::from(until) * 1_000_000);
                 return Ok(PersonLease::Held(until.map_err(super::corrupt)?));
             }
+            // Given back meanwhile: it is asked for again.
+            pause(tried).await;
         }
+        Err(crowded())
     }
 
     async fn release(&self, person: PersonId, holder: u128, version: Option<u64>) -> Result<bool, StoreError> {
@@ -218,7 +199,7 @@ impl People for DynamoStore {
         if let Some(version) = version {
             request = request.expression_attribute_values(":version", n(version));
         }
-        Ok(refused(request.send().await)?.is_some())
+        Ok(self.send_update(request).await?.is_some())
     }
 
     async fn unattached(&self, source: &Source, subject: &SubjectId) -> Result<Option<Statement>, StoreError> {
@@ -234,7 +215,7 @@ impl People for DynamoStore {
         statement: &Statement,
     ) -> Result<(), StoreError> {
         let pointer = Pointer::of(&PersonKey::Subject(source.clone(), subject.clone()));
-        let item = item_of(&pointer.pk(), UNATTACHED, [("statement_json", s(items::json(statement)))]);
+        let item = item_of(&pointer.pk(), UNATTACHED, [("statement_json", s(items::json(statement)?))]);
         let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item));
         request.send().await.map(drop).map_err(unavailable)
     }
@@ -247,16 +228,11 @@ impl Deactivations for DynamoStore {
         user: Option<&FlexUserSid>,
         username: Option<&UsernameKey>,
     ) -> Result<bool, StoreError> {
-        let user = user.map(|sid| PersonKey::FlexUser(sid.clone()));
-        let username = username.map(|key| PersonKey::Username(key.clone()));
-        for key in [user, username].iter().flatten() {
-            let Some(id) = self.led_to(&Pointer::of(key)).await? else { continue };
-            let head = self.item(&head_pk(id), HEAD).await?.unwrap_or_default();
-            if matches!(head.get("says_inactive"), Some(AttributeValue::Bool(true))) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let user = user.map(|sid| Pointer::of(&PersonKey::FlexUser(sid.clone())));
+        let username = username.map(|key| Pointer::of(&PersonKey::Username(key.clone())));
+        let (by_user, by_name) =
+            future::try_join(self.leads_to_inactive(user).boxed(), self.leads_to_inactive(username).boxed()).await?;
+        Ok(by_user || by_name)
     }
 }
 
@@ -281,9 +257,15 @@ impl DynamoStore {
         Ok(people.into_values().collect())
     }
 
-    async fn led_to(&self, pointer: &Pointer) -> Result<Option<PersonId>, StoreError> {
-        let item = self.item(&pointer.pk(), POINTER).await?;
-        item.map(|item| super::parsed(&item, "person_id")).transpose()
+    async fn leads_to_inactive(&self, pointer: Option<Pointer>) -> Result<bool, StoreError> {
+        let Some(pointer) = pointer else { return Ok(false) };
+        let Some(pointer) = self.item(&pointer.pk(), POINTER).await? else { return Ok(false) };
+        let head = self.item(&head_pk(super::parsed(&pointer, "person_id")?), HEAD).await?.unwrap_or_default();
+        Ok(matches!(head.get("says_inactive"), Some(AttributeValue::Bool(true))))
+    }
+
+    async fn written(&self, writes: Vec<TransactWriteItem>, version: u64) -> Result<Written, StoreError> {
+        Ok(if self.commit(writes).await? { Written::Yes(version) } else { Written::Moved })
     }
 }
 

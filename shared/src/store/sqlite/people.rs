@@ -53,6 +53,9 @@ impl People for SqliteStore {
 
     async fn add(&self, person: &Person, instead_of: Option<PersonId>) -> Result<Written, StoreError> {
         let (person, instead_of) = (person.clone(), instead_of.map(|id| id.to_string()));
+        let given = json(&person.given)?;
+        let said = person.statements.iter().map(|(source, said)| Ok((source.clone(), json(said)?)));
+        let statements = said.collect::<Result<Vec<_>, StoreError>>()?;
         let mut pointers = vec![pointer(&PersonKey::Username(person.username.key()))];
         pointers.extend(person.flex_user_sid.iter().map(|sid| pointer(&PersonKey::FlexUser(sid.clone()))));
         let subject =
@@ -66,6 +69,11 @@ impl People for SqliteStore {
                     return Ok(Written::Moved);
                 }
             }
+            if let Some(old) = &instead_of
+                && !db.prepare_cached("SELECT 1 FROM people WHERE id = ?1")?.exists([old])?
+            {
+                return Ok(Written::Moved);
+            }
             let inserted = db
                 .prepare_cached(
                     "INSERT OR IGNORE INTO people (id, username, username_key, flex_user_sid, given, inactive, version)
@@ -76,18 +84,15 @@ impl People for SqliteStore {
                     person.username.as_str(),
                     person.username.key().as_str(),
                     person.flex_user_sid.as_ref().map(FlexUserSid::as_str),
-                    json(&person.given),
+                    given,
                 ])?;
             if inserted == 0 {
                 return Ok(Written::Moved);
             }
             if let Some(old) = &instead_of {
-                db.prepare_cached(
-                    "UPDATE people SET superseded = 1, flex_user_sid = NULL, version = version + 1 WHERE id = ?1",
-                )?
-                .execute([old])?;
+                supersede(db, old, &person)?;
             }
-            for (source, statement) in &person.statements {
+            for (source, statement) in &statements {
                 let subject = person.subjects.get(source).map(SubjectId::as_str);
                 put_statement(db, &id, source, statement, subject)?;
             }
@@ -101,7 +106,7 @@ impl People for SqliteStore {
     }
 
     async fn state(&self, person: PersonId, version: u64, stating: Stating<'_>) -> Result<Written, StoreError> {
-        let (id, source, statement) = (person.to_string(), stating.source.clone(), stating.statement.clone());
+        let (id, source, statement) = (person.to_string(), stating.source.clone(), json(stating.statement)?);
         let subject = stating.subject.cloned();
         self.write(move |db| {
             if let Some(subject) = &subject {
@@ -124,7 +129,7 @@ impl People for SqliteStore {
     }
 
     async fn note(&self, person: PersonId, version: u64, noting: Noting<'_>) -> Result<Written, StoreError> {
-        let (id, given, username) = (person.to_string(), json(noting.given), noting.username.clone());
+        let (id, given, username) = (person.to_string(), json(noting.given)?, noting.username.clone());
         let sid = noting.flex_user_sid.cloned();
         self.write(move |db| {
             let pointer = sid.as_ref().map(|sid| pointer(&PersonKey::FlexUser(sid.clone())));
@@ -155,16 +160,16 @@ impl People for SqliteStore {
     ) -> Result<PersonLease, StoreError> {
         let (id, holder) = (person.to_string(), format!("{holder:032x}"));
         self.write(move |db| {
-            let held: Option<(Option<String>, i64)> = db
+            let earlier: Option<(Option<String>, i64)> = db
                 .prepare_cached("SELECT lease_holder, leased_until FROM people WHERE id = ?1")?
                 .query_row([&id], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
-            let taken_over = match held {
+            let taken_over = match earlier {
                 None => return Ok(PersonLease::Unknown),
-                Some((Some(_), held_until)) if held_until > millis(now) => {
+                Some((Some(by), held_until)) if by != holder && held_until > millis(now) => {
                     return Ok(PersonLease::Held(of_millis(held_until)?));
                 }
-                Some((earlier, _)) => earlier.is_some(),
+                Some((by, _)) => by.is_some(),
             };
             db.prepare_cached("UPDATE people SET lease_holder = ?2, leased_until = ?3 WHERE id = ?1")?
                 .execute(params![id, holder, millis(until)])?;
@@ -204,7 +209,7 @@ impl People for SqliteStore {
         statement: &Statement,
     ) -> Result<(), StoreError> {
         let pointer = pointer(&PersonKey::Subject(source.clone(), subject.clone()));
-        let statement = json(statement);
+        let statement = json(statement)?;
         self.write(move |db| {
             db.prepare_cached("INSERT OR REPLACE INTO unattached_statements (subject, statement) VALUES (?1, ?2)")?
                 .execute(params![pointer, statement])
@@ -274,15 +279,26 @@ fn put_statement(
     db: &Connection,
     id: &str,
     source: &Source,
-    statement: &Statement,
+    statement: &str,
     subject: Option<&str>,
 ) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO person_statements (person, source, statement, subject) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (person, source) DO UPDATE SET statement = ?3, subject = coalesce(?4, subject)",
     )?
-    .execute(params![id, source.to_string(), json(statement), subject])
+    .execute(params![id, source.to_string(), statement, subject])
     .map(drop)
+}
+
+/// `old` loses the username to `new`, and with it every subject that is now `new`.
+fn supersede(db: &Connection, old: &str, new: &Person) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE people SET superseded = 1, flex_user_sid = NULL, version = version + 1 WHERE id = ?1")?
+        .execute([old])?;
+    let sql = "UPDATE person_statements SET subject = NULL WHERE person = ?1 AND source = ?2 AND subject = ?3";
+    for (source, subject) in &new.subjects {
+        db.prepare_cached(sql)?.execute(params![old, source.to_string(), subject.as_str()])?;
+    }
+    Ok(())
 }
 
 /// Keeps beside the person whether any source says that they are inactive: sign-in reads that and no statement.
@@ -322,9 +338,10 @@ fn load(db: &Connection, id: &str) -> rusqlite::Result<Option<Person>> {
     Ok(Some(person))
 }
 
-/// Statements and what is given hold nothing that JSON cannot say.
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+/// A statement, or what is given. Fails for a time that RFC 3339 cannot express: a person whom nobody can read again
+/// must not be written.
+fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.into()))
 }
 
 fn read_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {

@@ -49,6 +49,10 @@ impl Pointer {
     pub(super) fn pk(&self) -> String {
         self.0.clone()
     }
+
+    fn item(&self, to: PersonId) -> Item {
+        item_of(&self.0, POINTER, [("person_id", s(to.to_string()))])
+    }
 }
 
 /// Everything that leads to the person.
@@ -65,20 +69,21 @@ pub(super) fn inactive(person: &Person) -> bool {
     person.inactive_by().next().is_some()
 }
 
-/// Statements and what is given hold nothing that JSON cannot say.
-pub(super) fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+/// A statement, or what is given. Fails for a time that RFC 3339 cannot express: a person whom nobody can read again
+/// must not be written.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(corrupt)
 }
 
 /// The head of a new person.
-pub(super) fn head(person: &Person) -> Item {
+pub(super) fn head(person: &Person) -> Result<Item, StoreError> {
     let mut item = item_of(
         &head_pk(person.id),
         HEAD,
         [
             ("person_id", s(person.id.to_string())),
             ("user_name", s(person.username.as_str())),
-            ("given_json", s(json(&person.given))),
+            ("given_json", s(json(&person.given)?)),
             ("says_inactive", AttributeValue::Bool(inactive(person))),
             ("was_superseded", AttributeValue::Bool(false)),
             ("person_version", n(1)),
@@ -89,19 +94,24 @@ pub(super) fn head(person: &Person) -> Item {
     if !sources.is_empty() {
         item.insert("source_names".to_owned(), AttributeValue::Ss(sources));
     }
-    item
+    Ok(item)
 }
 
-pub(super) fn statement(id: PersonId, source: &Source, statement: &Statement, subject: Option<&SubjectId>) -> Item {
+pub(super) fn statement(
+    id: PersonId,
+    source: &Source,
+    statement: &Statement,
+    subject: Option<&SubjectId>,
+) -> Result<Item, StoreError> {
     let (pk, sk) = statement_key(id, source);
     let attributes = [
         ("person_id", s(id.to_string())),
         ("source_name", s(source.to_string())),
-        ("statement_json", s(json(statement))),
+        ("statement_json", s(json(statement)?)),
     ];
     let mut item = item_of(&pk, &sk, attributes);
     item.extend(subject.map(|subject| ("subject_id".to_owned(), s(subject.as_str()))));
-    item
+    Ok(item)
 }
 
 /// The person, without statements.
@@ -158,17 +168,17 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().update(update.build().map_err(unbuildable)?).build())
     }
 
-    /// A part of a transaction: whoever lost the username to somebody else.
-    pub(super) fn supersede(&self, id: PersonId) -> Result<TransactWriteItem, StoreError> {
-        let update = Update::builder()
-            .table_name(&*self.table)
-            .key(PK, s(head_pk(id)))
-            .key(SK, s(HEAD))
-            .update_expression("SET person_version = person_version + :one, was_superseded = :yes REMOVE flex_user_sid")
-            .condition_expression("attribute_exists(pk)")
-            .expression_attribute_values(":one", n(1))
-            .expression_attribute_values(":yes", AttributeValue::Bool(true));
-        Ok(TransactWriteItem::builder().update(update.build().map_err(unbuildable)?).build())
+    /// Parts of a transaction: `old` loses the username to `new`, and with it every subject that is now `new`.
+    pub(super) fn supersede(&self, old: &Person, new: &Person) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let set = "was_superseded = :yes REMOVE flex_user_sid";
+        let mut writes = vec![self.advance(old.id, old.version, set, [(":yes", AttributeValue::Bool(true))])?];
+        for (source, _) in old.subjects.iter().filter(|(source, subject)| new.subjects.get(source) == Some(*subject)) {
+            let (pk, sk) = statement_key(old.id, source);
+            let update = Update::builder().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk));
+            let update = update.update_expression("REMOVE subject_id").condition_expression("attribute_exists(pk)");
+            writes.push(TransactWriteItem::builder().update(update.build().map_err(unbuildable)?).build());
+        }
+        Ok(writes)
     }
 
     /// A part of a transaction: makes the pointer lead to the person, if it still leads to `from`.
@@ -178,14 +188,23 @@ impl DynamoStore {
         to: PersonId,
         from: Option<PersonId>,
     ) -> Result<TransactWriteItem, StoreError> {
-        let item = item_of(&pointer.pk(), POINTER, [("person_id", s(to.to_string()))]);
-        let put = Put::builder().table_name(&*self.table).set_item(Some(item));
+        let put = Put::builder().table_name(&*self.table).set_item(Some(pointer.item(to)));
         let put = match from {
             None => put.condition_expression("attribute_not_exists(pk)"),
             Some(from) => {
                 put.condition_expression("person_id = :from").expression_attribute_values(":from", s(from.to_string()))
             }
         };
+        Ok(TransactWriteItem::builder().put(put.build().map_err(unbuildable)?).build())
+    }
+
+    /// A part of a transaction: makes the pointer lead to the person, unless it leads to somebody else.
+    pub(super) fn point_unless_taken(&self, pointer: &Pointer, to: PersonId) -> Result<TransactWriteItem, StoreError> {
+        let put = Put::builder()
+            .table_name(&*self.table)
+            .set_item(Some(pointer.item(to)))
+            .condition_expression("attribute_not_exists(pk) OR person_id = :to")
+            .expression_attribute_values(":to", s(to.to_string()));
         Ok(TransactWriteItem::builder().put(put.build().map_err(unbuildable)?).build())
     }
 }
