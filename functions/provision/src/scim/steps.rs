@@ -7,7 +7,7 @@ use flexgate::domain::ledger::Source;
 use flexgate::domain::{DesiredUser, EventId, FlexUser, FlexUserSid, Role, RoleSet, Username, WorkerAttributes};
 use flexgate::store::directory::{Entry, Membership, folded};
 use flexgate::twilio::{TwilioError, UserUpdate};
-use flexgate::users::ledger::LedgerError;
+use flexgate::users::ledger::{LedgerError, Note};
 use flexgate::users::{LastAdmin, ProvisioningError};
 use serde_json::Value;
 
@@ -33,6 +33,7 @@ impl Users {
         let was_active = person.is_active();
         let active = after.get("active").and_then(Value::as_bool).unwrap_or(was_active);
         let roles = self.roles_after(person, before, after, active)?;
+        let stated = self.roles_of_scim(person, before, after)?;
         let fields = self.fields(was_active.then_some(before), after);
         let desired = Self::desired(after, &person.user.username, roles, fields)?;
         person::check_locale(after)?;
@@ -40,19 +41,23 @@ impl Users {
             if was_active {
                 self.deactivate(person, deadline).await?;
             }
+            let user = &person.user;
+            self.note(&user.username, Some(&user.flex_user_sid), None, Some(stated)).await?;
             // The locale alone is changed without making the user active.
             return self.set_locale(&mut person.user, after, deadline).await;
         }
-        if !was_active {
-            self.note_active(&person.user.username, Some(&person.user.flex_user_sid), true).await?;
-        }
+        let (username, user) = (&person.user.username, &person.user.flex_user_sid);
+        let note = self.note(username, Some(user), (!was_active).then_some(true), Some(stated));
         if differs(&person.user, &desired) {
             let provisioned = self
                 .sparing_last_admin(person, &desired.roles, deadline, async {
+                    note.await?;
                     Ok(self.provisioning.flex().provision(&desired, deadline).await?)
                 })
                 .await?;
             person.user = person::filled(provisioned, &desired)?;
+        } else {
+            note.await?;
         }
         self.set_locale(&mut person.user, after, deadline).await
     }
@@ -88,7 +93,7 @@ impl Users {
     pub(super) async fn deactivate(&self, person: &mut Person, deadline: Deadline) -> Result<(), Refusal> {
         let user = person.user.flex_user_sid.clone();
         self.sparing_last_admin(person, &RoleSet::new(), deadline, async {
-            self.note_active(&person.user.username, Some(&user), false).await?;
+            self.note(&person.user.username, Some(&user), Some(false), None).await?;
             match self.provisioning.deprovision(&user, deadline).await {
                 Err(ProvisioningError::Twilio(TwilioError::NotFound(_))) => Err(Refusal::Unknown),
                 other => Ok(other?),
@@ -100,19 +105,32 @@ impl Users {
         Ok(())
     }
 
-    /// Says in the people ledger whether the person is active, so that nobody else brings them back.
-    pub(super) async fn note_active(
+    /// Says in the people ledger whether the person is active, so that nobody else brings them back, and which roles
+    /// SCIM gives, so that nobody else takes those away.
+    pub(super) async fn note(
         &self,
         username: &Username,
         user: Option<&FlexUserSid>,
-        active: bool,
+        active: Option<bool>,
+        roles: Option<RoleSet>,
     ) -> Result<(), Refusal> {
-        let cause = EventId::from(u128::from_be_bytes(self.ambient.random()));
-        self.ledger.note_active(Source::Scim, username, user, active, &cause).await.map_err(|error| match error {
+        let cause = &EventId::from(u128::from_be_bytes(self.ambient.random()));
+        let note = Note { source: Source::Scim, username, user, active, roles, cause };
+        self.ledger.note(note).await.map_err(|error| match error {
             LedgerError::InactiveBy(by) => Refusal::InactiveBy(by),
             LedgerError::Store(error) => Refusal::Store(error),
             _ => Refusal::Busy,
         })
+    }
+
+    /// The roles that SCIM gives: those that the client wrote and those of the groups.
+    fn roles_of_scim(&self, person: &Person, before: &Document, after: &Document) -> Result<RoleSet, Refusal> {
+        let own = if after.get("roles") == before.get("roles") {
+            person.asserted_roles()
+        } else {
+            after.get("roles").map(person::roles).transpose()?
+        };
+        Ok(own.unwrap_or_default().union(&self.given(&person.memberships)).copied().collect())
     }
 
     /// Does `work`, after which the user has `roles`, unless that takes the last administrator away. Two

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::Policy;
-use flexgate::domain::{FlexUserSid, Role, Username};
+use flexgate::domain::{FlexUserSid, Role, RoleSet, Username};
 use flexgate::store::Directory;
 use flexgate::store::directory::{Begun, Entry, folded};
 use flexgate::users::Provisioning;
@@ -138,11 +138,12 @@ impl Users {
             return Err(Refusal::RoleForbidden(role));
         }
         let given = self.given(&memberships);
-        let roles = self.with_default(asked.unwrap_or_default().union(&given).copied().collect())?;
+        let stated: RoleSet = asked.unwrap_or_default().union(&given).copied().collect();
+        let roles = self.with_default(stated.clone())?;
         let desired = Self::desired(document, &username, roles, self.fields(None, document))?;
         person::check_locale(document)?;
         let user = existing.as_ref().map(|person| &person.user.flex_user_sid);
-        self.note_active(&username, user, true).await?;
+        self.note(&username, user, Some(true), Some(stated)).await?;
         self.directory.intend(work).await?;
 
         let user = self.provisioning.flex().provision(&desired, deadline).await?;
@@ -151,7 +152,7 @@ impl Users {
         self.set_locale(&mut person.user, document, deadline).await?;
         if document.get("active") == Some(&Value::Bool(false)) {
             let user = &person.user.flex_user_sid;
-            self.note_active(&username, Some(user), false).await?;
+            self.note(&username, Some(user), Some(false), None).await?;
             self.provisioning.deprovision(user, deadline).await?;
             person.user.deactivated = Some(true);
         }
@@ -221,7 +222,8 @@ impl Users {
             if person.is_active() {
                 self.deactivate(&mut person, deadline).await?;
             } else {
-                self.note_active(&person.user.username, Some(&person.user.flex_user_sid), false).await?;
+                self.note(&person.user.username, Some(&person.user.flex_user_sid), Some(false), Some(RoleSet::new()))
+                    .await?;
             }
             let sid: FlexUserSid = id.parse().map_err(|_| Refusal::Unknown)?;
             self.directory.leave_all(&sid).await?;
@@ -245,14 +247,17 @@ impl Users {
         deadline: Deadline,
     ) -> Result<(), Refusal> {
         let Some(person) = Self::known(self.load(id, deadline).await)?.pop() else { return Ok(()) };
-        if !person.is_active() {
-            return Ok(());
-        }
-        let known = person.user.roles.as_ref().map(|roles| roles.known().clone()).unwrap_or_default();
         let others: Vec<_> =
             person.memberships.iter().filter(|membership| membership.group != group).cloned().collect();
-        let mut kept = self.given(&others);
-        kept.extend(person.asserted_roles().unwrap_or_default());
+        let mut stated = self.given(&others);
+        stated.extend(person.asserted_roles().unwrap_or_default());
+        let kept = stated.clone();
+        stated.extend(give);
+        let note = self.note(&person.user.username, Some(&person.user.flex_user_sid), None, Some(stated));
+        if !person.is_active() {
+            return note.await;
+        }
+        let known = person.user.roles.as_ref().map(|roles| roles.known().clone()).unwrap_or_default();
         let mut roles = known.clone();
         if let Some(role) = take.filter(|role| !kept.contains(role)) {
             roles.remove(&role);
@@ -260,11 +265,12 @@ impl Users {
         roles.extend(give);
         let roles = self.with_default(roles)?;
         if roles == known {
-            return Ok(());
+            return note.await;
         }
         let document = person.document(&self.base);
         let desired = Self::desired(&document, &person.user.username, roles, Document::new())?;
         self.sparing_last_admin(&person, &desired.roles, deadline, async {
+            note.await?;
             self.provisioning.flex().provision(&desired, deadline).await?;
             Ok(())
         })

@@ -11,6 +11,8 @@ use flexgate::base::ambient::{Ambient, SystemEntropy};
 use flexgate::base::outbound::{Deadline, http_client, send};
 use flexgate::base::settings::Reader;
 use flexgate::platform::Platform;
+use flexgate::users::Provisioning;
+use flexgate::users::ledger::Ledger;
 use flexgate::web::Site;
 use flexgate_provision::{App, NewToken, Settings, router};
 use flexgate_simulator::{Config, Simulator};
@@ -106,6 +108,14 @@ impl World {
     /// What the function stands on.
     pub fn platform(&self) -> Platform {
         Platform::new(&self.settings.owner.common, Ambient::system()).unwrap()
+    }
+
+    /// The people ledger, as another way in has it.
+    pub fn ledger(&self) -> Ledger {
+        let (owner, platform) = (&self.settings.owner, self.platform());
+        let flex = Arc::new(platform.flex(&owner.common, &owner.credential));
+        let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
+        Ledger::of_platform(&platform, provisioning, &owner.policy)
     }
 
     /// The function as another instance of it, with nothing in memory.

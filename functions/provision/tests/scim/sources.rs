@@ -1,8 +1,10 @@
 //! SCIM beside the other sources of the people ledger.
 
+use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{Person, Said, Source, Statement};
 use flexgate::domain::{EventId, Username};
 use flexgate::store::{PersonKey, Written};
+use flexgate::users::ledger::News;
 use serde_json::json;
 
 use super::common::world;
@@ -42,4 +44,40 @@ async fn scim_activates_nobody_whom_another_source_holds_inactive_and_says_which
     let refused = world.patch(&path, on).await;
     assert!(refused.body["detail"].as_str().unwrap().starts_with("operator says"), "{}", refused.body);
     refused.refused(409, "-");
+}
+
+#[tokio::test]
+async fn a_role_that_a_scim_group_gives_is_kept_by_another_source_until_the_group_takes_it() {
+    let world = world().await;
+    let id = world.user("ada@example.com").await;
+    let group = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Flex Supervisors",
+                        "members": [{ "value": id }] });
+    let group = world.send("POST", "/Groups", group).await.is(201)["id"].as_str().unwrap().to_owned();
+    let hr = Source::Webhook("hr".parse().unwrap());
+    let says = async |minute: i64, roles: &[&str]| {
+        let (at, cause) = (
+            flexgate::base::ambient::Clock::now(&flexgate::base::ambient::SystemClock) - time::Duration::hours(1),
+            EventId::from(1),
+        );
+        let at = at + time::Duration::minutes(minute);
+        let news = News {
+            source: hr.clone(),
+            subject: Some("1815".parse().unwrap()),
+            identity: None,
+            username: Some("ada@example.com".parse().unwrap()),
+            flex_user_sid: None,
+            statement: Statement {
+                active: Some(Said::access(at, &cause, true)),
+                roles: Some(Said::new(at, &cause, roles.iter().map(|&name| name.into()).collect())),
+                ..Statement::default()
+            },
+        };
+        world.ledger().state(&news, Deadline::after(std::time::Duration::from_secs(10))).await.unwrap();
+        world.twilio_user(&id).await["roles"].clone()
+    };
+    // The other source gives the role as well, and takes back what it gave.
+    assert_eq!(says(1, &["supervisor"]).await, json!(["agent", "supervisor"]));
+    assert_eq!(says(2, &["agent"]).await, json!(["agent", "supervisor"]));
+    world.patch(&format!("/Groups/{group}"), json!([{ "op": "remove", "path": "members" }])).await.is(200);
+    assert_eq!(says(3, &["agent"]).await, json!(["agent"]));
 }

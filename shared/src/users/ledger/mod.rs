@@ -21,6 +21,7 @@ use crate::store::{Directory, People, PersonKey};
 use crate::users::{LastAdmin, PolicySettings, Provisioning};
 
 pub use error::LedgerError;
+pub use state::Note;
 
 /// What one source says about one person.
 #[derive(Debug, Clone)]

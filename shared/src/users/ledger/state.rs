@@ -6,11 +6,28 @@ use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
     Active, AttachmentRefused, Desired, Person, PersonId, Plan, PlanRefused, Said, Source, Statement, desired,
 };
-use crate::domain::{EventId, FlexUser, FlexUserSid, Username};
+use crate::domain::{EventId, FlexUser, FlexUserSid, RoleSet, Username};
 use crate::store::{PersonKey, Stating, Written};
 
 /// A write that loses a race is tried again this often.
 const TRIES: usize = 5;
+
+/// What a source says about a person whom it writes to Flex itself.
+#[derive(Debug, Clone)]
+pub struct Note<'a> {
+    /// Who says it.
+    pub source: Source,
+    /// The person's Flex username.
+    pub username: &'a Username,
+    /// The person's Flex user, if there is one.
+    pub user: Option<&'a FlexUserSid>,
+    /// Whether the person is active, if that is said.
+    pub active: Option<bool>,
+    /// Every role that the source gives, if that is said.
+    pub roles: Option<RoleSet>,
+    /// The request that says it.
+    pub cause: &'a EventId,
+}
 
 /// What a person becomes with a new statement.
 pub(super) struct Change {
@@ -43,36 +60,41 @@ impl Ledger {
         Err(LedgerError::Busy)
     }
 
-    /// Writes down whether a source holds a person active, and leaves it to the caller to bring Flex in step. Refuses
-    /// "active" while another source says "inactive".
-    pub async fn note_active(
-        &self,
-        source: Source,
-        username: &Username,
-        user: Option<&FlexUserSid>,
-        active: bool,
-        cause: &EventId,
-    ) -> Result<(), LedgerError> {
-        let said = Some(Said::access(self.ambient.now(), cause, active));
+    /// Writes down what a source says about a person's activity and roles, and leaves it to the caller to bring Flex in
+    /// step. Refuses "active" while another source says "inactive".
+    pub async fn note(&self, note: Note<'_>) -> Result<(), LedgerError> {
+        let now = self.ambient.now();
+        let names = |roles: &RoleSet| roles.iter().map(|role| role.as_str().into()).collect();
+        let statement = Statement {
+            active: note.active.map(|active| Said::access(now, note.cause, active)),
+            roles: note.roles.as_ref().map(|roles| Said::new(now, note.cause, names(roles))),
+            ..Statement::default()
+        };
         let news = News {
-            source,
+            source: note.source,
             subject: None,
             identity: None,
-            username: Some(username.clone()),
-            flex_user_sid: user.cloned(),
-            statement: Statement { active: said, ..Statement::default() },
+            username: Some(note.username.clone()),
+            flex_user_sid: note.user.cloned(),
+            statement,
         };
         for _ in 0..TRIES {
-            let (person, new) = match self.meant(&news, false).await? {
-                Meant::Nobody => return Ok(()),
-                Meant::Known(person) => (person, false),
-                Meant::New(person, _) => (person, true),
+            let (person, new) = match self.named(&news).await? {
+                Some(person) => (person, false),
+                None => (Person::new(PersonId::of(self.ambient.random()), note.username.clone()), true),
             };
-            if let Some(by) = person.inactive_by().find(|by| **by != news.source).filter(|_| active) {
+            if let Some(by) = person.inactive_by().find(|by| **by != news.source).filter(|_| note.active == Some(true))
+            {
                 return Err(LedgerError::InactiveBy(by.clone()));
             }
-            let known = person.statements.get(&news.source).and_then(Statement::says_active);
-            if known == Some(active) {
+            let known = person.statements.get(&news.source);
+            let said = known.and_then(|known| known.roles.as_ref()).map(|said| &said.value);
+            let same_roles = match (&news.statement.roles, said) {
+                (Some(new), Some(said)) => new.value == *said,
+                (Some(new), None) => new.value.is_empty(),
+                (None, _) => true,
+            };
+            if same_roles && (note.active.is_none() || known.and_then(Statement::says_active) == note.active) {
                 return Ok(());
             }
             let person = with(&person, &news);
@@ -88,6 +110,19 @@ impl Ledger {
             }
         }
         Err(LedgerError::Busy)
+    }
+
+    /// The person of that Flex user, or else of that username.
+    async fn named(&self, news: &News) -> Result<Option<Person>, LedgerError> {
+        if let Some(user) = &news.flex_user_sid
+            && let Some(person) = self.people.person(&PersonKey::FlexUser(user.clone())).await?
+        {
+            return Ok(Some(person));
+        }
+        match &news.username {
+            Some(username) => Ok(self.people.person(&PersonKey::Username(username.key())).await?),
+            None => Ok(None),
+        }
     }
 
     /// `None` if somebody else has written meanwhile.
