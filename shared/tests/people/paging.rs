@@ -29,6 +29,7 @@ async fn a_walk_in_pages_of_any_size_meets_everybody_once_in_the_order_of_ids() 
             let page = store.other.page(after, limit).await.unwrap();
             assert!(page.len() <= limit as usize, "{} of {limit}", page.len());
             let Some(last) = page.last() else { break };
+            assert!(Some(last.id) > after, "the walk goes on");
             after = Some(last.id);
             met.extend(page);
         }
