@@ -333,7 +333,8 @@ def main(packaged, target):
             "TwilioAccountSid": ACCOUNT, "TwilioInstanceSid": "GO00000000000000000000000000000001",
             "TwilioUrl": f"http://localhost:{SIMULATOR}", "PublicUrl": PUBLIC, "Canary": "false",
             "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
-            "WebhookSources": json.dumps({"okta": {}}),
+            # With an issuer, whoever is made is bound to their identity, and unbound when they leave.
+            "WebhookSources": json.dumps({"okta": {"issuer": "https://okta.example.com"}}),
             "Issuers": json.dumps([{"issuer": issuer, "audiences": ["flexgate"], "roles_claim": "roles"}]),
         }
         formation = clients["cloudformation"]
