@@ -11,6 +11,11 @@ import shutil
 import sys
 import zipfile
 
+try:
+    from zopfli import zlib as zopfli
+except ImportError:  # pip install zopfli
+    zopfli = None
+
 from bom import bill
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -29,10 +34,26 @@ def with_code(template, uri):
     return template
 
 
+class Zopfli:
+    """Deflate as zopfli packs it: a twentieth smaller than zlib at its best, and slower."""
+
+    def __init__(self):
+        self.data = bytearray()
+
+    def compress(self, data):
+        self.data += data
+        return b""
+
+    def flush(self):
+        return zopfli.compress(bytes(self.data), numiterations=3)[2:-4]  # without zlib's frame
+
+
 def zipped(bootstrap, at):
     """Zips a bootstrap as Lambda wants it: executable, and the same bytes for the same build."""
     entry = zipfile.ZipInfo("bootstrap", date_time=(1980, 1, 1, 0, 0, 0))
     entry.external_attr, entry.compress_type = 0o755 << 16, zipfile.ZIP_DEFLATED
+    if zopfli:
+        zipfile._get_compressor = lambda *_: Zopfli()  # zipfile has no other way to take a compressor
     with zipfile.ZipFile(at, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         archive.writestr(entry, bootstrap.read_bytes())
     return at.stat().st_size
