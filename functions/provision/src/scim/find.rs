@@ -26,8 +26,18 @@ impl Users {
             user => user?,
         };
         let memberships = self.directory.memberships(std::slice::from_ref(&id)).await?;
-        let person = Person { user, entry, memberships };
+        let mut person = Person { user, entry, memberships, held_inactive: false };
+        self.compare_with_ledger(&mut person).await?;
         if person.is_gone() { Err(Refusal::Unknown) } else { Ok(person) }
+    }
+
+    /// Notes whether the ledger holds inactive whom Flex shows active. Lists of many users show what Flex does.
+    async fn compare_with_ledger(&self, person: &mut Person) -> Result<(), Refusal> {
+        if person.is_active() {
+            let (user, username) = (&person.user.flex_user_sid, &person.user.username);
+            person.held_inactive = self.ledger.holds_inactive(user, username).await.map_err(Refusal::of_ledger)?;
+        }
+        Ok(())
     }
 
     pub(super) fn known(loaded: Result<Person, Refusal>) -> Result<Vec<Person>, Refusal> {
@@ -54,7 +64,11 @@ impl Users {
             }
             (None, _) => None,
         };
-        Ok(self.visible(found.into_iter().collect()).await?.pop())
+        let mut person = self.visible(found.into_iter().collect()).await?.pop();
+        if let Some(person) = &mut person {
+            self.compare_with_ledger(person).await?;
+        }
+        Ok(person)
     }
 
     /// The user of that name in any case, also one that was deleted.
@@ -74,13 +88,13 @@ impl Users {
                 let entry = self.directory.entries(sid).await?.into_iter().find(|entry| entry.current == sid[0]);
                 let id = entry.as_ref().map_or(&user.flex_user_sid, |entry| &entry.id).clone();
                 let memberships = self.directory.memberships(&[id]).await?;
-                return Ok(Some(Person { user, entry, memberships }));
+                return Ok(Some(Person { user, entry, memberships, held_inactive: false }));
             }
         }
         let Some(entry) = entry else { return Ok(None) };
         match self.provisioning.flex().get(&entry.current, deadline).await {
             Err(TwilioError::NotFound(_)) => Ok(None),
-            user => Ok(Some(Person { user: user?, entry: Some(entry), memberships: Vec::new() })),
+            user => Ok(Some(Person { user: user?, entry: Some(entry), memberships: Vec::new(), held_inactive: false })),
         }
     }
 }

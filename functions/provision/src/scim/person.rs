@@ -17,6 +17,9 @@ pub(super) struct Person {
     pub(super) user: FlexUser,
     pub(super) entry: Option<Entry>,
     pub(super) memberships: Vec<Membership>,
+    /// A source of the people ledger holds them inactive, though Flex shows them active: Twilio's SSO reactivates
+    /// whomever the identity provider lets in.
+    pub(super) held_inactive: bool,
 }
 
 /// What a client writes and Flexgate remembers.
@@ -28,8 +31,14 @@ impl Person {
         self.entry.as_ref().map_or(self.user.flex_user_sid.as_str(), |entry| entry.id.as_str())
     }
 
+    /// Whether Flex shows them active.
     pub(super) fn is_active(&self) -> bool {
         self.user.is_active()
+    }
+
+    /// What a client is shown, and told by.
+    pub(super) fn shows_active(&self) -> bool {
+        self.is_active() && !self.held_inactive
     }
 
     /// Whether the user was deleted through SCIM, and nobody has made it active again since.
@@ -56,7 +65,7 @@ impl Person {
             shown.insert("externalId".to_owned(), external_id.into());
         }
         shown.insert("userName".to_owned(), self.user.username.as_str().into());
-        shown.insert("active".to_owned(), self.is_active().into());
+        shown.insert("active".to_owned(), self.shows_active().into());
         self.show_name(&mut shown);
         self.show_emails(&mut shown);
         self.show_roles(&mut shown);

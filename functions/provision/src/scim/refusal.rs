@@ -6,6 +6,7 @@ use flexgate::secrets::SecretError;
 use flexgate::store::StoreError;
 use flexgate::twilio::TwilioError;
 use flexgate::users::ProvisioningError;
+use flexgate::users::ledger::LedgerError;
 
 use super::protocol::{ProtocolError, error};
 
@@ -54,6 +55,17 @@ pub enum Refusal {
     /// The tokens.
     #[error("the SCIM tokens")]
     Secret(#[from] SecretError),
+}
+
+impl Refusal {
+    /// What the people ledger refuses to a source that writes Flex itself.
+    pub(super) fn of_ledger(error: LedgerError) -> Self {
+        match error {
+            LedgerError::InactiveBy(by) => Self::InactiveBy(by),
+            LedgerError::Store(error) => Self::Store(error),
+            _ => Self::Busy,
+        }
+    }
 }
 
 impl From<ProvisioningError> for Refusal {

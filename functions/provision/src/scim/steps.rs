@@ -7,7 +7,7 @@ use flexgate::domain::ledger::Source;
 use flexgate::domain::{DesiredUser, EventId, FlexUser, FlexUserSid, Role, RoleSet, Username, WorkerAttributes};
 use flexgate::store::directory::{Entry, Membership, folded};
 use flexgate::twilio::{TwilioError, UserUpdate};
-use flexgate::users::ledger::{LedgerError, Note};
+use flexgate::users::ledger::Note;
 use flexgate::users::{LastAdmin, ProvisioningError};
 use serde_json::Value;
 
@@ -31,6 +31,7 @@ impl Users {
         deadline: Deadline,
     ) -> Result<(), Refusal> {
         let was_active = person.is_active();
+        let brings_back = !person.shows_active();
         let active = after.get("active").and_then(Value::as_bool).unwrap_or(was_active);
         let roles = self.roles_after(person, before, after, active)?;
         let stated = self.roles_of_scim(person, before, after)?;
@@ -39,7 +40,9 @@ impl Users {
         person::check_locale(after)?;
         if !active {
             if was_active {
-                self.deactivate(person, deadline).await?;
+                // Whom another source holds inactive is brought in step with that; SCIM itself has said nothing.
+                let says_so = person.shows_active();
+                self.deactivate(person, says_so, deadline).await?;
             }
             let user = &person.user;
             self.note(&user.username, Some(&user.flex_user_sid), None, Some(stated)).await?;
@@ -47,7 +50,7 @@ impl Users {
             return self.set_locale(&mut person.user, after, deadline).await;
         }
         let (username, user) = (&person.user.username, &person.user.flex_user_sid);
-        let note = self.note(username, Some(user), (!was_active).then_some(true), Some(stated));
+        let note = self.note(username, Some(user), brings_back.then_some(true), Some(stated));
         if differs(&person.user, &desired) {
             let provisioned = self
                 .sparing_last_admin(person, &desired.roles, deadline, async {
@@ -59,6 +62,7 @@ impl Users {
         } else {
             note.await?;
         }
+        person.held_inactive = false;
         self.set_locale(&mut person.user, after, deadline).await
     }
 
@@ -90,10 +94,16 @@ impl Users {
         if active { self.with_default(roles) } else { Ok(roles) }
     }
 
-    pub(super) async fn deactivate(&self, person: &mut Person, deadline: Deadline) -> Result<(), Refusal> {
+    /// `says_so`: it is SCIM that says that the person is inactive.
+    pub(super) async fn deactivate(
+        &self,
+        person: &mut Person,
+        says_so: bool,
+        deadline: Deadline,
+    ) -> Result<(), Refusal> {
         let user = person.user.flex_user_sid.clone();
         self.sparing_last_admin(person, &RoleSet::new(), deadline, async {
-            self.note(&person.user.username, Some(&user), Some(false), None).await?;
+            self.note(&person.user.username, Some(&user), says_so.then_some(false), None).await?;
             match self.provisioning.deprovision(&user, deadline).await {
                 Err(ProvisioningError::Twilio(TwilioError::NotFound(_))) => Err(Refusal::Unknown),
                 other => Ok(other?),
@@ -116,11 +126,7 @@ impl Users {
     ) -> Result<(), Refusal> {
         let cause = &EventId::from(u128::from_be_bytes(self.ambient.random()));
         let note = Note { source: Source::Scim, username, user, active, roles, cause };
-        self.ledger.note(note).await.map_err(|error| match error {
-            LedgerError::InactiveBy(by) => Refusal::InactiveBy(by),
-            LedgerError::Store(error) => Refusal::Store(error),
-            _ => Refusal::Busy,
-        })
+        self.ledger.note(note).await.map_err(Refusal::of_ledger)
     }
 
     /// The roles that SCIM gives: those that the client wrote and those of the groups.

@@ -147,8 +147,12 @@ impl Users {
         self.directory.intend(work).await?;
 
         let user = self.provisioning.flex().provision(&desired, deadline).await?;
-        let mut person =
-            Person { user: person::filled(user, &desired)?, entry: existing.and_then(|old| old.entry), memberships };
+        let mut person = Person {
+            user: person::filled(user, &desired)?,
+            entry: existing.and_then(|old| old.entry),
+            memberships,
+            held_inactive: false,
+        };
         self.set_locale(&mut person.user, document, deadline).await?;
         if document.get("active") == Some(&Value::Bool(false)) {
             let user = &person.user.flex_user_sid;
@@ -202,7 +206,8 @@ impl Users {
                 Change::Replace(document) => replaced(&before, document),
                 Change::Patch(operations) => apply(&self.schema, &before, operations)?,
             };
-            if after == before {
+            // Flex has not caught up with a deactivation yet: the same request again makes it.
+            if after == before && !person.held_inactive {
                 return Ok(self.show(&person));
             }
             self.same_name(&person, &after, deadline).await?;
@@ -220,7 +225,7 @@ impl Users {
             let mut person = self.load(id, deadline).await?;
             fresh(if_match, &person.document(&self.base))?;
             if person.is_active() {
-                self.deactivate(&mut person, deadline).await?;
+                self.deactivate(&mut person, true, deadline).await?;
             } else {
                 self.note(&person.user.username, Some(&person.user.flex_user_sid), Some(false), Some(RoleSet::new()))
                     .await?;

@@ -162,7 +162,7 @@ impl Users {
                 continue;
             }
             let entry = entries.iter().find(|entry| entry.current == user.flex_user_sid).cloned();
-            let person = Person { user, entry, memberships: Vec::new() };
+            let person = Person { user, entry, memberships: Vec::new(), held_inactive: false };
             if !person.is_gone() {
                 self.note_spelling(&person).await;
                 people.push(person);

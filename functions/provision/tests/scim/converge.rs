@@ -82,11 +82,14 @@ async fn c16_a_deactivation_and_a_deletion_converge_whichever_side_fails() {
     twilio_fails(&world, "Deprovision", "status").await;
     world.patch(&path, off.clone()).await.refused(503, "-");
     world.no_faults().await;
-    assert_eq!(world.get(&path).await.is(200)["active"], true);
+    // What was said is shown at once; Flex catches up with the retry.
+    assert_eq!(world.get(&path).await.is(200)["active"], false);
+    assert_eq!(world.twilio_user(&id).await["deactivated"], false);
     world.break_table("scim_users");
     world.patch(&path, off.clone()).await.refused(503, "-");
     world.mend_table();
     assert_eq!(world.patch(&path, off).await.is(200)["active"], false);
+    assert_eq!(world.twilio_user(&id).await["deactivated"], true);
 
     world.patch(&path, json!([{ "op": "replace", "path": "active", "value": true }])).await.is(200);
     twilio_fails(&world, "Deprovision", "status").await;

@@ -81,3 +81,34 @@ async fn a_role_that_a_scim_group_gives_is_kept_by_another_source_until_the_grou
     world.patch(&format!("/Groups/{group}"), json!([{ "op": "remove", "path": "members" }])).await.is(200);
     assert_eq!(says(3, &["agent"]).await, json!(["agent"]));
 }
+
+#[tokio::test]
+async fn r92_whom_twilio_brought_back_is_shown_inactive_until_scim_activates_them() {
+    let world = world().await;
+    let path = format!("/Users/{}", world.user("ada@example.com").await);
+    let active = |on: bool| json!([{ "op": "replace", "value": { "active": on } }]);
+    let sign_in = world.platform().deactivations();
+    let key = "ada@example.com".parse::<Username>().unwrap().key();
+    world.patch(&path, active(false)).await.is(200);
+    // Twilio's SSO reactivates whomever the identity provider lets in.
+    world.at_twilio("ada@example.com", &["agent"]).await;
+    assert_eq!(world.get(&path).await.is(200)["active"], false);
+    let found = world.get("/Users?filter=userName%20eq%20%22ada@example.com%22").await.is(200);
+    assert_eq!(found["Resources"][0]["active"], false);
+
+    assert_eq!(world.patch(&path, active(true)).await.is(200)["active"], true);
+    assert!(!sign_in.says_inactive(None, Some(&key)).await.unwrap());
+    assert_eq!(world.get(&path).await.is(200)["active"], true);
+}
+
+#[tokio::test]
+async fn r92_whom_twilio_brought_back_is_deactivated_again_by_the_next_write() {
+    let world = world().await;
+    let id = world.user("ada@example.com").await;
+    let path = format!("/Users/{id}");
+    world.patch(&path, json!([{ "op": "replace", "value": { "active": false } }])).await.is(200);
+    world.at_twilio("ada@example.com", &["agent"]).await;
+    let renamed = json!([{ "op": "replace", "path": "displayName", "value": "Augusta Ada" }]);
+    assert_eq!(world.patch(&path, renamed).await.is(200)["active"], false);
+    assert_eq!(world.twilio_user(&id).await["deactivated"], true);
+}

@@ -174,3 +174,19 @@ async fn r70_a_changed_address_loses_no_role_that_flexgate_cannot_give() {
     assert_eq!(facts, (&json!("countess@example.com"), &json!(["agent", "wfo.full_access"])));
     assert_eq!(hooks.changes().await, 0, "no list of roles is sent");
 }
+
+#[tokio::test]
+async fn a_leaver_is_deactivated_though_twilio_does_not_describe_them_in_full() {
+    let hooks = Hooks::start().await;
+    let at = hooks.now() * 1000 - 60_000;
+    hooks.standard("msg_1", &clerk("user.created", "ada", at)).await;
+    hooks.settle().await;
+    let user = hooks.user("ada").await;
+    let body = json!({ "flex_user_sid": user["flex_user_sid"], "username": "ada", "deactivated": false });
+    let vague = json!({ "service": "flex-api", "method": "GET", "path_contains": "/Users/FU", "kind": "status",
+                        "status": 200, "body": body, "times": "always" });
+    hooks.world.fault(&vague).await;
+    hooks.standard("msg_2", &clerk_deleted("ada", at + 1)).await;
+    hooks.settle().await;
+    assert!(!hooks.active().await);
+}

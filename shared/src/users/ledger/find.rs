@@ -3,7 +3,7 @@
 use super::{Ledger, LedgerError, News};
 use crate::base::outbound::Deadline;
 use crate::domain::FlexUser;
-use crate::domain::ledger::{Attachment, Person, PersonId, attach};
+use crate::domain::ledger::{Active, Attachment, Desired, Person, PersonId, Plan, attach};
 use crate::store::PersonKey;
 use crate::twilio::TwilioError;
 
@@ -62,13 +62,13 @@ impl Ledger {
         }
     }
 
-    /// The Flex user that the person is, with everything that a comparison needs.
+    /// The Flex user that the person is, as far as Twilio describes them.
     pub(super) async fn flex_user(&self, person: &Person, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let flex = self.provisioning.flex();
         if let Some(sid) = &person.flex_user_sid {
             match flex.get(sid, deadline).await {
                 Err(TwilioError::NotFound(_)) => {}
-                found => return complete(found?).map(Some),
+                found => return Ok(Some(found?)),
             }
         }
         let Some(found) = flex.find_alike(&person.username, deadline).await? else { return Ok(None) };
@@ -76,11 +76,15 @@ impl Ledger {
         if found.is_complete() {
             return Ok(Some(found));
         }
-        complete(flex.get(&found.flex_user_sid, deadline).await?).map(Some)
+        Ok(Some(flex.get(&found.flex_user_sid, deadline).await?))
     }
 }
 
-/// What is not said must not be taken for absent: a role that was made by hand would be lost.
-fn complete(user: FlexUser) -> Result<FlexUser, LedgerError> {
-    if user.is_complete() { Ok(user) } else { Err(TwilioError::Malformed("the user is not described in full").into()) }
+/// What must be sent. What Twilio does not say must not be taken for absent: a role that was made by hand would be
+/// lost. A deactivation needs none of it, and nothing vetoes that.
+pub(super) fn plan(person: &Person, desired: &Desired, observed: Option<&FlexUser>) -> Result<Plan, LedgerError> {
+    if desired.active != Active::No && observed.is_some_and(|user| !user.is_complete()) {
+        return Err(TwilioError::Malformed("the user is not described in full").into());
+    }
+    Ok(desired.plan(&person.username, observed)?)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::find::plan;
 use super::state::Change;
 use super::{Ledger, LedgerError, Outcome, Report};
 use crate::base::outbound::Deadline;
@@ -94,7 +95,7 @@ impl Ledger {
             let Some(desired) = desired(&person, &self.policy, observed.as_ref(), &self.occasion()) else {
                 return Ok(Some((Report::nothing(Outcome::Unchanged), person.version)));
             };
-            let plan = desired.plan(&person.username, observed.as_ref())?;
+            let plan = plan(&person, &desired, observed.as_ref())?;
             let change = Change { person, observed, desired, plan };
             let locked = self.guard(&change, deadline).await?;
             let done = self.bring(change, None, deadline).await;

@@ -1,6 +1,6 @@
 //! Statements: found a person, validated, written.
 
-use super::find::Meant;
+use super::find::{Meant, plan};
 use super::{Ledger, LedgerError, News, Outcome, Report};
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
@@ -110,6 +110,12 @@ impl Ledger {
             }
         }
         Err(LedgerError::Busy)
+    }
+
+    /// Whether any source holds the person inactive who is that Flex user, whatever Flex shows.
+    pub async fn holds_inactive(&self, user: &FlexUserSid, username: &Username) -> Result<bool, LedgerError> {
+        let keys = [PersonKey::FlexUser(user.clone()), PersonKey::Username(username.key())];
+        Ok(self.people.people(&keys).await?.iter().any(|person| person.inactive_by().next().is_some()))
     }
 
     /// The person of that Flex user, or else of that username.
@@ -237,7 +243,7 @@ impl Ledger {
                 return Err(LedgerError::InactiveBy(by.clone()));
             }
         }
-        let plan = desired.plan(&person.username, observed.as_ref())?;
+        let plan = plan(&person, &desired, observed.as_ref())?;
         if let (Some(identity), Some(user)) = (&news.identity, &observed)
             && desired.active != Active::No
         {
