@@ -88,8 +88,9 @@ pub trait People: fmt::Debug + Send + Sync {
     /// Writes a person who is not known yet (`version` 0), with statements and subjects. [`Written::Moved`] if their
     /// username, Flex user or one of their subjects already leads to somebody, unless that is `instead_of`: whoever
     /// takes a username over takes those pointers over too, in the same transaction, and leaves `instead_of`
-    /// superseded and without a Flex user. [`Written::Moved`] too if there is no such `instead_of`.
-    async fn add(&self, person: &Person, instead_of: Option<PersonId>) -> Result<Written, StoreError>;
+    /// superseded and without a Flex user. [`Written::Moved`] too if `instead_of` has another version by now: somebody
+    /// who has come back in between is not replaced.
+    async fn add(&self, person: &Person, instead_of: Option<&Person>) -> Result<Written, StoreError>;
 
     /// Writes what one source says over version `version` of the person.
     async fn state(&self, person: PersonId, version: u64, stating: Stating<'_>) -> Result<Written, StoreError>;

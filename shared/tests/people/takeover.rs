@@ -19,7 +19,7 @@ async fn whoever_takes_a_username_over_has_it_and_the_flex_user_and_the_earlier_
     assert_eq!(store.state(&ada, "webhook:okta", &says_active(false), None).await, Written::Yes(2));
     let ada = store.read(id(1)).await;
     let new = successor(&ada, 2);
-    assert_eq!(store.one.add(&new, Some(id(1))).await.unwrap(), Written::Yes(1));
+    assert_eq!(store.one.add(&new, Some(&ada)).await.unwrap(), Written::Yes(1));
     assert_eq!(store.read(id(2)).await, Person { version: 1, ..new });
     for key in [by_name("ada"), by_sid(1), by_subject("webhook:okta", "u-2")] {
         assert_eq!(store.led_to(&key).await, Some(id(2)), "{key:?}");
@@ -39,9 +39,10 @@ async fn a_subject_that_is_taken_over_is_no_longer_the_earlier_persons() {
     let store = store().await;
     let ada = store.add(&person(1, "ada")).await;
     assert_eq!(store.state(&ada, "scim", &says_active(true), Some("s-1")).await, Written::Yes(2));
-    let new = successor(&store.read(id(1)).await, 1);
+    let ada = store.read(id(1)).await;
+    let new = successor(&ada, 1);
     let new = Person { id: id(2), ..new };
-    assert_eq!(store.one.add(&new, Some(id(1))).await.unwrap(), Written::Yes(1));
+    assert_eq!(store.one.add(&new, Some(&ada)).await.unwrap(), Written::Yes(1));
     assert_eq!(store.led_to(&by_subject("webhook:okta", "u-1")).await, Some(id(2)));
     let ada = store.read(id(1)).await;
     assert_eq!(ada.subjects, [(source("scim"), "s-1".parse().unwrap())].into());
@@ -56,11 +57,12 @@ async fn nobody_takes_over_what_a_third_person_has_or_from_nobody() {
     let store = store().await;
     let (ada, eve) = (store.add(&person(1, "ada")).await, store.add(&person(3, "eve")).await);
     let unknown = successor(&ada, 2);
-    assert_eq!(store.one.add(&unknown, Some(id(9))).await.unwrap(), Written::Moved);
+    let nobody = Person { id: id(9), ..ada.clone() };
+    assert_eq!(store.one.add(&unknown, Some(&nobody)).await.unwrap(), Written::Moved);
     let fresh = person(2, "grace");
-    assert_eq!(store.one.add(&fresh, Some(id(9))).await.unwrap(), Written::Moved, "there is nobody to replace");
+    assert_eq!(store.one.add(&fresh, Some(&nobody)).await.unwrap(), Written::Moved, "there is nobody to replace");
     let third = successor(&ada, 3);
-    assert_eq!(store.one.add(&Person { id: id(2), ..third }, Some(id(1))).await.unwrap(), Written::Moved);
+    assert_eq!(store.one.add(&Person { id: id(2), ..third }, Some(&ada)).await.unwrap(), Written::Moved);
     assert_eq!((store.read(id(1)).await, store.read(id(3)).await), (ada, eve));
     assert_eq!(store.led_to(&PersonKey::Id(id(2))).await, None);
     assert_eq!(store.led_to(&by_name("grace")).await, None);
@@ -73,8 +75,8 @@ async fn of_sixteen_who_take_a_username_over_one_wins() {
     let writers: Vec<_> = (0..WRITERS)
         .map(|number| {
             let process = if number % 2 == 0 { &store.one } else { &store.other }.clone();
-            let new = successor(&ada, number);
-            tokio::spawn(async move { process.add(&new, Some(id(100))).await.unwrap() })
+            let (new, ada) = (successor(&ada, number), ada.clone());
+            tokio::spawn(async move { process.add(&new, Some(&ada)).await.unwrap() })
         })
         .collect();
     let mut won = Vec::new();
@@ -90,4 +92,16 @@ async fn of_sixteen_who_take_a_username_over_one_wins() {
     let ada = store.read(id(100)).await;
     assert_eq!((ada.superseded, ada.version), (true, 2));
     assert_eq!(store.other.page(None, 50).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn nobody_takes_over_from_somebody_who_has_come_back_in_between() {
+    let store = store().await;
+    let left = Person { statements: [(source("webhook:okta"), says_active(false))].into(), ..person(1, "ada") };
+    let left = store.add(&left).await;
+    assert_eq!(store.state(&left, "webhook:okta", &says_active(true), None).await, Written::Yes(2));
+    let new = successor(&left, 2);
+    assert_eq!(store.one.add(&new, Some(&left)).await.unwrap(), Written::Moved);
+    assert!(!store.read(id(1)).await.superseded);
+    assert_eq!((store.led_to(&by_name("ada")).await, store.led_to(&PersonKey::Id(id(2))).await), (Some(id(1)), None));
 }

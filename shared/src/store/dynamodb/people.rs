@@ -69,21 +69,14 @@ impl People for DynamoStore {
         self.load_people(ids).await
     }
 
-    async fn add(&self, person: &Person, instead_of: Option<PersonId>) -> Result<Written, StoreError> {
-        let old = match instead_of {
-            None => None,
-            Some(id) => match self.person(&PersonKey::Id(id)).await? {
-                None => return Ok(Written::Moved),
-                old => old,
-            },
-        };
+    async fn add(&self, person: &Person, instead_of: Option<&Person>) -> Result<Written, StoreError> {
         let pointers = pointers(person);
         let keys = pointers.iter().map(|pointer| (pointer.pk(), POINTER.to_owned()));
         let mut led_to = BTreeMap::new();
         for item in self.batch(keys.collect()).await? {
             led_to.insert(text(&item, PK)?.to_owned(), super::parsed(&item, "person_id")?);
         }
-        if led_to.values().any(|id| Some(*id) != instead_of) {
+        if led_to.values().any(|id| Some(*id) != instead_of.map(|old| old.id)) {
             return Ok(Written::Moved);
         }
         let mut writes = vec![
@@ -97,8 +90,8 @@ impl People for DynamoStore {
             let item = items::statement(person.id, source, statement, person.subjects.get(source))?;
             writes.push(self.put(item, None)?);
         }
-        if let Some(old) = old {
-            writes.extend(self.supersede(&old, person)?);
+        if let Some(old) = instead_of {
+            writes.extend(self.supersede(old, person)?);
         }
         self.written(writes, 1).await
     }

@@ -51,8 +51,9 @@ impl People for SqliteStore {
         .await
     }
 
-    async fn add(&self, person: &Person, instead_of: Option<PersonId>) -> Result<Written, StoreError> {
-        let (person, instead_of) = (person.clone(), instead_of.map(|id| id.to_string()));
+    async fn add(&self, person: &Person, instead_of: Option<&Person>) -> Result<Written, StoreError> {
+        let (person, judged) = (person.clone(), instead_of.map(|old| old.version.cast_signed()));
+        let instead_of = instead_of.map(|old| old.id.to_string());
         let given = json(&person.given)?;
         let said = person.statements.iter().map(|(source, said)| Ok((source.clone(), json(said)?)));
         let statements = said.collect::<Result<Vec<_>, StoreError>>()?;
@@ -70,7 +71,9 @@ impl People for SqliteStore {
                 }
             }
             if let Some(old) = &instead_of
-                && !db.prepare_cached("SELECT 1 FROM people WHERE id = ?1")?.exists([old])?
+                && !db
+                    .prepare_cached("SELECT 1 FROM people WHERE id = ?1 AND version = ?2")?
+                    .exists(params![old, judged])?
             {
                 return Ok(Written::Moved);
             }

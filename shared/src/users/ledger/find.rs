@@ -12,7 +12,7 @@ pub(super) enum Meant {
     /// One of whom the ledger knows.
     Known(Person),
     /// One of whom it does not know yet; instead of another, where the username changes hands.
-    New(Person, Option<PersonId>),
+    New(Person, Option<Box<Person>>),
     /// Nobody: the source names no one whom it could mean.
     Nobody,
 }
@@ -57,7 +57,7 @@ impl Ledger {
             Ok(Attachment::Same) => Ok(Meant::Known(person)),
             Ok(Attachment::NewPerson) => {
                 let id = PersonId::of(self.ambient.random());
-                Ok(Meant::New(person.successor(id), Some(person.id)))
+                Ok(Meant::New(person.successor(id), Some(Box::new(person))))
             }
         }
     }

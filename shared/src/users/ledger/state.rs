@@ -180,7 +180,7 @@ impl Ledger {
     async fn state_new(
         &self,
         person: Person,
-        instead_of: Option<PersonId>,
+        instead_of: Option<Box<Person>>,
         news: &News,
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
@@ -206,7 +206,7 @@ impl Ledger {
     async fn add(
         &self,
         change: Change,
-        instead_of: Option<PersonId>,
+        instead_of: Option<Box<Person>>,
         news: &News,
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
@@ -216,7 +216,7 @@ impl Ledger {
             person.username = user.username.clone();
             person.flex_user_sid = Some(user.flex_user_sid.clone());
         }
-        let Written::Yes(version) = self.people.add(&person, instead_of).await? else { return Ok(None) };
+        let Written::Yes(version) = self.people.add(&person, instead_of.as_deref()).await? else { return Ok(None) };
         let id = person.id;
         let lease = self.lease(id, deadline).await?;
         let change = Change { person: Person { version, ..person }, ..change };
