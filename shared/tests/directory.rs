@@ -49,7 +49,7 @@ fn entry(number: u8, name: &str) -> Entry {
 }
 
 fn group(id: &str, name: &str, members: &[u8]) -> Group {
-    let member = |number: &u8| Member { user: user(*number), present: true, conferred: None };
+    let member = |number: &u8| Member { user: user(*number), present: true, announced: None };
     Group {
         id: id.to_owned(),
         display_name: name.to_owned(),
@@ -113,18 +113,14 @@ async fn a_group_is_written_with_its_members_and_its_name_is_its_own() {
 }
 
 #[tokio::test]
-async fn noting_a_role_moves_the_group_on_and_ends_a_membership_that_is_over() {
+async fn whoever_leaves_every_group_moves_each_of_them_on() {
     let (store, _folder) = directory().await;
-    store.put_group(&group("a", "Agents", &[1])).await.unwrap();
+    store.put_group(&group("a", "Agents", &[1, 2])).await.unwrap();
     let before = store.group("a").await.unwrap().unwrap();
-    store.settle_member("a", &user(1), Some(Role::Agent)).await.unwrap();
-    assert_eq!(store.put_group(&before).await.unwrap(), GroupWritten::Moved, "it does not know of the role");
-    let mut read = store.group("a").await.unwrap().unwrap();
-    assert_eq!(read.members, [Member { user: user(1), present: true, conferred: Some(Role::Agent) }]);
-    read.members[0].present = false;
-    assert_eq!(store.put_group(&read).await.unwrap(), GroupWritten::Yes);
-    store.settle_member("a", &user(1), None).await.unwrap();
-    assert_eq!(store.group("a").await.unwrap().unwrap().members, []);
+    store.leave_all(&user(1)).await.unwrap();
+    assert_eq!(store.put_group(&before).await.unwrap(), GroupWritten::Moved, "it would write the member back");
+    let members = store.group("a").await.unwrap().unwrap().members;
+    assert_eq!(members.into_iter().map(|member| member.user).collect::<Vec<_>>(), [user(2)]);
 }
 
 #[tokio::test]
@@ -165,7 +161,7 @@ async fn a_large_group_is_kept_whole_and_a_change_of_it_moves_every_reader_on() 
     let (store, _folder) = directory().await;
     let mut big = group("a", "Agents", &[]);
     big.members = (0..2_000_u32)
-        .map(|number| Member { user: sid(number), present: number % 7 != 0, conferred: Some(Role::Agent) })
+        .map(|number| Member { user: sid(number), present: number % 7 != 0, announced: Some(Role::Agent) })
         .collect();
     assert_eq!(store.put_group(&big).await.unwrap(), GroupWritten::Yes);
     let read = store.group("a").await.unwrap().unwrap();
@@ -193,7 +189,7 @@ async fn of_those_who_write_a_group_at_once_each_loses_or_is_seen() {
         tokio::spawn(async move {
             loop {
                 let mut read = store.group("a").await.unwrap().unwrap();
-                read.members.push(Member { user: sid(number), present: true, conferred: None });
+                read.members.push(Member { user: sid(number), present: true, announced: None });
                 read.members.sort_by(|a, b| a.user.cmp(&b.user));
                 if store.put_group(&read).await.unwrap() == GroupWritten::Yes {
                     return;

@@ -11,7 +11,7 @@ use flexgate::domain::ledger::{RoleReason, Said, Source, Statement};
 use flexgate::domain::{Action, FlexUserSid, IdentityEvent};
 use flexgate::store::Subjects;
 use flexgate::users::Provisioning;
-use flexgate::users::ledger::{Ledger, LedgerError, News, Outcome, Report};
+use flexgate::users::ledger::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 
 /// The longest name of a role that is kept, in characters.
 const MAX_ROLE: usize = 64;
@@ -57,6 +57,7 @@ impl EventApplier {
             username: event.profile.username.clone(),
             flex_user_sid: None,
             statement: statement(event),
+            earlier: Earlier::Everything,
             source: source.clone(),
         };
         let known = self.ledger.knows(&source, &event.subject.id).await?;

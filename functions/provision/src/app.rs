@@ -36,7 +36,7 @@ impl App {
         let ledger = Ledger::of_platform(platform, provisioning.clone(), &owner.policy);
         let scim = scim
             .clone()
-            .map(|scim| Scim::new(scim, &owner.common, policy.clone(), provisioning.clone(), ledger.clone(), platform));
+            .map(|scim| Scim::new(scim, &owner.common, &owner.policy, provisioning.clone(), ledger.clone(), platform));
         Arc::new(Self {
             verifier: Verifier::new(owner.caller.issuers.clone(), platform.http.clone(), platform.ambient.clone()),
             policy,

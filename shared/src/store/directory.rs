@@ -40,10 +40,11 @@ pub struct Entry {
 pub struct Member {
     /// The member's SCIM `id`.
     pub user: FlexUserSid,
-    /// Whether the identity system lists it. A row that is not present waits for its role to be taken away.
+    /// Whether the identity system lists it. A row that is not present waits until its end has been announced.
     pub present: bool,
-    /// The role that this membership has given at Twilio, and that its end must take away.
-    pub conferred: Option<Role>,
+    /// The role of the group that has been announced: the member has been reconciled with it, or a job is queued that
+    /// does so.
+    pub announced: Option<Role>,
 }
 
 /// A group.
@@ -76,8 +77,6 @@ pub struct Membership {
     pub display_name: String,
     /// Whether the identity system lists it.
     pub present: bool,
-    /// The role it has given.
-    pub conferred: Option<Role>,
 }
 
 /// What became of writing a group.
@@ -149,9 +148,6 @@ pub trait Directory: fmt::Debug + Send + Sync {
 
     /// Removes the group and its members.
     async fn remove_group(&self, id: &str) -> Result<(), StoreError>;
-
-    /// Notes which role a membership has given; one that is not present and gives none ends.
-    async fn settle_member(&self, group: &str, user: &FlexUserSid, conferred: Option<Role>) -> Result<(), StoreError>;
 
     /// The memberships of these users.
     async fn memberships(&self, users: &[FlexUserSid]) -> Result<Vec<Membership>, StoreError>;

@@ -1,9 +1,11 @@
 //! Flex users: who may have what, and how Flex is brought to it.
 
+mod group_roles;
 pub mod ledger;
 mod problem;
 mod provisioning;
 mod settings;
 
+pub use group_roles::GroupRoles;
 pub use provisioning::{Provisioning, ProvisioningError, Reconciled};
 pub use settings::{LastAdmin, PolicySettings};

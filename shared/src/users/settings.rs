@@ -5,6 +5,7 @@ use std::str::FromStr;
 use crate::base::settings::Reader;
 use crate::domain::policy::{JustInTime, Policy};
 use crate::domain::{Role, RoleSet, TokenTtl};
+use crate::users::GroupRoles;
 
 /// Who may have what.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct PolicySettings {
     pub mints_per_minute: u32,
     /// `FLEXGATE_SCIM_LAST_ADMIN` (`protect`): whether the last administrator can be taken away, by any way in.
     pub last_admin: LastAdmin,
+    /// `FLEXGATE_SCIM_GROUP_ROLES` (`{}`): which SCIM group gives which role.
+    pub group_roles: GroupRoles,
 }
 
 /// Whether deprovisioning or demoting the last active administrator is refused.
@@ -61,13 +64,19 @@ impl PolicySettings {
                 .ok_or("must be a whole number from 1 to 60000")
         });
         let last_admin = reader.or("FLEXGATE_SCIM_LAST_ADMIN", LastAdmin::Protected);
+        let group_roles = reader.or("FLEXGATE_SCIM_GROUP_ROLES", GroupRoles::default());
         let policy = Policy {
             allowed_roles: allowed?.unwrap_or_else(|| RoleSet::from([Role::Agent, Role::Supervisor])),
             default_roles: default?.unwrap_or_else(|| RoleSet::from([Role::Agent])),
             just_in_time: just_in_time?.unwrap_or_default(),
             max_ttl: max_ttl?.unwrap_or(TokenTtl::DEFAULT),
         };
-        Some(Self { policy, mints_per_minute: mints_per_minute?.unwrap_or(30), last_admin: last_admin? })
+        Some(Self {
+            policy,
+            mints_per_minute: mints_per_minute?.unwrap_or(30),
+            last_admin: last_admin?,
+            group_roles: group_roles?,
+        })
     }
 }
 

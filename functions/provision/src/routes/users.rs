@@ -13,7 +13,7 @@ use flexgate::domain::{
 use flexgate::telemetry::{Audit, Decision};
 use flexgate::twilio::TwilioError;
 use flexgate::users::ProvisioningError;
-use flexgate::users::ledger::{News, Outcome};
+use flexgate::users::ledger::{Earlier, News, Outcome};
 use flexgate::web::openapi::{Email, Name};
 use flexgate::web::{Context, Fields, Problem, Query, kinds};
 use http::{HeaderMap, StatusCode};
@@ -322,7 +322,8 @@ fn news(app: &App, desired: DesiredUser, context: &Context) -> News {
 
 fn said(username: Username, statement: Statement) -> News {
     let (subject, identity, flex_user_sid) = (None, None, None);
-    News { source: Source::Api, subject, identity, username: Some(username), flex_user_sid, statement }
+    let (username, earlier) = (Some(username), Earlier::Everything);
+    News { source: Source::Api, subject, identity, username, flex_user_sid, statement, earlier }
 }
 
 /// Which request said it.

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
-use flexgate::domain::policy::Policy;
 use flexgate::platform::{Common, Platform};
-use flexgate::users::Provisioning;
 use flexgate::users::ledger::Ledger;
+use flexgate::users::{PolicySettings, Provisioning};
 
 use super::groups::Groups;
 use super::settings::ScimSettings;
@@ -31,7 +30,7 @@ impl Scim {
     pub(crate) fn new(
         settings: ScimSettings,
         common: &Common,
-        policy: Policy,
+        policy: &PolicySettings,
         provisioning: Arc<Provisioning>,
         ledger: Ledger,
         platform: &Platform,

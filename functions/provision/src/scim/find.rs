@@ -4,6 +4,7 @@ use flexgate::base::outbound::Deadline;
 use flexgate::domain::{FlexUserSid, Username};
 use flexgate::store::directory::folded;
 use flexgate::twilio::TwilioError;
+use flexgate::users::ledger::View;
 
 use super::person::Person;
 use super::refusal::Refusal;
@@ -26,17 +27,14 @@ impl Users {
             user => user?,
         };
         let memberships = self.directory.memberships(std::slice::from_ref(&id)).await?;
-        let mut person = Person { user, entry, memberships, held_inactive: false };
-        self.compare_with_ledger(&mut person).await?;
+        let view = self.ledger.view(&user, entry.as_ref(), &memberships).await?;
+        let person = Person { user, entry, memberships, view };
         if person.is_gone() { Err(Refusal::Unknown) } else { Ok(person) }
     }
 
-    /// Notes whether the ledger holds inactive whom Flex shows active. Lists of many users show what Flex does.
-    async fn compare_with_ledger(&self, person: &mut Person) -> Result<(), Refusal> {
-        if person.is_active() {
-            let (user, username) = (&person.user.flex_user_sid, &person.user.username);
-            person.held_inactive = self.ledger.holds_inactive(user, username).await.map_err(Refusal::of_ledger)?;
-        }
+    /// Looks at the person as the ledger has them now.
+    pub(super) async fn look(&self, person: &mut Person) -> Result<(), Refusal> {
+        person.view = self.ledger.view(&person.user, person.entry.as_ref(), &person.memberships).await?;
         Ok(())
     }
 
@@ -66,7 +64,7 @@ impl Users {
         };
         let mut person = self.visible(found.into_iter().collect()).await?.pop();
         if let Some(person) = &mut person {
-            self.compare_with_ledger(person).await?;
+            self.look(person).await?;
         }
         Ok(person)
     }
@@ -88,13 +86,16 @@ impl Users {
                 let entry = self.directory.entries(sid).await?.into_iter().find(|entry| entry.current == sid[0]);
                 let id = entry.as_ref().map_or(&user.flex_user_sid, |entry| &entry.id).clone();
                 let memberships = self.directory.memberships(&[id]).await?;
-                return Ok(Some(Person { user, entry, memberships, held_inactive: false }));
+                return Ok(Some(Person { view: View::of_flex(&user), user, entry, memberships }));
             }
         }
         let Some(entry) = entry else { return Ok(None) };
         match self.provisioning.flex().get(&entry.current, deadline).await {
             Err(TwilioError::NotFound(_)) => Ok(None),
-            user => Ok(Some(Person { user: user?, entry: Some(entry), memberships: Vec::new(), held_inactive: false })),
+            user => {
+                let user = user?;
+                Ok(Some(Person { view: View::of_flex(&user), user, entry: Some(entry), memberships: Vec::new() }))
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Groups: kept here, and by their names a map to roles.
 //!
-//! A group whose name stands for no role is kept and gives none. A membership is written down first,
-//! with the role it has given so far; then Twilio is told, member by member, and each is noted. What a
-//! failure leaves undone is done by whoever writes to the group next, a repeated request above all.
+//! A group whose name stands for no role is kept and gives none. The group with its members is written first; then
+//! those of whom something changed are reconciled: a few at once, many by jobs. The group notes what has been announced
+//! in this way. What a failure leaves undone is done by whoever writes to the group next, a repeated request above all.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,6 +20,9 @@ use super::users::{Users, fresh};
 
 /// A write that loses a race is tried again this often.
 const TRIES: usize = 3;
+
+/// So many members are reconciled while the client waits. More are reconciled by jobs.
+const AT_ONCE: usize = 8;
 
 /// The most members of one group.
 const MAX_MEMBERS: usize = 10_000;
@@ -141,14 +144,14 @@ impl Groups {
             GroupWritten::NameTaken => {
                 let taken = self.directory().group_named(&group.display_name).await?.ok_or(Refusal::Busy)?;
                 let same = taken.external_id == group.external_id && present(&taken).eq(present(&group));
-                let settled = taken.members.iter().all(|member| self.is_settled(&taken, member));
-                if !same || settled {
+                let is_announced = self.users.group_roles.unannounced(&taken).next().is_none();
+                if !same || is_announced {
                     return Err(Refusal::Uniqueness("Another group has this displayName.".to_owned()));
                 }
                 taken.id
             }
         };
-        self.settle(&id, deadline).await?;
+        self.announce(&id, deadline).await?;
         self.get(&id).await
     }
 
@@ -176,13 +179,14 @@ impl Groups {
                 ..group.clone()
             };
             let changed = self.with_members(changed, &members, deadline).await?;
+            self.check_admins(&changed, deadline).await?;
             let untouched = changed.display_name == group.display_name
                 && changed.external_id == group.external_id
                 && changed.members == group.members;
             let written = if untouched { GroupWritten::Yes } else { self.directory().put_group(&changed).await? };
             match written {
                 GroupWritten::Yes => {
-                    self.settle(id, deadline).await?;
+                    self.announce(id, deadline).await?;
                     return self.get(id).await;
                 }
                 GroupWritten::NameTaken => {
@@ -200,9 +204,10 @@ impl Groups {
             let group = self.load(id).await?;
             fresh(if_match, &self.document(&group))?;
             let emptied = self.with_members(group, &[], deadline).await?;
+            self.check_admins(&emptied, deadline).await?;
             match self.directory().put_group(&emptied).await? {
                 GroupWritten::Yes => {
-                    self.settle(id, deadline).await?;
+                    self.announce(id, deadline).await?;
                     return Ok(self.directory().remove_group(id).await?);
                 }
                 GroupWritten::NameTaken | GroupWritten::Moved => {}
@@ -211,25 +216,17 @@ impl Groups {
         Err(Refusal::Busy)
     }
 
-    /// The role that the group may give.
-    fn role(&self, group: &Group) -> Option<Role> {
-        let role = self.users.settings.group_roles.of(&group.display_name);
-        role.filter(|role| self.users.policy.allowed_roles.contains(role))
-    }
-
-    fn is_settled(&self, group: &Group, member: &Member) -> bool {
-        member.conferred == self.role(group).filter(|_| member.present)
-    }
-
-    /// The group with exactly these members. Those who leave stay on the list until their role is taken.
+    /// The group with exactly these members. Those who leave stay on the list until that has been announced.
     async fn with_members(
         &self,
         mut group: Group,
         members: &[FlexUserSid],
         deadline: Deadline,
     ) -> Result<Group, Refusal> {
-        let mapped = self.users.settings.group_roles.of(&group.display_name);
-        if let Some(role) = mapped.filter(|_| self.role(&group).is_none() && !members.is_empty()) {
+        let role = self.users.group_roles.of(&group.display_name);
+        if let Some(role) = role.filter(|role| !self.users.policy.allowed_roles.contains(role))
+            && !members.is_empty()
+        {
             return Err(Refusal::RoleForbidden(role));
         }
         let known: BTreeSet<FlexUserSid> = group.members.iter().map(|member| member.user.clone()).collect();
@@ -237,31 +234,48 @@ impl Groups {
             // The list is sorted.
             member.present = members.binary_search(&member.user).is_ok();
         }
-        group.members.retain(|member| member.present || member.conferred.is_some());
-        for user in members {
-            if known.contains(user) {
-                continue;
+        group.members.retain(|member| member.present || member.announced.is_some() || role.is_some());
+        let new: Vec<&FlexUserSid> = members.iter().filter(|user| !known.contains(*user)).collect();
+        // Only a group that gives a role asks Twilio for its members anyway. A job finds out about one of many.
+        if role.is_some() && new.len() <= AT_ONCE {
+            for user in &new {
+                if !self.users.exists(user.as_str(), deadline).await? {
+                    return Err(wrong("members.value", "must be the id of a user"));
+                }
             }
-            // Only a group that gives a role asks Twilio for each of its members anyway.
-            if mapped.is_some() && !self.users.exists(user.as_str(), deadline).await? {
-                return Err(wrong("members.value", "must be the id of a user"));
-            }
-            group.members.push(Member { user: user.clone(), present: true, conferred: None });
         }
+        let joins = |user: &FlexUserSid| Member { user: user.clone(), present: true, announced: None };
+        group.members.extend(new.into_iter().map(joins));
         group.members.sort_by(|a, b| a.user.cmp(&b.user));
         Ok(group)
     }
 
-    /// Tells Twilio of every membership that it does not know of yet.
-    async fn settle(&self, id: &str, deadline: Deadline) -> Result<(), Refusal> {
-        let group = self.load(id).await?;
-        let role = self.role(&group);
-        for member in group.members.iter().filter(|member| !self.is_settled(&group, member)) {
-            let give = role.filter(|_| member.present);
-            self.users.shift_role(member.user.as_str(), id, member.conferred, give, deadline).await?;
-            self.directory().settle_member(id, &member.user, give).await?;
+    /// Refuses a change after which nobody would be left to administer Flex.
+    async fn check_admins(&self, group: &Group, deadline: Deadline) -> Result<(), Refusal> {
+        let open = self.users.group_roles.unannounced(group);
+        let leaving: Vec<FlexUserSid> =
+            open.filter(|member| member.announced == Some(Role::Admin)).map(|member| member.user.clone()).collect();
+        Ok(self.users.ledger.check_leaving(&group.id, &leaving, deadline).await?)
+    }
+
+    /// Reconciles everybody of whom something changed, or queues the jobs that do so.
+    async fn announce(&self, id: &str, deadline: Deadline) -> Result<(), Refusal> {
+        for _ in 0..TRIES {
+            let group = self.load(id).await?;
+            let open: Vec<Member> = self.users.group_roles.unannounced(&group).cloned().collect();
+            if open.is_empty() {
+                return Ok(());
+            }
+            for member in &open {
+                let left = member.announced.map(|role| (id, role));
+                self.users.ledger.reconcile_member(&member.user, left, deadline).await?;
+            }
+            match self.directory().put_group(&self.users.group_roles.announced(group)).await? {
+                GroupWritten::Yes => return Ok(()),
+                GroupWritten::Moved | GroupWritten::NameTaken => {}
+            }
         }
-        Ok(())
+        Err(Refusal::Busy)
     }
 
     async fn load(&self, id: &str) -> Result<Group, Refusal> {

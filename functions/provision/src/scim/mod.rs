@@ -1,8 +1,8 @@
 //! SCIM over Flex: what the identity systems' writing of users and groups means.
 //!
-//! Twilio is the truth about users; the [`Directory`](flexgate::store::Directory) holds what Twilio cannot.
-//! A change goes to Twilio first and is remembered second, and both steps may be taken twice: whoever
-//! repeats a request that failed in between arrives at the same state.
+//! What a client writes becomes a statement of the people ledger, which brings Flex in step. The
+//! [`Directory`](flexgate::store::Directory) keeps what neither holds: the client's own keys, its spelling, groups.
+//! Every step may be taken twice: whoever repeats a request that failed in between arrives at the same state.
 
 mod app;
 mod find;
@@ -11,8 +11,8 @@ mod person;
 pub mod protocol;
 mod refusal;
 mod resources;
+mod says;
 mod settings;
-mod steps;
 mod token;
 mod users;
 mod walk;

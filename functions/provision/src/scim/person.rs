@@ -1,7 +1,9 @@
 //! A Flex user as a SCIM user, and back.
 
-use flexgate::domain::{DesiredUser, Email, FlexUser, FullName, Role, RoleSet, Username};
+use flexgate::domain::ledger::{RoleReason, Source, Statement};
+use flexgate::domain::{Email, FlexUser, FullName, Role, RoleSet, Username};
 use flexgate::store::directory::{Entry, Membership};
+use flexgate::users::ledger::{Earlier, View};
 use serde_json::{Map, Value, json};
 
 use super::protocol::Document;
@@ -17,10 +19,12 @@ pub(super) struct Person {
     pub(super) user: FlexUser,
     pub(super) entry: Option<Entry>,
     pub(super) memberships: Vec<Membership>,
-    /// A source of the people ledger holds them inactive, though Flex shows them active: Twilio's SSO reactivates
-    /// whomever the identity provider lets in.
-    pub(super) held_inactive: bool,
+    /// As the people ledger has them. In lists of many it is what Flex shows.
+    pub(super) view: View,
 }
+
+/// Under which name an entry keeps what the client called a person whom it has deleted.
+pub(super) const LEFT_AS: &str = "leftAs";
 
 /// What a client writes and Flexgate remembers.
 const ASSERTED: [&str; 6] = ["name", "displayName", "locale", "emails", "roles", FLEX_USER];
@@ -31,29 +35,49 @@ impl Person {
         self.entry.as_ref().map_or(self.user.flex_user_sid.as_str(), |entry| entry.id.as_str())
     }
 
-    /// Whether Flex shows them active.
-    pub(super) fn is_active(&self) -> bool {
-        self.user.is_active()
-    }
-
-    /// What a client is shown, and told by.
-    pub(super) fn shows_active(&self) -> bool {
-        self.is_active() && !self.held_inactive
-    }
-
     /// Whether the user was deleted through SCIM, and nobody has made it active again since.
     pub(super) fn is_gone(&self) -> bool {
         let deleted = self.entry.as_ref().is_some_and(|entry| entry.deleted);
-        deleted && !self.is_active()
+        deleted && !self.user.is_active()
+    }
+
+    /// What is the person's whom a client creates where this one was deleted. Another key is another person.
+    pub(super) fn earlier(&self, document: &Document) -> Earlier {
+        let left_as = self.entry.as_ref().and_then(|entry| entry.asserted.get(LEFT_AS));
+        match (left_as, document.get("externalId")) {
+            (Some(left), Some(comes)) if left != comes => Earlier::Nothing,
+            _ => Earlier::Statements,
+        }
+    }
+
+    /// Whether SCIM has said that the person is inactive.
+    pub(super) fn says_inactive(&self) -> bool {
+        self.statement().and_then(Statement::says_active) == Some(false)
+    }
+
+    /// What SCIM has said of the person.
+    pub(super) fn statement(&self) -> Option<&Statement> {
+        self.view.person.as_ref()?.statements.get(&Source::Scim)
+    }
+
+    /// The roles that SCIM's clients gave.
+    pub(super) fn own_roles(&self) -> RoleSet {
+        let said = self.statement().and_then(|statement| statement.roles.as_ref());
+        said.iter().flat_map(|said| &said.value).filter_map(|name| name.parse().ok()).collect()
+    }
+
+    /// The roles that are shown, of those that Flexgate can give.
+    pub(super) fn shown_roles(&self) -> RoleSet {
+        self.view.roles.as_ref().map_or_else(|| self.own_roles(), |roles| roles.known().clone())
+    }
+
+    /// Why the person has the role, or does not.
+    pub(super) fn reason(&self, role: Role) -> Option<&RoleReason> {
+        self.view.explanation.as_ref()?.roles.get(role.as_str())
     }
 
     fn asserted(&self) -> Option<&Document> {
         self.entry.as_ref().map(|entry| &entry.asserted).filter(|asserted| !asserted.is_empty())
-    }
-
-    /// The roles that the client has written, if it has.
-    pub(super) fn asserted_roles(&self) -> Option<RoleSet> {
-        roles(self.asserted()?.get("roles")?).ok()
     }
 
     /// The resource, `meta` with times only. What the client wrote is shown as it wrote it while Twilio
@@ -65,7 +89,7 @@ impl Person {
             shown.insert("externalId".to_owned(), external_id.into());
         }
         shown.insert("userName".to_owned(), self.user.username.as_str().into());
-        shown.insert("active".to_owned(), self.shows_active().into());
+        shown.insert("active".to_owned(), self.view.active.into());
         self.show_name(&mut shown);
         self.show_emails(&mut shown);
         self.show_roles(&mut shown);
@@ -105,7 +129,7 @@ impl Person {
         if let Some(asserted) = self.asserted() {
             let said = full_name(asserted, &self.user.username).ok();
             let same = said.as_ref().map(FullName::as_str) == twilio;
-            if same || twilio.is_none() || !self.is_active() {
+            if same || twilio.is_none() || !self.view.active {
                 for name in ["name", "displayName"] {
                     shown.extend(asserted.get(name).map(|value| (name.to_owned(), value.clone())));
                 }
@@ -123,7 +147,7 @@ impl Person {
         let twilio = self.user.email.as_deref();
         let asserted = self.asserted().filter(|asserted| {
             let said = email(asserted, &self.user.username).ok();
-            said.as_ref().map(Email::as_str) == twilio || twilio.is_none() || !self.is_active()
+            said.as_ref().map(Email::as_str) == twilio || twilio.is_none() || !self.view.active
         });
         if let Some(emails) = asserted.and_then(|asserted| asserted.get("emails")) {
             shown.insert("emails".to_owned(), emails.clone());
@@ -133,14 +157,13 @@ impl Person {
     }
 
     fn show_roles(&self, shown: &mut Document) {
-        let observed: Option<Vec<&str>> = self.user.roles.as_ref().map(|roles| roles.names());
         let asserted = self.asserted().and_then(|asserted| asserted.get("roles"));
-        let names = match (observed, self.is_active(), asserted) {
-            (_, false, Some(asserted)) | (None, true, Some(asserted)) => {
+        let names = match (&self.view.roles, asserted) {
+            (None, Some(asserted)) => {
                 shown.insert("roles".to_owned(), asserted.clone());
                 return;
             }
-            (observed, _, _) => observed.unwrap_or_default(),
+            (roles, _) => roles.as_ref().map(|roles| roles.names()).unwrap_or_default(),
         };
         // As the client wrote a role, if it did: it may have said which is primary.
         let written = |name: &str| {
@@ -210,12 +233,14 @@ pub(super) fn email(document: &Document, username: &Username) -> Result<Email, R
     }
 }
 
+/// The role of an item of the list.
+pub(super) fn role(item: &Value) -> Result<Role, Refusal> {
+    let text = item.get("value").and_then(Value::as_str).ok_or_else(|| wrong("roles.value", "is required"))?;
+    text.to_ascii_lowercase().parse().map_err(|error| wrong("roles.value", error))
+}
+
 /// The roles of a list.
 pub(super) fn roles(value: &Value) -> Result<RoleSet, Refusal> {
-    let role = |item: &Value| -> Result<Role, Refusal> {
-        let text = item.get("value").and_then(Value::as_str).ok_or_else(|| wrong("roles.value", "is required"))?;
-        text.to_ascii_lowercase().parse().map_err(|error| wrong("roles.value", error))
-    };
     value.as_array().into_iter().flatten().map(role).collect()
 }
 
@@ -224,18 +249,4 @@ pub(super) fn check_locale(document: &Document) -> Result<(), Refusal> {
     let plain = (2..=64).contains(&locale.len())
         && locale.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     if plain { Ok(()) } else { Err(wrong("locale", "must be a language tag, like en-US")) }
-}
-
-/// The user as provisioned, with what Twilio left out of its answer.
-pub(super) fn filled(user: FlexUser, desired: &DesiredUser) -> Result<FlexUser, Refusal> {
-    if user.is_deactivated() {
-        return Err(Refusal::StaysDeactivated);
-    }
-    Ok(FlexUser {
-        email: Some(user.email.unwrap_or_else(|| desired.email.to_string())),
-        full_name: Some(user.full_name.unwrap_or_else(|| desired.full_name.to_string())),
-        roles: Some(user.roles.unwrap_or_else(|| desired.roles.iter().map(|role| role.as_str()).collect())),
-        deactivated: Some(false),
-        ..user
-    })
 }

@@ -1,11 +1,10 @@
 //! Why a SCIM request is not carried out.
 
 use flexgate::domain::Role;
-use flexgate::domain::ledger::Source;
+use flexgate::domain::ledger::{AttachmentRefused, PlanRefused, Source};
 use flexgate::secrets::SecretError;
 use flexgate::store::StoreError;
 use flexgate::twilio::TwilioError;
-use flexgate::users::ProvisioningError;
 use flexgate::users::ledger::LedgerError;
 
 use super::protocol::{ProtocolError, error};
@@ -40,6 +39,14 @@ pub enum Refusal {
     /// Another source of the people ledger says that the person is inactive.
     #[error("{0} says that the person is inactive. Activate them there first.")]
     InactiveBy(Source),
+    /// The person was deactivated, and the rest of the request refused.
+    #[error("the user was deactivated, and the rest of the request refused")]
+    Partly(Box<Refusal>),
+    /// Flex shows a role that Flexgate cannot give, and would lose it if these fields were changed.
+    #[error(
+        "Flex shows a role that Flexgate cannot give, and changing {0} would take it away. Change that in the Console."
+    )]
+    Blocked(String),
     /// The user would be left without any role.
     #[error("The user would have no role: every Flex user needs one. See FLEXGATE_DEFAULT_ROLES.")]
     NoRole,
@@ -57,22 +64,24 @@ pub enum Refusal {
     Secret(#[from] SecretError),
 }
 
-impl Refusal {
-    /// What the people ledger refuses to a source that writes Flex itself.
-    pub(super) fn of_ledger(error: LedgerError) -> Self {
+impl From<LedgerError> for Refusal {
+    fn from(error: LedgerError) -> Self {
         match error {
-            LedgerError::InactiveBy(by) => Self::InactiveBy(by),
+            LedgerError::Attachment(AttachmentRefused::Inactive(by)) | LedgerError::InactiveBy(by) => {
+                Self::InactiveBy(by)
+            }
+            LedgerError::Attachment(_) | LedgerError::Bound => {
+                Self::Uniqueness("Another person has this userName.".to_owned())
+            }
+            LedgerError::Plan(PlanRefused::NoRole) => Self::NoRole,
+            LedgerError::Plan(refused @ PlanRefused::Incomplete(_)) => {
+                ProtocolError::InvalidValue(format!("{refused}.")).into()
+            }
+            LedgerError::LastAdmin => Self::LastAdmin,
+            LedgerError::StaysDeactivated => Self::StaysDeactivated,
+            LedgerError::Busy => Self::Busy,
+            LedgerError::Twilio(error) => Self::Twilio(error),
             LedgerError::Store(error) => Self::Store(error),
-            _ => Self::Busy,
-        }
-    }
-}
-
-impl From<ProvisioningError> for Refusal {
-    fn from(error: ProvisioningError) -> Self {
-        match error {
-            ProvisioningError::Twilio(error) => Self::Twilio(error),
-            ProvisioningError::Store(error) => Self::Store(error),
         }
     }
 }

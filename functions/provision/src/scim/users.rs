@@ -4,18 +4,22 @@ use std::sync::Arc;
 
 use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
+use flexgate::domain::ledger::{Source, Statement};
 use flexgate::domain::policy::Policy;
-use flexgate::domain::{FlexUserSid, Role, RoleSet, Username};
+use flexgate::domain::{FlexUser, FlexUserSid, RoleSet, Username};
 use flexgate::store::Directory;
 use flexgate::store::directory::{Begun, Entry, folded};
-use flexgate::users::Provisioning;
-use flexgate::users::ledger::Ledger;
+use flexgate::users::ledger::{Earlier, Ledger, News, View};
+use flexgate::users::{GroupRoles, PolicySettings, Provisioning};
 use serde_json::Value;
 
-use super::person::{self, Person};
-use super::protocol::{Document, Operation, Page, Paging, Plan, Schema, Test, apply, complete, version};
+use super::person::{self, LEFT_AS, Person};
+use super::protocol::{
+    Document, Page, Paging, Plan, ProtocolError, Schema, Test, apply, complete, operations, says_active, version,
+};
 use super::refusal::Refusal;
 use super::resources::user_schema;
+use super::says::Written;
 use super::settings::ScimSettings;
 
 /// A write that loses a race is tried again this often.
@@ -23,9 +27,9 @@ const TRIES: usize = 3;
 
 /// How a user is changed.
 #[derive(Debug, Clone, Copy)]
-enum Change<'a> {
-    Replace(&'a Document),
-    Patch(&'a [Operation]),
+enum Change {
+    Replace,
+    Patch,
 }
 
 /// Users over Flex and the directory.
@@ -37,6 +41,7 @@ pub struct Users {
     pub(super) ledger: Ledger,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) settings: ScimSettings,
+    pub(super) group_roles: GroupRoles,
     pub(super) policy: Policy,
     pub(super) ambient: Ambient,
 }
@@ -50,11 +55,12 @@ impl Users {
         ledger: Ledger,
         directory: Arc<dyn Directory>,
         settings: ScimSettings,
-        policy: Policy,
+        policy: &PolicySettings,
         ambient: Ambient,
     ) -> Self {
         let schema = user_schema(&settings.worker_fields);
-        Self { schema, base, provisioning, ledger, directory, settings, policy, ambient }
+        let (policy, group_roles) = (policy.policy.clone(), policy.group_roles.clone());
+        Self { schema, base, provisioning, ledger, directory, settings, group_roles, policy, ambient }
     }
 
     /// Their schema.
@@ -130,37 +136,29 @@ impl Users {
             Some(_) => return Err(Refusal::Uniqueness("Another user has this userName.".to_owned())),
             None => None,
         };
-        // Twilio knows a user that is made again by its old spelling.
-        let username = existing.as_ref().map_or(username, |person| &person.user.username).clone();
-        let memberships = existing.as_ref().map(|person| person.memberships.clone()).unwrap_or_default();
-        let asked = document.get("roles").map(person::roles).transpose()?.filter(|roles| !roles.is_empty());
-        if let Some(role) = asked.as_ref().and_then(|roles| self.policy.forbidden_role(roles)) {
-            return Err(Refusal::RoleForbidden(role));
-        }
-        let given = self.given(&memberships);
-        let stated: RoleSet = asked.unwrap_or_default().union(&given).copied().collect();
-        let roles = self.with_default(stated.clone())?;
-        let desired = Self::desired(document, &username, roles, self.fields(None, document))?;
-        person::check_locale(document)?;
-        let user = existing.as_ref().map(|person| &person.user.flex_user_sid);
-        self.note(&username, user, Some(true), Some(stated)).await?;
+        let earlier = existing.as_ref().map_or(Earlier::Everything, |person| person.earlier(document));
+        let mut news = News {
+            source: Source::Scim,
+            subject: None,
+            identity: None,
+            // Twilio knows a user that is made again by its old spelling.
+            username: Some(existing.as_ref().map_or(username, |person| &person.user.username).clone()),
+            flex_user_sid: existing.as_ref().map(|person| person.user.flex_user_sid.clone()),
+            statement: Statement::default(),
+            earlier,
+        };
+        let saying = self.says_in_full(document, &news)?;
+        news.statement = saying.statement;
         self.directory.intend(work).await?;
 
-        let user = self.provisioning.flex().provision(&desired, deadline).await?;
-        let mut person = Person {
-            user: person::filled(user, &desired)?,
-            entry: existing.and_then(|old| old.entry),
-            memberships,
-            held_inactive: false,
-        };
-        self.set_locale(&mut person.user, document, deadline).await?;
+        let user = self.ledger.state(&news, deadline).await?.user.ok_or(Refusal::Unknown)?;
+        let (entry, memberships) = existing.map(|old| (old.entry, old.memberships)).unwrap_or_default();
+        let mut person = Person { view: View::of_flex(&user), user, entry, memberships };
+        self.look(&mut person).await?;
         if document.get("active") == Some(&Value::Bool(false)) {
-            let user = &person.user.flex_user_sid;
-            self.note(&username, Some(user), Some(false), None).await?;
-            self.provisioning.deprovision(user, deadline).await?;
-            person.user.deactivated = Some(true);
+            self.deactivate(&mut person, false, deadline).await?;
         }
-        if self.remember(&mut person, None, document, Some(work)).await? {
+        if self.remember(&mut person, document, &saying.own_roles, Some(work)).await? {
             Ok(self.show(&person))
         } else {
             Err(Refusal::Busy)
@@ -173,11 +171,10 @@ impl Users {
         &self,
         id: &str,
         if_match: Option<&str>,
-        document: &Document,
+        body: &Document,
         deadline: Deadline,
     ) -> Result<Document, Refusal> {
-        person::username(document)?;
-        self.change(id, if_match, Change::Replace(document), deadline).await
+        self.change(id, if_match, body, Change::Replace, deadline).await
     }
 
     /// Applies operations.
@@ -185,38 +182,84 @@ impl Users {
         &self,
         id: &str,
         if_match: Option<&str>,
-        operations: &[Operation],
+        body: &Document,
         deadline: Deadline,
     ) -> Result<Document, Refusal> {
-        self.change(id, if_match, Change::Patch(operations), deadline).await
+        self.change(id, if_match, body, Change::Patch, deadline).await
     }
 
+    /// Whoever says that a person is inactive is heard first. Nothing else in the request can prevent that.
     async fn change(
         &self,
         id: &str,
         if_match: Option<&str>,
-        change: Change<'_>,
+        body: &Document,
+        change: Change,
         deadline: Deadline,
     ) -> Result<Document, Refusal> {
-        for _ in 0..TRIES {
-            let mut person = self.load(id, deadline).await?;
-            let before = person.document(&self.base);
-            fresh(if_match, &before)?;
-            let after = match change {
-                Change::Replace(document) => replaced(&before, document),
-                Change::Patch(operations) => apply(&self.schema, &before, operations)?,
-            };
-            // Flex has not caught up with a deactivation yet: the same request again makes it.
-            if after == before && !person.held_inactive {
-                return Ok(self.show(&person));
+        let active = says_active(&self.schema, body);
+        let mut person = self.load(id, deadline).await?;
+        fresh(if_match, &person.document(&self.base))?;
+        let deactivates = active == Some(false);
+        if deactivates && (person.view.active || !person.view.in_step || !person.says_inactive()) {
+            self.deactivate(&mut person, false, deadline).await?;
+        }
+        let done = self.change_rest(person, id, body, change, active, deadline).await;
+        done.map_err(|error| if deactivates { Refusal::Partly(Box::new(error)) } else { error })
+    }
+
+    async fn change_rest(
+        &self,
+        mut person: Person,
+        id: &str,
+        body: &Document,
+        change: Change,
+        active: Option<bool>,
+        deadline: Deadline,
+    ) -> Result<Document, Refusal> {
+        for tried in 0..TRIES {
+            if tried > 0 {
+                person = self.load(id, deadline).await?;
             }
+            let before = person.document(&self.base);
+            let (after, document) = match change {
+                Change::Replace => {
+                    let document = self.schema.read(body)?;
+                    person::username(&document)?;
+                    (replaced(&before, &document), document)
+                }
+                Change::Patch => (apply(&self.schema, &before, &operations(body)?)?, Document::new()),
+            };
+            let written = match change {
+                Change::Replace => Written::Whole(&document),
+                Change::Patch => Written::Changed { active },
+            };
             self.same_name(&person, &after, deadline).await?;
-            self.carry_out(&mut person, &before, &after, deadline).await?;
-            if self.remember(&mut person, Some(&before), &after, None).await? {
+            let saying = self.says(&person, &before, &after, written)?;
+            if saying.statement == Statement::default() && saying.earlier == Earlier::Everything {
+                self.mend(&mut person, deadline).await?;
+                if after == before {
+                    return Ok(self.show(&person));
+                }
+            } else {
+                self.state(&mut person, saying.statement, saying.earlier, deadline).await?;
+            }
+            if self.remember(&mut person, &after, &saying.own_roles, None).await? {
                 return Ok(self.show(&person));
             }
         }
         Err(Refusal::Busy)
+    }
+
+    /// Brings Flex in step where it is not, as after a request that failed.
+    async fn mend(&self, person: &mut Person, deadline: Deadline) -> Result<(), Refusal> {
+        let known = person.view.person.as_ref().map(|known| known.id).filter(|_| !person.view.in_step);
+        let Some(known) = known else { return Ok(()) };
+        if let Some(user) = self.ledger.reconcile(known, deadline).await?.and_then(|report| report.user) {
+            person.user = user;
+            self.look(person).await?;
+        }
+        Ok(())
     }
 
     /// Deprovisions the user, and keeps that it was deleted.
@@ -224,16 +267,15 @@ impl Users {
         for _ in 0..TRIES {
             let mut person = self.load(id, deadline).await?;
             fresh(if_match, &person.document(&self.base))?;
-            if person.is_active() {
-                self.deactivate(&mut person, true, deadline).await?;
-            } else {
-                self.note(&person.user.username, Some(&person.user.flex_user_sid), Some(false), Some(RoleSet::new()))
-                    .await?;
-            }
+            self.deactivate(&mut person, true, deadline).await?;
             let sid: FlexUserSid = id.parse().map_err(|_| Refusal::Unknown)?;
             self.directory.leave_all(&sid).await?;
             let entry = person.entry.take().unwrap_or_else(|| self.new_entry(&person.user));
-            let entry = Entry { deleted: true, external_id: None, updated_at: self.ambient.now(), ..entry };
+            let mut entry = Entry { deleted: true, updated_at: self.ambient.now(), ..entry };
+            // The key is free. It tells whether it is the same person who comes back.
+            if let Some(external_id) = entry.external_id.take() {
+                entry.asserted.insert(LEFT_AS.to_owned(), external_id.into());
+            }
             if self.directory.put_entry(&entry, None).await? {
                 self.directory.forget_marks().await?;
                 return Ok(());
@@ -242,44 +284,57 @@ impl Users {
         Err(Refusal::Busy)
     }
 
-    /// Gives or takes a role, for a group. A user who is not active gets it when made active again.
-    pub(super) async fn shift_role(
+    /// `userName` is Twilio's key and never changes, but for its case, which does not count.
+    async fn same_name(&self, person: &Person, after: &Document, deadline: Deadline) -> Result<(), Refusal> {
+        let asked = person::username(after)?;
+        if folded(asked.as_str()) == folded(person.user.username.as_str()) {
+            return Ok(());
+        }
+        if self.anybody_named(&asked, deadline).await?.is_some_and(|other| !other.is_gone()) {
+            return Err(Refusal::Uniqueness("Another user has this userName.".to_owned()));
+        }
+        let fixed = "userName cannot be changed: it is the key under which Twilio knows the user.";
+        Err(ProtocolError::Mutability(fixed.to_owned()).into())
+    }
+
+    /// Writes down what the client wrote, as it wrote it. False if somebody else did meanwhile.
+    async fn remember(
         &self,
-        id: &str,
-        group: &str,
-        take: Option<Role>,
-        give: Option<Role>,
-        deadline: Deadline,
-    ) -> Result<(), Refusal> {
-        let Some(person) = Self::known(self.load(id, deadline).await)?.pop() else { return Ok(()) };
-        let others: Vec<_> =
-            person.memberships.iter().filter(|membership| membership.group != group).cloned().collect();
-        let mut stated = self.given(&others);
-        stated.extend(person.asserted_roles().unwrap_or_default());
-        let kept = stated.clone();
-        stated.extend(give);
-        let note = self.note(&person.user.username, Some(&person.user.flex_user_sid), None, Some(stated));
-        if !person.is_active() {
-            return note.await;
+        person: &mut Person,
+        after: &Document,
+        own_roles: &RoleSet,
+        finishes: Option<&str>,
+    ) -> Result<bool, Refusal> {
+        let mut asserted = person::asserted(after);
+        if let Some(Value::Array(items)) = asserted.get_mut("roles") {
+            items.retain(|item| person::role(item).is_ok_and(|role| own_roles.contains(&role)));
         }
-        let known = person.user.roles.as_ref().map(|roles| roles.known().clone()).unwrap_or_default();
-        let mut roles = known.clone();
-        if let Some(role) = take.filter(|role| !kept.contains(role)) {
-            roles.remove(&role);
+        let entry = person.entry.take().unwrap_or_else(|| self.new_entry(&person.user));
+        let mut entry = Entry {
+            current: person.user.flex_user_sid.clone(),
+            external_id: after.get("externalId").and_then(Value::as_str).map(str::to_owned),
+            asserted,
+            deleted: false,
+            updated_at: self.ambient.now(),
+            ..entry
+        };
+        let written = self.directory.put_entry(&entry, finishes).await?;
+        entry.version += 1;
+        person.entry = Some(entry);
+        Ok(written)
+    }
+
+    fn new_entry(&self, user: &FlexUser) -> Entry {
+        Entry {
+            id: user.flex_user_sid.clone(),
+            current: user.flex_user_sid.clone(),
+            username: user.username.clone(),
+            external_id: None,
+            asserted: Document::new(),
+            deleted: false,
+            version: 0,
+            updated_at: self.ambient.now(),
         }
-        roles.extend(give);
-        let roles = self.with_default(roles)?;
-        if roles == known {
-            return note.await;
-        }
-        let document = person.document(&self.base);
-        let desired = Self::desired(&document, &person.user.username, roles, Document::new())?;
-        self.sparing_last_admin(&person, &desired.roles, deadline, async {
-            note.await?;
-            self.provisioning.flex().provision(&desired, deadline).await?;
-            Ok(())
-        })
-        .await
     }
 
     /// Whether there is such a user.

@@ -8,6 +8,7 @@ use flexgate::base::outbound::Deadline;
 use flexgate::domain::FlexUser;
 use flexgate::store::directory::{Entry, Mark, folded};
 use flexgate::twilio::UserPage;
+use flexgate::users::ledger::View;
 
 use super::person::Person;
 use super::protocol::{Cursor, Document, Page, Paging, ProtocolError, Test};
@@ -162,7 +163,7 @@ impl Users {
                 continue;
             }
             let entry = entries.iter().find(|entry| entry.current == user.flex_user_sid).cloned();
-            let person = Person { user, entry, memberships: Vec::new(), held_inactive: false };
+            let person = Person { view: View::of_flex(&user), user, entry, memberships: Vec::new() };
             if !person.is_gone() {
                 self.note_spelling(&person).await;
                 people.push(person);

@@ -233,14 +233,16 @@ impl World {
         self.sql("DROP TRIGGER broken_insert; DROP TRIGGER broken_update;");
     }
 
-    pub fn break_update_only(&self, table: &str) {
-        self.sql(&format!(
-            "CREATE TRIGGER broken_update BEFORE UPDATE ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END;"
-        ));
+    /// Makes every write fail that notes of a group's member that their role has been announced.
+    pub fn break_announcement(&self) {
+        self.sql(
+            "CREATE TRIGGER broken_announcement BEFORE INSERT ON scim_members WHEN NEW.conferred IS NOT NULL
+             BEGIN SELECT RAISE(ABORT, 'broken'); END;",
+        );
     }
 
-    pub fn mend_update(&self) {
-        self.sql("DROP TRIGGER broken_update;");
+    pub fn mend_announcement(&self) {
+        self.sql("DROP TRIGGER broken_announcement;");
     }
 
     fn sql(&self, sql: &str) {

@@ -85,7 +85,7 @@ async fn c16_a_deactivation_and_a_deletion_converge_whichever_side_fails() {
     // What was said is shown at once; Flex catches up with the retry.
     assert_eq!(world.get(&path).await.is(200)["active"], false);
     assert_eq!(world.twilio_user(&id).await["deactivated"], false);
-    world.break_table("scim_users");
+    world.break_table("people");
     world.patch(&path, off.clone()).await.refused(503, "-");
     world.mend_table();
     assert_eq!(world.patch(&path, off).await.is(200)["active"], false);
@@ -138,16 +138,16 @@ async fn c16_a_group_that_was_written_down_before_twilio_failed_is_finished_by_t
 }
 
 #[tokio::test]
-async fn c16_a_role_given_at_twilio_but_not_noted_is_noted_by_the_retry() {
+async fn c16_a_role_given_at_twilio_but_not_announced_is_announced_by_the_retry() {
     let world = world().await;
     let ada = world.user("ada").await;
     let group = world.send("POST", "/Groups", json!({ "displayName": "Flex Supervisors" })).await.is(201);
     let path = format!("/Groups/{}", group["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
     // The group is written with its member, Twilio is told, and then the note fails.
-    world.break_update_only("scim_members");
+    world.break_announcement();
     world.patch(&path, add.clone()).await.refused(503, "-");
-    world.mend_update();
+    world.mend_announcement();
     assert_eq!(world.twilio_user(&ada).await["roles"], json!(["agent", "supervisor"]));
     world.patch(&path, add).await.is(200);
     let remove = json!([{ "op": "remove", "path": "members" }]);

@@ -4,7 +4,7 @@ use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{Person, Said, Source, Statement};
 use flexgate::domain::{EventId, Username};
 use flexgate::store::{PersonKey, Written};
-use flexgate::users::ledger::News;
+use flexgate::users::ledger::{Earlier, News};
 use serde_json::json;
 
 use super::common::world;
@@ -66,6 +66,7 @@ async fn a_role_that_a_scim_group_gives_is_kept_by_another_source_until_the_grou
             identity: None,
             username: Some("ada@example.com".parse().unwrap()),
             flex_user_sid: None,
+            earlier: Earlier::Everything,
             statement: Statement {
                 active: Some(Said::access(at, &cause, true)),
                 roles: Some(Said::new(at, &cause, roles.iter().map(|&name| name.into()).collect())),

@@ -142,7 +142,7 @@ impl Directory for SqliteStore {
                     put.id,
                     member.user.as_str(),
                     member.present,
-                    member.conferred.map(Role::as_str)
+                    member.announced.map(Role::as_str)
                 ])?;
             }
             Ok(GroupWritten::Yes)
@@ -160,22 +160,6 @@ impl Directory for SqliteStore {
         .await
     }
 
-    async fn settle_member(&self, group: &str, user: &FlexUserSid, conferred: Option<Role>) -> Result<(), StoreError> {
-        let (group, user) = (group.to_owned(), user.to_string());
-        self.write(move |db| {
-            db.prepare_cached("UPDATE scim_members SET conferred = ?3 WHERE group_id = ?1 AND user = ?2")?
-                .execute(params![group, user, conferred.map(Role::as_str)])?;
-            db.prepare_cached(
-                "DELETE FROM scim_members WHERE group_id = ?1 AND user = ?2 AND present = 0 AND conferred IS NULL",
-            )?
-            .execute([&group, &user])?;
-            // Whoever read the group before must read it again: a role it does not know of has been given.
-            db.prepare_cached("UPDATE scim_groups SET version = version + 1 WHERE id = ?1")?.execute([group])?;
-            Ok(())
-        })
-        .await
-    }
-
     async fn memberships(&self, users: &[FlexUserSid]) -> Result<Vec<Membership>, StoreError> {
         let users = users.to_vec();
         self.read(move |db| {
@@ -183,7 +167,7 @@ impl Directory for SqliteStore {
             for some in users.chunks(200) {
                 let list = placeholders(some.len());
                 let sql = format!(
-                    "SELECT m.user, g.id, g.display_name, m.present, m.conferred FROM scim_members m
+                    "SELECT m.user, g.id, g.display_name, m.present FROM scim_members m
                      JOIN scim_groups g ON g.id = m.group_id WHERE m.user IN ({list}) ORDER BY g.id"
                 );
                 let mut query = db.prepare_cached(&sql)?;
@@ -198,8 +182,14 @@ impl Directory for SqliteStore {
 
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError> {
         let user = user.to_string();
-        self.write(move |db| db.prepare_cached("DELETE FROM scim_members WHERE user = ?1")?.execute([user]).map(drop))
-            .await
+        self.write(move |db| {
+            // Whoever has read one of the groups must read it again, or would write the member back.
+            let moved = "UPDATE scim_groups SET version = version + 1
+                         WHERE id IN (SELECT group_id FROM scim_members WHERE user = ?1)";
+            db.prepare_cached(moved)?.execute([&user])?;
+            db.prepare_cached("DELETE FROM scim_members WHERE user = ?1")?.execute([user]).map(drop)
+        })
+        .await
     }
 
     async fn begin(&self, work: &str, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError> {

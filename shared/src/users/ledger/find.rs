@@ -1,6 +1,6 @@
 //! Which person a source means, and which Flex user a person is.
 
-use super::{Ledger, LedgerError, News};
+use super::{Earlier, Ledger, LedgerError, News};
 use crate::base::outbound::Deadline;
 use crate::domain::FlexUser;
 use crate::domain::ledger::{Active, Attachment, Desired, Person, PersonId, Plan, attach};
@@ -50,6 +50,10 @@ impl Ledger {
     }
 
     pub(super) fn attached(&self, person: Person, news: &News, gives_access: bool) -> Result<Meant, LedgerError> {
+        if news.earlier == Earlier::Nothing {
+            let successor = person.successor(PersonId::of(self.ambient.random()));
+            return Ok(Meant::New(successor, Some(Box::new(person))));
+        }
         match attach(&person, &news.source, news.subject.as_ref(), gives_access) {
             // Somebody else by now, who has not left.
             Err(_) if !gives_access => Ok(Meant::Nobody),

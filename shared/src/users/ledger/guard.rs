@@ -34,7 +34,7 @@ impl Ledger {
     pub(super) async fn lock_admins(&self, deadline: Deadline) -> Result<(), LedgerError> {
         loop {
             let now = self.ambient.now();
-            match self.locks.begin(ADMINS, now, now + deadline.remaining() + Duration::from_secs(1)).await? {
+            match self.directory.begin(ADMINS, now, now + deadline.remaining() + Duration::from_secs(1)).await? {
                 Begun::Yes { .. } => return Ok(()),
                 Begun::Busy if deadline.remaining() <= PAUSE * 4 => return Err(LedgerError::Busy),
                 Begun::Busy => tokio::time::sleep(PAUSE).await,
@@ -43,12 +43,22 @@ impl Ledger {
     }
 
     pub(super) async fn unlock_admins(&self) -> Result<(), LedgerError> {
-        Ok(self.locks.finish(ADMINS).await?)
+        Ok(self.directory.finish(ADMINS).await?)
     }
 
     /// Refuses unless Flex has another active administrator than `user`. A list may be out of date, so whoever it
     /// shows is confirmed by a read of their own.
     pub(super) async fn another_admin(&self, user: &FlexUser, deadline: Deadline) -> Result<(), LedgerError> {
+        self.another_admin_beside(user, &[], deadline).await
+    }
+
+    /// The same, where `leaving` are not administrators for much longer either.
+    pub(super) async fn another_admin_beside(
+        &self,
+        user: &FlexUser,
+        leaving: &[FlexUser],
+        deadline: Deadline,
+    ) -> Result<(), LedgerError> {
         let flex = self.provisioning.flex();
         let is_admin = |user: &FlexUser| {
             user.is_active() && user.roles.as_ref().is_some_and(|roles| roles.known().contains(&Role::Admin))
@@ -61,8 +71,9 @@ impl Ledger {
             if user.roles.is_none() && page.users.iter().any(|other| is_the_user(other) && shows_no_admin(other)) {
                 return Ok(());
             }
-            for other in page.users.iter().filter(|other| is_admin(other) && other.flex_user_sid != user.flex_user_sid)
-            {
+            let is_leaving = |other: &FlexUser| leaving.iter().any(|one| one.flex_user_sid == other.flex_user_sid);
+            let others = page.users.iter().filter(|other| !is_the_user(other) && !is_leaving(other));
+            for other in others.filter(|other| is_admin(other)) {
                 if is_admin(&flex.get(&other.flex_user_sid, deadline).await?) {
                     return Ok(());
                 }

@@ -6,22 +6,25 @@
 
 mod error;
 mod find;
+mod groups;
 mod guard;
+mod legacy;
 mod reconcile;
 mod state;
+mod view;
 
 use std::sync::Arc;
 
 use crate::base::ambient::Ambient;
 use crate::domain::ledger::{Explanation, Given, Occasion, Source, Statement, desired};
 use crate::domain::policy::Policy;
-use crate::domain::{FlexUser, FlexUserSid, Identity, SubjectId, Username};
+use crate::domain::{FlexUser, FlexUserSid, Identity, RoleSet, SubjectId, Username};
 use crate::platform::Platform;
 use crate::store::{Directory, People, PersonKey};
-use crate::users::{LastAdmin, PolicySettings, Provisioning};
+use crate::users::{GroupRoles, LastAdmin, PolicySettings, Provisioning};
 
 pub use error::LedgerError;
-pub use state::Note;
+pub use view::View;
 
 /// What one source says about one person.
 #[derive(Debug, Clone)]
@@ -39,6 +42,22 @@ pub struct News {
     pub flex_user_sid: Option<FlexUserSid>,
     /// What is said.
     pub statement: Statement,
+    /// What of the person who had the Flex user until now is theirs.
+    pub earlier: Earlier,
+}
+
+/// What of the person who had the Flex user until now belongs to the one who is spoken of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Earlier {
+    /// Everything: it is the same person.
+    #[default]
+    Everything,
+    /// Everything but these roles. They are taken away, though they were made by hand.
+    AllBut(RoleSet),
+    /// What sources say. The roles that Flex shows and nobody gave are not theirs.
+    Statements,
+    /// Nothing: it is somebody else, who takes the username over.
+    Nothing,
 }
 
 /// What became of a person.
@@ -99,33 +118,28 @@ impl Outcome {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     people: Arc<dyn People>,
-    /// Holds the lock that serialises whoever takes an administrator away.
-    locks: Arc<dyn Directory>,
+    /// Holds SCIM's groups, and the lock that serialises whoever takes an administrator away.
+    directory: Arc<dyn Directory>,
     provisioning: Arc<Provisioning>,
     policy: Policy,
     last_admin: LastAdmin,
+    group_roles: GroupRoles,
     ambient: Ambient,
 }
 
 impl Ledger {
-    /// The ledger over these.
-    #[must_use]
-    pub fn new(
-        people: Arc<dyn People>,
-        locks: Arc<dyn Directory>,
-        provisioning: Arc<Provisioning>,
-        policy: Policy,
-        last_admin: LastAdmin,
-        ambient: Ambient,
-    ) -> Self {
-        Self { people, locks, provisioning, policy, last_admin, ambient }
-    }
-
     /// The ledger of a platform.
     #[must_use]
     pub fn of_platform(platform: &Platform, provisioning: Arc<Provisioning>, settings: &PolicySettings) -> Self {
-        let (policy, ambient) = (settings.policy.clone(), platform.ambient.clone());
-        Self::new(platform.people(), platform.directory(), provisioning, policy, settings.last_admin, ambient)
+        Self {
+            people: platform.people(),
+            directory: platform.directory(),
+            provisioning,
+            policy: settings.policy.clone(),
+            last_admin: settings.last_admin,
+            group_roles: settings.group_roles.clone(),
+            ambient: platform.ambient.clone(),
+        }
     }
 
     /// Why the person who is that Flex user is what they are; `None` if no source has said anything about them.

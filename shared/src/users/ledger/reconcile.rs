@@ -6,8 +6,8 @@ use super::find::plan;
 use super::state::Change;
 use super::{Ledger, LedgerError, Outcome, Report};
 use crate::base::outbound::Deadline;
-use crate::domain::ledger::{Active, PersonId, Step, desired};
-use crate::domain::{FlexUser, FlexUserSid, Identity};
+use crate::domain::ledger::{Active, Person, PersonId, Step, desired};
+use crate::domain::{FlexUser, FlexUserSid, Identity, Role};
 use crate::store::{Bound, Noting, PersonKey, PersonLease, Written};
 use crate::twilio::{TwilioError, UserUpdate};
 
@@ -32,7 +32,7 @@ impl Ledger {
             return Ok(None);
         }
         let lease = self.lease(id, deadline).await?;
-        let done = self.round(id, deadline).await;
+        let done = self.round(id, None, deadline).await;
         self.finish(lease, id, done, deadline).await
     }
 
@@ -68,7 +68,7 @@ impl Ledger {
                     if self.people.release(id, lease.0, Some(version)).await? {
                         return Ok(Some(report));
                     }
-                    done = match self.round(id, deadline).await {
+                    done = match self.round(id, None, deadline).await {
                         // What was reported before is what the caller asked for.
                         Ok(Some((_, version))) => Ok(Some((report, version))),
                         other => other,
@@ -84,19 +84,27 @@ impl Ledger {
         Err(LedgerError::Busy)
     }
 
-    /// Once: reads everything, and brings Flex in step. `None` if somebody has written meanwhile.
-    async fn round(&self, id: PersonId, deadline: Deadline) -> Result<Option<(Report, u64)>, LedgerError> {
+    /// Once: reads everything, and brings Flex in step. `None` if somebody has written meanwhile. `left`: see
+    /// [`Ledger::reconcile_member`].
+    pub(super) async fn round(
+        &self,
+        id: PersonId,
+        left: Option<(&str, Role)>,
+        deadline: Deadline,
+    ) -> Result<Option<(Report, u64)>, LedgerError> {
         for _ in 0..ROUNDS {
             let Some(person) = self.people.person(&PersonKey::Id(id)).await? else { return Ok(None) };
             if person.superseded {
                 return Ok(Some((Report::nothing(Outcome::NoUser), person.version)));
             }
+            let stored = person.given.clone();
+            let Some(person) = self.projected(person, left).await? else { continue };
             let observed = self.flex_user(&person, deadline).await?;
             let Some(desired) = desired(&person, &self.policy, observed.as_ref(), &self.occasion()) else {
                 return Ok(Some((Report::nothing(Outcome::Unchanged), person.version)));
             };
             let plan = plan(&person, &desired, observed.as_ref())?;
-            let change = Change { person, observed, desired, plan };
+            let change = Change { person: Person { given: stored, ..person }, observed, desired, plan };
             let locked = self.guard(&change, deadline).await?;
             let done = self.bring(change, None, deadline).await;
             self.unguard(locked).await?;

@@ -1,33 +1,14 @@
 //! Statements: found a person, validated, written.
 
 use super::find::{Meant, plan};
-use super::{Ledger, LedgerError, News, Outcome, Report};
+use super::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 use crate::base::outbound::Deadline;
-use crate::domain::ledger::{
-    Active, AttachmentRefused, Desired, Person, PersonId, Plan, PlanRefused, Said, Source, Statement, desired,
-};
-use crate::domain::{EventId, FlexUser, FlexUserSid, RoleSet, Username};
+use crate::domain::FlexUser;
+use crate::domain::ledger::{Active, AttachmentRefused, Desired, Person, Plan, PlanRefused, Source, desired};
 use crate::store::{PersonKey, Stating, Written};
 
 /// A write that loses a race is tried again this often.
 const TRIES: usize = 5;
-
-/// What a source says about a person whom it writes to Flex itself.
-#[derive(Debug, Clone)]
-pub struct Note<'a> {
-    /// Who says it.
-    pub source: Source,
-    /// The person's Flex username.
-    pub username: &'a Username,
-    /// The person's Flex user, if there is one.
-    pub user: Option<&'a FlexUserSid>,
-    /// Whether the person is active, if that is said.
-    pub active: Option<bool>,
-    /// Every role that the source gives, if that is said.
-    pub roles: Option<RoleSet>,
-    /// The request that says it.
-    pub cause: &'a EventId,
-}
 
 /// What a person becomes with a new statement.
 pub(super) struct Change {
@@ -60,77 +41,6 @@ impl Ledger {
         Err(LedgerError::Busy)
     }
 
-    /// Writes down what a source says about a person's activity and roles, and leaves it to the caller to bring Flex in
-    /// step. Refuses "active" while another source says "inactive".
-    pub async fn note(&self, note: Note<'_>) -> Result<(), LedgerError> {
-        let now = self.ambient.now();
-        let names = |roles: &RoleSet| roles.iter().map(|role| role.as_str().into()).collect();
-        let statement = Statement {
-            active: note.active.map(|active| Said::access(now, note.cause, active)),
-            roles: note.roles.as_ref().map(|roles| Said::new(now, note.cause, names(roles))),
-            ..Statement::default()
-        };
-        let news = News {
-            source: note.source,
-            subject: None,
-            identity: None,
-            username: Some(note.username.clone()),
-            flex_user_sid: note.user.cloned(),
-            statement,
-        };
-        for _ in 0..TRIES {
-            let (person, new) = match self.named(&news).await? {
-                Some(person) => (person, false),
-                None => (Person::new(PersonId::of(self.ambient.random()), note.username.clone()), true),
-            };
-            if let Some(by) = person.inactive_by().find(|by| **by != news.source).filter(|_| note.active == Some(true))
-            {
-                return Err(LedgerError::InactiveBy(by.clone()));
-            }
-            let known = person.statements.get(&news.source);
-            let said = known.and_then(|known| known.roles.as_ref()).map(|said| &said.value);
-            let same_roles = match (&news.statement.roles, said) {
-                (Some(new), Some(said)) => new.value == *said,
-                (Some(new), None) => new.value.is_empty(),
-                (None, _) => true,
-            };
-            if same_roles && (note.active.is_none() || known.and_then(Statement::says_active) == note.active) {
-                return Ok(());
-            }
-            let person = with(&person, &news);
-            let written = if new {
-                self.people.add(&person, None).await?
-            } else {
-                let statement = &person.statements[&news.source];
-                let stating = Stating { source: &news.source, statement, subject: None };
-                self.people.state(person.id, person.version, stating).await?
-            };
-            if let Written::Yes(_) = written {
-                return Ok(());
-            }
-        }
-        Err(LedgerError::Busy)
-    }
-
-    /// Whether any source holds the person inactive who is that Flex user, whatever Flex shows.
-    pub async fn holds_inactive(&self, user: &FlexUserSid, username: &Username) -> Result<bool, LedgerError> {
-        let keys = [PersonKey::FlexUser(user.clone()), PersonKey::Username(username.key())];
-        Ok(self.people.people(&keys).await?.iter().any(|person| person.inactive_by().next().is_some()))
-    }
-
-    /// The person of that Flex user, or else of that username.
-    async fn named(&self, news: &News) -> Result<Option<Person>, LedgerError> {
-        if let Some(user) = &news.flex_user_sid
-            && let Some(person) = self.people.person(&PersonKey::FlexUser(user.clone())).await?
-        {
-            return Ok(Some(person));
-        }
-        match &news.username {
-            Some(username) => Ok(self.people.person(&PersonKey::Username(username.key())).await?),
-            None => Ok(None),
-        }
-    }
-
     /// `None` if somebody else has written meanwhile.
     async fn state_known(
         &self,
@@ -157,6 +67,7 @@ impl Ledger {
         if before.superseded {
             return Ok(None);
         }
+        let Some(before) = self.projected(before, None).await? else { return Ok(None) };
         let change = self.change(&before, news, deadline).await?;
         let locked = self.guard(&change, deadline).await?;
         let done = async {
@@ -185,6 +96,19 @@ impl Ledger {
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
         let change = self.change(&person, news, deadline).await?;
+        let change = match (&change.observed, &instead_of) {
+            (Some(user), None) => {
+                let mut person = Person { flex_user_sid: Some(user.flex_user_sid.clone()), ..person.clone() };
+                let due = self.due(&person, &self.kept(&person).await?, None);
+                if due.is_empty() {
+                    change
+                } else {
+                    person.statements.extend(due);
+                    self.change(&person, news, deadline).await?
+                }
+            }
+            _ => change,
+        };
         // Flex may spell the username otherwise than the source, and the ledger may know that person.
         if let Some(key) = change.observed.as_ref().map(|user| user.username.key())
             && key != person.username.key()
@@ -216,6 +140,9 @@ impl Ledger {
             person.username = user.username.clone();
             person.flex_user_sid = Some(user.flex_user_sid.clone());
         }
+        if instead_of.is_some() {
+            self.part_from_scim(&mut person).await?;
+        }
         let Written::Yes(version) = self.people.add(&person, instead_of.as_deref()).await? else { return Ok(None) };
         let id = person.id;
         let lease = self.lease(id, deadline).await?;
@@ -234,7 +161,8 @@ impl Ledger {
     async fn change(&self, before: &Person, news: &News, deadline: Deadline) -> Result<Change, LedgerError> {
         let person = with(before, news);
         let observed = self.flex_user(&person, deadline).await?;
-        let desired = desired(&person, &self.policy, observed.as_ref(), &self.occasion());
+        let judged = judged(&person, &news.earlier);
+        let desired = desired(&judged, &self.policy, observed.as_ref(), &self.occasion());
         let desired = desired.ok_or(LedgerError::Busy)?;
         let contradicts = news.statement.says_active() == Some(true) && desired.active == Active::No;
         if contradicts && !matches!(news.source, Source::Webhook(_)) {
@@ -298,8 +226,22 @@ fn with(before: &Person, news: &News) -> Person {
     person
 }
 
+/// The person without what is not theirs. `bring` writes that down before it sends anything.
+fn judged(person: &Person, earlier: &Earlier) -> Person {
+    let mut judged = person.clone();
+    match earlier {
+        Earlier::Everything | Earlier::Nothing => {}
+        Earlier::AllBut(roles) => judged.given.taken.extend(roles),
+        Earlier::Statements => judged.given.taking_over = true,
+    }
+    judged
+}
+
 /// Whether the ledger holds everything that is said, and Flex was brought in step with it.
 fn is_stale(person: &Person, news: &News) -> bool {
     let after = with(person, news);
-    person.is_settled() && after.statements == person.statements && after.subjects == person.subjects
+    news.earlier == Earlier::Everything
+        && person.is_settled()
+        && after.statements == person.statements
+        && after.subjects == person.subjects
 }

@@ -43,6 +43,11 @@ impl From<Problem> for Failure {
 /// Total: every refusal has its problem.
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
+        if let Refusal::Partly(rest) = refusal {
+            let rest = Self::from(*rest).0;
+            let detail = format!("The user was deactivated. The rest of the request was refused: {}", rest.detail());
+            return Self(Problem::new(rest.kind(), detail));
+        }
         let kind: &'static Kind = match &refusal {
             Refusal::Protocol(error) => of_protocol(error),
             Refusal::Uniqueness(_) => kinds::SCIM_UNIQUENESS,
@@ -53,12 +58,15 @@ impl From<Refusal> for Failure {
             Refusal::LastAdmin => kinds::SCIM_LAST_ADMIN,
             Refusal::InactiveBy(_) => kinds::USER_INACTIVE,
             Refusal::NoRole => kinds::SCIM_NO_ROLE,
+            Refusal::Blocked(_) => kinds::TWILIO_REFUSED,
             Refusal::StaysDeactivated => kinds::UPSTREAM_INVALID,
             Refusal::Busy => {
                 let wait = std::time::Duration::from_secs(2);
                 return Self(Problem::new(kinds::UNAVAILABLE, refusal.to_string()).retry_after(Some(wait)));
             }
-            Refusal::Twilio(_) | Refusal::Store(_) | Refusal::Secret(_) => return dependency(refusal),
+            Refusal::Partly(_) | Refusal::Twilio(_) | Refusal::Store(_) | Refusal::Secret(_) => {
+                return dependency(refusal);
+            }
         };
         Self(Problem::new(kind, refusal.to_string()))
     }

@@ -12,7 +12,6 @@ use super::body;
 use super::failure::Failure;
 use super::query::{Asked, projection};
 use crate::scim::Scim;
-use crate::scim::protocol::operations;
 
 type Outcome = Result<Answer, Failure>;
 
@@ -56,8 +55,8 @@ pub(super) async fn replace(
     request: Request,
 ) -> Outcome {
     let (shown, if_match) = (projection(&query)?, if_match(request.headers()));
-    let document = scim.users.schema().read(&body::read(request).await?)?;
-    let replaced = scim.users.replace(&id, if_match.as_deref(), &document, context.deadline).await?;
+    let body = body::read(request).await?;
+    let replaced = scim.users.replace(&id, if_match.as_deref(), &body, context.deadline).await?;
     Ok(Answer::resource(StatusCode::OK, replaced, scim.users.schema(), &shown))
 }
 
@@ -69,8 +68,8 @@ pub(super) async fn patch(
     request: Request,
 ) -> Outcome {
     let (shown, if_match) = (projection(&query)?, if_match(request.headers()));
-    let operations = operations(&body::read(request).await?)?;
-    let patched = scim.users.patch(&id, if_match.as_deref(), &operations, context.deadline).await?;
+    let body = body::read(request).await?;
+    let patched = scim.users.patch(&id, if_match.as_deref(), &body, context.deadline).await?;
     Ok(Answer::resource(StatusCode::OK, patched, scim.users.schema(), &shown))
 }
 

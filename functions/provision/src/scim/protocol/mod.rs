@@ -15,7 +15,7 @@ mod view;
 pub use error::ProtocolError;
 pub use filter::{MAX_FILTER, Plan, Test};
 pub use paging::{Cursor, MAX_PAGE, Page, Paging};
-pub use patch::{Operation, apply, operations};
+pub use patch::{Operation, apply, operations, says_active};
 pub use published::{resource_types, schemas, service_provider_config};
 pub use schema::{Attribute, ENTERPRISE, GROUP, Kind, Mutability, Schema, USER};
 pub(crate) use view::complete;

@@ -57,6 +57,38 @@ fn member<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     map.get(name).or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
+/// What the body of a `PUT` or `PATCH` says of `active`, however wrong the rest of it may be. The last of several
+/// counts.
+#[must_use]
+pub fn says_active(schema: &Schema, body: &Map<String, Value>) -> Option<bool> {
+    let Some(operations) = member(body, "Operations").and_then(Value::as_array) else {
+        return active_among(schema, body);
+    };
+    let of_operation = |operation: &Value| {
+        let operation = operation.as_object()?;
+        let value = member(operation, "value")?;
+        if member(operation, "op")?.as_str()?.eq_ignore_ascii_case("remove") {
+            return None;
+        }
+        match member(operation, "path").and_then(Value::as_str).map(str::trim).filter(|path| !path.is_empty()) {
+            Some(path) => active_at(schema, path, value),
+            None => active_among(schema, value.as_object()?),
+        }
+    };
+    operations.iter().filter_map(of_operation).next_back()
+}
+
+fn active_among(schema: &Schema, map: &Map<String, Value>) -> Option<bool> {
+    map.iter().filter_map(|(key, value)| active_at(schema, key, value)).next_back()
+}
+
+fn active_at(schema: &Schema, key: &str, value: &Value) -> Option<bool> {
+    match schema.key(key) {
+        (Named::Core(attribute), None) if attribute.name == "active" => attribute.read(value).ok()??.as_bool(),
+        _ => None,
+    }
+}
+
 /// The document after the operations.
 pub fn apply(schema: &Schema, document: &Document, operations: &[Operation]) -> Result<Document, ProtocolError> {
     let mut patched = document.clone();

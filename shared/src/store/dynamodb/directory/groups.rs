@@ -292,7 +292,6 @@ impl DynamoStore {
                     group: group.to_owned(),
                     display_name: (*name).to_owned(),
                     present: member.present,
-                    conferred: member.conferred,
                 });
             }
         }
@@ -310,7 +309,7 @@ fn by_bucket(group: &Group) -> BTreeMap<u8, Vec<&Member>> {
 }
 
 fn bucket_item(group: &str, number: u8, members: &[&Member], version: u64) -> Item {
-    let row = |member: &&Member| json!([member.user.as_str(), member.present, member.conferred.map(Role::as_str)]);
+    let row = |member: &&Member| json!([member.user.as_str(), member.present, member.announced.map(Role::as_str)]);
     let rows: Value = members.iter().map(row).collect();
     let attributes =
         [("bucket_number", n(number)), ("bucket_version", n(version)), ("members_json", s(rows.to_string()))];
@@ -322,8 +321,8 @@ fn read_members(item: &Item) -> Result<Vec<Member>, StoreError> {
         serde_json::from_str(text(item, "members_json")?).map_err(corrupt)?;
     let read = |(user, present, role): (String, bool, Option<String>)| {
         let user = user.parse().map_err(corrupt)?;
-        let conferred = role.map(|role| role.parse::<Role>()).transpose().map_err(corrupt)?;
-        Ok(Member { user, present, conferred })
+        let announced = role.map(|role| role.parse::<Role>()).transpose().map_err(corrupt)?;
+        Ok(Member { user, present, announced })
     };
     rows.into_iter().map(read).collect()
 }

@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use time::OffsetDateTime;
 
 use super::{DynamoStore, EXPIRES_AT, Item, PK, SK, item_of, n, number, refused, s, seconds, text, unavailable};
-use crate::domain::{FlexUserSid, Role, Username};
+use crate::domain::{FlexUserSid, Username};
 use crate::store::directory::{Begun, Directory, Entry, Group, GroupWritten, Mark, Membership, folded};
 use crate::store::{StoreError, fingerprint};
 
@@ -81,14 +81,6 @@ impl Directory for DynamoStore {
 
     async fn remove_group(&self, id: &str) -> Result<(), StoreError> {
         self.drop_group(id).await
-    }
-
-    async fn settle_member(&self, group: &str, user: &FlexUserSid, conferred: Option<Role>) -> Result<(), StoreError> {
-        self.change_member(group, user, |member| {
-            member.conferred = conferred;
-            member.present || conferred.is_some()
-        })
-        .await
     }
 
     async fn memberships(&self, users: &[FlexUserSid]) -> Result<Vec<Membership>, StoreError> {

@@ -21,7 +21,7 @@ pub(super) fn with_members(db: &Connection, mut group: Group) -> rusqlite::Resul
     group.members = db
         .prepare_cached("SELECT user, present, conferred FROM scim_members WHERE group_id = ?1 ORDER BY user")?
         .query_map([&group.id], |row| {
-            Ok(Member { user: parsed(row, 0)?, present: row.get(1)?, conferred: role(row, 2)? })
+            Ok(Member { user: parsed(row, 0)?, present: row.get(1)?, announced: role(row, 2)? })
         })?
         .collect::<rusqlite::Result<_>>()?;
     Ok(group)
@@ -40,13 +40,7 @@ pub(super) fn group(row: &Row<'_>) -> rusqlite::Result<Group> {
 }
 
 pub(super) fn membership(row: &Row<'_>) -> rusqlite::Result<Membership> {
-    Ok(Membership {
-        user: parsed(row, 0)?,
-        group: row.get(1)?,
-        display_name: row.get(2)?,
-        present: row.get(3)?,
-        conferred: role(row, 4)?,
-    })
+    Ok(Membership { user: parsed(row, 0)?, group: row.get(1)?, display_name: row.get(2)?, present: row.get(3)? })
 }
 
 pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {

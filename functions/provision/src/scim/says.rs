@@ -1,0 +1,225 @@
+//! What a client's document says of a person, as a statement of the people ledger.
+//!
+//! A client reads a user, changes it and writes it back, so a document repeats much that is not the client's own: the
+//! roles of groups and of other sources, above all. Only what differs from what was shown is said.
+
+use std::collections::BTreeSet;
+
+use flexgate::base::outbound::Deadline;
+use flexgate::domain::ledger::{RoleReason, Said, Source, Statement};
+use flexgate::domain::{EventId, Role, RoleSet, WorkerAttributes};
+use flexgate::users::ledger::{Earlier, News};
+use serde_json::Value;
+
+use super::person::{self, Person};
+use super::protocol::Document;
+use super::refusal::{self, Refusal};
+use super::resources::FLEX_USER;
+use super::users::Users;
+
+/// How a document came to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Written<'a> {
+    /// `PUT`: the client wrote this, and it replaces what was before.
+    Whole(&'a Document),
+    /// `PATCH`: the one before with changes. What it says of `active`, if it names that.
+    Changed { active: Option<bool> },
+}
+
+/// What a document says, and which roles are then the client's own.
+pub(super) struct Saying {
+    pub(super) statement: Statement,
+    pub(super) earlier: Earlier,
+    pub(super) own_roles: RoleSet,
+}
+
+impl Users {
+    /// What `after` says that was not said or shown before.
+    pub(super) fn says(
+        &self,
+        person: &Person,
+        before: &Document,
+        after: &Document,
+        written: Written<'_>,
+    ) -> Result<Saying, Refusal> {
+        person::check_locale(after)?;
+        let username = &person.user.username;
+        let known = person.statement();
+        let (email, name) = (person::email(after, username)?, person::full_name(after, username)?);
+        let attributes = self.attributes(after)?;
+        let locale = after.get("locale").and_then(Value::as_str).map(Box::from);
+        let (at, id) = (self.ambient.now(), self.cause());
+
+        // A PUT says everything that is in it; a PATCH what it changes.
+        let says = |names: &[&str]| {
+            let changes = |name: &&str| after.get(*name) != before.get(*name);
+            let holds = |name: &&str| matches!(written, Written::Whole(document) if document.contains_key(*name));
+            names.iter().any(changes) || names.iter().any(holds)
+        };
+        let mut statement = Statement::default();
+        if says(&["emails"]) {
+            statement.email = news(known.and_then(|known| known.email.as_ref()), Said::new(at, &id, Some(email)));
+        }
+        if says(&["name", "displayName"]) {
+            statement.full_name =
+                news(known.and_then(|known| known.full_name.as_ref()), Said::new(at, &id, Some(name)));
+        }
+        if says(&["locale"]) {
+            statement.locale = news(known.and_then(|known| known.locale.as_ref()), Said::new(at, &id, locale));
+        }
+        if says(&[FLEX_USER]) {
+            let said = Said::new(at, &id, attributes);
+            statement.attributes = news(known.and_then(|known| known.attributes.as_ref()), said);
+        }
+        statement.active = Self::says_active(person, after, written).map(|active| Said::access(at, &id, active));
+        let (own_roles, earlier) = self.own_roles(person, before, after, written)?;
+        if own_roles != person.own_roles() {
+            statement.roles = Some(Said::new(at, &id, names(&own_roles)));
+        }
+        Ok(Saying { statement, earlier, own_roles })
+    }
+
+    /// Whether the document says that the person is active, where that is news.
+    fn says_active(person: &Person, after: &Document, written: Written<'_>) -> Option<bool> {
+        let active = after.get("active").and_then(Value::as_bool)?;
+        let named = match written {
+            Written::Whole(_) => active != person.view.active,
+            Written::Changed { active } => active.is_some(),
+        };
+        let known = person.statement().and_then(Statement::says_active);
+        (named && known != Some(active)).then_some(active)
+    }
+
+    /// The roles that are the client's own after the document, and those that it takes away though nobody gave them.
+    fn own_roles(
+        &self,
+        person: &Person,
+        before: &Document,
+        after: &Document,
+        written: Written<'_>,
+    ) -> Result<(RoleSet, Earlier), Refusal> {
+        let own = person.own_roles();
+        if after.get("roles") == before.get("roles") {
+            return Ok((own, Earlier::Everything));
+        }
+        let mut asked = after.get("roles").map(person::roles).transpose()?.unwrap_or_default();
+        let shown = person.shown_roles();
+        if matches!(written, Written::Whole(_)) {
+            // The client has read the user before the role was taken back.
+            let taken = person.view.person.as_ref().map(|person| &person.given.taken);
+            asked.retain(|role| own.contains(role) || !taken.is_some_and(|taken| taken.contains(role)));
+        }
+        let added: RoleSet = asked.difference(&shown).copied().collect();
+        if let Some(role) = self.policy.forbidden_role(&added) {
+            return Err(Refusal::RoleForbidden(role));
+        }
+        let mut after: RoleSet = own.union(&added).filter(|role| asked.contains(role)).copied().collect();
+        if asked.is_empty() {
+            after = self.default_roles();
+        } else if !after.is_empty() {
+            // The default roles go once a role is named; those that are asked for are named too.
+            after.extend(asked.iter().filter(|role| person.reason(**role) == Some(&RoleReason::Default)));
+        }
+        let by_hand = |role: &&Role| matches!(person.reason(**role), None | Some(RoleReason::MadeByHand));
+        let taken: RoleSet = shown.difference(&asked).filter(by_hand).copied().collect();
+        let earlier = if taken.is_empty() { Earlier::Everything } else { Earlier::AllBut(taken) };
+        Ok((after, earlier))
+    }
+
+    /// The roles of a user whom the client gives none. They are the client's own, so a group's role comes beside them.
+    fn default_roles(&self) -> RoleSet {
+        self.policy.default_roles.intersection(&self.policy.allowed_roles).copied().collect()
+    }
+
+    /// What the document of a new user says.
+    pub(super) fn says_in_full(&self, document: &Document, person: &News) -> Result<Saying, Refusal> {
+        let Some(username) = &person.username else { return Err(Refusal::Unknown) };
+        person::check_locale(document)?;
+        let (at, id) = (self.ambient.now(), self.cause());
+        let asked = document.get("roles").map(person::roles).transpose()?.unwrap_or_default();
+        let own_roles = if asked.is_empty() { self.default_roles() } else { asked };
+        if let Some(role) = self.policy.forbidden_role(&own_roles) {
+            return Err(Refusal::RoleForbidden(role));
+        }
+        let locale = document.get("locale").and_then(Value::as_str).map(Box::from);
+        let statement = Statement {
+            active: Some(Said::access(at, &id, true)),
+            roles: Some(Said::new(at, &id, names(&own_roles))),
+            email: Some(Said::new(at, &id, Some(person::email(document, username)?))),
+            full_name: Some(Said::new(at, &id, Some(person::full_name(document, username)?))),
+            locale: locale.map(|locale| Said::new(at, &id, Some(locale))),
+            attributes: self.attributes(document)?.map(|attributes| Said::new(at, &id, Some(attributes))),
+            ..Statement::in_full(at, &id)
+        };
+        Ok(Saying { statement, earlier: person.earlier.clone(), own_roles })
+    }
+
+    /// States that the person is inactive, and nothing else. `withdraws`: all that SCIM has said no longer counts.
+    pub(super) async fn deactivate(
+        &self,
+        person: &mut Person,
+        withdraws: bool,
+        deadline: Deadline,
+    ) -> Result<(), Refusal> {
+        let (at, id) = (self.ambient.now(), self.cause());
+        let whole = if withdraws { Statement::in_full(at, &id) } else { Statement::default() };
+        let statement = Statement { active: Some(Said::access(at, &id, false)), ..whole };
+        self.state(person, statement, Earlier::Everything, deadline).await
+    }
+
+    /// States it, and notes how the person is afterwards.
+    pub(super) async fn state(
+        &self,
+        person: &mut Person,
+        statement: Statement,
+        earlier: Earlier,
+        deadline: Deadline,
+    ) -> Result<(), Refusal> {
+        let said = told(&statement);
+        let news = News {
+            source: Source::Scim,
+            subject: None,
+            identity: None,
+            username: Some(person.user.username.clone()),
+            flex_user_sid: Some(person.user.flex_user_sid.clone()),
+            statement,
+            earlier,
+        };
+        let report = self.ledger.state(&news, deadline).await?;
+        person.user = report.user.ok_or(Refusal::Unknown)?;
+        self.look(person).await?;
+        let blocked: Vec<_> = report.blocked.into_iter().filter(|field| said.contains(field)).collect();
+        if blocked.is_empty() { Ok(()) } else { Err(Refusal::Blocked(blocked.join(", "))) }
+    }
+
+    fn attributes(&self, document: &Document) -> Result<Option<WorkerAttributes>, Refusal> {
+        let written = document.get(FLEX_USER).and_then(Value::as_object);
+        let typed = self.settings.worker_fields.for_flex(written);
+        let attributes = (!typed.is_empty()).then(|| WorkerAttributes::try_from(typed)).transpose();
+        attributes.map_err(|error| refusal::value(FLEX_USER, error))
+    }
+
+    pub(super) fn cause(&self) -> EventId {
+        EventId::from(u128::from_be_bytes(self.ambient.random()))
+    }
+}
+
+/// What is said, unless it was said before.
+fn news<T: PartialEq>(known: Option<&Said<T>>, said: Said<T>) -> Option<Said<T>> {
+    known.is_none_or(|known| known.value != said.value).then_some(said)
+}
+
+fn names(roles: &RoleSet) -> BTreeSet<Box<str>> {
+    roles.iter().map(|role| role.as_str().into()).collect()
+}
+
+/// The fields that a statement is about, as a plan names them.
+fn told(statement: &Statement) -> Vec<&'static str> {
+    let fields = [
+        ("full_name", statement.full_name.is_some()),
+        ("roles", statement.roles.is_some()),
+        ("active", statement.active.is_some()),
+        ("attributes", statement.attributes.is_some()),
+    ];
+    fields.into_iter().filter_map(|(field, is_told)| is_told.then_some(field)).collect()
+}

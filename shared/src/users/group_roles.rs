@@ -1,0 +1,94 @@
+//! Which SCIM group gives which role.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use crate::domain::{Role, folded};
+use crate::store::directory::{Group, Member};
+
+/// `FLEXGATE_SCIM_GROUP_ROLES`: which group gives which role, by the group's name. Neither case nor Unicode composition
+/// counts. Any other group gives none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupRoles(BTreeMap<String, Role>);
+
+impl GroupRoles {
+    /// The role of the group of that name.
+    #[must_use]
+    pub fn of(&self, display_name: &str) -> Option<Role> {
+        self.0.get(&folded(display_name)).copied()
+    }
+
+    /// Whether no group gives a role.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The members of whom something changed that has not been announced yet: they joined, they left, or the group
+    /// gives another role by now.
+    pub fn unannounced<'a>(&self, group: &'a Group) -> impl Iterator<Item = &'a Member> + use<'a> {
+        let role = self.of(&group.display_name);
+        group.members.iter().filter(move |member| !member.present || member.announced != role)
+    }
+
+    /// The group once everything has been announced. Those who have left are no longer in it.
+    #[must_use]
+    pub fn announced(&self, mut group: Group) -> Group {
+        let role = self.of(&group.display_name);
+        group.members.retain(|member| member.present);
+        group.members.iter_mut().for_each(|member| member.announced = role);
+        group
+    }
+}
+
+impl FromStr for GroupRoles {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const MUST: &str = "must be a JSON object of group names and roles, like {\"Flex Agents\": \"agent\"}";
+        let map: BTreeMap<String, Role> = serde_json::from_str(text).map_err(|_| MUST)?;
+        let count = map.len();
+        let by_name: BTreeMap<_, _> = map.into_iter().map(|(name, role)| (folded(&name), role)).collect();
+        if by_name.len() == count { Ok(Self(by_name)) } else { Err("names a group twice") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    #[test]
+    fn a_group_gives_its_role_in_any_case_and_no_other_group_gives_any() {
+        let roles: GroupRoles = r#"{"Flex Agents": "agent", "Leads": "supervisor"}"#.parse().unwrap();
+        assert_eq!(roles.of("flex agents"), Some(Role::Agent));
+        assert_eq!(roles.of("Flex"), None);
+        assert!(r#"{"A": "agent", "a": "admin"}"#.parse::<GroupRoles>().is_err());
+        assert!(r#"{"A": "owner"}"#.parse::<GroupRoles>().is_err());
+    }
+
+    #[test]
+    fn whoever_joins_leaves_or_gets_another_role_is_announced_once() {
+        let roles: GroupRoles = r#"{"Leads": "supervisor"}"#.parse().unwrap();
+        let member = |digit: u8, present, announced| Member {
+            user: format!("FU{digit:032x}").parse().unwrap(),
+            present,
+            announced,
+        };
+        let members = vec![
+            member(1, true, Some(Role::Supervisor)),
+            member(2, true, None),
+            member(3, true, Some(Role::Agent)),
+            member(4, false, Some(Role::Supervisor)),
+            member(5, false, None),
+        ];
+        let at = OffsetDateTime::UNIX_EPOCH;
+        let (id, display_name) = ("g".to_owned(), "leads".to_owned());
+        let group = Group { id, display_name, external_id: None, members, version: 1, created_at: at, updated_at: at };
+        let open = |group: &Group| roles.unannounced(group).map(|member| member.user.clone()).collect::<Vec<_>>();
+        assert_eq!(open(&group), group.members[1..].iter().map(|member| member.user.clone()).collect::<Vec<_>>());
+        let announced = roles.announced(group);
+        assert_eq!((open(&announced).len(), announced.members.len()), (0, 3));
+    }
+}

@@ -1,0 +1,71 @@
+//! A person as the ledger has them, for whoever shows them.
+
+use super::groups::Kept;
+use super::{Ledger, LedgerError};
+use crate::domain::ledger::{Active, Explanation, Person, Step, desired};
+use crate::domain::{FlexUser, ObservedRoles};
+use crate::store::PersonKey;
+use crate::store::directory::{Entry, Membership};
+
+/// A Flex user as the ledger has it. What was said is shown at once, though Flex may not have caught up.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Whether the person is active.
+    pub active: bool,
+    /// The roles; `None` where Twilio did not say which ones the user has.
+    pub roles: Option<ObservedRoles>,
+    /// The person, if a source has said something about them.
+    pub person: Option<Person>,
+    /// Why they are what they are; `None` if no source has said anything.
+    pub explanation: Option<Explanation>,
+    /// Whether Flex shows what it should. True for whom no source has spoken of.
+    pub in_step: bool,
+}
+
+impl View {
+    /// The user as Flex shows it.
+    #[must_use]
+    pub fn of_flex(user: &FlexUser) -> Self {
+        Self { active: user.is_active(), roles: user.roles.clone(), person: None, explanation: None, in_step: true }
+    }
+}
+
+impl Ledger {
+    /// That Flex user as the ledger has it, with what SCIM keeps of it.
+    pub async fn view(
+        &self,
+        user: &FlexUser,
+        entry: Option<&Entry>,
+        memberships: &[Membership],
+    ) -> Result<View, LedgerError> {
+        let keys = [PersonKey::FlexUser(user.flex_user_sid.clone()), PersonKey::Username(user.username.key())];
+        let mut person = None;
+        for key in &keys {
+            if person.is_none() {
+                person = self.people.person(key).await?.filter(|person| !person.superseded);
+            }
+        }
+        let shown = View::of_flex(user);
+        let Some(mut person) = person else { return Ok(shown) };
+        let kept = Kept { entry: entry.cloned(), memberships: memberships.to_vec() };
+        person.statements.extend(self.due(&person, &kept, None));
+        let Some(desired) = desired(&person, &self.policy, Some(user), &self.occasion()) else {
+            return Ok(View { person: Some(person), ..shown });
+        };
+        let plan = desired.plan(&person.username, Some(user));
+        let in_step = plan.is_ok_and(|plan| plan.step == Step::Nothing && plan.locale.is_none());
+        let names = desired.roles.iter().map(|role| role.as_str());
+        let names = names.chain(desired.unspellable.iter().map(|name| &**name)).collect();
+        Ok(View {
+            active: match desired.active {
+                Active::Yes => true,
+                Active::No => false,
+                Active::AsInFlex => shown.active,
+            },
+            roles: shown.roles.map(|_| names),
+            person: Some(person),
+            explanation: Some(desired.explanation),
+            in_step,
+        })
+    }
+}
