@@ -5,6 +5,8 @@ use std::sync::Arc;
 use flexgate::authn::Verifier;
 use flexgate::base::outbound::Deadline;
 use flexgate::platform::{OwnerSettings, Platform};
+use flexgate::users::Provisioning;
+use flexgate::users::ledger::Ledger;
 
 use crate::minting::Minting;
 
@@ -20,14 +22,13 @@ impl App {
     #[must_use]
     pub fn new(settings: &OwnerSettings, platform: &Platform) -> Arc<Self> {
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
-        let policy = settings.policy.policy.clone();
+        let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
         Arc::new(Self {
             verifier: Verifier::new(settings.caller.issuers.clone(), platform.http.clone(), platform.ambient.clone()),
             minting: Minting::new(
-                policy,
-                settings.policy.mints_per_minute,
-                flex,
-                platform.bindings(),
+                &settings.policy,
+                Ledger::of_platform(platform, provisioning.clone(), &settings.policy),
+                provisioning,
                 platform.counters(),
                 platform.deactivations(),
                 platform.ambient.clone(),

@@ -16,10 +16,10 @@ pub(crate) fn of(error: &MintError) -> Problem {
         }
         // Which of these it is would tell a stranger who works here.
         MintError::UserUnknown
-        | MintError::NameTaken
         | MintError::NotAdmitted { .. }
         | MintError::Inactive
-        | MintError::NotBound => {
+        | MintError::NotBound
+        | MintError::Ledger(_) => {
             Problem::new(kinds::MINT_REFUSED, "There is no Flex user you may have a token for. Ask your administrator.")
                 .because(error)
         }
@@ -27,6 +27,9 @@ pub(crate) fn of(error: &MintError) -> Problem {
             Problem::new(kinds::UPSTREAM_INVALID, "Twilio's answer could not be used. Tell your administrator.")
                 .because(error)
         }
+        MintError::Busy => Problem::new(kinds::UNAVAILABLE, "Another request is changing your Flex user. Try again.")
+            .because(error)
+            .retry_after(Some(std::time::Duration::from_secs(2))),
         MintError::Twilio(error) => error.into(),
         MintError::Store(error) => error.into(),
     }

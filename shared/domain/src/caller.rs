@@ -100,6 +100,8 @@ pub struct Caller {
     pub full_name: Option<FullName>,
     /// The Flex roles their claims map to; none where the issuer maps no roles.
     pub roles: RoleSet,
+    /// When their token was issued, if it says so.
+    pub issued_at: Option<OffsetDateTime>,
     /// When their token expires.
     pub expires_at: OffsetDateTime,
 }

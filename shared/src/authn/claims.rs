@@ -59,6 +59,7 @@ pub(super) fn judge(
         verified_email,
         full_name: parsed(&issuer.name_claim, claims),
         roles: roles(issuer, claims)?,
+        issued_at: date(claims, "iat")?,
         expires_at,
     })
 }

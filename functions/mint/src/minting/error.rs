@@ -4,6 +4,7 @@ use flexgate::domain::policy::{MintGrant, MintRefusal, NotAdmitted};
 use flexgate::domain::{FlexUser, FlexUserSid};
 use flexgate::store::StoreError;
 use flexgate::twilio::TwilioError;
+use flexgate::users::ledger::{Admission, LedgerError};
 
 use super::check::WrongToken;
 
@@ -22,10 +23,9 @@ pub enum MintError {
     /// There is no Flex user, and none may be made.
     #[error("there is no Flex user of that name, and none may be provisioned")]
     UserUnknown,
-    /// Flex has a user of that name which a search does not show, or one in other case: provisioning
-    /// would bring it back, or overwrite it.
-    #[error("the username is a deactivated user's, or another user's in other case")]
-    NameTaken,
+    /// The people ledger refuses to make the user, or to let it follow the claims.
+    #[error(transparent)]
+    Ledger(LedgerError),
     /// The Flex user may not be minted for.
     #[error("{why}")]
     NotAdmitted {
@@ -37,6 +37,9 @@ pub enum MintError {
     /// The person has left: a source of the people ledger says that they are inactive.
     #[error("the people ledger holds the person inactive")]
     Inactive,
+    /// Another request changes the person, and takes long.
+    #[error("the person is being changed by somebody else")]
+    Busy,
     /// The Flex user belongs to another identity, or the identity to another user.
     #[error("the Flex user and the caller's identity do not belong together")]
     NotBound,
@@ -56,8 +59,26 @@ impl MintError {
     #[must_use]
     pub fn user(&self) -> Option<&FlexUserSid> {
         match self {
-            Self::NotAdmitted { user, .. } => Some(user),
+            Self::NotAdmitted { user, .. } | Self::Ledger(LedgerError::Admission(Admission::BroughtBack(user))) => {
+                Some(user)
+            }
             _ => None,
+        }
+    }
+}
+
+impl From<LedgerError> for MintError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Twilio(TwilioError::NotFound(_)) => Self::UserUnknown,
+            LedgerError::Twilio(error) => Self::Twilio(error),
+            LedgerError::Store(error) => Self::Store(error),
+            LedgerError::Busy => Self::Busy,
+            LedgerError::InactiveBy(_) => Self::Inactive,
+            LedgerError::Admission(Admission::Deactivated(user)) => {
+                Self::NotAdmitted { user, why: NotAdmitted::Deactivated }
+            }
+            error => Self::Ledger(error),
         }
     }
 }

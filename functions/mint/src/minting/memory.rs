@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{FlexUser, FlexUserSid, Identity};
+use flexgate::users::ledger::TokenClaims;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout_at;
@@ -32,7 +33,11 @@ pub(super) struct Memory(Mutex<HashMap<Identity, Arc<tokio::sync::Mutex<Recalled
 
 /// What is remembered of one identity's user.
 #[derive(Debug, Default)]
-pub(super) struct Recalled(Option<(FlexUser, OffsetDateTime)>);
+pub(super) struct Recalled {
+    seen: Option<(FlexUser, OffsetDateTime)>,
+    /// The claims that the user followed then, where users follow claims.
+    followed: Option<TokenClaims>,
+}
 
 /// One identity's turn to be looked up.
 pub(super) type Turn = OwnedMutexGuard<Recalled>;
@@ -65,20 +70,26 @@ impl Recalled {
 
     /// Whom the identity was last seen to be, however long ago.
     pub(super) fn sid(&self) -> Option<&FlexUserSid> {
-        self.0.as_ref().map(|(user, _)| &user.flex_user_sid)
+        self.seen.as_ref().map(|(user, _)| &user.flex_user_sid)
     }
 
-    /// Notes what Twilio says of the user. `at` is when it was asked, not when it answered.
-    pub(super) fn note(&mut self, user: FlexUser, at: OffsetDateTime) {
-        self.0 = Some((user, at));
+    /// Whether the user was seen to follow these claims.
+    pub(super) fn follows(&self, claims: &TokenClaims) -> bool {
+        self.followed.as_ref().is_some_and(|followed| claims.add_nothing_to(followed))
+    }
+
+    /// Notes what Twilio says of the user, and which claims they follow. `at` is when it was asked, not when it
+    /// answered.
+    pub(super) fn note(&mut self, user: FlexUser, followed: Option<TokenClaims>, at: OffsetDateTime) {
+        *self = Self { seen: Some((user, at)), followed };
     }
 
     /// Forgets the user.
     pub(super) fn forget(&mut self) {
-        self.0 = None;
+        *self = Self::default();
     }
 
     fn recent(&self, now: OffsetDateTime) -> Option<&FlexUser> {
-        self.0.as_ref().filter(|(_, at)| (Duration::ZERO..SEEN).contains(&(now - *at))).map(|(user, _)| user)
+        self.seen.as_ref().filter(|(_, at)| (Duration::ZERO..SEEN).contains(&(now - *at))).map(|(user, _)| user)
     }
 }

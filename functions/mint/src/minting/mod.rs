@@ -3,7 +3,7 @@
 //! The invariant of this module: a token reaches the caller only if Twilio says it is for the Flex user
 //! that the caller's identity is bound to (or that a trusted service named), for no roles but that
 //! user's, and for no longer than was granted. Whose token it is comes from the verified identity;
-//! every way to a user ends at one [`MintGrant::admits`].
+//! every way to a user ends at one [`MintGrant::admits`]. Users are made and changed by the people ledger alone.
 //!
 //! A warm mint costs one count and one read of the store, at once, and one call of Twilio; see `memory.rs` for
 //! why that is safe.
@@ -21,8 +21,10 @@ use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::Caller;
 use flexgate::domain::policy::{MintGrant, MintRequest, Policy};
-use flexgate::store::{Bindings, Counters, Deactivations};
-use flexgate::twilio::{Flex, MintedToken, TwilioError};
+use flexgate::store::{Counters, Deactivations};
+use flexgate::twilio::{MintedToken, TwilioError};
+use flexgate::users::ledger::Ledger;
+use flexgate::users::{PolicySettings, Provisioning};
 use time::Duration;
 
 pub use error::MintError;
@@ -40,8 +42,8 @@ const LIMIT_SPAN: Duration = Duration::MINUTE;
 pub struct Minting {
     policy: Policy,
     per_minute: u32,
-    flex: Arc<Flex>,
-    bindings: Arc<dyn Bindings>,
+    ledger: Ledger,
+    provisioning: Arc<Provisioning>,
     counters: Arc<dyn Counters>,
     deactivations: Arc<dyn Deactivations>,
     ambient: Ambient,
@@ -64,23 +66,23 @@ impl fmt::Display for Minted {
 }
 
 impl Minting {
-    /// Minting by this policy, for one person at most `per_minute` times a minute.
+    /// Minting by this policy.
     #[must_use]
     pub fn new(
-        policy: Policy,
-        per_minute: u32,
-        flex: Arc<Flex>,
-        bindings: Arc<dyn Bindings>,
+        settings: &PolicySettings,
+        ledger: Ledger,
+        provisioning: Arc<Provisioning>,
         counters: Arc<dyn Counters>,
         deactivations: Arc<dyn Deactivations>,
         ambient: Ambient,
     ) -> Self {
-        Self { policy, per_minute, flex, bindings, counters, deactivations, ambient, memory: Memory::default() }
+        let (policy, per_minute) = (settings.policy.clone(), settings.mints_per_minute);
+        Self { policy, per_minute, ledger, provisioning, counters, deactivations, ambient, memory: Memory::default() }
     }
 
     /// Reads ahead what a first mint needs of Twilio's credential.
     pub async fn warm(&self, deadline: Deadline) {
-        self.flex.warm(deadline).await;
+        self.provisioning.warm(deadline).await;
     }
 
     /// Mints what `caller` asks for, if the policy allows it.
@@ -88,7 +90,7 @@ impl Minting {
         let grant = self.policy.mint(caller, asked, self.ambient.now())?;
         let (user, found) = if grant.for_self {
             // One wait for the store, not three.
-            let bound = self.bindings.user_of(&caller.identity);
+            let bound = self.provisioning.bindings().user_of(&caller.identity);
             let (counted, bound, present) = tokio::join!(self.count(caller, &grant), bound, self.present(&grant));
             counted?;
             present?;
@@ -101,7 +103,7 @@ impl Minting {
         };
         admit(&grant, &user)?;
         let done = |token| Minted { token, grant: grant.clone(), found };
-        match self.flex.mint(&user.flex_user_sid, grant.ttl, deadline).await {
+        match self.provisioning.flex().mint(&user.flex_user_sid, grant.ttl, deadline).await {
             Ok(token) => match check::check(&token.info, &user, grant.ttl, self.ambient.now()) {
                 Ok(()) => Ok(done(token)),
                 Err(WrongToken::Roles) => {

@@ -1,17 +1,15 @@
 //! Which Flex user a mint is for.
 
 use flexgate::base::outbound::Deadline;
-use flexgate::domain::policy::{MintGrant, NotAdmitted};
-use flexgate::domain::{Caller, DesiredUser, FlexUser, FlexUserSid, Username};
+use flexgate::domain::policy::{JustInTime, MintGrant, NotAdmitted};
+use flexgate::domain::{Caller, FlexUser, FlexUserSid, RoleSet};
 use flexgate::store::Bound;
 use flexgate::twilio::TwilioError;
+use flexgate::users::ledger::{LedgerError, TokenClaims};
 
 use super::Minting;
 use super::error::{MintError, admit};
 use super::found::Found;
-
-/// The largest page that Twilio gives.
-const PAGE: u16 = 1_000;
 
 impl Minting {
     /// The caller's Flex user: the one `bound` to their identity, else the one of their username, which
@@ -28,12 +26,13 @@ impl Minting {
         let mut turn = turn.ok_or(TwilioError::Timeout)?;
         if turn.sid().is_some_and(|seen| Some(seen) != bound.as_ref()) {
             // Whoever had the turn before may have bound them since.
-            bound = self.bindings.user_of(identity).await?;
+            bound = self.provisioning.bindings().user_of(identity).await?;
         }
         let asked_at = self.ambient.now();
-        let outdated = |user: &FlexUser| grant.sync.as_ref().and_then(|sync| sync.changes(user));
+        let mut claims = self.claims(caller, grant, &caller.roles);
+        let follows = claims.as_ref().filter(|_| grant.just_in_time == JustInTime::CreateAndSync);
         if let Some(user) = turn.user(bound.as_ref(), asked_at)
-            && outdated(user).is_none()
+            && follows.is_none_or(|claims| turn.follows(claims))
         {
             return Ok((user.clone(), Found::Remembered));
         }
@@ -42,20 +41,50 @@ impl Minting {
             Some(sid) => (sid, Found::Bound),
             None => self.bind_own(caller, grant, deadline).await?,
         };
-        // Even after a search that told everything: only what is read after binding may be remembered.
-        let mut user = self.get(&sid, deadline).await?;
-        if let Some(desired) = outdated(&user) {
-            user = self.update(&user, &desired, deadline).await?;
-            found = if found == Found::Bound { Found::Synced } else { found };
+        if found == Found::Created {
+            // The claims were stated just now, narrowed as the caller asked.
+            claims = self.claims(caller, grant, newcomer_roles(caller, grant));
         }
-        turn.note(user.clone(), asked_at);
+        // Even after a search that told everything: only what is read after binding may be remembered.
+        let user = match &claims {
+            Some(claims) if found != Found::Created => {
+                let (user, changed) = self.follow(claims, &sid, deadline).await?;
+                found = if changed && found == Found::Bound { Found::Synced } else { found };
+                user
+            }
+            _ => self.get(&sid, deadline).await?,
+        };
+        turn.note(user.clone(), claims, asked_at);
         Ok((user, found))
+    }
+
+    /// What the caller's token says of them, with these roles, where just-in-time provisioning makes anything of it.
+    fn claims(&self, caller: &Caller, grant: &MintGrant, roles: &RoleSet) -> Option<TokenClaims> {
+        let heard = grant.just_in_time != JustInTime::Off;
+        heard.then(|| TokenClaims::of(caller, &grant.username, roles, &self.ambient))
+    }
+
+    /// The user, brought in step with the claims where it follows them; and whether that changed it.
+    async fn follow(
+        &self,
+        claims: &TokenClaims,
+        user: &FlexUserSid,
+        deadline: Deadline,
+    ) -> Result<(FlexUser, bool), MintError> {
+        match self.ledger.follow(claims, user, deadline).await {
+            // Whoever cannot be spared as an administrator keeps the role, and can sign in to appoint another.
+            Err(LedgerError::LastAdmin) => Ok((self.get(user, deadline).await?, false)),
+            followed => {
+                let followed = followed?;
+                Ok((followed.user, followed.changed))
+            }
+        }
     }
 
     /// The user a trusted service names. Looked up each time: no binding in the store would tell that
     /// they have been deprovisioned meanwhile.
     pub(super) async fn named_user(&self, grant: &MintGrant, deadline: Deadline) -> Result<FlexUser, MintError> {
-        let user = self.flex.find(&grant.username, deadline).await?.ok_or(MintError::UserUnknown)?;
+        let user = self.provisioning.flex().find(&grant.username, deadline).await?.ok_or(MintError::UserUnknown)?;
         if user.is_complete() { Ok(user) } else { self.get(&user.flex_user_sid, deadline).await }
     }
 
@@ -76,7 +105,7 @@ impl Minting {
     }
 
     async fn get(&self, sid: &FlexUserSid, deadline: Deadline) -> Result<FlexUser, MintError> {
-        match self.flex.get(sid, deadline).await {
+        match self.provisioning.flex().get(sid, deadline).await {
             Err(TwilioError::NotFound(_)) => Err(MintError::UserUnknown),
             found => Ok(found?),
         }
@@ -89,55 +118,34 @@ impl Minting {
         grant: &MintGrant,
         deadline: Deadline,
     ) -> Result<(FlexUserSid, Found), MintError> {
-        let (user, found) = match (self.flex.find(&grant.username, deadline).await?, &grant.newcomer) {
-            (Some(user), _) => (user, Found::ByUsername),
-            (None, Some(newcomer)) => (self.create(newcomer, deadline).await?, Found::Created),
-            (None, None) => return Err(MintError::UserUnknown),
-        };
-        let sid = user.flex_user_sid;
-        if user.deactivated == Some(true) {
-            return Err(MintError::NotAdmitted { user: sid, why: NotAdmitted::Deactivated });
+        let began = self.ambient.now();
+        let user = self.provisioning.flex().find(&grant.username, deadline).await?;
+        if let Some(user) = user.as_ref().filter(|user| user.is_deactivated()) {
+            if grant.just_in_time != JustInTime::Off {
+                // The next search may not show it.
+                self.ledger.see(user).await?;
+            }
+            return Err(MintError::NotAdmitted { user: user.flex_user_sid.clone(), why: NotAdmitted::Deactivated });
         }
-        match self.bindings.bind(&caller.identity, &sid, self.ambient.now()).await? {
+        let (sid, found) = match (user, self.claims(caller, grant, newcomer_roles(caller, grant))) {
+            (None, Some(claims)) if grant.newcomer.is_some() => {
+                let admitted = self.ledger.admit(&claims, None, began, deadline).await?;
+                (admitted.user, if admitted.created { Found::Created } else { Found::ByUsername })
+            }
+            (None, _) => return Err(MintError::UserUnknown),
+            (Some(user), Some(claims)) => {
+                (self.ledger.admit(&claims, Some(&user), began, deadline).await?.user, Found::ByUsername)
+            }
+            (Some(user), None) => (user.flex_user_sid, Found::ByUsername),
+        };
+        match self.provisioning.bindings().bind(&caller.identity, &sid, self.ambient.now()).await? {
             Bound::Yes => Ok((sid, found)),
             Bound::IdentityTaken(_) | Bound::UserTaken => Err(MintError::NotBound),
         }
     }
+}
 
-    async fn create(&self, newcomer: &DesiredUser, deadline: Deadline) -> Result<FlexUser, MintError> {
-        if self.is_taken(&newcomer.username, deadline).await? {
-            return Err(MintError::NameTaken);
-        }
-        Ok(self.flex.provision(newcomer, deadline).await?)
-    }
-
-    /// Whether anybody at all has the name, in whatever case, deactivated or not. A search may not show
-    /// them, and provisioning would bring them back to life or write over them.
-    async fn is_taken(&self, username: &Username, deadline: Deadline) -> Result<bool, MintError> {
-        let folded = |username: &Username| username.as_str().to_lowercase();
-        let wanted = folded(username);
-        let mut next: Option<String> = None;
-        loop {
-            let page = self.flex.list(PAGE, next.as_deref(), deadline).await?;
-            if page.users.iter().any(|user| folded(&user.username) == wanted) {
-                return Ok(true);
-            }
-            match page.next_page_token {
-                None => return Ok(false),
-                repeated if repeated == next => {
-                    return Err(TwilioError::Malformed("its list of users goes round in circles").into());
-                }
-                following => next = following,
-            }
-        }
-    }
-
-    /// Brings the user up to date; what Twilio then says of them.
-    async fn update(&self, user: &FlexUser, desired: &DesiredUser, deadline: Deadline) -> Result<FlexUser, MintError> {
-        let updated = self.flex.provision(desired, deadline).await?;
-        if updated.flex_user_sid != user.flex_user_sid {
-            return Err(TwilioError::Malformed("it updated another user").into());
-        }
-        if updated.is_complete() { Ok(updated) } else { self.get(&user.flex_user_sid, deadline).await }
-    }
+/// The roles of a user who is made for the caller: those that they narrow the token to, or it could not be theirs.
+fn newcomer_roles<'a>(caller: &'a Caller, grant: &'a MintGrant) -> &'a RoleSet {
+    grant.only_roles.as_ref().unwrap_or(&caller.roles)
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use super::source::Source;
 use super::statement::Statement;
@@ -84,6 +85,10 @@ pub struct Given {
     /// provisioned this one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub taking_over: bool,
+    /// When a mint first asked Twilio to make the user, as long as the ledger does not know the user. An answer can be
+    /// lost and asked for again: a user who is older than this was somebody's already, one who is not is the person's.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub asked_since: Option<OffsetDateTime>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

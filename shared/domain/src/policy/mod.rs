@@ -12,7 +12,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-pub use just_in_time::{JustInTime, Sync};
+pub use just_in_time::JustInTime;
 pub use template::{TemplateError, UsernameTemplate};
 
 use super::caller::{Caller, Scope};
@@ -60,8 +60,8 @@ pub struct MintGrant {
     pub only_roles: Option<RoleSet>,
     /// The user to provision if Flex does not know them; `None` if that is not allowed.
     pub newcomer: Option<DesiredUser>,
-    /// What the user is to follow, if anything.
-    pub sync: Option<Sync>,
+    /// What becomes of the user by the caller's claims; [`JustInTime::Off`] for whoever mints for somebody else.
+    pub just_in_time: JustInTime,
     allowed_roles: RoleSet,
 }
 
@@ -135,15 +135,24 @@ impl Policy {
             return Err(MintRefusal::RoleNotAllowed(*role));
         }
         let (ttl, ttl_by) = self.lifetime(caller, asked.ttl, now)?;
-        let newcomer = match self.just_in_time {
-            JustInTime::Create | JustInTime::CreateAndSync if for_self => {
+        let just_in_time = if for_self { self.just_in_time } else { JustInTime::Off };
+        let newcomer = match just_in_time {
+            JustInTime::Off => None,
+            JustInTime::Create | JustInTime::CreateAndSync => {
                 just_in_time::newcomer(caller, &username, asked.roles.clone().unwrap_or(entitled))
             }
-            _ => None,
         };
-        let sync = (for_self && self.just_in_time == JustInTime::CreateAndSync).then(|| self.sync(caller));
         let allowed_roles = self.allowed_roles.clone();
-        Ok(MintGrant { username, for_self, ttl, ttl_by, only_roles: asked.roles, newcomer, sync, allowed_roles })
+        Ok(MintGrant {
+            username,
+            for_self,
+            ttl,
+            ttl_by,
+            only_roles: asked.roles,
+            newcomer,
+            just_in_time,
+            allowed_roles,
+        })
     }
 
     /// The first of these roles that Flexgate may not give, if any.
@@ -156,16 +165,6 @@ impl Policy {
     fn entitled(&self, caller: &Caller) -> RoleSet {
         let claimed = if caller.roles.is_empty() { &self.default_roles } else { &caller.roles };
         claimed.intersection(&self.allowed_roles).copied().collect()
-    }
-
-    fn sync(&self, caller: &Caller) -> Sync {
-        Sync {
-            email: caller.verified_email.clone(),
-            full_name: caller.full_name.clone(),
-            // Not `entitled`: the default roles are for newcomers and would demote everybody else.
-            roles: caller.roles.intersection(&self.allowed_roles).copied().collect(),
-            allowed_roles: self.allowed_roles.clone(),
-        }
     }
 
     fn lifetime(

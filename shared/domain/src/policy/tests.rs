@@ -23,6 +23,7 @@ fn caller(scopes: &str, roles: &[Role]) -> Caller {
         verified_email: Some("ada@example.com".parse().unwrap()),
         full_name: Some("Ada Lovelace".parse().unwrap()),
         roles: roles.iter().copied().collect(),
+        issued_at: Some(NOW),
         expires_at: NOW + Duration::hours(2),
     }
 }

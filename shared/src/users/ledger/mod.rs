@@ -4,6 +4,8 @@
 //! the new statement, refuse what must be refused, write the statement, write what is given, send the difference. A
 //! crash between any two of these is repaired by the next reconciliation, which does not need the statement again.
 
+mod admit;
+mod claims;
 mod error;
 mod find;
 mod groups;
@@ -20,10 +22,12 @@ use crate::domain::ledger::{Explanation, Given, Occasion, Source, Statement, des
 use crate::domain::policy::Policy;
 use crate::domain::{FlexUser, FlexUserSid, Identity, RoleSet, SubjectId, Username};
 use crate::platform::Platform;
-use crate::store::{Directory, People, PersonKey};
+use crate::store::{Directory, People, PersonKey, UsernameIndex};
 use crate::users::{GroupRoles, LastAdmin, PolicySettings, Provisioning};
 
-pub use error::LedgerError;
+pub use admit::Admitted;
+pub use claims::{Followed, TokenClaims};
+pub use error::{Admission, LedgerError};
 pub use view::View;
 
 /// What one source says about one person.
@@ -120,6 +124,7 @@ pub struct Ledger {
     people: Arc<dyn People>,
     /// Holds SCIM's groups, and the lock that serialises whoever takes an administrator away.
     directory: Arc<dyn Directory>,
+    usernames: Arc<dyn UsernameIndex>,
     provisioning: Arc<Provisioning>,
     policy: Policy,
     last_admin: LastAdmin,
@@ -134,6 +139,7 @@ impl Ledger {
         Self {
             people: platform.people(),
             directory: platform.directory(),
+            usernames: platform.usernames(),
             provisioning,
             policy: settings.policy.clone(),
             last_admin: settings.last_admin,

@@ -136,6 +136,7 @@ impl Ledger {
         }
 
         let existing = observed.as_ref().map(|user| user.flex_user_sid.clone());
+        let was_active = observed.as_ref().map(FlexUser::is_active);
         let (outcome, user) = self.send(plan.step, observed, deadline).await?;
         if outcome == Outcome::Created || outcome == Outcome::Updated {
             given.taking_over = false;
@@ -148,6 +149,8 @@ impl Ledger {
             (user, _) => user,
         };
         let sid = user.as_ref().map(|user| user.flex_user_sid.clone());
+        given.asked_since = given.asked_since.filter(|_| sid.is_none());
+        self.note_seen(was_active, user.as_ref()).await?;
         if desired.active == Active::No {
             if let Some(sid) = sid.as_ref().filter(|_| outcome != Outcome::Deactivated) {
                 self.end_access(sid).await?;
@@ -175,7 +178,7 @@ impl Ledger {
         Ok(Some((report, version)))
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         step: Step,
         observed: Option<FlexUser>,

@@ -127,7 +127,7 @@ impl Ledger {
         done
     }
 
-    async fn add(
+    pub(super) async fn add(
         &self,
         change: Change,
         instead_of: Option<Box<Person>>,

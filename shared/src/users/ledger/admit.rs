@@ -1,0 +1,392 @@
+//! Somebody who has no Flex user comes with a token: just-in-time provisioning makes them one.
+//!
+//! Claims never say that a person is active, so a user is made here although nobody says so. That is allowed only where
+//! the name is nobody's: neither a search, nor the ledger, nor the username index knows a user of that folded name.
+//! None of them may know of a user whom somebody deactivated in the Console since the last sweep, and Twilio has no way
+//! to create without updating. So the answer is judged once more by its dates, before anybody is bound to the user.
+
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+use super::claims::{TRIES, refuse_inactive};
+use super::find::plan;
+use super::state::Change;
+use super::{Admission, Ledger, LedgerError, Outcome, Report, TokenClaims};
+use crate::base::outbound::Deadline;
+use crate::domain::ledger::{
+    Active, Attachment, AttachmentRefused, Desired, Given, Person, PersonId, Plan, Statement, Step, attach, desired,
+};
+use crate::domain::{EventId, FlexUser, FlexUserSid, SubjectId};
+use crate::store::{Noting, PersonKey, SeenUser, Written};
+use crate::twilio::TwilioError;
+
+/// How far Twilio's clock may be from ours.
+const CLOCKS: Duration = Duration::minutes(5);
+
+/// By how much a difference of two of Twilio's times may be wrong: each is rounded to a second.
+const ROUNDING: Duration = Duration::seconds(2);
+
+impl Ledger {
+    /// The Flex user of whoever `claims` are about and to whom no user is bound, made for them if need be. `found` is
+    /// what a search for exactly their username showed; `began` is when that search began. The user is active, and is
+    /// not bound yet.
+    pub async fn admit(
+        &self,
+        claims: &TokenClaims,
+        found: Option<&FlexUser>,
+        began: OffsetDateTime,
+        deadline: Deadline,
+    ) -> Result<Admitted, LedgerError> {
+        for _ in 0..TRIES {
+            // The index first: a user whom another mint makes meanwhile is in the ledger before it is in the index.
+            let seen = match found {
+                None => self.usernames.seen(&claims.username.key()).await?,
+                Some(_) => Vec::new(),
+            };
+            let claimant = self.claimant(claims, PersonKey::Username(claims.username.key())).await?;
+            let (person, subject) = (claimant.person, claimant.subject.as_ref());
+            if let Some(user) = found {
+                // A user whom an earlier mint asked for, without getting an answer, is judged as if it were made now.
+                let Some(person) = person.filter(is_being_made) else {
+                    return Ok(Admitted { user: user.flex_user_sid.clone(), created: false });
+                };
+                match Box::pin(self.admit_known(person.id, claims, subject, began, deadline)).await? {
+                    Some(report) => return admitted(report),
+                    None => continue,
+                }
+            }
+            let own = person.as_ref().and_then(|person| person.flex_user_sid.as_ref());
+            if seen.iter().any(|user| Some(&user.flex_user_sid) != own)
+                || self.is_spelt_otherwise(claims, deadline).await?
+            {
+                return Err(Admission::NameTaken.into());
+            }
+            let done = match person {
+                // Boxed: these futures are large, and every mint would carry them.
+                Some(person) => Box::pin(self.admit_known(person.id, claims, subject, began, deadline)).await?,
+                None => Box::pin(self.admit_new(claims, subject, began, deadline)).await?,
+            };
+            if let Some(report) = done {
+                return admitted(report);
+            }
+        }
+        Err(LedgerError::Busy)
+    }
+
+    /// Notes in the username index that `user` is as it is now, unless `was_active` says that nothing has changed.
+    pub(super) async fn note_seen(&self, was_active: Option<bool>, user: Option<&FlexUser>) -> Result<(), LedgerError> {
+        let Some(user) = user.filter(|user| was_active != Some(user.is_active())) else { return Ok(()) };
+        self.see(user).await
+    }
+
+    /// Notes in the username index what Twilio shows of a user.
+    pub async fn see(&self, user: &FlexUser) -> Result<(), LedgerError> {
+        let seen = SeenUser {
+            key: user.username.key(),
+            username: user.username.clone(),
+            flex_user_sid: user.flex_user_sid.clone(),
+            active: user.is_active(),
+        };
+        Ok(self.usernames.put_seen(&[seen], self.ambient.now()).await?)
+    }
+
+    /// Notes that Flex is in step with the person's version.
+    pub(super) async fn note_settled(&self, person: &Person) -> Result<Written, LedgerError> {
+        let given = Given { settled_at: person.version + 1, ..person.given.clone() };
+        let sid = person.flex_user_sid.as_ref();
+        let noting = Noting { given: &given, flex_user_sid: sid, username: &person.username };
+        Ok(self.people.note(person.id, person.version, noting).await?)
+    }
+
+    /// Whether Flex has a user of the name in lower case and composed. A search finds a name as it is spelt, and that is
+    /// how most directories spell it.
+    async fn is_spelt_otherwise(&self, claims: &TokenClaims, deadline: Deadline) -> Result<bool, LedgerError> {
+        match claims.username.key().as_str().parse() {
+            Ok(folded) if folded != claims.username => {
+                Ok(self.provisioning.flex().find(&folded, deadline).await?.is_some())
+            }
+            _ => Ok(false),
+        }
+    }
+
+    async fn admit_known(
+        &self,
+        id: PersonId,
+        claims: &TokenClaims,
+        subject: Option<&SubjectId>,
+        began: OffsetDateTime,
+        deadline: Deadline,
+    ) -> Result<Option<Report>, LedgerError> {
+        let lease = self.lease(id, deadline).await?;
+        let done = self.admit_under_lease(id, claims, subject, began, deadline).await;
+        self.finish(lease, id, done, deadline).await
+    }
+
+    async fn admit_under_lease(
+        &self,
+        id: PersonId,
+        claims: &TokenClaims,
+        subject: Option<&SubjectId>,
+        began: OffsetDateTime,
+        deadline: Deadline,
+    ) -> Result<Option<(Report, u64)>, LedgerError> {
+        let Some(before) = self.people.person(&PersonKey::Id(id)).await? else { return Ok(None) };
+        if before.superseded {
+            return Ok(None);
+        }
+        if attach(&before, &claims.source, claims.subject.as_ref(), true)? == Attachment::NewPerson {
+            return Err(AttachmentRefused::HeldByAnother(claims.source.clone()).into());
+        }
+        let Some(before) = self.projected(before, None).await? else { return Ok(None) };
+        let observed = self.flex_user(&before, deadline).await?;
+        if let Some(user) = &observed {
+            if user.username != claims.username {
+                return Err(Admission::NameTaken.into());
+            }
+            if !user.is_active() {
+                return Err(Admission::Deactivated(user.flex_user_sid.clone()).into());
+            }
+            if !is_being_made(&before) {
+                let report = Report { user: observed, ..Report::nothing(Outcome::Unchanged) };
+                return Ok(Some((report, before.version)));
+            }
+        }
+        let added = claims.added_to(&before, subject);
+        let is_news = added.is_some();
+        let mut person = added.unwrap_or(before);
+        let (desired, plan) = self.newcomer(&person, claims, observed.as_ref(), began)?;
+        if is_news {
+            match self.state_claims(&person, claims, subject).await? {
+                Written::Yes(version) => person.version = version,
+                Written::Moved => return Ok(None),
+            }
+        }
+        if desired.given != person.given {
+            let sid = person.flex_user_sid.as_ref();
+            let noting = Noting { given: &desired.given, flex_user_sid: sid, username: &person.username };
+            match self.people.note(person.id, person.version, noting).await? {
+                Written::Yes(version) => (person.version, person.given) = (version, desired.given.clone()),
+                Written::Moved => return Ok(None),
+            }
+        }
+        let change = Change { person, observed, desired, plan };
+        let locked = self.guard(&change, deadline).await?;
+        let made = self.make(change, claims, deadline).await;
+        self.unguard(locked).await?;
+        made
+    }
+
+    async fn admit_new(
+        &self,
+        claims: &TokenClaims,
+        subject: Option<&SubjectId>,
+        began: OffsetDateTime,
+        deadline: Deadline,
+    ) -> Result<Option<Report>, LedgerError> {
+        let new = Person::new(PersonId::of(self.ambient.random()), claims.username.clone());
+        let mut person = claims.added_to(&new, subject).unwrap_or(new);
+        let (desired, plan) = self.newcomer(&person, claims, None, began)?;
+        // What is given is written with the person, before anything is sent.
+        person.given = desired.given.clone();
+        match self.people.add(&person, None).await? {
+            Written::Yes(version) => person.version = version,
+            Written::Moved => return Ok(None),
+        }
+        let (id, version) = (person.id, person.version);
+        let lease = self.lease(id, deadline).await?;
+        let now = self.people.person(&PersonKey::Id(id)).await;
+        let done = match now {
+            Ok(Some(now)) if now.version == version => {
+                self.make(Change { person, observed: None, desired, plan }, claims, deadline).await
+            }
+            // Another mint of theirs had the lease first.
+            Ok(_) => Ok(None),
+            Err(error) => Err(error.into()),
+        };
+        self.finish(lease, id, done, deadline).await
+    }
+
+    /// What somebody becomes who is to have a Flex user although nobody says that they are active.
+    fn newcomer(
+        &self,
+        person: &Person,
+        claims: &TokenClaims,
+        observed: Option<&FlexUser>,
+        began: OffsetDateTime,
+    ) -> Result<(Desired, Plan), LedgerError> {
+        let desired = desired(person, &self.policy, observed, &self.minting(claims));
+        let mut desired = desired.ok_or(LedgerError::Busy)?;
+        refuse_inactive(&desired)?;
+        if desired.active != Active::Yes {
+            desired.active = Active::Yes;
+            desired.given.asked_since = person.given.asked_since.or(Some(began));
+        }
+        let plan = plan(person, &desired, observed)?;
+        Ok((desired, plan))
+    }
+
+    /// Makes the user, unless an earlier mint has, and settles the person. What is given is written already.
+    async fn make(
+        &self,
+        change: Change,
+        claims: &TokenClaims,
+        deadline: Deadline,
+    ) -> Result<Option<(Report, u64)>, LedgerError> {
+        let Change { person, observed, mut desired, plan } = change;
+        let since = desired.given.asked_since.take();
+        let created = observed.is_none();
+        let (user, plan) = match observed {
+            Some(user) => (user, plan),
+            None => match self.send(plan.step, None, deadline).await {
+                Ok((_, Some(user))) => (user, Plan { step: Step::Nothing, ..plan }),
+                Ok((_, None)) => return Err(LedgerError::Busy),
+                Err(error) => {
+                    if matches!(error, LedgerError::StaysDeactivated) {
+                        self.withdraw(&person, claims, None).await?;
+                    }
+                    return Err(error);
+                }
+            },
+        };
+        let user = self.dated(user, deadline).await?;
+        if let Some(since) = since
+            && was_there_before(&user, since, self.ambient.now())?
+        {
+            let sid = user.flex_user_sid.clone();
+            Box::pin(self.give_back(&person, claims, user, deadline)).await?;
+            return Err(Admission::BroughtBack(sid).into());
+        }
+        if created && let Some(attributes) = desired.attributes.take() {
+            desired.given.attributes = attributes;
+        }
+        self.see(&user).await?;
+        let brought = self.bring(Change { person, observed: Some(user), desired, plan }, None, deadline).await?;
+        Ok(brought.map(|(report, version)| {
+            let outcome = if created { Outcome::Created } else { report.outcome };
+            (Report { outcome, ..report }, version)
+        }))
+    }
+
+    /// The user with the date of its creation. Twilio may leave that out where it answers to provisioning.
+    async fn dated(&self, user: FlexUser, deadline: Deadline) -> Result<FlexUser, LedgerError> {
+        if user.created_date.is_some() {
+            return Ok(user);
+        }
+        let found = self.provisioning.flex().find(&user.username, deadline).await?;
+        let dates = found.filter(|found| found.flex_user_sid == user.flex_user_sid);
+        let (created_date, updated_date) = dates.map(|user| (user.created_date, user.updated_date)).unwrap_or_default();
+        Ok(FlexUser { created_date, updated_date, ..user })
+    }
+
+    /// Undoes the reactivation of somebody's user, and what the claims have said: the ledger and the index know from
+    /// now on that the name is taken. The access goes first.
+    async fn give_back(
+        &self,
+        person: &Person,
+        claims: &TokenClaims,
+        user: FlexUser,
+        deadline: Deadline,
+    ) -> Result<(), LedgerError> {
+        self.provisioning.deprovision(&user.flex_user_sid, deadline).await?;
+        let sid = user.flex_user_sid.clone();
+        self.see(&FlexUser { deactivated: Some(true), worker_sid: None, ..user }).await?;
+        self.withdraw(person, claims, Some(sid)).await
+    }
+
+    /// Takes back what the claims have said, and what was given by it.
+    async fn withdraw(
+        &self,
+        person: &Person,
+        claims: &TokenClaims,
+        user: Option<FlexUserSid>,
+    ) -> Result<(), LedgerError> {
+        let mut person = person.clone();
+        let id = EventId::from(u128::from_be_bytes(self.ambient.random()));
+        person.statements.insert(claims.source.clone(), Statement::in_full(self.ambient.now(), &id));
+        if let Written::Yes(version) = self.state_claims(&person, claims, None).await? {
+            person.version = version;
+            let taken = person.given.roles.union(&person.given.taken).copied().collect();
+            person.given = Given { taken, asked_since: None, roles: [].into(), ..person.given };
+            person.flex_user_sid = user.or(person.flex_user_sid);
+            self.note_settled(&person).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A user who is to be bound to the bearer of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// Which.
+    pub user: FlexUserSid,
+    /// Whether it was made just now.
+    pub created: bool,
+}
+
+fn admitted(report: Report) -> Result<Admitted, LedgerError> {
+    let user = report.user.ok_or(LedgerError::Busy)?;
+    Ok(Admitted { user: user.flex_user_sid, created: report.outcome == Outcome::Created })
+}
+
+/// Whether a mint has asked Twilio for the person's user and does not know what became of that.
+fn is_being_made(person: &Person) -> bool {
+    person.flex_user_sid.is_none() && person.given.asked_since.is_some()
+}
+
+/// Whether a user that was provisioned after `since` was there before, by what Twilio says at `now`.
+///
+/// Twilio's clock may differ from ours, so a date of its own counts as earlier only beyond [`CLOCKS`]. The time between
+/// two of its dates can be compared with ours whatever the clocks say: provisioning is the user's last change, and a
+/// user that was made for us cannot be older then than our request is.
+fn was_there_before(user: &FlexUser, since: OffsetDateTime, now: OffsetDateTime) -> Result<bool, LedgerError> {
+    let date = |text: &Option<String>| text.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+    let created =
+        date(&user.created_date).ok_or(TwilioError::Malformed("it does not say when the user was created"))?;
+    let older_than_us = date(&user.updated_date).is_some_and(|updated| updated - created > now - since + ROUNDING);
+    Ok(older_than_us || created < since - CLOCKS)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_user_is_older_than_the_request_by_its_dates_whatever_the_clocks_say() {
+        let since = datetime!(2026-03-01 12:00 UTC);
+        let user = |created: OffsetDateTime, updated: Option<OffsetDateTime>| FlexUser {
+            flex_user_sid: format!("FU{}", "0".repeat(32)).parse().unwrap(),
+            username: "ada".parse().unwrap(),
+            email: None,
+            full_name: None,
+            roles: None,
+            locale: None,
+            deactivated: None,
+            worker_sid: None,
+            created_date: Some(created.format(&Rfc3339).unwrap()),
+            updated_date: updated.map(|updated| updated.format(&Rfc3339).unwrap()),
+            version: None,
+        };
+        let seconds = Duration::seconds;
+        let now = since + seconds(1);
+        let cases = [
+            ("made now", since, Some(since), false),
+            ("its answer was lost, and it was asked for again", since, Some(since + seconds(2)), false),
+            ("Twilio's clock is behind", since - seconds(240), Some(since - seconds(239)), false),
+            ("Twilio's clock is ahead", since + seconds(240), Some(since + seconds(241)), false),
+            ("four seconds old", since - seconds(4), Some(since + seconds(1)), true),
+            ("four seconds old, the clock ahead", since + seconds(100), Some(since + seconds(105)), true),
+            ("old, and Twilio does not say when it changed", since - Duration::DAY, None, true),
+            ("new, and Twilio does not say when it changed", since - seconds(4), None, false),
+        ];
+        for (case, created, updated, expected) in cases {
+            assert_eq!(was_there_before(&user(created, updated), since, now).unwrap(), expected, "{case}");
+        }
+        // Asked for a day ago, and found only now.
+        let found = user(since + seconds(1), Some(since + seconds(1)));
+        assert!(!was_there_before(&found, since, since + Duration::DAY).unwrap());
+        let silent = FlexUser { created_date: None, ..found };
+        assert!(was_there_before(&silent, since, now).is_err());
+    }
+}

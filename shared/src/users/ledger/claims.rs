@@ -1,0 +1,373 @@
+//! What the claims of a token say of its bearer, and how a Flex user follows them.
+//!
+//! A token describes its bearer in full, so what an issuer says of a person is what their latest token says. Tokens are
+//! ordered by the time they were issued at; one that is older than what is stated changes nothing. What is stated
+//! already is written anew only once it is a day old: often enough for claims to outlast [`CLAIMS_LAST`] while their
+//! bearer mints, and seldom enough that a mint for which nothing changes writes nothing.
+//!
+//! [`CLAIMS_LAST`]: crate::domain::ledger::CLAIMS_LAST
+
+use std::collections::BTreeSet;
+
+use time::{Duration, OffsetDateTime};
+
+use super::find::plan;
+use super::state::Change;
+use super::{Earlier, Ledger, LedgerError, News, Outcome, Report};
+use crate::base::ambient::Ambient;
+use crate::base::outbound::Deadline;
+use crate::domain::ledger::{
+    Active, Desired, Occasion, Person, PersonId, Plan, PlanRefused, Said, Source, Statement, Step, desired,
+};
+use crate::domain::policy::JustInTime;
+use crate::domain::{Caller, Email, EventId, FlexUser, FlexUserSid, FullName, RoleSet, SubjectId, Username};
+use crate::store::{PersonKey, Stating, Written};
+
+/// How much later a token must be issued for the same claims to be written again.
+const RENEWED_AFTER: Duration = Duration::DAY;
+
+/// A write that loses a race is tried again this often.
+pub(super) const TRIES: usize = 5;
+
+/// What a verified token says about its bearer.
+#[derive(Debug, Clone)]
+pub struct TokenClaims {
+    /// The issuer, as a source of the ledger.
+    pub(super) source: Source,
+    /// What the issuer calls the person.
+    pub(super) subject: Option<SubjectId>,
+    /// The username that the claims map to.
+    pub(super) username: Username,
+    /// When this counts as said.
+    at: OffsetDateTime,
+    statement: Statement,
+}
+
+/// A Flex user that follows the claims of its person's tokens.
+#[derive(Debug)]
+pub struct Followed {
+    /// The user as it is now.
+    pub user: FlexUser,
+    /// Whether it was changed.
+    pub changed: bool,
+}
+
+/// Whom claims are about.
+pub(super) struct Claimant {
+    /// The person, if the ledger knows them.
+    pub(super) person: Option<Person>,
+    /// What the issuer calls them; `None` where the ledger has that name for somebody else.
+    pub(super) subject: Option<SubjectId>,
+}
+
+impl TokenClaims {
+    /// What the token of `caller` says, whose Flex username is `username`. `roles` are those it gives; if there are
+    /// none, it is silent on roles.
+    #[must_use]
+    pub fn of(caller: &Caller, username: &Username, roles: &RoleSet, ambient: &Ambient) -> Self {
+        let (now, id) = (ambient.now(), EventId::from(u128::from_be_bytes(ambient.random())));
+        // A clock that is ahead must not outdate every token that follows.
+        let at = caller.issued_at.map_or(now, |issued_at| issued_at.min(now));
+        let names: BTreeSet<Box<str>> = roles.iter().map(|role| role.as_str().into()).collect();
+        let statement = Statement {
+            roles: (!names.is_empty()).then(|| Said::new(at, &id, names)),
+            email: caller.verified_email.clone().map(|email| Said::new(at, &id, Some(email))),
+            full_name: caller.full_name.clone().map(|name| Said::new(at, &id, Some(name))),
+            ..Statement::in_full(at, &id)
+        };
+        Self {
+            source: Source::Claims(caller.identity.issuer.clone()),
+            subject: caller.identity.subject.parse().ok(),
+            username: username.clone(),
+            at,
+            statement,
+        }
+    }
+
+    /// Whether `earlier`, claims of the same subject, say the same, and recently enough.
+    #[must_use]
+    pub fn add_nothing_to(&self, earlier: &Self) -> bool {
+        !self.is_newer_than(&earlier.statement)
+    }
+
+    /// Whether this is worth writing where `stated` is what the subject's tokens said so far.
+    fn is_newer_than(&self, stated: &Statement) -> bool {
+        let Some(last) = stated.latest() else { return true };
+        // Times of issue are whole seconds: of two tokens of one second, the later one to arrive counts.
+        self.at >= last.at && (content(stated) != content(&self.statement) || self.at - last.at >= RENEWED_AFTER)
+    }
+
+    /// The person with these claims; `None` where they add nothing. They replace those of another subject, whoever
+    /// calls this has made sure that the person is no longer theirs.
+    pub(super) fn added_to(&self, person: &Person, subject: Option<&SubjectId>) -> Option<Person> {
+        let stated = person.statements.get(&self.source);
+        let same_subject = subject.is_none() || person.subjects.get(&self.source) == subject;
+        if same_subject && stated.is_some_and(|stated| !self.is_newer_than(stated)) {
+            return None;
+        }
+        let mut person = person.clone();
+        person.statements.insert(self.source.clone(), self.statement.clone());
+        if let Some(subject) = subject {
+            person.subjects.insert(self.source.clone(), subject.clone());
+        }
+        Some(person)
+    }
+
+    /// As every source's statement.
+    pub(super) fn news(&self, subject: Option<SubjectId>) -> News {
+        News {
+            source: self.source.clone(),
+            subject,
+            identity: None,
+            username: Some(self.username.clone()),
+            flex_user_sid: None,
+            statement: self.statement.clone(),
+            earlier: Earlier::Everything,
+        }
+    }
+
+    fn issuer(&self) -> Option<&str> {
+        match &self.source {
+            Source::Claims(issuer) => Some(issuer),
+            _ => None,
+        }
+    }
+}
+
+type Content<'a> = (Option<&'a BTreeSet<Box<str>>>, Option<&'a Email>, Option<&'a FullName>);
+
+/// What is said, whenever it was said.
+fn content(statement: &Statement) -> Content<'_> {
+    let email = statement.email.as_ref().and_then(|said| said.value.as_ref());
+    let full_name = statement.full_name.as_ref().and_then(|said| said.value.as_ref());
+    (statement.roles.as_ref().map(|said| &said.value), email, full_name)
+}
+
+impl Ledger {
+    /// The Flex user `user`, which is bound to the bearer of `claims`, as far as just-in-time provisioning lets it
+    /// follow them. [`LedgerError::InactiveBy`] if the ledger holds the person inactive. Nobody is brought back: a
+    /// deactivated user is returned as it is.
+    ///
+    /// Where just-in-time is `create`, the user follows nothing: what was said at its creation is kept from expiring.
+    pub async fn follow(
+        &self,
+        claims: &TokenClaims,
+        user: &FlexUserSid,
+        deadline: Deadline,
+    ) -> Result<Followed, LedgerError> {
+        if self.policy.just_in_time != JustInTime::CreateAndSync
+            && let Some(user) = self.keep_claims(claims, user, deadline).await?
+        {
+            return Ok(Followed { user, changed: false });
+        }
+        for _ in 0..TRIES {
+            let claimant = self.claimant(claims, PersonKey::FlexUser(user.clone())).await?;
+            let done = match &claimant.person {
+                Some(person) if person.is_settled() && claims.added_to(person, claimant.subject.as_ref()).is_none() => {
+                    let found = self.provisioning.flex().get(user, deadline).await?;
+                    let judged = self.judged(person, claims, &found)?;
+                    if judged.is_none_or(|(_, plan)| plan.step == Step::Nothing) {
+                        return Ok(Followed { user: found, changed: false });
+                    }
+                    // Boxed: these futures are large, and every mint would carry them.
+                    Box::pin(self.follow_known(person.id, claims, claimant.subject.as_ref(), user, deadline)).await?
+                }
+                Some(person) => {
+                    Box::pin(self.follow_known(person.id, claims, claimant.subject.as_ref(), user, deadline)).await?
+                }
+                None => Box::pin(self.follow_new(claims, claimant.subject, user, deadline)).await?,
+            };
+            if let Some(Report { outcome, user: Some(user), .. }) = done {
+                return Ok(Followed { user, changed: outcome != Outcome::Unchanged });
+            }
+        }
+        Err(LedgerError::Busy)
+    }
+
+    /// Whom the claims are about: whoever `key` leads to (their Flex user or their username), else whom the ledger
+    /// knows as the issuer's subject, unless that is somebody with another Flex user.
+    pub(super) async fn claimant(&self, claims: &TokenClaims, key: PersonKey) -> Result<Claimant, LedgerError> {
+        let person = self.people.person(&key).await?.filter(|person| !person.superseded);
+        let Some(subject) = &claims.subject else { return Ok(Claimant { person, subject: None }) };
+        let named = Some(subject.clone());
+        if person.as_ref().is_some_and(|person| person.subjects.get(&claims.source) == Some(subject)) {
+            return Ok(Claimant { person, subject: named });
+        }
+        let by_subject = PersonKey::Subject(claims.source.clone(), subject.clone());
+        Ok(match (person, self.people.person(&by_subject).await?) {
+            (person, None) => Claimant { person, subject: named },
+            (None, Some(other))
+                if matches!(key, PersonKey::FlexUser(_)) && !other.superseded && other.flex_user_sid.is_none() =>
+            {
+                Claimant { person: Some(other), subject: named }
+            }
+            (person, Some(_)) => Claimant { person, subject: None },
+        })
+    }
+
+    /// When the bearer of `claims` mints: then their claims may add roles.
+    pub(super) fn minting<'a>(&self, claims: &'a TokenClaims) -> Occasion<'a> {
+        Occasion { minting_for: claims.issuer(), ..self.occasion() }
+    }
+
+    /// What must be done so that `user` follows what is said of the person, claims included; `None` if nothing is to be
+    /// done, as for a deactivated user.
+    fn judged(
+        &self,
+        person: &Person,
+        claims: &TokenClaims,
+        user: &FlexUser,
+    ) -> Result<Option<(Desired, Plan)>, LedgerError> {
+        let Some(desired) = desired(person, &self.policy, Some(user), &self.minting(claims)) else { return Ok(None) };
+        refuse_inactive(&desired)?;
+        if user.is_deactivated() || !user.is_complete() {
+            return Ok(None);
+        }
+        let shown = user.roles.as_ref();
+        match plan(person, &desired, Some(user)) {
+            // Flex may show an address that is none. That is no reason to refuse a token, unless it keeps a role from
+            // being taken away.
+            Err(LedgerError::Plan(PlanRefused::Incomplete(_)))
+                if shown.is_some_and(|shown| shown.known().is_subset(&desired.roles)) =>
+            {
+                Ok(None)
+            }
+            plan => Ok(Some((desired, plan?))),
+        }
+    }
+
+    async fn follow_known(
+        &self,
+        id: PersonId,
+        claims: &TokenClaims,
+        subject: Option<&SubjectId>,
+        user: &FlexUserSid,
+        deadline: Deadline,
+    ) -> Result<Option<Report>, LedgerError> {
+        let lease = self.lease(id, deadline).await?;
+        let done = self.follow_under_lease(id, claims, subject, user, deadline).await;
+        self.finish(lease, id, done, deadline).await
+    }
+
+    async fn follow_under_lease(
+        &self,
+        id: PersonId,
+        claims: &TokenClaims,
+        subject: Option<&SubjectId>,
+        user: &FlexUserSid,
+        deadline: Deadline,
+    ) -> Result<Option<(Report, u64)>, LedgerError> {
+        let Some(before) = self.people.person(&PersonKey::Id(id)).await? else { return Ok(None) };
+        if before.superseded {
+            return Ok(None);
+        }
+        let Some(before) = self.projected(before, None).await? else { return Ok(None) };
+        let found = self.provisioning.flex().get(user, deadline).await?;
+        let added = claims.added_to(&before, subject);
+        let is_news = added.is_some();
+        let person = added.unwrap_or(before);
+        let Some((desired, plan)) = self.judged(&person, claims, &found)? else {
+            return Ok(Some((unchanged(found), person.version)));
+        };
+        let mut change = Change { person, observed: Some(found), desired, plan };
+        let locked = self.guard(&change, deadline).await?;
+        let done = async {
+            if is_news {
+                match self.state_claims(&change.person, claims, subject).await? {
+                    Written::Yes(version) => change.person.version = version,
+                    Written::Moved => return Ok(None),
+                }
+            }
+            self.bring(change, None, deadline).await
+        }
+        .await;
+        self.unguard(locked).await?;
+        done
+    }
+
+    async fn follow_new(
+        &self,
+        claims: &TokenClaims,
+        subject: Option<SubjectId>,
+        user: &FlexUserSid,
+        deadline: Deadline,
+    ) -> Result<Option<Report>, LedgerError> {
+        let found = self.provisioning.flex().get(user, deadline).await?;
+        if let Some(known) = self.people.person(&PersonKey::Username(found.username.key())).await? {
+            return self.follow_known(known.id, claims, subject.as_ref(), user, deadline).await;
+        }
+        let new = Person::new(PersonId::of(self.ambient.random()), found.username.clone());
+        let mut new = Person { flex_user_sid: Some(user.clone()), ..new };
+        let due = self.due(&new, &self.kept(&new).await?, None);
+        new.statements.extend(due);
+        let person = claims.added_to(&new, subject.as_ref()).unwrap_or(new);
+        let Some((desired, plan)) = self.judged(&person, claims, &found)? else { return Ok(Some(unchanged(found))) };
+        let change = Change { person, observed: Some(found), desired, plan };
+        let locked = self.guard(&change, deadline).await?;
+        let done = self.add(change, None, &claims.news(subject), deadline).await;
+        self.unguard(locked).await?;
+        done
+    }
+
+    /// Writes what the person's claims are.
+    pub(super) async fn state_claims(
+        &self,
+        person: &Person,
+        claims: &TokenClaims,
+        subject: Option<&SubjectId>,
+    ) -> Result<Written, LedgerError> {
+        let statement = person.statements.get(&claims.source).unwrap_or(&claims.statement);
+        let stating = Stating { source: &claims.source, statement, subject };
+        Ok(self.people.state(person.id, person.version, stating).await?)
+    }
+
+    /// The user as it is, where it does not follow the claims. Claims by which it was made are written anew while their
+    /// bearer mints, with what they said then. `None` once they have expired: then the person is described anew.
+    async fn keep_claims(
+        &self,
+        claims: &TokenClaims,
+        user: &FlexUserSid,
+        deadline: Deadline,
+    ) -> Result<Option<FlexUser>, LedgerError> {
+        let claimant = self.claimant(claims, PersonKey::FlexUser(user.clone()));
+        let flex_user = async { Ok(self.provisioning.flex().get(user, deadline).await?) };
+        let (Claimant { person, .. }, found) = tokio::try_join!(claimant, flex_user)?;
+        let Some(mut person) = person else { return Ok(Some(found)) };
+        if person.subjects.get(&claims.source) != claims.subject.as_ref() {
+            return Ok(Some(found));
+        }
+        let stated = person.statements.get(&claims.source).filter(|stated| !stated.is_silent());
+        let Some((stated, last)) = stated.and_then(|stated| Some((stated, stated.latest()?))) else {
+            return Ok(Some(found));
+        };
+        let occasion = self.occasion();
+        if last.at + occasion.claims_last <= occasion.now {
+            return Ok(None);
+        }
+        if claims.at - last.at >= RENEWED_AFTER {
+            let renewed = stated.clone().made_after(claims.statement.latest());
+            let settled = person.is_settled();
+            person.statements.insert(claims.source.clone(), renewed);
+            // Whoever writes in between changes more than this does; the next mint renews it.
+            if let Written::Yes(version) = self.state_claims(&person, claims, None).await?
+                && settled
+            {
+                person.version = version;
+                self.note_settled(&person).await?;
+            }
+        }
+        Ok(Some(found))
+    }
+}
+
+/// Refuses whom a source says is inactive.
+pub(super) fn refuse_inactive(desired: &Desired) -> Result<(), LedgerError> {
+    match desired.explanation.inactive_by.first() {
+        Some(by) if desired.active == Active::No => Err(LedgerError::InactiveBy(by.clone())),
+        _ => Ok(()),
+    }
+}
+
+fn unchanged(user: FlexUser) -> Report {
+    Report { user: Some(user), ..Report::nothing(Outcome::Unchanged) }
+}
