@@ -34,6 +34,7 @@ impl Minting {
         if let Some(user) = turn.user(bound.as_ref(), asked_at)
             && follows.is_none_or(|claims| turn.follows(claims))
         {
+            self.present_as(grant, user).await?;
             return Ok((user.clone(), Found::Remembered));
         }
         turn.forget();
@@ -54,8 +55,20 @@ impl Minting {
             }
             _ => self.get(&sid, deadline).await?,
         };
+        self.present_as(grant, &user).await?;
         turn.note(user.clone(), claims, asked_at);
         Ok((user, found))
+    }
+
+    /// Refuses whoever a source says is inactive under the name that their Flex user has, where their token has another
+    /// by now.
+    async fn present_as(&self, grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
+        let key = user.username.key();
+        if key == grant.username.key() {
+            return Ok(());
+        }
+        let inactive = self.deactivations.says_inactive(Some(&user.flex_user_sid), Some(&key)).await?;
+        if inactive { Err(MintError::Inactive) } else { Ok(()) }
     }
 
     /// What the caller's token says of them, with these roles, where just-in-time provisioning makes anything of it.

@@ -13,6 +13,7 @@ use flexgate::base::settings::Reader;
 use flexgate::platform::Platform;
 use flexgate::secrets::{FetchError, SecretSource, SecretValue, Stage};
 use flexgate::users::Provisioning;
+use flexgate::users::ledger::Ledger;
 use flexgate::web::Site;
 use flexgate_mint::{App, Settings, router};
 use flexgate_simulator::{ACCOUNT_SID, AUDIENCE, AUTH_TOKEN, Config, INSTANCE_SID, Simulator};
@@ -105,6 +106,34 @@ impl Gate {
         Provisioning::new(Arc::new(flex), platform.sessions(), platform.bindings())
     }
 
+    /// The people ledger as another function has it.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::of_platform(&self.platform, Arc::new(self.elsewhere()), &self.settings.policy)
+    }
+
+    /// Another process of the same deployment: its own memory, its own store on the same file. Its address.
+    pub async fn twin(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let platform = Platform::new(&self.settings.common, self.platform.ambient.clone()).unwrap();
+        let site = Site::new("mint", &self.settings.common, platform.ambient.clone());
+        let routes = site.assemble(router(App::new(&self.settings, &platform)));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        url
+    }
+
+    /// Lets time go by, for the gate and for the simulator.
+    pub async fn pass(&self, time: time::Duration) {
+        self.clock.advance(time);
+        let clock = self.at_simulator(Method::GET, "/__sim/clock", Value::Null).await;
+        self.set_simulators_clock(clock["offset_seconds"].as_i64().unwrap() + time.whole_seconds()).await;
+    }
+
+    /// How many seconds the simulator's clock is ahead.
+    pub async fn set_simulators_clock(&self, offset: i64) {
+        self.at_simulator(Method::POST, "/__sim/clock", json!({"offset_seconds": offset})).await;
+    }
+
     /// How often a secret was fetched.
     pub fn secret_fetches(&self) -> usize {
         self.fetches.load(Ordering::SeqCst)
@@ -146,7 +175,11 @@ impl Gate {
     }
 
     pub async fn send(&self, authorization: &[&str], body: String) -> Answer {
-        let mut request = Request::new(Method::POST, format!("{}/token", self.url).parse().unwrap());
+        self.send_to(&self.url, authorization, body).await
+    }
+
+    pub async fn send_to(&self, url: &str, authorization: &[&str], body: String) -> Answer {
+        let mut request = Request::new(Method::POST, format!("{url}/token").parse().unwrap());
         for value in authorization {
             request.headers_mut().append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }

@@ -97,6 +97,10 @@ async fn a_synced_user_follows_the_claims() {
     assert_eq!((&user["full_name"], &user["roles"]), (&json!("Ada King"), &json!(["supervisor"])));
     let user = mint(json!({"email": "new@example.com", "email_verified": false, "name": "Ada King"})).await;
     assert_eq!(user["email"], "ada@example.com");
+    // Roles are added. One that was made by hand stays, and one that the claims gave goes with them.
+    let user = mint(json!({"roles": ["agent"], "name": "Ada King"})).await;
+    assert_eq!(user["roles"], json!(["agent", "supervisor"]));
+    mint(json!({"roles": ["agent", "supervisor"], "name": "Ada King"})).await;
     let user = mint(json!({"roles": ["agent"], "name": "Ada King"})).await;
     assert_eq!(user["roles"], json!(["agent"]));
     let version = user["version"].clone();

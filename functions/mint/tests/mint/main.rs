@@ -11,6 +11,8 @@ mod forger;
 mod gate;
 mod just_in_time;
 mod keys;
+mod ledger;
+mod newcomers;
 mod request;
 mod rotation;
 mod together;

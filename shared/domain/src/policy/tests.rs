@@ -190,38 +190,10 @@ fn only_an_active_user_with_allowed_roles_is_admitted() {
 }
 
 #[test]
-fn a_sync_follows_the_claims_and_never_demotes_by_accident() {
-    let changes = |claims: &Caller, user: &FlexUser| {
-        let grant = granted(&policy(JustInTime::CreateAndSync), claims, MintRequest::default());
-        grant.sync.unwrap().changes(user)
-    };
-    let plain = caller("flexgate.token", &[]);
-    let mapped = caller("flexgate.token", &[Role::Agent]);
-    assert_eq!(changes(&plain, &user(&["agent"])), None);
-
-    // An issuer that maps no roles leaves them alone, one that does decides.
-    assert_eq!(changes(&plain, &user(&["supervisor"])), None);
-    assert_eq!(changes(&mapped, &user(&["supervisor"])).unwrap().roles, [Role::Agent].into());
-    assert_eq!(changes(&mapped, &user(&["agent"])), None);
-
-    // Roles that Flexgate may not give stay, whatever the claims say.
-    assert_eq!(changes(&mapped, &user(&["admin"])), None);
-    assert_eq!(changes(&mapped, &user(&["supervisor", "wfo.full_access"])), None);
-    let renamed = FlexUser { full_name: Some("A. Byron".into()), ..user(&["admin"]) };
-    let renamed = changes(&mapped, &renamed).unwrap();
-    assert_eq!((renamed.full_name.as_str(), renamed.roles), ("Ada Lovelace", [Role::Admin].into()));
-
-    // Claims that are not there, or not verified, change nothing.
-    let silent = Caller { verified_email: None, full_name: None, ..plain.clone() };
-    let other = FlexUser { email: Some("old@example.com".into()), ..user(&["agent"]) };
-    assert_eq!(changes(&silent, &other), None);
-    assert_eq!(changes(&plain, &other).unwrap().email.as_str(), "ada@example.com");
-
-    // Nobody is brought back.
-    for deactivated in [Some(true), None] {
-        assert_eq!(changes(&plain, &FlexUser { deactivated, ..other.clone() }), None);
-    }
-    for mode in [JustInTime::Off, JustInTime::Create] {
-        assert_eq!(granted(&policy(mode), &plain, MintRequest::default()).sync, None);
+fn claims_count_only_for_whoever_mints_for_themselves() {
+    let someone = caller("flexgate.token flexgate.token.any", &[Role::Supervisor]);
+    for mode in [JustInTime::Off, JustInTime::Create, JustInTime::CreateAndSync] {
+        assert_eq!(granted(&policy(mode), &someone, MintRequest::default()).just_in_time, mode);
+        assert_eq!(granted(&policy(mode), &someone, named("grace")).just_in_time, JustInTime::Off);
     }
 }
