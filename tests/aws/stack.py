@@ -5,6 +5,7 @@ drives every flow through its HTTP API. Twilio is the simulator.
                                  and the simulator, such as target/debug
 """
 
+import base64
 import datetime
 import http.client
 import json
@@ -203,6 +204,7 @@ def drive(outputs, clients):
     left = clients["sqs"].get_queue_attributes(QueueUrl=outputs["QueueUrl"], AttributeNames=["All"])["Attributes"]
     check("the queue is first in, first out", left["FifoQueue"] == "true", left)
 
+    newcomers(browser)
     scim(browser, outputs, clients)
     dead_letters(outputs, clients)
 
@@ -210,6 +212,40 @@ def drive(outputs, clients):
     check("signing out answers 204", status == 204, text)
     status, _, text = browser.send("POST", "/sso/token", ours)
     check("and the session is over", status == 401, text)
+
+
+def newcomers(browser):
+    """Somebody who is made just in time, and a leaver whom nothing shows: Twilio brings them back, Flexgate does not."""
+
+    def mint(subject, username):
+        claims = {"sub": subject, "scope": "flexgate.token", "preferred_username": username, "username": username,
+                  "email": f"{username}@example.com", "email_verified": True, "name": username.title()}
+        _, _, text = call(SIMULATOR, "POST", "/idp/__dev/token", claims)
+        return browser.send("POST", "/token", {"Authorization": "Bearer " + json.loads(text)["token"]}, {"ttl": 600})
+
+    def at_twilio(path, body):
+        basic = base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()
+        path = f"/flex-api/v4/Instances/GO00000000000000000000000000000001/Users/{path}"
+        status, _, text = call(SIMULATOR, "POST", path, body, {"Authorization": f"Basic {basic}"})
+        assert status < 300, text
+        return json.loads(text) if text else None
+
+    def is_active(username):
+        users = json.loads(call(SIMULATOR, "GET", "/__sim/users")[2])["users"]
+        return [not user["deactivated"] for user in users if user["username"] == username]
+
+    status, _, text = mint("emmy", "emmy")
+    check("a newcomer is made and gets a token", status == 201 and is_active("emmy") == [True], text)
+    user = {"username": "lise", "email": "lise@example.com", "full_name": "Lise Meitner", "roles": ["agent"], "worker": {}}
+    sid = at_twilio("Provision", user)["flex_user_sid"]
+    status, _, text = mint("lise", "lise")
+    check("a user of that name is bound", status == 201, text)
+    time.sleep(6)  # Twilio's dates are in seconds, and tell that the user was there before the next mint.
+    at_twilio("Deprovision", {"flex_user_sid": sid})
+    call(SIMULATOR, "POST", "/__sim/switches", {"find_returns_deactivated": False})
+    status, _, text = mint("another-lise", "lise")
+    check("nobody is brought back by a mint", status == 403 and is_active("lise") == [False], (status, text))
+    call(SIMULATOR, "POST", "/__sim/switches", {"find_returns_deactivated": True})
 
 
 def scim(browser, outputs, clients):

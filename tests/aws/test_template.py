@@ -100,8 +100,8 @@ class Template(unittest.TestCase):
         expected = {
             # Sessions: read, insert with its mark, touch and lease, end. Never those of a user at once.
             "Sso": dynamodb("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
-            # Bindings: read and bind; counters.
-            "Mint": dynamodb("GetItem", "PutItem", "UpdateItem"),
+            # Bindings and counters; the people ledger, whose reconciler also ends sessions and bindings.
+            "Mint": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
             # Bindings, a user's sessions, the directory.
             "Provision": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
             "Apply": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
