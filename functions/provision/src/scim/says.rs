@@ -86,8 +86,9 @@ impl Users {
             Written::Whole(_) => active != person.view.active,
             Written::Changed { active } => active.is_some(),
         };
+        // Said again where it has no effect, it is refused by whoever says otherwise.
         let known = person.statement().and_then(Statement::says_active);
-        (named && known != Some(active)).then_some(active)
+        (named && (known != Some(active) || active != person.view.active)).then_some(active)
     }
 
     /// The roles that are the client's own after the document, and those that it takes away though nobody gave them.
