@@ -15,23 +15,8 @@ use super::person::{self, Person};
 use super::protocol::Document;
 use super::refusal::{self, Refusal};
 use super::resources::FLEX_USER;
+use super::saying::{Saying, Written};
 use super::users::Users;
-
-/// How a document came to be.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Written<'a> {
-    /// `PUT`: the client wrote this, and it replaces what was before.
-    Whole(&'a Document),
-    /// `PATCH`: the one before with changes. What it says of `active`, if it names that.
-    Changed { active: Option<bool> },
-}
-
-/// What a document says, and which roles are then the client's own.
-pub(super) struct Saying {
-    pub(super) statement: Statement,
-    pub(super) earlier: Earlier,
-    pub(super) own_roles: RoleSet,
-}
 
 impl Users {
     /// What `after` says that was not said or shown before.

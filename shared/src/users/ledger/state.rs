@@ -104,7 +104,9 @@ impl Ledger {
                 if due.is_empty() {
                     change
                 } else {
-                    due.into_iter().for_each(|(source, statement)| adopt(&mut person, source, statement));
+                    for (source, statement) in due {
+                        adopt(&mut person, source, statement);
+                    }
                     self.change(&person, news, deadline).await?
                 }
             }

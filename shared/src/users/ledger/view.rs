@@ -54,7 +54,9 @@ impl Ledger {
         };
         let mut person = person.unwrap_or_else(unknown);
         let due = self.due(&person, &kept, None);
-        due.into_iter().for_each(|(source, statement)| adopt(&mut person, source, statement));
+        for (source, statement) in due {
+            adopt(&mut person, source, statement);
+        }
         let Some(desired) = desired(&person, &self.policy, Some(user), &self.occasion()) else {
             return Ok(shown);
         };
