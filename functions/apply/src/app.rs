@@ -49,7 +49,12 @@ impl App {
         let ambient = platform.ambient.clone();
         let ledger = Ledger::of_platform(platform, provisioning.clone(), &settings.policy);
         Arc::new(Self {
-            applier: EventApplier::new(ledger, provisioning, platform.subjects()),
+            applier: EventApplier::new(
+                ledger,
+                provisioning,
+                platform.subjects(),
+                settings.policy.policy.allowed_roles.clone(),
+            ),
             dead_letters: platform.dead_letters(),
             tries: settings.tries,
             ambient,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{RoleReason, Said, Source, Statement};
-use flexgate::domain::{Action, FlexUserSid, IdentityEvent};
+use flexgate::domain::{Action, FlexUserSid, IdentityEvent, RoleSet};
 use flexgate::store::Subjects;
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::{Earlier, Ledger, LedgerError, News, Outcome, Report};
@@ -23,6 +23,8 @@ pub(crate) struct EventApplier {
     provisioning: Arc<Provisioning>,
     /// What the version before the ledger applied.
     subjects: Arc<dyn Subjects>,
+    /// The roles that it may have given.
+    allowed_roles: RoleSet,
 }
 
 /// What applying an event came to.
@@ -39,8 +41,13 @@ pub(crate) struct Applied {
 }
 
 impl EventApplier {
-    pub(crate) fn new(ledger: Ledger, provisioning: Arc<Provisioning>, subjects: Arc<dyn Subjects>) -> Self {
-        Self { ledger, provisioning, subjects }
+    pub(crate) fn new(
+        ledger: Ledger,
+        provisioning: Arc<Provisioning>,
+        subjects: Arc<dyn Subjects>,
+        allowed_roles: RoleSet,
+    ) -> Self {
+        Self { ledger, provisioning, subjects, allowed_roles }
     }
 
     /// Fetches what a first event needs of Twilio's credential.
@@ -104,6 +111,11 @@ impl EventApplier {
             if event.membership.is_none() || earlier.active > news.statement.memberships.values().next().cloned() {
                 news.statement.merge(earlier);
             }
+        }
+        if history.profile.is_some() && news.statement.roles.is_some() {
+            // That version kept no account of the roles it gave. What it could give counts as given by it, which an
+            // event that names roles replaces, as it did before.
+            news.earlier = Earlier::AllBut(self.allowed_roles.clone());
         }
         news.flex_user_sid = history.user;
         Ok(true)

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{FlexUserSid, Role};
@@ -18,8 +19,11 @@ use super::refusal::{Refusal, value as wrong};
 use super::resources::group_schema;
 use super::users::{Users, fresh};
 
-/// A write that loses a race is tried again this often.
-const TRIES: usize = 3;
+/// A write that loses a race is tried again this often: identity systems write one group for many users at once.
+const TRIES: u32 = 12;
+
+/// The longest pause before the first of these tries. It grows with each.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// So many members are reconciled while the client waits. More are reconciled by jobs.
 const AT_ONCE: usize = 8;
@@ -163,7 +167,8 @@ impl Groups {
         change: GroupChange<'_>,
         deadline: Deadline,
     ) -> Result<Document, Refusal> {
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
+            self.pause(tried).await;
             let group = self.load(id).await?;
             let before = self.document(&group);
             fresh(if_match, &before)?;
@@ -200,7 +205,8 @@ impl Groups {
 
     /// Removes the group, and takes away the roles it gave.
     pub async fn delete(&self, id: &str, if_match: Option<&str>, deadline: Deadline) -> Result<(), Refusal> {
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
+            self.pause(tried).await;
             let group = self.load(id).await?;
             fresh(if_match, &self.document(&group))?;
             let emptied = self.with_members(group, &[], deadline).await?;
@@ -260,7 +266,8 @@ impl Groups {
 
     /// Reconciles everybody of whom something changed, or queues the jobs that do so.
     async fn announce(&self, id: &str, deadline: Deadline) -> Result<(), Refusal> {
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
+            self.pause(tried).await;
             let group = self.load(id).await?;
             let open: Vec<Member> = self.users.group_roles.unannounced(&group).cloned().collect();
             if open.is_empty() {
@@ -276,6 +283,12 @@ impl Groups {
             }
         }
         Err(Refusal::Busy)
+    }
+
+    /// Those who lost a race together come back apart.
+    async fn pause(&self, tried: u32) {
+        let share = f64::from(u16::from_be_bytes(self.users.ambient.random())) / f64::from(u16::MAX);
+        tokio::time::sleep(PAUSE.mul_f64(share) * tried.min(8)).await;
     }
 
     async fn load(&self, id: &str) -> Result<Group, Refusal> {

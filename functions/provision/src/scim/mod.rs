@@ -11,6 +11,7 @@ mod person;
 pub mod protocol;
 mod refusal;
 mod resources;
+mod saying;
 mod says;
 mod settings;
 mod token;

@@ -15,23 +15,8 @@ use super::person::{self, Person};
 use super::protocol::Document;
 use super::refusal::{self, Refusal};
 use super::resources::FLEX_USER;
+use super::saying::{Saying, Written};
 use super::users::Users;
-
-/// How a document came to be.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Written<'a> {
-    /// `PUT`: the client wrote this, and it replaces what was before.
-    Whole(&'a Document),
-    /// `PATCH`: the one before with changes. What it says of `active`, if it names that.
-    Changed { active: Option<bool> },
-}
-
-/// What a document says, and which roles are then the client's own.
-pub(super) struct Saying {
-    pub(super) statement: Statement,
-    pub(super) earlier: Earlier,
-    pub(super) own_roles: RoleSet,
-}
 
 impl Users {
     /// What `after` says that was not said or shown before.
@@ -86,8 +71,9 @@ impl Users {
             Written::Whole(_) => active != person.view.active,
             Written::Changed { active } => active.is_some(),
         };
+        // Said again where it has no effect, it is refused by whoever says otherwise.
         let known = person.statement().and_then(Statement::says_active);
-        (named && known != Some(active)).then_some(active)
+        (named && (known != Some(active) || active != person.view.active)).then_some(active)
     }
 
     /// The roles that are the client's own after the document, and those that it takes away though nobody gave them.

@@ -19,7 +19,7 @@ use super::protocol::{
 };
 use super::refusal::Refusal;
 use super::resources::user_schema;
-use super::says::Written;
+use super::saying::Written;
 use super::settings::ScimSettings;
 
 /// A write that loses a race is tried again this often.

@@ -5,6 +5,8 @@
 mod common;
 mod converge;
 mod dialects;
+mod ledger;
+mod legacy;
 mod lists;
 mod many;
 mod refused;

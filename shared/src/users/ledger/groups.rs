@@ -21,6 +21,16 @@ pub(super) struct Kept {
     pub(super) memberships: Vec<Membership>,
 }
 
+/// Adds what follows from what SCIM keeps to what the person's sources say.
+pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
+    if source == Source::Scim {
+        // The version before gave these roles and kept no account of it.
+        let names = statement.roles.iter().flat_map(|said| &said.value);
+        person.given.roles.extend(names.filter_map(|name| name.parse::<Role>().ok()));
+    }
+    person.statements.insert(source, statement);
+}
+
 impl Ledger {
     /// Brings a member of a SCIM group in step, whom SCIM knows by `id`. `left` is a role that the person had by a
     /// group of that id and that counts as given although no statement says so. `None` if there is no such Flex user.
@@ -123,12 +133,10 @@ impl Ledger {
                 Written::Yes(version) => person.version = version,
                 Written::Moved => return Ok(None),
             }
-            person.statements.insert(source, statement);
+            adopt(&mut person, source, statement);
         }
-        if let Some((_, role)) = left {
-            // It is written down with what the reconciliation gives.
-            person.given.roles.insert(role);
-        }
+        // What counts as given now is written down with what the reconciliation gives.
+        person.given.roles.extend(left.map(|(_, role)| role));
         Ok(Some(person))
     }
 

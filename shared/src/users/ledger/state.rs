@@ -1,6 +1,7 @@
 //! Statements: found a person, validated, written.
 
 use super::find::{Meant, plan};
+use super::groups::adopt;
 use super::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 use crate::base::outbound::Deadline;
 use crate::domain::FlexUser;
@@ -103,7 +104,9 @@ impl Ledger {
                 if due.is_empty() {
                     change
                 } else {
-                    person.statements.extend(due);
+                    for (source, statement) in due {
+                        adopt(&mut person, source, statement);
+                    }
                     self.change(&person, news, deadline).await?
                 }
             }

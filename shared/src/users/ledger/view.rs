@@ -1,8 +1,8 @@
 //! A person as the ledger has them, for whoever shows them.
 
-use super::groups::Kept;
+use super::groups::{Kept, adopt};
 use super::{Ledger, LedgerError};
-use crate::domain::ledger::{Active, Explanation, Person, Step, desired};
+use crate::domain::ledger::{Active, Explanation, Person, PersonId, Step, desired};
 use crate::domain::{FlexUser, ObservedRoles};
 use crate::store::PersonKey;
 use crate::store::directory::{Entry, Membership};
@@ -46,11 +46,19 @@ impl Ledger {
             }
         }
         let shown = View::of_flex(user);
-        let Some(mut person) = person else { return Ok(shown) };
         let kept = Kept { entry: entry.cloned(), memberships: memberships.to_vec() };
-        person.statements.extend(self.due(&person, &kept, None));
+        // What SCIM keeps may speak of somebody whom the ledger does not know yet.
+        let unknown = || Person {
+            flex_user_sid: Some(user.flex_user_sid.clone()),
+            ..Person::new(PersonId::of(self.ambient.random()), user.username.clone())
+        };
+        let mut person = person.unwrap_or_else(unknown);
+        let due = self.due(&person, &kept, None);
+        for (source, statement) in due {
+            adopt(&mut person, source, statement);
+        }
         let Some(desired) = desired(&person, &self.policy, Some(user), &self.occasion()) else {
-            return Ok(View { person: Some(person), ..shown });
+            return Ok(shown);
         };
         let plan = desired.plan(&person.username, Some(user));
         let in_step = plan.is_ok_and(|plan| plan.step == Step::Nothing && plan.locale.is_none());

@@ -1,0 +1,7 @@
+//! SCIM through the whole gateway: groups of many, and the store of the version before.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+mod client;
+mod groups;
+mod upgrade;

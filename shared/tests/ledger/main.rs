@@ -1,0 +1,12 @@
+//! The people ledger over a real store and a simulated Twilio.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
+
+#[path = "../common/dynamodb.rs"]
+#[expect(dead_code, reason = "other suites use the store alone")]
+mod dynamodb;
+
+mod oracle;
+mod sequences;
+mod world;

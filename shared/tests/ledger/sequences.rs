@@ -1,0 +1,135 @@
+//! Seeded sequences over every source, checked against the oracle and against `desired`.
+
+use std::sync::Arc;
+
+use flexgate::base::ambient::{Clock as _, SystemClock};
+use flexgate::domain::ledger::{Said, Source, Statement};
+use flexgate::domain::{EventId, Username};
+use flexgate::users::ledger::{Earlier, LedgerError, News};
+use futures_util::StreamExt as _;
+
+use crate::oracle::{Act, Oracle, Step, Who};
+use crate::world::{GROUPS, World};
+
+const LENGTH: usize = 7;
+const AT_ONCE: usize = 8;
+
+const WHO: [Who; 5] = [Who::Scim, Who::Api, Who::Operator, Who::Hr, Who::Crm];
+const ACTS: [Act; 5] = [Act::Add, Act::Deactivate, Act::Remove, Act::Reactivate, Act::Reuse];
+
+/// The sequence of that seed (SplitMix64).
+fn steps(seed: u64) -> Vec<Step> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut below = |limit: u64| {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((mixed ^ (mixed >> 31)) % limit).unwrap()
+    };
+    let mut step = || match below(4) {
+        0 => Step::Member(below(2), below(3) > 0),
+        _ => {
+            let who = WHO[below(5)];
+            // Only a source with names of its own can give a username to somebody else.
+            Step::Says(who, ACTS[below(if who.is_webhook() { 5 } else { 4 })])
+        }
+    };
+    (0..LENGTH).map(|_| step()).collect()
+}
+
+fn source(who: Who) -> Source {
+    match who {
+        Who::Scim => Source::Scim,
+        Who::Api => Source::Api,
+        Who::Operator => Source::Operator,
+        Who::Hr => Source::Webhook("hr".parse().unwrap()),
+        Who::Crm => Source::Webhook("crm".parse().unwrap()),
+    }
+}
+
+fn statement(act: Act) -> Statement {
+    let (at, id) = (SystemClock.now(), EventId::from(1));
+    let roles = |names: &[&str]| Some(Said::new(at, &id, names.iter().map(|&name| name.into()).collect()));
+    let active = |on: bool| Some(Said::access(at, &id, on));
+    let full_name = Some(Said::new(at, &id, Some("Ada Lovelace".parse().unwrap())));
+    match act {
+        Act::Add => {
+            Statement { active: active(true), roles: roles(&["supervisor"]), full_name, ..Statement::default() }
+        }
+        Act::Reuse => Statement { active: active(true), roles: roles(&[]), full_name, ..Statement::default() },
+        Act::Reactivate => Statement { active: active(true), full_name, ..Statement::default() },
+        Act::Deactivate => Statement { active: active(false), ..Statement::default() },
+        Act::Remove => Statement { roles: roles(&[]), ..Statement::default() },
+    }
+}
+
+async fn play(world: &World, seed: u64) {
+    let username: Username = format!("user{seed}@example.com").parse().unwrap();
+    let (steps, mut oracle) = (steps(seed), Oracle::default());
+    let mut subjects = [(Who::Hr, 0), (Who::Crm, 0)];
+    let mut before = None;
+    for (number, step) in steps.iter().enumerate() {
+        match (step, &before) {
+            (Step::Member(group, present), Some(user)) => {
+                world.member(GROUPS[*group], &user.flex_user_sid, *present).await;
+            }
+            (Step::Member(..), None) => {}
+            (Step::Says(who, act), user) => {
+                let mut subject = None;
+                for (of, number) in subjects.iter_mut().filter(|(of, _)| of == who) {
+                    let next = *number + u32::from(*act == Act::Reuse);
+                    subject = Some(format!("{of:?}-{seed}-{next}").parse().unwrap());
+                    *number = next;
+                }
+                let news = News {
+                    source: source(*who),
+                    subject,
+                    identity: None,
+                    username: Some(username.clone()),
+                    // SCIM, the API and operators look the user up first.
+                    flex_user_sid: user.as_ref().filter(|_| !who.is_webhook()).map(|user| user.flex_user_sid.clone()),
+                    statement: statement(*act),
+                    earlier: Earlier::Everything,
+                };
+                let done = world.state(&news).await;
+                let taken = done.is_ok();
+                assert!(
+                    matches!(done, Ok(_) | Err(LedgerError::InactiveBy(_) | LedgerError::Attachment(_))),
+                    "seed {seed}, step {number} of {steps:?}: {done:?}"
+                );
+                // A username that was not given away leaves the subject as it was.
+                if *act == Act::Reuse && !taken {
+                    subjects.iter_mut().filter(|(of, _)| of == who).for_each(|(_, number)| *number -= 1);
+                }
+            }
+        }
+        oracle.step(*step);
+        let what = format!("seed {seed}, step {number} of {steps:?}");
+        before = world.flex(&username).await;
+        assert_eq!(before.is_some(), oracle.exists, "{what}");
+        let Some(user) = &before else { continue };
+        assert_eq!(user.is_active(), oracle.active, "{what}");
+        let roles = user.roles.as_ref().unwrap().names();
+        if oracle.active {
+            assert_eq!(roles, if oracle.supervisor { ["supervisor"] } else { ["agent"] }, "{what}");
+        }
+        let memberships =
+            world.platform.directory().memberships(std::slice::from_ref(&user.flex_user_sid)).await.unwrap();
+        let view = world.ledger.view(user, None, &memberships).await.unwrap();
+        assert!(view.in_step, "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_sequence_of_every_source_ends_as_the_rules_say() {
+    let sequences = if std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").is_ok() { 200 } else { 2_000 };
+    let world = Arc::new(World::start().await);
+    let plays = futures_util::stream::iter(0..sequences).map(|seed| {
+        let world = world.clone();
+        tokio::spawn(async move { play(&world, seed).await })
+    });
+    let mut ended = plays.buffer_unordered(AT_ONCE);
+    while let Some(played) = ended.next().await {
+        played.unwrap();
+    }
+}

@@ -1,0 +1,127 @@
+//! A ledger, its store, and the Flex that it writes to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
+use flexgate::base::settings::Reader;
+use flexgate::domain::{FlexUser, FlexUserSid, Username};
+use flexgate::platform::{OwnerSettings, Platform};
+use flexgate::store::directory::{Group, GroupWritten, Member};
+use flexgate::users::ledger::{Ledger, LedgerError, News, Report};
+use flexgate::users::{GroupRoles, Provisioning};
+use flexgate_simulator::{Config, Simulator};
+use serde_json::json;
+use time::OffsetDateTime;
+
+pub const GROUPS: [(&str, &str); 2] = [("fggrp_leads", "Leads"), ("fggrp_chiefs", "Chiefs")];
+
+/// A ledger over a store of its own. Tests of one world use usernames of their own.
+pub struct World {
+    pub ledger: Ledger,
+    pub platform: Platform,
+    pub provisioning: Arc<Provisioning>,
+    group_roles: GroupRoles,
+    _simulator: Simulator,
+    _folder: tempfile::TempDir,
+}
+
+pub fn deadline() -> Deadline {
+    Deadline::after(Duration::from_secs(60))
+}
+
+impl World {
+    /// On DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT`, where that is set (`tests/run aws`), else on SQLite.
+    pub async fn start() -> Self {
+        let simulator = Simulator::start(Config::default()).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let account = simulator.account();
+        let secret = json!({ "accountSid": account.account_sid, "authToken": account.auth_token });
+        std::fs::write(folder.path().join("twilio.json"), secret.to_string()).unwrap();
+        let store = match std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
+            Ok(endpoint) => format!("dynamodb:{}", super::dynamodb::new_table(&endpoint).await.0),
+            Err(_) => format!("sqlite:{}", folder.path().join("flexgate.db").display()),
+        };
+        let issuers = json!([{ "issuer": simulator.issuer(), "audiences": ["flexgate"] }]).to_string();
+        let mut reader = Reader::empty().with([
+            ("TWILIO_ACCOUNT_SID", account.account_sid.clone()),
+            ("TWILIO_INSTANCE_SID", account.instance_sid.clone()),
+            ("TWILIO_SECRET_ID", "twilio".to_owned()),
+            ("FLEXGATE_TWILIO_URL", simulator.url().to_owned()),
+            ("FLEXGATE_PUBLIC_URL", "https://gate.example.com".to_owned()),
+            ("FLEXGATE_SECRETS", format!("files:{}", folder.path().display())),
+            ("FLEXGATE_STORE", store),
+            ("FLEXGATE_ISSUERS", issuers),
+            ("FLEXGATE_SCIM_GROUP_ROLES", r#"{"Leads": "supervisor", "Chiefs": "supervisor"}"#.to_owned()),
+        ]);
+        let settings = OwnerSettings::read(&mut reader);
+        let settings = reader.finish(settings).unwrap();
+        let platform = Platform::new(&settings.common, Ambient::system()).unwrap();
+        let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
+        let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
+        let ledger = Ledger::of_platform(&platform, provisioning.clone(), &settings.policy);
+        let group_roles = settings.policy.group_roles.clone();
+        Self { ledger, platform, provisioning, group_roles, _simulator: simulator, _folder: folder }
+    }
+
+    /// States it. Where somebody else is at it, as a client would: again.
+    pub async fn state(&self, news: &News) -> Result<Report, LedgerError> {
+        loop {
+            match self.ledger.state(news, deadline()).await {
+                Err(LedgerError::Busy) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// The Flex user of that name.
+    pub async fn flex(&self, username: &Username) -> Option<FlexUser> {
+        let flex = self.provisioning.flex();
+        let found = flex.find(username, deadline()).await.unwrap()?;
+        Some(flex.get(&found.flex_user_sid, deadline()).await.unwrap())
+    }
+
+    /// Writes that the user is, or is not, in the group, and reconciles them as SCIM does.
+    pub async fn member(&self, group: (&str, &str), user: &FlexUserSid, present: bool) {
+        self.write_member(group, user, present).await;
+        self.ledger.reconcile_member(user, None, deadline()).await.unwrap();
+        let directory = self.platform.directory();
+        loop {
+            let group = directory.group(group.0).await.unwrap().unwrap();
+            // Others may be in the group whose change has not been announced.
+            let mut after = group.clone();
+            after.members.retain(|member| member.present || member.user != *user);
+            let role = self.group_roles.of(&group.display_name);
+            after.members.iter_mut().filter(|member| member.user == *user).for_each(|one| one.announced = role);
+            if directory.put_group(&after).await.unwrap() == GroupWritten::Yes {
+                return;
+            }
+        }
+    }
+
+    async fn write_member(&self, (id, name): (&str, &str), user: &FlexUserSid, present: bool) {
+        let (directory, at) = (self.platform.directory(), OffsetDateTime::UNIX_EPOCH);
+        loop {
+            let new = || Group {
+                id: id.to_owned(),
+                display_name: name.to_owned(),
+                external_id: None,
+                members: Vec::new(),
+                version: 0,
+                created_at: at,
+                updated_at: at,
+            };
+            let mut group = directory.group(id).await.unwrap().unwrap_or_else(new);
+            match group.members.iter_mut().find(|member| member.user == *user) {
+                Some(member) => member.present = present,
+                None if present => group.members.push(Member { user: user.clone(), present, announced: None }),
+                None => {}
+            }
+            group.members.sort_by(|a, b| a.user.cmp(&b.user));
+            if directory.put_group(&group).await.unwrap() == GroupWritten::Yes {
+                return;
+            }
+        }
+    }
+}
