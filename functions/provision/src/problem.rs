@@ -25,9 +25,7 @@ pub(crate) fn of(error: &ProvisioningError) -> Problem {
 pub(crate) fn of_ledger(error: LedgerError) -> Problem {
     match &error {
         LedgerError::InactiveBy(by) | LedgerError::Attachment(AttachmentRefused::Inactive(by)) => inactive(by),
-        LedgerError::Attachment(AttachmentRefused::HeldByAnother(_))
-        | LedgerError::Bound
-        | LedgerError::Admission(_) => {
+        LedgerError::Attachment(_) | LedgerError::Bound => {
             Problem::new(kinds::USER_AMBIGUOUS, "The username belongs to another person. Use another username.")
         }
         LedgerError::Plan(PlanRefused::Incomplete(what)) => {

@@ -1,10 +1,11 @@
 //! Why there is no token.
 
+use flexgate::domain::ledger::AttachmentRefused;
 use flexgate::domain::policy::{MintGrant, MintRefusal, NotAdmitted};
 use flexgate::domain::{FlexUser, FlexUserSid};
 use flexgate::store::StoreError;
 use flexgate::twilio::TwilioError;
-use flexgate::users::ledger::{Admission, LedgerError};
+use flexgate::users::ledger::LedgerError;
 
 use super::check::WrongToken;
 
@@ -59,9 +60,8 @@ impl MintError {
     #[must_use]
     pub fn user(&self) -> Option<&FlexUserSid> {
         match self {
-            Self::NotAdmitted { user, .. } | Self::Ledger(LedgerError::Admission(Admission::BroughtBack(user))) => {
-                Some(user)
-            }
+            Self::NotAdmitted { user, .. }
+            | Self::Ledger(LedgerError::Attachment(AttachmentRefused::BroughtBack(user))) => Some(user),
             _ => None,
         }
     }
@@ -75,7 +75,7 @@ impl From<LedgerError> for MintError {
             LedgerError::Store(error) => Self::Store(error),
             LedgerError::Busy => Self::Busy,
             LedgerError::InactiveBy(_) => Self::Inactive,
-            LedgerError::Admission(Admission::Deactivated(user)) => {
+            LedgerError::Attachment(AttachmentRefused::Deactivated(user)) => {
                 Self::NotAdmitted { user, why: NotAdmitted::Deactivated }
             }
             error => Self::Ledger(error),

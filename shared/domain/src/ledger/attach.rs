@@ -3,6 +3,7 @@
 use super::person::Person;
 use super::source::Source;
 use crate::event::SubjectId;
+use crate::sid::FlexUserSid;
 
 /// How a source's subject comes to be a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,17 @@ pub enum AttachmentRefused {
         "{0} says that the person of that username is inactive; an operator must say whether this is the same person"
     )]
     Inactive(Source),
+    /// Flex has a user of that name which a search does not show, or one that is spelt otherwise. To make the person a
+    /// user would bring that one back, or overwrite it.
+    #[error("the username is a deactivated user's, or another user's in other spelling")]
+    NameTaken,
+    /// The Flex user is deactivated, and claims bring nobody back.
+    #[error("the Flex user is deactivated")]
+    Deactivated(FlexUserSid),
+    /// Twilio brought back a user who was there before the request, and whom nothing showed. It has been deactivated
+    /// again, and is bound to nobody.
+    #[error("the username was somebody's: provisioning brought their Flex user back, and it was deactivated again")]
+    BroughtBack(FlexUserSid),
 }
 
 /// Decides whether `subject` of `source` is `person`, who has the username that the source names.

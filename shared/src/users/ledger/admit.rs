@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use super::claims::{TRIES, refuse_inactive};
 use super::find::plan;
 use super::state::Change;
-use super::{Admission, Ledger, LedgerError, Outcome, Report, TokenClaims};
+use super::{Ledger, LedgerError, Outcome, Report, TokenClaims};
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
     Active, Attachment, AttachmentRefused, Desired, Given, Person, PersonId, Plan, Statement, Step, attach, desired,
@@ -59,7 +59,7 @@ impl Ledger {
             if seen.iter().any(|user| Some(&user.flex_user_sid) != own)
                 || self.is_spelt_otherwise(claims, deadline).await?
             {
-                return Err(Admission::NameTaken.into());
+                return Err(AttachmentRefused::NameTaken.into());
             }
             let done = match person {
                 // Boxed: these futures are large, and every mint would carry them.
@@ -141,10 +141,10 @@ impl Ledger {
         let observed = self.flex_user(&before, deadline).await?;
         if let Some(user) = &observed {
             if user.username != claims.username {
-                return Err(Admission::NameTaken.into());
+                return Err(AttachmentRefused::NameTaken.into());
             }
             if !user.is_active() {
-                return Err(Admission::Deactivated(user.flex_user_sid.clone()).into());
+                return Err(AttachmentRefused::Deactivated(user.flex_user_sid.clone()).into());
             }
             if !is_being_made(&before) {
                 let report = Report { user: observed, ..Report::nothing(Outcome::Unchanged) };
@@ -254,7 +254,7 @@ impl Ledger {
         {
             let sid = user.flex_user_sid.clone();
             Box::pin(self.give_back(&person, claims, user, deadline)).await?;
-            return Err(Admission::BroughtBack(sid).into());
+            return Err(AttachmentRefused::BroughtBack(sid).into());
         }
         if created && let Some(attributes) = desired.attributes.take() {
             desired.given.attributes = attributes;

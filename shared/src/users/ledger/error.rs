@@ -1,6 +1,5 @@
 //! Why a statement is not taken, or a person not reconciled.
 
-use crate::domain::FlexUserSid;
 use crate::domain::ledger::{AttachmentRefused, PlanRefused, Source};
 use crate::store::StoreError;
 use crate::twilio::TwilioError;
@@ -21,9 +20,6 @@ pub enum LedgerError {
     /// Another source says that the person is inactive.
     #[error("{0} says that the person is inactive")]
     InactiveBy(Source),
-    /// Just-in-time provisioning does not make the person a Flex user.
-    #[error(transparent)]
-    Admission(#[from] Admission),
     /// Nobody would be left to administer Flex.
     #[error("the last active administrator cannot be taken away")]
     LastAdmin,
@@ -39,22 +35,6 @@ pub enum LedgerError {
     /// The store.
     #[error("the store")]
     Store(#[from] StoreError),
-}
-
-/// Why just-in-time provisioning does not make somebody a Flex user.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Admission {
-    /// Flex has a user of that name which a search does not show, or one that is spelt otherwise: provisioning would
-    /// bring it back, or overwrite it.
-    #[error("the username is a deactivated user's, or another user's in other spelling")]
-    NameTaken,
-    /// The person's Flex user is deactivated, and nobody is brought back.
-    #[error("the Flex user is deactivated")]
-    Deactivated(FlexUserSid),
-    /// Twilio brought back a user who was there before the request, and whom nothing showed. It has been deactivated
-    /// again, and is bound to nobody.
-    #[error("the username was somebody's: provisioning brought their Flex user back, and it was deactivated again")]
-    BroughtBack(FlexUserSid),
 }
 
 impl From<ProvisioningError> for LedgerError {
@@ -77,7 +57,6 @@ impl LedgerError {
             | Self::Bound
             | Self::Plan(_)
             | Self::InactiveBy(_)
-            | Self::Admission(_)
             | Self::LastAdmin
             | Self::StaysDeactivated => false,
         }

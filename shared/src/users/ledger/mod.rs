@@ -27,7 +27,7 @@ use crate::users::{GroupRoles, LastAdmin, PolicySettings, Provisioning};
 
 pub use admit::Admitted;
 pub use claims::{Followed, TokenClaims};
-pub use error::{Admission, LedgerError};
+pub use error::LedgerError;
 pub use view::View;
 
 /// What one source says about one person.
