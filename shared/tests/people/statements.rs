@@ -118,6 +118,7 @@ async fn a_person_is_added_whole_and_found_by_each_key() {
         attributes: Some(attributes),
         settled_at: 7,
         taking_over: true,
+        asked_since: Some(NOW),
     };
     ada.statements.insert(source("api"), says_active(true));
     let read = store.add(&ada).await;
