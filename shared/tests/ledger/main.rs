@@ -8,5 +8,6 @@
 mod dynamodb;
 
 mod oracle;
+mod rules;
 mod sequences;
 mod world;

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flexgate::base::ambient::Ambient;
-use flexgate::base::outbound::Deadline;
+use flexgate::base::outbound::{Deadline, send};
 use flexgate::base::settings::Reader;
-use flexgate::domain::{FlexUser, FlexUserSid, Username};
+use flexgate::domain::{DesiredUser, FlexUser, FlexUserSid, Username};
 use flexgate::platform::{OwnerSettings, Platform};
 use flexgate::store::directory::{Group, GroupWritten, Member};
 use flexgate::users::ledger::{Ledger, LedgerError, News, Report};
 use flexgate::users::{GroupRoles, Provisioning};
 use flexgate_simulator::{Config, Simulator};
-use serde_json::json;
+use http::Method;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 pub const GROUPS: [(&str, &str); 2] = [("fggrp_leads", "Leads"), ("fggrp_chiefs", "Chiefs")];
@@ -23,7 +24,7 @@ pub struct World {
     pub platform: Platform,
     pub provisioning: Arc<Provisioning>,
     group_roles: GroupRoles,
-    _simulator: Simulator,
+    pub simulator: Simulator,
     _folder: tempfile::TempDir,
 }
 
@@ -62,7 +63,7 @@ impl World {
         let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
         let ledger = Ledger::of_platform(&platform, provisioning.clone(), &settings.policy);
         let group_roles = settings.policy.group_roles.clone();
-        Self { ledger, platform, provisioning, group_roles, _simulator: simulator, _folder: folder }
+        Self { ledger, platform, provisioning, group_roles, simulator, _folder: folder }
     }
 
     /// States it. Where somebody else is at it, as a client would: again.
@@ -80,6 +81,44 @@ impl World {
         let flex = self.provisioning.flex();
         let found = flex.find(username, deadline()).await.unwrap()?;
         Some(flex.get(&found.flex_user_sid, deadline()).await.unwrap())
+    }
+
+    /// A user made at Twilio, not through here.
+    pub async fn at_twilio(&self, username: &str, roles: &[&str]) {
+        let user = DesiredUser {
+            username: username.parse().unwrap(),
+            email: "some@example.com".parse().unwrap(),
+            full_name: "Some One".parse().unwrap(),
+            roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
+            worker_attributes: None,
+        };
+        self.provisioning.flex().provision(&user, deadline()).await.unwrap();
+    }
+
+    /// Twilio answers 503 to whoever provisions.
+    pub async fn provision_fails(&self) {
+        self.fault(json!({ "path_contains": "Provision", "kind": "status", "status": 503, "times": 0 })).await;
+    }
+
+    pub async fn fault(&self, mut fault: Value) {
+        fault["service"] = "flex-api".into();
+        fault["method"] = "POST".into();
+        self.control(Method::POST, &fault).await;
+    }
+
+    pub async fn no_faults(&self) {
+        self.control(Method::DELETE, &Value::Null).await;
+    }
+
+    async fn control(&self, method: Method, body: &Value) {
+        let url = format!("{}/__sim/faults", self.simulator.url()).parse().unwrap();
+        let mut request = reqwest::Request::new(method, url);
+        if !body.is_null() {
+            request.headers_mut().insert("content-type", "application/json".parse().unwrap());
+            *request.body_mut() = Some(body.to_string().into());
+        }
+        let answer = send(&self.platform.http, request, deadline(), 1 << 16).await.unwrap();
+        assert!(answer.status.is_success(), "{}", answer.status);
     }
 
     /// Writes that the user is, or is not, in the group, and reconciles them as SCIM does.
