@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flexgate::base::ambient::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Said, Source, Statement};
-use flexgate::domain::{EventId, Username};
+use flexgate::domain::{EventId, FlexUser, Username};
 use flexgate::users::ledger::{Earlier, LedgerError, News};
 use futures_util::StreamExt as _;
 
@@ -67,7 +67,7 @@ async fn play(world: &World, seed: u64) {
     let username: Username = format!("user{seed}@example.com").parse().unwrap();
     let (steps, mut oracle) = (steps(seed), Oracle::default());
     let mut subjects = [(Who::Hr, 0), (Who::Crm, 0)];
-    let mut before = None;
+    let mut before: Option<FlexUser> = None;
     for (number, step) in steps.iter().enumerate() {
         match (step, &before) {
             (Step::Member(group, present), Some(user)) => {
