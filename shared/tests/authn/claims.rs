@@ -21,6 +21,7 @@ async fn a_caller_is_what_the_claims_say() {
     assert_eq!(caller.verified_email.unwrap().as_str(), "ada@example.com");
     assert_eq!(caller.full_name.unwrap().as_str(), "Ada Lovelace");
     assert_eq!(caller.expires_at, NOW + Duration::hours(1));
+    assert_eq!(caller.issued_at, Some(NOW));
     assert!(caller.roles.is_empty());
 }
 
