@@ -17,8 +17,8 @@ use flexgate::domain::{EventId, FlexUserSid, History, Moment};
 use flexgate::lambda::Aws;
 use flexgate::secrets::{FetchError, SecretSource, SecretsManager, Stage};
 use flexgate::store::{
-    Backlog, Claims, DeadLetter, DeadLetters, EventQueue, Message, Recorded, Session, SessionKey, Sessions, SqsQueue,
-    StoreError, Subjects,
+    Backlog, Claims, DeadLetter, DeadLetters, DynamoStore, EventQueue, Lane, Message, Queues, Recorded, Session,
+    SessionKey, Sessions, SqsQueue, StoreError, Subjects,
 };
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
@@ -124,24 +124,51 @@ fn message(id: &str) -> Message {
     }
 }
 
-#[tokio::test]
-async fn the_queue_takes_many_messages_and_each_once() {
-    let config = aws().config().await.clone();
-    let client = aws_sdk_sqs::Client::new(&config);
-    let name = format!("events-{}.fifo", std::process::id());
+async fn new_queue(client: &aws_sdk_sqs::Client, name: &str) -> String {
     let made = client
         .create_queue()
-        .queue_name(name)
+        .queue_name(format!("{name}-{}.fifo", std::process::id()))
         .attributes(aws_sdk_sqs::types::QueueAttributeName::FifoQueue, "true")
         .send()
         .await
         .unwrap();
-    let url = made.queue_url.unwrap();
-    let queue = SqsQueue::new(Some(&url), aws());
+    made.queue_url.unwrap()
+}
+
+#[tokio::test]
+async fn jobs_go_into_a_queue_of_their_own_and_come_back_into_it() {
+    let client = aws_sdk_sqs::Client::new(aws().config().await);
+    let queues = Queues {
+        events: Some(new_queue(&client, "lane-events").await),
+        bulk: Some(new_queue(&client, "lane-bulk").await),
+    };
+    let queue = SqsQueue::new(queues.clone(), aws());
+    let job = |version| Message::FanOut { group: "fggrp_1".to_owned(), version };
+    queue.send(&[message("e1"), job(7), job(8), job(7)], NOW).await.unwrap();
+    let waiting = async |lane| queue.backlog(lane).await.unwrap().waiting;
+    assert_eq!((waiting(Lane::Events).await, waiting(Lane::Bulk).await), (1, 2));
+
+    let (table, _, _) = dynamodb::new_table(&endpoint()).await;
+    let store = DynamoStore::new(&table, queue.clone(), aws());
+    let letter = DeadLetter::of(&serde_json::to_string(&job(9)).unwrap(), 50, "no", NOW);
+    store.bury(letter.clone()).await.unwrap();
+    assert_eq!(store.list(9).await.unwrap(), [letter.clone()]);
+    assert!(store.revive(&letter.key, NOW).await.unwrap());
+    assert_eq!((waiting(Lane::Events).await, waiting(Lane::Bulk).await), (1, 3));
+
+    let events_only = SqsQueue::new(Queues { bulk: None, ..queues }, aws());
+    assert!(matches!(events_only.send(&[job(10)], NOW).await, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn the_queue_takes_many_messages_and_each_once() {
+    let client = aws_sdk_sqs::Client::new(aws().config().await);
+    let url = new_queue(&client, "events").await;
+    let queue = SqsQueue::new(Queues { events: Some(url.clone()), bulk: None }, aws());
     let messages: Vec<_> = (0..25).map(|index| message(&format!("e{index}"))).collect();
     queue.send(&messages, NOW).await.unwrap();
     queue.send(&messages[..3], NOW).await.unwrap();
-    assert_eq!(queue.backlog().await.unwrap(), Backlog { waiting: 25, oldest: None });
+    assert_eq!(queue.backlog(Lane::Events).await.unwrap(), Backlog { waiting: 25, oldest: None });
     let mut bodies = std::collections::BTreeSet::new();
     let mut received = 0;
     loop {
@@ -153,13 +180,13 @@ async fn the_queue_takes_many_messages_and_each_once() {
         for one in some {
             received += 1;
             let read: Message = serde_json::from_str(one.body.as_deref().unwrap()).unwrap();
-            bodies.insert(read.id().to_string());
+            bodies.insert(read.id().into_owned());
             let done = client.delete_message().queue_url(&url).receipt_handle(one.receipt_handle.unwrap());
             done.send().await.unwrap();
         }
     }
     assert_eq!((received, bodies.len()), (25, 25));
-    let nowhere = SqsQueue::new(None, aws()).send(&messages, NOW).await;
+    let nowhere = SqsQueue::new(Queues::default(), aws()).send(&messages, NOW).await;
     assert!(matches!(nowhere, Err(StoreError::Unavailable(_))));
 }
 

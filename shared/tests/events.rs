@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use flexgate::domain::{Action, History, IdentityEvent, PersonProfile, Subject, Verdict};
 use flexgate::store::{
-    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Message, Recorded, Settled, SqliteStore, Subjects, Taken,
+    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Lane, Message, Recorded, Settled, SqliteStore, Subjects,
+    Taken,
 };
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -70,7 +71,7 @@ fn message(id: &str, subject: &str) -> Message {
 }
 
 fn ids(taken: &[Taken]) -> Vec<String> {
-    let id = |taken: &Taken| serde_json::from_str::<Message>(&taken.body).unwrap().id().to_string();
+    let id = |taken: &Taken| serde_json::from_str::<Message>(&taken.body).unwrap().id().into_owned();
     taken.iter().map(id).collect()
 }
 
@@ -79,7 +80,7 @@ async fn a_message_comes_out_as_it_went_in_whichever_process_asks() {
     let store = two();
     let sent = message("1", "ada");
     store.one.send(std::slice::from_ref(&sent), NOW).await.unwrap();
-    let taken = store.other.inbox().take(10, NOW, NOW + HELD).await.unwrap();
+    let taken = store.other.inbox().take(Lane::Events, 10, NOW, NOW + HELD).await.unwrap();
     assert_eq!(serde_json::from_str::<Message>(&taken[0].body).unwrap(), sent);
     assert_eq!(taken[0].attempts, 1);
 }
@@ -89,16 +90,16 @@ async fn a_subjects_next_message_waits_for_the_one_before() {
     let store = two();
     let inbox = store.one.inbox();
     store.one.send(&[message("1", "ada"), message("2", "ada"), message("3", "grace")], NOW).await.unwrap();
-    let first = inbox.take(10, NOW, NOW + HELD).await.unwrap();
+    let first = inbox.take(Lane::Events, 10, NOW, NOW + HELD).await.unwrap();
     assert_eq!(ids(&first), ["1", "3"]);
-    assert_eq!(ids(&inbox.take(10, NOW, NOW + HELD).await.unwrap()), Vec::<String>::new());
+    assert_eq!(ids(&inbox.take(Lane::Events, 10, NOW, NOW + HELD).await.unwrap()), Vec::<String>::new());
     // To be tried again later, it still is the first.
     inbox.settle(&first[0], Settled::Later(NOW + Duration::minutes(1)), NOW).await.unwrap();
-    assert_eq!(ids(&inbox.take(10, NOW + HELD * 1.5, NOW + HELD * 2).await.unwrap()), ["3"]);
-    let again = inbox.take(10, NOW + Duration::minutes(1), NOW + Duration::minutes(2)).await.unwrap();
+    assert_eq!(ids(&inbox.take(Lane::Events, 10, NOW + HELD * 1.5, NOW + HELD * 2).await.unwrap()), ["3"]);
+    let again = inbox.take(Lane::Events, 10, NOW + Duration::minutes(1), NOW + Duration::minutes(2)).await.unwrap();
     assert_eq!((ids(&again), again[0].attempts), (vec!["1".to_owned(), "3".to_owned()], 2));
     inbox.settle(&again[0], Settled::Applied, NOW).await.unwrap();
-    assert_eq!(ids(&inbox.take(10, NOW, NOW + HELD).await.unwrap()), ["2"]);
+    assert_eq!(ids(&inbox.take(Lane::Events, 10, NOW, NOW + HELD).await.unwrap()), ["2"]);
 }
 
 #[tokio::test]
@@ -106,9 +107,9 @@ async fn a_message_lost_by_its_taker_is_not_the_takers_to_settle() {
     let store = two();
     let (one, other) = (store.one.inbox(), store.other.inbox());
     store.one.send(&[message("1", "ada")], NOW).await.unwrap();
-    let lost = one.take(1, NOW, NOW + HELD).await.unwrap();
-    assert!(other.take(1, NOW + HELD - Duration::SECOND, NOW + HELD).await.unwrap().is_empty());
-    let taken = other.take(1, NOW + HELD, NOW + HELD * 2).await.unwrap();
+    let lost = one.take(Lane::Events, 1, NOW, NOW + HELD).await.unwrap();
+    assert!(other.take(Lane::Events, 1, NOW + HELD - Duration::SECOND, NOW + HELD).await.unwrap().is_empty());
+    let taken = other.take(Lane::Events, 1, NOW + HELD, NOW + HELD * 2).await.unwrap();
     one.settle(&lost[0], Settled::Dead("too late".into()), NOW).await.unwrap();
     assert_eq!(one.count(EventStatus::Waiting).await.unwrap(), 1);
     other.settle(&taken[0], Settled::Applied, NOW).await.unwrap();
@@ -121,7 +122,7 @@ async fn an_event_is_taken_once_until_it_is_forgotten_and_leaves_no_text_behind(
     let inbox = store.one.inbox();
     store.one.send(&[message("1", "ada"), message("1", "ada")], NOW).await.unwrap();
     store.other.send(&[message("1", "ada")], NOW).await.unwrap();
-    let taken = inbox.take(10, NOW, NOW + HELD).await.unwrap();
+    let taken = inbox.take(Lane::Events, 10, NOW, NOW + HELD).await.unwrap();
     assert_eq!(taken.len(), 1);
     inbox.settle(&taken[0], Settled::Applied, NOW).await.unwrap();
     store.other.send(&[message("1", "ada")], NOW).await.unwrap();
@@ -137,43 +138,43 @@ async fn a_dead_letter_lets_the_next_pass_and_can_be_revived() {
     let store = two();
     let inbox = store.one.inbox();
     store.one.send(&[message("1", "ada"), message("2", "ada")], NOW).await.unwrap();
-    let taken = inbox.take(1, NOW, NOW + HELD).await.unwrap();
+    let taken = inbox.take(Lane::Events, 1, NOW, NOW + HELD).await.unwrap();
     inbox.settle(&taken[0], Settled::Dead("no role".into()), NOW).await.unwrap();
     let letters = store.other.list(10).await.unwrap();
     let [letter] = letters.as_slice() else { unreachable!("{letters:?}") };
     assert_eq!((letter.event_id.as_str(), letter.reason.as_str(), letter.attempts), ("1", "no role", 1));
     assert_eq!((letter.since, &letter.key), (NOW, &message("1", "ada").key()));
-    assert_eq!(ids(&inbox.take(1, NOW, NOW + HELD).await.unwrap()), ["2"]);
+    assert_eq!(ids(&inbox.take(Lane::Events, 1, NOW, NOW + HELD).await.unwrap()), ["2"]);
     assert!(store.other.revive(&letter.key, NOW).await.unwrap());
     assert!(!store.other.revive(&letter.key, NOW).await.unwrap());
     assert_eq!(store.one.find(&letter.key).await.unwrap(), None);
-    assert_eq!(ids(&inbox.take(1, NOW, NOW + HELD).await.unwrap()), ["1"]);
+    assert_eq!(ids(&inbox.take(Lane::Events, 1, NOW, NOW + HELD).await.unwrap()), ["1"]);
 }
 
 #[tokio::test]
 async fn the_backlog_is_what_waits_and_since_when_the_oldest_does() {
     let store = two();
     let inbox = store.one.inbox();
-    assert_eq!(store.one.backlog().await.unwrap(), Backlog::default());
+    assert_eq!(store.one.backlog(Lane::Events).await.unwrap(), Backlog::default());
     store.one.send(&[message("1", "ada")], NOW).await.unwrap();
     store.one.send(&[message("2", "grace")], NOW + Duration::minutes(5)).await.unwrap();
     let both = Backlog { waiting: 2, oldest: Some(NOW) };
-    assert_eq!(store.other.backlog().await.unwrap(), both);
+    assert_eq!(store.other.backlog(Lane::Events).await.unwrap(), both);
 
     // To be tried again, or somebody being at it, makes it no younger.
-    let taken = inbox.take(1, NOW + Duration::minutes(6), NOW + Duration::minutes(7)).await.unwrap();
-    assert_eq!(store.one.backlog().await.unwrap(), both);
+    let taken = inbox.take(Lane::Events, 1, NOW + Duration::minutes(6), NOW + Duration::minutes(7)).await.unwrap();
+    assert_eq!(store.one.backlog(Lane::Events).await.unwrap(), both);
     inbox.settle(&taken[0], Settled::Later(NOW + Duration::hours(1)), NOW).await.unwrap();
-    assert_eq!(store.one.backlog().await.unwrap(), both);
+    assert_eq!(store.one.backlog(Lane::Events).await.unwrap(), both);
 
-    let taken = inbox.take(9, NOW + Duration::hours(1), NOW + Duration::hours(2)).await.unwrap();
+    let taken = inbox.take(Lane::Events, 9, NOW + Duration::hours(1), NOW + Duration::hours(2)).await.unwrap();
     inbox.settle(&taken[0], Settled::Dead("no".into()), NOW).await.unwrap();
     inbox.settle(&taken[1], Settled::Applied, NOW).await.unwrap();
-    assert_eq!(store.one.backlog().await.unwrap(), Backlog::default());
+    assert_eq!(store.one.backlog(Lane::Events).await.unwrap(), Backlog::default());
     let key = store.one.list(1).await.unwrap()[0].key.clone();
     let later = NOW + Duration::days(1);
     assert!(store.one.revive(&key, later).await.unwrap());
-    assert_eq!(store.one.backlog().await.unwrap(), Backlog { waiting: 1, oldest: Some(later) });
+    assert_eq!(store.one.backlog(Lane::Events).await.unwrap(), Backlog { waiting: 1, oldest: Some(later) });
 }
 
 #[tokio::test]
@@ -183,7 +184,7 @@ async fn a_store_of_before_events_had_a_time_of_arrival_is_read() {
     let path = store.folder.path().join("flexgate.db");
     rusqlite::Connection::open(&path).unwrap().execute_batch("ALTER TABLE events DROP COLUMN arrived_at").unwrap();
     let opened = SqliteStore::open(&path).unwrap();
-    assert_eq!(opened.backlog().await.unwrap(), Backlog { waiting: 1, oldest: Some(NOW) });
+    assert_eq!(opened.backlog(Lane::Events).await.unwrap(), Backlog { waiting: 1, oldest: Some(NOW) });
 }
 
 #[tokio::test]

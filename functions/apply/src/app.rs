@@ -6,24 +6,27 @@ use std::time::Duration;
 
 use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
-use flexgate::domain::{EventId, IdentityEvent, SourceName};
+use flexgate::domain::IdentityEvent;
 use flexgate::platform::Platform;
 use flexgate::store::{DeadLetters, Message};
-use flexgate::telemetry::{self, Audit, Decision, RequestId};
+use flexgate::telemetry::{self, RequestId};
 use flexgate::users::Provisioning;
-use flexgate::users::ledger::{Ledger, LedgerError, Outcome};
+use flexgate::users::ledger::{Ledger, LedgerError};
 use futures_util::FutureExt as _;
 
-use crate::events::{Applied, EventApplier};
+use crate::events::EventApplier;
+use crate::jobs::Jobs;
+use crate::lines::{Try, strange};
 use crate::settings::Settings;
 
-/// One event may take this long. Whoever holds a message must hold it longer.
+/// One message may take this long. Whoever holds a message must hold it longer.
 pub const EVENT_TIME: Duration = Duration::from_secs(20);
 
 /// What handling a message needs.
 #[derive(Debug)]
 pub struct App {
     applier: EventApplier,
+    jobs: Jobs,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     tries: u32,
     pub(crate) ambient: Ambient,
@@ -49,6 +52,7 @@ impl App {
         let ambient = platform.ambient.clone();
         let ledger = Ledger::of_platform(platform, provisioning.clone(), &settings.policy);
         Arc::new(Self {
+            jobs: Jobs::new(ledger.clone(), platform),
             applier: EventApplier::new(
                 ledger,
                 provisioning,
@@ -80,21 +84,37 @@ impl App {
 
     async fn applied(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
         let id = RequestId::new(&self.ambient);
-        let event = match serde_json::from_str(body) {
-            Ok(Message::Event(event)) => event,
-            Ok(Message::Unreadable { source, id: event_id, reason, .. }) => {
-                return unreadable(&id, Some((&source, &event_id)), attempts, reason);
-            }
-            Err(_) => return unreadable(&id, None, attempts, "the message is none of Flexgate's".to_owned()),
+        let Ok(message) = serde_json::from_str::<Message>(body) else {
+            let reason = "the message is none of Flexgate's";
+            strange(&id, attempts, reason);
+            return Handled::Dead(reason.to_owned());
         };
-        match self.applier.apply(&event, deadline).await {
-            Ok(applied) => {
-                note(&id, &event, attempts, applied.outcome.as_str());
-                audit(&id, &event, &applied);
-                Handled::Done
+        let this = Try::new(id, &message, attempts);
+        let done = match &message {
+            Message::Event(event) => self.event(&this, event, deadline).await,
+            Message::Unreadable { reason, .. } => {
+                // A dead letter at once. The reason holds nothing of it.
+                this.dead(reason);
+                return Handled::Dead(reason.clone());
             }
-            Err(error) => self.failed(&id, &event, attempts, &error),
+            Message::Reconcile { user, cause, left } => {
+                let done = self.jobs.reconcile(user, left.as_ref(), deadline).await;
+                done.map(|report| this.reconciled(user, cause, report.as_ref()))
+            }
+            Message::FanOut { group, version, members, .. } => {
+                self.jobs.fan_out(group, *version, members).await.map(|()| this.fanned_out(members.len()))
+            }
+        };
+        match done {
+            Ok(()) => Handled::Done,
+            Err(error) => self.failed(&this, attempts, &error),
         }
+    }
+
+    async fn event(&self, this: &Try<'_>, event: &IdentityEvent, deadline: Deadline) -> Result<(), LedgerError> {
+        let applied = self.applier.apply(event, deadline).await?;
+        this.applied(event, &applied);
+        Ok(())
     }
 
     fn panicked(&self, attempts: u32) -> Handled {
@@ -103,36 +123,15 @@ impl App {
         if attempts < self.tries { Handled::Again } else { Handled::Dead(fault.to_owned()) }
     }
 
-    fn failed(&self, id: &RequestId, event: &IdentityEvent, attempts: u32, error: &LedgerError) -> Handled {
+    fn failed(&self, this: &Try<'_>, attempts: u32, error: &LedgerError) -> Handled {
         let reason = chain(error);
         if error.is_transient() && attempts < self.tries {
-            tracing::warn!(
-                target: "flexgate::apply",
-                request_id = id.as_str(), source = event.source.as_str(), event_id = event.id.as_str(), attempts,
-                fault = reason, "event not applied yet"
-            );
+            this.again(&reason);
             return Handled::Again;
         }
-        tracing::error!(
-            target: "flexgate::apply",
-            request_id = id.as_str(), source = event.source.as_str(), event_id = event.id.as_str(), attempts,
-            fault = reason, "event is a dead letter"
-        );
-        write(id, event, None, &reason, Decision::Refused);
+        this.dead(&reason);
         Handled::Dead(reason)
     }
-}
-
-/// What nobody can read is a dead letter at once. The reason holds nothing of it.
-fn unreadable(id: &RequestId, named: Option<(&SourceName, &EventId)>, attempts: u32, reason: String) -> Handled {
-    let (source, event_id) = named.map(|(source, id)| (source.as_str(), id.as_str())).unzip();
-    tracing::error!(
-        target: "flexgate::apply",
-        request_id = id.as_str(), source, event_id, attempts, fault = reason, "event is a dead letter"
-    );
-    Audit { action: "apply_event", issuer: source, subject: None, flex_user_sid: None, reason: Some(&reason) }
-        .write(id, Decision::Refused);
-    Handled::Dead(reason)
 }
 
 /// The error and its causes, as for the log.
@@ -145,36 +144,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-fn note(id: &RequestId, event: &IdentityEvent, attempts: u32, outcome: &str) {
-    tracing::info!(
-        target: "flexgate::apply",
-        request_id = id.as_str(), source = event.source.as_str(), event_id = event.id.as_str(), attempts, outcome,
-        "event"
-    );
-}
-
-/// What was done, and each role that was asked for and not given.
-fn audit(id: &RequestId, event: &IdentityEvent, applied: &Applied) {
-    for role in &applied.dropped_roles {
-        write(id, event, Some(applied), &format!("role_dropped: {role}"), Decision::Refused);
-    }
-    if !applied.blocked.is_empty() {
-        write(id, event, Some(applied), &format!("not_changed: {}", applied.blocked.join(", ")), Decision::Refused);
-    }
-    if matches!(applied.outcome, Outcome::Created | Outcome::Updated | Outcome::Deactivated) {
-        write(id, event, Some(applied), applied.outcome.as_str(), Decision::Allowed);
-    }
-}
-
-fn write(id: &RequestId, event: &IdentityEvent, applied: Option<&Applied>, reason: &str, decision: Decision) {
-    Audit {
-        action: "apply_event",
-        issuer: Some(event.subject.issuer.as_deref().unwrap_or(event.source.as_str())),
-        subject: Some(event.subject.id.as_str()),
-        flex_user_sid: applied.and_then(|applied| applied.user.as_ref()).map(flexgate::domain::FlexUserSid::as_str),
-        reason: Some(reason),
-    }
-    .write(id, decision);
 }

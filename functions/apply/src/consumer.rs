@@ -6,15 +6,18 @@
 use std::sync::Arc;
 
 use flexgate::base::outbound::Deadline;
-use flexgate::store::{Inbox, Settled, StoreError, Taken};
-use time::Duration;
+use flexgate::store::{Inbox, Lane, Settled, StoreError, Taken};
+use time::{Duration, OffsetDateTime};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, EVENT_TIME, Handled};
 
-/// How many subjects' events are applied at once: Twilio limits concurrency per account.
+/// How many subjects' messages are applied at once: Twilio limits concurrency per account.
 const ABREAST: usize = 8;
+
+/// How many of them may be jobs: an event that arrives finds room at once.
+const JOBS_ABREAST: usize = 6;
 
 /// A message is held this long: longer than applying it may take.
 const HELD: Duration = Duration::seconds(EVENT_TIME.as_secs().cast_signed() + 10);
@@ -28,7 +31,7 @@ const LONGEST_PAUSE: Duration = Duration::minutes(5);
 /// Applies what arrives until `stop`, then finishes what has begun.
 pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) {
     let arrivals = inbox.arrivals();
-    let mut at_work = JoinSet::new();
+    let (mut events, mut jobs) = (JoinSet::new(), JoinSet::new());
     let mut swept_at = None;
     while !stop.is_cancelled() {
         let now = app.ambient.now();
@@ -36,25 +39,38 @@ pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) 
             swept_at = Some(now);
             report(inbox.sweep(now).await.map(drop));
         }
-        let room = u32::try_from(ABREAST - at_work.len()).unwrap_or(0);
-        let taken = inbox.take(room, now, now + HELD).await.unwrap_or_else(|error| {
-            report(Err(error));
-            Vec::new()
-        });
-        for message in taken {
-            at_work.spawn(handle(app.clone(), inbox.clone(), message));
+        // Events first: jobs get what room is left.
+        for message in take(inbox.as_ref(), Lane::Events, ABREAST - events.len() - jobs.len(), now).await {
+            events.spawn(handle(app.clone(), inbox.clone(), message));
+        }
+        let room = (ABREAST - events.len() - jobs.len()).min(JOBS_ABREAST - jobs.len());
+        for message in take(inbox.as_ref(), Lane::Bulk, room, now).await {
+            jobs.spawn(handle(app.clone(), inbox.clone(), message));
         }
         // With room left, something may arrive; without, somebody must finish.
-        let room = at_work.len() < ABREAST;
+        let room = events.len() + jobs.len() < ABREAST;
         tokio::select! {
             () = stop.cancelled() => {}
             () = arrivals.notified(), if room => {}
             () = tokio::time::sleep(LOOK), if room => {}
-            Some(_finished) = at_work.join_next() => {}
+            Some(_finished) = events.join_next() => {}
+            Some(_finished) = jobs.join_next() => {}
         }
-        while at_work.try_join_next().is_some() {}
+        while events.try_join_next().is_some() || jobs.try_join_next().is_some() {}
     }
-    at_work.join_all().await;
+    events.join_all().await;
+    jobs.join_all().await;
+}
+
+async fn take(inbox: &dyn Inbox, lane: Lane, room: usize, now: OffsetDateTime) -> Vec<Taken> {
+    if room == 0 {
+        return Vec::new();
+    }
+    let limit = u32::try_from(room).unwrap_or(u32::MAX);
+    inbox.take(lane, limit, now, now + HELD).await.unwrap_or_else(|error| {
+        report(Err(error));
+        Vec::new()
+    })
 }
 
 async fn handle(app: Arc<App>, inbox: Arc<dyn Inbox>, message: Taken) {

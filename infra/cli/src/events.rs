@@ -1,4 +1,4 @@
-//! `flexgate events`: the identity events that could not be applied, from this machine's store or AWS's.
+//! `flexgate events`: the identity events and jobs that could not be applied, from this machine's store or AWS's.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::http_client;
 use flexgate::base::settings::Reader;
 use flexgate::lambda::Aws;
-use flexgate::store::{DeadLetter, DeadLetters, DynamoStore, EventStatus, Inbox, SqliteStore, SqsQueue, StoreAt};
+use flexgate::store::{DeadLetter, DeadLetters, DynamoStore, EventQueue, Lane, Queues, SqliteStore, SqsQueue, StoreAt};
 use time::format_description::well_known::Rfc3339;
 
 use crate::audit::Trail;
@@ -30,7 +30,7 @@ pub struct Events {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List them, oldest first: key, since when, tries, source, event, reason
+    /// List them, oldest first: key, since when, tries, source (flexgate: a job), event, reason
     List,
     /// Show one in full, as JSON. It holds personal data
     Show {
@@ -70,25 +70,25 @@ pub async fn run(options: &Events) -> Result<(), Box<dyn Error>> {
 /// Dead letters, and the queue they came from where it can be counted.
 struct Store {
     letters: Box<dyn DeadLetters>,
-    inbox: Option<Arc<dyn Inbox>>,
+    queue: Option<Arc<dyn EventQueue>>,
 }
 
 fn open(options: &Events) -> Result<Store, Box<dyn Error>> {
     let mut reader = Reader::of_process();
     let named = options.store.clone().map(StoreAt::Sqlite);
     let store = named.or_else(|| reader.or("FLEXGATE_STORE", StoreAt::Sqlite(".flexgate/flexgate.db".into())));
-    let queue = flexgate::store::queue(&mut reader);
-    let (store, queue) = reader.finish(store.zip(queue))?;
+    let queues = Queues::read(&mut reader);
+    let (store, queues) = reader.finish(store.zip(queues))?;
     match store {
         StoreAt::Sqlite(path) if path.exists() => {
             let store = SqliteStore::open(&path)?;
-            Ok(Store { inbox: Some(store.inbox()), letters: Box::new(store) })
+            Ok(Store { queue: Some(Arc::new(store.clone())), letters: Box::new(store) })
         }
         StoreAt::Sqlite(path) => Err(format!("there is no store at {}: name one with --store", path.display()).into()),
         StoreAt::DynamoDb(table) => {
             let aws = Aws::new(http_client(&[])?);
-            let queue = SqsQueue::new(queue.as_deref(), aws.clone());
-            Ok(Store { letters: Box::new(DynamoStore::new(&table, queue, aws)), inbox: None })
+            let queue = SqsQueue::new(queues, aws.clone());
+            Ok(Store { letters: Box::new(DynamoStore::new(&table, queue, aws)), queue: None })
         }
     }
 }
@@ -100,12 +100,14 @@ async fn list(store: &Store) -> Result<(), Box<dyn Error>> {
         say(&format!("{key}  {}  {attempts:>3}  {source}  {event_id}  {reason}", since(letter)))?;
     }
     let dead = letters.len();
-    match &store.inbox {
-        Some(inbox) => {
-            say(&format!("{dead} could not be applied, {} wait in the queue", inbox.count(EventStatus::Waiting).await?))
-        }
-        None => say(&format!("{dead} could not be applied")),
-    }
+    let Some(queue) = &store.queue else { return say(&format!("{dead} could not be applied")) };
+    let waiting = queue.backlog(Lane::Events).await?.waiting;
+    let jobs = match queue.backlog(Lane::Bulk).await?.waiting {
+        0 => String::new(),
+        1 => ", and 1 job waits".to_owned(),
+        jobs => format!(", and {jobs} jobs wait"),
+    };
+    say(&format!("{dead} could not be applied, {waiting} wait in the queue{jobs}"))
 }
 
 async fn retry(letters: &dyn DeadLetters, keys: &[String]) -> Result<(), Box<dyn Error>> {

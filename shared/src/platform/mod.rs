@@ -102,14 +102,14 @@ impl Platform {
             #[cfg(feature = "local")]
             StoreAt::Sqlite(path) => Store::Sqlite(Arc::new(SqliteStore::open(path)?)),
             StoreAt::DynamoDb(table) => {
-                let queue = SqsQueue::new(settings.queue.as_deref(), aws.clone());
+                let queue = SqsQueue::new(settings.queues.clone(), aws.clone());
                 Store::DynamoDb(Arc::new(DynamoStore::new(table, queue.clone(), aws)), queue)
             }
         };
         Ok(Self { ambient, http, secrets, store })
     }
 
-    /// Identity events on their way.
+    /// Identity events and jobs on their way.
     #[must_use]
     pub fn queue(&self) -> Arc<dyn EventQueue> {
         match &self.store {

@@ -8,7 +8,7 @@ use crate::authn::CallerSettings;
 use crate::base::settings::Reader;
 use crate::domain::{AccountSid, InstanceSid};
 use crate::secrets::SecretsFrom;
-use crate::store::{StoreAt, queue};
+use crate::store::{Queues, StoreAt};
 use crate::telemetry::Log;
 use crate::twilio::{CredentialSettings, Endpoints, endpoints, is_loopback};
 use crate::users::PolicySettings;
@@ -30,8 +30,8 @@ pub struct Common {
     pub secrets: SecretsFrom,
     /// `FLEXGATE_STORE`.
     pub store: StoreAt,
-    /// `FLEXGATE_QUEUE`: the SQS queue's URL, where the store is DynamoDB and events are sent.
-    pub queue: Option<String>,
+    /// `FLEXGATE_QUEUE`, `FLEXGATE_BULK_QUEUE`: the SQS queues, where the store is DynamoDB.
+    pub queues: Queues,
     /// `FLEXGATE_REQUEST_SECONDS`: how long a request may take where its host sets no deadline.
     pub request_time: std::time::Duration,
     /// `FLEXGATE_AHEAD_MILLISECONDS`: how long a function on Lambda may fetch ahead at its start.
@@ -68,7 +68,7 @@ impl Common {
         });
         let secrets = reader.or("FLEXGATE_SECRETS", SecretsFrom::SecretsManager);
         let store = reader.required("FLEXGATE_STORE", "where to remember: dynamodb:TABLE or sqlite:FILE");
-        let queue = queue(reader);
+        let queues = Queues::read(reader);
         let request_seconds = reader.seconds("FLEXGATE_REQUEST_SECONDS", 10, 1..=900);
         let ahead = reader.milliseconds("FLEXGATE_AHEAD_MILLISECONDS", 1_000, 0..=5_000);
         let extra_roots = reader.optional("FLEXGATE_CA_FILE", |path| {
@@ -88,7 +88,7 @@ impl Common {
             allowed_origins: allowed_origins?,
             secrets: secrets?,
             store: store?,
-            queue: queue?,
+            queues: queues?,
             request_time: std::time::Duration::from_secs(request_seconds?.into()),
             ahead: std::time::Duration::from_millis(ahead?.into()),
             extra_roots: extra_roots?.unwrap_or_default(),

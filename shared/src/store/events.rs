@@ -1,82 +1,28 @@
 //! Identity events on their way to Flex: the queue, what has been applied, and dead letters.
 //!
 //! The queue is first in, first out for each subject, keeps a message before it says so, and takes the
-//! same event once (SQS FIFO: group is [`Message::group`], deduplication is [`Message::key`]).
+//! same event once (SQS FIFO: group is [`Message::group`], deduplication is [`Message::key`]). It has two
+//! lanes, which do not wait for each other.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
+use super::message::{Lane, Message};
 use super::{StoreError, fingerprint};
-use crate::domain::{EventId, FlexUserSid, History, IdentityEvent, SourceName, SubjectId, Username};
-
-/// What travels through the queue, as JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Message {
-    /// An event to apply.
-    Event(IdentityEvent),
-    /// What a source has proven to be its own but nobody can read: kept for a person to look at.
-    Unreadable {
-        /// The source.
-        source: SourceName,
-        /// Names it among the source's events.
-        id: EventId,
-        /// What is wrong with it.
-        reason: String,
-        /// What the source sent.
-        document: Value,
-    },
-}
-
-impl Message {
-    /// The source.
-    #[must_use]
-    pub fn source(&self) -> &SourceName {
-        match self {
-            Self::Event(event) => &event.source,
-            Self::Unreadable { source, .. } => source,
-        }
-    }
-
-    /// The event's id at the source.
-    #[must_use]
-    pub fn id(&self) -> &EventId {
-        match self {
-            Self::Event(event) => &event.id,
-            Self::Unreadable { id, .. } => id,
-        }
-    }
-
-    /// Names the event everywhere: the queue takes it once.
-    #[must_use]
-    pub fn key(&self) -> String {
-        fingerprint(&[self.source().as_str(), self.id().as_str()])
-    }
-
-    /// Messages of one group are handled one after the other, in the order they came.
-    #[must_use]
-    pub fn group(&self) -> String {
-        match self {
-            Self::Event(event) => fingerprint(&["subject", event.source.as_str(), event.subject.id.as_str()]),
-            Self::Unreadable { .. } => fingerprint(&["unreadable", &self.key()]),
-        }
-    }
-}
+use crate::domain::{FlexUserSid, History, SourceName, SubjectId, Username};
 
 /// The queue's sending end.
 #[async_trait]
 pub trait EventQueue: std::fmt::Debug + Send + Sync {
-    /// Keeps the messages, all or none of them. When this returns they survive anything but the loss of
-    /// the store. One that the queue holds or has held lately is not taken again.
+    /// Keeps the messages, all or none of them, each in its lane. When this returns they survive anything but the
+    /// loss of the store. One that the queue holds or has held lately is not taken again.
     async fn send(&self, messages: &[Message], now: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// What waits to be applied, including what somebody is at.
-    async fn backlog(&self) -> Result<Backlog, StoreError>;
+    /// What waits in a lane to be applied, including what somebody is at.
+    async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError>;
 }
 
 /// The queue's receiving end, where this very machine is its consumer.
@@ -85,14 +31,20 @@ pub trait Inbox: std::fmt::Debug + Send + Sync {
     /// Told when something may have arrived. Messages of other processes are found by looking.
     fn arrivals(&self) -> Arc<Notify>;
 
-    /// Takes at most `limit` messages, of different subjects, until `until`: who has not settled one by
+    /// Takes at most `limit` messages of a lane, of different subjects, until `until`: who has not settled one by
     /// then has lost it to whoever takes it next. A subject's next message waits for the one before.
-    async fn take(&self, limit: u32, now: OffsetDateTime, until: OffsetDateTime) -> Result<Vec<Taken>, StoreError>;
+    async fn take(
+        &self,
+        lane: Lane,
+        limit: u32,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<Vec<Taken>, StoreError>;
 
     /// Says what became of a message. Nothing happens if it was lost to somebody else meanwhile.
     async fn settle(&self, taken: &Taken, settled: Settled, now: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// How many events stand at `status`.
+    /// How many messages stand at `status`, in both lanes.
     async fn count(&self, status: EventStatus) -> Result<u64, StoreError>;
 
     /// Forgets what was applied long ago; how much that was.
@@ -179,9 +131,9 @@ pub enum Recorded {
 pub struct DeadLetter {
     /// Names it: [`Message::key`], or a digest of what cannot be read as a message.
     pub key: String,
-    /// The source, if it can be read.
+    /// The source, if it can be read; `flexgate` for a job.
     pub source: String,
-    /// The event's id at the source, if it can be read.
+    /// The event's id at the source, or what the job was to do, if it can be read.
     pub event_id: String,
     /// The message as it was queued. Holds personal data.
     pub body: String,
@@ -198,7 +150,7 @@ impl DeadLetter {
     #[must_use]
     pub fn of(body: &str, attempts: u32, reason: impl Into<String>, since: OffsetDateTime) -> Self {
         let (key, source, event_id) = match serde_json::from_str::<Message>(body) {
-            Ok(message) => (message.key(), message.source().to_string(), message.id().to_string()),
+            Ok(message) => (message.key(), message.source().to_owned(), message.id().into_owned()),
             Err(_) => (fingerprint(&["body", body]), String::new(), String::new()),
         };
         Self { key, source, event_id, body: body.to_owned(), attempts, reason: reason.into(), since }

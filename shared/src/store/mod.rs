@@ -6,6 +6,7 @@
 pub mod directory;
 mod dynamodb;
 mod events;
+mod message;
 mod people;
 mod problem;
 mod settings;
@@ -24,10 +25,11 @@ use time::{Duration, OffsetDateTime};
 pub use directory::Directory;
 pub use dynamodb::DynamoStore;
 pub use events::{
-    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Message, Recorded, Settled, Subjects, Taken,
+    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Recorded, Settled, Subjects, Taken,
 };
+pub use message::{ChangedMember, Lane, LeftGroup, Message};
 pub use people::{Deactivations, Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, Written};
-pub use settings::{StoreAt, queue};
+pub use settings::{Queues, StoreAt};
 #[cfg(feature = "local")]
 pub use sqlite::SqliteStore;
 pub use sqs::SqsQueue;

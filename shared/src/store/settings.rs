@@ -1,4 +1,4 @@
-//! Where the store and its queue are: `FLEXGATE_STORE`, `FLEXGATE_QUEUE`.
+//! Where the store and its queues are: `FLEXGATE_STORE`, `FLEXGATE_QUEUE`, `FLEXGATE_BULK_QUEUE`.
 
 #[cfg(feature = "local")]
 use std::path::PathBuf;
@@ -32,10 +32,27 @@ impl FromStr for StoreAt {
     }
 }
 
-/// `FLEXGATE_QUEUE`, the SQS queue's URL, where the store is DynamoDB and events are sent.
-pub fn queue(reader: &mut Reader) -> Option<Option<String>> {
-    reader.optional("FLEXGATE_QUEUE", |text| match text.split_once(':') {
+/// The SQS queues' URLs, where the store is DynamoDB. `None` where nothing is sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// `FLEXGATE_QUEUE`: where identity events are sent.
+    pub events: Option<String>,
+    /// `FLEXGATE_BULK_QUEUE`: where jobs are sent.
+    pub bulk: Option<String>,
+}
+
+impl Queues {
+    /// Reads them.
+    pub fn read(reader: &mut Reader) -> Option<Self> {
+        let events = reader.optional("FLEXGATE_QUEUE", url);
+        let bulk = reader.optional("FLEXGATE_BULK_QUEUE", url);
+        Some(Self { events: events?, bulk: bulk? })
+    }
+}
+
+fn url(text: &str) -> Result<String, &'static str> {
+    match text.split_once(':') {
         Some(("sqs", url)) if !url.is_empty() => Ok(url.to_owned()),
         _ => Err("must be sqs: and the queue's URL"),
-    })
+    }
 }

@@ -1,4 +1,4 @@
-//! The queue's sending end on AWS: SQS, first in, first out.
+//! The queue's sending end on AWS: for each lane a queue of SQS, first in, first out.
 //!
 //! SQS takes ten messages at a time. If it fails between two tens, some are kept and the sender is told
 //! that none is; sending them again is harmless, since a message's key is its deduplication id and
@@ -12,7 +12,7 @@ use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
-use super::{Backlog, DeadLetter, EventQueue, Message, StoreError, fingerprint};
+use super::{Backlog, DeadLetter, EventQueue, Lane, Message, Queues, StoreError, fingerprint};
 use crate::lambda::Aws;
 
 /// As many messages as SQS takes at once.
@@ -22,56 +22,41 @@ const BATCH: usize = 10;
 #[derive(Debug, Clone)]
 pub struct SqsQueue {
     aws: Aws,
-    url: Option<Arc<str>>,
+    urls: Arc<Queues>,
     client: Arc<OnceCell<Client>>,
 }
 
 impl SqsQueue {
-    /// The queue at `url`, with the credentials, region and endpoint of the environment. Without a URL
+    /// The queue at `urls`, with the credentials, region and endpoint of the environment. Into a lane without a URL
     /// nothing can be sent.
     #[must_use]
-    pub fn new(url: Option<&str>, aws: Aws) -> Self {
-        Self { aws, url: url.map(Arc::from), client: Arc::default() }
+    pub fn new(urls: Queues, aws: Aws) -> Self {
+        Self { aws, urls: Arc::new(urls), client: Arc::default() }
     }
 
     /// Puts a dead letter back. Its deduplication id is a new one: SQS would take it for the same message.
     pub(super) async fn revive(&self, letter: &DeadLetter, now: OffsetDateTime) -> Result<(), StoreError> {
-        let group = serde_json::from_str::<Message>(&letter.body)
-            .map_or_else(|_| letter.key.clone(), |message| message.group());
+        let (group, lane) = Message::place(&letter.body);
         let again = fingerprint(&["revived", &letter.key, &now.unix_timestamp().to_string()]);
-        let (client, url) = self.open().await?;
+        let (client, url) = self.open(lane).await?;
         let request = client.send_message().queue_url(url).message_body(&letter.body);
         let request = request.message_group_id(group).message_deduplication_id(again);
         request.send().await.map_err(|error| StoreError::Unavailable(error.into()))?;
         Ok(())
     }
 
-    async fn open(&self) -> Result<(&Client, &str), StoreError> {
-        let url = self.url.as_deref().ok_or_else(|| StoreError::Unavailable("FLEXGATE_QUEUE is not set".into()))?;
+    async fn open(&self, lane: Lane) -> Result<(&Client, &str), StoreError> {
+        let (url, missing) = match lane {
+            Lane::Events => (&self.urls.events, "FLEXGATE_QUEUE is not set"),
+            Lane::Bulk => (&self.urls.bulk, "FLEXGATE_BULK_QUEUE is not set"),
+        };
+        let url = url.as_deref().ok_or_else(|| StoreError::Unavailable(missing.into()))?;
         let client = self.client.get_or_init(|| async { Client::new(self.aws.config().await) }).await;
         Ok((client, url))
     }
-}
 
-#[async_trait]
-impl EventQueue for SqsQueue {
-    /// How many there are is approximate; since when the oldest waits only SQS's metrics tell.
-    async fn backlog(&self) -> Result<Backlog, StoreError> {
-        let (client, url) = self.open().await?;
-        let counted = [
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-        ];
-        let request = client.get_queue_attributes().queue_url(url).set_attribute_names(Some(counted.to_vec()));
-        let answer = request.send().await.map_err(|error| StoreError::Unavailable(error.into()))?;
-        let attributes = answer.attributes.unwrap_or_default();
-        let waiting = counted.iter().filter_map(|name| attributes.get(name)?.parse::<u64>().ok()).sum();
-        Ok(Backlog { waiting, oldest: None })
-    }
-
-    async fn send(&self, messages: &[Message], _now: OffsetDateTime) -> Result<(), StoreError> {
-        let (client, url) = self.open().await?;
+    async fn send_to(&self, lane: Lane, messages: &[&Message]) -> Result<(), StoreError> {
+        let (client, url) = self.open(lane).await?;
         for some in messages.chunks(BATCH) {
             let mut request = client.send_message_batch().queue_url(url);
             for (index, message) in some.iter().enumerate() {
@@ -88,6 +73,34 @@ impl EventQueue for SqsQueue {
             let sent = request.send().await.map_err(|error| StoreError::Unavailable(error.into()))?;
             if let Some(failed) = sent.failed.first() {
                 return Err(StoreError::Unavailable(format!("SQS refused a message: {}", failed.code).into()));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl EventQueue for SqsQueue {
+    /// How many there are is approximate; since when the oldest waits only SQS's metrics tell.
+    async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError> {
+        let (client, url) = self.open(lane).await?;
+        let counted = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let request = client.get_queue_attributes().queue_url(url).set_attribute_names(Some(counted.to_vec()));
+        let answer = request.send().await.map_err(|error| StoreError::Unavailable(error.into()))?;
+        let attributes = answer.attributes.unwrap_or_default();
+        let waiting = counted.iter().filter_map(|name| attributes.get(name)?.parse::<u64>().ok()).sum();
+        Ok(Backlog { waiting, oldest: None })
+    }
+
+    async fn send(&self, messages: &[Message], _now: OffsetDateTime) -> Result<(), StoreError> {
+        for lane in Lane::ALL {
+            let of_lane: Vec<_> = messages.iter().filter(|message| message.lane() == lane).collect();
+            if !of_lane.is_empty() {
+                self.send_to(lane, &of_lane).await?;
             }
         }
         Ok(())

@@ -37,9 +37,7 @@ impl Scim {
     ) -> Arc<Self> {
         let base = format!("{}{BASE}", url::Url::as_str(&common.public_url).trim_end_matches('/'));
         let tokens = Tokens::new(&settings.tokens_secret_id, platform.secrets.clone(), &platform.ambient);
-        let directory = platform.directory();
-        let users =
-            Users::new(base.clone(), provisioning, ledger, directory, settings, policy, platform.ambient.clone());
+        let users = Users::new(base.clone(), provisioning, ledger, platform, settings, policy);
         let users = Arc::new(users);
         let groups = Groups::new(users.clone());
         Arc::new(Self { tokens, users, groups, base, ambient: platform.ambient.clone() })

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{FlexUserSid, Role};
-use flexgate::store::Directory;
 use flexgate::store::directory::{Group, GroupWritten, Member, folded};
+use flexgate::store::{ChangedMember, Directory, Message};
+use flexgate::users::ledger::LedgerError;
 use serde_json::{Value, json};
 
 use super::protocol::{Cursor, Document, Operation, Page, Paging, Plan, Schema, Test, apply, complete};
@@ -273,9 +274,21 @@ impl Groups {
             if open.is_empty() {
                 return Ok(());
             }
-            for member in &open {
+            let mut later: &[Member] = &open;
+            while let Some((member, others)) = later.split_first().filter(|_| open.len() <= AT_ONCE) {
                 let left = member.announced.map(|role| (id, role));
-                self.users.ledger.reconcile_member(&member.user, left, deadline).await?;
+                match self.users.ledger.reconcile_member(&member.user, left, deadline).await {
+                    // Somebody else is at it, for longer than a client should wait.
+                    Err(LedgerError::Busy) => break,
+                    done => drop(done?),
+                }
+                later = others;
+            }
+            if !later.is_empty() {
+                let job = |member: &Member| ChangedMember { user: member.user.clone(), had: member.announced };
+                let later: Vec<ChangedMember> = later.iter().map(job).collect();
+                let jobs = Message::fan_out(id, group.version, &later);
+                self.users.queue.send(&jobs, self.users.ambient.now()).await?;
             }
             match self.directory().put_group(&self.users.group_roles.announced(group)).await? {
                 GroupWritten::Yes => return Ok(()),

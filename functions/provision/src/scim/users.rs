@@ -7,8 +7,9 @@ use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{Source, Statement};
 use flexgate::domain::policy::Policy;
 use flexgate::domain::{FlexUser, FlexUserSid, RoleSet, Username};
-use flexgate::store::Directory;
+use flexgate::platform::Platform;
 use flexgate::store::directory::{Begun, Entry, folded};
+use flexgate::store::{Directory, EventQueue};
 use flexgate::users::ledger::{Earlier, Ledger, News, View};
 use flexgate::users::{GroupRoles, PolicySettings, Provisioning};
 use serde_json::Value;
@@ -40,6 +41,7 @@ pub struct Users {
     pub(super) provisioning: Arc<Provisioning>,
     pub(super) ledger: Ledger,
     pub(super) directory: Arc<dyn Directory>,
+    pub(super) queue: Arc<dyn EventQueue>,
     pub(super) settings: ScimSettings,
     pub(super) group_roles: GroupRoles,
     pub(super) policy: Policy,
@@ -53,14 +55,14 @@ impl Users {
         base: String,
         provisioning: Arc<Provisioning>,
         ledger: Ledger,
-        directory: Arc<dyn Directory>,
+        platform: &Platform,
         settings: ScimSettings,
         policy: &PolicySettings,
-        ambient: Ambient,
     ) -> Self {
+        let (directory, queue, ambient) = (platform.directory(), platform.queue(), platform.ambient.clone());
         let schema = user_schema(&settings.worker_fields);
         let (policy, group_roles) = (policy.policy.clone(), policy.group_roles.clone());
-        Self { schema, base, provisioning, ledger, directory, settings, group_roles, policy, ambient }
+        Self { schema, base, provisioning, ledger, directory, queue, settings, group_roles, policy, ambient }
     }
 
     /// Their schema.

@@ -1,7 +1,7 @@
 //! Payloads in the shapes the vendors document, each to the event it means.
 
 use flexgate::domain::{Action, IdentityEvent};
-use flexgate::store::Message;
+use flexgate::store::{Lane, Message};
 
 use super::*;
 
@@ -10,10 +10,10 @@ impl Hooks {
     async fn queued(&self, reply: Reply) -> Vec<IdentityEvent> {
         assert_eq!(reply.status, 202, "{}", reply.text);
         let now = self.world.ambient().now();
-        let taken = self.inbox().take(50, now, now + time::Duration::minutes(1)).await.unwrap();
+        let taken = self.inbox().take(Lane::Events, 50, now, now + time::Duration::minutes(1)).await.unwrap();
         let read = |taken: flexgate::store::Taken| match serde_json::from_str(&taken.body).unwrap() {
             Message::Event(event) => event,
-            Message::Unreadable { reason, .. } => unreachable!("{reason}"),
+            other => unreachable!("{other:?}"),
         };
         taken.into_iter().map(read).collect()
     }

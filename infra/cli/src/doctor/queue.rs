@@ -1,8 +1,8 @@
-//! The queue of identity events: does it move, and has it given anything up?
+//! The queues of identity events and of jobs: do they move, and have they given anything up?
 
 use flexgate::domain::Action;
 use flexgate::platform::Platform;
-use flexgate::store::{Backlog, DeadLetter, Message, StoreError};
+use flexgate::store::{Backlog, DeadLetter, Lane, Message, StoreError};
 use time::{Duration, OffsetDateTime};
 
 use super::finding::{Finding, explained};
@@ -14,6 +14,8 @@ const SLOW: Duration = Duration::minutes(10);
 const STUCK: Duration = Duration::hours(1);
 /// More than a gateway applies in a minute or two.
 const LONG: u64 = 1_000;
+/// Jobs come by the thousand: a group of SCIM's, a sweep's repairs.
+const MANY_JOBS: u64 = 50_000;
 /// So many dead letters are looked at.
 const LETTERS: u32 = 1_000;
 
@@ -23,27 +25,42 @@ const LOOK: &str = "see flexgate events list, mend the reason, then flexgate eve
 /// What waits, and what has been given up.
 pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     let now = platform.ambient.now();
+    let queue = platform.queue();
     vec![
-        waiting(platform.queue().backlog().await, now),
+        waiting(&EVENTS, queue.backlog(Lane::Events).await, now),
+        waiting(&JOBS, queue.backlog(Lane::Bulk).await, now),
         given_up(platform.dead_letters().list(LETTERS).await.as_deref()),
     ]
 }
 
-fn waiting(backlog: Result<Backlog, StoreError>, now: OffsetDateTime) -> Finding {
+/// What is waited for, and from when on it has waited for too long.
+struct Patience {
+    noun: &'static str,
+    slow: Duration,
+    stuck: Duration,
+    long: u64,
+}
+
+const EVENTS: Patience = Patience { noun: "event", slow: SLOW, stuck: STUCK, long: LONG };
+const JOBS: Patience = Patience { noun: "job", slow: Duration::hours(1), stuck: Duration::hours(12), long: MANY_JOBS };
+
+fn waiting(patience: &Patience, backlog: Result<Backlog, StoreError>, now: OffsetDateTime) -> Finding {
     let Backlog { waiting, oldest } = match backlog {
         Ok(backlog) => backlog,
         Err(error) => return unreadable("queue", &error),
     };
+    let noun = patience.noun;
     let age = oldest.map(|oldest| now - oldest);
+    let wait = if waiting == 1 { format!("1 {noun} waits") } else { format!("{waiting} {noun}s wait") };
     let text = match (waiting, age) {
-        (0, _) => return Finding::ok("queue", "no event waits"),
-        (_, Some(age)) => format!("{} to be applied, the oldest for {}", events(waiting, "waits", "wait"), span(age)),
-        (_, None) => format!("{} to be applied", events(waiting, "waits", "wait")),
+        (0, _) => return Finding::ok("queue", format!("no {noun} waits")),
+        (_, Some(age)) => format!("{wait} to be applied, the oldest for {}", span(age)),
+        (_, None) => format!("{wait} to be applied"),
     };
     match age {
-        Some(age) if age >= STUCK => Finding::failure("queue", text, CONSUMER),
-        Some(age) if age >= SLOW => Finding::warning("queue", text, CONSUMER),
-        _ if waiting >= LONG => Finding::warning("queue", text, CONSUMER),
+        Some(age) if age >= patience.stuck => Finding::failure("queue", text, CONSUMER),
+        Some(age) if age >= patience.slow => Finding::warning("queue", text, CONSUMER),
+        _ if waiting >= patience.long => Finding::warning("queue", text, CONSUMER),
         _ => Finding::ok("queue", text),
     }
 }
@@ -67,12 +84,18 @@ fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     }
 }
 
+/// A job does not say whether it gives or takes, so it counts as the worse of the two.
 fn takes_access_away(letter: &DeadLetter) -> bool {
-    matches!(serde_json::from_str(&letter.body), Ok(Message::Event(event)) if event.action == Action::Deactivate)
+    match serde_json::from_str(&letter.body) {
+        Ok(Message::Event(event)) => event.action == Action::Deactivate,
+        Ok(Message::Reconcile { .. } | Message::FanOut { .. }) => true,
+        Ok(Message::Unreadable { .. }) | Err(_) => false,
+    }
 }
 
 fn unreadable(check: &'static str, error: &StoreError) -> Finding {
-    let remedy = "it lies in the store (FLEXGATE_STORE), or with DynamoDB in the queue (FLEXGATE_QUEUE)";
+    let remedy =
+        "it lies in the store (FLEXGATE_STORE), or with DynamoDB in the queues (FLEXGATE_QUEUE, FLEXGATE_BULK_QUEUE)";
     Finding::failure(check, explained(error), remedy)
 }
 

@@ -81,7 +81,7 @@ pub struct Gateway {
     address: SocketAddr,
     stopping: CancellationToken,
     served: JoinHandle<std::io::Result<()>>,
-    /// Applies the identity events that arrive.
+    /// Applies the identity events and jobs that arrive, with webhooks or without.
     consumer: Option<JoinHandle<()>>,
 }
 

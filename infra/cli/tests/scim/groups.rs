@@ -21,14 +21,14 @@ async fn r52_a_group_of_five_thousand_is_answered_at_once_and_followed_through_k
     let (group, users) = (scim.group("Leads").await, scim.users().await);
     let began = Instant::now();
     let shown = scim.client.patch(&group, json!({ "op": "add", "path": "members", "value": members(&users) })).await;
-    println!("a PATCH that adds {MEMBERS} members is answered after {:?}", began.elapsed());
+    eprintln!("a PATCH that adds {MEMBERS} members is answered after {:?}", began.elapsed());
     assert_eq!(shown["members"].as_array().unwrap().len() as u64, MEMBERS);
     for kill in 1..=3 {
         scim.wait_until_at_most(MEMBERS * (4 - kill) / 4).await;
         scim.kill();
     }
     scim.wait_until_at_most(0).await;
-    println!("and {MEMBERS} members have the role after {:?}", began.elapsed());
+    eprintln!("and {MEMBERS} members have the role after {:?}", began.elapsed());
     assert_eq!(scim.dead().await, 0);
     let without = scim.users().await.values().filter(|user| user["roles"] != json!(["agent", "supervisor"])).count();
     assert_eq!(without, 0, "members without the role");
@@ -61,8 +61,8 @@ async fn r41_changes_of_users_and_of_their_group_that_cross_end_the_same_in_ever
     for run in 0..RUNS {
         let joins = run % 2 == 0;
         let mut pairs = JoinSet::new();
-        for sid in users.keys().cloned() {
-            let (client, group) = (scim.client.clone(), group.clone());
+        for sid in users.keys() {
+            let (client, group, sid) = (scim.client.clone(), group.clone(), sid.clone());
             pairs.spawn(async move {
                 let (user, name) = (format!("/Users/{sid}"), format!("Name {run}"));
                 let renamed = json!({ "op": "replace", "path": "displayName", "value": name });

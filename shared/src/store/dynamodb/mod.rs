@@ -31,7 +31,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
-use super::{SqsQueue, StoreError};
+use super::{Queues, SqsQueue, StoreError};
 use crate::lambda::Aws;
 
 const PK: &str = "pk";
@@ -69,7 +69,7 @@ impl DynamoStore {
     /// The table through a client of one's own.
     #[must_use]
     pub fn with_client(table: &str, client: Client, aws: Aws) -> Self {
-        let queue = SqsQueue::new(None, aws.clone());
+        let queue = SqsQueue::new(Queues::default(), aws.clone());
         Self { aws, table: table.into(), client: Arc::new(OnceCell::new_with(Some(client))), queue }
     }
 

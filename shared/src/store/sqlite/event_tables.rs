@@ -15,7 +15,8 @@ CREATE TABLE IF NOT EXISTS events (
     visible_at    INTEGER NOT NULL,
     settled_at    INTEGER,
     reason        TEXT,
-    arrived_at    INTEGER NOT NULL DEFAULT 0
+    arrived_at    INTEGER NOT NULL DEFAULT 0,
+    lane          TEXT NOT NULL DEFAULT 'events'
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_waiting ON events (subject, seq) WHERE status = 'waiting';
 CREATE INDEX IF NOT EXISTS events_settled ON events (status, settled_at);
@@ -38,17 +39,24 @@ CREATE INDEX IF NOT EXISTS held_usernames_by_subject ON held_usernames (subject)
 CREATE INDEX IF NOT EXISTS subjects_by_user ON subjects (source, flex_user_sid);
 ";
 
+/// Made after the columns that it names.
+const BY_LANE: &str = "CREATE INDEX IF NOT EXISTS events_by_lane ON events (lane, seq) WHERE status = 'waiting';";
+
 /// Makes what is missing. A store of before events had a time of arrival gets one: when each was last
-/// to be tried is the nearest thing known.
+/// to be tried is the nearest thing known. What a store of before there were lanes holds are events.
 pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     db.execute_batch(SCHEMA)?;
-    let dated = "SELECT 1 FROM pragma_table_info('events') WHERE name = 'arrived_at'";
-    if !db.prepare(dated)?.exists([])? {
+    let has = |column: &str| db.prepare("SELECT 1 FROM pragma_table_info('events') WHERE name = ?1")?.exists([column]);
+    if !has("arrived_at")? {
         db.execute_batch(
             "ALTER TABLE events ADD COLUMN arrived_at INTEGER NOT NULL DEFAULT 0;
              UPDATE events SET arrived_at = visible_at;",
         )?;
     }
+    if !has("lane")? {
+        db.execute_batch("ALTER TABLE events ADD COLUMN lane TEXT NOT NULL DEFAULT 'events';")?;
+    }
+    db.execute_batch(BY_LANE)?;
     db.commit()
 }

@@ -14,8 +14,8 @@ use super::SqliteStore;
 use super::values::parsed;
 use crate::domain::{FlexUserSid, History, Moment, SourceName, SubjectId, Username};
 use crate::store::{
-    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Message, Recorded, Settled, StoreError, Subjects,
-    Taken, fingerprint,
+    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Lane, Message, Recorded, Settled, StoreError,
+    Subjects, Taken, fingerprint,
 };
 
 /// How long an applied event is remembered.
@@ -35,9 +35,15 @@ impl Inbox for SqliteStore {
         self.arrivals.clone()
     }
 
-    async fn take(&self, limit: u32, now: OffsetDateTime, until: OffsetDateTime) -> Result<Vec<Taken>, StoreError> {
+    async fn take(
+        &self,
+        lane: Lane,
+        limit: u32,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<Vec<Taken>, StoreError> {
         self.write(move |db| {
-            let taken = ready(db, limit, millis(now))?;
+            let taken = ready(db, lane, limit, millis(now))?;
             for message in &taken {
                 db.prepare_cached("UPDATE events SET visible_at = ?2, attempts = attempts + 1 WHERE seq = ?1")?
                     .execute(params![message.seq, millis(until)])?;
@@ -87,18 +93,25 @@ impl Inbox for SqliteStore {
 }
 
 /// The first waiting message of each subject, unless it is taken or to be tried later.
-fn ready(db: &Connection, limit: u32, now: i64) -> rusqlite::Result<Vec<Taken>> {
+fn ready(db: &Connection, lane: Lane, limit: u32, now: i64) -> rusqlite::Result<Vec<Taken>> {
     let mut statement = db.prepare_cached(
         "SELECT seq, body, attempts FROM events AS this
-         WHERE status = 'waiting' AND visible_at <= ?1 AND NOT EXISTS (
+         WHERE lane = ?3 AND status = 'waiting' AND visible_at <= ?1 AND NOT EXISTS (
              SELECT 1 FROM events AS earlier
              WHERE earlier.status = 'waiting' AND earlier.subject = this.subject AND earlier.seq < this.seq)
          ORDER BY seq LIMIT ?2",
     )?;
-    let rows = statement.query_map(params![now, limit], |row| {
+    let rows = statement.query_map(params![now, limit, lane_name(lane)], |row| {
         Ok(Taken { seq: row.get(0)?, body: row.get(1)?, attempts: row.get::<_, u32>(2)? + 1 })
     })?;
     rows.collect()
+}
+
+fn lane_name(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Events => "events",
+        Lane::Bulk => "bulk",
+    }
 }
 
 fn name(status: EventStatus) -> &'static str {
@@ -115,15 +128,17 @@ impl EventQueue for SqliteStore {
         let mut rows = Vec::new();
         for message in messages {
             let body = serde_json::to_string(message).map_err(|error| StoreError::Corrupt(error.into()))?;
-            rows.push((message.key(), message.group(), message.source().to_string(), message.id().to_string(), body));
+            let lane = lane_name(message.lane());
+            let (source, id) = (message.source().to_owned(), message.id().into_owned());
+            rows.push((message.key(), message.group(), source, id, body, lane));
         }
         self.write(move |db| {
-            for (key, group, source, id, body) in rows {
+            for (key, group, source, id, body, lane) in rows {
                 db.prepare_cached(
-                    "INSERT OR IGNORE INTO events (key, subject, source, event_id, body, visible_at, arrived_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+                    "INSERT OR IGNORE INTO events (key, subject, source, event_id, body, visible_at, arrived_at, lane)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)",
                 )?
-                .execute(params![key, group, source, id, body, millis(now)])?;
+                .execute(params![key, group, source, id, body, millis(now), lane])?;
             }
             Ok(())
         })
@@ -132,15 +147,13 @@ impl EventQueue for SqliteStore {
         Ok(())
     }
 
-    async fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.read(|db| {
-            db.prepare_cached("SELECT count(*), min(arrived_at) FROM events WHERE status = 'waiting'")?.query_row(
-                [],
-                |row| {
+    async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError> {
+        self.read(move |db| {
+            db.prepare_cached("SELECT count(*), min(arrived_at) FROM events WHERE lane = ?1 AND status = 'waiting'")?
+                .query_row([lane_name(lane)], |row| {
                     let waiting = row.get::<_, i64>(0)?.cast_unsigned();
                     Ok(Backlog { waiting, oldest: nanos_moment(row, 1, 1_000_000)? })
-                },
-            )
+                })
         })
         .await
     }
@@ -164,13 +177,12 @@ fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
 #[async_trait]
 impl DeadLetters for SqliteStore {
     async fn bury(&self, letter: DeadLetter) -> Result<(), StoreError> {
-        let group = serde_json::from_str::<Message>(&letter.body)
-            .map_or_else(|_| letter.key.clone(), |message| message.group());
+        let (group, lane) = Message::place(&letter.body);
         self.write(move |db| {
             let since = millis(letter.since);
             db.prepare_cached(
                 "INSERT INTO events (key, subject, source, event_id, body, status, attempts, visible_at, settled_at,
-                     reason, arrived_at) VALUES (?1, ?2, ?3, ?4, ?5, 'dead', ?6, ?7, ?7, ?8, ?7)
+                     reason, arrived_at, lane) VALUES (?1, ?2, ?3, ?4, ?5, 'dead', ?6, ?7, ?7, ?8, ?7, ?9)
                  ON CONFLICT (key) DO UPDATE SET status = 'dead', body = ?5, attempts = ?6, settled_at = ?7, reason = ?8",
             )?
             .execute(params![
@@ -181,7 +193,8 @@ impl DeadLetters for SqliteStore {
                 letter.body,
                 letter.attempts,
                 since,
-                letter.reason
+                letter.reason,
+                lane_name(lane),
             ])
             .map(drop)
         })

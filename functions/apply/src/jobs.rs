@@ -1,0 +1,55 @@
+//! Jobs: one person reconciled, or a job sent for each of many members of a SCIM group.
+//!
+//! A job carries no data that could be out of date. It reads the newest there is, so it may be done twice, late, or
+//! after a later one.
+
+use std::sync::Arc;
+
+use flexgate::base::ambient::Ambient;
+use flexgate::base::outbound::Deadline;
+use flexgate::domain::FlexUserSid;
+use flexgate::platform::Platform;
+use flexgate::store::{ChangedMember, EventQueue, LeftGroup, Message};
+use flexgate::users::ledger::{Ledger, LedgerError, Report};
+
+/// Does jobs.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    ledger: Ledger,
+    queue: Arc<dyn EventQueue>,
+    ambient: Ambient,
+}
+
+impl Jobs {
+    pub(crate) fn new(ledger: Ledger, platform: &Platform) -> Self {
+        Self { ledger, queue: platform.queue(), ambient: platform.ambient.clone() }
+    }
+
+    /// Brings the person in step with the ledger; `None` if there is no such Flex user.
+    pub(crate) async fn reconcile(
+        &self,
+        user: &FlexUserSid,
+        left: Option<&LeftGroup>,
+        deadline: Deadline,
+    ) -> Result<Option<Report>, LedgerError> {
+        let left = left.map(|left| (left.group.as_str(), left.role));
+        self.ledger.reconcile_member(user, left, deadline).await
+    }
+
+    /// Sends a job for each of the members. Stopped half-way, it begins anew: the queue takes each of the jobs once.
+    pub(crate) async fn fan_out(
+        &self,
+        group: &str,
+        version: u64,
+        members: &[ChangedMember],
+    ) -> Result<(), LedgerError> {
+        let cause = format!("scim-group:{group}@{version}");
+        let job = |member: &ChangedMember| Message::Reconcile {
+            user: member.user.clone(),
+            cause: cause.clone(),
+            left: member.had.map(|role| LeftGroup { group: group.to_owned(), role }),
+        };
+        let jobs: Vec<Message> = members.iter().map(job).collect();
+        Ok(self.queue.send(&jobs, self.ambient.now()).await?)
+    }
+}

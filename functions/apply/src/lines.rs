@@ -1,0 +1,135 @@
+//! What is written down of a try: a line for the log, and audit events.
+
+use std::borrow::Cow;
+
+use flexgate::domain::{FlexUserSid, IdentityEvent};
+use flexgate::store::Message;
+use flexgate::telemetry::{Audit, Decision, RequestId};
+use flexgate::users::ledger::{Outcome, Report};
+
+use crate::events::Applied;
+
+/// One try of a message.
+pub(crate) struct Try<'m> {
+    request_id: RequestId,
+    message: &'m Message,
+    what: &'static str,
+    event_id: Cow<'m, str>,
+    attempts: u32,
+}
+
+impl<'m> Try<'m> {
+    pub(crate) fn new(request_id: RequestId, message: &'m Message, attempts: u32) -> Self {
+        let what = match message {
+            Message::Event(_) | Message::Unreadable { .. } => "event",
+            Message::Reconcile { .. } | Message::FanOut { .. } => "job",
+        };
+        Self { request_id, message, what, event_id: message.id(), attempts }
+    }
+
+    /// An event is applied: what was done, and each role that was asked for and not given.
+    pub(crate) fn applied(&self, event: &IdentityEvent, applied: &Applied) {
+        self.done(applied.outcome.as_str());
+        for role in &applied.dropped_roles {
+            audit(&self.request_id, event, Some(applied), &format!("role_dropped: {role}"), Decision::Refused);
+        }
+        if !applied.blocked.is_empty() {
+            let reason = format!("not_changed: {}", applied.blocked.join(", "));
+            audit(&self.request_id, event, Some(applied), &reason, Decision::Refused);
+        }
+        if changes(applied.outcome) {
+            audit(&self.request_id, event, Some(applied), applied.outcome.as_str(), Decision::Allowed);
+        }
+    }
+
+    /// A person is reconciled. `None`: the ledger does not know them.
+    pub(crate) fn reconciled(&self, user: &FlexUserSid, cause: &str, report: Option<&Report>) {
+        let outcome = report.map_or(Outcome::NoUser, |report| report.outcome);
+        self.done(outcome.as_str());
+        if let Some(report) = report.filter(|report| !report.blocked.is_empty()) {
+            self.audit_job(Some(user), &format!("not_changed: {}", report.blocked.join(", ")), Decision::Refused);
+        }
+        if changes(outcome) {
+            // A reactivated user may have another SID now.
+            let user = report.and_then(|report| report.user.as_ref()).map_or(user, |user| &user.flex_user_sid);
+            self.audit_job(Some(user), &format!("{}: {cause}", outcome.as_str()), Decision::Allowed);
+        }
+    }
+
+    /// A group's members have their jobs.
+    pub(crate) fn fanned_out(&self, members: usize) {
+        let outcome = "fanned_out";
+        tracing::info!(
+            target: "flexgate::apply",
+            request_id = self.request_id.as_str(), source = self.message.source(), event_id = &*self.event_id,
+            attempts = self.attempts, outcome, members, "job"
+        );
+    }
+
+    /// It failed, and may succeed later.
+    pub(crate) fn again(&self, fault: &str) {
+        tracing::warn!(
+            target: "flexgate::apply",
+            request_id = self.request_id.as_str(), source = self.message.source(), event_id = &*self.event_id,
+            attempts = self.attempts, fault, "{} not applied yet", self.what
+        );
+    }
+
+    /// It failed, and is a dead letter.
+    pub(crate) fn dead(&self, reason: &str) {
+        tracing::error!(
+            target: "flexgate::apply",
+            request_id = self.request_id.as_str(), source = self.message.source(), event_id = &*self.event_id,
+            attempts = self.attempts, fault = reason, "{} is a dead letter", self.what
+        );
+        match self.message {
+            Message::Event(event) => audit(&self.request_id, event, None, reason, Decision::Refused),
+            Message::Unreadable { source, .. } => unreadable(&self.request_id, Some(source.as_str()), reason),
+            Message::Reconcile { user, .. } => self.audit_job(Some(user), reason, Decision::Refused),
+            Message::FanOut { .. } => self.audit_job(None, reason, Decision::Refused),
+        }
+    }
+
+    fn done(&self, outcome: &str) {
+        tracing::info!(
+            target: "flexgate::apply",
+            request_id = self.request_id.as_str(), source = self.message.source(), event_id = &*self.event_id,
+            attempts = self.attempts, outcome, "{}", self.what
+        );
+    }
+
+    fn audit_job(&self, user: Option<&FlexUserSid>, reason: &str, decision: Decision) {
+        let (issuer, flex_user_sid) = (Some(self.message.source()), user.map(FlexUserSid::as_str));
+        Audit { action: "apply_job", issuer, subject: Some(&self.event_id), flex_user_sid, reason: Some(reason) }
+            .write(&self.request_id, decision);
+    }
+}
+
+/// The message is none of Flexgate's, and a dead letter at once.
+pub(crate) fn strange(request_id: &RequestId, attempts: u32, reason: &str) {
+    tracing::error!(
+        target: "flexgate::apply",
+        request_id = request_id.as_str(), attempts, fault = reason, "event is a dead letter"
+    );
+    unreadable(request_id, None, reason);
+}
+
+fn unreadable(request_id: &RequestId, issuer: Option<&str>, reason: &str) {
+    Audit { action: "apply_event", issuer, subject: None, flex_user_sid: None, reason: Some(reason) }
+        .write(request_id, Decision::Refused);
+}
+
+fn changes(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Created | Outcome::Updated | Outcome::Deactivated)
+}
+
+fn audit(request_id: &RequestId, event: &IdentityEvent, applied: Option<&Applied>, reason: &str, decision: Decision) {
+    Audit {
+        action: "apply_event",
+        issuer: Some(event.subject.issuer.as_deref().unwrap_or(event.source.as_str())),
+        subject: Some(event.subject.id.as_str()),
+        flex_user_sid: applied.and_then(|applied| applied.user.as_ref()).map(FlexUserSid::as_str),
+        reason: Some(reason),
+    }
+    .write(request_id, decision);
+}
