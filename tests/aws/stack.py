@@ -283,6 +283,17 @@ def scim(browser, outputs, clients):
              "Operations": [{"op": "replace", "path": "active", "value": False}]}
     check("a user is deactivated", ask("PATCH", f"/Users/{user['id']}", patch)["active"] is False)
     ask("DELETE", f"/Groups/{group['id']}", expect=204)
+    # Many members are reconciled by jobs. Of those whom Twilio does not know nothing becomes.
+    members = [{"value": user["id"]}, *({"value": f"FU{number:032x}"} for number in range(1, 12))]
+    ask("POST", "/Groups", {"schemas": [schema + "Group"], "displayName": "Leads", "members": members}, 201)
+    patch["Operations"][0]["value"] = True
+    ask("PATCH", f"/Users/{user['id']}", patch)
+
+    def roles():
+        users = json.loads(call(SIMULATOR, "GET", "/__sim/users")[2])["users"]
+        return next(one["roles"] for one in users if one["username"] == "hedy@example.com")
+
+    wait("the role of a group of many, through the queue", lambda: roles() == ["agent", "supervisor"])
     ask("DELETE", f"/Users/{user['id']}", expect=204)
     ask("GET", f"/Users/{user['id']}", expect=404)
 
@@ -369,6 +380,7 @@ def main(packaged, target):
             "TwilioAccountSid": ACCOUNT, "TwilioInstanceSid": "GO00000000000000000000000000000001",
             "TwilioUrl": f"http://localhost:{SIMULATOR}", "PublicUrl": PUBLIC, "Canary": "false",
             "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
+            "ScimGroupRoles": '{"Leads": "supervisor"}',
             # With an issuer, whoever is made is bound to their identity, and unbound when they leave.
             "WebhookSources": json.dumps({"okta": {"issuer": "https://okta.example.com"}}),
             "Issuers": json.dumps([{"issuer": issuer, "audiences": ["flexgate"], "roles_claim": "roles"}]),

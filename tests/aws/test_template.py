@@ -167,19 +167,37 @@ class Template(unittest.TestCase):
             self.assertEqual({one["Name"]["Ref"] for one in alarms}, {"FaultAlarm", of_its_own}, name)
 
     def test_the_queue_outwaits_its_consumer_and_has_a_dead_letter_queue(self):
-        queue = self.resources["Events"]["Properties"]
         timeout = self.resources["ApplyFunction"]["Properties"]["Timeout"]
-        self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * timeout)
-        self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": ["DeadEvents", "Arn"]})
-        self.assertGreater(queue["RedrivePolicy"]["maxReceiveCount"], 50, "FLEXGATE_APPLY_TRIES")
-        mapping = self.of_type("AWS::Lambda::EventSourceMapping")
-        self.assertEqual(len(mapping), 1)
-        (one,) = mapping.values()
-        self.assertEqual(one["Properties"]["FunctionResponseTypes"], ["ReportBatchItemFailures"])
+        mappings = self.of_type("AWS::Lambda::EventSourceMapping").values()
+        for name in ("Events", "Bulk"):
+            queue = self.resources[name]["Properties"]
+            self.assertGreaterEqual(queue["VisibilityTimeout"], 6 * timeout)
+            self.assertEqual(queue["RedrivePolicy"]["deadLetterTargetArn"], {"Fn::GetAtt": [f"Dead{name}", "Arn"]})
+            self.assertGreater(queue["RedrivePolicy"]["maxReceiveCount"], 50, "FLEXGATE_APPLY_TRIES")
+            source = {"Fn::GetAtt": [name, "Arn"]}
+            (one,) = [one["Properties"] for one in mappings if one["Properties"]["EventSourceArn"] == source]
+            self.assertEqual(one["FunctionResponseTypes"], ["ReportBatchItemFailures"])
+            # Bulk work is held back, events are not.
+            self.assertEqual("ScalingConfig" in one, name == "Bulk")
+        self.assertEqual(len(mappings), 2)
+
+    def test_without_webhooks_there_are_queues_and_their_consumer_still(self):
+        conditional = {name for name, one in self.resources.items() if one.get("Condition") == "Webhooks"}
+        self.assertFalse(conditional & {"Events", "DeadEvents", "Bulk", "DeadBulk", "ApplyFunction", "ApplyRole"})
+
+    def test_jobs_are_sent_to_the_queue_of_bulk_work_alone(self):
+        for name, sid in (("Provision", "Queue"), ("Apply", "Jobs")):
+            self.assertEqual(self.actions(name, sid), {"sqs:SendMessage"})
+            self.assertEqual(self.statements(name)[sid]["Resource"], {"Fn::GetAtt": ["Bulk", "Arn"]})
+
+    def test_whoever_reconciles_knows_which_group_gives_which_role(self):
+        for name in ("Mint", "Provision", "Apply"):
+            variables = self.resources[f"{name}Function"]["Properties"]["Environment"]["Variables"]
+            self.assertEqual(variables["FLEXGATE_SCIM_GROUP_ROLES"], {"Ref": "ScimGroupRoles"}, name)
 
     def test_every_alarm_says_where_its_runbook_is(self):
         alarms = self.of_type("AWS::CloudWatch::Alarm")
-        self.assertEqual(len(alarms), 3 * len(ALL) + 6)
+        self.assertEqual(len(alarms), 3 * len(ALL) + 8)
         for name, alarm in alarms.items():
             self.assertIn("docs/deploy.md#alarms", alarm["Properties"]["AlarmDescription"], name)
 
