@@ -2,11 +2,11 @@
 
 use std::cmp::Ordering;
 
-use scim_v2::filter::{AttrExp, AttrPath, CompValue, CompareOp, Filter, ValFilter};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::grammar::{self, AttrExp, AttrPath, CompValue, CompareOp, Filter};
 use super::schema::{Attribute, Kind, Named, Schema};
 use super::{Document, ProtocolError};
 
@@ -38,7 +38,7 @@ impl Test {
         if text.len() > MAX_FILTER {
             return Err(ProtocolError::InvalidFilter(format!("The filter may have {MAX_FILTER} bytes at most.")));
         }
-        let parsed = text.parse().map(Self);
+        let parsed = grammar::filter(text).map(Self);
         // The parser's message quotes the filter, which may name people.
         parsed.map_err(|_| ProtocolError::InvalidFilter("The filter cannot be read (RFC 7644 §3.4.2.2).".to_owned()))
     }
@@ -91,10 +91,10 @@ fn holds(filter: &Filter, schema: &Schema, document: &Document) -> bool {
                 None => matches!(test, Some((CompareOp::Ne, _))),
             }
         }
-        Filter::ValuePath(value) => match attribute(schema, &value.attr) {
+        Filter::ValuePath(path, inner) => match attribute(schema, path) {
             Some((attribute, _)) => document
                 .get(&attribute.name)
-                .is_some_and(|values| items(values).any(|item| value_matches(attribute, &value.filter, item))),
+                .is_some_and(|values| items(values).any(|item| value_matches(attribute, inner, item))),
             None => false,
         },
         Filter::Not(inner) => !holds(inner, schema, document),
@@ -104,18 +104,20 @@ fn holds(filter: &Filter, schema: &Schema, document: &Document) -> bool {
 }
 
 /// Whether one value of a list is among those the filter in the brackets selects.
-pub(super) fn value_matches(attribute: &Attribute, filter: &ValFilter, item: &Value) -> bool {
+pub(super) fn value_matches(attribute: &Attribute, filter: &Filter, item: &Value) -> bool {
     match filter {
-        ValFilter::Attr(expression) => {
+        Filter::Attr(expression) => {
             let (path, test) = parts(expression);
             match attribute.sub(&path.name) {
                 Some(sub) => compare(sub, None, item.get(&sub.name), test),
                 None => false,
             }
         }
-        ValFilter::Not(inner) => !value_matches(attribute, inner, item),
-        ValFilter::And(all) => all.iter().all(|filter| value_matches(attribute, filter, item)),
-        ValFilter::Or(any) => any.iter().any(|filter| value_matches(attribute, filter, item)),
+        // A list has no list in it.
+        Filter::ValuePath(..) => false,
+        Filter::Not(inner) => !value_matches(attribute, inner, item),
+        Filter::And(all) => all.iter().all(|filter| value_matches(attribute, filter, item)),
+        Filter::Or(any) => any.iter().any(|filter| value_matches(attribute, filter, item)),
     }
 }
 

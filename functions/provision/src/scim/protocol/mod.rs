@@ -1,10 +1,10 @@
 //! SCIM 2.0 (RFC 7643, RFC 7644) as a protocol: schemas, filters, patches, paging, and what a server says of itself.
 //!
-//! Nothing here knows Flex, Twilio or a store. The grammars of filters and paths are the `scim_v2` crate's; what
-//! they do to a document is here.
+//! Nothing here knows Flex, Twilio or a store.
 
 pub(crate) mod error;
 mod filter;
+mod grammar;
 mod paging;
 mod patch;
 mod place;

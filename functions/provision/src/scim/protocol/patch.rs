@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use scim_v2::filter::{PatchPath, ValFilter};
 use serde_json::{Map, Value};
 
 use super::filter::MAX_FILTER;
+use super::grammar::{self, Filter};
 use super::place::{Op, Place, object};
 use super::schema::{Attribute, Kind, Mutability, Named, Schema};
 use super::{Document, ProtocolError};
@@ -126,7 +126,7 @@ fn one(schema: &Schema, document: &mut Document, operation: &Operation) -> Resul
 
 /// Where a path leads.
 enum Target<'a> {
-    At { attribute: &'a Attribute, extension: bool, filter: Option<ValFilter>, sub: Option<&'a Attribute> },
+    At { attribute: &'a Attribute, extension: bool, filter: Option<Filter>, sub: Option<&'a Attribute> },
     Whole,
     NotKept,
 }
@@ -141,13 +141,10 @@ fn target<'a>(schema: &'a Schema, path: &str) -> Result<Target<'a>, ProtocolErro
         Named::NotKept => return Ok(Target::NotKept),
         _ => {}
     }
-    let parsed: PatchPath = path
-        .parse()
+    let parsed = grammar::path(path)
         .map_err(|_| ProtocolError::InvalidPath("The path cannot be read (RFC 7644 §3.5.2).".to_owned()))?;
-    let (attr, filter, sub) = match parsed {
-        PatchPath::Attr(attr) => (attr.clone(), None, attr.sub_attr),
-        PatchPath::Value(value) => (value.attr, Some(value.filter), value.sub_attr),
-    };
+    let (attr, filter) = (parsed.attr, parsed.filter);
+    let sub = if filter.is_some() { parsed.sub_attr } else { attr.sub_attr.clone() };
     let (attribute, extension) = match schema.named(attr.uri.as_deref(), &attr.name) {
         Named::Core(attribute) => (attribute, false),
         Named::Extension(attribute) => (attribute, true),

@@ -1,9 +1,9 @@
 //! Where an operation writes, and how (RFC 7644 §3.5.2.1 to §3.5.2.3).
 
-use scim_v2::filter::{AttrExp, CompValue, CompareOp, ValFilter};
 use serde_json::{Map, Value};
 
 use super::filter::value_matches;
+use super::grammar::{AttrExp, CompValue, CompareOp, Filter};
 use super::schema::{Attribute, Mutability};
 use super::{Document, ProtocolError};
 
@@ -18,7 +18,7 @@ pub(super) enum Op {
 /// An attribute, perhaps some of its values, perhaps a sub-attribute of those.
 pub(super) struct Place<'a> {
     pub(super) attribute: &'a Attribute,
-    pub(super) filter: Option<&'a ValFilter>,
+    pub(super) filter: Option<&'a Filter>,
     pub(super) sub: Option<&'a Attribute>,
 }
 
@@ -85,13 +85,7 @@ impl Place<'_> {
         Ok(())
     }
 
-    fn selected(
-        &self,
-        container: &mut Document,
-        filter: &ValFilter,
-        op: Op,
-        value: &Value,
-    ) -> Result<(), ProtocolError> {
+    fn selected(&self, container: &mut Document, filter: &Filter, op: Op, value: &Value) -> Result<(), ProtocolError> {
         self.permit(filter)?;
         let Some(given) = self.given(value)? else { return Ok(()) };
         let present = list(container, &self.attribute.name);
@@ -187,7 +181,7 @@ impl Place<'_> {
     }
 
     /// Members are selected one by one. A filter that is true of everybody would empty a group by mistake.
-    fn permit(&self, filter: &ValFilter) -> Result<(), ProtocolError> {
+    fn permit(&self, filter: &Filter) -> Result<(), ProtocolError> {
         if self.attribute.name != "members" || names_values(filter) {
             return Ok(());
         }
@@ -203,25 +197,25 @@ fn same(listed: &Value, item: &Value) -> bool {
     }
 }
 
-fn names_values(filter: &ValFilter) -> bool {
+fn names_values(filter: &Filter) -> bool {
     match filter {
-        ValFilter::Attr(AttrExp::Comparison(path, CompareOp::Eq, CompValue::Str(_))) => {
+        Filter::Attr(AttrExp::Comparison(path, CompareOp::Eq, CompValue::Str(_))) => {
             path.uri.is_none() && path.sub_attr.is_none() && path.name.eq_ignore_ascii_case("value")
         }
-        ValFilter::Or(any) => any.iter().all(names_values),
+        Filter::Or(any) => any.iter().all(names_values),
         _ => false,
     }
 }
 
 /// The value that a filter of equalities describes.
-fn described(attribute: &Attribute, filter: &ValFilter) -> Option<Document> {
+fn described(attribute: &Attribute, filter: &Filter) -> Option<Document> {
     let mut made = Document::new();
     let parts = match filter {
-        ValFilter::And(parts) => parts.as_slice(),
+        Filter::And(parts) => parts.as_slice(),
         single => std::slice::from_ref(single),
     };
     for part in parts {
-        let ValFilter::Attr(AttrExp::Comparison(path, CompareOp::Eq, value)) = part else { return None };
+        let Filter::Attr(AttrExp::Comparison(path, CompareOp::Eq, value)) = part else { return None };
         let sub = attribute.sub(&path.name)?;
         let value = match value {
             CompValue::Str(text) => text.as_str().into(),

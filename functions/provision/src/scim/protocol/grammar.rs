@@ -1,0 +1,338 @@
+//! The grammar of filters (RFC 7644 §3.4.2.2, figure 1) and of the paths of a `PATCH` (§3.5.2, figure 7).
+//!
+//! A parser of our own: the crate that has one compiles regular expressions when it starts, and with them is twice the
+//! size of the rest of SCIM. It judges this one in the tests.
+
+use serde_json::Number;
+
+/// How deep parentheses and brackets may be nested.
+const MAX_DEPTH: usize = 64;
+
+/// How many comparisons a filter may have.
+const MAX_TERMS: usize = 1_024;
+
+/// An attribute, perhaps of a named schema, perhaps one of its sub-attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AttrPath {
+    pub(super) uri: Option<String>,
+    pub(super) name: String,
+    pub(super) sub_attr: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CompareOp {
+    Eq,
+    Ne,
+    Co,
+    Sw,
+    Ew,
+    Gt,
+    Lt,
+    Ge,
+    Le,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum CompValue {
+    False,
+    Null,
+    True,
+    Number(Number),
+    Str(String),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum AttrExp {
+    Present(AttrPath),
+    Comparison(AttrPath, CompareOp, CompValue),
+}
+
+/// A filter. `and` and `or` hold two or more.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Filter {
+    Attr(AttrExp),
+    /// Some value of a list is as the filter says, whose attributes are sub-attributes. No filter in it is a
+    /// [`Filter::ValuePath`] in turn.
+    ValuePath(AttrPath, Box<Filter>),
+    Not(Box<Filter>),
+    And(Vec<Filter>),
+    Or(Vec<Filter>),
+}
+
+/// What a path of a `PATCH` leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PatchPath {
+    pub(super) attr: AttrPath,
+    pub(super) filter: Option<Filter>,
+    /// The sub-attribute after the brackets.
+    pub(super) sub_attr: Option<String>,
+}
+
+/// The text is no filter, or no path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unreadable;
+
+/// Reads a filter.
+pub(super) fn filter(text: &str) -> Result<Filter, Unreadable> {
+    let mut parser = Parser::new(text);
+    let filter = parser.or(Values::Allowed)?;
+    parser.space();
+    if parser.rest.is_empty() { Ok(filter) } else { Err(Unreadable) }
+}
+
+/// Reads a path.
+pub(super) fn path(text: &str) -> Result<PatchPath, Unreadable> {
+    let mut parser = Parser::new(text);
+    let attr = parser.attr_path()?;
+    let (mut filter, mut sub_attr) = (None, None);
+    if parser.eat('[') {
+        filter = Some(parser.in_brackets()?);
+        if parser.eat('.') {
+            sub_attr = Some(parser.name()?.to_owned());
+        }
+    }
+    parser.space();
+    if parser.rest.is_empty() { Ok(PatchPath { attr, filter, sub_attr }) } else { Err(Unreadable) }
+}
+
+/// Whether an attribute may be followed by a filter in brackets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Values {
+    Allowed,
+    /// Inside of brackets already.
+    Inside,
+}
+
+struct Parser<'a> {
+    rest: &'a str,
+    depth: usize,
+    terms: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Self {
+        let mut parser = Self { rest: text, depth: 0, terms: 0 };
+        parser.space();
+        parser
+    }
+
+    fn or(&mut self, values: Values) -> Result<Filter, Unreadable> {
+        let mut all = vec![self.and(values)?];
+        while self.word_between("or") {
+            all.push(self.and(values)?);
+        }
+        Ok(joined(
+            all,
+            |filter| match filter {
+                Filter::Or(all) => Ok(all),
+                other => Err(other),
+            },
+            Filter::Or,
+        ))
+    }
+
+    fn and(&mut self, values: Values) -> Result<Filter, Unreadable> {
+        let mut all = vec![self.atom(values)?];
+        while self.word_between("and") {
+            all.push(self.atom(values)?);
+        }
+        Ok(joined(
+            all,
+            |filter| match filter {
+                Filter::And(all) => Ok(all),
+                other => Err(other),
+            },
+            Filter::And,
+        ))
+    }
+
+    fn atom(&mut self, values: Values) -> Result<Filter, Unreadable> {
+        self.space();
+        if self.eat('(') {
+            return self.in_parentheses(values);
+        }
+        let negated = self.rest.get(..3).is_some_and(|word| word.eq_ignore_ascii_case("not"));
+        if negated && self.rest.get(3..).is_some_and(|rest| rest.trim_start().starts_with('(')) {
+            self.rest = self.rest.get(3..).unwrap_or_default().trim_start().get(1..).unwrap_or_default();
+            return Ok(Filter::Not(Box::new(self.in_parentheses(values)?)));
+        }
+        let attr = self.attr_path()?;
+        if values == Values::Allowed && self.eat('[') {
+            return Ok(Filter::ValuePath(attr, Box::new(self.in_brackets()?)));
+        }
+        self.terms += 1;
+        if self.terms > MAX_TERMS || !self.rest.starts_with(char::is_whitespace) {
+            return Err(Unreadable);
+        }
+        self.space();
+        let word = self.name()?;
+        if word.eq_ignore_ascii_case("pr") {
+            return Ok(Filter::Attr(AttrExp::Present(attr)));
+        }
+        let op = OPERATORS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).ok_or(Unreadable)?.1;
+        if !self.rest.starts_with(char::is_whitespace) {
+            return Err(Unreadable);
+        }
+        self.space();
+        Ok(Filter::Attr(AttrExp::Comparison(attr, op, self.value()?)))
+    }
+
+    fn in_parentheses(&mut self, values: Values) -> Result<Filter, Unreadable> {
+        self.within(')', |parser| parser.or(values))
+    }
+
+    fn in_brackets(&mut self) -> Result<Filter, Unreadable> {
+        self.within(']', |parser| parser.or(Values::Inside))
+    }
+
+    fn within(
+        &mut self,
+        close: char,
+        read: impl FnOnce(&mut Self) -> Result<Filter, Unreadable>,
+    ) -> Result<Filter, Unreadable> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(Unreadable);
+        }
+        let filter = read(self)?;
+        self.space();
+        self.depth -= 1;
+        if self.eat(close) { Ok(filter) } else { Err(Unreadable) }
+    }
+
+    /// `urn:…:name.sub`, of which all but the name may be missing. The schema ends at the last colon.
+    fn attr_path(&mut self) -> Result<AttrPath, Unreadable> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':' | '.');
+        let end = self.rest.find(|c| !allowed(c)).unwrap_or(self.rest.len());
+        let (text, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        let (uri, attribute) = match text.rsplit_once(':') {
+            Some((uri, attribute)) => (Some(uri), attribute),
+            None => (None, text),
+        };
+        let (name, sub) = match attribute.split_once('.') {
+            Some((name, sub)) => (name, Some(sub)),
+            None => (attribute, None),
+        };
+        let good = is_name(name) && sub.is_none_or(is_name) && uri.is_none_or(is_uri);
+        if !good {
+            return Err(Unreadable);
+        }
+        Ok(AttrPath { uri: uri.map(str::to_owned), name: name.to_owned(), sub_attr: sub.map(str::to_owned) })
+    }
+
+    fn name(&mut self) -> Result<&'a str, Unreadable> {
+        let end = self.rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')));
+        let (name, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
+        self.rest = rest;
+        if is_name(name) { Ok(name) } else { Err(Unreadable) }
+    }
+
+    /// A JSON string, number, `true`, `false` or `null`.
+    fn value(&mut self) -> Result<CompValue, Unreadable> {
+        let end = if self.rest.starts_with('"') {
+            end_of_string(self.rest).ok_or(Unreadable)?
+        } else {
+            self.rest.find(|c: char| c.is_whitespace() || matches!(c, ')' | ']' | '(' | '[')).unwrap_or(self.rest.len())
+        };
+        let (text, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        match text {
+            "true" => Ok(CompValue::True),
+            "false" => Ok(CompValue::False),
+            "null" => Ok(CompValue::Null),
+            text if text.starts_with('"') => serde_json::from_str(text).map(CompValue::Str).map_err(|_| Unreadable),
+            text => serde_json::from_str(text).map(CompValue::Number).map_err(|_| Unreadable),
+        }
+    }
+
+    /// Whether `and` or `or` comes next, with space around it.
+    fn word_between(&mut self, word: &str) -> bool {
+        let after_space = self.rest.trim_start();
+        let is_spaced = after_space.len() < self.rest.len() || self.rest.is_empty();
+        let found = after_space.get(..word.len()).is_some_and(|next| next.eq_ignore_ascii_case(word));
+        let rest = after_space.get(word.len()..).filter(|rest| rest.starts_with(char::is_whitespace));
+        match rest.filter(|_| found && is_spaced) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn eat(&mut self, what: char) -> bool {
+        match self.rest.strip_prefix(what) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn space(&mut self) {
+        self.rest = self.rest.trim_start();
+    }
+}
+
+const OPERATORS: [(&str, CompareOp); 9] = [
+    ("eq", CompareOp::Eq),
+    ("ne", CompareOp::Ne),
+    ("co", CompareOp::Co),
+    ("sw", CompareOp::Sw),
+    ("ew", CompareOp::Ew),
+    ("gt", CompareOp::Gt),
+    ("lt", CompareOp::Lt),
+    ("ge", CompareOp::Ge),
+    ("le", CompareOp::Le),
+];
+
+/// One filter of all of them. Parentheses that change nothing are gone: `(a and b) and c` is `a and b and c`.
+fn joined(
+    mut all: Vec<Filter>,
+    same: impl Fn(Filter) -> Result<Vec<Filter>, Filter>,
+    join: impl Fn(Vec<Filter>) -> Filter,
+) -> Filter {
+    if all.len() == 1
+        && let Some(single) = all.pop()
+    {
+        return single;
+    }
+    let mut flat = Vec::with_capacity(all.len());
+    for one in all {
+        match same(one) {
+            Ok(inner) => flat.extend(inner),
+            Err(one) => flat.push(one),
+        }
+    }
+    join(flat)
+}
+
+/// Where a JSON string ends that begins here.
+fn end_of_string(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A scheme and something after it. Of what a URI may be, only its own characters have been read.
+fn is_uri(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, _)| is_name(&scheme.replace('.', "-")) && !scheme.contains('_'))
+}
+
+/// `ATTRNAME`: a letter, then letters, digits, `-` and `_`.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests;
