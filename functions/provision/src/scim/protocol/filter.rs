@@ -122,12 +122,12 @@ pub(super) fn value_matches(attribute: &Attribute, filter: &Filter, item: &Value
 }
 
 /// What is compared, and with what; `None` asks whether there is anything.
-type Comparison<'a> = Option<(&'a CompareOp, &'a CompValue)>;
+type Comparison<'a> = Option<(CompareOp, &'a CompValue)>;
 
 fn parts(expression: &AttrExp) -> (&AttrPath, Comparison<'_>) {
     match expression {
         AttrExp::Present(path) => (path, None),
-        AttrExp::Comparison(path, op, value) => (path, Some((op, value))),
+        AttrExp::Comparison(path, op, value) => (path, Some((*op, value))),
     }
 }
 
@@ -155,10 +155,10 @@ fn compare(attribute: &Attribute, sub: Option<&str>, value: Option<&Value>, test
         });
     };
     // `ne` is the contrary of `eq`, also where there is no value.
-    if *op == CompareOp::Ne {
-        return !compare(attribute, sub, value, Some((&CompareOp::Eq, with)));
+    if op == CompareOp::Ne {
+        return !compare(attribute, sub, value, Some((CompareOp::Eq, with)));
     }
-    let Some(value) = value else { return *op == CompareOp::Eq && *with == CompValue::Null };
+    let Some(value) = value else { return op == CompareOp::Eq && *with == CompValue::Null };
     items(value).any(|item| {
         let (leaf, item) = match (&attribute.kind, sub) {
             (Kind::Complex(_), sub) => {
@@ -189,9 +189,9 @@ fn present(value: &Value) -> bool {
     }
 }
 
-fn leaf_matches(attribute: &Attribute, value: &Value, op: &CompareOp, with: &CompValue) -> bool {
+fn leaf_matches(attribute: &Attribute, value: &Value, op: CompareOp, with: &CompValue) -> bool {
     match (value, with) {
-        (Value::Bool(value), with) => *op == CompareOp::Eq && truth(with) == Some(*value),
+        (Value::Bool(value), with) => op == CompareOp::Eq && truth(with) == Some(*value),
         (Value::Number(value), CompValue::Number(with)) => value
             .as_f64()
             .zip(with.as_f64())
@@ -217,7 +217,7 @@ fn truth(with: &CompValue) -> Option<bool> {
     }
 }
 
-fn text_matches(value: &str, op: &CompareOp, with: &str) -> bool {
+fn text_matches(value: &str, op: CompareOp, with: &str) -> bool {
     match op {
         CompareOp::Co => value.contains(with),
         CompareOp::Sw => value.starts_with(with),
@@ -226,7 +226,7 @@ fn text_matches(value: &str, op: &CompareOp, with: &str) -> bool {
     }
 }
 
-fn ordered(op: &CompareOp, order: Ordering) -> bool {
+fn ordered(op: CompareOp, order: Ordering) -> bool {
     match op {
         CompareOp::Eq => order == Ordering::Equal,
         CompareOp::Ne => order != Ordering::Equal,

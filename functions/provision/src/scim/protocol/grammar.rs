@@ -85,9 +85,10 @@ pub(super) fn path(text: &str) -> Result<PatchPath, Unreadable> {
     let mut parser = Parser::new(text);
     let attr = parser.attr_path()?;
     let (mut filter, mut sub_attr) = (None, None);
-    if parser.eat('[') {
+    if parser.eat_after_space('[') {
         filter = Some(parser.in_brackets()?);
-        if parser.eat('.') {
+        if parser.eat_after_space('.') {
+            parser.space();
             sub_attr = Some(parser.name()?.to_owned());
         }
     }
@@ -157,7 +158,7 @@ impl<'a> Parser<'a> {
             return Ok(Filter::Not(Box::new(self.in_parentheses(values)?)));
         }
         let attr = self.attr_path()?;
-        if values == Values::Allowed && self.eat('[') {
+        if values == Values::Allowed && self.eat_after_space('[') {
             return Ok(Filter::ValuePath(attr, Box::new(self.in_brackets()?)));
         }
         self.terms += 1;
@@ -269,6 +270,12 @@ impl<'a> Parser<'a> {
             }
             None => false,
         }
+    }
+
+    fn eat_after_space(&mut self, what: char) -> bool {
+        let rest = self.rest.trim_start().strip_prefix(what);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
     }
 
     fn space(&mut self) {

@@ -131,6 +131,19 @@ fn names(filter: &Filter) -> Vec<&str> {
     }
 }
 
+fn has_word(path: &PatchPath) -> bool {
+    is_word(&path.attr.name.as_str()) || path.filter.as_ref().is_some_and(|filter| names(filter).iter().any(is_word))
+}
+
+/// Whether both read the filter alike. Ours reads more in two ways only.
+fn agree(text: &str) -> bool {
+    let (ours, judged) = (filter(text).ok(), judge_filter(text));
+    // `not(` is how RFC 7644 spells it. The judge wants a space.
+    let spelt = text.to_lowercase().contains("not(");
+    let more = ours.as_ref().is_some_and(|filter| spelt || names(filter).iter().any(is_word));
+    ours == judged || (judged.is_none() && more)
+}
+
 /// A text with one character less, more, or another.
 fn mutated(text: &str, at: usize, how: usize, with: char) -> String {
     let mut all: Vec<char> = text.chars().collect();
@@ -148,13 +161,15 @@ proptest! {
 
     #[test]
     fn a_filter_is_read_as_the_judge_reads_it(text in any_filter()) {
-        prop_assert_eq!(filter(&text).ok(), judge_filter(&text), "{}", text);
+        prop_assert!(agree(&text), "{}: {:?}, {:?}", text, filter(&text), judge_filter(&text));
     }
 
     #[test]
     fn a_path_is_read_as_the_judge_reads_it(text in any_filter(), attr in attribute(), sub in prop::option::of("[a-z]{1,5}")) {
         for text in [attr.clone(), format!("{attr}[{text}]{}", sub.map(|sub| format!(".{sub}")).unwrap_or_default())] {
-            prop_assert_eq!(path(&text).ok(), judge_path(&text), "{}", text);
+            let (ours, judged) = (path(&text).ok(), judge_path(&text));
+            let more = ours.as_ref().is_some_and(|path| judged.is_none() && has_word(path));
+            prop_assert!(ours == judged || more, "{}: {:?}, {:?}", text, ours, judged);
         }
     }
 
@@ -164,12 +179,7 @@ proptest! {
         with in prop::sample::select(vec!['(', ')', '[', ']', '"', '\\', ' ', '.', ':', 'a', '1', '-', 'é', '\u{0}']),
     ) {
         let text = mutated(&text, at, how, with);
-        let (ours, judged) = (filter(&text).ok(), judge_filter(&text));
-        // `not(` is how RFC 7644 spells it. The judge wants a space.
-        let spelt = text.to_lowercase().contains("not(");
-        let more = ours.as_ref().is_some_and(|filter| spelt || names(filter).iter().any(is_word));
-        let more = more && judged.is_none();
-        prop_assert!(ours == judged || more, "{}: {:?}, {:?}", text, ours, judged);
+        prop_assert!(agree(&text), "{}: {:?}, {:?}", text, filter(&text), judge_filter(&text));
     }
 
     #[test]
