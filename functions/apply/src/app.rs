@@ -72,7 +72,8 @@ impl App {
 
     /// Handles a message that has been taken `attempts` times, this time included.
     pub async fn handle(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
-        let applied = self.applied(body, attempts, deadline.within(EVENT_TIME));
+        // Boxed: it is large, and a batch would carry it.
+        let applied = Box::pin(self.applied(body, attempts, deadline.within(EVENT_TIME)));
         // A panic costs this message a try, and those beside it nothing. Nothing of ours is left half-changed:
         // what an event changes is in the store and at Twilio, and applying it again completes it.
         let handled = AssertUnwindSafe(applied).catch_unwind().await.unwrap_or_else(|_| self.panicked(attempts));

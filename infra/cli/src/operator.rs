@@ -9,9 +9,10 @@ use flexgate::base::ambient::Ambient;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::settings::Reader;
 use flexgate::domain::policy::Policy;
-use flexgate::domain::{FlexUser, FlexUserSid, Username};
+use flexgate::domain::{EventId, FlexUser, FlexUserSid, Username};
 use flexgate::platform::{Common, Platform};
 use flexgate::twilio::{CredentialSettings, Flex, Sso};
+use flexgate::users::ledger::Ledger;
 use flexgate::users::{PolicySettings, Provisioning};
 
 use crate::audit::Trail;
@@ -25,6 +26,7 @@ pub struct Operator {
     pub common: Common,
     /// What may be given to whom.
     pub policy: Policy,
+    settings: PolicySettings,
     /// What is done is written down.
     pub trail: Trail,
     platform: Platform,
@@ -40,7 +42,8 @@ impl Operator {
         let settings = || Some((common?, credential?, policy?));
         let (common, credential, policy) = reader.finish(settings())?;
         let platform = Platform::new(&common, Ambient::system())?;
-        Ok(Self { common, policy: policy.policy, trail: Trail::open()?, platform, credential })
+        let trail = Trail::open()?;
+        Ok(Self { common, policy: policy.policy.clone(), settings: policy, trail, platform, credential })
     }
 
     /// Flex with the credential.
@@ -53,9 +56,15 @@ impl Operator {
         self.platform.sso(&self.common)
     }
 
-    /// Provisioning over `flex`, the same as the gateway's.
-    pub fn provisioning(&self, flex: Flex) -> Provisioning {
-        Provisioning::new(Arc::new(flex), self.platform.sessions(), self.platform.bindings())
+    /// The people ledger over `flex`, the same as the gateway's.
+    pub fn ledger(&self, flex: Flex) -> Ledger {
+        let provisioning = Provisioning::new(Arc::new(flex), self.platform.sessions(), self.platform.bindings());
+        Ledger::of_platform(&self.platform, Arc::new(provisioning), &self.settings)
+    }
+
+    /// A command's own name among the ledger's statements.
+    pub fn cause(&self) -> EventId {
+        EventId::from(u128::from_be_bytes(self.ambient().random()))
     }
 
     /// The surroundings.

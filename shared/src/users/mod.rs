@@ -7,5 +7,5 @@ mod provisioning;
 mod settings;
 
 pub use group_roles::GroupRoles;
-pub use provisioning::{Provisioning, ProvisioningError, Reconciled};
+pub use provisioning::{Provisioning, ProvisioningError};
 pub use settings::{LastAdmin, PolicySettings};

@@ -17,7 +17,7 @@ const AT_ONCE: usize = 8;
 const WHO: [Who; 5] = [Who::Scim, Who::Api, Who::Operator, Who::Hr, Who::Crm];
 const ACTS: [Act; 5] = [Act::Add, Act::Deactivate, Act::Remove, Act::Reactivate, Act::Reuse];
 
-/// The sequence of that seed (SplitMix64).
+/// The sequence of that seed, by `SplitMix64`.
 fn steps(seed: u64) -> Vec<Step> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut below = |limit: u64| {
@@ -26,13 +26,13 @@ fn steps(seed: u64) -> Vec<Step> {
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         usize::try_from((mixed ^ (mixed >> 31)) % limit).unwrap()
     };
-    let mut step = || match below(4) {
-        0 => Step::Member(below(2), below(3) > 0),
-        _ => {
-            let who = WHO[below(5)];
-            // Only a source with names of its own can give a username to somebody else.
-            Step::Says(who, ACTS[below(if who.is_webhook() { 5 } else { 4 })])
+    let mut step = || {
+        if below(4) == 0 {
+            return Step::Member(below(2), below(3) > 0);
         }
+        let who = WHO[below(5)];
+        // Only a source with names of its own can give a username to somebody else.
+        Step::Says(who, ACTS[below(if who.is_webhook() { 5 } else { 4 })])
     };
     (0..LENGTH).map(|_| step()).collect()
 }

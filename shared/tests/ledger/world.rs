@@ -29,7 +29,7 @@ pub struct World {
 }
 
 pub fn deadline() -> Deadline {
-    Deadline::after(Duration::from_secs(60))
+    Deadline::after(Duration::from_mins(1))
 }
 
 impl World {

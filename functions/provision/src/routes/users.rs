@@ -6,14 +6,14 @@ use std::sync::Arc;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use flexgate::domain::EventId;
-use flexgate::domain::ledger::{Said, Source, Statement};
+use flexgate::domain::ledger::Source;
 use flexgate::domain::{
     Caller, DesiredUser, FlexUser, FlexUserSid, ObservedRoles, Scope, Username, WorkerAttributes, WorkerSid, role_list,
 };
 use flexgate::telemetry::{Audit, Decision};
 use flexgate::twilio::TwilioError;
 use flexgate::users::ProvisioningError;
-use flexgate::users::ledger::{Earlier, News, Outcome};
+use flexgate::users::ledger::{News, Outcome};
 use flexgate::web::openapi::{Email, Name};
 use flexgate::web::{Context, Fields, Problem, Query, kinds};
 use http::{HeaderMap, StatusCode};
@@ -185,8 +185,8 @@ pub(crate) async fn provision(
         let detail = format!("The role {role} is not among FLEXGATE_ALLOWED_ROLES.");
         return Err(Problem::new(kinds::ROLE_FORBIDDEN, detail));
     }
-    let report =
-        app.ledger.state(&news(&app, desired, &context), context.deadline).await.map_err(problem::of_ledger)?;
+    let news = News::user(Source::Api, desired, app.ambient.now(), &cause(&context));
+    let report = app.ledger.state(&news, context.deadline).await.map_err(problem::of_ledger)?;
     let (status, reason) = match report.outcome {
         Outcome::Created => (StatusCode::CREATED, "created"),
         Outcome::Updated => (StatusCode::OK, "updated"),
@@ -291,39 +291,13 @@ pub(crate) async fn deprovision(
     let sid = parse_sid(&sid)?;
     let user =
         app.provisioning.flex().get(&sid, context.deadline).await.map_err(|error| of_named_user(error.into()))?;
-    let (now, id) = (app.ambient.now(), cause(&context));
-    let active = Some(Said::access(now, &id, false));
-    let leaves = News {
-        flex_user_sid: Some(sid.clone()),
-        ..said(user.username, Statement { active, ..Statement::in_full(now, &id) })
-    };
+    let leaves = News::end(Source::Api, user, app.ambient.now(), &cause(&context));
     let report = app.ledger.state(&leaves, context.deadline).await.map_err(problem::of_ledger)?;
     if report.outcome == Outcome::NoUser {
         return Err(unknown());
     }
     audit("deprovision", &caller, Some((&sid, "deprovisioned")), None, &context);
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// What `POST /users` says: the user in full.
-fn news(app: &App, desired: DesiredUser, context: &Context) -> News {
-    let (now, id) = (app.ambient.now(), cause(context));
-    let roles = desired.roles.iter().map(|role| role.as_str().into()).collect();
-    let statement = Statement {
-        active: Some(Said::access(now, &id, true)),
-        roles: Some(Said::new(now, &id, roles)),
-        email: Some(Said::new(now, &id, Some(desired.email))),
-        full_name: Some(Said::new(now, &id, Some(desired.full_name))),
-        attributes: desired.worker_attributes.map(|attributes| Said::new(now, &id, Some(attributes))),
-        ..Statement::in_full(now, &id)
-    };
-    said(desired.username, statement)
-}
-
-fn said(username: Username, statement: Statement) -> News {
-    let (subject, identity, flex_user_sid) = (None, None, None);
-    let (username, earlier) = (Some(username), Earlier::Everything);
-    News { source: Source::Api, subject, identity, username, flex_user_sid, statement, earlier }
 }
 
 /// Which request said it.

@@ -1,5 +1,5 @@
 //! `flexgate users`: an operator's view of Flex users, through the same client and the same
-//! reconciliation as the gateway's.
+//! people ledger as the gateway's.
 
 mod cells;
 mod import;
@@ -11,15 +11,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use flexgate::domain::ledger::Source;
 use flexgate::domain::{DesiredUser, Email, FlexUser, FlexUserSid, FullName, Role, Username};
 use flexgate::twilio::Flex;
-use flexgate::users::ProvisioningError;
+use flexgate::users::ledger::{Earlier, LedgerError, News};
 use serde_json::{Value, json};
 
 use crate::operator::{Operator, deadline};
 use crate::terminal::{harmless, remark, say};
 use cells::COLUMNS;
-use outcome::became;
+use outcome::{became, blocked, reason};
 
 const PAGE: u16 = 500;
 
@@ -82,6 +83,9 @@ struct Provision {
     /// agent, supervisor or admin; may be given several times
     #[arg(long = "role", required = true, value_name = "ROLE")]
     roles: Vec<Role>,
+    /// The user is somebody else than the inactive one who had the username: nothing of theirs is kept
+    #[arg(long)]
+    new: bool,
 }
 
 /// Does it.
@@ -93,10 +97,12 @@ pub async fn run(options: &Users) -> Result<ExitCode, Box<dyn Error>> {
         Action::Provision(wanted) => provision(&operator, wanted).await?,
         Action::Deprovision { user } => {
             let user = operator.user(user).await?;
-            let done = operator.provisioning(operator.flex()).deprovision(&user.flex_user_sid, deadline()).await;
-            note(&operator, "deprovision", Some(&user.flex_user_sid), done.as_ref().map(|()| "deprovisioned"));
-            done?;
-            say(&format!("deactivated {} ({})", user.flex_user_sid, harmless(user.username.as_str())))?;
+            let (sid, name) = (user.flex_user_sid.clone(), user.username.clone());
+            let leaves = News::end(Source::Operator, user, operator.ambient().now(), &operator.cause());
+            let done = operator.ledger(operator.flex()).state(&leaves, deadline()).await;
+            note(&operator, "deprovision", Some(&sid), done.as_ref().map(|_| "deprovisioned"));
+            done.map_err(|error| reason(&error))?;
+            say(&format!("deactivated {sid} ({})", harmless(name.as_str())))?;
         }
         Action::Export { output } => export(&operator, output.as_ref()).await?,
         Action::Import(options) => return import::run(&operator, options).await,
@@ -158,17 +164,22 @@ async fn provision(operator: &Operator, wanted: &Provision) -> Result<(), Box<dy
         roles,
         worker_attributes: None,
     };
-    let done = operator.provisioning(operator.flex()).reconcile(&desired, deadline()).await;
-    let user = done.as_ref().ok().map(|done| &done.user().flex_user_sid);
-    note(operator, "provision", user, done.as_ref().map(became));
-    let done = done?;
-    Ok(say(&format!("{} {}", became(&done), done.user().flex_user_sid))?)
+    let earlier = if wanted.new { Earlier::Nothing } else { Earlier::Everything };
+    let news = News::user(Source::Operator, desired, operator.ambient().now(), &operator.cause());
+    let done = operator.ledger(operator.flex()).state(&News { earlier, ..news }, deadline()).await;
+    let user = done.as_ref().ok().and_then(|done| done.user.as_ref()).map(|user| user.flex_user_sid.clone());
+    note(operator, "provision", user.as_ref(), done.as_ref().map(became));
+    let done = done.map_err(|error| reason(&error))?;
+    if let Some(blocked) = blocked(&done) {
+        return Err(blocked.into());
+    }
+    Ok(say(&format!("{} {}", became(&done), user.as_ref().map_or("nobody", FlexUserSid::as_str)))?)
 }
 
-fn note(operator: &Operator, action: &str, user: Option<&FlexUserSid>, done: Result<&str, &ProvisioningError>) {
+fn note(operator: &Operator, action: &str, user: Option<&FlexUserSid>, done: Result<&str, &LedgerError>) {
     match done {
-        Ok(reason) => operator.trail.allowed(action, user, reason),
-        Err(error) => operator.trail.refused(action, user, &error.to_string()),
+        Ok(became) => operator.trail.allowed(action, user, became),
+        Err(error) => operator.trail.refused(action, user, &reason(error)),
     }
 }
 

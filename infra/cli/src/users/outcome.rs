@@ -1,12 +1,40 @@
-//! What was done to a user, in a word.
+//! What was done to a user, in words for the operator.
 
-use flexgate::users::Reconciled;
+use flexgate::domain::ledger::{AttachmentRefused, PlanRefused};
+use flexgate::users::ledger::{LedgerError, Outcome, Report};
 
 /// For the audit trail and the operator.
-pub(super) fn became(done: &Reconciled) -> &'static str {
-    match done {
-        Reconciled::Created(_) => "created",
-        Reconciled::Updated(_) => "updated",
-        Reconciled::Unchanged(_) => "unchanged",
+pub(super) fn became(report: &Report) -> &'static str {
+    match report.outcome {
+        Outcome::Created | Outcome::Updated | Outcome::Deactivated => report.outcome.as_str(),
+        Outcome::Stale | Outcome::NoUser | Outcome::Unchanged => "unchanged",
+    }
+}
+
+/// What could not be changed without taking a role away that Flexgate cannot give back.
+pub(super) fn blocked(report: &Report) -> Option<String> {
+    (!report.blocked.is_empty()).then(|| {
+        format!(
+            "Flex shows a role that Flexgate cannot give, and changing {} would take it away: change that in the Console",
+            report.blocked.join(", ")
+        )
+    })
+}
+
+/// Why it was refused, and what to do.
+pub(super) fn reason(error: &LedgerError) -> String {
+    match error {
+        LedgerError::InactiveBy(by) | LedgerError::Attachment(AttachmentRefused::Inactive(by)) => format!(
+            "{by} says that the person is inactive: activate them there first, or, if this is somebody else who gets \
+             the username, say so with flexgate users provision --new"
+        ),
+        LedgerError::Attachment(_) | LedgerError::Bound => "the username belongs to another person".to_owned(),
+        LedgerError::LastAdmin => "this is the last active administrator: make somebody else admin first, or set \
+                                   FLEXGATE_SCIM_LAST_ADMIN to allow"
+            .to_owned(),
+        LedgerError::Plan(PlanRefused::NoRole) => "the user would have no role: see FLEXGATE_DEFAULT_ROLES".to_owned(),
+        LedgerError::Twilio(error) => error.to_string(),
+        LedgerError::Store(error) => error.to_string(),
+        error => error.to_string(),
     }
 }

@@ -3,7 +3,7 @@
 use super::{Earlier, Ledger, LedgerError, News};
 use crate::base::outbound::Deadline;
 use crate::domain::FlexUser;
-use crate::domain::ledger::{Active, Attachment, Desired, Person, PersonId, Plan, attach};
+use crate::domain::ledger::{Active, Attachment, AttachmentRefused, Desired, Person, PersonId, Plan, Source, attach};
 use crate::store::PersonKey;
 use crate::twilio::TwilioError;
 
@@ -51,6 +51,10 @@ impl Ledger {
 
     pub(super) fn attached(&self, person: Person, news: &News, gives_access: bool) -> Result<Meant, LedgerError> {
         if news.earlier == Earlier::Nothing {
+            if news.source == Source::Operator && person.inactive_by().next().is_none() {
+                // Whoever has not left keeps their username.
+                return Err(AttachmentRefused::HeldByAnother(news.source.clone()).into());
+            }
             let successor = person.successor(PersonId::of(self.ambient.random()));
             return Ok(Meant::New(successor, Some(Box::new(person))));
         }

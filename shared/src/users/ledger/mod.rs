@@ -11,6 +11,7 @@ mod find;
 mod groups;
 mod guard;
 mod legacy;
+mod news;
 mod reconcile;
 mod state;
 mod view;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use crate::base::ambient::Ambient;
 use crate::domain::ledger::{Explanation, Given, Occasion, Source, Statement, desired};
 use crate::domain::policy::Policy;
-use crate::domain::{FlexUser, FlexUserSid, Identity, RoleSet, SubjectId, Username};
+use crate::domain::{FlexUser, SubjectId};
 use crate::platform::Platform;
 use crate::store::{Directory, People, PersonKey, UsernameIndex};
 use crate::users::{GroupRoles, LastAdmin, PolicySettings, Provisioning};
@@ -28,41 +29,8 @@ use crate::users::{GroupRoles, LastAdmin, PolicySettings, Provisioning};
 pub use admit::Admitted;
 pub use claims::{Followed, TokenClaims};
 pub use error::LedgerError;
+pub use news::{Earlier, News};
 pub use view::View;
-
-/// What one source says about one person.
-#[derive(Debug, Clone)]
-pub struct News {
-    /// Who says it.
-    pub source: Source,
-    /// What the source calls the person, if it has a name of its own for people.
-    pub subject: Option<SubjectId>,
-    /// The identity under which tokens know the person, if the source knows it. It is bound to the Flex user, so that
-    /// nobody else's token can claim that user.
-    pub identity: Option<Identity>,
-    /// The Flex username, if the source says it.
-    pub username: Option<Username>,
-    /// The Flex user that the source is known to mean, if the ledger does not know the person yet.
-    pub flex_user_sid: Option<FlexUserSid>,
-    /// What is said.
-    pub statement: Statement,
-    /// What of the person who had the Flex user until now is theirs.
-    pub earlier: Earlier,
-}
-
-/// What of the person who had the Flex user until now belongs to the one who is spoken of.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Earlier {
-    /// Everything: it is the same person.
-    #[default]
-    Everything,
-    /// Everything but these roles. They are taken away, though they were made by hand.
-    AllBut(RoleSet),
-    /// What sources say. The roles that Flex shows and nobody gave are not theirs.
-    Statements,
-    /// Nothing: it is somebody else, who takes the username over.
-    Nothing,
-}
 
 /// What became of a person.
 #[derive(Debug, Clone)]

@@ -17,12 +17,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use flexgate::domain::EventId;
+use flexgate::domain::ledger::Source;
 use flexgate::twilio::TwilioError;
-use flexgate::users::{Provisioning, ProvisioningError, Reconciled};
+use flexgate::users::ledger::{Ledger, LedgerError, News, Outcome, Report};
 use tokio::task::JoinSet;
 
 use super::cells::{self, COLUMNS};
-use super::outcome::became;
+use super::outcome::{became, blocked, reason};
 use crate::operator::{Operator, deadline};
 use crate::terminal::{remark, say};
 use journal::Journal;
@@ -70,7 +72,7 @@ pub struct Import {
 
 /// What became of a row.
 enum Fate {
-    Done(Box<Reconciled>),
+    Done(Box<Report>),
     Failed(String),
     /// No row would fare better.
     Hopeless(String),
@@ -135,7 +137,8 @@ async fn send(
     progress: &Progress,
 ) -> Result<(Counts, Option<String>), Box<dyn Error>> {
     // Repeating is the pace's business here: it must see every refusal.
-    let provisioning = Arc::new(operator.provisioning(operator.flex().asking_once()));
+    let ledger = Arc::new(operator.ledger(operator.flex().asking_once()));
+    let cause = operator.cause();
     let most = usize::from(options.concurrency);
     let pace = Arc::new(Pace::new(most, operator.ambient().clone()));
     let (mut counts, mut stopped) = (Counts::default(), None);
@@ -145,7 +148,7 @@ async fn send(
     loop {
         while stopped.is_none() && under_way.len() < most * WAITING {
             let Some(row) = left.pop_front() else { break };
-            under_way.spawn(one(row, provisioning.clone(), pace.clone()));
+            under_way.spawn(one(row, ledger.clone(), cause.clone(), pace.clone()));
         }
         let ended = tokio::select! {
             ended = under_way.join_next() => ended,
@@ -160,11 +163,12 @@ async fn send(
         match fate {
             Fate::Done(done) => {
                 journal.note(&row)?;
-                operator.trail.allowed("provision", Some(&done.user().flex_user_sid), became(&done));
-                match *done {
-                    Reconciled::Created(_) => counts.created += 1,
-                    Reconciled::Updated(_) => counts.updated += 1,
-                    Reconciled::Unchanged(_) => counts.unchanged += 1,
+                let user = done.user.as_ref().map(|user| &user.flex_user_sid);
+                operator.trail.allowed("provision", user, became(&done));
+                match done.outcome {
+                    Outcome::Created => counts.created += 1,
+                    Outcome::Updated => counts.updated += 1,
+                    _ => counts.unchanged += 1,
                 }
             }
             Fate::Failed(reason) => {
@@ -185,18 +189,27 @@ async fn send(
 }
 
 /// Brings one row to Flex, with as many tries as make sense.
-async fn one(row: Row, provisioning: Arc<Provisioning>, pace: Arc<Pace>) -> (Row, Fate) {
+async fn one(row: Row, ledger: Arc<Ledger>, cause: EventId, pace: Arc<Pace>) -> (Row, Fate) {
     let mut tries = 0;
     let fate = loop {
         let Some(seat) = pace.place().await else { break Fate::Left };
         tries += 1;
-        let answer = provisioning.reconcile(&row.desired, deadline()).await;
+        let news = News::user(Source::Operator, row.desired.clone(), pace.now(), &cause);
+        let answer = ledger.state(&news, deadline()).await;
         drop(seat);
         let error = match answer {
-            Ok(done) if !done.user().is_deactivated() => break Fate::Done(Box::new(done)),
-            Ok(_) => break Fate::Failed("Twilio left the user deactivated".to_owned()),
-            Err(ProvisioningError::Store(error)) => break Fate::Hopeless(error.to_string()),
-            Err(ProvisioningError::Twilio(error)) => error,
+            Ok(done) => match blocked(&done) {
+                None => break Fate::Done(Box::new(done)),
+                Some(blocked) => break Fate::Failed(blocked),
+            },
+            Err(LedgerError::Store(error)) => break Fate::Hopeless(error.to_string()),
+            // Somebody else is changing the person, or was until they were killed: what they hold runs out.
+            Err(LedgerError::Busy) if tries < BUSY_TRIES => {
+                pace.pause(tries).await;
+                continue;
+            }
+            Err(LedgerError::Twilio(error)) => error,
+            Err(error) => break Fate::Failed(reason(&error)),
         };
         match &error {
             TwilioError::Busy(api) if tries < BUSY_TRIES => pace.slow_down(api.retry_after, tries).await,

@@ -48,6 +48,10 @@ impl Pace {
         Self { most, ambient, state: Mutex::new(state), changed: Notify::new() }
     }
 
+    pub(super) fn now(&self) -> time::OffsetDateTime {
+        self.ambient.now()
+    }
+
     pub(super) fn limit(&self) -> usize {
         self.state().limit
     }
