@@ -11,6 +11,7 @@ use flexgate::base::settings::Reader;
 use flexgate::domain::policy::Policy;
 use flexgate::domain::{EventId, FlexUser, FlexUserSid, Username};
 use flexgate::platform::{Common, Platform};
+use flexgate::store::EventQueue;
 use flexgate::twilio::{CredentialSettings, Flex, Sso};
 use flexgate::users::ledger::Ledger;
 use flexgate::users::{PolicySettings, Provisioning};
@@ -60,6 +61,11 @@ impl Operator {
     pub fn ledger(&self, flex: Flex) -> Ledger {
         let provisioning = Provisioning::new(Arc::new(flex), self.platform.sessions(), self.platform.bindings());
         Ledger::of_platform(&self.platform, Arc::new(provisioning), &self.settings)
+    }
+
+    /// Where jobs are sent.
+    pub fn queue(&self) -> Arc<dyn EventQueue> {
+        self.platform.queue()
     }
 
     /// A command's own name among the ledger's statements.

@@ -10,4 +10,5 @@ mod dynamodb;
 mod oracle;
 mod rules;
 mod sequences;
+mod sweep;
 mod world;

@@ -103,15 +103,16 @@ impl World {
     pub async fn fault(&self, mut fault: Value) {
         fault["service"] = "flex-api".into();
         fault["method"] = "POST".into();
-        self.control(Method::POST, &fault).await;
+        self.control(Method::POST, "faults", &fault).await;
     }
 
     pub async fn no_faults(&self) {
-        self.control(Method::DELETE, &Value::Null).await;
+        self.control(Method::DELETE, "faults", &Value::Null).await;
     }
 
-    async fn control(&self, method: Method, body: &Value) {
-        let url = format!("{}/__sim/faults", self.simulator.url()).parse().unwrap();
+    /// Tells the simulator.
+    pub async fn control(&self, method: Method, path: &str, body: &Value) {
+        let url = format!("{}/__sim/{path}", self.simulator.url()).parse().unwrap();
         let mut request = reqwest::Request::new(method, url);
         if !body.is_null() {
             request.headers_mut().insert("content-type", "application/json".parse().unwrap());
@@ -139,7 +140,8 @@ impl World {
         }
     }
 
-    async fn write_member(&self, (id, name): (&str, &str), user: &FlexUserSid, present: bool) {
+    /// Writes that, and nothing else.
+    pub async fn write_member(&self, (id, name): (&str, &str), user: &FlexUserSid, present: bool) {
         let (directory, at) = (self.platform.directory(), OffsetDateTime::UNIX_EPOCH);
         loop {
             let new = || Group {

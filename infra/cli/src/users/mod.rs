@@ -4,6 +4,7 @@
 mod cells;
 mod import;
 mod outcome;
+mod sweep;
 
 use std::error::Error;
 use std::io::Write;
@@ -66,6 +67,8 @@ enum Action {
     },
     /// Provision every row of a CSV file; goes on where it was stopped
     Import(import::Import),
+    /// Compare everybody in Flex with what the people ledger says, and repair what differs
+    Sweep(sweep::Sweep),
 }
 
 /// A user as it should be.
@@ -106,6 +109,7 @@ pub async fn run(options: &Users) -> Result<ExitCode, Box<dyn Error>> {
         }
         Action::Export { output } => export(&operator, output.as_ref()).await?,
         Action::Import(options) => return import::run(&operator, options).await,
+        Action::Sweep(options) => return sweep::run(&operator, options).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -14,6 +14,7 @@ mod legacy;
 mod news;
 mod reconcile;
 mod state;
+mod sweep;
 mod view;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use admit::Admitted;
 pub use claims::{Followed, TokenClaims};
 pub use error::LedgerError;
 pub use news::{Earlier, News};
+pub use sweep::{SweepError, Swept};
 pub use view::View;
 
 /// What became of a person.

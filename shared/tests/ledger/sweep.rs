@@ -1,0 +1,175 @@
+//! The sweep: what it finds, what it has repaired, and when it concludes nothing.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use flexgate::base::ambient::{Clock as _, SystemClock};
+use flexgate::base::outbound::Deadline;
+use flexgate::domain::ledger::{Said, Statement};
+use flexgate::domain::{EventId, Username};
+use flexgate::store::{Lane, Message, Settled};
+use flexgate::users::ledger::{Earlier, News, SweepError, Swept};
+use http::Method;
+use serde_json::json;
+use time::Duration;
+
+use crate::world::{GROUPS, World, deadline};
+
+async fn says(world: &World, username: &str, active: bool, roles: &[&str]) {
+    let (at, id) = (SystemClock.now(), EventId::from(3));
+    let news = News {
+        source: "api".parse().unwrap(),
+        subject: None,
+        identity: None,
+        username: Some(username.parse().unwrap()),
+        flex_user_sid: None,
+        statement: Statement {
+            active: Some(Said::access(at, &id, active)),
+            roles: Some(Said::new(at, &id, roles.iter().map(|&role| role.into()).collect())),
+            full_name: Some(Said::new(at, &id, Some("Some One".parse().unwrap()))),
+            email: Some(Said::new(at, &id, Some("some@example.com".parse().unwrap()))),
+            ..Statement::default()
+        },
+        earlier: Earlier::Everything,
+    };
+    world.state(&news).await.unwrap();
+}
+
+impl World {
+    async fn sweep(&self, limit: Option<usize>) -> Result<Swept, SweepError> {
+        let queue = self.platform.queue();
+        self.ledger.sweep(Some(queue.as_ref()), limit, deadline, |_| {}).await
+    }
+
+    async fn dry_run(&self) -> Swept {
+        self.ledger.sweep(None, None, deadline, |_| {}).await.unwrap()
+    }
+
+    /// Does the jobs that are queued, as `apply` does. Only where the store is its own queue.
+    async fn work(&self) -> usize {
+        let Some(inbox) = self.platform.inbox() else { return 0 };
+        let (mut done, now) = (0, SystemClock.now());
+        loop {
+            let taken = inbox.take(Lane::Bulk, 8, now, now + Duration::MINUTE).await.unwrap();
+            if taken.is_empty() {
+                return done;
+            }
+            for message in taken {
+                let Ok(Message::Reconcile { user, .. }) = serde_json::from_str(&message.body) else {
+                    unreachable!("{}", message.body)
+                };
+                self.ledger.reconcile_member(&user, None, deadline()).await.unwrap();
+                inbox.settle(&message, Settled::Applied, now).await.unwrap();
+                done += 1;
+            }
+        }
+    }
+
+    async fn roles_of(&self, name: &str) -> Vec<String> {
+        let user = self.flex(&name.parse::<Username>().unwrap()).await.unwrap();
+        user.roles.unwrap().names().into_iter().map(str::to_owned).collect()
+    }
+
+    async fn is_active(&self, name: &str) -> bool {
+        self.flex(&name.parse::<Username>().unwrap()).await.unwrap().is_active()
+    }
+}
+
+/// The queue of the store itself; on AWS somebody else hands out what arrives.
+fn has_a_queue(world: &World) -> bool {
+    world.platform.inbox().is_some()
+}
+
+#[tokio::test]
+async fn drift_is_repaired_by_jobs_and_whoever_nobody_speaks_of_is_left_alone() {
+    let world = World::start().await;
+    if !has_a_queue(&world) {
+        return;
+    }
+    says(&world, "ada", true, &["supervisor"]).await;
+    says(&world, "ada", true, &["agent"]).await;
+    says(&world, "leaver", true, &["agent"]).await;
+    says(&world, "leaver", false, &["agent"]).await;
+    says(&world, "grace", true, &["agent"]).await;
+    // A role that was taken reappears, Twilio's SSO brings a leaver back, and the Console knows somebody else.
+    for (name, roles) in [("ada", &["agent", "supervisor"][..]), ("leaver", &["agent"]), ("stranger", &["supervisor"])]
+    {
+        world.at_twilio(name, roles).await;
+    }
+    let found = world.dry_run().await;
+    let expected = Swept {
+        users: 4,
+        active: 4,
+        orphans: 1,
+        drifted: 2,
+        losing_access: 2,
+        inactive_but_active: 1,
+        ..Swept::default()
+    };
+    assert_eq!(found, expected);
+    assert_eq!(world.work().await, 0, "a dry run queues nothing");
+    assert_eq!(world.platform.usernames().last_walk().await.unwrap(), None);
+
+    assert_eq!(world.sweep(None).await.unwrap(), Swept { queued: 2, ..expected });
+    assert_eq!(world.work().await, 2);
+    assert_eq!((world.roles_of("ada").await, world.is_active("leaver").await), (vec!["agent".to_owned()], false));
+    assert_eq!(world.roles_of("stranger").await, ["supervisor"]);
+    let after = world.sweep(None).await.unwrap();
+    assert_eq!((after.drifted, after.queued), (0, 0));
+}
+
+#[tokio::test]
+async fn the_index_knows_every_username_after_a_whole_walk_and_nothing_is_concluded_from_part_of_one() {
+    let world = World::start().await;
+    world.control(Method::POST, "users", &json!({ "count": 1_500, "prefix": "U" })).await;
+    says(&world, "leaver", true, &["agent"]).await;
+    says(&world, "leaver", false, &["agent"]).await;
+    world.at_twilio("leaver", &["agent"]).await;
+    // There is no time for the second page.
+    let (calls, queue) = (AtomicUsize::new(0), world.platform.queue());
+    let first = || calls.fetch_add(1, Ordering::Relaxed) == 0;
+    let each_call = || if first() { deadline() } else { Deadline::after(std::time::Duration::ZERO) };
+    let broken = world.ledger.sweep(Some(queue.as_ref()), None, each_call, |_| {}).await;
+    assert!(matches!(broken, Err(SweepError::Ledger(_))));
+    let index = world.platform.usernames();
+    assert_eq!((index.last_walk().await.unwrap(), world.work().await), (None, 0));
+
+    let swept = world.sweep(None).await.unwrap();
+    assert_eq!((swept.users, swept.orphans, swept.queued), (1_501, 1_500, 1));
+    let key = "u001499".parse::<Username>().unwrap().key();
+    assert_eq!(index.seen(&key).await.unwrap()[0].username.as_str(), "U001499");
+    assert!(index.last_walk().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_sweep_that_would_take_access_from_many_stops() {
+    let world = World::start().await;
+    for number in 0..25 {
+        let name = format!("user{number}");
+        says(&world, &name, true, &["agent"]).await;
+        says(&world, &name, false, &["agent"]).await;
+        world.at_twilio(&name, &["agent"]).await;
+    }
+    let stopped = world.sweep(None).await;
+    assert!(matches!(stopped, Err(SweepError::TooMany { losing_access: 25, users: 25 })), "{stopped:?}");
+    assert_eq!(world.work().await, 0);
+    if has_a_queue(&world) {
+        assert_eq!(world.sweep(Some(25)).await.unwrap().queued, 25);
+        assert_eq!(world.work().await, 25);
+        assert!(!world.is_active("user7").await);
+    }
+}
+
+#[tokio::test]
+async fn a_membership_that_was_never_announced_is_found() {
+    let world = World::start().await;
+    if !has_a_queue(&world) {
+        return;
+    }
+    world.at_twilio("ada", &["agent"]).await;
+    let sid = world.flex(&"ada".parse().unwrap()).await.unwrap().flex_user_sid;
+    // The process died between the write of the group and its jobs.
+    world.write_member(GROUPS[0], &sid, true).await;
+    assert_eq!(world.sweep(None).await.unwrap().queued, 1);
+    world.work().await;
+    assert_eq!(world.roles_of("ada").await, ["agent", "supervisor"]);
+}
