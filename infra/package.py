@@ -19,7 +19,7 @@ except ImportError:  # pip install zopfli
 from bom import bill
 
 HERE = pathlib.Path(__file__).resolve().parent
-FUNCTIONS = ["Sso", "Mint", "Provision", "Webhooks", "Apply"]
+FUNCTIONS = ["Sso", "Mint", "Provision", "Webhooks", "Apply", "Sweep"]
 # Bytes, raw and zipped: what a cold start may have to load.
 MOST = (8_000_000, 3_500_000)
 

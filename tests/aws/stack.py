@@ -206,6 +206,7 @@ def drive(outputs, clients):
 
     newcomers(browser)
     scim(browser, outputs, clients)
+    sweep(clients)
     dead_letters(outputs, clients)
 
     status, _, text = browser.send("POST", "/sso/logout", ours)
@@ -298,6 +299,24 @@ def scim(browser, outputs, clients):
     ask("GET", f"/Users/{user['id']}", expect=404)
 
 
+def sweep(clients):
+    """Twilio's SSO brings a leaver back; the schedule's function finds it, and apply repairs it."""
+    basic = base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()
+    user = {"username": "hedy@example.com", "email": "hedy@example.com", "full_name": "Hedy Lamarr", "roles": ["agent"], "worker": {}}
+    path = "/flex-api/v4/Instances/GO00000000000000000000000000000001/Users/Provision"
+    assert call(SIMULATOR, "POST", path, user, {"Authorization": f"Basic {basic}"})[0] < 300
+
+    def is_active():
+        users = json.loads(call(SIMULATOR, "GET", "/__sim/users")[2])["users"]
+        return next(not one["deactivated"] for one in users if one["username"] == "hedy@example.com")
+
+    check("a leaver is back", is_active())
+    answer = clients["lambda"].invoke(FunctionName="flexgate-sweep", Payload=b"{}")
+    found = json.loads(answer["Payload"].read())
+    check("the sweep finds them", "FunctionError" not in answer and found.get("inactive_but_active", 0) >= 1, found)
+    wait("the leaver's deactivation, through the queue", lambda: not is_active())
+
+
 def dead_letters(outputs, clients):
     """What cannot be applied, as an operator sees it from a terminal, and tries it again."""
     surroundings = os.environ | {
@@ -371,7 +390,7 @@ def main(packaged, target):
         wait("the local AWS's start", lambda: call(AWS, "GET", "/_ministack/health")[0] < 500)
         endpoint = f"http://127.0.0.1:{AWS}"
         clients = {name: boto3.client(name, endpoint_url=endpoint)
-                   for name in ("s3", "cloudformation", "secretsmanager", "dynamodb", "sqs", "logs")}
+                   for name in ("s3", "cloudformation", "secretsmanager", "dynamodb", "sqs", "logs", "lambda")}
         clients["s3"].create_bucket(Bucket="code")
         issuer = f"http://localhost:{SIMULATOR}/idp"
         _, _, found = call(SIMULATOR, "GET", "/idp/.well-known/openid-configuration")

@@ -20,7 +20,7 @@ PARAMETERS = {
     "WebhookSources": '{"okta": {}}',
 }
 HTTP = ["Sso", "Mint", "Provision", "Webhooks"]
-ALL = [*HTTP, "Apply"]
+ALL = [*HTTP, "Apply", "Sweep"]
 
 
 class NoManagedPolicies:
@@ -105,6 +105,8 @@ class Template(unittest.TestCase):
             # Bindings, a user's sessions, the directory.
             "Provision": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
             "Apply": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
+            # Reads people and the directory, writes the index of usernames.
+            "Sweep": dynamodb("BatchGetItem", "PutItem", "Query"),
             "Webhooks": set(),
         }
         for name, actions in expected.items():
@@ -186,12 +188,12 @@ class Template(unittest.TestCase):
         self.assertFalse(conditional & {"Events", "DeadEvents", "Bulk", "DeadBulk", "ApplyFunction", "ApplyRole"})
 
     def test_jobs_are_sent_to_the_queue_of_bulk_work_alone(self):
-        for name, sid in (("Provision", "Queue"), ("Apply", "Jobs")):
+        for name, sid in (("Provision", "Queue"), ("Apply", "Jobs"), ("Sweep", "Jobs")):
             self.assertEqual(self.actions(name, sid), {"sqs:SendMessage"})
             self.assertEqual(self.statements(name)[sid]["Resource"], {"Fn::GetAtt": ["Bulk", "Arn"]})
 
     def test_whoever_reconciles_knows_which_group_gives_which_role(self):
-        for name in ("Mint", "Provision", "Apply"):
+        for name in ("Mint", "Provision", "Apply", "Sweep"):
             variables = self.resources[f"{name}Function"]["Properties"]["Environment"]["Variables"]
             self.assertEqual(variables["FLEXGATE_SCIM_GROUP_ROLES"], {"Ref": "ScimGroupRoles"}, name)
 
