@@ -4,10 +4,10 @@ use flexgate::web::kinds;
 use flexgate::web::openapi::{BODY, UPSTREAM, link, problems};
 use utoipa::OpenApi;
 
-use crate::routes::{scim, users};
+use crate::routes::{explain, scim, users};
 
 #[derive(OpenApi)]
-#[openapi(paths(users::provision, users::list, users::show, users::deprovision))]
+#[openapi(paths(users::provision, users::list, users::show, users::deprovision, explain::explain))]
 struct Document;
 
 /// The function's part of the OpenAPI document.
@@ -25,6 +25,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         &[&[kinds::QUERY_INVALID, kinds::PAGE_UNKNOWN, kinds::USER_AMBIGUOUS], &caller, UPSTREAM],
     );
     problems(&mut api, "GET", "/users/{flex_user_sid}", &[&[kinds::USER_UNKNOWN], &caller, UPSTREAM]);
+    problems(&mut api, "GET", "/users/{flex_user_sid}/explain", &[&[kinds::USER_UNKNOWN], &caller, UPSTREAM]);
     let leaves = [kinds::USER_UNKNOWN, kinds::LAST_ADMIN];
     problems(&mut api, "DELETE", "/users/{flex_user_sid}", &[&leaves, &caller, UPSTREAM]);
     for status in ["200", "201"] {

@@ -168,3 +168,45 @@ async fn whom_another_source_holds_inactive_no_operator_brings_back_but_somebody
     let ada = flex_user(&world, "ada").await;
     assert_eq!((&ada["deactivated"], &ada["roles"]), (&json!(false), &json!(["agent"])));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_is_explained_in_sentences_and_as_json() {
+    let world = World::start().await;
+    done(&run(&world, &[], &provision("ada", "supervisor")).await);
+    hr_says(&world, "ada", false).await;
+    let said = done(&run(&world, &[], &["users", "explain", "ada"]).await);
+    assert!(said.starts_with("Inactive: webhook:hr says so. One source is enough.\n"), "{said}");
+    assert!(said.contains("Role supervisor: yes, operator says so.\n"), "{said}");
+    assert!(!said.contains("ada@example.com"), "{said}");
+    let json: Value =
+        serde_json::from_str(&done(&run(&world, &[], &["users", "explain", "ada", "--json"]).await)).unwrap();
+    assert_eq!((&json["active"], &json["inactive_by"]), (&json!(false), &json!(["webhook:hr"])));
+    let name = seed(&world, "stranger", &["agent"]).await;
+    assert!(done(&run(&world, &[], &["users", "explain", &name]).await).starts_with("No source has said anything"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_says_what_differs_and_a_dry_run_writes_nothing() {
+    let world = World::start().await;
+    done(&run(&world, &[], &provision("ada", "agent")).await);
+    done(&run(&world, &[], &["users", "deprovision", "ada"]).await);
+    // Somebody brings the leaver back in the Console.
+    let mut reader = world.reader();
+    let settings = OwnerSettings::read(&mut reader);
+    let settings = reader.finish(settings).unwrap();
+    let flex = world.platform(&settings.common).flex(&settings.common, &settings.credential);
+    let user = flexgate::domain::DesiredUser {
+        username: "ada".parse().unwrap(),
+        email: "ada@example.com".parse().unwrap(),
+        full_name: "Ada Lovelace".parse().unwrap(),
+        roles: [flexgate::domain::Role::Agent].into(),
+        worker_attributes: None,
+    };
+    flex.provision(&user, Deadline::after(std::time::Duration::from_secs(10))).await.unwrap();
+    for (arguments, queued) in [(&["users", "sweep", "--dry-run"][..], "0"), (&["users", "sweep"], "1")] {
+        let said = done(&run(&world, &[], arguments).await);
+        assert!(said.contains("1  not as the ledger says\n"), "{said}");
+        assert!(said.contains("1  of these, active though a source says inactive\n"), "{said}");
+        assert!(said.contains(&format!("{queued}  repairs queued\n")), "{said}");
+    }
+}

@@ -1,5 +1,6 @@
 //! The routes, from HTTP to the rules and back.
 
+pub(crate) mod explain;
 pub(crate) mod scim;
 pub(crate) mod users;
 
@@ -16,6 +17,7 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/users", post(users::provision).get(users::list))
         .route("/users/{flex_user_sid}", get(users::show).delete(users::deprovision))
+        .route("/users/{flex_user_sid}/explain", get(explain::explain))
         .with_state(app)
         .merge(scim)
 }

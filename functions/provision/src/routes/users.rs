@@ -94,7 +94,7 @@ struct Listing {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
-struct Named {
+pub(super) struct Named {
     /// The user, by SID.
     #[param(pattern = "^FU[0-9a-fA-F]{32}$", example = "FU00000000000000000000000000000001")]
     flex_user_sid: String,
@@ -306,7 +306,7 @@ fn cause(context: &Context) -> EventId {
 }
 
 /// The verified caller, if their token carries the scope.
-async fn authorize(
+pub(super) async fn authorize(
     app: &App,
     headers: &HeaderMap,
     scope: Scope,
@@ -359,7 +359,7 @@ fn worker(value: Value) -> Result<Option<WorkerAttributes>, String> {
     }
 }
 
-fn parse_sid(unverified: &str) -> Result<FlexUserSid, Problem> {
+pub(super) fn parse_sid(unverified: &str) -> Result<FlexUserSid, Problem> {
     unverified.parse().map_err(|_| unknown())
 }
 
@@ -373,7 +373,7 @@ fn no_page() -> Problem {
 }
 
 /// Where the path names the user, a user Twilio does not know is the caller's mistake.
-fn of_named_user(error: ProvisioningError) -> Problem {
+pub(super) fn of_named_user(error: ProvisioningError) -> Problem {
     match error {
         ProvisioningError::Twilio(TwilioError::NotFound(_)) => unknown(),
         other => problem::of(&other),

@@ -2,6 +2,7 @@
 //! people ledger as the gateway's.
 
 mod cells;
+mod explain;
 mod import;
 mod outcome;
 mod sweep;
@@ -31,6 +32,7 @@ const PAGE: u16 = 500;
     Examples:\n  \
     flexgate users list\n  \
     flexgate users show ada\n  \
+    flexgate users explain ada\n  \
     flexgate users provision --username ada --email ada@example.com --full-name 'Ada Lovelace' --role agent\n  \
     flexgate users export --output people.csv\n  \
     flexgate users import people.csv --dry-run")]
@@ -52,6 +54,8 @@ enum Action {
         /// The username, or the SID (FU…)
         user: String,
     },
+    /// Say why a user is active or not, and has each role or not: what every source says
+    Explain(explain::Explain),
     /// Create a user, or make an existing one as described
     Provision(Provision),
     /// Deactivate a user, and end its sessions
@@ -97,6 +101,7 @@ pub async fn run(options: &Users) -> Result<ExitCode, Box<dyn Error>> {
     match &options.action {
         Action::List { json } => list(&operator, *json).await?,
         Action::Show { user } => say(&serde_json::to_string_pretty(&shown(&operator.user(user).await?))?)?,
+        Action::Explain(options) => explain::run(&operator, options).await?,
         Action::Provision(wanted) => provision(&operator, wanted).await?,
         Action::Deprovision { user } => {
             let user = operator.user(user).await?;

@@ -7,6 +7,7 @@
 mod admit;
 mod claims;
 mod error;
+mod explain;
 mod find;
 mod groups;
 mod guard;
@@ -20,7 +21,7 @@ mod view;
 use std::sync::Arc;
 
 use crate::base::ambient::Ambient;
-use crate::domain::ledger::{Explanation, Given, Occasion, Source, Statement, desired};
+use crate::domain::ledger::{Explanation, Occasion, Source, Statement};
 use crate::domain::policy::Policy;
 use crate::domain::{FlexUser, SubjectId};
 use crate::platform::Platform;
@@ -30,6 +31,7 @@ use crate::users::{GroupRoles, LastAdmin, PolicySettings, Provisioning};
 pub use admit::Admitted;
 pub use claims::{Followed, TokenClaims};
 pub use error::LedgerError;
+pub use explain::{Explained, ExplainedField, ExplainedRole, ExplainedSource};
 pub use news::{Earlier, News};
 pub use sweep::{SweepError, Swept};
 pub use view::View;
@@ -45,15 +47,6 @@ pub struct Report {
     pub explanation: Option<Explanation>,
     /// Fields that could not be changed, because Flex shows a role that Flexgate cannot give.
     pub blocked: Vec<&'static str>,
-}
-
-/// Why a person is what they are, and what Flexgate has given them.
-#[derive(Debug, Clone)]
-pub struct Explained {
-    /// What Flexgate gives, and what it has taken back.
-    pub given: Given,
-    /// Why.
-    pub explanation: Explanation,
 }
 
 /// What was done.
@@ -116,15 +109,6 @@ impl Ledger {
             group_roles: settings.group_roles.clone(),
             ambient: platform.ambient.clone(),
         }
-    }
-
-    /// Why the person who is that Flex user is what they are; `None` if no source has said anything about them.
-    pub async fn explain(&self, user: &FlexUser) -> Result<Option<Explained>, LedgerError> {
-        let Some(person) = self.people.person(&PersonKey::FlexUser(user.flex_user_sid.clone())).await? else {
-            return Ok(None);
-        };
-        let desired = desired(&person, &self.policy, Some(user), &self.occasion());
-        Ok(desired.map(|desired| Explained { given: desired.given, explanation: desired.explanation }))
     }
 
     /// Whether the ledger knows whom the source calls that.

@@ -1,0 +1,38 @@
+//! `GET /users/{flex_user_sid}/explain`.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use flexgate::domain::Scope;
+use flexgate::users::ledger::Explained;
+use flexgate::web::{Context, Problem};
+use http::HeaderMap;
+
+use super::users::{Named, authorize, of_named_user, parse_sid};
+use crate::app::App;
+use crate::problem;
+
+/// Explains a user
+///
+/// What each source says about the person, and why they are active or not, have each role or not. Values of profile
+/// fields are not shown.
+#[utoipa::path(
+    get,
+    path = "/users/{flex_user_sid}/explain",
+    operation_id = "explain_user",
+    tag = "provision",
+    params(Named),
+    responses((status = 200, description = "Why the user is what they are", body = Explained)),
+    security(("bearer" = ["flexgate.users.read"])),
+)]
+pub(crate) async fn explain(
+    State(app): State<Arc<App>>,
+    Path(sid): Path<String>,
+    headers: HeaderMap,
+    context: Context,
+) -> Result<axum::Json<Explained>, Problem> {
+    authorize(&app, &headers, Scope::UsersRead, "read_users", &context).await?;
+    let user = app.provisioning.flex().get(&parse_sid(&sid)?, context.deadline).await;
+    let user = user.map_err(|error| of_named_user(error.into()))?;
+    Ok(axum::Json(app.ledger.explain(&user).await.map_err(problem::of_ledger)?))
+}
