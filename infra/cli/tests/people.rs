@@ -210,3 +210,38 @@ async fn a_sweep_says_what_differs_and_a_dry_run_writes_nothing() {
         assert!(said.contains(&format!("{queued}  repairs queued\n")), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retired_source_is_withdrawn_and_that_activates_nobody() {
+    let world = World::start().await;
+    done(&run(&world, &[], &provision("ada", "agent")).await);
+    done(&run(&world, &[], &provision("grace", "agent")).await);
+    hr_says(&world, "ada", false).await;
+    let listed = done(&run(&world, &[], &["users", "sources"]).await);
+    assert!(
+        listed.lines().any(|line| line.trim_start().starts_with("2         2         0") && line.ends_with("operator")),
+        "{listed}"
+    );
+    assert!(
+        listed
+            .lines()
+            .any(|line| line.trim_start().starts_with("1         0         1") && line.ends_with("webhook:hr")),
+        "{listed}"
+    );
+    let withdraw = ["users", "sources", "withdraw", "webhook:hr"];
+    let foreseen = done(&run(&world, &[], &[&withdraw[..], &["--dry-run"]].concat()).await);
+    assert!(foreseen.contains("1  whom it holds inactive, and who stay so"), "{foreseen}");
+    refused(&run(&world, &[], &withdraw).await, "say --yes");
+    done(&run(&world, &[], &[&withdraw[..], &["--yes"]].concat()).await);
+    let explained = done(&run(&world, &[], &["users", "explain", "ada", "--json"]).await);
+    let explained: Value = serde_json::from_str(&explained).unwrap();
+    assert_eq!((&explained["active"], &explained["inactive_by"]), (&json!(false), &json!(["operator"])));
+    assert!(!done(&run(&world, &[], &["users", "sources"]).await).contains("webhook:hr"));
+
+    // Roles that only the withdrawn source gave go.
+    done(&run(&world, &[], &provision("grace", "supervisor")).await);
+    done(&run(&world, &[], &["users", "sources", "withdraw", "operator", "--yes"]).await);
+    let grace = flex_user(&world, "grace").await;
+    assert_eq!((&grace["roles"], &grace["deactivated"]), (&json!(["agent"]), &json!(false)));
+    assert_eq!(flex_user(&world, "ada").await["deactivated"], true);
+}

@@ -5,6 +5,7 @@ mod cells;
 mod explain;
 mod import;
 mod outcome;
+mod sources;
 mod sweep;
 
 use std::error::Error;
@@ -73,6 +74,8 @@ enum Action {
     Import(import::Import),
     /// Compare everybody in Flex with what the people ledger says, and repair what differs
     Sweep(sweep::Sweep),
+    /// List who has said something about people, or withdraw one of them for good
+    Sources(sources::Sources),
 }
 
 /// A user as it should be.
@@ -114,6 +117,7 @@ pub async fn run(options: &Users) -> Result<ExitCode, Box<dyn Error>> {
         }
         Action::Export { output } => export(&operator, output.as_ref()).await?,
         Action::Import(options) => return import::run(&operator, options).await,
+        Action::Sources(options) => return sources::run(&operator, options).await,
         Action::Sweep(options) => return sweep::run(&operator, options).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -14,6 +14,7 @@ mod guard;
 mod legacy;
 mod news;
 mod reconcile;
+mod sources;
 mod state;
 mod sweep;
 mod view;
@@ -33,6 +34,7 @@ pub use claims::{Followed, TokenClaims};
 pub use error::LedgerError;
 pub use explain::{Explained, ExplainedField, ExplainedRole, ExplainedSource};
 pub use news::{Earlier, News};
+pub use sources::{SourceCount, Withdrawal};
 pub use sweep::{SweepError, Swept};
 pub use view::View;
 

@@ -43,7 +43,7 @@ impl Ledger {
     }
 
     /// `None` if somebody else has written meanwhile.
-    async fn state_known(
+    pub(super) async fn state_known(
         &self,
         person: Person,
         news: &News,

@@ -1,0 +1,121 @@
+//! `flexgate users sources`: who has said something about people, and the end of one that is retired.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use flexgate::domain::ledger::Source;
+use flexgate::users::ledger::Withdrawal;
+use time::format_description::well_known::Rfc3339;
+
+use crate::operator::{Operator, deadline};
+use crate::terminal::{harmless, remark, say};
+
+/// From so many people, or a twentieth of all if that is more, a withdrawal takes roles only with --force.
+const FEW: usize = 20;
+
+/// What to do with the sources.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "A source is scim, scim-group:ID, claims:ISSUER, webhook:NAME, api or operator.\n\n\
+    Examples:\n  \
+    flexgate users sources\n  \
+    flexgate users sources withdraw webhook:okta --dry-run\n  \
+    flexgate users sources withdraw webhook:okta --yes"
+)]
+pub struct Sources {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Withdraw all that a retired source has said. Roles that only it gave go. Nobody becomes active by it:
+    /// of whomever it holds inactive, an operator says so from then on
+    Withdraw {
+        /// The source, as `flexgate users sources` lists it
+        source: Source,
+        /// Say what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Do it
+        #[arg(long, conflicts_with = "dry_run")]
+        yes: bool,
+        /// Do it although more than 20 people, and a twentieth of all, lose a role
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Lists the sources, or withdraws one.
+pub async fn run(operator: &Operator, options: &Sources) -> Result<ExitCode, Box<dyn Error>> {
+    match &options.action {
+        None => list(operator).await,
+        Some(Action::Withdraw { source, dry_run, yes, force }) => {
+            withdraw(operator, source, *dry_run, *yes, *force).await
+        }
+    }
+}
+
+async fn list(operator: &Operator) -> Result<ExitCode, Box<dyn Error>> {
+    let progress = |read: usize| remark(&format!("{read} people read"));
+    let sources = operator.ledger(operator.flex()).sources(progress).await?;
+    say(&format!("{:>8}  {:>8}  {:>8}  {:<20}  source", "people", "active", "inactive", "last said something"))?;
+    for (source, count) in sources {
+        let last = count.last.and_then(|at| at.replace_nanosecond(0).ok()?.format(&Rfc3339).ok()).unwrap_or_default();
+        let (people, active, inactive) = (count.people, count.active, count.inactive);
+        say(&harmless(&format!("{people:>8}  {active:>8}  {inactive:>8}  {last:<20}  {source}")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn withdraw(
+    operator: &Operator,
+    source: &Source,
+    dry_run: bool,
+    yes: bool,
+    force: bool,
+) -> Result<ExitCode, Box<dyn Error>> {
+    if let Source::ScimGroup(_) = source {
+        return Err("a group says what its list of members is: delete the group, by SCIM, to end that".into());
+    }
+    let ledger = operator.ledger(operator.flex());
+    let all: usize = ledger.sources(|_| {}).await?.values().map(|count| count.people).max().unwrap_or_default();
+    let foreseen = ledger.foresee_withdrawal(source).await?;
+    for line in lines(&foreseen) {
+        say(&line)?;
+    }
+    if dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if foreseen.losing_any > FEW.max(all / 20) && !force {
+        return Err(format!("{} people would lose a role: say --force if that is meant", foreseen.losing_any).into());
+    }
+    if !yes {
+        return Err("nothing was changed: say --yes to withdraw the source".into());
+    }
+    let progress = |done: usize| remark(&format!("{done} of {} people done", foreseen.people));
+    let done = ledger.withdraw_source(source, &operator.cause(), deadline, progress).await?;
+    for (person, why) in &done.failed {
+        remark(&format!("person {person}: {why}"));
+    }
+    let said = format!("{source}: {} people, {} failed", done.people, done.failed.len());
+    operator.trail.allowed("withdraw_source", None, &said);
+    say(&format!("withdrew {said}"))?;
+    if done.failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    remark("the same command goes on with those who failed");
+    Ok(ExitCode::FAILURE)
+}
+
+fn lines(foreseen: &Withdrawal) -> Vec<String> {
+    let mut lines = vec![
+        format!("{:>8}  people of whom it says something", foreseen.people),
+        format!("{:>8}  whom it holds inactive, and who stay so", foreseen.kept_inactive),
+        format!("{:>8}  who lose a role", foreseen.losing_any),
+    ];
+    lines.extend(foreseen.losing.iter().map(|(role, people)| format!("{people:>8}  who lose {role}")));
+    lines
+}
