@@ -244,4 +244,6 @@ async fn a_retired_source_is_withdrawn_and_that_activates_nobody() {
     let grace = flex_user(&world, "grace").await;
     assert_eq!((&grace["roles"], &grace["deactivated"]), (&json!(["agent"]), &json!(false)));
     assert_eq!(flex_user(&world, "ada").await["deactivated"], true);
+    let listed = done(&run(&world, &[], &["users", "sources"]).await);
+    assert!(listed.contains("1         0         1"), "an operator still holds the leaver inactive: {listed}");
 }
