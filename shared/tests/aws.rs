@@ -143,7 +143,7 @@ async fn jobs_go_into_a_queue_of_their_own_and_come_back_into_it() {
         bulk: Some(new_queue(&client, "lane-bulk").await),
     };
     let queue = SqsQueue::new(queues.clone(), aws());
-    let job = |version| Message::FanOut { group: "fggrp_1".to_owned(), version };
+    let job = |version| Message::FanOut { group: "fggrp_1".to_owned(), version, part: 0, members: Vec::new() };
     queue.send(&[message("e1"), job(7), job(8), job(7)], NOW).await.unwrap();
     let waiting = async |lane| queue.backlog(lane).await.unwrap().waiting;
     assert_eq!((waiting(Lane::Events).await, waiting(Lane::Bulk).await), (1, 2));

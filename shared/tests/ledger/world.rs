@@ -125,7 +125,12 @@ impl World {
     /// Writes that the user is, or is not, in the group, and reconciles them as SCIM does.
     pub async fn member(&self, group: (&str, &str), user: &FlexUserSid, present: bool) {
         self.write_member(group, user, present).await;
-        self.ledger.reconcile_member(user, None, deadline()).await.unwrap();
+        loop {
+            match self.ledger.reconcile_member(user, None, deadline()).await {
+                Err(LedgerError::Busy) => {}
+                done => break drop(done.unwrap()),
+            }
+        }
         let directory = self.platform.directory();
         loop {
             let group = directory.group(group.0).await.unwrap().unwrap();

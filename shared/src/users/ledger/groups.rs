@@ -153,7 +153,9 @@ impl Ledger {
         if let Some(said) = kept.entry.as_ref().and_then(|entry| legacy::said(person, entry, now, &cause)) {
             says(Source::Scim, said);
         }
-        let present = kept.memberships.iter().filter(|membership| membership.present);
+        // Without the setting nothing is known of what groups give, and what they gave stays until somebody leaves.
+        let is_known = !self.group_roles.is_empty();
+        let present = kept.memberships.iter().filter(|membership| membership.present && is_known);
         let mut roles: Vec<(&str, Option<Role>)> =
             present.map(|one| (one.group.as_str(), self.group_roles.of(&one.display_name))).collect();
         let is_member = |group: &str| kept.memberships.iter().any(|one| one.present && one.group == group);

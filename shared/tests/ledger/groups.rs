@@ -1,0 +1,61 @@
+//! A group of many, as its jobs carry it out.
+
+use std::sync::Arc;
+
+use flexgate::store::directory::{Group, Member};
+use flexgate::store::{ChangedMember, Message};
+use futures_util::StreamExt as _;
+use http::Method;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use crate::world::{GROUPS, World, deadline};
+
+/// How many members, and how many jobs at once. `FLEXGATE_TEST_MEMBERS` asks the emulator of DynamoDB for more.
+fn size() -> (usize, usize) {
+    let more = std::env::var("FLEXGATE_TEST_MEMBERS").ok().and_then(|text| text.parse().ok());
+    if std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").is_ok() { (more.unwrap_or(40), 4) } else { (1_000, 8) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r52_every_member_of_a_large_group_gets_its_role_and_loses_it_with_the_group() {
+    let (count, at_once) = size();
+    let world = Arc::new(World::start().await);
+    world.control(Method::POST, "users", &json!({ "count": count })).await;
+    let users = world.provisioning.flex().list(1_000, None, deadline()).await.unwrap().users;
+    assert_eq!(users.len(), count.min(1_000));
+    let (id, name) = GROUPS[0];
+    let mut members: Vec<Member> =
+        users.iter().map(|user| Member { user: user.flex_user_sid.clone(), present: true, announced: None }).collect();
+    members.sort_by(|a, b| a.user.cmp(&b.user));
+    let at = OffsetDateTime::UNIX_EPOCH;
+    let group = Group {
+        id: id.to_owned(),
+        display_name: name.to_owned(),
+        external_id: None,
+        members,
+        version: 0,
+        created_at: at,
+        updated_at: at,
+    };
+    let directory = world.platform.directory();
+    directory.put_group(&group).await.unwrap();
+    let changed: Vec<_> = group.members.iter().map(|one| ChangedMember { user: one.user.clone(), had: None }).collect();
+    for (round, roles) in [["agent", "supervisor"].as_slice(), &["agent"]].into_iter().enumerate() {
+        if round == 1 {
+            directory.remove_group(id).await.unwrap();
+        }
+        let jobs = Message::fan_out(id, 1, &changed).into_iter().flat_map(|part| match part {
+            Message::FanOut { members, .. } => members,
+            _ => Vec::new(),
+        });
+        let reconciled = futures_util::stream::iter(jobs).map(|member| {
+            let world = world.clone();
+            async move { drop(world.ledger.reconcile_member(&member.user, None, deadline()).await.unwrap().unwrap()) }
+        });
+        reconciled.buffer_unordered(at_once).collect::<Vec<()>>().await;
+        let users = world.provisioning.flex().list(1_000, None, deadline()).await.unwrap().users;
+        let other = users.iter().filter(|user| user.roles.as_ref().is_none_or(|shown| shown.names() != roles)).count();
+        assert_eq!(other, 0, "users whose roles are not {roles:?}");
+    }
+}
