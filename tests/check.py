@@ -52,7 +52,7 @@ def main() -> int:
         rule(not others, f"{path.relative_to(ROOT)}: a function depends on {others}")
 
     # One room writes Flex users: the people ledger. Tests may write them to set a scene.
-    for path in tracked("shared/src", "functions/*/src", "infra/cli/src"):
+    for path in tracked("shared/src", "functions/*/src/*.rs", "infra/cli/src"):
         name = path.relative_to(ROOT)
         if name.is_relative_to("shared/src/users") or name.is_relative_to("shared/src/twilio"):
             continue
@@ -75,7 +75,7 @@ def main() -> int:
     rule(kinds == documented, f"docs/status-codes.md: differs from the code in {sorted(kinds ^ documented)}")
 
     # So is every variable.
-    sources = "".join(path.read_text() for path in tracked("shared/src", "functions/*/src"))
+    sources = "".join(path.read_text() for path in tracked("shared/src", "functions/*/src/*.rs"))
     variables = set(re.findall(r'"((?:FLEXGATE|TWILIO|COOKIE|WEBHOOK|SCIM)_[A-Z_]+)"', sources))
     configuration = (ROOT / "docs/configuration.md").read_text()
     missing = sorted(name for name in variables if f"`{name}`" not in configuration)
