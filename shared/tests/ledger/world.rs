@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flexgate::base::ambient::Ambient;
-use flexgate::base::outbound::{Deadline, send};
+use flexgate::base::outbound::{Deadline, http_client, send};
 use flexgate::base::settings::Reader;
 use flexgate::domain::{DesiredUser, FlexUser, FlexUserSid, Username};
 use flexgate::platform::{OwnerSettings, Platform};
@@ -41,7 +41,12 @@ impl World {
         let secret = json!({ "accountSid": account.account_sid, "authToken": account.auth_token });
         std::fs::write(folder.path().join("twilio.json"), secret.to_string()).unwrap();
         let store = match std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
-            Ok(endpoint) => format!("dynamodb:{}", super::dynamodb::new_table(&endpoint).await.0),
+            Ok(endpoint) => {
+                // These tests run one at a time, and the emulator is slower the more it holds.
+                let reset = reqwest::Request::new(Method::POST, format!("{endpoint}/moto-api/reset").parse().unwrap());
+                send(&http_client(&[]).unwrap(), reset, deadline(), 1 << 16).await.unwrap();
+                format!("dynamodb:{}", super::dynamodb::new_table(&endpoint).await.0)
+            }
             Err(_) => format!("sqlite:{}", folder.path().join("flexgate.db").display()),
         };
         let issuers = json!([{ "issuer": simulator.issuer(), "audiences": ["flexgate"] }]).to_string();
