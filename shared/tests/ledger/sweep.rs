@@ -176,3 +176,14 @@ async fn a_membership_that_was_never_announced_is_found() {
     world.work().await;
     assert_eq!(world.roles_of("ada").await, ["agent", "supervisor"]);
 }
+
+#[tokio::test]
+async fn what_a_list_leaves_out_is_no_drift_and_a_list_without_anybody_makes_nothing_forgotten() {
+    let world = World::start().await;
+    let empty = world.sweep(None).await.unwrap();
+    assert_eq!((empty, world.platform.usernames().last_walk().await.unwrap()), (Swept::default(), None));
+    says(&world, "ada", true, &["supervisor"]).await;
+    world.simulator.switch(|switches| switches.sparse_responses = true);
+    let swept = world.sweep(None).await.unwrap();
+    assert_eq!((swept.users, swept.drifted, swept.queued), (1, 0, 0));
+}

@@ -54,7 +54,7 @@ pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<d
         ("not as the ledger says", swept.drifted),
         ("of these, the repair takes a role or access", swept.losing_access),
         ("of these, active though a source says inactive", swept.inactive_but_active),
-        ("described in part, compared by a job", swept.unclear),
+        ("described in part by the list", swept.unclear),
         ("people whose Flex user is gone", swept.missing),
         ("repairs queued", swept.queued),
     ];

@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use super::groups::{Kept, adopt};
 use super::{Ledger, LedgerError};
 use crate::base::outbound::Deadline;
-use crate::domain::ledger::{Active, Person, PersonId, Step, desired};
+use crate::domain::ledger::{Active, Desired, Person, PersonId, Step, desired};
 use crate::domain::{FlexUser, FlexUserSid, RoleSet};
 use crate::store::{EventQueue, Message, PersonKey, SeenUser};
 use crate::twilio::TwilioError;
@@ -26,6 +26,20 @@ const BATCH: u32 = 500;
 /// A sweep that would take access from more people than this stops, unless it is this share of all of them.
 const FEW: usize = 20;
 const SHARE: usize = 20;
+
+/// The user with what the list leaves out as it should be: a sweep asks for nobody alone, and repairs what it sees.
+fn filled(user: &FlexUser, desired: &Desired) -> FlexUser {
+    let roles = || desired.roles.iter().map(|role| role.as_str()).collect();
+    let deactivated = user.deactivated.or_else(|| user.worker_sid.is_some().then_some(false));
+    FlexUser {
+        email: user.email.clone().or_else(|| desired.email.as_ref().map(ToString::to_string)),
+        full_name: user.full_name.clone().or_else(|| desired.full_name.as_ref().map(ToString::to_string)),
+        roles: Some(user.roles.clone().unwrap_or_else(roles)),
+        locale: user.locale.clone().or_else(|| desired.locale.clone().flatten().map(Into::into)),
+        deactivated: Some(deactivated.unwrap_or(desired.active == Active::No)),
+        ..user.clone()
+    }
+}
 
 /// What a sweep found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,7 +56,7 @@ pub struct Swept {
     pub losing_access: usize,
     /// Those of them who are active in Flex though a source says that they are inactive.
     pub inactive_but_active: usize,
-    /// People of whom Twilio said too little to compare them.
+    /// People of whom the list says only a part. What it leaves out counts as being as it should be.
     pub unclear: usize,
     /// People whose Flex user is gone.
     pub missing: usize,
@@ -102,7 +116,8 @@ impl Ledger {
             }
         }
         swept.missing = self.missing(&seen).await?;
-        if let Some(queue) = queue {
+        // A list without anybody is a mistake of somebody's. The index must not forget everybody for it.
+        if let Some(queue) = queue.filter(|_| swept.users > 0) {
             self.usernames.finish_walk(began).await.map_err(LedgerError::from)?;
             let limit = limit.unwrap_or(FEW.max(swept.users / SHARE));
             if swept.losing_access > limit {
@@ -172,10 +187,8 @@ impl Ledger {
             swept.orphans += usize::from(user.is_active());
             return is_due;
         };
-        if desired.active != Active::No && !user.is_complete() {
-            swept.unclear += 1;
-            return true;
-        }
+        swept.unclear += usize::from(!user.is_complete());
+        let user = &filled(user, &desired);
         let plan = desired.plan(&person.username, Some(user));
         let drifted = plan.is_ok_and(|plan| plan.step != Step::Nothing || plan.locale.is_some());
         if drifted {
