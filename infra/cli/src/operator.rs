@@ -14,7 +14,7 @@ use flexgate::platform::{Common, Platform};
 use flexgate::store::EventQueue;
 use flexgate::twilio::{CredentialSettings, Flex, Sso};
 use flexgate::users::ledger::Ledger;
-use flexgate::users::{PolicySettings, Provisioning};
+use flexgate::users::{PolicySettings, Provisioning, in_full};
 
 use crate::audit::Trail;
 
@@ -87,7 +87,7 @@ impl Operator {
         let username: Username = name.parse().map_err(|error| format!("the username {error}"))?;
         let found = flex.find(&username, deadline()).await?;
         let found = found.ok_or("there is no Flex user of that username (a username is not an e-mail address)")?;
-        if found.is_complete() { Ok(found) } else { Ok(flex.get(&found.flex_user_sid, deadline()).await?) }
+        Ok(in_full(&flex, found, deadline()).await?)
     }
 }
 

@@ -16,16 +16,14 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use flexgate::domain::ledger::Source;
 use flexgate::domain::{DesiredUser, Email, FlexUser, FlexUserSid, FullName, Role, Username};
-use flexgate::twilio::Flex;
 use flexgate::users::ledger::{Earlier, LedgerError, News};
+use flexgate::users::{Pages, in_full};
 use serde_json::{Value, json};
 
 use crate::operator::{Operator, deadline};
 use crate::terminal::{harmless, remark, say};
 use cells::COLUMNS;
 use outcome::{became, blocked, reason};
-
-const PAGE: u16 = 500;
 
 /// What to do.
 #[derive(Debug, Args)]
@@ -125,8 +123,8 @@ pub async fn run(options: &Users) -> Result<ExitCode, Box<dyn Error>> {
 
 async fn list(operator: &Operator, json: bool) -> Result<(), Box<dyn Error>> {
     let flex = operator.flex();
-    let mut pages = Pages::default();
-    while let Some(users) = pages.next(&flex).await? {
+    let mut pages = Pages::of(&flex);
+    while let Some(users) = pages.next(deadline()).await? {
         for user in users {
             if json {
                 say(&shown(&user).to_string())?;
@@ -143,25 +141,6 @@ async fn list(operator: &Operator, json: bool) -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
-}
-
-/// The pages of all users.
-#[derive(Default)]
-struct Pages {
-    token: Option<String>,
-    ended: bool,
-}
-
-impl Pages {
-    async fn next(&mut self, flex: &Flex) -> Result<Option<Vec<FlexUser>>, Box<dyn Error>> {
-        if self.ended {
-            return Ok(None);
-        }
-        let page = flex.list(PAGE, self.token.as_deref(), deadline()).await?;
-        self.ended = page.next_page_token.is_none() || page.next_page_token == self.token;
-        self.token = page.next_page_token;
-        Ok(Some(page.users))
-    }
 }
 
 async fn provision(operator: &Operator, wanted: &Provision) -> Result<(), Box<dyn Error>> {
@@ -204,10 +183,10 @@ async fn export(operator: &Operator, output: Option<&PathBuf>) -> Result<(), Box
     let mut csv = csv::Writer::from_writer(out);
     csv.write_record(COLUMNS)?;
     let flex = operator.flex();
-    let (mut pages, mut count) = (Pages::default(), 0_usize);
-    while let Some(users) = pages.next(&flex).await? {
+    let (mut pages, mut count) = (Pages::of(&flex), 0_usize);
+    while let Some(users) = pages.next(deadline()).await? {
         for user in users {
-            let user = if user.is_complete() { user } else { flex.get(&user.flex_user_sid, deadline()).await? };
+            let user = in_full(&flex, user, deadline()).await?;
             if user.is_deactivated() {
                 continue;
             }

@@ -6,6 +6,7 @@ use crate::domain::FlexUser;
 use crate::domain::ledger::{Active, Attachment, AttachmentRefused, Desired, Person, PersonId, Plan, Source, attach};
 use crate::store::PersonKey;
 use crate::twilio::TwilioError;
+use crate::users::in_full;
 
 /// The person that a source means.
 pub(super) enum Meant {
@@ -80,11 +81,7 @@ impl Ledger {
             }
         }
         let Some(found) = flex.find_alike(&person.username, deadline).await? else { return Ok(None) };
-        // A search result often leaves out what the comparison needs.
-        if found.is_complete() {
-            return Ok(Some(found));
-        }
-        Ok(Some(flex.get(&found.flex_user_sid, deadline).await?))
+        Ok(Some(in_full(flex, found, deadline).await?))
     }
 }
 

@@ -10,13 +10,10 @@ use crate::base::outbound::Deadline;
 use crate::domain::ledger::{Active, Desired};
 use crate::domain::{FlexUser, Role};
 use crate::store::directory::Begun;
-use crate::users::LastAdmin;
+use crate::users::{LastAdmin, Pages};
 
 /// The work of which there is one at a time.
 const ADMINS: &str = "admins";
-
-/// The largest page that Twilio gives.
-const PAGE: u16 = 1_000;
 
 /// How long to wait before the lock is asked for again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -64,25 +61,21 @@ impl Ledger {
             user.is_active() && user.roles.as_ref().is_some_and(|roles| roles.known().contains(&Role::Admin))
         };
         let is_the_user = |other: &FlexUser| other.flex_user_sid == user.flex_user_sid;
-        let mut token = None;
-        loop {
-            let page = flex.list(PAGE, token.as_deref(), deadline).await?;
+        let mut pages = Pages::of(flex);
+        while let Some(users) = pages.next(deadline).await? {
             // Where Twilio left out the user's own roles, the list may tell that they are no administrator.
-            if user.roles.is_none() && page.users.iter().any(|other| is_the_user(other) && shows_no_admin(other)) {
+            if user.roles.is_none() && users.iter().any(|other| is_the_user(other) && shows_no_admin(other)) {
                 return Ok(());
             }
             let is_leaving = |other: &FlexUser| leaving.iter().any(|one| one.flex_user_sid == other.flex_user_sid);
-            let others = page.users.iter().filter(|other| !is_the_user(other) && !is_leaving(other));
+            let others = users.iter().filter(|other| !is_the_user(other) && !is_leaving(other));
             for other in others.filter(|other| is_admin(other)) {
                 if is_admin(&flex.get(&other.flex_user_sid, deadline).await?) {
                     return Ok(());
                 }
             }
-            match page.next_page_token {
-                Some(next) if Some(&next) != token.as_ref() => token = Some(next),
-                _ => return Err(LedgerError::LastAdmin),
-            }
         }
+        Err(LedgerError::LastAdmin)
     }
 }
 

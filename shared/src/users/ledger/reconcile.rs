@@ -10,6 +10,7 @@ use crate::domain::ledger::{Active, Person, PersonId, Step, desired};
 use crate::domain::{FlexUser, FlexUserSid, Identity, Role};
 use crate::store::{Bound, Noting, PersonKey, PersonLease, Written};
 use crate::twilio::{TwilioError, UserUpdate};
+use crate::users::in_full;
 
 /// How long a lease outlives its holder's deadline: as long as one request to Twilio may take. Twilio has no fencing,
 /// so nobody else may begin while a request of the holder's can still arrive.
@@ -192,8 +193,7 @@ impl Ledger {
                     return Err(LedgerError::StaysDeactivated);
                 }
                 let outcome = if observed.is_some() { Outcome::Updated } else { Outcome::Created };
-                let user = if user.is_complete() { user } else { flex.get(&user.flex_user_sid, deadline).await? };
-                Ok((outcome, Some(user)))
+                Ok((outcome, Some(in_full(flex, user, deadline).await?)))
             }
             (Step::UpdateEmail(email), Some(user)) => {
                 let update = UserUpdate { email: Some(&email), ..UserUpdate::default() };

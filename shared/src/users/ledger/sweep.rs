@@ -15,10 +15,7 @@ use crate::base::outbound::Deadline;
 use crate::domain::ledger::{Active, Desired, Person, PersonId, Step, desired};
 use crate::domain::{FlexUser, FlexUserSid, RoleSet};
 use crate::store::{EventQueue, Message, PersonKey, SeenUser};
-use crate::twilio::TwilioError;
-
-/// The largest page that Twilio gives.
-const PAGE: u16 = 1_000;
+use crate::users::Pages;
 
 /// How many people the ledger is asked for at a time, where the whole of it is read.
 const BATCH: u32 = 500;
@@ -96,24 +93,14 @@ impl Ledger {
     ) -> Result<Swept, SweepError> {
         let began = self.ambient.now();
         let (mut swept, mut repairs, mut seen) = (Swept::default(), Vec::new(), BTreeSet::new());
-        let (mut token, mut tokens) = (None, BTreeSet::new());
-        loop {
-            let page = self.provisioning.flex().list(PAGE, token.as_deref(), each_call()).await;
-            let page = page.map_err(LedgerError::from)?;
+        let mut pages = Pages::of(self.provisioning.flex());
+        while let Some(users) = pages.next(each_call()).await.map_err(LedgerError::from)? {
             if queue.is_some() {
-                self.index(&page.users, began).await?;
+                self.index(&users, began).await?;
             }
-            repairs.extend(self.compare(&page.users, &mut swept).await?);
-            seen.extend(page.users.into_iter().map(|user| user.flex_user_sid));
+            repairs.extend(self.compare(&users, &mut swept).await?);
+            seen.extend(users.into_iter().map(|user| user.flex_user_sid));
             progress(seen.len());
-            match page.next_page_token {
-                None => break,
-                Some(next) if tokens.insert(next.clone()) => token = Some(next),
-                Some(_) => {
-                    let circle = TwilioError::Malformed("its list of users goes round in circles");
-                    return Err(LedgerError::from(circle).into());
-                }
-            }
         }
         swept.missing = self.missing(&seen).await?;
         // A list without anybody is a mistake of somebody's. The index must not forget everybody for it.

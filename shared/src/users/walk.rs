@@ -1,0 +1,46 @@
+//! Flex's users, page after page; and a user in full where a list or a search tells a part.
+
+use std::collections::BTreeSet;
+
+use crate::base::outbound::Deadline;
+use crate::domain::FlexUser;
+use crate::twilio::{Flex, TwilioError};
+
+/// The largest page that Twilio gives.
+const PAGE: u16 = 1_000;
+
+/// A walk over all users of Flex, deactivated ones included.
+#[derive(Debug)]
+pub struct Pages<'f> {
+    flex: &'f Flex,
+    next: Option<String>,
+    asked: BTreeSet<String>,
+    ended: bool,
+}
+
+impl<'f> Pages<'f> {
+    /// A walk that has not begun.
+    #[must_use]
+    pub fn of(flex: &'f Flex) -> Self {
+        Self { flex, next: None, asked: BTreeSet::new(), ended: false }
+    }
+
+    /// The next page; `None` after the last. A list that goes round in circles is an error.
+    pub async fn next(&mut self, deadline: Deadline) -> Result<Option<Vec<FlexUser>>, TwilioError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let page = self.flex.list(PAGE, self.next.as_deref(), deadline).await?;
+        match page.next_page_token {
+            None => self.ended = true,
+            Some(token) if self.asked.insert(token.clone()) => self.next = Some(token),
+            Some(_) => return Err(TwilioError::Malformed("its list of users goes round in circles")),
+        }
+        Ok(Some(page.users))
+    }
+}
+
+/// The user in full: asked for by SID where `found` leaves out what a comparison needs.
+pub async fn in_full(flex: &Flex, found: FlexUser, deadline: Deadline) -> Result<FlexUser, TwilioError> {
+    if found.is_complete() { Ok(found) } else { flex.get(&found.flex_user_sid, deadline).await }
+}
