@@ -51,7 +51,15 @@ async fn r52_every_member_of_a_large_group_gets_its_role_and_loses_it_with_the_g
         });
         let reconciled = futures_util::stream::iter(jobs).map(|member| {
             let world = world.clone();
-            async move { drop(world.ledger.reconcile_member(&member.user, None, deadline()).await.unwrap().unwrap()) }
+            async move {
+                loop {
+                    match world.ledger.reconcile_member(&member.user, None, deadline()).await {
+                        // The queue tries a job again.
+                        Err(error) if error.is_transient() => {}
+                        done => break drop(done.unwrap().unwrap()),
+                    }
+                }
+            }
         });
         reconciled.buffer_unordered(at_once).collect::<Vec<()>>().await;
         let users = world.provisioning.flex().list(1_000, None, deadline()).await.unwrap().users;
