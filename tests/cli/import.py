@@ -53,10 +53,12 @@ def listening() -> bool:
         return False
 
 
-def username(entry: dict) -> str:
+def username(entry: dict, names: dict[str, str]) -> str:
+    """Whom a request is about; `names` are the usernames by SID."""
     if entry["body"]:
         return json.loads(entry["body"])["username"]
-    return urllib.parse.parse_qs(entry["raw_query"])["Username"][0]
+    query = urllib.parse.parse_qs(entry["raw_query"] or "")
+    return query["Username"][0] if "Username" in query else names[entry["path"].rsplit("/", 1)[1]]
 
 
 def main(folder: Path) -> None:
@@ -109,15 +111,16 @@ def main(folder: Path) -> None:
 
     users = call("GET", "/__sim/users")["users"]
     assert len({user["username"] for user in users}) == len(users) == ROWS, len(users)
+    names = {user["flex_user_sid"]: user["username"] for user in users}
     sent = [entry for entry in before + after if entry["path"].endswith("/Provision")]
-    succeeded = collections.Counter(username(entry) for entry in sent if entry["status"] in (200, 201))
+    succeeded = collections.Counter(username(entry, names) for entry in sent if entry["status"] in (200, 201))
     assert len(succeeded) == ROWS and set(succeeded.values()) == {1}, "a row was sent after it succeeded"
     done: set[str] = set()
     for entry in sent:
-        assert username(entry) not in done, f"{username(entry)} was sent after it succeeded"
+        assert username(entry, names) not in done, f"{username(entry, names)} was sent after it succeeded"
         if entry["status"] in (200, 201):
-            done.add(username(entry))
-    asked = {username(entry) for entry in after if "Users" in entry["path"]}
+            done.add(username(entry, names))
+    asked = {username(entry, names) for entry in after if "Users" in entry["path"]}
     assert len(asked) <= ROWS - finished, "a finished row was even looked up"
     refused = sum(entry["status"] == 429 for entry in before + after)
     share = refused / len(before + after)
