@@ -232,11 +232,15 @@ async fn a_retired_source_is_withdrawn_and_that_activates_nobody() {
     let foreseen = done(&run(&world, &[], &[&withdraw[..], &["--dry-run"]].concat()).await);
     assert!(foreseen.contains("1  whom it holds inactive, and who stay so"), "{foreseen}");
     refused(&run(&world, &[], &withdraw).await, "say --yes");
+    let mistyped = run(&world, &[], &["users", "sources", "withdraw", "webhook:hrr", "--yes"]).await;
+    refused(&mistyped, "webhook:hrr has said nothing about anybody; those that have: webhook:hr, operator");
     done(&run(&world, &[], &[&withdraw[..], &["--yes"]].concat()).await);
     let explained = done(&run(&world, &[], &["users", "explain", "ada", "--json"]).await);
     let explained: Value = serde_json::from_str(&explained).unwrap();
     assert_eq!((&explained["active"], &explained["inactive_by"]), (&json!(false), &json!(["operator"])));
     assert!(!done(&run(&world, &[], &["users", "sources"]).await).contains("webhook:hr"));
+    // Once more does nothing, and is no mistake.
+    assert!(done(&run(&world, &[], &[&withdraw[..], &["--yes"]].concat()).await).contains("webhook:hr: 0 people"));
 
     // Roles that only the withdrawn source gave go.
     done(&run(&world, &[], &provision("grace", "supervisor")).await);

@@ -11,5 +11,7 @@ mod groups;
 mod oracle;
 mod rules;
 mod sequences;
+mod successors;
 mod sweep;
+mod withdrawal;
 mod world;

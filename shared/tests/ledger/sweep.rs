@@ -63,15 +63,6 @@ impl World {
             }
         }
     }
-
-    async fn roles_of(&self, name: &str) -> Vec<String> {
-        let user = self.flex(&name.parse::<Username>().unwrap()).await.unwrap();
-        user.roles.unwrap().names().into_iter().map(str::to_owned).collect()
-    }
-
-    async fn is_active(&self, name: &str) -> bool {
-        self.flex(&name.parse::<Username>().unwrap()).await.unwrap().is_active()
-    }
 }
 
 /// The queue of the store itself; on AWS somebody else hands out what arrives.

@@ -88,6 +88,15 @@ impl World {
         Some(flex.get(&found.flex_user_sid, deadline()).await.unwrap())
     }
 
+    pub async fn roles_of(&self, name: &str) -> Vec<String> {
+        let user = self.flex(&name.parse::<Username>().unwrap()).await.unwrap();
+        user.roles.unwrap().names().into_iter().map(str::to_owned).collect()
+    }
+
+    pub async fn is_active(&self, name: &str) -> bool {
+        self.flex(&name.parse::<Username>().unwrap()).await.unwrap().is_active()
+    }
+
     /// A user made at Twilio, not through here.
     pub async fn at_twilio(&self, username: &str, roles: &[&str]) {
         let user = DesiredUser {

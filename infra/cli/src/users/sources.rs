@@ -81,21 +81,31 @@ async fn withdraw(
         return Err("a group says what its list of members is: delete the group, by SCIM, to end that".into());
     }
     let ledger = operator.ledger(operator.flex());
-    let all: usize = ledger.sources(|_| {}).await?.values().map(|count| count.people).max().unwrap_or_default();
+    let sources = ledger.sources(|_| {}).await?;
     let foreseen = ledger.foresee_withdrawal(source).await?;
+    if foreseen.people + foreseen.unfinished + foreseen.finished == 0 {
+        let known: Vec<String> = sources.keys().map(ToString::to_string).collect();
+        return Err(format!("{source} has said nothing about anybody; those that have: {}", known.join(", ")).into());
+    }
     for line in lines(&foreseen) {
         say(&line)?;
     }
     if dry_run {
         return Ok(ExitCode::SUCCESS);
     }
+    let all = sources.values().map(|count| count.people).max().unwrap_or_default();
     if foreseen.losing_any > FEW.max(all / 20) && !force {
         return Err(format!("{} people would lose a role: say --force if that is meant", foreseen.losing_any).into());
     }
     if !yes {
         return Err("nothing was changed: say --yes to withdraw the source".into());
     }
-    let progress = |done: usize| remark(&format!("{done} of {} people done", foreseen.people));
+    let due = foreseen.people + foreseen.unfinished;
+    let progress = |done: usize| {
+        if done.is_multiple_of(100) {
+            remark(&format!("{done} of {due} people done"));
+        }
+    };
     let done = ledger.withdraw_source(source, &operator.cause(), deadline, progress).await?;
     for (person, why) in &done.failed {
         remark(&format!("person {person}: {why}"));
@@ -116,6 +126,10 @@ fn lines(foreseen: &Withdrawal) -> Vec<String> {
         format!("{:>8}  whom it holds inactive, and who stay so", foreseen.kept_inactive),
         format!("{:>8}  who lose a role", foreseen.losing_any),
     ];
+    if foreseen.unfinished > 0 {
+        let line = "of whom it was withdrawn before, but Flex was not brought in step";
+        lines.push(format!("{:>8}  {line}", foreseen.unfinished));
+    }
     lines.extend(foreseen.losing.iter().map(|(role, people)| format!("{people:>8}  who lose {role}")));
     lines
 }

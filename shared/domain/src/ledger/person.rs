@@ -140,10 +140,19 @@ impl Person {
         self.version > 0 && self.given.settled_at == self.version
     }
 
+    /// The sources that say the person is active. Groups and claims do not count: they cannot say it.
+    pub fn active_by(&self) -> impl Iterator<Item = &Source> {
+        self.saying(true)
+    }
+
     /// The sources that say the person is inactive. Groups and claims do not count: they cannot say it.
     pub fn inactive_by(&self) -> impl Iterator<Item = &Source> {
+        self.saying(false)
+    }
+
+    fn saying(&self, active: bool) -> impl Iterator<Item = &Source> {
         let may_say = self.statements.iter().filter(|(source, _)| source.may_say_active());
-        may_say.filter_map(|(source, said)| (said.says_active() == Some(false)).then_some(source))
+        may_say.filter_map(move |(source, said)| (said.says_active() == Some(active)).then_some(source))
     }
 }
 

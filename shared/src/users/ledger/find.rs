@@ -3,7 +3,7 @@
 use super::{Earlier, Ledger, LedgerError, News};
 use crate::base::outbound::Deadline;
 use crate::domain::FlexUser;
-use crate::domain::ledger::{Active, Attachment, AttachmentRefused, Desired, Person, PersonId, Plan, Source, attach};
+use crate::domain::ledger::{Active, Attachment, AttachmentRefused, Desired, Person, PersonId, Plan, attach};
 use crate::store::PersonKey;
 use crate::twilio::TwilioError;
 use crate::users::in_full;
@@ -21,7 +21,12 @@ pub(super) enum Meant {
 impl Ledger {
     /// The person that `news` is about: by what the source calls them, by the identity that is bound to their Flex
     /// user, by their username. `gives_access` is false for a statement that takes access away and nothing else.
-    pub(super) async fn meant(&self, news: &News, gives_access: bool) -> Result<Meant, LedgerError> {
+    pub(super) async fn meant(
+        &self,
+        news: &News,
+        gives_access: bool,
+        deadline: Deadline,
+    ) -> Result<Meant, LedgerError> {
         if let Some(subject) = &news.subject {
             let key = PersonKey::Subject(news.source.clone(), subject.clone());
             if let Some(person) = self.people.person(&key).await? {
@@ -36,7 +41,7 @@ impl Ledger {
         if let Some(user) = &user
             && let Some(person) = self.people.person(&PersonKey::FlexUser(user.clone())).await?
         {
-            return self.attached(person, news, gives_access);
+            return self.attached(person, news, gives_access, deadline).await;
         }
         // Whoever merely changes a profile means nobody by a username: they may never have been a Flex user.
         if user.is_none() && !gives_access && news.statement.says_active().is_none() {
@@ -44,17 +49,32 @@ impl Ledger {
         }
         let Some(username) = &news.username else { return Ok(Meant::Nobody) };
         if let Some(person) = self.people.person(&PersonKey::Username(username.key())).await? {
-            return self.attached(person, news, gives_access);
+            return self.attached(person, news, gives_access, deadline).await;
         }
         let id = PersonId::of(self.ambient.random());
-        Ok(Meant::New(Person { flex_user_sid: user, ..Person::new(id, username.clone()) }, None))
+        let unknown = Person { flex_user_sid: user, ..Person::new(id, username.clone()) };
+        if news.earlier != Earlier::Nothing {
+            return Ok(Meant::New(unknown, None));
+        }
+        // Flex may have a user of the name of whom the ledger does not know.
+        let user = self.left_by(&unknown, news, deadline).await?;
+        let unknown = Person { flex_user_sid: user.map(|user| user.flex_user_sid), ..unknown };
+        Ok(Meant::New(unknown.successor(id), None))
     }
 
-    pub(super) fn attached(&self, person: Person, news: &News, gives_access: bool) -> Result<Meant, LedgerError> {
+    pub(super) async fn attached(
+        &self,
+        person: Person,
+        news: &News,
+        gives_access: bool,
+        deadline: Deadline,
+    ) -> Result<Meant, LedgerError> {
         if news.earlier == Earlier::Nothing {
-            if news.source == Source::Operator && person.inactive_by().next().is_none() {
-                // Whoever has not left keeps their username.
-                return Err(AttachmentRefused::HeldByAnother(news.source.clone()).into());
+            if is_taking_over(&person, news) {
+                return Ok(Meant::Known(person));
+            }
+            if person.inactive_by().next().is_none() {
+                self.left_by(&person, news, deadline).await?;
             }
             let successor = person.successor(PersonId::of(self.ambient.random()));
             return Ok(Meant::New(successor, Some(Box::new(person))));
@@ -71,6 +91,16 @@ impl Ledger {
         }
     }
 
+    /// The Flex user that `person` has left behind. Refuses if they have not left: then they keep their username.
+    async fn left_by(&self, person: &Person, news: &News, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
+        let user = self.flex_user(person, deadline).await?;
+        let is_active = user.as_ref().is_some_and(|user| !user.is_deactivated());
+        if is_active || person.active_by().next().is_some() {
+            return Err(AttachmentRefused::HeldByAnother(news.source.clone()).into());
+        }
+        Ok(user)
+    }
+
     /// The Flex user that the person is, as far as Twilio describes them.
     pub(super) async fn flex_user(&self, person: &Person, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let flex = self.provisioning.flex();
@@ -83,6 +113,14 @@ impl Ledger {
         let Some(found) = flex.find_alike(&person.username, deadline).await? else { return Ok(None) };
         Ok(Some(in_full(flex, found, deadline).await?))
     }
+}
+
+/// Whether the person is the one who is spoken of, and Twilio has not done yet what was said of them before.
+fn is_taking_over(person: &Person, news: &News) -> bool {
+    person.given.taking_over
+        && person.statements.iter().all(|(source, said)| *source == news.source || said.is_silent())
+        && person.subjects.get(&news.source) == news.subject.as_ref()
+        && person.inactive_by().next().is_none()
 }
 
 /// What must be sent. What Twilio does not say must not be taken for absent: a role that was made by hand would be

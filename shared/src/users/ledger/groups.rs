@@ -108,16 +108,11 @@ impl Ledger {
         Ok(Kept { entry, memberships })
     }
 
-    /// Ends what SCIM keeps of whoever had the Flex user before: it is not this person's.
-    pub(super) async fn part_from_scim(&self, person: &mut Person) -> Result<(), LedgerError> {
-        let Some(sid) = &person.flex_user_sid else { return Ok(()) };
-        let entries = self.directory.entries(std::slice::from_ref(sid)).await?;
-        let entry = entries.iter().find(|entry| entry.current == *sid);
-        self.directory.leave_all(entry.map_or(sid, |entry| &entry.id)).await?;
-        let cause = EventId::from(u128::from_be_bytes(self.ambient.random()));
-        let silent = Statement::in_full(self.ambient.now(), &cause);
-        person.statements.entry(Source::Scim).or_insert(silent);
-        Ok(())
+    /// Ends the memberships of whoever had the Flex user before: they are not the next owner's.
+    pub(super) async fn leave_groups(&self, user: &FlexUserSid) -> Result<(), LedgerError> {
+        let entries = self.directory.entries(std::slice::from_ref(user)).await?;
+        let entry = entries.iter().find(|entry| entry.current == *user);
+        Ok(self.directory.leave_all(entry.map_or(user, |entry| &entry.id)).await?)
     }
 
     /// The person with what SCIM keeps of them. It is written to the ledger where that does not hold it yet. `None` if

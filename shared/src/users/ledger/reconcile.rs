@@ -139,6 +139,13 @@ impl Ledger {
         let existing = observed.as_ref().map(|user| user.flex_user_sid.clone());
         let was_active = observed.as_ref().map(FlexUser::is_active);
         let (outcome, user) = self.send(plan.step, observed, deadline).await?;
+        // A search does not show a deactivated user, so whose the user was may be known only now.
+        if given.taking_over
+            && let Some(user) = user.as_ref().filter(|user| existing.as_ref() != Some(&user.flex_user_sid))
+        {
+            self.end_access(&user.flex_user_sid).await?;
+            self.leave_groups(&user.flex_user_sid).await?;
+        }
         if outcome == Outcome::Created || outcome == Outcome::Updated {
             given.taking_over = false;
             if let Some(attributes) = desired.attributes {
@@ -222,7 +229,7 @@ impl Ledger {
     }
 
     /// Ends what a person could still use here, where Flex has deactivated them already.
-    async fn end_access(&self, user: &FlexUserSid) -> Result<(), LedgerError> {
+    pub(super) async fn end_access(&self, user: &FlexUserSid) -> Result<(), LedgerError> {
         self.provisioning.sessions().end_all_of(user).await?;
         self.provisioning.bindings().unbind(user).await?;
         Ok(())

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-use super::{Earlier, Ledger, LedgerError, News};
+use super::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{Person, PersonId, Said, Source, Statement, desired};
 use crate::domain::{EventId, Role, RoleSet};
+use crate::store::{PersonKey, Stating, Written};
 
 /// How many people are read at a time.
 const BATCH: u32 = 500;
@@ -33,7 +34,11 @@ pub struct SourceCount {
 pub struct Withdrawal {
     /// People of whom the source says anything.
     pub people: usize,
-    /// Those of them whom it holds inactive. They stay so: an operator says it from then on.
+    /// People of whom it was withdrawn already, but Flex has not followed.
+    pub unfinished: usize,
+    /// People of whom it was withdrawn already, and who are done.
+    pub finished: usize,
+    /// Those of `people` whom it holds inactive. They stay so: an operator says it from then on.
     pub kept_inactive: usize,
     /// How many people lose each role.
     pub losing: BTreeMap<Role, usize>,
@@ -75,13 +80,20 @@ impl Ledger {
             let people = self.people.page(after, BATCH).await?;
             let Some(last) = people.last() else { return Ok(found) };
             after = Some(last.id);
-            for person in people.iter().filter(|person| speaks(source, person)) {
-                found.people += 1;
-                found.kept_inactive += usize::from(person.inactive_by().any(|by| by == source));
-                let loses = self.loses(person, source);
-                found.losing_any += usize::from(!loses.is_empty());
-                for role in loses {
-                    *found.losing.entry(role).or_default() += 1;
+            for person in &people {
+                match standing(source, person) {
+                    None => continue,
+                    Some(Standing::Finished) => found.finished += 1,
+                    Some(Standing::Unfinished) => found.unfinished += 1,
+                    Some(Standing::Speaks) => {
+                        found.people += 1;
+                        found.kept_inactive += usize::from(person.inactive_by().any(|by| by == source));
+                        let loses = self.loses(person, source);
+                        found.losing_any += usize::from(!loses.is_empty());
+                        for role in loses {
+                            *found.losing.entry(role).or_default() += 1;
+                        }
+                    }
                 }
             }
         }
@@ -99,7 +111,8 @@ impl Ledger {
     }
 
     /// Withdraws all that a source has said, of everybody. That activates nobody: of whomever the source holds
-    /// inactive, an operator says it first. Begun again, it goes on. `progress` is told how many people are done.
+    /// inactive, an operator says it first. Begun again, it goes on, also with those whom Flex did not follow.
+    /// `progress` is told how many people are done.
     pub async fn withdraw_source(
         &self,
         source: &Source,
@@ -112,60 +125,108 @@ impl Ledger {
             let people = self.people.page(after, BATCH).await?;
             let Some(last) = people.last() else { return Ok(done) };
             after = Some(last.id);
-            for person in people.iter().filter(|person| speaks(source, person)) {
-                let kept_inactive = person.inactive_by().any(|by| by == source);
-                match self.withdraw_from(person, source, kept_inactive, cause, each()).await {
-                    Ok(()) => done.people += 1,
+            for person in &people {
+                let withdrawn = match standing(source, person) {
+                    None | Some(Standing::Finished) => continue,
+                    Some(Standing::Unfinished) => self.reconcile(person.id, each()).await.map(|_| false),
+                    Some(Standing::Speaks) => Box::pin(self.withdraw_from(person.id, source, cause, each())).await,
+                };
+                match withdrawn {
+                    Ok(kept_inactive) => {
+                        done.people += 1;
+                        done.kept_inactive += usize::from(kept_inactive);
+                    }
                     Err(error) => done.failed.push((person.id, error.to_string())),
                 }
-                done.kept_inactive += usize::from(kept_inactive);
+                progress(done.people);
             }
-            progress(done.people);
         }
     }
 
+    /// Whether an operator holds the person inactive from now on, in the source's place.
     async fn withdraw_from(
         &self,
-        person: &Person,
+        id: PersonId,
         source: &Source,
-        kept_inactive: bool,
         cause: &EventId,
         deadline: Deadline,
-    ) -> Result<(), LedgerError> {
-        let now = self.ambient.now();
-        let says = |source: Source, statement: Statement| News {
-            source,
-            subject: None,
-            identity: None,
-            username: Some(person.username.clone()),
-            flex_user_sid: person.flex_user_sid.clone(),
-            statement,
-            earlier: Earlier::Everything,
-        };
-        let nothing = Statement::in_full(now, cause);
-        let inactive = Some(Said::access(now, cause, false)).filter(|_| kept_inactive);
-        if *source == Source::Operator {
-            return self
-                .say_of(person, &says(Source::Operator, Statement { active: inactive, ..nothing }), deadline)
-                .await;
-        }
-        if inactive.is_some() {
-            let inactive = Statement { active: inactive, ..Statement::default() };
-            self.say_of(person, &says(Source::Operator, inactive), deadline).await?;
-        }
-        self.say_of(person, &says(source.clone(), nothing), deadline).await
-    }
-
-    async fn say_of(&self, person: &Person, news: &News, deadline: Deadline) -> Result<(), LedgerError> {
+    ) -> Result<bool, LedgerError> {
+        let mut kept_inactive = false;
         for _ in 0..TRIES {
-            if Box::pin(self.state_known(person.clone(), news, deadline)).await?.is_some() {
-                return Ok(());
+            let lease = self.lease(id, deadline).await?;
+            let done = self.withdraw_under_lease(id, source, cause, &mut kept_inactive, deadline).await;
+            if self.finish(lease, id, done, deadline).await?.is_some() {
+                return Ok(kept_inactive);
             }
         }
         Err(LedgerError::Busy)
     }
+
+    /// The person may have left since they were read, so whether they are inactive is judged here.
+    async fn withdraw_under_lease(
+        &self,
+        id: PersonId,
+        source: &Source,
+        cause: &EventId,
+        kept_inactive: &mut bool,
+        deadline: Deadline,
+    ) -> Result<Option<(Report, u64)>, LedgerError> {
+        let Some(mut person) = self.people.person(&PersonKey::Id(id)).await? else { return Ok(None) };
+        if person.superseded {
+            return Ok(Some((Report::nothing(Outcome::Stale), person.version)));
+        }
+        let now = self.ambient.now();
+        let inactive = person.inactive_by().any(|by| by == source);
+        *kept_inactive |= inactive;
+        let inactive = inactive.then(|| Said::access(now, cause, false));
+        if *source == Source::Operator {
+            let statement = Statement { active: inactive, ..Statement::in_full(now, cause) };
+            return self.state_under_lease(&person, &news(&person, Source::Operator, statement), deadline).await;
+        }
+        if inactive.is_some() {
+            let said = Statement { active: inactive, ..Statement::default() };
+            let mut statement = person.statements.get(&Source::Operator).cloned().unwrap_or_default();
+            let said = said.made_after(statement.latest());
+            statement.merge(said);
+            let stating = Stating { source: &Source::Operator, statement: &statement, subject: None };
+            match self.people.state(id, person.version, stating).await? {
+                Written::Yes(version) => person.version = version,
+                Written::Moved => return Ok(None),
+            }
+        }
+        let silent = news(&person, source.clone(), Statement::in_full(now, cause));
+        self.state_under_lease(&person, &silent, deadline).await
+    }
 }
 
-fn speaks(source: &Source, person: &Person) -> bool {
-    !person.superseded && person.statements.get(source).is_some_and(|said| !said.is_silent())
+fn news(person: &Person, source: Source, statement: Statement) -> News {
+    News {
+        source,
+        subject: None,
+        identity: None,
+        username: Some(person.username.clone()),
+        flex_user_sid: person.flex_user_sid.clone(),
+        statement,
+        earlier: Earlier::Everything,
+    }
+}
+
+/// How far a person is from a source's withdrawal.
+enum Standing {
+    /// The source says something about them.
+    Speaks,
+    /// It was withdrawn, and Flex has not followed.
+    Unfinished,
+    /// It was withdrawn.
+    Finished,
+}
+
+/// `None` where the source never said anything about the person.
+fn standing(source: &Source, person: &Person) -> Option<Standing> {
+    let said = person.statements.get(source).filter(|_| !person.superseded)?;
+    Some(match said.is_silent() {
+        false => Standing::Speaks,
+        true if person.is_settled() => Standing::Finished,
+        true => Standing::Unfinished,
+    })
 }

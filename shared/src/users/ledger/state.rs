@@ -4,8 +4,10 @@ use super::find::{Meant, plan};
 use super::groups::adopt;
 use super::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 use crate::base::outbound::Deadline;
-use crate::domain::FlexUser;
-use crate::domain::ledger::{Active, AttachmentRefused, Desired, Person, Plan, PlanRefused, Source, desired};
+use crate::domain::ledger::{
+    Active, AttachmentRefused, Desired, Person, Plan, PlanRefused, Source, Statement, desired,
+};
+use crate::domain::{EventId, FlexUser};
 use crate::store::{PersonKey, Stating, Written};
 
 /// A write that loses a race is tried again this often.
@@ -26,7 +28,7 @@ impl Ledger {
     pub async fn state(&self, news: &News, deadline: Deadline) -> Result<Report, LedgerError> {
         let gives_access = news.statement.says_active() == Some(true);
         for _ in 0..TRIES {
-            let reported = match self.meant(news, gives_access).await? {
+            let reported = match self.meant(news, gives_access, deadline).await? {
                 Meant::Nobody if gives_access => return Err(PlanRefused::Incomplete("username").into()),
                 Meant::Nobody => return Ok(Report::nothing(Outcome::NoUser)),
                 Meant::Known(person) if person.superseded => return superseded(&news.source, gives_access),
@@ -58,7 +60,7 @@ impl Ledger {
         self.finish(lease, person.id, done, deadline).await
     }
 
-    async fn state_under_lease(
+    pub(super) async fn state_under_lease(
         &self,
         seen: &Person,
         news: &News,
@@ -98,7 +100,7 @@ impl Ledger {
     ) -> Result<Option<Report>, LedgerError> {
         let change = self.change(&person, news, deadline).await?;
         let change = match (&change.observed, &instead_of) {
-            (Some(user), None) => {
+            (Some(user), None) if !person.given.taking_over => {
                 let mut person = Person { flex_user_sid: Some(user.flex_user_sid.clone()), ..person.clone() };
                 let due = self.due(&person, &self.kept(&person).await?, None);
                 if due.is_empty() {
@@ -118,7 +120,7 @@ impl Ledger {
             && let Some(known) = self.people.person(&PersonKey::Username(key)).await?
         {
             let gives_access = news.statement.says_active() == Some(true);
-            return match self.attached(known, news, gives_access)? {
+            return match self.attached(known, news, gives_access, deadline).await? {
                 Meant::Known(known) => self.state_known(known, news, deadline).await,
                 // A username changes hands by name alone.
                 _ => Err(AttachmentRefused::HeldByAnother(news.source.clone()).into()),
@@ -143,8 +145,14 @@ impl Ledger {
             person.username = user.username.clone();
             person.flex_user_sid = Some(user.flex_user_sid.clone());
         }
-        if instead_of.is_some() {
-            self.part_from_scim(&mut person).await?;
+        if person.given.taking_over {
+            // What SCIM's directory keeps is about whoever had the Flex user before.
+            if let Some(user) = &person.flex_user_sid {
+                self.leave_groups(user).await?;
+            }
+            let cause = EventId::from(u128::from_be_bytes(self.ambient.random()));
+            let silent = Statement::in_full(self.ambient.now(), &cause);
+            person.statements.entry(Source::Scim).or_insert(silent);
         }
         let Written::Yes(version) = self.people.add(&person, instead_of.as_deref()).await? else { return Ok(None) };
         let id = person.id;
@@ -175,6 +183,12 @@ impl Ledger {
             }
         }
         let plan = plan(&person, &desired, observed.as_ref())?;
+        if judged.given.taking_over
+            && let Some(user) = &observed
+        {
+            // Whoever had the Flex user before must not sign in as the one who has it now.
+            self.end_access(&user.flex_user_sid).await?;
+        }
         if let (Some(identity), Some(user)) = (&news.identity, &observed)
             && desired.active != Active::No
         {

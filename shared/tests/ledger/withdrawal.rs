@@ -1,0 +1,114 @@
+//! A source that is retired: nobody becomes active by it, and what did not come to its end goes on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flexgate::base::ambient::{Clock as _, SystemClock};
+use flexgate::domain::ledger::{Said, Source, Statement};
+use flexgate::domain::{EventId, Username};
+use flexgate::store::PersonKey;
+use flexgate::users::ledger::{Earlier, News, Withdrawal};
+use serde_json::json;
+
+use crate::world::{World, deadline};
+
+fn hr() -> Source {
+    "webhook:hr".parse().unwrap()
+}
+
+fn name(number: usize) -> String {
+    format!("user{number}@example.com")
+}
+
+fn key(number: usize) -> PersonKey {
+    PersonKey::Username(name(number).parse::<Username>().unwrap().key())
+}
+
+async fn says(world: &World, source: Source, number: usize, active: bool, roles: &[&str]) {
+    let (at, id) = (SystemClock.now(), EventId::from(3));
+    let subject = matches!(source, Source::Webhook(_)).then(|| format!("hr-{number}").parse().unwrap());
+    let news = News {
+        source,
+        subject,
+        identity: None,
+        username: Some(name(number).parse().unwrap()),
+        flex_user_sid: None,
+        statement: Statement {
+            active: Some(Said::access(at, &id, active)),
+            roles: Some(Said::new(at, &id, roles.iter().map(|&role| role.into()).collect())),
+            full_name: Some(Said::new(at, &id, Some("Ada Lovelace".parse().unwrap()))),
+            ..Statement::default()
+        },
+        earlier: Earlier::Everything,
+    };
+    world.state(&news).await.unwrap();
+}
+
+impl World {
+    async fn withdraw(&self) -> Withdrawal {
+        self.ledger.withdraw_source(&hr(), &EventId::from(9), deadline, |_| {}).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn whom_twilio_failed_for_is_brought_in_step_when_it_is_begun_again() {
+    let world = World::start().await;
+    for number in 0..3 {
+        says(&world, Source::Api, number, true, &["agent"]).await;
+        says(&world, hr(), number, true, &["supervisor"]).await;
+    }
+    world.provision_fails().await;
+    let done = world.withdraw().await;
+    assert_eq!((done.people, done.failed.len()), (0, 3));
+    let left = world.ledger.foresee_withdrawal(&hr()).await.unwrap();
+    assert_eq!((left.people, left.unfinished, left.finished), (0, 3, 0));
+    world.no_faults().await;
+    let done = world.withdraw().await;
+    assert_eq!((done.people, done.failed.len()), (3, 0));
+    for number in 0..3 {
+        assert_eq!(world.roles_of(&name(number)).await, ["agent"]);
+    }
+    let left = world.ledger.foresee_withdrawal(&hr()).await.unwrap();
+    assert_eq!((left.people, left.unfinished, left.finished), (0, 0, 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_leaves_while_it_runs_stays_inactive() {
+    let world = Arc::new(World::start().await);
+    for number in 0..3 {
+        says(&world, Source::Api, number, true, &["agent"]).await;
+        says(&world, hr(), number, true, &["supervisor"]).await;
+    }
+    // Everybody has been read once the first of them is being changed.
+    world.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 2_000, "times": 1 })).await;
+    let withdrawing = tokio::spawn({
+        let world = world.clone();
+        async move { world.withdraw().await }
+    });
+    let first = loop {
+        let mut silent = Vec::new();
+        for number in 0..3 {
+            let person = world.platform.people().person(&key(number)).await.unwrap().unwrap();
+            silent.extend(person.statements[&hr()].is_silent().then_some(number));
+        }
+        if let [first] = silent[..] {
+            break first;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    for number in (0..3).filter(|number| *number != first) {
+        says(&world, hr(), number, false, &[]).await;
+    }
+    let done = withdrawing.await.unwrap();
+    assert_eq!((done.people, done.failed.len()), (3, 0));
+    for number in 0..3 {
+        assert_eq!(world.is_active(&name(number)).await, number == first);
+    }
+    // The next reconciliation does not bring them back either.
+    for number in 0..3 {
+        let person = world.platform.people().person(&key(number)).await.unwrap().unwrap();
+        assert_eq!(person.inactive_by().next().is_none(), number == first);
+        world.ledger.reconcile(person.id, deadline()).await.unwrap();
+        assert_eq!(world.is_active(&name(number)).await, number == first);
+    }
+}
