@@ -35,6 +35,8 @@ pub enum Step {
     Says(Who, Act),
     /// A SCIM group lists the person, or does not.
     Member(usize, bool),
+    /// The person mints with a token that gives the supervisor's role, or gives none.
+    Mints(bool),
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,6 +54,10 @@ pub struct Oracle {
     named: BTreeSet<Who>,
     elsewhere: BTreeSet<Who>,
     groups: BTreeSet<usize>,
+    /// What the person's last token that was heard gave.
+    token: bool,
+    /// How often the username changed hands. Its next owner's tokens name another subject.
+    pub owners: u32,
     /// Whether there is a Flex user.
     pub exists: bool,
     pub active: bool,
@@ -71,6 +77,7 @@ impl Oracle {
             Step::Member(group, true) if self.exists => drop(self.groups.insert(group)),
             Step::Member(group, _) => drop(self.groups.remove(&group)),
             Step::Says(who, act) => self.says(who, act),
+            Step::Mints(supervisor) => self.mints(supervisor),
         }
         self.settle();
     }
@@ -93,6 +100,8 @@ impl Oracle {
                 self.words.clear();
                 self.named = [who].into();
                 self.groups.clear();
+                self.token = false;
+                self.owners += 1;
                 self.words.insert(who, Word { active: Some(true), roles: Some(false) });
             }
             return;
@@ -115,6 +124,15 @@ impl Oracle {
         }
     }
 
+    /// Nobody is brought back by a token, and nobody held inactive gets anything by one. Somebody of whom nobody says
+    /// that they are inactive gets a Flex user.
+    fn mints(&mut self, supervisor: bool) {
+        if self.words.values().all(|word| word.active != Some(false)) {
+            self.token = supervisor;
+            (self.active, self.exists) = (true, true);
+        }
+    }
+
     fn is_known(&self, who: Who) -> bool {
         if who.is_webhook() { self.named.contains(&who) } else { self.exists }
     }
@@ -133,7 +151,8 @@ impl Oracle {
             (self.active, self.exists) = (true, true);
         }
         if self.active {
-            self.supervisor = !self.groups.is_empty() || self.words.values().any(|word| word.roles == Some(true));
+            let given = self.token || !self.groups.is_empty();
+            self.supervisor = given || self.words.values().any(|word| word.roles == Some(true));
         }
     }
 }

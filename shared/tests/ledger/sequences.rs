@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use flexgate::base::ambient::{Clock as _, SystemClock};
-use flexgate::domain::ledger::{Said, Source, Statement};
-use flexgate::domain::{EventId, FlexUser, Username};
-use flexgate::users::ledger::{Earlier, LedgerError, News};
+use flexgate::domain::ledger::{AttachmentRefused, Said, Source, Statement};
+use flexgate::domain::{Caller, EventId, FlexUser, Identity, Role, Scopes, Username};
+use flexgate::users::ledger::{Earlier, LedgerError, News, TokenClaims};
 use futures_util::StreamExt as _;
+use time::Duration;
 
 use crate::oracle::{Act, Oracle, Step, Who};
-use crate::world::{GROUPS, World};
+use crate::world::{GROUPS, World, deadline};
 
 const LENGTH: usize = 7;
 
@@ -28,6 +29,9 @@ fn steps(seed: u64) -> Vec<Step> {
     let mut step = || {
         if below(4) == 0 {
             return Step::Member(below(2), below(3) > 0);
+        }
+        if below(5) == 0 {
+            return Step::Mints(below(2) > 0);
         }
         let who = WHO[below(5)];
         // Only a source with names of its own can give a username to somebody else.
@@ -62,6 +66,35 @@ fn statement(act: Act) -> Statement {
     }
 }
 
+/// The person mints: what just-in-time provisioning does about it.
+async fn mint(world: &World, username: &Username, subject: String, supervisor: bool, user: Option<&FlexUser>) {
+    let caller = Caller {
+        identity: Identity { issuer: "https://idp.example.com".into(), subject: subject.into() },
+        scopes: Scopes::default(),
+        username: Some(username.clone()),
+        verified_email: Some("ada@example.com".parse().unwrap()),
+        full_name: Some("Ada Lovelace".parse().unwrap()),
+        roles: supervisor.then_some(Role::Supervisor).into_iter().collect(),
+        issued_at: None,
+        expires_at: SystemClock.now() + Duration::HOUR,
+    };
+    let claims = TokenClaims::of(&caller, username, &caller.roles, &world.platform.ambient);
+    let began = SystemClock.now();
+    loop {
+        let done = match user {
+            Some(user) => world.ledger.follow(&claims, &user.flex_user_sid, deadline()).await.map(drop),
+            None => world.ledger.admit(&claims, None, began, deadline()).await.map(drop),
+        };
+        match done {
+            Err(LedgerError::Busy) => {}
+            Ok(()) | Err(LedgerError::InactiveBy(_) | LedgerError::Attachment(AttachmentRefused::Inactive(_))) => {
+                return;
+            }
+            Err(error) => panic!("{username}: {error:?}"),
+        }
+    }
+}
+
 async fn play(world: &World, seed: usize) {
     let username: Username = format!("user{seed}@example.com").parse().unwrap();
     let (steps, mut oracle) = (steps(seed as u64), Oracle::default());
@@ -73,6 +106,10 @@ async fn play(world: &World, seed: usize) {
                 world.member(GROUPS[*group], &user.flex_user_sid, *present).await;
             }
             (Step::Member(..), None) => {}
+            (Step::Mints(supervisor), user) => {
+                let subject = format!("{seed}-{}", oracle.owners);
+                mint(world, &username, subject, *supervisor, user.as_ref()).await;
+            }
             (Step::Says(who, act), user) => {
                 let mut subject = None;
                 for (of, number) in subjects.iter_mut().filter(|(of, _)| of == who) {

@@ -59,6 +59,7 @@ impl World {
             ("FLEXGATE_SECRETS", format!("files:{}", folder.path().display())),
             ("FLEXGATE_STORE", store),
             ("FLEXGATE_ISSUERS", issuers),
+            ("FLEXGATE_JUST_IN_TIME", "create-and-sync".to_owned()),
             ("FLEXGATE_SCIM_GROUP_ROLES", r#"{"Leads": "supervisor", "Chiefs": "supervisor"}"#.to_owned()),
         ]);
         let settings = OwnerSettings::read(&mut reader);
