@@ -204,6 +204,7 @@ def drive(outputs, clients):
     left = clients["sqs"].get_queue_attributes(QueueUrl=outputs["QueueUrl"], AttributeNames=["All"])["Attributes"]
     check("the queue is first in, first out", left["FifoQueue"] == "true", left)
 
+    leaver(browser, bearer)
     newcomers(browser)
     scim(browser, outputs, clients)
     sweep(clients)
@@ -213,6 +214,23 @@ def drive(outputs, clients):
     check("signing out answers 204", status == 204, text)
     status, _, text = browser.send("POST", "/sso/token", ours)
     check("and the session is over", status == 401, text)
+
+
+def leaver(browser, bearer):
+    """Twilio's SSO makes a leaver active again; they get no session, and are deactivated without waiting for a sweep."""
+
+    def is_active():
+        users = json.loads(call(SIMULATOR, "GET", "/__sim/users")[2])["users"]
+        return next(not user["deactivated"] for user in users if user["username"] == "grace")
+
+    user = {"username": "grace", "email": "grace@example.com", "full_name": "Grace Hopper", "roles": ["agent"]}
+    status, _, text = browser.send("POST", "/users", bearer, user)
+    check("somebody is provisioned who will leave", status in (200, 201), (status, text))
+    status, _, text = browser.send("DELETE", f"/users/{json.loads(text)['flex_user_sid']}", bearer)
+    check("and leaves", status == 204 and not is_active(), text)
+    status, _, text = Browser(browser.api).sign_in("grace")
+    check("a leaver gets no session", status == 403, (status, text))
+    wait("the deactivation of whom Twilio's SSO brought back", lambda: not is_active())
 
 
 def newcomers(browser):

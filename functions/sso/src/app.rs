@@ -36,6 +36,7 @@ impl App {
                 sessions: platform.sessions(),
                 claims: platform.claims(),
                 deactivations: platform.deactivations(),
+                queue: platform.queue(),
                 ambient: platform.ambient.clone(),
             }),
             sso: platform.sso(common),

@@ -6,15 +6,20 @@ use std::time::Duration;
 
 use flexgate::base::outbound::Deadline;
 use flexgate::base::settings::Reader;
+use flexgate::domain::FlexUserSid;
 use flexgate::platform::{Common, Platform};
 use flexgate::store::EventQueue;
+use flexgate::telemetry;
 use flexgate::twilio::CredentialSettings;
-use flexgate::users::ledger::{Ledger, SweepError};
+use flexgate::users::ledger::{Ledger, SweepError, SweepOptions};
 use flexgate::users::{PolicySettings, Provisioning};
 use serde_json::{Value, json};
 
 /// One page of Twilio's may take this long, with its repetitions.
 const PAGE_TIME: Duration = Duration::from_secs(30);
+
+/// So many users are named in a log line.
+const NAMED: usize = 20;
 
 /// What the function is told.
 #[derive(Debug, Clone)]
@@ -25,6 +30,9 @@ pub struct Settings {
     pub credential: CredentialSettings,
     /// Who may have what.
     pub policy: PolicySettings,
+    /// `FLEXGATE_ORPHAN_DAYS`: users of Flex of whom no source says anything are deactivated so many days after they
+    /// were made. Unset, they are only counted.
+    pub orphans_after: Option<time::Duration>,
 }
 
 impl Settings {
@@ -32,7 +40,12 @@ impl Settings {
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, credential) = (Common::read(reader), CredentialSettings::read(reader));
         let policy = PolicySettings::read(reader);
-        Some(Self { common: common?, credential: credential?, policy: policy? })
+        let orphans_after = reader.optional("FLEXGATE_ORPHAN_DAYS", |text| {
+            let days = text.parse().ok().filter(|days| (1..=3_650).contains(days));
+            days.map(time::Duration::days).ok_or("must be a whole number from 1 to 3650")
+        });
+        let (common, credential, policy) = (common?, credential?, policy?);
+        Some(Self { common, credential, policy, orphans_after: orphans_after? })
     }
 }
 
@@ -41,6 +54,7 @@ impl Settings {
 pub struct App {
     ledger: Ledger,
     queue: Arc<dyn EventQueue>,
+    orphans_after: Option<time::Duration>,
 }
 
 impl App {
@@ -49,27 +63,36 @@ impl App {
     pub fn new(settings: &Settings, platform: &Platform) -> Self {
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
         let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
-        Self { ledger: Ledger::of_platform(platform, provisioning, &settings.policy), queue: platform.queue() }
+        let ledger = Ledger::of_platform(platform, provisioning, &settings.policy);
+        Self { ledger, queue: platform.queue(), orphans_after: settings.orphans_after }
     }
 
     /// Sweeps until `deadline`. What was found is logged and returned. An error is one of the function's, so that its
     /// alarm tells.
     pub async fn sweep(&self, deadline: Deadline) -> Result<Value, SweepError> {
         let each_call = || deadline.within(PAGE_TIME);
-        let swept = self.ledger.sweep(Some(self.queue.as_ref()), None, each_call, |_| {}).await;
+        let queue = Some(self.queue.as_ref());
+        let options = SweepOptions { queue, limit: None, orphans_after: self.orphans_after };
+        let swept = self.ledger.sweep(options, each_call, |_| {}).await;
         let swept = swept.inspect_err(|error| {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             tracing::error!(target: "flexgate::sweep", error = %error, cause, "nothing was repaired");
         })?;
-        if swept.inactive_but_active > 0 {
+        let (active, contested) = (swept.inactive_but_active, swept.contested.len());
+        if active > 0 {
             // Twilio's SSO brings back whomever the identity provider lets in.
-            let users = swept.inactive_but_active;
-            tracing::warn!(target: "flexgate::sweep", users, "users whom a source holds inactive were active");
+            tracing::warn!(target: "flexgate::sweep", users = active, "users whom a source holds inactive were active");
         }
+        if contested > 0 {
+            let users = swept.contested.iter().take(NAMED).map(FlexUserSid::as_str).collect::<Vec<_>>().join(" ");
+            tracing::warn!(target: "flexgate::sweep", contested, users, "somebody else sets these anew whenever they are repaired");
+        }
+        telemetry::swept(active, contested);
         let found = json!({
-            "users": swept.users, "active": swept.active, "orphans": swept.orphans, "drifted": swept.drifted,
-            "losing_access": swept.losing_access, "inactive_but_active": swept.inactive_but_active,
-            "unclear": swept.unclear, "missing": swept.missing, "queued": swept.queued,
+            "users": swept.users, "active": swept.active, "orphans": swept.orphans.len(),
+            "orphans_due": swept.orphans_due, "drifted": swept.drifted, "losing_access": swept.losing_access,
+            "inactive_but_active": active, "contested": contested, "unclear": swept.unclear,
+            "missing": swept.missing, "queued": swept.queued,
         });
         tracing::info!(target: "flexgate::sweep", %found, "swept");
         Ok(found)

@@ -4,7 +4,10 @@
 
 use std::process::Command;
 
-use flexgate::store::{DeadLetter, DeadLetters as _, EventQueue as _, Message, SqliteStore};
+use flexgate::domain::ledger::{Person, PersonId, Repairs};
+use flexgate::store::{
+    DeadLetter, DeadLetters as _, EventQueue as _, Message, People as _, SqliteStore, UsernameIndex as _,
+};
 use flexgate_test_support::World;
 use serde_json::{Value, json};
 use time::Duration;
@@ -69,6 +72,7 @@ async fn a_healthy_set_up_is_ok_in_every_line() {
         "settings",
         "sso",
         "store",
+        "sweep",
     ];
     assert_eq!(names.into_iter().collect::<Vec<_>>(), expected);
     assert!(world.journal("Provision").await.is_empty(), "it changed something");
@@ -244,6 +248,30 @@ async fn a_dead_letter_is_a_warning_and_a_failure_where_somebody_keeps_access() 
     bury(&event("leaver", "deactivate")).await;
     let words = ["2 events were given up", "1 event takes access away", "flexgate events list"];
     names_the_cause(&world, &[], "dead letters", &words).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_flex_is_not_compared_with_is_a_warning_and_so_is_one_that_somebody_writes_against() {
+    let world = World::start().await;
+    let store = SqliteStore::open(&world.store_path()).unwrap();
+    let now = world.ambient().now();
+    let mut person = Person::new(PersonId::of([1; 16]), "ada".parse().unwrap());
+    person.given.repairs = Repairs::default().another(now).unwrap();
+    store.add(&person, None).await.unwrap();
+    let (status, text) = of_check(&world, "sweep").await;
+    assert!(status == "warning" && text.contains("never compared") && text.contains("users sweep"), "{text}");
+
+    store.finish_walk(now - Duration::hours(40)).await.unwrap();
+    let (status, text) = of_check(&world, "sweep").await;
+    assert!(status == "warning" && text.contains("40 h ago"), "{text}");
+    store.finish_walk(now).await.unwrap();
+    assert_eq!(of_check(&world, "sweep").await.0, "ok");
+
+    let mut other = Person::new(PersonId::of([2; 16]), "grace".parse().unwrap());
+    other.given.repairs = person.given.repairs.another(now).unwrap();
+    store.add(&other, None).await.unwrap();
+    let (status, text) = of_check(&world, "people").await;
+    assert!(status == "warning" && text.contains("1 user was repaired twice") && text.contains("--names"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,21 @@ pub fn dead_letter() {
     write(&[Group { dimensions: &[], metrics: &[("dead_letters", "Count", 1.0)] }]);
 }
 
+/// A sweep came to its end: how many were active whom a source holds inactive, and how many differ because somebody else
+/// sets them anew whenever they are repaired.
+pub fn swept(inactive_but_active: usize, contested: usize) {
+    let metrics = [
+        ("sweeps", "Count", 1.0),
+        ("inactive_but_active", "Count", number(inactive_but_active)),
+        ("contested", "Count", number(contested)),
+    ];
+    write(&[Group { dimensions: &[], metrics: &metrics }]);
+}
+
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 pub(super) fn request(line: &RequestLine<'_>, cold_start: bool) {
     let millis = |duration: std::time::Duration| duration.as_secs_f64() * 1_000.0;
     let mut own = vec![

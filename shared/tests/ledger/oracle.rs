@@ -3,6 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A token gives the role as one more group would.
+const TOKEN: usize = usize::MAX;
+
 /// Who acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
@@ -53,9 +56,8 @@ pub struct Oracle {
     /// The webhook sources whose subject is this person, and those whose subject is an earlier one.
     named: BTreeSet<Who>,
     elsewhere: BTreeSet<Who>,
+    /// The groups that list the person; and `TOKEN` if their last token that was heard gave the role.
     groups: BTreeSet<usize>,
-    /// What the person's last token that was heard gave.
-    token: bool,
     /// How often the username changed hands. Its next owner's tokens name another subject.
     pub owners: u32,
     /// Whether there is a Flex user.
@@ -100,7 +102,6 @@ impl Oracle {
                 self.words.clear();
                 self.named = [who].into();
                 self.groups.clear();
-                self.token = false;
                 self.owners += 1;
                 self.words.insert(who, Word { active: Some(true), roles: Some(false) });
             }
@@ -128,7 +129,8 @@ impl Oracle {
     /// that they are inactive gets a Flex user.
     fn mints(&mut self, supervisor: bool) {
         if self.words.values().all(|word| word.active != Some(false)) {
-            self.token = supervisor;
+            self.groups.remove(&TOKEN);
+            self.groups.extend(supervisor.then_some(TOKEN));
             (self.active, self.exists) = (true, true);
         }
     }
@@ -151,8 +153,7 @@ impl Oracle {
             (self.active, self.exists) = (true, true);
         }
         if self.active {
-            let given = self.token || !self.groups.is_empty();
-            self.supervisor = given || self.words.values().any(|word| word.roles == Some(true));
+            self.supervisor = !self.groups.is_empty() || self.words.values().any(|word| word.roles == Some(true));
         }
     }
 }

@@ -90,7 +90,7 @@ async fn mint(world: &World, username: &Username, subject: String, supervisor: b
             Ok(()) | Err(LedgerError::InactiveBy(_) | LedgerError::Attachment(AttachmentRefused::Inactive(_))) => {
                 return;
             }
-            Err(error) => panic!("{username}: {error:?}"),
+            Err(error) => unreachable!("{username}: {error:?}"),
         }
     }
 }

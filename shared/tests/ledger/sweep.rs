@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use flexgate::base::ambient::{Clock as _, SystemClock};
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{Said, Statement};
-use flexgate::domain::{EventId, Username};
+use flexgate::domain::{EventId, FlexUserSid, Username};
 use flexgate::store::{Lane, Message, Settled};
-use flexgate::users::ledger::{Earlier, News, SweepError, Swept};
+use flexgate::users::ledger::{Earlier, News, Outcome, SweepError, SweepOptions, Swept};
 use http::Method;
 use serde_json::json;
 use time::Duration;
@@ -37,11 +37,12 @@ async fn says(world: &World, username: &str, active: bool, roles: &[&str]) {
 impl World {
     async fn sweep(&self, limit: Option<usize>) -> Result<Swept, SweepError> {
         let queue = self.platform.queue();
-        self.ledger.sweep(Some(queue.as_ref()), limit, deadline, |_| {}).await
+        let options = SweepOptions { queue: Some(queue.as_ref()), limit, orphans_after: None };
+        self.ledger.sweep(options, deadline, |_| {}).await
     }
 
     async fn dry_run(&self) -> Swept {
-        self.ledger.sweep(None, None, deadline, |_| {}).await.unwrap()
+        self.ledger.sweep(SweepOptions::default(), deadline, |_| {}).await.unwrap()
     }
 
     /// Does the jobs that are queued, as `apply` does. Only where the store is its own queue.
@@ -62,6 +63,12 @@ impl World {
                 done += 1;
             }
         }
+    }
+}
+
+impl World {
+    async fn sid(&self, name: &str) -> FlexUserSid {
+        self.flex(&name.parse::<Username>().unwrap()).await.unwrap().flex_user_sid
     }
 }
 
@@ -90,7 +97,7 @@ async fn drift_is_repaired_by_jobs_and_whoever_nobody_speaks_of_is_left_alone() 
     let expected = Swept {
         users: 4,
         active: 4,
-        orphans: 1,
+        orphans: vec![world.sid("stranger").await],
         drifted: 2,
         losing_access: 2,
         inactive_but_active: 1,
@@ -100,7 +107,7 @@ async fn drift_is_repaired_by_jobs_and_whoever_nobody_speaks_of_is_left_alone() 
     assert_eq!(world.work().await, 0, "a dry run queues nothing");
     assert_eq!(world.platform.usernames().last_walk().await.unwrap(), None);
 
-    assert_eq!(world.sweep(None).await.unwrap(), Swept { queued: 2, ..expected });
+    assert_eq!(world.sweep(None).await.unwrap(), Swept { queued: 2, ..expected.clone() });
     assert_eq!(world.work().await, 2);
     assert_eq!((world.roles_of("ada").await, world.is_active("leaver").await), (vec!["agent".to_owned()], false));
     assert_eq!(world.roles_of("stranger").await, ["supervisor"]);
@@ -122,13 +129,14 @@ async fn the_index_knows_every_username_after_a_whole_walk_and_nothing_is_conclu
     let (calls, queue) = (AtomicUsize::new(0), world.platform.queue());
     let first = || calls.fetch_add(1, Ordering::Relaxed) == 0;
     let each_call = || if first() { deadline() } else { Deadline::after(std::time::Duration::ZERO) };
-    let broken = world.ledger.sweep(Some(queue.as_ref()), None, each_call, |_| {}).await;
+    let options = SweepOptions { queue: Some(queue.as_ref()), ..SweepOptions::default() };
+    let broken = world.ledger.sweep(options, each_call, |_| {}).await;
     assert!(matches!(broken, Err(SweepError::Ledger(_))));
     let index = world.platform.usernames();
     assert_eq!((index.last_walk().await.unwrap(), world.work().await), (None, 0));
 
     let swept = world.sweep(None).await.unwrap();
-    assert_eq!((swept.users, swept.orphans, swept.queued), (1_501, 1_500, 1));
+    assert_eq!((swept.users, swept.orphans.len(), swept.queued), (1_501, 1_500, 1));
     let key = "u001499".parse::<Username>().unwrap().key();
     assert_eq!(index.seen(&key).await.unwrap()[0].username.as_str(), "U001499");
     assert!(index.last_walk().await.unwrap().is_some());
@@ -177,4 +185,70 @@ async fn what_a_list_leaves_out_is_no_drift_and_a_list_without_anybody_makes_not
     world.simulator.switch(|switches| switches.sparse_responses = true);
     let swept = world.sweep(None).await.unwrap();
     assert_eq!((swept.users, swept.drifted, swept.queued), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn what_comes_back_after_two_repairs_is_reported_and_a_leaver_is_deactivated_each_time() {
+    let world = World::start().await;
+    if !has_a_queue(&world) {
+        return;
+    }
+    for name in ["ada", "leaver"] {
+        says(&world, name, true, &["agent"]).await;
+    }
+    says(&world, "leaver", false, &["agent"]).await;
+    let ada = world.sid("ada").await;
+    // Twilio's SSO sets the name at each login.
+    for round in 1..=4 {
+        for name in ["ada", "leaver"] {
+            world.named_at_twilio(name, "Some Other").await;
+        }
+        let swept = world.sweep(None).await.unwrap();
+        let contested = if round > 2 { vec![ada.clone()] } else { vec![] };
+        assert_eq!((swept.drifted, &swept.contested), (2, &contested), "round {round}");
+        assert_eq!((swept.inactive_but_active, swept.queued), (1, if round > 2 { 1 } else { 2 }), "round {round}");
+        world.work().await;
+        assert!(!world.is_active("leaver").await, "round {round}");
+        let name = world.flex(&"ada".parse().unwrap()).await.unwrap().full_name;
+        assert_eq!(name.as_deref(), Some(if round > 2 { "Some Other" } else { "Some One" }), "round {round}");
+    }
+    // Nor does any other job fight for it, until a source says something.
+    let report = world.ledger.reconcile_member(&ada, None, deadline()).await.unwrap().unwrap();
+    assert_eq!(report.outcome, Outcome::Contested);
+    says(&world, "ada", true, &["agent", "supervisor"]).await;
+    let name = world.flex(&"ada".parse().unwrap()).await.unwrap().full_name;
+    assert_eq!(name.as_deref(), Some("Some One"));
+    world.named_at_twilio("ada", "Some Other").await;
+    assert_eq!(world.sweep(None).await.unwrap().contested, []);
+}
+
+#[tokio::test]
+async fn orphans_are_deactivated_only_where_that_is_configured() {
+    let world = World::start().await;
+    if !has_a_queue(&world) {
+        return;
+    }
+    for (name, roles) in [("stranger", "agent"), ("chief", "admin")] {
+        world.at_twilio(name, &[roles]).await;
+    }
+    says(&world, "ada", true, &["agent"]).await;
+    let queue = world.platform.queue();
+    let of = |queue, days| SweepOptions { queue, limit: None, orphans_after: Some(Duration::days(days)) };
+    let sweep = async |options| world.ledger.sweep(options, deadline, |_| {}).await.unwrap();
+    // Nobody is old enough.
+    let swept = sweep(of(Some(queue.as_ref()), 1)).await;
+    assert_eq!((swept.orphans.len(), swept.orphans_due, swept.queued), (2, 0, 0));
+    // A dry run writes nothing.
+    let swept = sweep(of(None, 0)).await;
+    assert_eq!((swept.orphans.len(), swept.orphans_due, world.work().await), (2, 1, 0));
+    let too_many = SweepOptions { limit: Some(0), ..of(Some(queue.as_ref()), 0) };
+    let stopped = world.ledger.sweep(too_many, deadline, |_| {}).await;
+    assert!(matches!(stopped, Err(SweepError::TooMany { losing_access: 1, .. })), "{stopped:?}");
+    assert_eq!(world.work().await, 0);
+    let swept = sweep(of(Some(queue.as_ref()), 0)).await;
+    assert_eq!((swept.orphans_due, swept.queued, world.work().await), (1, 1, 1));
+    for (name, active) in [("stranger", false), ("chief", true), ("ada", true)] {
+        assert_eq!(world.is_active(name).await, active, "{name}");
+    }
+    assert_eq!(sweep(of(Some(queue.as_ref()), 0)).await.orphans_due, 0);
 }

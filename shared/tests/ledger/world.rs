@@ -100,10 +100,19 @@ impl World {
 
     /// A user made at Twilio, not through here.
     pub async fn at_twilio(&self, username: &str, roles: &[&str]) {
+        self.written_at_twilio(username, "Some One", roles).await;
+    }
+
+    /// A user whom somebody else gives this name.
+    pub async fn named_at_twilio(&self, username: &str, full_name: &str) {
+        self.written_at_twilio(username, full_name, &["agent"]).await;
+    }
+
+    async fn written_at_twilio(&self, username: &str, full_name: &str, roles: &[&str]) {
         let user = DesiredUser {
             username: username.parse().unwrap(),
             email: "some@example.com".parse().unwrap(),
-            full_name: "Some One".parse().unwrap(),
+            full_name: full_name.parse().unwrap(),
             roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
             worker_attributes: None,
         };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flexgate::domain::ledger::{Given, Person, Said, Source, Statement};
+use flexgate::domain::ledger::{Given, Person, Repairs, Said, Source, Statement};
 use flexgate::domain::{Email, EventId, FullName, Moment, Role, WorkerAttributes};
 use flexgate::store::{Noting, PersonKey, Stating, Written};
 use proptest::collection::{btree_map, btree_set};
@@ -119,6 +119,7 @@ async fn a_person_is_added_whole_and_found_by_each_key() {
         settled_at: 7,
         taking_over: true,
         asked_since: Some(NOW),
+        repairs: Repairs { count: 2, since: Some(NOW) },
     };
     ada.statements.insert(source("api"), says_active(true));
     let read = store.add(&ada).await;

@@ -8,7 +8,7 @@ use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::{KeyRing, OpenError, Purpose};
 use flexgate::domain::{FlexUserSid, ProfileName, SsoProfile, SsoProfiles, Username};
 use flexgate::secrets::CachedSecret;
-use flexgate::store::{Claims, Deactivations, Session, SessionKey, Sessions};
+use flexgate::store::{Claims, Deactivations, EventQueue, Message, Session, SessionKey, Sessions};
 use flexgate::twilio::{Authorization, Sso, SsoConfiguration, SsoTokens, TokenInfo, TwilioError};
 use secrecy::SecretString;
 use time::OffsetDateTime;
@@ -39,6 +39,8 @@ pub struct SignInParts {
     pub claims: Arc<dyn Claims>,
     /// Who is inactive, whatever Twilio's SSO makes of them.
     pub deactivations: Arc<dyn Deactivations>,
+    /// Takes the job that deactivates them again.
+    pub queue: Arc<dyn EventQueue>,
     /// The clock and the generator.
     pub ambient: Ambient,
 }
@@ -207,6 +209,7 @@ impl SignIn {
         let username = username.map(|username| username.key());
         let inactive = self.parts.deactivations.says_inactive(Some(&info.flex_user_sid), username.as_ref()).await;
         if inactive.map_err(Fault::from)? {
+            self.have_deactivated(info.flex_user_sid).await;
             return Err(CallbackError::Inactive);
         }
         let session_id = self.keep(profile, &tokens, &info, keys).await?;
@@ -216,6 +219,17 @@ impl SignIn {
             cookie: self.seal(&logins, keys)?,
             flex_user_sid: info.flex_user_sid,
         })
+    }
+
+    /// Queues the job that deactivates a leaver whom Twilio's SSO has made active again. Where that fails, the next sweep
+    /// finds them. The queue takes one such job a minute for a person, however often they try.
+    async fn have_deactivated(&self, user: FlexUserSid) {
+        let now = self.now();
+        let cause = format!("sign-in:{}", now.unix_timestamp().div_euclid(60));
+        let job = Message::Reconcile { user, cause, left: None };
+        if let Err(error) = self.parts.queue.send(&[job], now).await {
+            tracing::warn!(error = %error, "a leaver who signed in was not queued for deactivation; a sweep finds them");
+        }
     }
 
     /// Whether the browser began the login that `unverified_state` belongs to. For callbacks that

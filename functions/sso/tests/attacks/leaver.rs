@@ -2,8 +2,9 @@
 
 use flexgate::domain::EventId;
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
-use flexgate::store::{Stating, Written};
+use flexgate::store::{Lane, Message, Stating, Written};
 use flexgate_sso::Settings;
+use time::Duration;
 
 use crate::{SESSION, fresh};
 
@@ -12,7 +13,8 @@ async fn r92_a_leaver_gets_no_session_and_may_come_back_when_their_source_says_s
     let (world, mut browser) = fresh().await;
     let mut reader = world.reader();
     let settings = Settings::read(&mut reader);
-    let people = world.platform(&reader.finish(settings).unwrap().common).people();
+    let platform = world.platform(&reader.finish(settings).unwrap().common);
+    let people = platform.people();
     let said = |active, id: u128| {
         let active = Said::access(world.ambient().now(), &EventId::from(id), active);
         Statement { active: Some(active), ..Statement::default() }
@@ -25,6 +27,13 @@ async fn r92_a_leaver_gets_no_session_and_may_come_back_when_their_source_says_s
     let reply = browser.sign_in(&world, "ada").await;
     assert_eq!(reply.problem(), (403, "login_refused".into()), "{}", reply.text);
     assert!(!browser.cookies.contains_key(SESSION));
+    // Twilio may have made them active again, so they are deactivated by a job; one is enough for many attempts.
+    assert_eq!(browser.sign_in(&world, "ada").await.status, 403);
+    let (inbox, now) = (platform.inbox().unwrap(), world.ambient().now());
+    let taken = inbox.take(Lane::Bulk, 10, now, now + Duration::MINUTE).await.unwrap();
+    let jobs: Vec<Message> = taken.iter().map(|one| serde_json::from_str(&one.body).unwrap()).collect();
+    let [Message::Reconcile { user, left: None, .. }] = &jobs[..] else { panic!("{jobs:?}") };
+    assert!(user.as_str().starts_with("FU"), "{user}");
 
     let back = said(true, 2);
     let stating = Stating { source: &Source::Scim, statement: &back, subject: None };

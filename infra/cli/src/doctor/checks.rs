@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::finding::{Finding, explained};
 use super::groups::Groups;
-use super::queue;
+use super::{people, queue};
 
 /// One check may take this long.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -42,6 +42,7 @@ pub(super) async fn all(groups: &Groups, ambient: &Ambient) -> Vec<Finding> {
         }
     };
     findings.extend(queue::check(&platform).await);
+    findings.extend(people::check(&platform).await);
     if let Some(sign_in) = &groups.sign_in {
         findings.push(cookie_keys(&platform, &sign_in.cookie_keys_secret_id).await);
     }

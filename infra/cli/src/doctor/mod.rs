@@ -6,6 +6,7 @@
 mod checks;
 mod finding;
 mod groups;
+mod people;
 mod queue;
 
 use std::error::Error;

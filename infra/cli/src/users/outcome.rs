@@ -8,6 +8,7 @@ pub(super) fn became(report: &Report) -> &'static str {
     match report.outcome {
         Outcome::Created | Outcome::Updated | Outcome::Deactivated => report.outcome.as_str(),
         Outcome::Stale | Outcome::NoUser | Outcome::Unchanged => "unchanged",
+        Outcome::Contested => "left as it is: somebody else sets it anew whenever it is repaired",
     }
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Args;
-use flexgate::users::ledger::SweepError;
+use flexgate::users::ledger::{SweepError, SweepOptions};
 
 use crate::operator::{Operator, deadline};
 use crate::terminal::{remark, say};
@@ -14,13 +14,16 @@ use crate::terminal::{remark, say};
 #[command(
     after_help = "Walks over all users of Flex once and refreshes the index of usernames. Whoever is not as the people\n\
     ledger says is repaired by a job, which the running gateway (on AWS: apply) does. Users of whom no source has\n\
-    said anything are counted and left alone. A walk that does not come to its end repairs nothing.\n\n\
+    said anything are counted and left alone, unless --deactivate-orphans is said. Whoever was repaired twice within\n\
+    30 days and differs again is reported, not repaired: somebody else, such as Twilio's SSO, sets them at each\n\
+    login. A walk that does not come to its end repairs nothing.\n\n\
     A sweep that would take a role or access from more than 20 users, or a twentieth of all if that is more,\n\
     queues no repair and exits 1.\n\n\
     Examples:\n  \
     flexgate users sweep --dry-run\n  \
     flexgate users sweep\n  \
-    flexgate users sweep --limit 200"
+    flexgate users sweep --limit 200\n  \
+    flexgate users sweep --dry-run --names --deactivate-orphans 90"
 )]
 pub struct Sweep {
     /// Say what differs; write and repair nothing
@@ -29,14 +32,25 @@ pub struct Sweep {
     /// From how many users the repairs may take a role or access [default: 20, or a twentieth of all users]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Deactivate users of whom no source ever said anything, if they were made so many days ago; administrators are
+    /// left alone
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3_650))]
+    deactivate_orphans: Option<u16>,
+    /// Name the users of whom no source says anything, and those whom somebody else sets anew whenever they are repaired
+    #[arg(long)]
+    names: bool,
 }
 
 /// Sweeps.
 pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<dyn Error>> {
     let queue = operator.queue();
-    let queue = (!options.dry_run).then_some(queue.as_ref());
+    let sweeping = SweepOptions {
+        queue: (!options.dry_run).then_some(queue.as_ref()),
+        limit: options.limit,
+        orphans_after: options.deactivate_orphans.map(|days| time::Duration::days(days.into())),
+    };
     let progress = |seen: usize| remark(&format!("{seen} users seen"));
-    let swept = match operator.ledger(operator.flex()).sweep(queue, options.limit, deadline, progress).await {
+    let swept = match operator.ledger(operator.flex()).sweep(sweeping, deadline, progress).await {
         Ok(swept) => swept,
         Err(error) => {
             operator.trail.refused("sweep_users", None, &error.to_string());
@@ -50,16 +64,23 @@ pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<d
     let rows = [
         ("users", swept.users),
         ("active", swept.active),
-        ("active, and no source has said anything about them", swept.orphans),
+        ("active, and no source has said anything about them", swept.orphans.len()),
+        ("of these, to be deactivated", swept.orphans_due),
         ("not as the ledger says", swept.drifted),
         ("of these, the repair takes a role or access", swept.losing_access),
         ("of these, active though a source says inactive", swept.inactive_but_active),
+        ("of these, left so, since somebody else sets them anew", swept.contested.len()),
         ("described in part by the list", swept.unclear),
         ("people whose Flex user is gone", swept.missing),
         ("repairs queued", swept.queued),
     ];
     for (what, count) in rows {
         say(&format!("{count:>8}  {what}"))?;
+    }
+    for (what, users) in [("orphan", &swept.orphans), ("contested", &swept.contested)] {
+        for user in users.iter().filter(|_| options.names) {
+            say(&format!("{what:<9}  {user}"))?;
+        }
     }
     if !options.dry_run {
         operator.trail.allowed("sweep_users", None, &format!("{} repairs", swept.queued));

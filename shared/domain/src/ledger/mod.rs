@@ -23,7 +23,7 @@ mod tests;
 pub use attach::{Attachment, AttachmentRefused, attach};
 pub use desired::{Active, CLAIMS_LAST, Desired, Occasion, desired};
 pub use explanation::{Explanation, FieldReason, RoleReason};
-pub use person::{Given, Person, PersonId, PersonIdError};
+pub use person::{Given, Person, PersonId, PersonIdError, Repairs};
 pub use plan::{Plan, PlanRefused, Step};
 pub use profile::SourcePriority;
 pub use source::{Source, SourceError, SourceKind};

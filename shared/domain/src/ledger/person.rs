@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::source::Source;
 use super::statement::Statement;
@@ -89,6 +89,46 @@ pub struct Given {
     /// lost and asked for again: a user who is older than this was somebody's already, one who is not is the person's.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub asked_since: Option<OffsetDateTime>,
+    /// How often Flexgate has put right what somebody else changed in Flex, since a source last said something.
+    #[serde(skip_serializing_if = "Repairs::is_none")]
+    pub repairs: Repairs,
+}
+
+/// How often a difference was repaired that no source had caused: somebody writes to Flex beside Flexgate, such as
+/// Twilio's SSO, which sets roles at each login.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Repairs {
+    /// How often.
+    pub count: u32,
+    /// When the first of them was.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub since: Option<OffsetDateTime>,
+}
+
+impl Repairs {
+    /// So many repairs are made. What differs once more is somebody's wish, and only reported.
+    pub const MOST: u32 = 2;
+
+    /// How long a repair counts.
+    pub const COUNT_FOR: Duration = Duration::days(30);
+
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Those that still count at `now`.
+    #[must_use]
+    pub fn counting(self, now: OffsetDateTime) -> Self {
+        if self.since.is_some_and(|since| since + Self::COUNT_FOR > now) { self } else { Self::default() }
+    }
+
+    /// With the one that is made at `now`; `None` if it must not be made, because there were [`Self::MOST`].
+    #[must_use]
+    pub fn another(self, now: OffsetDateTime) -> Option<Self> {
+        let Self { count, since } = self.counting(now);
+        (count < Self::MOST).then(|| Self { count: count + 1, since: since.or(Some(now)) })
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -161,6 +201,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn two_repairs_are_made_in_thirty_days() {
+        let day = |day: i64| OffsetDateTime::UNIX_EPOCH + Duration::days(day);
+        let one = Repairs::default().another(day(0)).unwrap();
+        let two = one.another(day(1)).unwrap();
+        assert_eq!((two.count, two.since), (2, Some(day(0))));
+        assert_eq!(two.another(day(29)), None);
+        assert_eq!(two.another(day(30)).unwrap(), Repairs { count: 1, since: Some(day(30)) });
+    }
 
     proptest! {
         #[test]

@@ -13,6 +13,7 @@ mod groups;
 mod guard;
 mod legacy;
 mod news;
+mod orphans;
 mod reconcile;
 mod sources;
 mod state;
@@ -35,7 +36,7 @@ pub use error::LedgerError;
 pub use explain::{Explained, ExplainedField, ExplainedRole, ExplainedSource};
 pub use news::{Earlier, News};
 pub use sources::{SourceCount, Withdrawal};
-pub use sweep::{SweepError, Swept};
+pub use sweep::{SweepError, SweepOptions, Swept};
 pub use view::View;
 
 /// What became of a person.
@@ -66,6 +67,8 @@ pub enum Outcome {
     Updated,
     /// The user was deactivated.
     Deactivated,
+    /// The user differs, and was left so: somebody else sets it anew whenever it is repaired.
+    Contested,
 }
 
 impl Outcome {
@@ -79,6 +82,7 @@ impl Outcome {
             Self::Created => "created",
             Self::Updated => "updated",
             Self::Deactivated => "deactivated",
+            Self::Contested => "contested",
         }
     }
 }

@@ -6,7 +6,7 @@ use super::find::plan;
 use super::state::Change;
 use super::{Ledger, LedgerError, Outcome, Report};
 use crate::base::outbound::Deadline;
-use crate::domain::ledger::{Active, Person, PersonId, Step, desired};
+use crate::domain::ledger::{Active, Person, PersonId, Plan, Step, desired};
 use crate::domain::{FlexUser, FlexUserSid, Identity, Role};
 use crate::store::{Bound, Noting, PersonKey, PersonLease, Written};
 use crate::twilio::{TwilioError, UserUpdate};
@@ -101,10 +101,18 @@ impl Ledger {
             let stored = person.given.clone();
             let Some(person) = self.projected(person, left).await? else { continue };
             let observed = self.flex_user(&person, deadline).await?;
-            let Some(desired) = desired(&person, &self.policy, observed.as_ref(), &self.occasion()) else {
+            let Some(mut desired) = desired(&person, &self.policy, observed.as_ref(), &self.occasion()) else {
                 return Ok(Some((Report::nothing(Outcome::Unchanged), person.version)));
             };
             let plan = plan(&person, &desired, observed.as_ref())?;
+            if is_drift(&person, &plan) {
+                let Some(repairs) = person.given.repairs.another(self.ambient.now()) else {
+                    let explanation = Some(desired.explanation);
+                    let report = Report { user: observed, explanation, ..Report::nothing(Outcome::Contested) };
+                    return Ok(Some((report, person.version)));
+                };
+                desired.given.repairs = repairs;
+            }
             let change = Change { person: Person { given: stored, ..person }, observed, desired, plan };
             let locked = self.guard(&change, deadline).await?;
             let done = self.bring(change, None, deadline).await;
@@ -241,6 +249,13 @@ impl Ledger {
             Bound::IdentityTaken(_) | Bound::UserTaken => Err(LedgerError::Bound),
         }
     }
+}
+
+/// Whether somebody else has changed the user since Flex was brought in step, in something that may be theirs to
+/// change. Whoever must be inactive is not among that.
+pub(super) fn is_drift(person: &Person, plan: &Plan) -> bool {
+    let changes = plan.step != Step::Nothing || plan.locale.is_some();
+    person.is_settled() && changes && plan.step != Step::Deprovision
 }
 
 impl Report {

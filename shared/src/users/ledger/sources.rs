@@ -82,7 +82,7 @@ impl Ledger {
             after = Some(last.id);
             for person in &people {
                 match standing(source, person) {
-                    None => continue,
+                    None => {}
                     Some(Standing::Finished) => found.finished += 1,
                     Some(Standing::Unfinished) => found.unfinished += 1,
                     Some(Standing::Speaks) => {

@@ -5,7 +5,7 @@ use super::groups::adopt;
 use super::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
-    Active, AttachmentRefused, Desired, Person, Plan, PlanRefused, Source, Statement, desired,
+    Active, AttachmentRefused, Desired, Person, Plan, PlanRefused, Repairs, Source, Statement, desired,
 };
 use crate::domain::{EventId, FlexUser};
 use crate::store::{PersonKey, Stating, Written};
@@ -230,6 +230,7 @@ fn superseded(source: &Source, gives_access: bool) -> Result<Report, LedgerError
 /// The person once the statement is taken.
 fn with(before: &Person, news: &News) -> Person {
     let mut person = before.clone();
+    person.given.repairs = Repairs::default();
     let statement = person.statements.entry(news.source.clone()).or_default();
     let said = match news.source {
         Source::Webhook(_) | Source::Claims(_) => news.statement.clone(),

@@ -6,14 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 
 use super::groups::{Kept, adopt};
-use super::{Ledger, LedgerError};
+use super::reconcile::is_drift;
+use super::{Ledger, LedgerError, orphans};
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{Active, Desired, Person, PersonId, Step, desired};
-use crate::domain::{FlexUser, FlexUserSid, RoleSet};
+use crate::domain::{EventId, FlexUser, FlexUserSid, RoleSet};
 use crate::store::{EventQueue, Message, PersonKey, SeenUser};
 use crate::users::Pages;
 
@@ -38,6 +39,18 @@ fn filled(user: &FlexUser, desired: &Desired) -> FlexUser {
     }
 }
 
+/// What a sweep may do.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SweepOptions<'a> {
+    /// Where repairs are queued. Without it nothing is written at all.
+    pub queue: Option<&'a dyn EventQueue>,
+    /// From how many people access may be taken; `None` is the larger of 20 and a twentieth of all users.
+    pub limit: Option<usize>,
+    /// Orphans whom the ledger does not know and who were made so long ago are deactivated, unless they are
+    /// administrators. `None` leaves all alone.
+    pub orphans_after: Option<Duration>,
+}
+
 /// What a sweep found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -46,13 +59,17 @@ pub struct Swept {
     /// Those of them who are active.
     pub active: usize,
     /// Active users of whom no source has said anything.
-    pub orphans: usize,
+    pub orphans: Vec<FlexUserSid>,
+    /// How many of them are to be deactivated.
+    pub orphans_due: usize,
     /// People whose Flex user is not as the ledger says.
     pub drifted: usize,
     /// Those of them from whom the repair takes a role, or their access.
     pub losing_access: usize,
     /// Those of them who are active in Flex though a source says that they are inactive.
     pub inactive_but_active: usize,
+    /// Those of them who are left so: they were repaired twice, and somebody else set them anew.
+    pub contested: Vec<FlexUserSid>,
     /// People of whom the list says only a part. What it leaves out counts as being as it should be.
     pub unclear: usize,
     /// People whose Flex user is gone.
@@ -80,35 +97,53 @@ pub enum SweepError {
     Ledger(#[from] LedgerError),
 }
 
+/// What the pages so far have shown.
+#[derive(Default)]
+struct Found {
+    swept: Swept,
+    repairs: Vec<FlexUserSid>,
+    /// Orphans of whom the ledger does not know.
+    strangers: Vec<FlexUser>,
+}
+
 impl Ledger {
-    /// Walks over Flex once. Repairs are queued in `queue`; without one nothing is written at all. `limit` is from how
-    /// many people access may be taken; `None` is the larger of 20 and a twentieth of all users. `progress` is told how
-    /// many users have been seen.
+    /// Walks over Flex once. `progress` is told how many users have been seen.
     pub async fn sweep(
         &self,
-        queue: Option<&dyn EventQueue>,
-        limit: Option<usize>,
+        options: SweepOptions<'_>,
         each_call: impl Fn() -> Deadline,
         mut progress: impl FnMut(usize),
     ) -> Result<Swept, SweepError> {
         let began = self.ambient.now();
-        let (mut swept, mut repairs, mut seen) = (Swept::default(), Vec::new(), BTreeSet::new());
+        let (mut found, mut seen) = (Found::default(), BTreeSet::new());
         let mut pages = Pages::of(self.provisioning.flex());
         while let Some(users) = pages.next(each_call()).await.map_err(LedgerError::from)? {
-            if queue.is_some() {
+            if options.queue.is_some() {
                 self.index(&users, began).await?;
             }
-            repairs.extend(self.compare(&users, &mut swept).await?);
+            self.compare(&users, &mut found).await?;
             seen.extend(users.into_iter().map(|user| user.flex_user_sid));
             progress(seen.len());
         }
+        let Found { mut swept, mut repairs, strangers } = found;
+        let is_due = |user: &FlexUser| options.orphans_after.is_some_and(|after| orphans::is_due(user, after, began));
+        let orphans: Vec<FlexUser> = strangers.into_iter().filter(is_due).collect();
         swept.missing = self.missing(&seen).await?;
+        swept.orphans_due = orphans.len();
         // A list without anybody is a mistake of somebody's. The index must not forget everybody for it.
-        if let Some(queue) = queue.filter(|_| swept.users > 0) {
+        if let Some(queue) = options.queue.filter(|_| swept.users > 0) {
             self.usernames.finish_walk(began).await.map_err(LedgerError::from)?;
-            let limit = limit.unwrap_or(FEW.max(swept.users / SHARE));
-            if swept.losing_access > limit {
-                return Err(SweepError::TooMany { losing_access: swept.losing_access, users: swept.users });
+            let limit = options.limit.unwrap_or(FEW.max(swept.users / SHARE));
+            let losing_access = swept.losing_access + swept.orphans_due;
+            if losing_access > limit {
+                return Err(SweepError::TooMany { losing_access, users: swept.users });
+            }
+            let cause = EventId::from(u128::from_be_bytes(self.ambient.random()));
+            for user in orphans {
+                let sid = user.flex_user_sid.clone();
+                if self.state_orphan(user, &cause).await? {
+                    repairs.push(sid);
+                }
             }
             swept.queued = self.queue_repairs(queue, repairs, began).await?;
         }
@@ -126,8 +161,8 @@ impl Ledger {
         Ok(self.usernames.put_seen(&seen, began).await?)
     }
 
-    /// Those of a page of users who must be reconciled.
-    async fn compare(&self, users: &[FlexUser], swept: &mut Swept) -> Result<Vec<FlexUserSid>, LedgerError> {
+    /// Judges a page of users.
+    async fn compare(&self, users: &[FlexUser], found: &mut Found) -> Result<(), LedgerError> {
         let sids: Vec<FlexUserSid> = users.iter().map(|user| user.flex_user_sid.clone()).collect();
         let by_name = users.iter().map(|user| PersonKey::Username(user.username.key()));
         let keys: Vec<PersonKey> = sids.iter().cloned().map(PersonKey::FlexUser).chain(by_name).collect();
@@ -142,51 +177,63 @@ impl Ledger {
         let entries = self.directory.entries(&sids).await?;
         let ids: BTreeSet<FlexUserSid> = sids.into_iter().chain(entries.iter().map(|entry| entry.id.clone())).collect();
         let memberships = self.directory.memberships(&ids.into_iter().collect::<Vec<_>>()).await?;
-        let mut repairs = Vec::new();
         for user in users {
             let entry = entries.iter().find(|entry| entry.current == user.flex_user_sid).cloned();
             let id = entry.as_ref().map_or(&user.flex_user_sid, |entry| &entry.id).clone();
             let memberships = memberships.iter().filter(|one| one.user == id).cloned().collect();
             let person = by_sid.remove(&user.flex_user_sid).or_else(|| by_name.remove(&user.username.key()));
-            if self.differs(user, person, &Kept { entry, memberships }, swept) {
-                repairs.push(user.flex_user_sid.clone());
-            }
+            self.judge(user, person, &Kept { entry, memberships }, found);
         }
-        Ok(repairs)
+        Ok(())
     }
 
-    /// Whether the user must be reconciled. What was found is counted.
-    fn differs(&self, user: &FlexUser, person: Option<Person>, kept: &Kept, swept: &mut Swept) -> bool {
+    /// Judges a user: in step, to be repaired, or to be reported alone.
+    fn judge(&self, user: &FlexUser, person: Option<Person>, kept: &Kept, found: &mut Found) {
+        let swept = &mut found.swept;
         swept.users += 1;
         swept.active += usize::from(user.is_active());
+        let is_known = person.is_some();
         let new = || Person {
             flex_user_sid: Some(user.flex_user_sid.clone()),
             ..Person::new(PersonId::of(self.ambient.random()), user.username.clone())
         };
         let mut person = person.unwrap_or_else(new);
         let due = self.due(&person, kept, None);
-        let is_due = !due.is_empty();
+        if !due.is_empty() {
+            found.repairs.push(user.flex_user_sid.clone());
+        }
+        let is_settled = person.is_settled() && due.is_empty();
         for (source, statement) in due {
             adopt(&mut person, source, statement);
         }
         let desired = desired(&person, &self.policy, Some(user), &self.occasion());
         let Some(desired) = desired.filter(|_| person.statements.values().any(|said| !said.is_silent())) else {
-            swept.orphans += usize::from(user.is_active());
-            return is_due;
+            if user.is_active() {
+                swept.orphans.push(user.flex_user_sid.clone());
+                found.strangers.extend((!is_known).then(|| user.clone()));
+            }
+            return;
         };
         swept.unclear += usize::from(!user.is_complete());
-        let user = &filled(user, &desired);
-        let plan = desired.plan(&person.username, Some(user));
-        let drifted = plan.is_ok_and(|plan| plan.step != Step::Nothing || plan.locale.is_some());
-        if drifted {
-            swept.drifted += 1;
-            let nothing = RoleSet::new();
-            let shown = user.roles.as_ref().map_or(&nothing, |roles| roles.known());
-            let deactivates = desired.active == Active::No;
-            swept.losing_access += usize::from(deactivates || !shown.is_subset(&desired.roles));
-            swept.inactive_but_active += usize::from(deactivates);
+        let shown = &filled(user, &desired);
+        let Ok(plan) = desired.plan(&person.username, Some(shown)) else { return };
+        if plan.step == Step::Nothing && plan.locale.is_none() {
+            return;
         }
-        drifted || is_due
+        swept.drifted += 1;
+        let may_repair = || person.given.repairs.another(self.ambient.now()).is_some();
+        if is_settled && is_drift(&person, &plan) && !may_repair() {
+            swept.contested.push(user.flex_user_sid.clone());
+            return;
+        }
+        let nothing = RoleSet::new();
+        let roles = shown.roles.as_ref().map_or(&nothing, |roles| roles.known());
+        let deactivates = desired.active == Active::No;
+        swept.losing_access += usize::from(deactivates || !roles.is_subset(&desired.roles));
+        swept.inactive_but_active += usize::from(deactivates);
+        if found.repairs.last() != Some(&user.flex_user_sid) {
+            found.repairs.push(user.flex_user_sid.clone());
+        }
     }
 
     /// How many people have a Flex user that was not seen.

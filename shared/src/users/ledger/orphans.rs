@@ -1,0 +1,30 @@
+//! Orphans: active users of Flex of whom no source says anything. They cost a seat each, and nobody may know whose they
+//! are. Where it is configured, a sweep deactivates those whom the ledger does not even know.
+
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+use super::{Ledger, LedgerError, News};
+use crate::domain::ledger::{Person, PersonId, Source};
+use crate::domain::{EventId, FlexUser, Role};
+use crate::store::Written;
+
+/// Whether the orphan is to be deactivated: made `after` ago or longer, and no administrator. Administrators are often
+/// made by hand. Where Twilio does not say when the user was made, or which roles they have, they are left alone.
+pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> bool {
+    let created = user.created_date.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+    let is_old = created.is_some_and(|created| created + after <= now);
+    is_old && user.roles.as_ref().is_some_and(|roles| !roles.known().contains(&Role::Admin))
+}
+
+impl Ledger {
+    /// Writes that an operator says that the user is inactive; a job is to tell Flex. False if somebody else has made
+    /// the person known meanwhile.
+    pub(super) async fn state_orphan(&self, user: FlexUser, cause: &EventId) -> Result<bool, LedgerError> {
+        let news = News::end(Source::Operator, user.clone(), self.ambient.now(), cause);
+        let id = PersonId::of(self.ambient.random());
+        let mut person = Person { flex_user_sid: Some(user.flex_user_sid), ..Person::new(id, user.username) };
+        person.statements.insert(news.source, news.statement);
+        Ok(matches!(self.people.add(&person, None).await?, Written::Yes(_)))
+    }
+}
