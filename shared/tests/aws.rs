@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
 use flexgate::base::outbound::{Deadline, http_client};
-use flexgate::domain::{EventId, FlexUserSid, History, Moment};
+use flexgate::domain::{History, Moment};
 use flexgate::lambda::Aws;
 use flexgate::secrets::{FetchError, SecretSource, SecretsManager, Stage};
 use flexgate::store::{
-    Backlog, Claims, DeadLetter, DeadLetters, DynamoStore, EventQueue, Lane, Message, Queues, Recorded, Session,
-    SessionKey, Sessions, SqsQueue, StoreError, Subjects,
+    Backlog, Claims, DeadLetter, DeadLetters, DynamoStore, EventQueue, Lane, Message, Queues, Session, SessionKey,
+    Sessions, SqsQueue, StoreError, Subjects,
 };
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
@@ -190,24 +190,24 @@ async fn the_queue_takes_many_messages_and_each_once() {
     assert!(matches!(nowhere, Err(StoreError::Unavailable(_))));
 }
 
+/// The item as the version before the people ledger wrote it.
 #[tokio::test]
-async fn a_history_is_written_only_over_what_was_read() {
-    let store = dynamodb::table(&endpoint()).await;
-    let (source, ada, eve) = ("okta".parse().unwrap(), "00u1".parse().unwrap(), "00u2".parse().unwrap());
-    let user: FlexUserSid = format!("FU{:032x}", 7).parse().unwrap();
-    let id: EventId = "e1".parse().unwrap();
-    let none = History::default();
-    assert_eq!(store.history(&source, &ada).await.unwrap(), none);
-    let moment = |deactivates| Some(Moment { at: NOW, deactivates, id: id.clone() });
-    let active = History { status: moment(false), profile: moment(false), user: Some(user.clone()) };
-    assert_eq!(store.record(&source, &ada, &none, &active).await.unwrap(), Recorded::Yes);
-    assert_eq!(store.history(&source, &ada).await.unwrap(), active);
-    assert_eq!(store.record(&source, &ada, &none, &none).await.unwrap(), Recorded::Raced);
-    assert!(store.held_by_other(&source, &eve, &user).await.unwrap());
-    assert!(!store.held_by_other(&source, &ada, &user).await.unwrap(), "oneself is no other");
-    let gone = History { status: moment(true), ..active.clone() };
-    assert_eq!(store.record(&source, &ada, &active, &gone).await.unwrap(), Recorded::Yes);
-    assert!(!store.held_by_other(&source, &eve, &user).await.unwrap(), "the deactivated hold nobody");
+async fn a_history_that_an_earlier_version_wrote_is_read() {
+    let (table, client, _) = dynamodb::new_table(&endpoint()).await;
+    let store = DynamoStore::new(&table, SqsQueue::new(Queues::default(), aws()), aws());
+    let (source, barbara) = ("standard".parse().unwrap(), "user_1".parse().unwrap());
+    assert_eq!(store.history(&source, &barbara).await.unwrap(), History::default());
+    let user = format!("FU{:032x}", 7);
+    let moment = r#"{"at":"1767258000000000000","deactivates":true,"id":"m3"}"#;
+    let written = format!(r#"{{"profile":null,"status":{moment},"user":"{user}"}}"#);
+    let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+    // SHA-256 of both names, each with its length before it.
+    let pk = "1AgK4cvzZpkJTZ0iyea_csSwolnikIeBN-HcSt0r4Nw";
+    let item = client.put_item().table_name(&table).item("pk", text(&format!("subject#{pk}")));
+    item.item("sk", text("history")).item("history_text", text(&written)).send().await.unwrap();
+    let status = Some(Moment { at: NOW, deactivates: true, id: "m3".parse().unwrap() });
+    let expected = History { status, profile: None, user: Some(user.parse().unwrap()) };
+    assert_eq!(store.history(&source, &barbara).await.unwrap(), expected);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The conformance suite of the event queue, dead letters and subjects' histories.
+//! The conformance suite of the event queue and of dead letters.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -8,10 +8,9 @@ mod dynamodb;
 
 use std::sync::Arc;
 
-use flexgate::domain::{Action, History, IdentityEvent, PersonProfile, Subject, Verdict};
+use flexgate::domain::{Action, IdentityEvent, PersonProfile, Subject};
 use flexgate::store::{
-    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Lane, Message, Recorded, Settled, SqliteStore, Subjects,
-    Taken,
+    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Lane, Message, Settled, SqliteStore, Taken,
 };
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -33,14 +32,10 @@ fn two() -> Two {
     Two { one: open(), other: open(), folder }
 }
 
-/// What every adapter remembers of events, whoever hands them out.
-trait Memory: Subjects + DeadLetters {}
-impl<M: Subjects + DeadLetters> Memory for M {}
-
 /// An adapter under test, and a second process at the same data.
 struct Adapter {
-    one: Arc<dyn Memory>,
-    other: Arc<dyn Memory>,
+    one: Arc<dyn DeadLetters>,
+    other: Arc<dyn DeadLetters>,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -199,60 +194,4 @@ async fn a_letter_buried_by_hand_is_kept_once() {
     }
     assert_eq!(store.one.list(10).await.unwrap().len(), 2);
     assert_eq!(store.one.list(1).await.unwrap().len(), 1);
-}
-
-#[tokio::test]
-async fn a_history_is_written_only_over_the_one_it_was_judged_by() {
-    let store = memory().await;
-    let event = event("1", "ada");
-    let (source, subject) = (&event.source, &event.subject.id);
-    let user = format!("FU{:032x}", 1).parse().unwrap();
-    let before = store.one.history(source, subject).await.unwrap();
-    assert_eq!(before, History::default());
-    let after = before.after(&event, Verdict::Upsert, Some(user));
-    assert_eq!(store.one.record(source, subject, &before, &after).await.unwrap(), Recorded::Yes);
-    assert_eq!(store.other.history(source, subject).await.unwrap(), after);
-    assert_eq!(store.other.record(source, subject, &before, &after).await.unwrap(), Recorded::Raced);
-}
-
-#[tokio::test]
-async fn a_flex_user_is_held_by_the_subject_that_is_not_deactivated() {
-    let store = memory().await;
-    let mut event = event("1", "ada");
-    let (source, ada) = (event.source.clone(), event.subject.id.clone());
-    let (other, elsewhere) = ("grace".parse().unwrap(), "okta".parse().unwrap());
-    let user: flexgate::domain::FlexUserSid = format!("FU{:032x}", 1).parse().unwrap();
-    let before = History::default();
-    let after = before.after(&event, Verdict::Upsert, Some(user.clone()));
-    store.one.record(&source, &ada, &before, &after).await.unwrap();
-    assert!(!store.one.held_by_other(&source, &ada, &user).await.unwrap());
-    assert!(store.one.held_by_other(&source, &other, &user).await.unwrap());
-    assert!(!store.one.held_by_other(&elsewhere, &other, &user).await.unwrap());
-    event.action = Action::Deactivate;
-    let gone = after.after(&event, Verdict::Deactivate, None);
-    store.one.record(&source, &ada, &after, &gone).await.unwrap();
-    assert!(!store.one.held_by_other(&source, &other, &user).await.unwrap());
-}
-
-#[tokio::test]
-async fn of_two_subjects_that_want_one_username_the_first_has_it_until_it_is_deactivated() {
-    let store = memory().await;
-    let mut event = event("1", "ada");
-    let (source, ada, grace) = (event.source.clone(), event.subject.id.clone(), "grace".parse().unwrap());
-    let (name, minute) = ("ada.l".parse().unwrap(), Duration::MINUTE);
-    let hold = async |store: &Arc<dyn Memory>, subject, now| {
-        store.hold(&source, subject, &name, now, now + minute).await.unwrap()
-    };
-    assert!(hold(&store.one, &ada, NOW).await);
-    assert!(hold(&store.other, &ada, NOW).await);
-    assert!(!hold(&store.other, &grace, NOW).await);
-    // Nothing came of it: the name is free again.
-    assert!(hold(&store.other, &grace, NOW + minute).await);
-    assert!(hold(&store.one, &ada, NOW + minute * 2).await);
-    let after = History::default().after(&event, Verdict::Upsert, None);
-    store.one.record(&source, &ada, &History::default(), &after).await.unwrap();
-    assert!(!hold(&store.other, &grace, NOW + Duration::days(900)).await);
-    event.action = Action::Deactivate;
-    store.one.record(&source, &ada, &after, &after.after(&event, Verdict::Deactivate, None)).await.unwrap();
-    assert!(hold(&store.other, &grace, NOW).await);
 }

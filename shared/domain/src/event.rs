@@ -193,7 +193,7 @@ pub struct Moment {
     pub id: EventId,
 }
 
-/// What has been applied to one person so far.
+/// What the version before the people ledger had applied to one person. Nothing is written any more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// The event that last said whether they are active.
@@ -204,141 +204,13 @@ pub struct History {
     pub user: Option<FlexUserSid>,
 }
 
-/// What an event means after what has been applied already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nothing: something later was applied, or this very event.
-    Stale,
-    /// Make the person an active user, and as the profile says.
-    Upsert,
-    /// Make the person an active user; a later event has said what they are like.
-    Activate,
-    /// Update the active user; make none.
-    Refresh,
-    /// Deactivate the user.
-    Deactivate,
-}
-
-impl History {
-    /// What `event` means now.
-    #[must_use]
-    pub fn judge(&self, event: &IdentityEvent) -> Verdict {
-        let moment = Some(event.moment());
-        match event.action {
-            Action::Deactivate if self.status < moment => Verdict::Deactivate,
-            Action::Upsert if self.status < moment && self.profile < moment => Verdict::Upsert,
-            Action::Upsert if self.status < moment => Verdict::Activate,
-            Action::Refresh if !self.deactivated() && self.profile < moment => Verdict::Refresh,
-            Action::Deactivate | Action::Upsert | Action::Refresh | Action::Restore => Verdict::Stale,
-        }
-    }
-
-    /// What has been applied once `event` is, as `verdict` says, to `user`.
-    #[must_use]
-    pub fn after(&self, event: &IdentityEvent, verdict: Verdict, user: Option<FlexUserSid>) -> Self {
-        let moment = Some(event.moment());
-        let mut history = self.clone();
-        match verdict {
-            Verdict::Stale => return history,
-            Verdict::Deactivate | Verdict::Activate => history.status = moment,
-            Verdict::Refresh => history.profile = moment,
-            Verdict::Upsert => {
-                history.status.clone_from(&moment);
-                history.profile = moment;
-            }
-        }
-        history.user = user.or(history.user);
-        history
-    }
-
-    /// Whether the last word was that the person is not active.
-    #[must_use]
-    pub fn deactivated(&self) -> bool {
-        self.status.as_ref().is_some_and(|moment| moment.deactivates)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use time::macros::datetime;
 
     use super::*;
 
-    fn event(id: &str, minute: u8, action: Action) -> IdentityEvent {
-        IdentityEvent {
-            id: id.parse().unwrap(),
-            source: "standard".parse().unwrap(),
-            occurred_at: datetime!(2026-03-01 12:00 UTC) + time::Duration::minutes(minute.into()),
-            subject: Subject { id: "user_1".parse().unwrap(), issuer: None },
-            profile: PersonProfile::default(),
-            action,
-            membership: None,
-        }
-    }
-
-    fn applied(events: &[IdentityEvent]) -> History {
-        events.iter().fold(History::default(), |history, event| {
-            let verdict = history.judge(event);
-            history.after(event, verdict, None)
-        })
-    }
-
-    #[test]
-    fn deactivation_wins_a_tie_in_either_order() {
-        let (up, down) = (event("z", 1, Action::Upsert), event("a", 1, Action::Deactivate));
-        assert!(applied(&[up.clone(), down.clone()]).deactivated());
-        assert!(applied(&[down, up]).deactivated());
-    }
-
-    #[test]
-    fn an_event_applied_before_is_stale() {
-        for action in [Action::Upsert, Action::Deactivate] {
-            let event = event("a", 1, action);
-            assert_eq!(applied(std::slice::from_ref(&event)).judge(&event), Verdict::Stale);
-        }
-    }
-
-    #[test]
-    fn a_refresh_activates_nobody_and_does_not_outlive_a_deactivation() {
-        let history = applied(&[event("a", 1, Action::Upsert), event("b", 3, Action::Refresh)]);
-        // Late, and older than the refresh: it still says that the person left after joining.
-        let left = event("c", 2, Action::Deactivate);
-        assert_eq!(history.judge(&left), Verdict::Deactivate);
-        let gone = history.after(&left, Verdict::Deactivate, None);
-        assert_eq!(gone.judge(&event("d", 9, Action::Refresh)), Verdict::Stale);
-        assert_eq!(gone.judge(&event("e", 2, Action::Upsert)), Verdict::Stale);
-    }
-
-    #[test]
-    fn an_activation_older_than_a_refresh_keeps_what_the_refresh_said() {
-        let history = applied(&[event("a", 1, Action::Upsert), event("b", 5, Action::Refresh)]);
-        assert_eq!(history.judge(&event("c", 3, Action::Upsert)), Verdict::Activate);
-    }
-
-    fn any_event() -> impl Strategy<Value = IdentityEvent> {
-        let action = prop_oneof![Just(Action::Upsert), Just(Action::Deactivate)];
-        ("[a-d]", 0_u8..4, action).prop_map(|(id, minute, action)| event(&id, minute, action))
-    }
-
     proptest! {
-        #[test]
-        fn every_order_and_repetition_ends_in_the_same_state(
-            events in proptest::collection::vec(any_event(), 1..8),
-            again in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
-        ) {
-            // Reversed, then some of them once more.
-            let mut other: Vec<_> = events.iter().rev().cloned().collect();
-            other.extend(again.iter().map(|index| index.get(&events).clone()));
-            let last = events.iter().map(IdentityEvent::moment).max();
-            prop_assert_eq!(&applied(&events).status, &last);
-            prop_assert_eq!(&applied(&other).status, &last);
-            if !applied(&events).deactivated() {
-                prop_assert_eq!(applied(&events).profile, last);
-                prop_assert_eq!(applied(&events).profile, applied(&other).profile);
-            }
-        }
-
         #[test]
         fn names_of_sources_are_short_and_plain(text in any::<String>()) {
             if let Ok(name) = text.parse::<SourceName>() {

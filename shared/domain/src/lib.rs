@@ -18,7 +18,6 @@ pub mod user;
 pub use caller::{Caller, Identity, Scope, Scopes};
 pub use event::{
     Action, EventFieldError, EventId, History, IdentityEvent, Moment, PersonProfile, SourceName, Subject, SubjectId,
-    Verdict,
 };
 pub use name::{Email, FullName, NameError, Username, UsernameKey, folded};
 pub use profile::{ProfileName, SsoProfile, SsoProfiles};

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::message::{Lane, Message};
 use super::{StoreError, fingerprint};
-use crate::domain::{FlexUserSid, History, SourceName, SubjectId, Username};
+use crate::domain::{History, SourceName, SubjectId};
 
 /// The queue's sending end.
 #[async_trait]
@@ -82,48 +82,12 @@ pub struct Backlog {
     pub oldest: Option<OffsetDateTime>,
 }
 
-/// What has been applied to whom.
+/// What the version before the people ledger had applied to whom. It is read where an event is about somebody of whom
+/// the ledger does not know yet.
 #[async_trait]
 pub trait Subjects: std::fmt::Debug + Send + Sync {
-    /// What has been applied to the subject.
+    /// What had been applied to the subject.
     async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError>;
-
-    /// Asks that the subject alone, of its source, be the Flex user of that username: until `until`, and
-    /// once something is recorded of it, until it is deactivated. False if another subject is.
-    async fn hold(
-        &self,
-        source: &SourceName,
-        subject: &SubjectId,
-        username: &Username,
-        now: OffsetDateTime,
-        until: OffsetDateTime,
-    ) -> Result<bool, StoreError>;
-
-    /// Writes `after` over `before`, and makes what the subject holds last, or lets go of it.
-    async fn record(
-        &self,
-        source: &SourceName,
-        subject: &SubjectId,
-        before: &History,
-        after: &History,
-    ) -> Result<Recorded, StoreError>;
-
-    /// Whether another subject of that source, not deactivated, is that Flex user.
-    async fn held_by_other(
-        &self,
-        source: &SourceName,
-        subject: &SubjectId,
-        user: &FlexUserSid,
-    ) -> Result<bool, StoreError>;
-}
-
-/// What became of a wish to record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recorded {
-    /// It is written.
-    Yes,
-    /// Somebody else has written meanwhile.
-    Raced,
 }
 
 /// A message that could not be applied, kept with the reason.

@@ -24,9 +24,7 @@ use time::{Duration, OffsetDateTime};
 
 pub use directory::Directory;
 pub use dynamodb::DynamoStore;
-pub use events::{
-    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Recorded, Settled, Subjects, Taken,
-};
+pub use events::{Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Settled, Subjects, Taken};
 pub use message::{ChangedMember, Lane, LeftGroup, Message};
 pub use people::{Deactivations, Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, Written};
 pub use settings::{Queues, StoreAt};

@@ -10,7 +10,6 @@ mod claims;
 mod counters;
 mod directory;
 mod events;
-mod held;
 mod people;
 mod sessions;
 mod usernames;

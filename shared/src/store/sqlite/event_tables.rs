@@ -1,4 +1,4 @@
-//! The tables of the queue and of subjects' histories.
+//! The tables of the queue, and of subjects' histories, which only the version before the people ledger wrote.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -30,13 +30,6 @@ CREATE TABLE IF NOT EXISTS subjects (
     profile_at         INTEGER,
     profile_id         TEXT
 ) STRICT;
-CREATE TABLE IF NOT EXISTS held_usernames (
-    username      TEXT PRIMARY KEY,
-    subject       TEXT NOT NULL,
-    until         INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS held_usernames_by_subject ON held_usernames (subject);
-CREATE INDEX IF NOT EXISTS subjects_by_user ON subjects (source, flex_user_sid);
 ";
 
 /// Made after the columns that it names.

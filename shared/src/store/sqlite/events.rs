@@ -12,10 +12,10 @@ use tokio::sync::Notify;
 
 use super::SqliteStore;
 use super::values::parsed;
-use crate::domain::{FlexUserSid, History, Moment, SourceName, SubjectId, Username};
+use crate::domain::{History, Moment, SourceName, SubjectId};
 use crate::store::{
-    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Lane, Message, Recorded, Settled, StoreError,
-    Subjects, Taken, fingerprint,
+    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Lane, Message, Settled, StoreError, Subjects,
+    Taken, fingerprint,
 };
 
 /// How long an applied event is remembered.
@@ -242,84 +242,6 @@ impl Subjects for SqliteStore {
     async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError> {
         let key = subject_key(source, subject);
         self.read(move |db| Ok(stored(db, &key)?.unwrap_or_default())).await
-    }
-
-    async fn hold(
-        &self,
-        source: &SourceName,
-        subject: &SubjectId,
-        username: &Username,
-        now: OffsetDateTime,
-        until: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
-        let (username, subject) = (fingerprint(&[source.as_str(), username.as_str()]), subject_key(source, subject));
-        self.write(move |db| {
-            db.prepare_cached(
-                "INSERT INTO held_usernames (username, subject, until) VALUES (?1, ?2, ?4)
-                 ON CONFLICT (username) DO UPDATE SET subject = ?2,
-                     until = CASE subject WHEN ?2 THEN max(until, ?4) ELSE ?4 END
-                 WHERE subject = ?2 OR until <= ?3",
-            )?
-            .execute(params![username, subject, millis(now), millis(until)])
-            .map(|changed| changed == 1)
-        })
-        .await
-    }
-
-    async fn record(
-        &self,
-        source: &SourceName,
-        subject: &SubjectId,
-        before: &History,
-        after: &History,
-    ) -> Result<Recorded, StoreError> {
-        let (key, source) = (subject_key(source, subject), source.clone());
-        let (before, after) = (before.clone(), after.clone());
-        self.write(move |db| {
-            if stored(db, &key)?.unwrap_or_default() != before {
-                return Ok(Recorded::Raced);
-            }
-            let (status, profile) = (after.status.as_ref(), after.profile.as_ref());
-            db.prepare_cached(
-                "INSERT OR REPLACE INTO subjects (subject, source, flex_user_sid, status_at, status_deactivates,
-                     status_id, profile_at, profile_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute(params![
-                key,
-                source.as_str(),
-                after.user.as_ref().map(FlexUserSid::as_str),
-                status.map(|moment| nanos(moment.at)),
-                after.deactivated(),
-                status.map(|moment| moment.id.as_str()),
-                profile.map(|moment| nanos(moment.at)),
-                profile.map(|moment| moment.id.as_str()),
-            ])?;
-            let held = if after.deactivated() {
-                "DELETE FROM held_usernames WHERE subject = ?1"
-            } else {
-                "UPDATE held_usernames SET until = 9223372036854775807 WHERE subject = ?1"
-            };
-            db.prepare_cached(held)?.execute([&key])?;
-            Ok(Recorded::Yes)
-        })
-        .await
-    }
-
-    async fn held_by_other(
-        &self,
-        source: &SourceName,
-        subject: &SubjectId,
-        user: &FlexUserSid,
-    ) -> Result<bool, StoreError> {
-        let (key, source, user) = (subject_key(source, subject), source.clone(), user.clone());
-        self.read(move |db| {
-            db.prepare_cached(
-                "SELECT 1 FROM subjects
-                 WHERE source = ?1 AND flex_user_sid = ?2 AND subject <> ?3 AND status_deactivates = 0",
-            )?
-            .exists(params![source.as_str(), user.as_str(), key])
-        })
-        .await
     }
 }
 
