@@ -5,6 +5,7 @@
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use flexgate::base::ambient::{Clock as _, SystemClock};
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{Said, Source, Statement};
 use flexgate::domain::{EventId, Username};
@@ -68,7 +69,7 @@ async fn hr_says(world: &World, name: &str, active: bool) {
     let platform = world.platform(&settings.common);
     let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
     let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
-    let (at, id) = (world.ambient().now(), EventId::from(1));
+    let (at, id) = (SystemClock.now(), EventId::from(1));
     let news = News {
         source: Source::Webhook("hr".parse().unwrap()),
         subject: Some("1815".parse().unwrap()),
@@ -167,6 +168,23 @@ async fn whom_another_source_holds_inactive_no_operator_brings_back_but_somebody
     done(&run(&world, &[], &new).await);
     let ada = flex_user(&world, "ada").await;
     assert_eq!((&ada["deactivated"], &ada["roles"]), (&json!(false), &json!(["agent"])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_may_say_that_an_inactive_person_is_the_same_who_is_back() {
+    let world = World::start().await;
+    done(&run(&world, &[], &provision("ada", "agent")).await);
+    hr_says(&world, "ada", false).await;
+    refused(&run(&world, &[], &provision("ada", "agent")).await, "--same for the same person");
+    assert_eq!(flex_user(&world, "ada").await["deactivated"], true);
+    let mut same = provision("ada", "supervisor");
+    same.push("--same");
+    done(&run(&world, &[], &same).await);
+    let ada = flex_user(&world, "ada").await;
+    assert_eq!((&ada["deactivated"], &ada["roles"]), (&json!(false), &json!(["supervisor"])));
+    // What the source says from now on counts again.
+    hr_says(&world, "ada", false).await;
+    assert_eq!(flex_user(&world, "ada").await["deactivated"], true);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -94,6 +94,10 @@ struct Provision {
     /// The user is somebody else than the inactive one who had the username: nothing of theirs is kept
     #[arg(long)]
     new: bool,
+    /// The user is the same person as the inactive one who had the username, and is back: sources that say otherwise are
+    /// not heard any more, until they say something new
+    #[arg(long, conflicts_with = "new")]
+    same: bool,
 }
 
 /// Does it.
@@ -156,6 +160,15 @@ async fn provision(operator: &Operator, wanted: &Provision) -> Result<(), Box<dy
         roles,
         worker_attributes: None,
     };
+    if wanted.same {
+        let (ledger, cause) = (operator.ledger(operator.flex()), operator.cause());
+        let lifted =
+            ledger.lift_inactive(&wanted.username, &cause, deadline()).await.map_err(|error| reason(&error))?;
+        for source in lifted {
+            operator.trail.allowed("lift_inactive", None, &source.to_string());
+            remark(&format!("{source} said that the person is inactive; that is withdrawn"));
+        }
+    }
     let earlier = if wanted.new { Earlier::Nothing } else { Earlier::Everything };
     let news = News::user(Source::Operator, desired, operator.ambient().now(), &operator.cause());
     let done = operator.ledger(operator.flex()).state(&News { earlier, ..news }, deadline()).await;

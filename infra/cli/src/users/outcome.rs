@@ -26,8 +26,8 @@ pub(super) fn blocked(report: &Report) -> Option<String> {
 pub(super) fn reason(error: &LedgerError) -> String {
     match error {
         LedgerError::InactiveBy(by) | LedgerError::Attachment(AttachmentRefused::Inactive(by)) => format!(
-            "{by} says that the person is inactive: activate them there first, or, if this is somebody else who gets \
-             the username, say so with flexgate users provision --new"
+            "{by} says that the person is inactive: activate them there first. If {by} will not say so, use flexgate users \
+             provision with --same for the same person, or with --new for somebody else who gets the username"
         ),
         LedgerError::Attachment(_) | LedgerError::Bound => "the username belongs to another person".to_owned(),
         LedgerError::LastAdmin => "this is the last active administrator: make somebody else admin first, or set \

@@ -26,6 +26,12 @@ const ROUNDS: usize = 8;
 /// A lease on a person; the number names its holder.
 pub(super) struct Lease(u128);
 
+impl Lease {
+    pub(super) fn holder(&self) -> u128 {
+        self.0
+    }
+}
+
 impl Ledger {
     /// Brings the person to what the ledger says. `None` if there is no such person.
     pub async fn reconcile(&self, id: PersonId, deadline: Deadline) -> Result<Option<Report>, LedgerError> {

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{Person, PersonId, Said, Source, Statement, desired};
-use crate::domain::{EventId, Role, RoleSet};
+use crate::domain::{EventId, Role, RoleSet, Username};
 use crate::store::{PersonKey, Stating, Written};
 
 /// How many people are read at a time.
@@ -141,6 +141,39 @@ impl Ledger {
                 progress(done.people);
             }
         }
+    }
+
+    /// Withdraws what sources other than an operator say of whoever has the username, where they say that the person is
+    /// inactive: it is the same person, who is back, and those sources will not say so. That activates nobody by
+    /// itself. The sources that were withdrawn.
+    pub async fn lift_inactive(
+        &self,
+        username: &Username,
+        cause: &EventId,
+        deadline: Deadline,
+    ) -> Result<Vec<Source>, LedgerError> {
+        let Some(person) = self.people.person(&PersonKey::Username(username.key())).await? else {
+            return Ok(Vec::new());
+        };
+        let lease = self.lease(person.id, deadline).await?;
+        let lifted = self.lift_under_lease(person.id, cause).await;
+        self.people.release(person.id, lease.holder(), None).await?;
+        lifted
+    }
+
+    async fn lift_under_lease(&self, id: PersonId, cause: &EventId) -> Result<Vec<Source>, LedgerError> {
+        let Some(mut person) = self.people.person(&PersonKey::Id(id)).await? else { return Ok(Vec::new()) };
+        let inactive_by: Vec<Source> =
+            person.inactive_by().filter(|source| **source != Source::Operator).cloned().collect();
+        for source in &inactive_by {
+            let silent = Statement::in_full(self.ambient.now(), cause).made_after(person.statements[source].latest());
+            let stating = Stating { source, statement: &silent, subject: None };
+            match self.people.state(id, person.version, stating).await? {
+                Written::Yes(version) => person.version = version,
+                Written::Moved => return Err(LedgerError::Busy),
+            }
+        }
+        Ok(inactive_by)
     }
 
     /// Whether an operator holds the person inactive from now on, in the source's place.
