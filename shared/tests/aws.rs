@@ -17,8 +17,8 @@ use flexgate::domain::{History, Moment};
 use flexgate::lambda::Aws;
 use flexgate::secrets::{FetchError, SecretSource, SecretsManager, Stage};
 use flexgate::store::{
-    Backlog, Claims, DeadLetter, DeadLetters, DynamoStore, EventQueue, Lane, Message, Queues, Session, SessionKey,
-    Sessions, SqsQueue, StoreError, Subjects,
+    Backlog, DeadLetter, DeadLetters, DynamoStore, EventHistory, EventQueue, Lane, Message, OnceOnly, Queues, Session,
+    SessionKey, Sessions, SqsQueue, StoreError,
 };
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use flexgate::base::ambient::ManualClock;
+use flexgate::base::clock_rng::ManualClock;
 use flexgate::base::outbound::Deadline;
 use flexgate::secrets::{FetchError, FileSecrets, HeldCredential, SecretSource, SecretValue, Stage, TwilioCredentials};
 use secrecy::ExposeSecret as _;

@@ -9,15 +9,17 @@ mod dynamodb;
 use std::sync::Arc;
 
 use flexgate::domain::{FlexUserSid, Identity};
-use flexgate::store::{Bindings, Bound, Claims, Counted, Counters, Lease, Session, SessionKey, Sessions, SqliteStore};
+use flexgate::store::{
+    Bindings, Bound, Counted, Counters, Lease, OnceOnly, Session, SessionKey, Sessions, SqliteStore,
+};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 
 /// Everything the suite asks of an adapter.
-trait Store: Sessions + Claims + Counters + Bindings {}
-impl<S: Sessions + Claims + Counters + Bindings> Store for S {}
+trait Store: Sessions + OnceOnly + Counters + Bindings {}
+impl<S: Sessions + OnceOnly + Counters + Bindings> Store for S {}
 
 /// An adapter under test, and a second process at the same data.
 struct Adapter {

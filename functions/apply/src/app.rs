@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::IdentityEvent;
 use flexgate::platform::Platform;
@@ -29,7 +29,7 @@ pub struct App {
     jobs: Jobs,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     tries: u32,
-    pub(crate) ambient: Ambient,
+    pub(crate) clock_rng: ClockRng,
 }
 
 /// What became of a message.
@@ -49,25 +49,25 @@ impl App {
     pub fn new(settings: &Settings, platform: &Platform) -> Arc<Self> {
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
         let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
-        let ambient = platform.ambient.clone();
+        let clock_rng = platform.clock_rng.clone();
         let ledger = Ledger::of_platform(platform, provisioning.clone(), &settings.policy);
         Arc::new(Self {
             jobs: Jobs::new(ledger.clone(), platform),
             applier: EventApplier::new(
                 ledger,
                 provisioning,
-                platform.subjects(),
+                platform.event_history(),
                 settings.policy.policy.allowed_roles.clone(),
             ),
             dead_letters: platform.dead_letters(),
             tries: settings.tries,
-            ambient,
+            clock_rng,
         })
     }
 
     /// Reads ahead what the first event needs: the Twilio credential.
-    pub async fn warm(&self, deadline: Deadline) {
-        self.applier.warm(deadline).await;
+    pub async fn prewarm(&self, deadline: Deadline) {
+        self.applier.prewarm(deadline).await;
     }
 
     /// Handles a message that has been taken `attempts` times, this time included.
@@ -84,7 +84,7 @@ impl App {
     }
 
     async fn applied(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
-        let id = RequestId::new(&self.ambient);
+        let id = RequestId::new(&self.clock_rng);
         let Ok(message) = serde_json::from_str::<Message>(body) else {
             let reason = "the message is none of Flexgate's";
             strange(&id, attempts, reason);

@@ -41,7 +41,7 @@ async fn done(app: &App, message: &SqsMessage, deadline: Deadline) -> bool {
         Handled::Done => true,
         Handled::Again => false,
         Handled::Dead(reason) => {
-            let letter = DeadLetter::of(body, attempts, reason, app.ambient.now());
+            let letter = DeadLetter::of(body, attempts, reason, app.clock_rng.now());
             match app.dead_letters.bury(letter).await {
                 Ok(()) => true,
                 Err(error) => {

@@ -34,7 +34,7 @@ pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) 
     let (mut events, mut jobs) = (JoinSet::new(), JoinSet::new());
     let mut swept_at = None;
     while !stop.is_cancelled() {
-        let now = app.ambient.now();
+        let now = app.clock_rng.now();
         if swept_at.is_none_or(|at| now - at > Duration::HOUR) {
             swept_at = Some(now);
             report(inbox.sweep(now).await.map(drop));
@@ -75,7 +75,7 @@ async fn take(inbox: &dyn Inbox, lane: Lane, room: usize, now: OffsetDateTime) -
 
 async fn handle(app: Arc<App>, inbox: Arc<dyn Inbox>, message: Taken) {
     let handled = app.handle(&message.body, message.attempts, Deadline::after(EVENT_TIME)).await;
-    let now = app.ambient.now();
+    let now = app.clock_rng.now();
     let settled = match handled {
         Handled::Done => Settled::Applied,
         Handled::Again => Settled::Later(now + pause(&app, message.attempts)),
@@ -89,7 +89,7 @@ async fn handle(app: Arc<App>, inbox: Arc<dyn Inbox>, message: Taken) {
 fn pause(app: &App, attempts: u32) -> Duration {
     let span = Duration::seconds(1) * 2_i32.saturating_pow(attempts.min(10));
     let span = span.min(LONGEST_PAUSE);
-    let share = f64::from(u16::from_be_bytes(app.ambient.random())) / f64::from(u16::MAX);
+    let share = f64::from(u16::from_be_bytes(app.clock_rng.random())) / f64::from(u16::MAX);
     span * (0.25 + 0.75 * share)
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{RoleReason, Said, Source, Statement};
 use flexgate::domain::{Action, FlexUserSid, IdentityEvent, RoleSet};
-use flexgate::store::Subjects;
+use flexgate::store::EventHistory;
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 
@@ -22,7 +22,7 @@ pub(crate) struct EventApplier {
     ledger: Ledger,
     provisioning: Arc<Provisioning>,
     /// What the version before the ledger applied.
-    subjects: Arc<dyn Subjects>,
+    history: Arc<dyn EventHistory>,
     /// The roles that it may have given.
     allowed_roles: RoleSet,
 }
@@ -44,15 +44,15 @@ impl EventApplier {
     pub(crate) fn new(
         ledger: Ledger,
         provisioning: Arc<Provisioning>,
-        subjects: Arc<dyn Subjects>,
+        history: Arc<dyn EventHistory>,
         allowed_roles: RoleSet,
     ) -> Self {
-        Self { ledger, provisioning, subjects, allowed_roles }
+        Self { ledger, provisioning, history, allowed_roles }
     }
 
     /// Fetches what a first event needs of Twilio's credential.
-    pub(crate) async fn warm(&self, deadline: Deadline) {
-        self.provisioning.warm(deadline).await;
+    pub(crate) async fn prewarm(&self, deadline: Deadline) {
+        self.provisioning.prewarm(deadline).await;
     }
 
     /// States what the event says, and brings Flex in step.
@@ -95,7 +95,7 @@ impl EventApplier {
     /// Goes on where the version before the ledger left off: what that applied is not undone by an older event. False
     /// if nothing of the event is new.
     async fn continued(&self, event: &IdentityEvent, news: &mut News) -> Result<bool, LedgerError> {
-        let history = self.subjects.history(&event.source, &event.subject.id).await?;
+        let history = self.history.history(&event.source, &event.subject.id).await?;
         let moment = Some(event.moment());
         if history.status >= moment && history.profile >= moment {
             return Ok(false);

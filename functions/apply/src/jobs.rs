@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::FlexUserSid;
 use flexgate::platform::Platform;
@@ -17,12 +17,12 @@ use flexgate::users::ledger::{Ledger, LedgerError, Report};
 pub(crate) struct Jobs {
     ledger: Ledger,
     queue: Arc<dyn EventQueue>,
-    ambient: Ambient,
+    clock_rng: ClockRng,
 }
 
 impl Jobs {
     pub(crate) fn new(ledger: Ledger, platform: &Platform) -> Self {
-        Self { ledger, queue: platform.queue(), ambient: platform.ambient.clone() }
+        Self { ledger, queue: platform.queue(), clock_rng: platform.clock_rng.clone() }
     }
 
     /// Brings the person in step with the ledger; `None` if there is no such Flex user.
@@ -50,6 +50,6 @@ impl Jobs {
             left: member.had.map(|role| LeftGroup { group: group.to_owned(), role }),
         };
         let jobs: Vec<Message> = members.iter().map(job).collect();
-        Ok(self.queue.send(&jobs, self.ambient.now()).await?)
+        Ok(self.queue.send(&jobs, self.clock_rng.now()).await?)
     }
 }

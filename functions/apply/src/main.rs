@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::settings::Reader;
 use flexgate::lambda;
@@ -21,9 +21,9 @@ async fn serve() -> Result<(), lambda_runtime::Error> {
     let settings = reader.finish(settings)?;
     telemetry::start(&settings.common.log);
 
-    let platform = Platform::new(&settings.common, Ambient::system())?;
+    let platform = Platform::new(&settings.common, ClockRng::system())?;
     let app = App::new(&settings, &platform);
-    lambda::prewarm(settings.common.ahead, |deadline| app.warm(deadline)).await;
+    lambda::prewarm(settings.common.prewarm, |deadline| app.prewarm(deadline)).await;
     let time = settings.common.request_time;
     let handler = move |event: LambdaEvent<_>| {
         let app = Arc::clone(&app);

@@ -24,20 +24,20 @@ impl App {
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
         let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
         Arc::new(Self {
-            verifier: Verifier::new(settings.caller.issuers.clone(), platform.http.clone(), platform.ambient.clone()),
+            verifier: Verifier::new(settings.caller.issuers.clone(), platform.http.clone(), platform.clock_rng.clone()),
             minting: Minting::new(
                 &settings.policy,
                 Ledger::of_platform(platform, provisioning.clone(), &settings.policy),
                 provisioning,
                 platform.counters(),
                 platform.deactivations(),
-                platform.ambient.clone(),
+                platform.clock_rng.clone(),
             ),
         })
     }
 
     /// Fetches ahead what the first request needs: the issuers' keys and the Twilio credential.
-    pub async fn warm(&self, deadline: Deadline) {
-        tokio::join!(self.verifier.warm(deadline), self.minting.warm(deadline));
+    pub async fn prewarm(&self, deadline: Deadline) {
+        tokio::join!(self.verifier.prewarm(deadline), self.minting.prewarm(deadline));
     }
 }

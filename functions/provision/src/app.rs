@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flexgate::authn::Verifier;
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::Policy;
 use flexgate::platform::Platform;
@@ -20,7 +20,7 @@ pub struct App {
     pub(crate) policy: Policy,
     pub(crate) provisioning: Arc<Provisioning>,
     pub(crate) ledger: Ledger,
-    pub(crate) ambient: Ambient,
+    pub(crate) clock_rng: ClockRng,
     pub(crate) scim: Option<Arc<Scim>>,
 }
 
@@ -38,23 +38,23 @@ impl App {
             .clone()
             .map(|scim| Scim::new(scim, &owner.common, &owner.policy, provisioning.clone(), ledger.clone(), platform));
         Arc::new(Self {
-            verifier: Verifier::new(owner.caller.issuers.clone(), platform.http.clone(), platform.ambient.clone()),
+            verifier: Verifier::new(owner.caller.issuers.clone(), platform.http.clone(), platform.clock_rng.clone()),
             policy,
             provisioning,
             ledger,
-            ambient: platform.ambient.clone(),
+            clock_rng: platform.clock_rng.clone(),
             scim,
         })
     }
 
     /// Fetches ahead what the first request needs: the issuers' keys, the Twilio credential and, where
     /// SCIM is served, the hashes of its tokens.
-    pub async fn warm(&self, deadline: Deadline) {
+    pub async fn prewarm(&self, deadline: Deadline) {
         let scim = async {
             if let Some(scim) = &self.scim {
-                scim.warm(deadline).await;
+                scim.prewarm(deadline).await;
             }
         };
-        tokio::join!(self.verifier.warm(deadline), self.provisioning.warm(deadline), scim);
+        tokio::join!(self.verifier.prewarm(deadline), self.provisioning.prewarm(deadline), scim);
     }
 }

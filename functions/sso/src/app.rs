@@ -25,7 +25,7 @@ impl App {
     #[must_use]
     pub fn new(settings: &Settings, platform: &Platform) -> Arc<Self> {
         let Settings { common, sign_in } = settings;
-        let clock = platform.ambient.clock.clone();
+        let clock = platform.clock_rng.clock.clone();
         Arc::new(Self {
             sign_in: SignIn::new(SignInParts {
                 profiles: sign_in.profiles.clone(),
@@ -34,10 +34,10 @@ impl App {
                 sso: platform.sso(common),
                 keys: CachedSecret::new(&sign_in.cookie_keys_secret_id, platform.secrets.clone(), clock),
                 sessions: platform.sessions(),
-                claims: platform.claims(),
+                once_only: platform.once_only(),
                 deactivations: platform.deactivations(),
                 queue: platform.queue(),
-                ambient: platform.ambient.clone(),
+                clock_rng: platform.clock_rng.clone(),
             }),
             sso: platform.sso(common),
             origins: Origins::new(common),
@@ -45,7 +45,7 @@ impl App {
     }
 
     /// Fetches ahead what the first request needs: the cookie keys.
-    pub async fn warm(&self, deadline: Deadline) {
-        self.sign_in.warm(deadline).await;
+    pub async fn prewarm(&self, deadline: Deadline) {
+        self.sign_in.prewarm(deadline).await;
     }
 }

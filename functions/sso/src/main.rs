@@ -1,9 +1,9 @@
 //! The sign-in function on Lambda.
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::settings::Reader;
 use flexgate::platform::Platform;
-use flexgate::web::Site;
+use flexgate::web::Edge;
 use flexgate::{lambda, telemetry};
 use flexgate_sso::{App, Settings, router};
 
@@ -17,9 +17,9 @@ async fn serve() -> Result<(), lambda_http::Error> {
     let settings = reader.finish(settings)?;
     telemetry::start(&settings.common.log);
 
-    let platform = Platform::new(&settings.common, Ambient::system())?;
+    let platform = Platform::new(&settings.common, ClockRng::system())?;
     let app = App::new(&settings, &platform);
-    lambda::prewarm(settings.common.ahead, |deadline| app.warm(deadline)).await;
-    let site = Site::new("sso", &settings.common, platform.ambient.clone());
-    lambda::serve(site.assemble(router(app))).await
+    lambda::prewarm(settings.common.prewarm, |deadline| app.prewarm(deadline)).await;
+    let edge = Edge::new("sso", &settings.common, platform.clock_rng.clone());
+    lambda::serve(edge.assemble(router(app))).await
 }

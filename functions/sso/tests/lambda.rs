@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 use flexgate::lambda::answer_invocation;
-use flexgate::web::Site;
+use flexgate::web::Edge;
 use flexgate_sso::{App, Settings, router};
 use flexgate_test_support::World;
 use lambda_http::{Body, RequestExt, Response};
@@ -14,9 +14,9 @@ async fn invoke(world: &World, event: Value) -> Response<Body> {
     let settings = Settings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
     let platform = world.platform(&settings.common);
-    let router = Site::new("sso", &settings.common, world.ambient()).assemble(router(App::new(&settings, &platform)));
+    let router = Edge::new("sso", &settings.common, world.clock_rng()).assemble(router(App::new(&settings, &platform)));
     let mut context = lambda_http::Context::default();
-    let now = u64::try_from(world.ambient().now().unix_timestamp()).unwrap();
+    let now = u64::try_from(world.clock_rng().now().unix_timestamp()).unwrap();
     context.deadline = (now + 10) * 1000;
     let request = lambda_http::request::from_str(&event.to_string()).unwrap().with_lambda_context(context);
     answer_invocation(router, request).await
@@ -88,9 +88,9 @@ async fn the_invocations_deadline_is_the_requests() {
     let settings = Settings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
     let platform = world.platform(&settings.common);
-    let router = Site::new("sso", &settings.common, world.ambient()).assemble(router(App::new(&settings, &platform)));
+    let router = Edge::new("sso", &settings.common, world.clock_rng()).assemble(router(App::new(&settings, &platform)));
     let mut context = lambda_http::Context::default();
-    context.deadline = u64::try_from(world.ambient().now().unix_timestamp_nanos() / 1_000_000).unwrap() + 1_300;
+    context.deadline = u64::try_from(world.clock_rng().now().unix_timestamp_nanos() / 1_000_000).unwrap() + 1_300;
     let event = fixture("validate_base64_body").to_string();
     let request = lambda_http::request::from_str(&event).unwrap().with_lambda_context(context);
     let began = tokio::time::Instant::now();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::settings::Reader;
 use flexgate::lambda;
@@ -22,7 +22,7 @@ async fn serve() -> Result<(), lambda_runtime::Error> {
     let settings = reader.finish(settings)?;
     telemetry::start(&settings.common.log);
 
-    let platform = Platform::new(&settings.common, Ambient::system())?;
+    let platform = Platform::new(&settings.common, ClockRng::system())?;
     let app = Arc::new(App::new(&settings, &platform));
     let time = settings.common.request_time;
     let handler = move |event: LambdaEvent<Value>| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::SourceName;
 use flexgate::platform::Platform;
@@ -24,7 +24,7 @@ pub struct App {
     pub(crate) sources: BTreeMap<SourceName, ConfiguredSource>,
     pub(crate) secrets: CachedSecret<WebhookSecrets>,
     pub(crate) queue: Arc<dyn EventQueue>,
-    pub(crate) ambient: Ambient,
+    pub(crate) clock_rng: ClockRng,
 }
 
 /// Why the function does not start.
@@ -54,12 +54,12 @@ impl App {
         settings: &WebhookSettings,
         platform: &Platform,
     ) -> Result<Arc<Self>, StartError> {
-        let clock = platform.ambient.clock.clone();
+        let clock = platform.clock_rng.clock.clone();
         let app = Self {
             sources: settings.sources.iter().map(|(name, one)| (name.clone(), ConfiguredSource::of(one))).collect(),
             secrets: CachedSecret::new(&settings.secret_id, platform.secrets.clone(), clock),
             queue: platform.queue(),
-            ambient: platform.ambient.clone(),
+            clock_rng: platform.clock_rng.clone(),
         };
         if !app.sources.is_empty() && !time.is_zero() {
             app.check_secrets(Deadline::after(time)).await?;

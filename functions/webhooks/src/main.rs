@@ -1,9 +1,9 @@
 //! The webhooks function on Lambda.
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::settings::Reader;
 use flexgate::platform::Platform;
-use flexgate::web::Site;
+use flexgate::web::Edge;
 use flexgate::{lambda, telemetry};
 use flexgate_webhooks::{App, Settings, router};
 
@@ -17,8 +17,8 @@ async fn serve() -> Result<(), lambda_http::Error> {
     let settings = reader.finish(settings)?;
     telemetry::start(&settings.common.log);
 
-    let platform = Platform::new(&settings.common, Ambient::system())?;
-    let site = Site::new("webhooks", &settings.common, platform.ambient.clone());
-    let app = App::start_within(settings.common.ahead, &settings.webhooks, &platform).await?;
-    lambda::serve(site.assemble(router(app))).await
+    let platform = Platform::new(&settings.common, ClockRng::system())?;
+    let edge = Edge::new("webhooks", &settings.common, platform.clock_rng.clone());
+    let app = App::start_within(settings.common.prewarm, &settings.webhooks, &platform).await?;
+    lambda::serve(edge.assemble(router(app))).await
 }

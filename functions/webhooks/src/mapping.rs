@@ -7,10 +7,10 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::settings::{Place, SourceSettings};
+use crate::settings::{ProfileField, SourceSettings};
 
 /// Where a kind of source keeps things: JSON pointers, the first that leads to something counts.
-pub(crate) type Places = &'static [(Place, &'static [&'static str])];
+pub(crate) type ProfileFields = &'static [(ProfileField, &'static [&'static str])];
 
 /// The most roles of one payload that are looked at.
 const MAX_ROLES: usize = 32;
@@ -18,26 +18,26 @@ const MAX_ROLES: usize = 32;
 /// Where a source keeps things, and what it calls Flex's roles.
 #[derive(Debug)]
 pub(crate) struct Mapping {
-    places: BTreeMap<Place, Vec<String>>,
+    places: BTreeMap<ProfileField, Vec<String>>,
     role_map: BTreeMap<String, Role>,
 }
 
 impl Mapping {
-    pub(crate) fn new(places: Places, settings: &SourceSettings) -> Self {
+    pub(crate) fn new(places: ProfileFields, settings: &SourceSettings) -> Self {
         let own = places.iter().map(|(place, pointers)| (*place, pointers.iter().map(|&p| p.to_owned()).collect()));
-        let mut places: BTreeMap<Place, Vec<String>> = own.collect();
+        let mut places: BTreeMap<ProfileField, Vec<String>> = own.collect();
         places.extend(settings.map.iter().map(|(place, pointer)| (*place, vec![pointer.clone()])));
         Self { places, role_map: settings.role_map.clone() }
     }
 
     /// What stands at the place, null counting as nothing.
-    pub(crate) fn find<'v>(&self, place: Place, document: &'v Value) -> Option<&'v Value> {
+    pub(crate) fn find<'v>(&self, place: ProfileField, document: &'v Value) -> Option<&'v Value> {
         let pointers = self.places.get(&place)?;
         pointers.iter().find_map(|pointer| document.pointer(pointer).filter(|value| !value.is_null()))
     }
 
     /// The text at the place; a number is its digits.
-    pub(crate) fn text(&self, place: Place, document: &Value) -> Option<String> {
+    pub(crate) fn text(&self, place: ProfileField, document: &Value) -> Option<String> {
         match self.find(place, document)? {
             Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
             Value::Number(number) => Some(number.to_string()),
@@ -46,17 +46,17 @@ impl Mapping {
     }
 
     /// The time at the place.
-    pub(crate) fn instant(&self, place: Place, document: &Value) -> Option<OffsetDateTime> {
+    pub(crate) fn instant(&self, place: ProfileField, document: &Value) -> Option<OffsetDateTime> {
         instant(self.find(place, document)?)
     }
 
     /// The profile. A username that no Flex user can have is an error; another part that cannot be
     /// used counts as not said.
     pub(crate) fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
-        let email = self.text(Place::Email, document).and_then(|text| text.parse().ok());
+        let email = self.text(ProfileField::Email, document).and_then(|text| text.parse().ok());
         // A directory's addresses are its own; where people choose theirs, the payload must say.
-        let directory = !self.places.contains_key(&Place::EmailVerified);
-        let verified = directory || self.find(Place::EmailVerified, document) == Some(&Value::Bool(true));
+        let directory = !self.places.contains_key(&ProfileField::EmailVerified);
+        let verified = directory || self.find(ProfileField::EmailVerified, document) == Some(&Value::Bool(true));
         self.profile_with(document, email, verified)
     }
 
@@ -68,30 +68,31 @@ impl Mapping {
         email: Option<flexgate::domain::Email>,
         verified: bool,
     ) -> Result<PersonProfile, NameError> {
-        let username = match self.text(Place::Username, document) {
+        let username = match self.text(ProfileField::Username, document) {
             Some(text) => Some(text.trim().parse()?),
             None => email.as_ref().filter(|_| verified).map(|email| email.as_str().parse()).transpose()?,
         };
-        let [given_name, family_name] = [Place::GivenName, Place::FamilyName].map(|place| self.name(place, document));
+        let [given_name, family_name] =
+            [ProfileField::GivenName, ProfileField::FamilyName].map(|place| self.name(place, document));
         // Half a name is none.
         let whole = given_name.as_ref().zip(family_name.as_ref());
         let joined = whole.and_then(|(given, family)| format!("{given} {family}").parse().ok());
         Ok(PersonProfile {
             username,
             email,
-            full_name: self.name(Place::FullName, document).or(joined),
+            full_name: self.name(ProfileField::FullName, document).or(joined),
             given_name,
             family_name,
             unverified_roles: self.roles(document),
         })
     }
 
-    fn name(&self, place: Place, document: &Value) -> Option<flexgate::domain::FullName> {
+    fn name(&self, place: ProfileField, document: &Value) -> Option<flexgate::domain::FullName> {
         self.text(place, document)?.trim().parse().ok()
     }
 
     fn roles(&self, document: &Value) -> Option<Vec<String>> {
-        let names: Vec<&str> = match self.find(Place::Roles, document)? {
+        let names: Vec<&str> = match self.find(ProfileField::Roles, document)? {
             Value::String(name) => vec![name],
             Value::Array(names) => names.iter().take(MAX_ROLES).filter_map(Value::as_str).collect(),
             _ => return None,

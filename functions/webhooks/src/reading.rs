@@ -1,6 +1,6 @@
 //! From what a source says to events in the queue.
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::{Action, EventId, IdentityEvent, Moment, NameError, PersonProfile, SourceName, Subject};
 use flexgate::store::Message;
 use ring::digest;
@@ -26,7 +26,7 @@ pub(crate) struct Reading<'r> {
     name: &'r SourceName,
     issuer: Option<&'r str>,
     now: OffsetDateTime,
-    ambient: &'r Ambient,
+    clock_rng: &'r ClockRng,
     pub(crate) messages: Vec<Message>,
     /// Events of types that mean nothing here.
     pub(crate) ignored: usize,
@@ -39,9 +39,9 @@ impl<'r> Reading<'r> {
         name: &'r SourceName,
         issuer: Option<&'r str>,
         now: OffsetDateTime,
-        ambient: &'r Ambient,
+        clock_rng: &'r ClockRng,
     ) -> Self {
-        Self { name, issuer, now, ambient, messages: Vec::new(), ignored: 0, dropped: 0 }
+        Self { name, issuer, now, clock_rng, messages: Vec::new(), ignored: 0, dropped: 0 }
     }
 
     /// The issuer whose tokens know the source's subjects.
@@ -51,7 +51,7 @@ impl<'r> Reading<'r> {
 
     /// A name for an event that has none.
     pub(crate) fn fresh_id(&self) -> String {
-        format!("{:032x}", u128::from_be_bytes(self.ambient.random()))
+        format!("{:032x}", u128::from_be_bytes(self.clock_rng.random()))
     }
 
     /// An event of a type that means nothing here.

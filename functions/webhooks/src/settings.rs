@@ -125,7 +125,7 @@ pub struct SourceSettings {
     /// Groups and applications whose members are Flex users; none means everybody is.
     pub members_of: BTreeSet<String>,
     /// Where things are in a payload, over the kind's own.
-    pub map: BTreeMap<Place, String>,
+    pub map: BTreeMap<ProfileField, String>,
     /// What the source calls Flex's roles.
     pub role_map: BTreeMap<String, Role>,
     /// What the source's event types mean; over the kind's own.
@@ -135,7 +135,7 @@ pub struct SourceSettings {
 /// Something a payload can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum ProfileField {
     /// The event's type.
     Type,
     /// Who.
@@ -184,7 +184,7 @@ struct SourceDocument {
     #[serde(default)]
     members_of: BTreeSet<String>,
     #[serde(default)]
-    map: BTreeMap<Place, String>,
+    map: BTreeMap<ProfileField, String>,
     #[serde(default)]
     role_map: BTreeMap<String, String>,
     #[serde(default)]
@@ -205,7 +205,7 @@ impl SourceDocument {
         }
         let role = |(name, role): (String, String)| Ok((name, role.parse().map_err(|_| SourceFault::Role)?));
         let has = |place| self.map.contains_key(&place);
-        let needed = [Place::Type, Place::Subject, Place::OccurredAt, Place::Username];
+        let needed = [ProfileField::Type, ProfileField::Subject, ProfileField::OccurredAt, ProfileField::Username];
         if kind == Kind::Generic && (self.events.is_empty() || !needed.into_iter().all(has)) {
             return Err(SourceFault::Generic);
         }

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::FlexUserSid;
 use flexgate::telemetry::{self, Audit, Decision, RequestId};
 
@@ -36,7 +36,7 @@ impl Trail {
             }
             None => telemetry::start_audit(std::io::stderr),
         }
-        Ok(Self { request_id: RequestId::new(&Ambient::system()), subject: whoami() })
+        Ok(Self { request_id: RequestId::new(&ClockRng::system()), subject: whoami() })
     }
 
     /// It was done.

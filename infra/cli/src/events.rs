@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::http_client;
 use flexgate::base::settings::Reader;
 use flexgate::lambda::Aws;
@@ -111,7 +111,7 @@ async fn list(store: &Store) -> Result<(), Box<dyn Error>> {
 }
 
 async fn retry(letters: &dyn DeadLetters, keys: &[String]) -> Result<(), Box<dyn Error>> {
-    let now = Ambient::system().now();
+    let now = ClockRng::system().now();
     let trail = Trail::open()?;
     for key in keys {
         if !letters.revive(key, now).await? {

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::settings::Reader;
 use flexgate::domain::policy::Policy;
@@ -42,7 +42,7 @@ impl Operator {
         let policy = PolicySettings::read(&mut reader);
         let settings = || Some((common?, credential?, policy?));
         let (common, credential, policy) = reader.finish(settings())?;
-        let platform = Platform::new(&common, Ambient::system())?;
+        let platform = Platform::new(&common, ClockRng::system())?;
         let trail = Trail::open()?;
         Ok(Self { common, policy: policy.policy.clone(), settings: policy, trail, platform, credential })
     }
@@ -70,12 +70,12 @@ impl Operator {
 
     /// A command's own name among the ledger's statements.
     pub fn cause(&self) -> EventId {
-        EventId::from(u128::from_be_bytes(self.ambient().random()))
+        EventId::from(u128::from_be_bytes(self.clock_rng().random()))
     }
 
     /// The surroundings.
-    pub fn ambient(&self) -> &Ambient {
-        &self.platform.ambient
+    pub fn clock_rng(&self) -> &ClockRng {
+        &self.platform.clock_rng
     }
 
     /// The user that `name` means: a SID, or else a username. Complete, as far as Twilio tells.

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::Write as _;
 
-use flexgate::base::ambient::SystemEntropy;
+use flexgate::base::clock_rng::SystemRng;
 use flexgate_provision::NewToken;
 use secrecy::ExposeSecret as _;
 
@@ -15,7 +15,7 @@ pub fn token(id: &str) -> Result<(), Box<dyn Error>> {
         return Err("--id must have 1 to 32 letters, digits or signs".into());
     }
     let trail = Trail::open()?;
-    let made = NewToken::generate(id, &SystemEntropy);
+    let made = NewToken::generate(id, &SystemRng);
     trail.allowed("make_scim_token", None, id);
     let mut out = std::io::stdout();
     writeln!(out, "Token, shown this once; give it to the identity system:\n\n  {}\n", made.token.expose_secret())?;

@@ -81,7 +81,7 @@ async fn mint(operator: &Operator, user: &str, ttl: Option<u64>) -> Result<ExitC
     }
     let minted = operator.flex().mint(&user.flex_user_sid, ttl, deadline()).await;
     let minted = minted.inspect_err(|error| refused(&error.to_string()))?;
-    if minted.info.flex_user_sid != user.flex_user_sid || minted.info.expiration <= operator.ambient().now() {
+    if minted.info.flex_user_sid != user.flex_user_sid || minted.info.expiration <= operator.clock_rng().now() {
         refused("Twilio minted another token than was asked for");
         return Err("Twilio minted another token than was asked for; it was thrown away".into());
     }
@@ -93,7 +93,7 @@ async fn mint(operator: &Operator, user: &str, ttl: Option<u64>) -> Result<ExitC
 
 async fn check(operator: &Operator, token: &SecretString) -> Result<ExitCode, Box<dyn Error>> {
     let refusal = match operator.sso().token_info(token, deadline()).await {
-        Ok(info) if info.expiration > operator.ambient().now() => {
+        Ok(info) if info.expiration > operator.clock_rng().now() => {
             say(&format!("good: {}", describe(&info)?))?;
             return Ok(ExitCode::SUCCESS);
         }

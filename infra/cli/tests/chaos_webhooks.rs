@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flexgate::base::ambient::{Ambient, SystemClock};
+use flexgate::base::clock_rng::{ClockRng, SystemClock};
 use flexgate::base::outbound::{Deadline, http_client, send};
 use flexgate::store::{EventStatus, SqliteStore};
 use flexgate_test_support::{Process, World, free_port};
@@ -76,7 +76,7 @@ fn events(dice: &mut Dice, now_ms: i64) -> Vec<Sent> {
 
 /// Delivers, once: whether it was acknowledged.
 async fn deliver(http: &reqwest::Client, port: u16, sent: &Sent) -> bool {
-    let time = Ambient { clock: Arc::new(SystemClock), ..Ambient::system() }.now().unix_timestamp().to_string();
+    let time = ClockRng { clock: Arc::new(SystemClock), ..ClockRng::system() }.now().unix_timestamp().to_string();
     let id = &sent.order.2;
     let message = format!("{id}.{time}.{}", sent.body);
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, KEY), message.as_bytes());
@@ -136,7 +136,7 @@ async fn two_thousand_events_end_where_their_times_say_through_faults_and_kills(
         world.fault(&fault).await;
     }
     let mut dice = Dice(0x5eed_1234_abcd_0001);
-    let events = events(&mut dice, world.ambient().now().unix_timestamp() * 1000);
+    let events = events(&mut dice, world.clock_rng().now().unix_timestamp() * 1000);
     let mut deliveries: Vec<Sent> = events.iter().chain(&events).cloned().collect();
     for last in (1..deliveries.len()).rev() {
         deliveries.swap(last, dice.below(last + 1));
@@ -205,7 +205,7 @@ async fn a_delivery_is_acknowledged_in_under_50_ms_at_the_median_with_twilio_dow
     let gateway = Process::live_with(BINARY, &world, port, &VARIABLES);
     let http = http_client(&[]).unwrap();
     let mut times = Vec::new();
-    for sent in events(&mut Dice(7), world.ambient().now().unix_timestamp() * 1000).iter().take(201) {
+    for sent in events(&mut Dice(7), world.clock_rng().now().unix_timestamp() * 1000).iter().take(201) {
         let began = Instant::now();
         assert!(deliver(&http, port, sent).await);
         times.push(began.elapsed());

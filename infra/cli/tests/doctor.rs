@@ -209,7 +209,7 @@ async fn of_check(world: &World, name: &str) -> (String, String) {
 async fn a_queue_that_nobody_empties_is_seen_by_its_oldest_event() {
     let world = World::start().await;
     let store = SqliteStore::open(&world.store_path()).unwrap();
-    let now = world.ambient().now();
+    let now = world.clock_rng().now();
     store.send(&[event("young", "upsert")], now).await.unwrap();
     let (status, text) = of_check(&world, "queue").await;
     assert!(status == "ok" && text.contains("1 event waits to be applied, the oldest for"), "{text}");
@@ -228,7 +228,7 @@ async fn a_long_queue_is_a_warning_before_it_is_old() {
     let world = World::start().await;
     let store = SqliteStore::open(&world.store_path()).unwrap();
     let many: Vec<_> = (0..1_000).map(|n| event(&n.to_string(), "upsert")).collect();
-    store.send(&many, world.ambient().now()).await.unwrap();
+    store.send(&many, world.clock_rng().now()).await.unwrap();
     let (status, text) = of_check(&world, "queue").await;
     assert!(status == "warning" && text.contains("1000 events wait"), "{text}");
 }
@@ -239,7 +239,7 @@ async fn a_dead_letter_is_a_warning_and_a_failure_where_somebody_keeps_access() 
     let store = SqliteStore::open(&world.store_path()).unwrap();
     let bury = async |message: &Message| {
         let body = serde_json::to_string(message).unwrap();
-        store.bury(DeadLetter::of(&body, 50, "no", world.ambient().now())).await.unwrap();
+        store.bury(DeadLetter::of(&body, 50, "no", world.clock_rng().now())).await.unwrap();
     };
     bury(&event("joiner", "upsert")).await;
     let (status, text) = of_check(&world, "dead letters").await;
@@ -254,7 +254,7 @@ async fn a_dead_letter_is_a_warning_and_a_failure_where_somebody_keeps_access() 
 async fn a_ledger_that_flex_is_not_compared_with_is_a_warning_and_so_is_one_that_somebody_writes_against() {
     let world = World::start().await;
     let store = SqliteStore::open(&world.store_path()).unwrap();
-    let now = world.ambient().now();
+    let now = world.clock_rng().now();
     let mut person = Person::new(PersonId::of([1; 16]), "ada".parse().unwrap());
     person.given.repairs = Repairs::default().another(now).unwrap();
     store.add(&person, None).await.unwrap();

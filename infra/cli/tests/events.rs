@@ -33,7 +33,7 @@ fn said(output: &Output) -> String {
 async fn dead_letters_are_listed_shown_and_retried_by_a_gateway() {
     let world = World::start().await;
     let store = SqliteStore::open(&world.store_path()).unwrap();
-    let now = world.ambient().now();
+    let now = world.clock_rng().now();
     for id in ["one", "two"] {
         store.bury(DeadLetter::of(&message(id), 50, "Twilio is failing (status 503)", now)).await.unwrap();
     }
@@ -84,7 +84,7 @@ async fn an_event_queued_by_another_process_is_found() {
     let _gateway = Process::live(BINARY, &world);
     let store = SqliteStore::open(&world.store_path()).unwrap();
     let message: Message = serde_json::from_str(&message("one")).unwrap();
-    store.send(&[message], world.ambient().now()).await.unwrap();
+    store.send(&[message], world.clock_rng().now()).await.unwrap();
     let inbox = store.inbox();
     for _ in 0..100 {
         if inbox.count(EventStatus::Applied).await.unwrap() == 1 {

@@ -5,7 +5,7 @@
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use flexgate::base::ambient::{Clock as _, SystemClock};
+use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{Said, Source, Statement};
 use flexgate::domain::{EventId, Username};

@@ -18,7 +18,7 @@ use url::Url;
 use super::fault::{CallerError, TokenFault};
 use super::keys::{Key, KeySet};
 use super::settings::{is_loopback, web_address};
-use crate::base::ambient::Ambient;
+use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::{self, Deadline, SendError};
 use crate::base::strict_json::{self, StrictJsonError};
 use crate::telemetry;
@@ -48,7 +48,7 @@ pub(super) struct Keys {
     issuer: Box<str>,
     jwks_uri: Option<Url>,
     http: reqwest::Client,
-    ambient: Ambient,
+    clock_rng: ClockRng,
     /// Read by every request, held for a moment.
     state: RwLock<State>,
     /// Held while fetching: one fetch at a time.
@@ -88,8 +88,8 @@ pub(super) enum FetchError {
 }
 
 impl Keys {
-    pub(super) fn new(issuer: Box<str>, jwks_uri: Option<Url>, http: reqwest::Client, ambient: Ambient) -> Self {
-        Self { issuer, jwks_uri, http, ambient, state: RwLock::default(), fetching: Mutex::default() }
+    pub(super) fn new(issuer: Box<str>, jwks_uri: Option<Url>, http: reqwest::Client, clock_rng: ClockRng) -> Self {
+        Self { issuer, jwks_uri, http, clock_rng, state: RwLock::default(), fetching: Mutex::default() }
     }
 
     /// Fetches the keys as a request would and keeps nothing: whether it works, or why not.
@@ -117,7 +117,7 @@ impl Keys {
             let found = self.at_hand(unverified_kid, algorithm);
             if fetched && matches!(found, Err(CallerError::Invalid(TokenFault::KeyUnknown))) {
                 // The set just fetched does not have it: the next stranger must not fetch again.
-                self.update(|state| state.unknown_key_at = Some(self.ambient.now()));
+                self.update(|state| state.unknown_key_at = Some(self.clock_rng.now()));
             }
             return found;
         }
@@ -126,7 +126,7 @@ impl Keys {
 
     /// Fetches the keys unless they are there. What goes wrong is logged, and the first caller tries again:
     /// nobody asked this time, and it may have been in a hurry.
-    pub(super) async fn warm(&self, deadline: Deadline) {
+    pub(super) async fn prewarm(&self, deadline: Deadline) {
         if let Ok(_turn) = timeout_at(deadline.instant(), self.fetching.lock()).await
             && self.state().cached.is_none()
         {
@@ -137,7 +137,7 @@ impl Keys {
 
     /// What fresh keys say, unless it is that a fetch might find the key.
     fn settled(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Option<Result<Key, TokenFault>> {
-        let cached = self.state().cached.filter(|cached| self.ambient.now() < cached.fresh_until)?;
+        let cached = self.state().cached.filter(|cached| self.clock_rng.now() < cached.fresh_until)?;
         match cached.keys.find(unverified_kid, algorithm) {
             Err(TokenFault::KeyUnknown) => None,
             settled => Some(settled.cloned()),
@@ -147,7 +147,7 @@ impl Keys {
     /// What the keys at hand say, be they stale.
     fn at_hand(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Result<Key, CallerError> {
         match self.state().cached {
-            Some(cached) if self.ambient.now() < cached.fresh_until + MAX_STALE => {
+            Some(cached) if self.clock_rng.now() < cached.fresh_until + MAX_STALE => {
                 Ok(cached.keys.find(unverified_kid, algorithm).cloned()?)
             }
             _ => Err(CallerError::Unavailable { retry_after: PAUSE_COLD.unsigned_abs() }),
@@ -156,7 +156,7 @@ impl Keys {
 
     /// Fetches the keys, unless it is too soon to ask again. Whether it succeeded in fetching.
     async fn refresh(&self, deadline: Deadline) -> bool {
-        let now = self.ambient.now();
+        let now = self.clock_rng.now();
         let state = self.state();
         let within = |since: Option<OffsetDateTime>, pause| since.is_some_and(|since| now < since + pause);
         let too_soon = match &state.cached {
@@ -181,7 +181,7 @@ impl Keys {
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(issuer = &*self.issuer, error, "an issuer's keys cannot be fetched");
-                self.update(|state| state.failed_at = Some(self.ambient.now()));
+                self.update(|state| state.failed_at = Some(self.clock_rng.now()));
                 false
             }
         }
@@ -195,7 +195,7 @@ impl Keys {
         let (headers, document) = self.get(uri, deadline).await?;
         let keys = KeySet::parse(&document).filter(|keys| !keys.is_empty()).ok_or(FetchError::NoKeys)?;
         let fresh = max_age(&headers).clamp(MIN_FRESH, MAX_FRESH);
-        Ok(Cached { keys: Arc::new(keys), fresh_until: self.ambient.now() + fresh })
+        Ok(Cached { keys: Arc::new(keys), fresh_until: self.clock_rng.now() + fresh })
     }
 
     /// Where the issuer's metadata says the keys are (OIDC Discovery §4).

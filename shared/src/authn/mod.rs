@@ -32,7 +32,7 @@ pub use preset::Preset;
 pub use settings::{CallerSettings, Issuer, IssuerSettings, issuers};
 pub use token::TokenType;
 
-use crate::base::ambient::Ambient;
+use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::Deadline;
 use crate::domain::Caller;
 use jwks::Keys;
@@ -41,7 +41,7 @@ use token::UnverifiedToken;
 /// Verifies callers. One per process: it keeps the issuers' keys.
 pub struct Verifier {
     issuers: Vec<(Issuer, Arc<Keys>)>,
-    ambient: Ambient,
+    clock_rng: ClockRng,
 }
 
 impl fmt::Debug for Verifier {
@@ -54,21 +54,21 @@ impl Verifier {
     /// A verifier that trusts `issuers` and nobody else. Fetches nothing yet.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "a client is a handle, and this keeps one per issuer")]
-    pub fn new(issuers: Vec<Issuer>, http: reqwest::Client, ambient: Ambient) -> Self {
+    pub fn new(issuers: Vec<Issuer>, http: reqwest::Client, clock_rng: ClockRng) -> Self {
         let with_keys = |issuer: Issuer| {
-            let keys = Keys::new(issuer.name.clone(), issuer.jwks_uri.clone(), http.clone(), ambient.clone());
+            let keys = Keys::new(issuer.name.clone(), issuer.jwks_uri.clone(), http.clone(), clock_rng.clone());
             (issuer, Arc::new(keys))
         };
-        Self { issuers: issuers.into_iter().map(with_keys).collect(), ambient }
+        Self { issuers: issuers.into_iter().map(with_keys).collect(), clock_rng }
     }
 
     /// Fetches every issuer's keys, all at once, so that the first caller need not wait. One that does
     /// not answer is asked again by its first caller.
-    pub async fn warm(&self, deadline: Deadline) {
+    pub async fn prewarm(&self, deadline: Deadline) {
         let mut fetches = JoinSet::new();
         for (_, keys) in &self.issuers {
             let keys = Arc::clone(keys);
-            fetches.spawn(async move { keys.warm(deadline).await });
+            fetches.spawn(async move { keys.prewarm(deadline).await });
         }
         fetches.join_all().await;
     }
@@ -100,7 +100,7 @@ impl Verifier {
         let key = keys.find(token.unverified_kid.as_deref(), token.algorithm, deadline).await?;
         let token_type = token.token_type;
         let claims = token.verified_by(&key)?;
-        Ok(claims::judge(issuer, token_type, &claims, self.ambient.now())?)
+        Ok(claims::judge(issuer, token_type, &claims, self.clock_rng.now())?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What every other module stands on: clock and randomness, the HTTP client, signatures, sealing, strict JSON and
 //! the settings reader. Nothing here knows Twilio, a store or a route.
 
-pub mod ambient;
+pub mod clock_rng;
 pub mod jws;
 pub mod outbound;
 pub mod seal;

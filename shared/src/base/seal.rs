@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::base::ambient::{Entropy, random};
+use crate::base::clock_rng::{Rng, random};
 
 const VERSION: &str = "v1";
 
@@ -133,9 +133,9 @@ impl fmt::Debug for KeyRing {
 impl KeyRing {
     /// Seals `plain` for `purpose` under the current key. The result is URL- and cookie-safe:
     /// `v1.<key>.<base64url(nonce, ciphertext, tag)>`.
-    pub fn seal(&self, plain: &[u8], purpose: Purpose<'_>, entropy: &dyn Entropy) -> Result<String, OpenError> {
+    pub fn seal(&self, plain: &[u8], purpose: Purpose<'_>, rng: &dyn Rng) -> Result<String, OpenError> {
         let key = self.keys.get(&self.current).ok_or(OpenError)?;
-        let nonce: [u8; NONCE_LEN] = random(entropy);
+        let nonce: [u8; NONCE_LEN] = random(rng);
         let aad = Aad::from(purpose.associated_data(&self.current));
         let mut sealed = plain.to_vec();
         key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed).map_err(|_| OpenError)?;
@@ -169,7 +169,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::base::ambient::SystemEntropy;
+    use crate::base::clock_rng::SystemRng;
 
     const PURPOSE: Purpose<'static> = Purpose(&["cookie", "gate.example"]);
 
@@ -188,14 +188,14 @@ mod tests {
         #[test]
         fn what_is_sealed_opens_again(plain in proptest::collection::vec(any::<u8>(), 0..300)) {
             let ring = ring("a", &[("a", 1)]);
-            let sealed = ring.seal(&plain, PURPOSE, &SystemEntropy).unwrap();
+            let sealed = ring.seal(&plain, PURPOSE, &SystemRng).unwrap();
             prop_assert_eq!(&*ring.open(&sealed, PURPOSE).unwrap(), &plain);
         }
 
         #[test]
         fn one_changed_character_does_not_open(at in any::<prop::sample::Index>(), by in 1u8..=127) {
             let ring = ring("a", &[("a", 1)]);
-            let mut sealed = ring.seal(b"secret", PURPOSE, &SystemEntropy).unwrap().into_bytes();
+            let mut sealed = ring.seal(b"secret", PURPOSE, &SystemRng).unwrap().into_bytes();
             let at = at.index(sealed.len());
             sealed[at] = (sealed[at] ^ by) & 0x7f;
             let sealed = String::from_utf8(sealed).unwrap();
@@ -215,7 +215,7 @@ mod tests {
             serde_json::from_value::<KeyRing>(document)
         };
         let text = "kT9pZb3mW7xQ1vR5nL8sD2fG6hJ4cY0aKeUoIiPqRtVwXzBnMm1234567890AbCd";
-        let sealed = generated(text, "generated").unwrap().seal(b"x", PURPOSE, &SystemEntropy).unwrap();
+        let sealed = generated(text, "generated").unwrap().seal(b"x", PURPOSE, &SystemRng).unwrap();
         assert!(generated(text, "2026").unwrap().open(&sealed, PURPOSE).is_ok());
         assert_eq!(ring("2026", &[("2026", 1)]).open(&sealed, PURPOSE), Err(OpenError));
         for weak in ["", &text[..42], &"a".repeat(64)] {
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_previous_key_opens_and_a_retired_key_does_not() {
-        let sealed = ring("old", &[("old", 1)]).seal(b"x", PURPOSE, &SystemEntropy).unwrap();
+        let sealed = ring("old", &[("old", 1)]).seal(b"x", PURPOSE, &SystemRng).unwrap();
         assert!(ring("new", &[("new", 2), ("old", 1)]).open(&sealed, PURPOSE).is_ok());
         assert_eq!(ring("new", &[("new", 2)]).open(&sealed, PURPOSE), Err(OpenError));
     }
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_value_moved_to_another_purpose_does_not_open() {
         let ring = ring("a", &[("a", 1)]);
-        let sealed = ring.seal(b"x", PURPOSE, &SystemEntropy).unwrap();
+        let sealed = ring.seal(b"x", PURPOSE, &SystemRng).unwrap();
         for other in [&["cookie", "other.example"][..], &["cookiegate", ".example"], &["cookie"], &[]] {
             assert_eq!(ring.open(&sealed, Purpose(other)), Err(OpenError));
         }

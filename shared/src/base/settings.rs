@@ -45,6 +45,9 @@ impl fmt::Debug for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
+/// Variables by the name they had before, and the name they have now. The old name is still read.
+const RENAMED: [(&str, &str); 1] = [("FLEXGATE_AHEAD_MILLISECONDS", "FLEXGATE_PREWARM_MILLISECONDS")];
+
 /// The variables, and what has been found wrong with them so far.
 #[derive(Debug)]
 pub struct Reader {
@@ -75,10 +78,19 @@ impl Reader {
         Self { variables: BTreeMap::new(), errors: Vec::new() }
     }
 
-    /// The variable's text; an empty one counts as not set.
+    /// The variable's text; an empty one counts as not set. A variable that is set only under its old name is read from
+    /// there.
     #[must_use]
     pub fn text(&self, variable: &str) -> Option<&str> {
-        self.variables.get(variable).map(String::as_str).filter(|text| !text.is_empty())
+        let set = |name: &str| self.variables.get(name).map(String::as_str).filter(|text| !text.is_empty());
+        let old = || RENAMED.iter().find(|(_, new)| *new == variable).and_then(|(old, _)| set(old));
+        set(variable).or_else(old)
+    }
+
+    /// The variables that are set under an old name, each with its new one: for a warning.
+    #[must_use]
+    pub fn old_names(&self) -> Vec<(&'static str, &'static str)> {
+        RENAMED.into_iter().filter(|(old, _)| self.variables.get(*old).is_some_and(|text| !text.is_empty())).collect()
     }
 
     /// A variable that must be set. `hint` says what it is, in the words of the message.
@@ -155,5 +167,25 @@ impl Reader {
     fn parsed<T, E: Display>(&mut self, variable: &'static str, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.text(variable)?.trim().to_owned();
         read(&text).map_err(|error| self.wrong::<T>(variable, error.to_string())).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_read_under_its_old_name_too_and_the_new_one_wins() {
+        let number = |variables: &[(&str, &str)]| {
+            let mut reader = Reader::empty().with(variables.iter().copied());
+            let old = reader.old_names();
+            (reader.milliseconds("FLEXGATE_PREWARM_MILLISECONDS", 1_000, 0..=5_000), old)
+        };
+        let renamed = vec![("FLEXGATE_AHEAD_MILLISECONDS", "FLEXGATE_PREWARM_MILLISECONDS")];
+        assert_eq!(number(&[]), (Some(1_000), vec![]));
+        assert_eq!(number(&[("FLEXGATE_PREWARM_MILLISECONDS", "7")]), (Some(7), vec![]));
+        assert_eq!(number(&[("FLEXGATE_AHEAD_MILLISECONDS", "8")]), (Some(8), renamed.clone()));
+        let both = [("FLEXGATE_AHEAD_MILLISECONDS", "8"), ("FLEXGATE_PREWARM_MILLISECONDS", "7")];
+        assert_eq!(number(&both), (Some(7), renamed));
     }
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 pub use settings::{Common, OwnerSettings};
 
-use crate::base::ambient::Ambient;
+use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::{ClientError, http_client};
 use crate::lambda::Aws;
 use crate::secrets::{FileSecrets, SecretSource, SecretsFrom, SecretsManager, TwilioCredentials};
 #[cfg(feature = "local")]
 use crate::store::SqliteStore;
 use crate::store::{
-    Bindings, Claims, Counters, Deactivations, DeadLetters, Directory, DynamoStore, EventQueue, Inbox, People,
-    Sessions, SqsQueue, StoreAt, StoreError, Subjects, UsernameIndex,
+    Bindings, Counters, Deactivations, DeadLetters, DynamoStore, EventHistory, EventQueue, Inbox, OnceOnly, People,
+    ScimStore, Sessions, SqsQueue, StoreAt, StoreError, UsernameIndex,
 };
 use crate::twilio::{CredentialSettings, Flex, Sso};
 
@@ -24,7 +24,7 @@ use crate::twilio::{CredentialSettings, Flex, Sso};
 #[derive(Debug, Clone)]
 pub struct Platform {
     /// The clock and the generator.
-    pub ambient: Ambient,
+    pub clock_rng: ClockRng,
     /// The one HTTP client.
     pub http: reqwest::Client,
     /// Where secrets come from.
@@ -59,7 +59,7 @@ ports! {
     /// Sign-in sessions.
     sessions: Sessions;
     /// What may happen once.
-    claims: Claims;
+    once_only: OnceOnly;
     /// What may happen only so often.
     counters: Counters;
     /// Who is which Flex user.
@@ -67,9 +67,9 @@ ports! {
     /// Events that could not be applied.
     dead_letters: DeadLetters;
     /// What has been applied to whom.
-    subjects: Subjects;
+    event_history: EventHistory;
     /// What SCIM remembers.
-    directory: Directory;
+    scim: ScimStore;
     /// The people ledger.
     people: People;
     /// Who is inactive.
@@ -91,7 +91,7 @@ pub enum PlatformError {
 
 impl Platform {
     /// The platform that the settings describe.
-    pub fn new(settings: &Common, ambient: Ambient) -> Result<Self, PlatformError> {
+    pub fn new(settings: &Common, clock_rng: ClockRng) -> Result<Self, PlatformError> {
         let http = http_client(&settings.extra_roots)?;
         let aws = Aws::new(http.clone());
         let secrets: Arc<dyn SecretSource> = match &settings.secrets {
@@ -106,7 +106,7 @@ impl Platform {
                 Store::DynamoDb(Arc::new(DynamoStore::new(table, queue.clone(), aws)), queue)
             }
         };
-        Ok(Self { ambient, http, secrets, store })
+        Ok(Self { clock_rng, http, secrets, store })
     }
 
     /// Identity events and jobs on their way.
@@ -132,17 +132,17 @@ impl Platform {
     /// Flex with the account's credential.
     #[must_use]
     pub fn flex(&self, settings: &Common, credential: &CredentialSettings) -> Flex {
-        let clock = self.ambient.clock.clone();
+        let clock = self.clock_rng.clock.clone();
         let credentials = TwilioCredentials::new(&credential.secret_id, self.secrets.clone(), clock);
         let (account, instance) = (settings.account.clone(), settings.instance.clone());
         let endpoints = settings.endpoints.clone();
-        Flex::new(self.http.clone(), endpoints, self.ambient.clone(), Arc::new(credentials), account, instance)
+        Flex::new(self.http.clone(), endpoints, self.clock_rng.clone(), Arc::new(credentials), account, instance)
     }
 
     /// Flex without one.
     #[must_use]
     pub fn sso(&self, settings: &Common) -> Sso {
         let (account, instance) = (settings.account.clone(), settings.instance.clone());
-        Sso::new(self.http.clone(), settings.endpoints.clone(), self.ambient.clone(), account, instance)
+        Sso::new(self.http.clone(), settings.endpoints.clone(), self.clock_rng.clone(), account, instance)
     }
 }

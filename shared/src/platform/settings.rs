@@ -34,8 +34,8 @@ pub struct Common {
     pub queues: Queues,
     /// `FLEXGATE_REQUEST_SECONDS`: how long a request may take where its host sets no deadline.
     pub request_time: std::time::Duration,
-    /// `FLEXGATE_AHEAD_MILLISECONDS`: how long a function on Lambda may fetch ahead at its start.
-    pub ahead: std::time::Duration,
+    /// `FLEXGATE_PREWARM_MILLISECONDS`: how long a function on Lambda may fetch ahead at its start.
+    pub prewarm: std::time::Duration,
     /// `FLEXGATE_CA_FILE`: additional trust roots, PEM.
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// `FLEXGATE_LOG`: which levels are logged, `info` or `flexgate=debug`. `FLEXGATE_METRICS`: `emf:` and
@@ -70,7 +70,7 @@ impl Common {
         let store = reader.required("FLEXGATE_STORE", "where to remember: dynamodb:TABLE or sqlite:FILE");
         let queues = Queues::read(reader);
         let request_seconds = reader.seconds("FLEXGATE_REQUEST_SECONDS", 10, 1..=900);
-        let ahead = reader.milliseconds("FLEXGATE_AHEAD_MILLISECONDS", 1_000, 0..=5_000);
+        let prewarm = reader.milliseconds("FLEXGATE_PREWARM_MILLISECONDS", 1_000, 0..=5_000);
         let extra_roots = reader.optional("FLEXGATE_CA_FILE", |path| {
             let certificates = CertificateDer::pem_file_iter(path).map_err(|_| "names no readable PEM file")?;
             certificates.collect::<Result<Vec<_>, _>>().map_err(|_| "holds something that is not a certificate")
@@ -90,9 +90,9 @@ impl Common {
             store: store?,
             queues: queues?,
             request_time: std::time::Duration::from_secs(request_seconds?.into()),
-            ahead: std::time::Duration::from_millis(ahead?.into()),
+            prewarm: std::time::Duration::from_millis(prewarm?.into()),
             extra_roots: extra_roots?.unwrap_or_default(),
-            log: Log { levels: levels?, metrics: metrics? },
+            log: Log { levels: levels?, metrics: metrics?, old_names: reader.old_names() },
         })
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout_at;
 
 use super::{FetchError, SecretError, SecretSource, SecretValue, Stage};
-use crate::base::ambient::Clock;
+use crate::base::clock_rng::Clock;
 use crate::base::outbound::Deadline;
 use crate::telemetry;
 

@@ -16,7 +16,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::cache::{CachedSecret, Held};
 use super::{SecretError, SecretSource};
-use crate::base::ambient::Clock;
+use crate::base::clock_rng::Clock;
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, ApiKeySid};
 

@@ -28,7 +28,7 @@ pub trait EventQueue: std::fmt::Debug + Send + Sync {
 /// The queue's receiving end, where this very machine is its consumer.
 #[async_trait]
 pub trait Inbox: std::fmt::Debug + Send + Sync {
-    /// Told when something may have arrived. Messages of other processes are found by looking.
+    /// Notified when a message may have arrived. Messages from other processes are found by polling.
     fn arrivals(&self) -> Arc<Notify>;
 
     /// Takes at most `limit` messages of a lane, of different subjects, until `until`: who has not settled one by
@@ -85,7 +85,7 @@ pub struct Backlog {
 /// What the version before the people ledger had applied to whom. It is read where an event is about somebody of whom
 /// the ledger does not know yet.
 #[async_trait]
-pub trait Subjects: std::fmt::Debug + Send + Sync {
+pub trait EventHistory: std::fmt::Debug + Send + Sync {
     /// What had been applied to the subject.
     async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError>;
 }

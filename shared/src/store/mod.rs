@@ -3,12 +3,12 @@
 //! Traits here, adapters beside them. Every adapter passes the one conformance suite
 //! (`tests/store.rs`). Writes that race are conditional: the store, not the process, decides who won.
 
-pub mod directory;
 mod dynamodb;
 mod events;
 mod message;
 mod people;
 mod problem;
+pub mod scim;
 mod settings;
 #[cfg(feature = "local")]
 mod sqlite;
@@ -22,11 +22,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
 use time::{Duration, OffsetDateTime};
 
-pub use directory::Directory;
 pub use dynamodb::DynamoStore;
-pub use events::{Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Settled, Subjects, Taken};
+pub use events::{Backlog, DeadLetter, DeadLetters, EventHistory, EventQueue, EventStatus, Inbox, Settled, Taken};
 pub use message::{ChangedMember, Lane, LeftGroup, Message};
 pub use people::{Deactivations, Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, Written};
+pub use scim::ScimStore;
 pub use settings::{Queues, StoreAt};
 #[cfg(feature = "local")]
 pub use sqlite::SqliteStore;
@@ -152,7 +152,7 @@ pub trait Sessions: fmt::Debug + Send + Sync {
 
 /// Things that may happen once.
 #[async_trait]
-pub trait Claims: fmt::Debug + Send + Sync {
+pub trait OnceOnly: fmt::Debug + Send + Sync {
     /// True for the first to claim `what` (of kind `kind`); false for everybody after, at least until
     /// `until`.
     async fn claim(

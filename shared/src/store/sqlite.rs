@@ -3,12 +3,12 @@
 //! Several processes may share the file: it is in WAL mode, every writing transaction takes the write
 //! lock first, and a busy file is waited for. A write is on disk before it is acknowledged, but for counts.
 
-mod directory;
-mod directory_tables;
 mod event_tables;
 mod events;
 mod people;
 mod people_tables;
+mod scim;
+mod scim_tables;
 mod username_tables;
 mod usernames;
 mod values;
@@ -24,7 +24,7 @@ use time::{Duration as Span, OffsetDateTime};
 use tokio::sync::Notify;
 
 use super::{
-    Bindings, Bound, Claims, Counted, Counters, Lease, Session, SessionKey, Sessions, StoreError, fingerprint,
+    Bindings, Bound, Counted, Counters, Lease, OnceOnly, Session, SessionKey, Sessions, StoreError, fingerprint,
 };
 use crate::domain::{FlexUserSid, Identity};
 use values::{failure, moment, parsed};
@@ -86,7 +86,7 @@ impl SqliteStore {
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA secure_delete = ON;").map_err(failure)?;
         connection.execute_batch(SCHEMA).map_err(failure)?;
         event_tables::prepare(&mut connection).map_err(failure)?;
-        connection.execute_batch(directory_tables::SCHEMA).map_err(failure)?;
+        connection.execute_batch(scim_tables::SCHEMA).map_err(failure)?;
         connection.execute_batch(people_tables::SCHEMA).map_err(failure)?;
         connection.execute_batch(username_tables::SCHEMA).map_err(failure)?;
         let worker = Worker::start(connection).map_err(|error| StoreError::Unavailable(error.into()))?;
@@ -247,7 +247,7 @@ impl Sessions for SqliteStore {
 }
 
 #[async_trait]
-impl Claims for SqliteStore {
+impl OnceOnly for SqliteStore {
     async fn claim(
         &self,
         kind: &str,

@@ -31,6 +31,8 @@ pub struct Log {
     pub levels: String,
     /// The namespace of the metrics in `CloudWatch`; none, no metrics.
     pub metrics: Option<String>,
+    /// Variables that are set under an old name, each with its new one. The start of the log warns of them.
+    pub old_names: Vec<(&'static str, &'static str)>,
 }
 
 /// Starts writing. A second start in one process changes nothing.
@@ -49,6 +51,9 @@ pub fn start(log: &Log) {
         .with_span_list(false)
         .with_timer(UtcTime::rfc_3339());
     let _already_started = tracing_subscriber::registry().with(filter).with(format).try_init();
+    for (old, new) in &log.old_names {
+        tracing::warn!(old, new, "a variable is set under its old name");
+    }
 }
 
 /// Writes audit events alone, to `writer`: standard output is the command's own.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::meter::Meter;
-use crate::base::ambient::Ambient;
+use crate::base::clock_rng::ClockRng;
 
 /// Names one request, in `x-request-id`, in every problem document and in the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,8 +13,8 @@ pub struct RequestId(String);
 impl RequestId {
     /// A new one. For work that no request brought, the edge having made a request's.
     #[must_use]
-    pub fn new(ambient: &Ambient) -> Self {
-        Self(format!("{:032x}", u128::from_be_bytes(ambient.random())))
+    pub fn new(clock_rng: &ClockRng) -> Self {
+        Self(format!("{:032x}", u128::from_be_bytes(clock_rng.random())))
     }
 
     /// 32 hexadecimal digits.

@@ -5,13 +5,13 @@ use url::Url;
 use super::Flex;
 use super::endpoints::Service;
 use super::error::TwilioError;
-use super::sender::{Ask, basic};
+use super::sender::{TwilioRequest, basic};
 use crate::base::outbound::{Answer, Deadline};
 use crate::telemetry;
 
 impl Flex {
     /// Asks with the account's credential, and with the next one where a rotation has replaced it.
-    pub(super) async fn ask(&self, ask: Ask, deadline: Deadline) -> Result<Answer, TwilioError> {
+    pub(super) async fn send(&self, request: TwilioRequest, deadline: Deadline) -> Result<Answer, TwilioError> {
         let mut credential = self.credentials.current(deadline).await?;
         // The one in use, and up to two others that a rotation brought.
         let mut left = 2;
@@ -20,7 +20,7 @@ impl Flex {
                 return Err(TwilioError::Foreign);
             }
             let authorization = basic(&credential.username, &credential.password)?;
-            let rejected = match self.sender.ask(&ask, Some(&authorization), deadline).await {
+            let rejected = match self.sender.send(&request, Some(&authorization), deadline).await {
                 Err(TwilioError::Refused(error)) if error.status == http::StatusCode::UNAUTHORIZED => error,
                 other => return other,
             };

@@ -25,10 +25,10 @@ impl Service {
 /// Where Twilio's services are: in a region of Twilio's, or at one address with a path per service
 /// (the simulator).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoints(Place);
+pub struct Endpoints(Base);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
+enum Base {
     Twilio { region: Option<Box<str>> },
     At(Url),
 }
@@ -47,7 +47,7 @@ pub enum EndpointsError {
 impl Default for Endpoints {
     /// Twilio itself, in its default region.
     fn default() -> Self {
-        Self(Place::Twilio { region: None })
+        Self(Base::Twilio { region: None })
     }
 }
 
@@ -63,7 +63,7 @@ impl Endpoints {
         }
         // us1 is where the hosts without a region are.
         let region = (region != "us1").then(|| region.into());
-        Ok(Self(Place::Twilio { region }))
+        Ok(Self(Base::Twilio { region }))
     }
 
     /// Every service below one address, its name as the first part of the path.
@@ -75,7 +75,7 @@ impl Endpoints {
             _ => false,
         };
         if acceptable && url.query().is_none() && url.fragment().is_none() && url.username().is_empty() {
-            Ok(Self(Place::At(url)))
+            Ok(Self(Base::At(url)))
         } else {
             Err(EndpointsError::Address)
         }
@@ -84,14 +84,14 @@ impl Endpoints {
     /// The URL of `path` at `service`; each part of the path is percent-encoded.
     pub(super) fn url(&self, service: Service, path: &[&str]) -> Url {
         let mut url = match &self.0 {
-            Place::At(base) => {
+            Base::At(base) => {
                 let mut url = base.clone();
                 if let Ok(mut parts) = url.path_segments_mut() {
                     parts.pop_if_empty().push(service.label());
                 }
                 url
             }
-            Place::Twilio { region } => host(service, region.as_deref()),
+            Base::Twilio { region } => host(service, region.as_deref()),
         };
         if let Ok(mut parts) = url.path_segments_mut() {
             parts.pop_if_empty().extend(path);

@@ -29,7 +29,7 @@ pub use sso::{Authorization, SsoConfiguration, SsoTokens};
 pub use tokens::{MintedToken, TokenInfo};
 pub use users::{Instance, UserPage, UserUpdate};
 
-use crate::base::ambient::Ambient;
+use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, InstanceSid};
 use crate::secrets::TwilioCredentials;
@@ -50,12 +50,12 @@ impl Flex {
     pub fn new(
         http: reqwest::Client,
         endpoints: Endpoints,
-        ambient: Ambient,
+        clock_rng: ClockRng,
         credentials: Arc<TwilioCredentials>,
         account: AccountSid,
         instance: InstanceSid,
     ) -> Self {
-        Self { sender: Sender::new(http, endpoints, ambient), credentials, account, instance }
+        Self { sender: Sender::new(http, endpoints, clock_rng), credentials, account, instance }
     }
 
     /// The same client, which asks once and never again: for a caller that paces itself, as a bulk
@@ -67,7 +67,7 @@ impl Flex {
     }
 
     /// Reads the credential, so that the first call need not wait for it. If that fails, the call does it.
-    pub async fn warm(&self, deadline: Deadline) {
+    pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.credentials.current(deadline).await;
     }
 
@@ -98,11 +98,11 @@ impl Sso {
     pub fn new(
         http: reqwest::Client,
         endpoints: Endpoints,
-        ambient: Ambient,
+        clock_rng: ClockRng,
         account: AccountSid,
         instance: InstanceSid,
     ) -> Self {
-        Self { sender: Sender::new(http, endpoints, ambient), account, instance }
+        Self { sender: Sender::new(http, endpoints, clock_rng), account, instance }
     }
 
     /// The account this client belongs to.

@@ -31,12 +31,12 @@ impl Sso {
         redirect_url: &str,
         deadline: Deadline,
     ) -> Result<RedirectUrl, TwilioError> {
-        let ambient = self.sender.ambient();
+        let clock_rng = self.sender.clock_rng();
         let state = json!({ "connection_name": configuration.client_id, "redirect_url": redirect_url });
         let authorization = Authorization {
             redirect_url,
-            nonce: &URL_SAFE_NO_PAD.encode(ambient.random::<24>()),
-            code_verifier: &SecretString::from(URL_SAFE_NO_PAD.encode(ambient.random::<48>())),
+            nonce: &URL_SAFE_NO_PAD.encode(clock_rng.random::<24>()),
+            code_verifier: &SecretString::from(URL_SAFE_NO_PAD.encode(clock_rng.random::<48>())),
             state: &URL_SAFE_NO_PAD.encode(state.to_string()),
         };
         let url = self.authorize_url(&configuration.connection_name, &authorization);

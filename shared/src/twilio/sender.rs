@@ -1,4 +1,4 @@
-//! One way to ask Twilio: with a deadline, and asked again only where that is safe.
+//! Sends requests to Twilio: with a deadline, and retried only if that is safe.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use url::Url;
 
 use super::endpoints::{Endpoints, Service};
 use super::error::{TwilioError as Error, TwilioError, api_error, refusal};
-use crate::base::ambient::Ambient;
+use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::{self, Answer, Deadline};
 
 /// Twilio's answers are a few kilobytes, a page of 1,000 users some hundred. More is a fault.
@@ -18,47 +18,47 @@ const MAX_ATTEMPTS: u32 = 3;
 /// One attempt may take this long; a hanging connection must leave time for another.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
-/// When asking again cannot do harm.
+/// When a request may be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
-    /// Doing it twice is doing it once: after anything that may pass.
+pub(super) enum RetrySafety {
+    /// Doing it twice has the effect of doing it once: retry after any transient error.
     Idempotent,
-    /// Doing it twice is wrong (a code, a refresh token): only if nothing was sent.
+    /// Doing it twice would fail (a code, a refresh token): retry only if nothing was sent.
     OnlyIfUnsent,
 }
 
-/// A request before it has a credential.
-pub(super) struct Ask {
+/// A request to Twilio, before a credential is added.
+pub(super) struct TwilioRequest {
     method: Method,
     url: Url,
     body: Option<(&'static str, SecretString)>,
-    again: Again,
+    safety: RetrySafety,
     attempt: Duration,
 }
 
-impl Ask {
+impl TwilioRequest {
     pub(super) fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, body: None, again: Again::Idempotent, attempt: ATTEMPT }
+        Self { method: Method::GET, url, body: None, safety: RetrySafety::Idempotent, attempt: ATTEMPT }
     }
 
-    pub(super) fn post_json(url: Url, body: &serde_json::Value, again: Again) -> Self {
+    pub(super) fn post_json(url: Url, body: &serde_json::Value, safety: RetrySafety) -> Self {
         let body = Some(("application/json", SecretString::from(body.to_string())));
-        Self { method: Method::POST, url, body, again, attempt: ATTEMPT }
+        Self { method: Method::POST, url, body, safety, attempt: ATTEMPT }
     }
 
-    pub(super) fn post_form(url: Url, fields: &[(&str, &str)], again: Again) -> Self {
+    pub(super) fn post_form(url: Url, fields: &[(&str, &str)], safety: RetrySafety) -> Self {
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let body = Some(("application/x-www-form-urlencoded", SecretString::from(form)));
-        Self { method: Method::POST, url, body, again, attempt: ATTEMPT }
+        Self { method: Method::POST, url, body, safety, attempt: ATTEMPT }
     }
 
-    /// For what Twilio needs longer for.
+    /// Allows an attempt more time than the default.
     pub(super) fn attempt_within(mut self, attempt: Duration) -> Self {
         self.attempt = attempt;
         self
     }
 
-    fn request(&self, authorization: Option<&header::HeaderValue>) -> Request {
+    fn build(&self, authorization: Option<&header::HeaderValue>) -> Request {
         let mut request = Request::new(self.method.clone(), self.url.clone());
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, header::HeaderValue::from_static("application/json"));
@@ -87,45 +87,45 @@ pub(super) fn basic(username: &str, password: &SecretString) -> Result<header::H
 pub(super) struct Sender {
     http: reqwest::Client,
     endpoints: Endpoints,
-    ambient: Ambient,
+    clock_rng: ClockRng,
     max_attempts: u32,
 }
 
 impl Sender {
-    pub(super) fn new(http: reqwest::Client, endpoints: Endpoints, ambient: Ambient) -> Self {
-        Self { http, endpoints, ambient, max_attempts: MAX_ATTEMPTS }
+    pub(super) fn new(http: reqwest::Client, endpoints: Endpoints, clock_rng: ClockRng) -> Self {
+        Self { http, endpoints, clock_rng, max_attempts: MAX_ATTEMPTS }
     }
 
     pub(super) fn asking_once(self) -> Self {
         Self { max_attempts: 1, ..self }
     }
 
-    pub(super) fn ambient(&self) -> &Ambient {
-        &self.ambient
+    pub(super) fn clock_rng(&self) -> &ClockRng {
+        &self.clock_rng
     }
 
     pub(super) fn url(&self, service: Service, path: &[&str]) -> Url {
         self.endpoints.url(service, path)
     }
 
-    /// Asks until there is a 2xx answer, nothing more to try, or no time left to try it in.
-    pub(super) async fn ask(
+    /// Sends until there is a 2xx answer, a retry would not help, or no time is left for one.
+    pub(super) async fn send(
         &self,
-        ask: &Ask,
+        request: &TwilioRequest,
         authorization: Option<&header::HeaderValue>,
         deadline: Deadline,
     ) -> Result<Answer, TwilioError> {
         let mut attempt = 1;
         loop {
-            let error = match self.once(ask, authorization, deadline).await {
+            let error = match self.once(request, authorization, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             let pause = self.pause(attempt, &error);
-            if attempt == self.max_attempts || !passes(&error, ask.again) || pause >= deadline.remaining() {
+            if attempt == self.max_attempts || !is_transient(&error, request.safety) || pause >= deadline.remaining() {
                 return Err(error);
             }
-            tracing::debug!(attempt, error = %error, "asking Twilio again");
+            tracing::debug!(attempt, error = %error, "retrying a request to Twilio");
             tokio::time::sleep(pause).await;
             attempt += 1;
         }
@@ -133,23 +133,23 @@ impl Sender {
 
     /// Whatever is answered, whatever its status.
     pub(super) async fn look(&self, url: Url, deadline: Deadline) -> Result<Answer, TwilioError> {
-        let request = Ask::get(url).request(None);
+        let request = TwilioRequest::get(url).build(None);
         Ok(outbound::send(&self.http, request, deadline.within(ATTEMPT), MAX_ANSWER).await?)
     }
 
     async fn once(
         &self,
-        ask: &Ask,
+        request: &TwilioRequest,
         authorization: Option<&header::HeaderValue>,
         deadline: Deadline,
     ) -> Result<Answer, TwilioError> {
-        let request = ask.request(authorization);
-        let answer = outbound::send(&self.http, request, deadline.within(ask.attempt), MAX_ANSWER).await?;
+        let deadline = deadline.within(request.attempt);
+        let answer = outbound::send(&self.http, request.build(authorization), deadline, MAX_ANSWER).await?;
         if answer.status.is_success() { Ok(answer) } else { Err(refusal(api_error(&answer))) }
     }
 
-    /// What Twilio asks for, or full jitter over a doubling span (0.2 s, 0.4 s): callers that failed
-    /// together must not come back together.
+    /// How long to wait: what Twilio asks for, else full jitter over a doubling span (0.2 s, 0.4 s), so that callers that
+    /// failed together do not retry together.
     fn pause(&self, attempt: u32, error: &TwilioError) -> Duration {
         if let TwilioError::Busy(api) | TwilioError::Failing(api) = error
             && let Some(asked) = api.retry_after
@@ -157,22 +157,22 @@ impl Sender {
             return asked;
         }
         let span = 200 * 2_u64.pow(attempt - 1);
-        Duration::from_millis(u64::from_be_bytes(self.ambient.random()) % span + 1)
+        Duration::from_millis(u64::from_be_bytes(self.clock_rng.random()) % span + 1)
     }
 }
 
-/// Whether asking again is safe and may help.
-fn passes(error: &TwilioError, again: Again) -> bool {
+/// Whether a retry is safe and may help.
+fn is_transient(error: &TwilioError, safety: RetrySafety) -> bool {
     match error {
         TwilioError::Unreachable(_) => true,
         TwilioError::Busy(_) | TwilioError::Failing(_) | TwilioError::Lost(_) | TwilioError::Timeout => {
-            again == Again::Idempotent
+            safety == RetrySafety::Idempotent
         }
         _ => false,
     }
 }
 
-/// Reads a JSON answer. What is wrong with it stays unsaid: the text may be anybody's.
+/// Parses a JSON answer. The error does not quote it: the text could hold anything.
 pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, TwilioError> {
     serde_json::from_slice(&answer.body).map_err(|_| TwilioError::Malformed("it is not the JSON it should be"))
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use url::Url;
 
 use super::endpoints::Service;
-use super::sender::{Again, Ask, read};
+use super::sender::{RetrySafety, TwilioRequest, read};
 use super::{Sso, TokenInfo, TwilioError, wire};
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, InstanceSid, SsoProfileSid};
@@ -75,7 +75,7 @@ impl Sso {
             .append_pair("RuntimeDomain", "")
             .append_pair("SSOProfileSid", profile.as_str())
             .append_pair("AppType", APP_TYPE);
-        let answer = match self.sender.ask(&Ask::get(url), None, deadline).await {
+        let answer = match self.sender.send(&TwilioRequest::get(url), None, deadline).await {
             Err(TwilioError::NotFound(_)) => return Ok(None),
             other => other?,
         };
@@ -154,12 +154,12 @@ impl Sso {
 
     async fn tokens(&self, body: &serde_json::Value, deadline: Deadline) -> Result<SsoTokens, TwilioError> {
         let url = self.sender.url(Service::Services, &["v1", "Flex", "OAuth", "Tokens"]);
-        let ask = Ask::post_json(url, body, Again::OnlyIfUnsent);
-        let answer = self.sender.ask(&ask, None, deadline).await?;
+        let request = TwilioRequest::post_json(url, body, RetrySafety::OnlyIfUnsent);
+        let answer = self.sender.send(&request, None, deadline).await?;
         let tokens = read::<wire::Token>(&answer)?;
         let incomplete = || TwilioError::Malformed("the tokens are incomplete");
         let info = TokenInfo::checked(tokens.token_info.ok_or_else(incomplete)?, &self.account, &self.instance)?;
-        if info.expiration <= self.sender.ambient().now() {
+        if info.expiration <= self.sender.clock_rng().now() {
             return Err(TwilioError::Malformed("the token has expired already"));
         }
         Ok(SsoTokens {

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::endpoints::Service;
-use super::sender::{Again, Ask, basic, read};
+use super::sender::{RetrySafety, TwilioRequest, basic, read};
 use super::{Flex, Sso, TwilioError, wire};
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, FlexUserSid, InstanceSid, ObservedRoles, TokenTtl, WorkerSid};
@@ -93,8 +93,8 @@ impl Flex {
         deadline: Deadline,
     ) -> Result<MintedToken, TwilioError> {
         let url = self.instance_url("v4", &["Users", user.as_str(), "Tokens"]);
-        let ask = Ask::post_json(url, &json!({ "ttl": ttl.seconds() }), Again::Idempotent);
-        let token = read::<wire::Token>(&self.ask(ask, deadline).await?)?;
+        let request = TwilioRequest::post_json(url, &json!({ "ttl": ttl.seconds() }), RetrySafety::Idempotent);
+        let token = read::<wire::Token>(&self.send(request, deadline).await?)?;
         let incomplete = || TwilioError::Malformed("the token is incomplete");
         let info = TokenInfo::checked(token.token_info.ok_or_else(incomplete)?, &self.account, &self.instance)?;
         Ok(MintedToken { access_token: token.access_token.ok_or_else(incomplete)?, info })
@@ -108,9 +108,9 @@ impl Sso {
     /// compare, since Twilio's answer does not always.
     pub async fn token_info(&self, token: &SecretString, deadline: Deadline) -> Result<TokenInfo, TwilioError> {
         let url = self.sender.url(Service::FlexApi, &["v1", "Accounts", self.account.as_str(), "Tokens", "Info"]);
-        let ask = Ask::post_form(url, &[("Token", token.expose_secret())], Again::Idempotent);
+        let request = TwilioRequest::post_form(url, &[("Token", token.expose_secret())], RetrySafety::Idempotent);
         let authorization = basic("token", token)?;
-        let answer = self.sender.ask(&ask, Some(&authorization), deadline).await?;
+        let answer = self.sender.send(&request, Some(&authorization), deadline).await?;
         TokenInfo::checked(read(&answer)?, &self.account, &self.instance)
     }
 }

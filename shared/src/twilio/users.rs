@@ -7,7 +7,7 @@ use serde_json::json;
 use url::Url;
 
 use super::endpoints::Service;
-use super::sender::{Again, Ask, read};
+use super::sender::{RetrySafety, TwilioRequest, read};
 use super::{Flex, TwilioError, wire};
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, DesiredUser, Email, FlexUser, FlexUserSid, InstanceSid, Username, WorkspaceSid};
@@ -56,7 +56,7 @@ struct InstanceConfiguration {
 
 impl Flex {
     /// Creates the user, or updates the one of that username. Twilio has no create-only: look first
-    /// where that matters. Sent again where the answer is lost, since twice is once.
+    /// where that matters. Idempotent, so it is retried if the answer is lost.
     pub async fn provision(&self, user: &DesiredUser, deadline: Deadline) -> Result<FlexUser, TwilioError> {
         let worker = match &user.worker_attributes {
             Some(attributes) => json!({ "attributes": attributes }),
@@ -70,9 +70,9 @@ impl Flex {
             "worker": worker,
         });
         let url = self.instance_url("v4", &["Users", "Provision"]);
-        let ask = Ask::post_json(url, &body, Again::Idempotent).attempt_within(PROVISION_ATTEMPT);
+        let request = TwilioRequest::post_json(url, &body, RetrySafety::Idempotent).attempt_within(PROVISION_ATTEMPT);
         let provisioned =
-            read::<wire::User>(&self.ask(ask, deadline).await?)?.checked(&self.account, &self.instance)?;
+            read::<wire::User>(&self.send(request, deadline).await?)?.checked(&self.account, &self.instance)?;
         if provisioned.username == user.username {
             Ok(provisioned)
         } else {
@@ -83,8 +83,8 @@ impl Flex {
     /// Deactivates the user and removes its worker. There is no delete.
     pub async fn deprovision(&self, user: &FlexUserSid, deadline: Deadline) -> Result<(), TwilioError> {
         let url = self.instance_url("v4", &["Users", "Deprovision"]);
-        let ask = Ask::post_json(url, &json!({ "flex_user_sid": user }), Again::Idempotent);
-        let answer = self.ask(ask.attempt_within(PROVISION_ATTEMPT), deadline).await?;
+        let request = TwilioRequest::post_json(url, &json!({ "flex_user_sid": user }), RetrySafety::Idempotent);
+        let answer = self.send(request.attempt_within(PROVISION_ATTEMPT), deadline).await?;
         // A success is empty. A page of some proxy's is none, and the user is still active.
         if answer.body.is_empty() { Ok(()) } else { read::<serde::de::IgnoredAny>(&answer).map(drop) }
     }
@@ -117,7 +117,7 @@ impl Flex {
     async fn search(&self, username: &Username, deadline: Deadline) -> Result<Vec<FlexUser>, TwilioError> {
         let mut url = self.instance_url("v4", &["Users"]);
         url.query_pairs_mut().append_pair("Username", username.as_str());
-        let answer = match self.ask(Ask::get(url), deadline).await {
+        let answer = match self.send(TwilioRequest::get(url), deadline).await {
             Err(TwilioError::NotFound(error)) if error.code == Some(20404) => return Ok(Vec::new()),
             other => other?,
         };
@@ -136,15 +136,16 @@ impl Flex {
         let email = update.email.map(|email| ("Email", email.as_str()));
         let locale = update.locale.map(|locale| ("Locale", locale));
         let fields: Vec<_> = email.into_iter().chain(locale).collect();
-        let ask = Ask::post_form(url, &fields, Again::Idempotent);
-        let updated = read::<wire::User>(&self.ask(ask, deadline).await?)?.checked(&self.account, &self.instance)?;
+        let request = TwilioRequest::post_form(url, &fields, RetrySafety::Idempotent);
+        let updated =
+            read::<wire::User>(&self.send(request, deadline).await?)?.checked(&self.account, &self.instance)?;
         if updated.flex_user_sid == *user { Ok(updated) } else { Err(TwilioError::Malformed("it is another user")) }
     }
 
     /// The user of that SID.
     pub async fn get(&self, user: &FlexUserSid, deadline: Deadline) -> Result<FlexUser, TwilioError> {
         let url = self.instance_url("v4", &["Users", user.as_str()]);
-        let found = read::<wire::User>(&self.ask(Ask::get(url), deadline).await?)?;
+        let found = read::<wire::User>(&self.send(TwilioRequest::get(url), deadline).await?)?;
         let found = found.checked(&self.account, &self.instance)?;
         if found.flex_user_sid == *user { Ok(found) } else { Err(TwilioError::Malformed("it is another user")) }
     }
@@ -162,7 +163,7 @@ impl Flex {
         if let Some(token) = page_token {
             url.query_pairs_mut().append_pair("PageToken", token);
         }
-        let page = read::<wire::Users>(&self.ask(Ask::get(url), deadline).await?)?;
+        let page = read::<wire::Users>(&self.send(TwilioRequest::get(url), deadline).await?)?;
         let users = page.users.ok_or(TwilioError::Malformed("there is no list of users"))?;
         let users: Result<_, _> = users.into_iter().map(|user| user.checked(&self.account, &self.instance)).collect();
         Ok(UserPage { users: users?, next_page_token: next_page_token(page.meta) })
@@ -171,7 +172,7 @@ impl Flex {
     /// Which Flex instance the configured credential belongs to.
     pub async fn discover(&self, deadline: Deadline) -> Result<Instance, TwilioError> {
         let url = self.sender.url(Service::FlexApi, &["v1", "Configuration"]);
-        let answer = read::<InstanceConfiguration>(&self.ask(Ask::get(url), deadline).await?)?;
+        let answer = read::<InstanceConfiguration>(&self.send(TwilioRequest::get(url), deadline).await?)?;
         let sid = |text: Option<String>| text.ok_or(TwilioError::Malformed("the configuration is incomplete"));
         let account_sid =
             sid(answer.account_sid)?.parse().map_err(|_| TwilioError::Malformed("account_sid is not one"))?;

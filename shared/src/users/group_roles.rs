@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use crate::domain::{Role, folded};
-use crate::store::directory::{Group, Member};
+use crate::store::scim::{Group, Member};
 
 /// `FLEXGATE_SCIM_GROUP_ROLES`: which group gives which role, by the group's name. Neither case nor Unicode composition
 /// counts. Any other group gives none.

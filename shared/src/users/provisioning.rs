@@ -52,8 +52,8 @@ impl Provisioning {
     }
 
     /// Reads ahead what a first call needs of Twilio's credential.
-    pub async fn warm(&self, deadline: Deadline) {
-        self.flex.warm(deadline).await;
+    pub async fn prewarm(&self, deadline: Deadline) {
+        self.flex.prewarm(deadline).await;
     }
 
     /// Deactivates the user, and ends what it still could use here: its sessions first, so that a

@@ -18,7 +18,7 @@ pub struct Context {
     pub deadline: Deadline,
 }
 
-/// Outside [`super::Site::assemble`] there is no edge to set a context. Such a request has no time at
+/// Outside [`super::Edge::assemble`] there is no edge to set a context. Such a request has no time at
 /// all, so that a route served without its edge fails at its first test.
 impl<S: Sync> FromRequestParts<S> for Context {
     type Rejection = Infallible;

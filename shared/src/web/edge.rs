@@ -18,8 +18,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::context::Context;
 use super::cors::Origins;
 use super::page;
-use super::problem::{Document, Problem, Told, kinds};
-use crate::base::ambient::Ambient;
+use super::problem::{Document, LoggedProblem, Problem, kinds};
+use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::Deadline;
 use crate::platform::Common;
 use crate::telemetry::{self, Meter, RequestId, RequestLine};
@@ -28,26 +28,26 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Where a function is served, and by which rules.
 #[derive(Debug)]
-pub struct Site {
+pub struct Edge {
     function: &'static str,
     origins: Origins,
     secure: bool,
     time: Duration,
-    ambient: Ambient,
+    clock_rng: ClockRng,
     page_policy: HeaderValue,
 }
 
-impl Site {
-    /// The site of `function`, as the settings describe it.
+impl Edge {
+    /// The edge of `function`, as the settings describe it.
     #[must_use]
-    pub fn new(function: &'static str, settings: &Common, ambient: Ambient) -> Arc<Self> {
+    pub fn new(function: &'static str, settings: &Common, clock_rng: ClockRng) -> Arc<Self> {
         let policy = page::content_security_policy();
         Arc::new(Self {
             function,
             origins: Origins::new(settings),
             secure: settings.public_url.scheme() == "https",
             time: settings.request_time,
-            ambient,
+            clock_rng,
             page_policy: HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),
         })
     }
@@ -63,7 +63,7 @@ impl Site {
             .fallback(|| async { Problem::new(kinds::ROUTE_UNKNOWN, "See the route table in Flexgate's README.") })
             .method_not_allowed_fallback(refuse_method)
             .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| internal(panic.as_ref()).into_response()))
-            .layer(from_fn_with_state(self, edge))
+            .layer(from_fn_with_state(self, at_the_edge))
     }
 }
 
@@ -72,10 +72,10 @@ pub async fn refuse_method() -> Problem {
     Problem::new(kinds::METHOD_NOT_ALLOWED, "See the route table in Flexgate's README.")
 }
 
-async fn edge(State(site): State<Arc<Site>>, mut request: Request, next: Next) -> Response {
+async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let request_id = RequestId::new(&site.ambient);
-    let deadline = request.extensions().get::<Deadline>().copied().unwrap_or_else(|| Deadline::after(site.time));
+    let request_id = RequestId::new(&edge.clock_rng);
+    let deadline = request.extensions().get::<Deadline>().copied().unwrap_or_else(|| Deadline::after(edge.time));
     request.extensions_mut().insert(Context { request_id: request_id.clone(), deadline });
 
     let method = request.method().clone();
@@ -96,12 +96,12 @@ async fn edge(State(site): State<Arc<Site>>, mut request: Request, next: Next) -
 
     let problem = response.extensions_mut().remove::<Problem>();
     if let Some(problem) = &problem {
-        response = site.render(problem, &request_id, &asked, &response);
+        response = edge.render(problem, &request_id, &asked, &response);
     }
-    let problem = problem.or_else(|| response.extensions_mut().remove::<Told>().map(|told| told.0));
-    site.finish(&request_id, &asked, preflight, response.headers_mut());
+    let problem = problem.or_else(|| response.extensions_mut().remove::<LoggedProblem>().map(|told| told.0));
+    edge.finish(&request_id, &asked, preflight, response.headers_mut());
     telemetry::request(&RequestLine {
-        function: site.function,
+        function: edge.function,
         request_id: request_id.as_str(),
         method: method.as_str(),
         route: route.as_deref().unwrap_or("unmatched"),
@@ -114,7 +114,7 @@ async fn edge(State(site): State<Arc<Site>>, mut request: Request, next: Next) -
     response
 }
 
-impl Site {
+impl Edge {
     /// The problem as a document, or as a page where a browser navigates. The cookies the handler set
     /// stay.
     fn render(&self, problem: &Problem, request_id: &RequestId, asked: &HeaderMap, from: &Response) -> Response {

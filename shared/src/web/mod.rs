@@ -1,6 +1,6 @@
 //! The edge around every router: problem documents, request context, bodies, security headers, CORS.
 //!
-//! A function's router holds routes only; [`Site::assemble`] puts the same edge around each of them,
+//! A function's router holds routes only; [`Edge::assemble`] puts the same edge around each of them,
 //! on Lambda and locally.
 
 mod body;
@@ -15,6 +15,6 @@ mod query;
 pub use body::{Fields, MAX_BODY, raw_json};
 pub use context::Context;
 pub use cors::Origins;
-pub use edge::{Site, refuse_method};
-pub use problem::{FieldError, Kind, Problem, Told, kinds};
+pub use edge::{Edge, refuse_method};
+pub use problem::{FieldError, Kind, LoggedProblem, Problem, kinds};
 pub use query::Query;

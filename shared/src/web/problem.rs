@@ -231,7 +231,7 @@ impl Problem {
 
 /// A problem whose document the response holds already, for the log: SCIM has error bodies of its own.
 #[derive(Debug, Clone)]
-pub struct Told(pub Problem);
+pub struct LoggedProblem(pub Problem);
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

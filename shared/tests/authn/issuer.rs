@@ -13,7 +13,7 @@ use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flexgate::authn::{CallerError, TokenFault, Verifier, issuers};
-use flexgate::base::ambient::{Ambient, ManualClock, SystemEntropy};
+use flexgate::base::clock_rng::{ClockRng, ManualClock, SystemRng};
 use flexgate::base::outbound::{Deadline, http_client};
 use flexgate::domain::Caller;
 use ring::rand::SystemRandom;
@@ -188,8 +188,8 @@ impl World {
             .with_state(Arc::clone(&served));
         tokio::spawn(async move { axum::serve(listener, app).await });
         let clock = ManualClock::at(NOW);
-        let ambient = Ambient { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
-        let verifier = Verifier::new(issuers(&json).unwrap(), http_client(&[]).unwrap(), ambient);
+        let clock_rng = ClockRng { clock: clock.clone(), rng: Arc::new(SystemRng) };
+        let verifier = Verifier::new(issuers(&json).unwrap(), http_client(&[]).unwrap(), clock_rng);
         Self { issuer, origin, served, clock, verifier: Arc::new(verifier) }
     }
 

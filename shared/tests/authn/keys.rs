@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
 use flexgate::authn::{CallerError, TokenFault, Verifier, issuers};
-use flexgate::base::ambient::{Ambient, SystemEntropy};
+use flexgate::base::clock_rng::{ClockRng, SystemRng};
 use flexgate::base::outbound::{Deadline, http_client};
 use serde_json::{Value, json};
 use time::Duration;
@@ -27,7 +27,7 @@ async fn m04_unknown_keys_cause_one_fetch_a_minute() {
     for warm in [true, false] {
         let world = World::new().await;
         if warm {
-            world.verifier.warm(soon()).await;
+            world.verifier.prewarm(soon()).await;
         }
         for n in 0..100 {
             let token = named(&world, &ES256, &json!(format!("k{n}-unknown")));
@@ -49,13 +49,13 @@ async fn keys_that_could_not_be_fetched_ahead_are_fetched_for_the_first_caller()
     let world = World::new().await;
     let token = named(&world, &ES256, &json!("k1"));
     *world.served.delay.lock().unwrap() = StdDuration::from_millis(200);
-    world.verifier.warm(Deadline::after(StdDuration::from_millis(20))).await;
+    world.verifier.prewarm(Deadline::after(StdDuration::from_millis(20))).await;
     assert!(world.verify(&token).await.is_ok(), "the issuer was only slow");
 
     let world = World::new().await;
     let token = named(&world, &ES256, &json!("k1"));
     world.answer_with(503);
-    world.verifier.warm(soon()).await;
+    world.verifier.prewarm(soon()).await;
     assert!(is_unavailable(&world.verify(&token).await));
     assert_eq!(world.key_fetches(), 2);
     assert!(is_unavailable(&world.verify(&token).await), "and then it is left alone for a while");
@@ -65,7 +65,7 @@ async fn keys_that_could_not_be_fetched_ahead_are_fetched_for_the_first_caller()
 #[tokio::test]
 async fn m04_at_once_they_cause_one_fetch() {
     let world = World::new().await;
-    world.verifier.warm(soon()).await;
+    world.verifier.prewarm(soon()).await;
     *world.served.delay.lock().unwrap() = StdDuration::from_millis(50);
     let mut requests = tokio::task::JoinSet::new();
     for n in 0..100 {
@@ -81,7 +81,7 @@ async fn m04_at_once_they_cause_one_fetch() {
 #[tokio::test]
 async fn m04_an_unknown_key_is_refused_even_if_the_issuer_is_down() {
     let world = World::new().await;
-    world.verifier.warm(soon()).await;
+    world.verifier.prewarm(soon()).await;
     world.answer_with(503);
     for _ in 0..3 {
         assert_eq!(world.fault(&named(&world, &ES256, &json!("x"))).await, TokenFault::KeyUnknown);
@@ -135,9 +135,9 @@ async fn m09_an_issuer_signs_only_for_itself() {
     let settings = [&ours, &theirs].map(|world| {
         json!({"issuer": world.issuer, "audiences": ["flexgate"], "jwks_uri": format!("{}/keys", world.origin)})
     });
-    let ambient = Ambient { clock: ours.clock.clone(), entropy: Arc::new(SystemEntropy) };
-    let verifier = Verifier::new(issuers(&json!(settings).to_string()).unwrap(), http_client(&[]).unwrap(), ambient);
-    verifier.warm(soon()).await;
+    let clock_rng = ClockRng { clock: ours.clock.clone(), rng: Arc::new(SystemRng) };
+    let verifier = Verifier::new(issuers(&json!(settings).to_string()).unwrap(), http_client(&[]).unwrap(), clock_rng);
+    verifier.prewarm(soon()).await;
     let fault = async |kid: &str| {
         let forged = their_key.token(header(&json!({ "kid": kid })), ours.claims().to_string());
         verifier.verify_token(&forged, soon()).await.unwrap_err()
@@ -177,7 +177,7 @@ async fn m23_without_keys_nobody_is_known() {
 async fn m23_warm_keys_outlive_a_dead_issuer_for_a_day() {
     let world = World::new().await;
     let token = named(&world, &ES256, &json!("k1"));
-    world.verifier.warm(soon()).await;
+    world.verifier.prewarm(soon()).await;
     world.answer_with(500);
     world.clock.advance(Duration::minutes(5));
     for _ in 0..10 {
@@ -195,7 +195,7 @@ async fn m23_warm_keys_outlive_a_dead_issuer_for_a_day() {
 async fn m23_an_answer_that_is_no_key_set_replaces_nothing() {
     let world = World::new().await;
     let token = named(&world, &ES256, &json!("k1"));
-    world.verifier.warm(soon()).await;
+    world.verifier.prewarm(soon()).await;
     for document in [json!("<html>"), json!({"keys": []}), json!({"keys": [{"kty": "oct", "kid": "k1", "k": "AAAA"}]})]
     {
         *world.served.keys.lock().unwrap() = document;

@@ -17,7 +17,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     RUNTIME.block_on(async {
         let world = World::new().await;
         world.publish(&[&*RS256, &*ES256, &*EDDSA].map(|signer| signer.jwk(signer.alg())).into());
-        world.verifier.warm(soon()).await;
+        world.verifier.prewarm(soon()).await;
         world
     })
 });

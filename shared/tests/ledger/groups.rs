@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flexgate::store::directory::{Group, Member};
+use flexgate::store::scim::{Group, Member};
 use flexgate::store::{ChangedMember, Message};
 use futures_util::StreamExt as _;
 use http::Method;
@@ -38,12 +38,12 @@ async fn r52_every_member_of_a_large_group_gets_its_role_and_loses_it_with_the_g
         created_at: at,
         updated_at: at,
     };
-    let directory = world.platform.directory();
-    directory.put_group(&group).await.unwrap();
+    let scim = world.platform.scim();
+    scim.put_group(&group).await.unwrap();
     let changed: Vec<_> = group.members.iter().map(|one| ChangedMember { user: one.user.clone(), had: None }).collect();
     for (round, roles) in [["agent", "supervisor"].as_slice(), &["agent"]].into_iter().enumerate() {
         if round == 1 {
-            directory.remove_group(id).await.unwrap();
+            scim.remove_group(id).await.unwrap();
         }
         let jobs = Message::fan_out(id, 1, &changed).into_iter().flat_map(|part| match part {
             Message::FanOut { members, .. } => members,

@@ -1,6 +1,6 @@
 //! Rules of the reconciler, each by name: what is written when, and what a crash, a race or a new SID leaves.
 
-use flexgate::base::ambient::{Clock as _, SystemClock};
+use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use flexgate::domain::{EventId, Role, Username};
 use flexgate::store::{PersonKey, PersonLease};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flexgate::base::ambient::{Clock as _, SystemClock};
+use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{AttachmentRefused, Said, Source, Statement};
 use flexgate::domain::{Caller, EventId, FlexUser, Identity, Role, Scopes, Username};
 use flexgate::users::ledger::{Earlier, LedgerError, News, TokenClaims};
@@ -78,7 +78,7 @@ async fn mint(world: &World, username: &Username, subject: String, supervisor: b
         issued_at: None,
         expires_at: SystemClock.now() + Duration::HOUR,
     };
-    let claims = TokenClaims::of(&caller, username, &caller.roles, &world.platform.ambient);
+    let claims = TokenClaims::of(&caller, username, &caller.roles, &world.platform.clock_rng);
     let began = SystemClock.now();
     loop {
         let done = match user {
@@ -149,8 +149,7 @@ async fn play(world: &World, seed: usize) {
         if oracle.active {
             assert_eq!(roles, if oracle.supervisor { ["supervisor"] } else { ["agent"] }, "{what}");
         }
-        let memberships =
-            world.platform.directory().memberships(std::slice::from_ref(&user.flex_user_sid)).await.unwrap();
+        let memberships = world.platform.scim().memberships(std::slice::from_ref(&user.flex_user_sid)).await.unwrap();
         let view = world.ledger.view(user, None, &memberships).await.unwrap();
         assert!(view.in_step, "{what}");
     }

@@ -1,7 +1,7 @@
 //! A username that changes hands because an operator, or SCIM, says that it is somebody else: what is kept of whoever
 //! had it before (nothing), and when it is refused.
 
-use flexgate::base::ambient::{Clock as _, SystemClock};
+use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{AttachmentRefused, Source};
 use flexgate::domain::{DesiredUser, EventId, FlexUser, FlexUserSid, Identity, Username};
 use flexgate::store::{Bound, PersonKey};

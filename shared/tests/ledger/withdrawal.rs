@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexgate::base::ambient::{Clock as _, SystemClock};
+use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Said, Source, Statement};
 use flexgate::domain::{EventId, Username};
 use flexgate::store::PersonKey;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::{Deadline, http_client, send};
 use flexgate::base::settings::Reader;
 use flexgate::domain::{DesiredUser, FlexUser, FlexUserSid, Username};
 use flexgate::platform::{OwnerSettings, Platform};
-use flexgate::store::directory::{Group, GroupWritten, Member};
+use flexgate::store::scim::{Group, GroupWritten, Member};
 use flexgate::users::ledger::{Ledger, LedgerError, News, Report};
 use flexgate::users::{GroupRoles, Provisioning};
 use flexgate_simulator::{Config, Simulator};
@@ -64,7 +64,7 @@ impl World {
         ]);
         let settings = OwnerSettings::read(&mut reader);
         let settings = reader.finish(settings).unwrap();
-        let platform = Platform::new(&settings.common, Ambient::system()).unwrap();
+        let platform = Platform::new(&settings.common, ClockRng::system()).unwrap();
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
         let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
         let ledger = Ledger::of_platform(&platform, provisioning.clone(), &settings.policy);
@@ -155,15 +155,15 @@ impl World {
                 done => break drop(done.unwrap()),
             }
         }
-        let directory = self.platform.directory();
+        let scim = self.platform.scim();
         loop {
-            let group = directory.group(group.0).await.unwrap().unwrap();
+            let group = scim.group(group.0).await.unwrap().unwrap();
             // Others may be in the group whose change has not been announced.
             let mut after = group.clone();
             after.members.retain(|member| member.present || member.user != *user);
             let role = self.group_roles.of(&group.display_name);
             after.members.iter_mut().filter(|member| member.user == *user).for_each(|one| one.announced = role);
-            if directory.put_group(&after).await.unwrap() == GroupWritten::Yes {
+            if scim.put_group(&after).await.unwrap() == GroupWritten::Yes {
                 return;
             }
         }
@@ -171,7 +171,7 @@ impl World {
 
     /// Writes that, and nothing else.
     pub async fn write_member(&self, (id, name): (&str, &str), user: &FlexUserSid, present: bool) {
-        let (directory, at) = (self.platform.directory(), OffsetDateTime::UNIX_EPOCH);
+        let (scim, at) = (self.platform.scim(), OffsetDateTime::UNIX_EPOCH);
         loop {
             let new = || Group {
                 id: id.to_owned(),
@@ -182,14 +182,14 @@ impl World {
                 created_at: at,
                 updated_at: at,
             };
-            let mut group = directory.group(id).await.unwrap().unwrap_or_else(new);
+            let mut group = scim.group(id).await.unwrap().unwrap_or_else(new);
             match group.members.iter_mut().find(|member| member.user == *user) {
                 Some(member) => member.present = present,
                 None if present => group.members.push(Member { user: user.clone(), present, announced: None }),
                 None => {}
             }
             group.members.sort_by(|a, b| a.user.cmp(&b.user));
-            if directory.put_group(&group).await.unwrap() == GroupWritten::Yes {
+            if scim.put_group(&group).await.unwrap() == GroupWritten::Yes {
                 return;
             }
         }

@@ -9,7 +9,7 @@ mod rotation;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexgate::base::ambient::{Ambient, SystemClock};
+use flexgate::base::clock_rng::{ClockRng, SystemClock};
 use flexgate::base::outbound::{Deadline, http_client, send};
 use flexgate::domain::{DesiredUser, Role};
 use flexgate::secrets::{FileSecrets, TwilioCredentials};
@@ -39,12 +39,12 @@ impl World {
         let flex = Flex::new(
             http.clone(),
             endpoints.clone(),
-            Ambient::system(),
+            ClockRng::system(),
             credentials,
             flexgate::domain::AccountSid::clone(&account),
             flexgate::domain::InstanceSid::clone(&instance),
         );
-        let sso = Sso::new(http.clone(), endpoints, Ambient::system(), account, instance);
+        let sso = Sso::new(http.clone(), endpoints, ClockRng::system(), account, instance);
         let world = Self { simulator, flex, sso, folder, http };
         world.write_credential("twilio", &world.simulator.account().auth_token);
         world

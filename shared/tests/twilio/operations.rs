@@ -1,6 +1,6 @@
 //! What each operation sends and understands, with Twilio well, in every shape its answers may take.
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::{Role, TokenTtl, WorkerAttributes};
 use flexgate::twilio::TwilioError;
 use flexgate_simulator::{Deactivated, Reactivation};
@@ -125,7 +125,7 @@ async fn a_minted_token_is_good_and_says_whose_it_is() {
         let info = world.sso.token_info(&minted.access_token, soon()).await.unwrap();
         assert_eq!(info.flex_user_sid, user.flex_user_sid);
         assert_eq!(info.worker_sid, user.worker_sid);
-        let lasts = (info.expiration - Ambient::system().now()).whole_seconds();
+        let lasts = (info.expiration - ClockRng::system().now()).whole_seconds();
         assert!((590..=601).contains(&lasts), "{lasts}");
     }
     let garbage = world.sso.token_info(&SecretString::from("garbage"), soon()).await;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flexgate::domain::{FlexUserSid, Identity};
-use flexgate::store::{Bindings, Claims, Counters, Session, SessionKey, Sessions, SqliteStore};
+use flexgate::store::{Bindings, Counters, OnceOnly, Session, SessionKey, Sessions, SqliteStore};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use tokio::task::JoinSet;

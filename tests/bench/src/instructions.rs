@@ -64,7 +64,7 @@ async fn run(subject: &mut Subject, requests: u32, folder: &Path) -> Option<f64>
     let options = ["valgrind", "--tool=callgrind", "--quiet"].map(str::to_owned);
     let file = format!("--callgrind-out-file={}", out.display());
     start.command = options.into_iter().chain([file]).chain(start.command).collect();
-    start.variables.push(("FLEXGATE_AHEAD_MILLISECONDS", "5000".to_owned()));
+    start.variables.push(("FLEXGATE_PREWARM_MILLISECONDS", "5000".to_owned()));
     let mut function = Function::start(&start).await;
     for _ in 0..requests {
         let (answer, _, _) = function.invoke(&(subject.event)()).await;

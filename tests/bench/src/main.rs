@@ -110,7 +110,7 @@ async fn compare(asked: &Asked, report: &Report) {
     let mut ours = subjects::functions(&asked.places, &upstream, &tokens);
     let mut alone = subjects::functions(&asked.places, &upstream, &tokens);
     for subject in &mut alone {
-        subject.start.variables.push(("FLEXGATE_AHEAD_MILLISECONDS", "0".to_owned()));
+        subject.start.variables.push(("FLEXGATE_PREWARM_MILLISECONDS", "0".to_owned()));
     }
     let mut peers = subjects::peers(&asked.places, &upstream, &tokens);
     let times = if asked.quick { Times { starts: 9, answers: 300 } } else { Times { starts: 41, answers: 3_000 } };

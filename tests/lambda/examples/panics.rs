@@ -2,10 +2,10 @@
 
 use axum::Router;
 use axum::routing::get;
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::settings::Reader;
 use flexgate::platform::Common;
-use flexgate::web::Site;
+use flexgate::web::Edge;
 use flexgate::{lambda, telemetry};
 
 fn main() -> Result<(), lambda_http::Error> {
@@ -17,8 +17,8 @@ async fn serve() -> Result<(), lambda_http::Error> {
     let settings = Common::read(&mut reader);
     let settings = reader.finish(settings)?;
     telemetry::start(&settings.log);
-    let site = Site::new("panics", &settings, Ambient::system());
-    lambda::serve(site.assemble(Router::new().route("/panic", get(panics)))).await
+    let edge = Edge::new("panics", &settings, ClockRng::system());
+    lambda::serve(edge.assemble(Router::new().route("/panic", get(panics)))).await
 }
 
 async fn panics() -> &'static str {

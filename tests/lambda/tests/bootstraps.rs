@@ -254,7 +254,7 @@ async fn twilio_is_told_the_trace_of_the_invocation_and_never_the_callers() {
 async fn an_issuer_is_told_the_trace_of_the_invocation_that_fetches_its_keys() {
     let world = World::start().await;
     let mut variables = variables(&world).await;
-    variables.push(("FLEXGATE_AHEAD_MILLISECONDS", "0".to_owned()));
+    variables.push(("FLEXGATE_PREWARM_MILLISECONDS", "0".to_owned()));
     let mut mint = Function::start(&bootstrap("mint"), &variables).await;
     let token = world.token(&json!({ "sub": "ada", "scope": "flexgate.token" })).await;
     let asked = event("POST", "/token", &json!({ "authorization": format!("Bearer {token}") }), Some(&json!({})));

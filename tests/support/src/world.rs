@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flexgate::base::ambient::{Ambient, ManualClock, SystemClock, SystemEntropy};
+use flexgate::base::clock_rng::{ClockRng, ManualClock, SystemClock, SystemRng};
 use flexgate::base::outbound::{Answer, Deadline, http_client, send};
 use flexgate::base::settings::Reader;
 use flexgate::platform::Platform;
@@ -37,7 +37,7 @@ impl World {
         let simulator = Simulator::start(Config { trusted_urls, ..Config::default() }).await.unwrap();
         let world = Self {
             simulator,
-            clock: ManualClock::at(flexgate::base::ambient::Clock::now(&SystemClock)),
+            clock: ManualClock::at(flexgate::base::clock_rng::Clock::now(&SystemClock)),
             http: http_client(&[]).unwrap(),
             folder: tempfile::tempdir().unwrap(),
             shifted: std::sync::Mutex::default(),
@@ -110,13 +110,13 @@ impl World {
     /// The platform of these settings, on this world's clock.
     #[must_use]
     pub fn platform(&self, settings: &flexgate::platform::Common) -> Platform {
-        Platform::new(settings, self.ambient()).unwrap()
+        Platform::new(settings, self.clock_rng()).unwrap()
     }
 
     /// This world's clock, and real randomness.
     #[must_use]
-    pub fn ambient(&self) -> Ambient {
-        Ambient { clock: self.clock.clone(), entropy: Arc::new(SystemEntropy) }
+    pub fn clock_rng(&self) -> ClockRng {
+        ClockRng { clock: self.clock.clone(), rng: Arc::new(SystemRng) }
     }
 
     /// Moves the gateway's and the simulator's clock.

@@ -5,19 +5,19 @@
 //! user's, and for no longer than was granted. Whose token it is comes from the verified identity;
 //! every way to a user ends at one [`MintGrant::admits`]. Users are made and changed by the people ledger alone.
 //!
-//! A warm mint costs one count and one read of the store, at once, and one call of Twilio; see `memory.rs` for
+//! A warm mint costs one count and one read of the store, at once, and one call of Twilio; see `recent_users.rs` for
 //! why that is safe.
 
 mod check;
 mod error;
-mod found;
-mod memory;
+mod matched_by;
+mod recent_users;
 mod user;
 
 use std::fmt;
 use std::sync::Arc;
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::Caller;
 use flexgate::domain::policy::{MintGrant, MintRequest, Policy};
@@ -31,8 +31,8 @@ pub use error::MintError;
 
 use check::WrongToken;
 use error::admit;
-use found::Found;
-use memory::Memory;
+use matched_by::MatchedBy;
+use recent_users::RecentUsers;
 
 /// Over what the limit of mints counts.
 const LIMIT_SPAN: Duration = Duration::MINUTE;
@@ -46,8 +46,8 @@ pub struct Minting {
     provisioning: Arc<Provisioning>,
     counters: Arc<dyn Counters>,
     deactivations: Arc<dyn Deactivations>,
-    ambient: Ambient,
-    memory: Memory,
+    clock_rng: ClockRng,
+    recent_users: RecentUsers,
 }
 
 /// A mint that was done. Its `Display` says why it was allowed.
@@ -56,7 +56,7 @@ pub struct Minted {
     /// The token, checked to be the one granted.
     pub token: MintedToken,
     grant: MintGrant,
-    found: Found,
+    found: MatchedBy,
 }
 
 impl fmt::Display for Minted {
@@ -74,20 +74,29 @@ impl Minting {
         provisioning: Arc<Provisioning>,
         counters: Arc<dyn Counters>,
         deactivations: Arc<dyn Deactivations>,
-        ambient: Ambient,
+        clock_rng: ClockRng,
     ) -> Self {
         let (policy, per_minute) = (settings.policy.clone(), settings.mints_per_minute);
-        Self { policy, per_minute, ledger, provisioning, counters, deactivations, ambient, memory: Memory::default() }
+        Self {
+            policy,
+            per_minute,
+            ledger,
+            provisioning,
+            counters,
+            deactivations,
+            clock_rng,
+            recent_users: RecentUsers::default(),
+        }
     }
 
     /// Reads ahead what a first mint needs of Twilio's credential.
-    pub async fn warm(&self, deadline: Deadline) {
-        self.provisioning.warm(deadline).await;
+    pub async fn prewarm(&self, deadline: Deadline) {
+        self.provisioning.prewarm(deadline).await;
     }
 
     /// Mints what `caller` asks for, if the policy allows it.
     pub async fn mint(&self, caller: &Caller, asked: MintRequest, deadline: Deadline) -> Result<Minted, MintError> {
-        let grant = self.policy.mint(caller, asked, self.ambient.now())?;
+        let grant = self.policy.mint(caller, asked, self.clock_rng.now())?;
         let (user, found) = if grant.for_self {
             // One wait for the store, not three.
             let bound = self.provisioning.bindings().user_of(&caller.identity);
@@ -99,17 +108,17 @@ impl Minting {
             let (counted, present) = tokio::join!(self.count(caller, &grant), self.present(&grant));
             counted?;
             present?;
-            (self.named_user(&grant, deadline).await?, Found::Named)
+            (self.named_user(&grant, deadline).await?, MatchedBy::Named)
         };
         admit(&grant, &user)?;
         let done = |token| Minted { token, grant: grant.clone(), found };
         match self.provisioning.flex().mint(&user.flex_user_sid, grant.ttl, deadline).await {
-            Ok(token) => match check::check(&token.info, &user, grant.ttl, self.ambient.now()) {
+            Ok(token) => match check::check(&token.info, &user, grant.ttl, self.clock_rng.now()) {
                 Ok(()) => Ok(done(token)),
                 Err(WrongToken::Roles) => {
                     // Unless somebody gave this user the role just now.
                     let fresh = self.look_again(caller, &grant, &user, deadline).await?;
-                    let checked = check::check(&token.info, &fresh, grant.ttl, self.ambient.now());
+                    let checked = check::check(&token.info, &fresh, grant.ttl, self.clock_rng.now());
                     checked.map(|()| done(token)).map_err(MintError::WrongToken)
                 }
                 Err(wrong) => Err(MintError::WrongToken(wrong)),
@@ -137,7 +146,7 @@ impl Minting {
     async fn count(&self, caller: &Caller, grant: &MintGrant) -> Result<(), MintError> {
         let named = if grant.for_self { "" } else { grant.username.as_str() };
         let who = [&*caller.identity.issuer, &*caller.identity.subject, named];
-        let now = self.ambient.now();
+        let now = self.clock_rng.now();
         let counted = self.counters.count("mint", &who, now, LIMIT_SPAN).await?;
         if counted.times <= self.per_minute {
             return Ok(());

@@ -9,7 +9,7 @@ use flexgate::users::ledger::{LedgerError, TokenClaims};
 
 use super::Minting;
 use super::error::{MintError, admit};
-use super::found::Found;
+use super::matched_by::MatchedBy;
 
 impl Minting {
     /// The caller's Flex user: the one `bound` to their identity, else the one of their username, which
@@ -20,37 +20,37 @@ impl Minting {
         grant: &MintGrant,
         mut bound: Option<FlexUserSid>,
         deadline: Deadline,
-    ) -> Result<(FlexUser, Found), MintError> {
+    ) -> Result<(FlexUser, MatchedBy), MintError> {
         let identity = &caller.identity;
-        let turn = self.memory.turn(identity, self.ambient.now(), deadline).await;
+        let turn = self.recent_users.turn(identity, self.clock_rng.now(), deadline).await;
         let mut turn = turn.ok_or(TwilioError::Timeout)?;
         if turn.sid().is_some_and(|seen| Some(seen) != bound.as_ref()) {
             // Whoever had the turn before may have bound them since.
             bound = self.provisioning.bindings().user_of(identity).await?;
         }
-        let asked_at = self.ambient.now();
+        let asked_at = self.clock_rng.now();
         let mut claims = self.claims(caller, grant, &caller.roles);
         let follows = claims.as_ref().filter(|_| grant.just_in_time == JustInTime::CreateAndSync);
         if let Some(user) = turn.user(bound.as_ref(), asked_at)
             && follows.is_none_or(|claims| turn.follows(claims))
         {
             self.present_as(grant, user).await?;
-            return Ok((user.clone(), Found::Remembered));
+            return Ok((user.clone(), MatchedBy::Remembered));
         }
         turn.forget();
         let (sid, mut found) = match bound {
-            Some(sid) => (sid, Found::Bound),
+            Some(sid) => (sid, MatchedBy::Bound),
             None => self.bind_own(caller, grant, deadline).await?,
         };
-        if found == Found::Created {
+        if found == MatchedBy::Created {
             // The claims were stated just now, narrowed as the caller asked.
             claims = self.claims(caller, grant, newcomer_roles(caller, grant));
         }
         // Even after a search that told everything: only what is read after binding may be remembered.
         let user = match &claims {
-            Some(claims) if found != Found::Created => {
+            Some(claims) if found != MatchedBy::Created => {
                 let (user, changed) = self.follow(claims, &sid, deadline).await?;
-                found = if changed && found == Found::Bound { Found::Synced } else { found };
+                found = if changed && found == MatchedBy::Bound { MatchedBy::Synced } else { found };
                 user
             }
             _ => self.get(&sid, deadline).await?,
@@ -74,7 +74,7 @@ impl Minting {
     /// What the caller's token says of them, with these roles, where just-in-time provisioning makes anything of it.
     fn claims(&self, caller: &Caller, grant: &MintGrant, roles: &RoleSet) -> Option<TokenClaims> {
         let heard = grant.just_in_time != JustInTime::Off;
-        heard.then(|| TokenClaims::of(caller, &grant.username, roles, &self.ambient))
+        heard.then(|| TokenClaims::of(caller, &grant.username, roles, &self.clock_rng))
     }
 
     /// The user, brought in step with the claims where it follows them; and whether that changed it.
@@ -110,7 +110,7 @@ impl Minting {
         deadline: Deadline,
     ) -> Result<FlexUser, MintError> {
         if grant.for_self {
-            self.memory.forget(&caller.identity);
+            self.recent_users.forget(&caller.identity);
         }
         let user = self.get(&seen.flex_user_sid, deadline).await?;
         admit(grant, &user)?;
@@ -130,8 +130,8 @@ impl Minting {
         caller: &Caller,
         grant: &MintGrant,
         deadline: Deadline,
-    ) -> Result<(FlexUserSid, Found), MintError> {
-        let began = self.ambient.now();
+    ) -> Result<(FlexUserSid, MatchedBy), MintError> {
+        let began = self.clock_rng.now();
         let user = self.provisioning.flex().find(&grant.username, deadline).await?;
         if let Some(user) = user.as_ref().filter(|user| user.is_deactivated()) {
             if grant.just_in_time != JustInTime::Off {
@@ -143,15 +143,15 @@ impl Minting {
         let (sid, found) = match (user, self.claims(caller, grant, newcomer_roles(caller, grant))) {
             (None, Some(claims)) if grant.newcomer.is_some() => {
                 let admitted = self.ledger.admit(&claims, None, began, deadline).await?;
-                (admitted.user, if admitted.created { Found::Created } else { Found::ByUsername })
+                (admitted.user, if admitted.created { MatchedBy::Created } else { MatchedBy::ByUsername })
             }
             (None, _) => return Err(MintError::UserUnknown),
             (Some(user), Some(claims)) => {
-                (self.ledger.admit(&claims, Some(&user), began, deadline).await?.user, Found::ByUsername)
+                (self.ledger.admit(&claims, Some(&user), began, deadline).await?.user, MatchedBy::ByUsername)
             }
-            (Some(user), None) => (user.flex_user_sid, Found::ByUsername),
+            (Some(user), None) => (user.flex_user_sid, MatchedBy::ByUsername),
         };
-        match self.provisioning.bindings().bind(&caller.identity, &sid, self.ambient.now()).await? {
+        match self.provisioning.bindings().bind(&caller.identity, &sid, self.clock_rng.now()).await? {
             Bound::Yes => Ok((sid, found)),
             Bound::IdentityTaken(_) | Bound::UserTaken => Err(MintError::NotBound),
         }

@@ -116,7 +116,7 @@ async fn m09_an_issuer_is_what_it_is_called_to_the_byte() {
 async fn m10_a_token_without_a_sound_expiry_is_refused() {
     let gate = Gate::start().await;
     gate.provision("ada", &["agent"]).await;
-    let now = flexgate::base::ambient::Clock::now(&*gate.clock).unix_timestamp();
+    let now = flexgate::base::clock_rng::Clock::now(&*gate.clock).unix_timestamp();
     let unsound = [
         json!(null),
         json!(now - 31),
@@ -137,7 +137,7 @@ async fn m10_a_token_without_a_sound_expiry_is_refused() {
 async fn m11_a_token_from_the_future_is_refused() {
     let gate = Gate::start().await;
     gate.provision("ada", &["agent"]).await;
-    let ahead = flexgate::base::ambient::Clock::now(&*gate.clock).unix_timestamp() + 600;
+    let ahead = flexgate::base::clock_rng::Clock::now(&*gate.clock).unix_timestamp() + 600;
     assert_refused(&gate, [json!({"nbf": ahead}), json!({"iat": ahead}), json!({"nbf": ahead.to_string()})]).await;
 }
 

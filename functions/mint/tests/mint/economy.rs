@@ -1,6 +1,6 @@
 //! What a mint asks of others, and that asking less is safe.
 
-use flexgate::base::ambient::Clock as _;
+use flexgate::base::clock_rng::Clock as _;
 use flexgate::domain::EventId;
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use flexgate::store::Written;

@@ -35,7 +35,7 @@ impl Forger {
             "headers": {"content-type": "application/json"}, "body": {"keys": keys},
         }))
         .await;
-        let now = flexgate::base::ambient::Clock::now(&flexgate::base::ambient::SystemClock).unix_timestamp();
+        let now = flexgate::base::clock_rng::Clock::now(&flexgate::base::clock_rng::SystemClock).unix_timestamp();
         Self { pair, issuer: gate.simulator.issuer(), now }
     }
 

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use flexgate::base::ambient::{Ambient, Clock as _, ManualClock, SystemClock, SystemEntropy};
+use flexgate::base::clock_rng::{Clock as _, ClockRng, ManualClock, SystemClock, SystemRng};
 use flexgate::base::outbound::{Deadline, http_client, send};
 use flexgate::base::settings::Reader;
 use flexgate::platform::Platform;
 use flexgate::secrets::{FetchError, SecretSource, SecretValue, Stage};
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::Ledger;
-use flexgate::web::Site;
+use flexgate::web::Edge;
 use flexgate_mint::{App, Settings, router};
 use flexgate_simulator::{ACCOUNT_SID, AUDIENCE, AUTH_TOKEN, Config, INSTANCE_SID, Simulator};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -89,19 +89,19 @@ impl Gate {
         let settings = Settings::read(&mut reader);
         let settings = reader.finish(settings).unwrap();
         let clock = ManualClock::at(SystemClock.now());
-        let ambient = Ambient { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
-        let mut platform = Platform::new(&settings.common, ambient).unwrap();
+        let clock_rng = ClockRng { clock: clock.clone(), rng: Arc::new(SystemRng) };
+        let mut platform = Platform::new(&settings.common, clock_rng).unwrap();
         let fetches = Arc::new(AtomicUsize::new(0));
         platform.secrets = Arc::new(Counting(platform.secrets, fetches.clone()));
-        let site = Site::new("mint", &settings.common, platform.ambient.clone());
-        let routes = site.assemble(router(App::new(&settings, &platform)));
+        let edge = Edge::new("mint", &settings.common, platform.clock_rng.clone());
+        let routes = edge.assemble(router(App::new(&settings, &platform)));
         tokio::spawn(async move { axum::serve(listener, routes).await });
         Self { simulator, url, clock, platform, http: http_client(&[]).unwrap(), settings, fetches, folder }
     }
 
     /// Provisioning as another process of the same deployment does it: its own store on the same file.
     pub fn elsewhere(&self) -> Provisioning {
-        let platform = Platform::new(&self.settings.common, self.platform.ambient.clone()).unwrap();
+        let platform = Platform::new(&self.settings.common, self.platform.clock_rng.clone()).unwrap();
         let flex = platform.flex(&self.settings.common, &self.settings.credential);
         Provisioning::new(Arc::new(flex), platform.sessions(), platform.bindings())
     }
@@ -115,9 +115,9 @@ impl Gate {
     pub async fn twin(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
-        let platform = Platform::new(&self.settings.common, self.platform.ambient.clone()).unwrap();
-        let site = Site::new("mint", &self.settings.common, platform.ambient.clone());
-        let routes = site.assemble(router(App::new(&self.settings, &platform)));
+        let platform = Platform::new(&self.settings.common, self.platform.clock_rng.clone()).unwrap();
+        let edge = Edge::new("mint", &self.settings.common, platform.clock_rng.clone());
+        let routes = edge.assemble(router(App::new(&self.settings, &platform)));
         tokio::spawn(async move { axum::serve(listener, routes).await });
         url
     }

@@ -1,6 +1,6 @@
 //! Claims as one source of the people ledger among others.
 
-use flexgate::base::ambient::Clock as _;
+use flexgate::base::clock_rng::Clock as _;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::EventId;
 use flexgate::domain::ledger::{Said, Source, Statement};

@@ -81,7 +81,7 @@ async fn r78_whom_only_the_index_knows_is_neither_brought_back_nor_written_over(
     for (username, active) in [("ada", false), ("Ada", true), ("ada", true)] {
         let username: Username = username.parse().unwrap();
         let seen = SeenUser { key: username.key(), username, flex_user_sid: sid.parse().unwrap(), active };
-        gate.platform.usernames().put_seen(&[seen], gate.platform.ambient.now()).await.unwrap();
+        gate.platform.usernames().put_seen(&[seen], gate.platform.clock_rng.now()).await.unwrap();
         gate.forget_journal().await;
         assert_name_taken(&gate.mint_as("ada").await);
         assert_eq!(gate.provisions().await, 0);
@@ -272,7 +272,7 @@ async fn whom_a_source_calls_active_but_flex_does_not_have_is_made_as_all_source
     let gate = Gate::with(CREATE).await;
     let id = EventId::from(1);
     let mut person = Person::new(PersonId::of([1; 16]), "ada".parse().unwrap());
-    let now = gate.platform.ambient.now();
+    let now = gate.platform.clock_rng.now();
     let statement = Statement {
         roles: Some(Said::new(now, &id, ["supervisor".into()].into())),
         active: Some(Said::access(now, &id, true)),

@@ -63,7 +63,7 @@ async fn m16_an_admin_of_flex_gets_a_token_only_where_admin_was_opted_in() {
 async fn m17_a_lifetime_is_a_whole_number_of_seconds_within_bounds() {
     let gate = Gate::with(&[("FLEXGATE_MAX_TTL_SECONDS", "7200")]).await;
     let ada = gate.provision("ada", &["agent"]).await;
-    let now = flexgate::base::ambient::Clock::now(&*gate.clock);
+    let now = flexgate::base::clock_rng::Clock::now(&*gate.clock);
     let token = gate.token_of("ada", json!({"exp": (now + Duration::hours(3)).unix_timestamp()})).await;
     gate.forget_journal().await;
     for ttl in ["0", "-1", "1e9", "1000000000", "\"3600\"", "3600.5", "59", "86401", "true", "[3600]", "{}"] {

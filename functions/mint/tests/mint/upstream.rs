@@ -68,7 +68,7 @@ async fn m20_a_token_that_was_not_asked_for_is_discarded_and_alarms() {
 
 /// Twilio's answer to a mint, changed.
 async fn mint_answers(gate: &Gate, sid: &str, changes: Value) {
-    let expiration = flexgate::base::ambient::Clock::now(&*gate.clock) + time::Duration::minutes(4);
+    let expiration = flexgate::base::clock_rng::Clock::now(&*gate.clock) + time::Duration::minutes(4);
     let mut info = json!({
         "account_sid": flexgate_simulator::ACCOUNT_SID, "flex_instance_sid": flexgate_simulator::INSTANCE_SID,
         "flex_user_sid": sid, "username": "ada", "identity": "ada", "roles": ["agent"], "permissions": [],

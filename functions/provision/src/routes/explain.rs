@@ -8,7 +8,7 @@ use flexgate::users::ledger::Explained;
 use flexgate::web::{Context, Problem};
 use http::HeaderMap;
 
-use super::users::{Named, authorize, of_named_user, parse_sid};
+use super::users::{UserPath, authorize, of_named_user, parse_sid};
 use crate::app::App;
 use crate::problem;
 
@@ -21,7 +21,7 @@ use crate::problem;
     path = "/users/{flex_user_sid}/explain",
     operation_id = "explain_user",
     tag = "provision",
-    params(Named),
+    params(UserPath),
     responses((status = 200, description = "Why the user is what they are", body = Explained)),
     security(("bearer" = ["flexgate.users.read"])),
 )]

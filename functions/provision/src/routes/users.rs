@@ -94,7 +94,7 @@ struct Listing {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
-pub(super) struct Named {
+pub(super) struct UserPath {
     /// The user, by SID.
     #[param(pattern = "^FU[0-9a-fA-F]{32}$", example = "FU00000000000000000000000000000001")]
     flex_user_sid: String,
@@ -185,7 +185,7 @@ pub(crate) async fn provision(
         let detail = format!("The role {role} is not among FLEXGATE_ALLOWED_ROLES.");
         return Err(Problem::new(kinds::ROLE_FORBIDDEN, detail));
     }
-    let news = News::user(Source::Api, desired, app.ambient.now(), &cause(&context));
+    let news = News::user(Source::Api, desired, app.clock_rng.now(), &cause(&context));
     let report = app.ledger.state(&news, context.deadline).await.map_err(problem::of_ledger)?;
     let (status, reason) = match report.outcome {
         Outcome::Created => (StatusCode::CREATED, "created"),
@@ -254,7 +254,7 @@ pub(crate) async fn list(
     path = "/users/{flex_user_sid}",
     operation_id = "show_user",
     tag = "provision",
-    params(Named),
+    params(UserPath),
     responses((status = 200, description = "The user", body = User)),
     security(("bearer" = ["flexgate.users.read"])),
 )]
@@ -277,7 +277,7 @@ pub(crate) async fn show(
     path = "/users/{flex_user_sid}",
     operation_id = "deprovision",
     tag = "provision",
-    params(Named),
+    params(UserPath),
     responses((status = 204, description = "Deprovisioned, or was so before")),
     security(("bearer" = ["flexgate.users.write"])),
 )]
@@ -291,7 +291,7 @@ pub(crate) async fn deprovision(
     let sid = parse_sid(&sid)?;
     let user =
         app.provisioning.flex().get(&sid, context.deadline).await.map_err(|error| of_named_user(error.into()))?;
-    let leaves = News::end(Source::Api, user, app.ambient.now(), &cause(&context));
+    let leaves = News::end(Source::Api, user, app.clock_rng.now(), &cause(&context));
     let report = app.ledger.state(&leaves, context.deadline).await.map_err(problem::of_ledger)?;
     if report.outcome == Outcome::NoUser {
         return Err(unknown());

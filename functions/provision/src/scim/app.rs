@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::platform::{Common, Platform};
 use flexgate::users::ledger::Ledger;
@@ -23,7 +23,7 @@ pub(crate) struct Scim {
     pub(crate) users: Arc<Users>,
     pub(crate) groups: Groups,
     pub(crate) base: String,
-    pub(crate) ambient: Ambient,
+    pub(crate) clock_rng: ClockRng,
 }
 
 impl Scim {
@@ -36,14 +36,14 @@ impl Scim {
         platform: &Platform,
     ) -> Arc<Self> {
         let base = format!("{}{BASE}", url::Url::as_str(&common.public_url).trim_end_matches('/'));
-        let tokens = Tokens::new(&settings.tokens_secret_id, platform.secrets.clone(), &platform.ambient);
+        let tokens = Tokens::new(&settings.tokens_secret_id, platform.secrets.clone(), &platform.clock_rng);
         let users = Users::new(base.clone(), provisioning, ledger, platform, settings, policy);
         let users = Arc::new(users);
         let groups = Groups::new(users.clone());
-        Arc::new(Self { tokens, users, groups, base, ambient: platform.ambient.clone() })
+        Arc::new(Self { tokens, users, groups, base, clock_rng: platform.clock_rng.clone() })
     }
 
-    pub(crate) async fn warm(&self, deadline: Deadline) {
-        self.tokens.warm(deadline).await;
+    pub(crate) async fn prewarm(&self, deadline: Deadline) {
+        self.tokens.prewarm(deadline).await;
     }
 }

@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{FlexUserSid, Role};
-use flexgate::store::directory::{Group, GroupWritten, Member, folded};
-use flexgate::store::{ChangedMember, Directory, Message};
+use flexgate::store::scim::{Group, GroupWritten, Member, folded};
+use flexgate::store::{ChangedMember, Message, ScimStore};
 use flexgate::users::ledger::LedgerError;
 use serde_json::{Value, json};
 
 use super::protocol::{Cursor, Document, Operation, Page, Paging, Plan, Schema, Test, apply, complete};
 use super::refusal::{Refusal, value as wrong};
 use super::resources::group_schema;
-use super::users::{Users, fresh};
+use super::users::{Users, check_if_match};
 
 /// A write that loses a race is tried again this often: identity systems write one group for many users at once.
 const TRIES: u32 = 12;
@@ -44,7 +44,7 @@ pub enum GroupChange<'a> {
     Patch(&'a [Operation]),
 }
 
-/// Groups over the directory, and the roles they give.
+/// Groups over the SCIM store, and the roles they give.
 #[derive(Debug)]
 pub struct Groups {
     schema: Schema,
@@ -64,8 +64,8 @@ impl Groups {
         &self.schema
     }
 
-    fn directory(&self) -> &dyn Directory {
-        self.users.directory.as_ref()
+    fn scim(&self) -> &dyn ScimStore {
+        self.users.scim.as_ref()
     }
 
     /// The group of that `id`.
@@ -76,8 +76,8 @@ impl Groups {
     /// The groups that match, or a page of all of them.
     pub async fn search(&self, test: Option<&Test>, paging: &Paging) -> Result<Page, Refusal> {
         let found = match test.map(Test::plan) {
-            Some(Plan::DisplayName(name)) => self.directory().group_named(&name).await?.into_iter().collect(),
-            Some(Plan::Id(id)) => self.directory().group(&id).await?.into_iter().collect(),
+            Some(Plan::DisplayName(name)) => self.scim().group_named(&name).await?.into_iter().collect(),
+            Some(Plan::Id(id)) => self.scim().group(&id).await?.into_iter().collect(),
             Some(_) => self.everything().await?,
             None => return self.page(paging).await,
         };
@@ -95,19 +95,19 @@ impl Groups {
     }
 
     async fn page(&self, paging: &Paging) -> Result<Page, Refusal> {
-        let total = Some(self.directory().count_groups().await?);
+        let total = Some(self.scim().count_groups().await?);
         match paging {
             Paging::Index { start, count } => {
-                let groups = self.directory().groups("", start - 1, *count).await?;
+                let groups = self.scim().groups("", start - 1, *count).await?;
                 let resources = groups.iter().map(|group| self.show(group)).collect();
                 Ok(Page { resources, total, start: Some(*start), next: None })
             }
             Paging::Cursor { at, count } => {
                 let after = at.as_ref().map_or("", |cursor| cursor.token.as_str());
-                let mut groups = self.directory().groups(after, 0, count + 1).await?;
+                let mut groups = self.scim().groups(after, 0, count + 1).await?;
                 let more = groups.len() as u64 > *count;
                 groups.truncate(usize::try_from(*count).unwrap_or(usize::MAX));
-                let now = self.users.ambient.now();
+                let now = self.users.clock_rng.now();
                 let last = groups.last().filter(|_| more);
                 let next = last.map(|group| Cursor::new(group.id.clone(), 0, now));
                 Ok(Page { resources: groups.iter().map(|group| self.show(group)).collect(), total, start: None, next })
@@ -119,7 +119,7 @@ impl Groups {
         let mut all: Vec<Group> = Vec::new();
         loop {
             let after = all.last().map(|group| group.id.clone()).unwrap_or_default();
-            let batch = self.directory().groups(&after, 0, BATCH).await?;
+            let batch = self.scim().groups(&after, 0, BATCH).await?;
             let last = (batch.len() as u64) < BATCH;
             all.extend(batch);
             if last {
@@ -132,9 +132,9 @@ impl Groups {
     pub async fn create(&self, document: &Document, deadline: Deadline) -> Result<Document, Refusal> {
         let display_name = display_name(document)?;
         let members = members(document)?;
-        let now = self.users.ambient.now();
+        let now = self.users.clock_rng.now();
         let group = Group {
-            id: format!("fggrp_{:032x}", u128::from_be_bytes(self.users.ambient.random())),
+            id: format!("fggrp_{:032x}", u128::from_be_bytes(self.users.clock_rng.random())),
             external_id: external_id(document),
             members: Vec::new(),
             version: 0,
@@ -143,11 +143,11 @@ impl Groups {
             display_name,
         };
         let group = self.with_members(group, &members, deadline).await?;
-        let id = match self.directory().put_group(&group).await? {
+        let id = match self.scim().put_group(&group).await? {
             GroupWritten::Yes => group.id,
             GroupWritten::Moved => return Err(Refusal::Busy),
             GroupWritten::NameTaken => {
-                let taken = self.directory().group_named(&group.display_name).await?.ok_or(Refusal::Busy)?;
+                let taken = self.scim().group_named(&group.display_name).await?.ok_or(Refusal::Busy)?;
                 let same = taken.external_id == group.external_id && present(&taken).eq(present(&group));
                 let is_announced = self.users.group_roles.unannounced(&taken).next().is_none();
                 if !same || is_announced {
@@ -172,7 +172,7 @@ impl Groups {
             self.pause(tried).await;
             let group = self.load(id).await?;
             let before = self.document(&group);
-            fresh(if_match, &before)?;
+            check_if_match(if_match, &before)?;
             let after = match change {
                 GroupChange::Replace(document) => document.clone(),
                 GroupChange::Patch(operations) => apply(&self.schema, &before, operations)?,
@@ -181,7 +181,7 @@ impl Groups {
             let changed = Group {
                 display_name: display_name(&after)?,
                 external_id: external_id(&after),
-                updated_at: self.users.ambient.now(),
+                updated_at: self.users.clock_rng.now(),
                 ..group.clone()
             };
             let changed = self.with_members(changed, &members, deadline).await?;
@@ -189,7 +189,7 @@ impl Groups {
             let untouched = changed.display_name == group.display_name
                 && changed.external_id == group.external_id
                 && changed.members == group.members;
-            let written = if untouched { GroupWritten::Yes } else { self.directory().put_group(&changed).await? };
+            let written = if untouched { GroupWritten::Yes } else { self.scim().put_group(&changed).await? };
             match written {
                 GroupWritten::Yes => {
                     self.announce(id, deadline).await?;
@@ -209,13 +209,13 @@ impl Groups {
         for tried in 0..TRIES {
             self.pause(tried).await;
             let group = self.load(id).await?;
-            fresh(if_match, &self.document(&group))?;
+            check_if_match(if_match, &self.document(&group))?;
             let emptied = self.with_members(group, &[], deadline).await?;
             self.check_admins(&emptied, deadline).await?;
-            match self.directory().put_group(&emptied).await? {
+            match self.scim().put_group(&emptied).await? {
                 GroupWritten::Yes => {
                     self.announce(id, deadline).await?;
-                    return Ok(self.directory().remove_group(id).await?);
+                    return Ok(self.scim().remove_group(id).await?);
                 }
                 GroupWritten::NameTaken | GroupWritten::Moved => {}
             }
@@ -292,9 +292,9 @@ impl Groups {
                 let job = |member: &Member| ChangedMember { user: member.user.clone(), had: member.announced };
                 let later: Vec<ChangedMember> = later.iter().map(job).collect();
                 let jobs = Message::fan_out(id, group.version, &later);
-                self.users.queue.send(&jobs, self.users.ambient.now()).await?;
+                self.users.queue.send(&jobs, self.users.clock_rng.now()).await?;
             }
-            match self.directory().put_group(&self.users.group_roles.announced(group)).await? {
+            match self.scim().put_group(&self.users.group_roles.announced(group)).await? {
                 GroupWritten::Yes => return Ok(()),
                 GroupWritten::Moved | GroupWritten::NameTaken => {}
             }
@@ -304,12 +304,12 @@ impl Groups {
 
     /// Those who lost a race together come back apart.
     async fn pause(&self, tried: u32) {
-        let share = f64::from(u16::from_be_bytes(self.users.ambient.random())) / f64::from(u16::MAX);
+        let share = f64::from(u16::from_be_bytes(self.users.clock_rng.random())) / f64::from(u16::MAX);
         tokio::time::sleep(PAUSE.mul_f64(share) * tried.min(8)).await;
     }
 
     async fn load(&self, id: &str) -> Result<Group, Refusal> {
-        self.directory().group(id).await?.ok_or(Refusal::Unknown)
+        self.scim().group(id).await?.ok_or(Refusal::Unknown)
     }
 
     fn document(&self, group: &Group) -> Document {

@@ -1,12 +1,13 @@
 //! SCIM over Flex: what the identity systems' writing of users and groups means.
 //!
 //! What a client writes becomes a statement of the people ledger, which brings Flex in step. The
-//! [`Directory`](flexgate::store::Directory) keeps what neither holds: the client's own keys, its spelling, groups.
+//! [`ScimStore`](flexgate::store::ScimStore) keeps what neither holds: the client's own keys, its spelling, groups.
 //! Every step may be taken twice: whoever repeats a request that failed in between arrives at the same state.
 
 mod app;
-mod find;
 mod groups;
+mod list;
+mod lookup;
 mod person;
 pub mod protocol;
 mod refusal;
@@ -16,7 +17,6 @@ mod says;
 mod settings;
 mod token;
 mod users;
-mod walk;
 
 pub(crate) use app::{BASE, Scim};
 pub(crate) use groups::GroupChange;

@@ -2,7 +2,7 @@
 
 use flexgate::domain::ledger::{RoleReason, Source, Statement};
 use flexgate::domain::{Email, FlexUser, FullName, Role, RoleSet, Username};
-use flexgate::store::directory::{Entry, Membership};
+use flexgate::store::scim::{Entry, Membership};
 use flexgate::users::ledger::{Earlier, View};
 use serde_json::{Map, Value, json};
 

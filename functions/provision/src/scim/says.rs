@@ -33,7 +33,7 @@ impl Users {
         let (email, name) = (person::email(after, username)?, person::full_name(after, username)?);
         let attributes = self.attributes(after)?;
         let locale = after.get("locale").and_then(Value::as_str).map(Box::from);
-        let (at, id) = (self.ambient.now(), self.cause());
+        let (at, id) = (self.clock_rng.now(), self.cause());
 
         // A PUT says everything that is in it; a PATCH what it changes.
         let says = |names: &[&str]| {
@@ -121,7 +121,7 @@ impl Users {
     pub(super) fn says_in_full(&self, document: &Document, person: &News) -> Result<Saying, Refusal> {
         let Some(username) = &person.username else { return Err(Refusal::Unknown) };
         person::check_locale(document)?;
-        let (at, id) = (self.ambient.now(), self.cause());
+        let (at, id) = (self.clock_rng.now(), self.cause());
         let asked = document.get("roles").map(person::roles).transpose()?.unwrap_or_default();
         let own_roles = if asked.is_empty() { self.default_roles() } else { asked };
         if let Some(role) = self.policy.forbidden_role(&own_roles) {
@@ -147,7 +147,7 @@ impl Users {
         withdraws: bool,
         deadline: Deadline,
     ) -> Result<(), Refusal> {
-        let (at, id) = (self.ambient.now(), self.cause());
+        let (at, id) = (self.clock_rng.now(), self.cause());
         let whole = if withdraws { Statement::in_full(at, &id) } else { Statement::default() };
         let statement = Statement { active: Some(Said::access(at, &id, false)), ..whole };
         self.state(person, statement, Earlier::Everything, deadline).await
@@ -186,7 +186,7 @@ impl Users {
     }
 
     pub(super) fn cause(&self) -> EventId {
-        EventId::from(u128::from_be_bytes(self.ambient.random()))
+        EventId::from(u128::from_be_bytes(self.clock_rng.random()))
     }
 }
 

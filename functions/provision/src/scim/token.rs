@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use flexgate::base::ambient::{Ambient, Entropy, random};
+use flexgate::base::clock_rng::{ClockRng, Rng, random};
 use flexgate::base::outbound::Deadline;
 use flexgate::secrets::{CachedSecret, SecretError, SecretSource};
 use http::{HeaderMap, Uri, header};
@@ -84,8 +84,8 @@ pub struct NewToken {
 impl NewToken {
     /// Makes one, known as `id` in audit events.
     #[must_use]
-    pub fn generate(id: &str, entropy: &dyn Entropy) -> Self {
-        let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<32>(entropy)));
+    pub fn generate(id: &str, rng: &dyn Rng) -> Self {
+        let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<32>(rng)));
         let hash = TokenHash { id: id.to_owned(), sha256: sha256(&text) };
         Self { token: SecretString::from(text), hashes: TokenHashes(vec![hash]) }
     }
@@ -104,12 +104,12 @@ pub struct Tokens(CachedSecret<TokenHashes>);
 impl Tokens {
     /// The tokens of the secret called `id`.
     #[must_use]
-    pub fn new(id: &str, source: Arc<dyn SecretSource>, ambient: &Ambient) -> Self {
-        Self(CachedSecret::new(id, source, ambient.clock.clone()))
+    pub fn new(id: &str, source: Arc<dyn SecretSource>, clock_rng: &ClockRng) -> Self {
+        Self(CachedSecret::new(id, source, clock_rng.clock.clone()))
     }
 
     /// Reads the hashes ahead. If that fails, the first request reads them.
-    pub async fn warm(&self, deadline: Deadline) {
+    pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.0.get(deadline).await;
     }
 
@@ -166,11 +166,11 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::*;
-    use flexgate::base::ambient::SystemEntropy;
+    use flexgate::base::clock_rng::SystemRng;
 
     #[test]
     fn the_document_holds_the_hash_and_never_the_token() {
-        let made = NewToken::generate("first", &SystemEntropy);
+        let made = NewToken::generate("first", &SystemRng);
         let document = serde_json::to_string(&made.hashes).unwrap();
         assert!(!document.contains(made.token.expose_secret()));
         let read: TokenHashes = serde_json::from_str(&document).unwrap();

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{Source, Statement};
 use flexgate::domain::policy::Policy;
 use flexgate::domain::{FlexUser, FlexUserSid, RoleSet, Username};
 use flexgate::platform::Platform;
-use flexgate::store::directory::{Begun, Entry, folded};
-use flexgate::store::{Directory, EventQueue};
+use flexgate::store::scim::{Begun, Entry, folded};
+use flexgate::store::{EventQueue, ScimStore};
 use flexgate::users::ledger::{Earlier, Ledger, News, View};
 use flexgate::users::{GroupRoles, PolicySettings, Provisioning};
 use serde_json::Value;
@@ -33,19 +33,19 @@ enum Change {
     Patch,
 }
 
-/// Users over Flex and the directory.
+/// Users over Flex and the SCIM store.
 #[derive(Debug)]
 pub struct Users {
     pub(super) schema: Schema,
     pub(super) base: String,
     pub(super) provisioning: Arc<Provisioning>,
     pub(super) ledger: Ledger,
-    pub(super) directory: Arc<dyn Directory>,
+    pub(super) scim: Arc<dyn ScimStore>,
     pub(super) queue: Arc<dyn EventQueue>,
     pub(super) settings: ScimSettings,
     pub(super) group_roles: GroupRoles,
     pub(super) policy: Policy,
-    pub(super) ambient: Ambient,
+    pub(super) clock_rng: ClockRng,
 }
 
 impl Users {
@@ -59,10 +59,10 @@ impl Users {
         settings: ScimSettings,
         policy: &PolicySettings,
     ) -> Self {
-        let (directory, queue, ambient) = (platform.directory(), platform.queue(), platform.ambient.clone());
+        let (scim, queue, clock_rng) = (platform.scim(), platform.queue(), platform.clock_rng.clone());
         let schema = user_schema(&settings.worker_fields);
         let (policy, group_roles) = (policy.policy.clone(), policy.group_roles.clone());
-        Self { schema, base, provisioning, ledger, directory, queue, settings, group_roles, policy, ambient }
+        Self { schema, base, provisioning, ledger, scim, queue, settings, group_roles, policy, clock_rng }
     }
 
     /// Their schema.
@@ -90,7 +90,7 @@ impl Users {
             Some(Plan::Id(id)) => Self::known(self.load(&id, deadline).await)?,
             Some(Plan::ExternalId(external_id)) => {
                 let mut found = Vec::new();
-                for entry in self.directory.entries_of_external_id(&external_id).await? {
+                for entry in self.scim.entries_of_external_id(&external_id).await? {
                     found.extend(Self::known(self.load(entry.id.as_str(), deadline).await)?);
                 }
                 found
@@ -117,10 +117,10 @@ impl Users {
         let intended = self.begin(&work, deadline).await?;
         let created = self.create_once(document, &username, &work, intended, deadline).await;
         match &created {
-            Ok(_) => self.directory.forget_marks().await?,
+            Ok(_) => self.scim.forget_marks().await?,
             // Nothing was sent to Twilio, or it is not to be continued.
-            Err(error) if !unfinished(error) => self.directory.finish(&work).await?,
-            Err(_) => self.directory.abandon(&work).await?,
+            Err(error) if !unfinished(error) => self.scim.finish(&work).await?,
+            Err(_) => self.scim.abandon(&work).await?,
         }
         created
     }
@@ -151,7 +151,7 @@ impl Users {
         };
         let saying = self.says_in_full(document, &news)?;
         news.statement = saying.statement;
-        self.directory.intend(work).await?;
+        self.scim.intend(work).await?;
 
         let user = self.ledger.state(&news, deadline).await?.user.ok_or(Refusal::Unknown)?;
         let (entry, memberships) = existing.map(|old| (old.entry, old.memberships)).unwrap_or_default();
@@ -201,7 +201,7 @@ impl Users {
     ) -> Result<Document, Refusal> {
         let active = says_active(&self.schema, body);
         let mut person = self.load(id, deadline).await?;
-        fresh(if_match, &person.document(&self.base))?;
+        check_if_match(if_match, &person.document(&self.base))?;
         let deactivates = active == Some(false);
         if deactivates && (person.view.active || !person.view.in_step || !person.says_inactive()) {
             self.deactivate(&mut person, false, deadline).await?;
@@ -268,18 +268,18 @@ impl Users {
     pub async fn delete(&self, id: &str, if_match: Option<&str>, deadline: Deadline) -> Result<(), Refusal> {
         for _ in 0..TRIES {
             let mut person = self.load(id, deadline).await?;
-            fresh(if_match, &person.document(&self.base))?;
+            check_if_match(if_match, &person.document(&self.base))?;
             self.deactivate(&mut person, true, deadline).await?;
             let sid: FlexUserSid = id.parse().map_err(|_| Refusal::Unknown)?;
-            self.directory.leave_all(&sid).await?;
+            self.scim.leave_all(&sid).await?;
             let entry = person.entry.take().unwrap_or_else(|| self.new_entry(&person.user));
-            let mut entry = Entry { deleted: true, updated_at: self.ambient.now(), ..entry };
+            let mut entry = Entry { deleted: true, updated_at: self.clock_rng.now(), ..entry };
             // The key is free. It tells whether it is the same person who comes back.
             if let Some(external_id) = entry.external_id.take() {
                 entry.asserted.insert(LEFT_AS.to_owned(), external_id.into());
             }
-            if self.directory.put_entry(&entry, None).await? {
-                self.directory.forget_marks().await?;
+            if self.scim.put_entry(&entry, None).await? {
+                self.scim.forget_marks().await?;
                 return Ok(());
             }
         }
@@ -317,10 +317,10 @@ impl Users {
             external_id: after.get("externalId").and_then(Value::as_str).map(str::to_owned),
             asserted,
             deleted: false,
-            updated_at: self.ambient.now(),
+            updated_at: self.clock_rng.now(),
             ..entry
         };
-        let written = self.directory.put_entry(&entry, finishes).await?;
+        let written = self.scim.put_entry(&entry, finishes).await?;
         entry.version += 1;
         person.entry = Some(entry);
         Ok(written)
@@ -335,7 +335,7 @@ impl Users {
             asserted: Document::new(),
             deleted: false,
             version: 0,
-            updated_at: self.ambient.now(),
+            updated_at: self.clock_rng.now(),
         }
     }
 
@@ -345,9 +345,9 @@ impl Users {
     }
 
     pub(super) async fn begin(&self, work: &str, deadline: Deadline) -> Result<bool, Refusal> {
-        let now = self.ambient.now();
+        let now = self.clock_rng.now();
         let until = now + deadline.remaining() + std::time::Duration::from_secs(1);
-        match self.directory.begin(work, now, until).await? {
+        match self.scim.begin(work, now, until).await? {
             Begun::Yes { intended } => Ok(intended),
             Begun::Busy => Err(Refusal::Busy),
         }
@@ -360,7 +360,7 @@ fn unfinished(error: &Refusal) -> bool {
 }
 
 /// `If-Match` (RFC 7644 §3.14): any of the listed versions, or `*`.
-pub(super) fn fresh(if_match: Option<&str>, document: &Document) -> Result<(), Refusal> {
+pub(super) fn check_if_match(if_match: Option<&str>, document: &Document) -> Result<(), Refusal> {
     let Some(tags) = if_match else { return Ok(()) };
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let version = opaque(&version(document));

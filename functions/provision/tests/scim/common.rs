@@ -7,13 +7,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
-use flexgate::base::ambient::{Ambient, SystemEntropy};
+use flexgate::base::clock_rng::{ClockRng, SystemRng};
 use flexgate::base::outbound::{Deadline, http_client, send};
 use flexgate::base::settings::Reader;
 use flexgate::platform::Platform;
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::Ledger;
-use flexgate::web::Site;
+use flexgate::web::Edge;
 use flexgate_provision::{App, NewToken, Settings, router};
 use flexgate_simulator::{Config, Simulator};
 use http::{Method, Request, StatusCode};
@@ -72,7 +72,7 @@ pub async fn world_over(config: Config, variables: &[(&str, &str)]) -> World {
     let simulator = Simulator::start(config).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let account = simulator.account();
-    let made = NewToken::generate("test", &SystemEntropy);
+    let made = NewToken::generate("test", &SystemRng);
     let write = |name: &str, document: Value| std::fs::write(folder.path().join(name), document.to_string()).unwrap();
     write("twilio.json", json!({ "accountSid": account.account_sid, "authToken": account.auth_token }));
     write("scim-tokens.json", serde_json::to_value(&made.hashes).unwrap());
@@ -99,15 +99,15 @@ pub async fn world_over(config: Config, variables: &[(&str, &str)]) -> World {
 }
 
 fn assemble(settings: &Settings) -> Router {
-    let platform = Platform::new(&settings.owner.common, Ambient::system()).unwrap();
-    let site = Site::new("provision", &settings.owner.common, platform.ambient.clone());
-    site.assemble(router(App::new(settings, &platform)))
+    let platform = Platform::new(&settings.owner.common, ClockRng::system()).unwrap();
+    let edge = Edge::new("provision", &settings.owner.common, platform.clock_rng.clone());
+    edge.assemble(router(App::new(settings, &platform)))
 }
 
 impl World {
     /// What the function stands on.
     pub fn platform(&self) -> Platform {
-        Platform::new(&self.settings.owner.common, Ambient::system()).unwrap()
+        Platform::new(&self.settings.owner.common, ClockRng::system()).unwrap()
     }
 
     /// The people ledger, as another way in has it.

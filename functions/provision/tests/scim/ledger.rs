@@ -1,6 +1,6 @@
 //! SCIM by the rules of the people ledger: R40, R42, R70, and who owns a role.
 
-use flexgate::base::ambient::{Clock as _, SystemClock};
+use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::EventId;
 use flexgate::domain::ledger::{Said, Statement};

@@ -1,7 +1,7 @@
 //! What the version before the people ledger left in the directory.
 
 use flexgate::domain::{FlexUserSid, Role};
-use flexgate::store::directory::{Entry, Group, GroupWritten, Member};
+use flexgate::store::scim::{Entry, Group, GroupWritten, Member};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -23,7 +23,7 @@ async fn user(world: &World, name: &str, roles: &[&str], own: Value, deleted: bo
         version: 0,
         updated_at: AT,
     };
-    assert!(world.platform().directory().put_entry(&entry, None).await.unwrap());
+    assert!(world.platform().scim().put_entry(&entry, None).await.unwrap());
     sid
 }
 
@@ -40,7 +40,7 @@ async fn group(world: &World, members: &[&FlexUserSid]) -> String {
         created_at: AT,
         updated_at: AT,
     };
-    assert_eq!(world.platform().directory().put_group(&group).await.unwrap(), GroupWritten::Yes);
+    assert_eq!(world.platform().scim().put_group(&group).await.unwrap(), GroupWritten::Yes);
     "/Groups/fggrp_1".to_owned()
 }
 

@@ -1,7 +1,7 @@
 //! What must be refused: C1, C3, C5, C8, C9, C11 to C13, C15, C17.
 
 use axum::body::Body;
-use flexgate::base::ambient::SystemEntropy;
+use flexgate::base::clock_rng::SystemRng;
 use flexgate_provision::NewToken;
 use http::Request;
 use secrecy::ExposeSecret as _;
@@ -13,7 +13,7 @@ use crate::common::{Log, world, world_with};
 async fn c01_without_a_good_token_there_is_nothing() {
     let world = world().await;
     let (log, _guard) = Log::start();
-    let other = NewToken::generate("test", &SystemEntropy).token.expose_secret().to_owned();
+    let other = NewToken::generate("test", &SystemRng).token.expose_secret().to_owned();
     let with = |value: &str| Request::get("/scim/v2/Users").header("authorization", value).body(Body::empty()).unwrap();
     let mut refused = 0;
     for request in [
@@ -48,7 +48,7 @@ async fn c01_a_token_in_the_address_is_refused_even_beside_a_good_one() {
 #[tokio::test]
 async fn c01_two_tokens_are_live_and_a_removed_one_is_not() {
     let mut world = world().await;
-    let new = NewToken::generate("new", &SystemEntropy);
+    let new = NewToken::generate("new", &SystemRng);
     let file = world.folder.path().join("scim-tokens.json");
     let mut both: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     let added = serde_json::to_value(&new.hashes).unwrap();

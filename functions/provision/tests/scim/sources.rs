@@ -56,7 +56,7 @@ async fn a_role_that_a_scim_group_gives_is_kept_by_another_source_until_the_grou
     let hr = Source::Webhook("hr".parse().unwrap());
     let says = async |minute: i64, roles: &[&str]| {
         let (at, cause) = (
-            flexgate::base::ambient::Clock::now(&flexgate::base::ambient::SystemClock) - time::Duration::hours(1),
+            flexgate::base::clock_rng::Clock::now(&flexgate::base::clock_rng::SystemClock) - time::Duration::hours(1),
             EventId::from(1),
         );
         let at = at + time::Duration::minutes(minute);

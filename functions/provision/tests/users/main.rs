@@ -9,7 +9,7 @@ mod upstream;
 
 use axum::Router;
 use axum::body::Body;
-use flexgate::web::Site;
+use flexgate::web::Edge;
 use flexgate_provision::{App, Settings, router};
 use flexgate_test_support::{Browser, Reply, World};
 use http::{Method, Request};
@@ -55,7 +55,7 @@ pub fn process(world: &World, variables: &[(&str, &str)]) -> Router {
     let settings = Settings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
     let platform = world.platform(&settings.owner.common);
-    Site::new("provision", &settings.owner.common, world.ambient()).assemble(router(App::new(&settings, &platform)))
+    Edge::new("provision", &settings.owner.common, world.clock_rng()).assemble(router(App::new(&settings, &platform)))
 }
 
 #[must_use]

@@ -91,7 +91,7 @@ async fn a_deprovisioned_user_loses_its_sessions_here_at_once() {
     let user = directory.post(&katherine()).await.json();
     let sid = user["flex_user_sid"].as_str().unwrap();
     let store = SqliteStore::open(&directory.world.store_path()).unwrap();
-    let now = directory.world.ambient().now();
+    let now = directory.world.clock_rng().now();
     let key = SessionKey::of("a session");
     store
         .insert(Session {

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use flexgate::base::ambient::{Ambient, Entropy, random};
+use flexgate::base::clock_rng::{ClockRng, Rng, random};
 use flexgate::base::seal::{KeyRing, OpenError, Purpose};
 use flexgate::domain::ProfileName;
 use secrecy::{ExposeSecret, SecretString};
@@ -44,14 +44,14 @@ struct Sealed {
 impl Pending {
     /// A new login. The verifier is 48 random bytes and the nonce 24, both base64url, as Twilio's SDK
     /// makes them.
-    pub(super) fn begin(profile: &ProfileName, return_to: &ReturnTo, ambient: &Ambient) -> Self {
+    pub(super) fn begin(profile: &ProfileName, return_to: &ReturnTo, clock_rng: &ClockRng) -> Self {
         Self {
-            id: LoginId(u64::from_be_bytes(ambient.random())),
+            id: LoginId(u64::from_be_bytes(clock_rng.random())),
             profile: profile.as_str().into(),
-            code_verifier: SecretString::from(URL_SAFE_NO_PAD.encode(ambient.random::<48>())),
-            nonce: URL_SAFE_NO_PAD.encode(ambient.random::<24>()),
+            code_verifier: SecretString::from(URL_SAFE_NO_PAD.encode(clock_rng.random::<48>())),
+            nonce: URL_SAFE_NO_PAD.encode(clock_rng.random::<24>()),
             return_to: return_to.as_str().into(),
-            begun_at: ambient.now(),
+            begun_at: clock_rng.now(),
         }
     }
 
@@ -96,14 +96,14 @@ impl PendingLogins {
         &self,
         keys: &KeyRing,
         purpose: Purpose<'_>,
-        entropy: &dyn Entropy,
+        rng: &dyn Rng,
     ) -> Result<Option<String>, OpenError> {
         if self.0.is_empty() {
             return Ok(None);
         }
         let list: Vec<_> = self.0.iter().map(Sealed::of).collect();
         let plain = serde_json::to_vec(&list).map_err(|_| OpenError)?;
-        let sealed = keys.seal(&plain, purpose, entropy)?;
+        let sealed = keys.seal(&plain, purpose, rng)?;
         if sealed.len() > MAX_SEALED { Err(OpenError) } else { Ok(Some(sealed)) }
     }
 
@@ -146,6 +146,6 @@ impl Sealed {
 }
 
 /// A new session's identifier: 256 random bits, base64url.
-pub(super) fn session_id(entropy: &dyn Entropy) -> SecretString {
-    SecretString::from(URL_SAFE_NO_PAD.encode(random::<32>(entropy)))
+pub(super) fn session_id(rng: &dyn Rng) -> SecretString {
+    SecretString::from(URL_SAFE_NO_PAD.encode(random::<32>(rng)))
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::{KeyRing, OpenError, Purpose};
 use flexgate::domain::{FlexUserSid, ProfileName, SsoProfile, SsoProfiles, Username};
 use flexgate::secrets::CachedSecret;
-use flexgate::store::{Claims, Deactivations, EventQueue, Message, Session, SessionKey, Sessions};
+use flexgate::store::{Deactivations, EventQueue, Message, OnceOnly, Session, SessionKey, Sessions};
 use flexgate::twilio::{Authorization, Sso, SsoConfiguration, SsoTokens, TokenInfo, TwilioError};
 use secrecy::SecretString;
 use time::OffsetDateTime;
@@ -36,13 +36,13 @@ pub struct SignInParts {
     /// The sessions.
     pub sessions: Arc<dyn Sessions>,
     /// What may happen once: each login.
-    pub claims: Arc<dyn Claims>,
+    pub once_only: Arc<dyn OnceOnly>,
     /// Who is inactive, whatever Twilio's SSO makes of them.
     pub deactivations: Arc<dyn Deactivations>,
     /// Takes the job that deactivates them again.
     pub queue: Arc<dyn EventQueue>,
     /// The clock and the generator.
-    pub ambient: Ambient,
+    pub clock_rng: ClockRng,
 }
 
 /// Signing in, and staying signed in.
@@ -113,7 +113,7 @@ impl SignIn {
     }
 
     /// Reads the cookie keys ahead. If that fails, the first request reads them.
-    pub async fn warm(&self, deadline: Deadline) {
+    pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.parts.keys.get(deadline).await;
     }
 
@@ -126,7 +126,7 @@ impl SignIn {
     /// The clock.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
-        self.parts.ambient.now()
+        self.parts.clock_rng.now()
     }
 
     /// Flexgate's own origin, as a URL.
@@ -162,7 +162,7 @@ impl SignIn {
         deadline: Deadline,
     ) -> Result<Begun, Fault> {
         let keys = &self.parts.keys.get(deadline).await?.value;
-        let login = Pending::begin(&profile.name, return_to, &self.parts.ambient);
+        let login = Pending::begin(&profile.name, return_to, &self.parts.clock_rng);
         let redirect_url = self.redirect_url(&profile.name);
         let state = state::write(&configuration.client_id, &redirect_url, login.id);
         let location = self.parts.sso.authorize_url(
@@ -251,8 +251,9 @@ impl SignIn {
     /// time.
     async fn claim(&self, id: LoginId) -> Result<(), CallbackError> {
         let now = self.now();
-        let claims = &self.parts.claims;
-        let first = claims.claim("login", &id.0.to_string(), now, now + LOGIN_LIFETIME).await.map_err(Fault::from)?;
+        let once_only = &self.parts.once_only;
+        let first =
+            once_only.claim("login", &id.0.to_string(), now, now + LOGIN_LIFETIME).await.map_err(Fault::from)?;
         if first { Ok(()) } else { Err(CallbackError::NoLogin) }
     }
 
@@ -280,9 +281,9 @@ impl SignIn {
     ) -> Result<SecretString, Fault> {
         use secrecy::ExposeSecret as _;
         let now = self.now();
-        let session_id = session_id(self.parts.ambient.entropy.as_ref());
+        let session_id = session_id(self.parts.clock_rng.rng.as_ref());
         let key = SessionKey::of(session_id.expose_secret());
-        let sealed = Tokens::of(tokens, info, now).seal(&key, keys, self.parts.ambient.entropy.as_ref())?;
+        let sealed = Tokens::of(tokens, info, now).seal(&key, keys, self.parts.clock_rng.rng.as_ref())?;
         let sessions = &self.parts.sessions;
         sessions.sweep(now).await?;
         sessions
@@ -313,6 +314,6 @@ impl SignIn {
 
     fn seal(&self, logins: &PendingLogins, keys: &KeyRing) -> Result<Option<String>, Fault> {
         let purpose = Purpose(&[LOGIN_COOKIE, &self.origin]);
-        logins.seal(keys, purpose, self.parts.ambient.entropy.as_ref()).map_err(|_| Fault::Seal)
+        logins.seal(keys, purpose, self.parts.clock_rng.rng.as_ref()).map_err(|_| Fault::Seal)
     }
 }

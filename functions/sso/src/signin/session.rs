@@ -156,7 +156,7 @@ impl SignIn {
         next.last = next.brings_no_more_time(&tokens);
         // Only Tokens/Info names the worker, and the worker of a user does not change.
         next.worker_sid = next.worker_sid.or(tokens.worker_sid);
-        let sealed = next.seal(&session.key, keys, self.parts.ambient.entropy.as_ref())?;
+        let sealed = next.seal(&session.key, keys, self.parts.clock_rng.rng.as_ref())?;
         let written = self.parts.sessions.refreshed(&session.key, session.version, &sealed).await;
         if !written.map_err(Fault::from)? {
             return Err(SessionError::Unknown);

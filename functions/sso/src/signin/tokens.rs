@@ -1,6 +1,6 @@
 //! A session's tokens, sealed.
 
-use flexgate::base::ambient::Entropy;
+use flexgate::base::clock_rng::Rng;
 use flexgate::base::seal::{KeyRing, Purpose};
 use flexgate::domain::{ObservedRoles, WorkerSid};
 use flexgate::store::{Session, SessionKey};
@@ -46,9 +46,9 @@ impl Tokens {
         }
     }
 
-    pub(super) fn seal(&self, key: &SessionKey, keys: &KeyRing, entropy: &dyn Entropy) -> Result<String, Fault> {
+    pub(super) fn seal(&self, key: &SessionKey, keys: &KeyRing, rng: &dyn Rng) -> Result<String, Fault> {
         let plain = zeroize::Zeroizing::new(serde_json::to_vec(self).map_err(|_| Fault::Seal)?);
-        keys.seal(&plain, Purpose(&["session", key.as_str()]), entropy).map_err(|_| Fault::Seal)
+        keys.seal(&plain, Purpose(&["session", key.as_str()]), rng).map_err(|_| Fault::Seal)
     }
 
     /// `None` if the session was sealed by a key that is retired by now.

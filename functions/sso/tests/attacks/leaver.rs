@@ -16,7 +16,7 @@ async fn r92_a_leaver_gets_no_session_and_may_come_back_when_their_source_says_s
     let platform = world.platform(&reader.finish(settings).unwrap().common);
     let people = platform.people();
     let said = |active, id: u128| {
-        let active = Said::access(world.ambient().now(), &EventId::from(id), active);
+        let active = Said::access(world.clock_rng().now(), &EventId::from(id), active);
         Statement { active: Some(active), ..Statement::default() }
     };
     // Another case of the same name is the same person.
@@ -29,7 +29,7 @@ async fn r92_a_leaver_gets_no_session_and_may_come_back_when_their_source_says_s
     assert!(!browser.cookies.contains_key(SESSION));
     // Twilio may have made them active again, so they are deactivated by a job; one is enough for many attempts.
     assert_eq!(browser.sign_in(&world, "ada").await.status, 403);
-    let (inbox, now) = (platform.inbox().unwrap(), world.ambient().now());
+    let (inbox, now) = (platform.inbox().unwrap(), world.clock_rng().now());
     let taken = inbox.take(Lane::Bulk, 10, now, now + Duration::MINUTE).await.unwrap();
     let jobs: Vec<Message> = taken.iter().map(|one| serde_json::from_str(&one.body).unwrap()).collect();
     let [Message::Reconcile { user, left: None, .. }] = &jobs[..] else { panic!("{jobs:?}") };

@@ -11,7 +11,7 @@ mod session;
 
 use axum::Router;
 use flexgate::base::settings::Reader;
-use flexgate::web::Site;
+use flexgate::web::Edge;
 use flexgate_sso::{App, Settings, router};
 use flexgate_test_support::{Browser, World};
 
@@ -24,7 +24,7 @@ pub fn process_with(world: &World, variables: &[(&str, &str)]) -> Router {
     let settings = Settings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
     let platform = world.platform(&settings.common);
-    Site::new("sso", &settings.common, world.ambient()).assemble(router(App::new(&settings, &platform)))
+    Edge::new("sso", &settings.common, world.clock_rng()).assemble(router(App::new(&settings, &platform)))
 }
 
 /// One process of the sign-in function in this world.

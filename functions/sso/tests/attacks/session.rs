@@ -116,7 +116,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     let lifetimes = [("FLEXGATE_SESSION_SECONDS", "43200"), ("FLEXGATE_SESSION_IDLE_SECONDS", "7200")];
     let mut browser = Browser::new(process_with(&world, &lifetimes));
     assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
-    let began = world.ambient().now();
+    let began = world.clock_rng().now();
     let faults = [
         json!({ "kind": "status", "status": 429 }),
         json!({ "kind": "status", "status": 503 }),
@@ -130,7 +130,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     for minute in 1..=8 * 60 {
         world.advance(Duration::minutes(1)).await;
         let before = refreshes(&world).await;
-        let left = expiry - world.ambient().now();
+        let left = expiry - world.clock_rng().now();
         if left < Duration::minutes(5) && left >= Duration::minutes(4) {
             let mut fault = faults[periods % faults.len()].clone();
             fault["service"] = "services".into();
@@ -138,7 +138,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
             world.fault(&fault).await;
         }
         let reply = browser.call("/sso/token").await;
-        let now = world.ambient().now();
+        let now = world.clock_rng().now();
         if now - began >= Duration::hours(8) {
             assert_eq!(reply.problem(), (401, "reauthenticate".into()), "minute {minute}");
             break;
@@ -152,7 +152,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
         }
         assert!(refreshes(&world).await - before <= 1, "minute {minute}");
     }
-    assert_eq!(world.ambient().now() - began, Duration::hours(8), "it lasts the whole shift");
+    assert_eq!(world.clock_rng().now() - began, Duration::hours(8), "it lasts the whole shift");
     assert!((7..=9).contains(&periods), "{periods} periods");
     let granted = world.journal("OAuth/Tokens").await;
     let granted =

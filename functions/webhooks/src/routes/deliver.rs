@@ -99,15 +99,15 @@ pub(crate) async fn receive(
     let (headers, body) = raw_json(request, MAX_DELIVERY).await?;
     let held = app.secrets.get(context.deadline).await.map_err(|error| problem::secrets(&error))?;
     let secrets = held.value.of(name).ok_or_else(problem::no_secret)?;
-    let delivery = Delivery { headers: &headers, body: &body, secrets, now: app.ambient.now() };
+    let delivery = Delivery { headers: &headers, body: &body, secrets, now: app.clock_rng.now() };
     source.source.verify(&delivery).map_err(|error| refuse(name, error, &context))?;
 
     let document = strict_json::parse(&body).map_err(problem::unreadable)?;
-    let mut reading = Reading::new(name, source.issuer.as_deref(), delivery.now, &app.ambient);
+    let mut reading = Reading::new(name, source.issuer.as_deref(), delivery.now, &app.clock_rng);
     source.source.read(&delivery, &document, &mut reading);
     let Reading { messages, ignored, dropped, .. } = reading;
     if !messages.is_empty() {
-        app.queue.send(&messages, app.ambient.now()).await.map_err(|error| Problem::from(&error))?;
+        app.queue.send(&messages, app.clock_rng.now()).await.map_err(|error| Problem::from(&error))?;
     }
     tracing::info!(
         target: "flexgate::webhooks",

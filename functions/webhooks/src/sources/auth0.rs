@@ -3,24 +3,24 @@
 use http::HeaderName;
 use serde_json::Value;
 
-use crate::mapping::{Mapping, Places};
+use crate::mapping::{Mapping, ProfileFields};
 use crate::proof::{Unproven, shared_secret};
 use crate::reading::{Draft, Reading};
-use crate::settings::{EventMeaning, Place, SourceSettings};
+use crate::settings::{EventMeaning, ProfileField, SourceSettings};
 use crate::source::{Delivery, Source};
 
-const PLACES: Places = &[
-    (Place::Type, &["/type"]),
-    (Place::Subject, &["/data/object/user_id"]),
-    (Place::OccurredAt, &["/time", "/data/object/updated_at"]),
-    (Place::Username, &["/data/object/username"]),
-    (Place::Email, &["/data/object/email"]),
+const PLACES: ProfileFields = &[
+    (ProfileField::Type, &["/type"]),
+    (ProfileField::Subject, &["/data/object/user_id"]),
+    (ProfileField::OccurredAt, &["/time", "/data/object/updated_at"]),
+    (ProfileField::Username, &["/data/object/username"]),
+    (ProfileField::Email, &["/data/object/email"]),
     // An address that is not verified is one that anybody may have signed up with.
-    (Place::EmailVerified, &["/data/object/email_verified"]),
-    (Place::FullName, &["/data/object/name"]),
-    (Place::GivenName, &["/data/object/given_name"]),
-    (Place::FamilyName, &["/data/object/family_name"]),
-    (Place::Roles, &["/data/object/app_metadata/roles"]),
+    (ProfileField::EmailVerified, &["/data/object/email_verified"]),
+    (ProfileField::FullName, &["/data/object/name"]),
+    (ProfileField::GivenName, &["/data/object/given_name"]),
+    (ProfileField::FamilyName, &["/data/object/family_name"]),
+    (ProfileField::Roles, &["/data/object/app_metadata/roles"]),
 ];
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Source for Auth0 {
     }
 
     fn read(&self, _delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>) {
-        let Some(kind) = self.mapping.text(Place::Type, document) else {
+        let Some(kind) = self.mapping.text(ProfileField::Type, document) else {
             return reading.misshapen("the event has no type", document);
         };
         let blocked = document.pointer("/data/object/blocked") == Some(&Value::Bool(true));
@@ -54,8 +54,8 @@ impl Source for Auth0 {
         reading.say(
             &Draft {
                 id: document["id"].as_str().map(str::to_owned),
-                occurred_at: self.mapping.instant(Place::OccurredAt, document),
-                subject: self.mapping.text(Place::Subject, document),
+                occurred_at: self.mapping.instant(ProfileField::OccurredAt, document),
+                subject: self.mapping.text(ProfileField::Subject, document),
                 meaning,
                 membership: None,
                 profile: self.mapping.profile(document),

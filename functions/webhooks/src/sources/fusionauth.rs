@@ -11,25 +11,25 @@ use ring::digest;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-use crate::mapping::{Mapping, Places};
+use crate::mapping::{Mapping, ProfileFields};
 use crate::proof::{Unproven, one, same};
 use crate::reading::{Draft, Reading};
-use crate::settings::{EventMeaning, Place, SourceSettings};
+use crate::settings::{EventMeaning, ProfileField, SourceSettings};
 use crate::source::{Delivery, Source};
 
 const HEADER: &str = "x-fusionauth-signature-jwt";
 const MALFORMED: Unproven = Unproven::Malformed(HEADER);
 
-const PLACES: Places = &[
-    (Place::Type, &["/event/type"]),
-    (Place::Subject, &["/event/user/id", "/event/userId"]),
-    (Place::OccurredAt, &["/event/createInstant"]),
-    (Place::Username, &["/event/user/username"]),
-    (Place::Email, &["/event/user/email"]),
-    (Place::EmailVerified, &["/event/user/verified"]),
-    (Place::FullName, &["/event/user/fullName"]),
-    (Place::GivenName, &["/event/user/firstName"]),
-    (Place::FamilyName, &["/event/user/lastName"]),
+const PLACES: ProfileFields = &[
+    (ProfileField::Type, &["/event/type"]),
+    (ProfileField::Subject, &["/event/user/id", "/event/userId"]),
+    (ProfileField::OccurredAt, &["/event/createInstant"]),
+    (ProfileField::Username, &["/event/user/username"]),
+    (ProfileField::Email, &["/event/user/email"]),
+    (ProfileField::EmailVerified, &["/event/user/verified"]),
+    (ProfileField::FullName, &["/event/user/fullName"]),
+    (ProfileField::GivenName, &["/event/user/firstName"]),
+    (ProfileField::FamilyName, &["/event/user/lastName"]),
 ];
 
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Source for FusionAuth {
     }
 
     fn read(&self, _delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>) {
-        let Some(kind) = self.mapping.text(Place::Type, document) else {
+        let Some(kind) = self.mapping.text(ProfileField::Type, document) else {
             return reading.misshapen("the event has no type", document);
         };
         let event = &document["event"];
@@ -116,8 +116,8 @@ impl Source for FusionAuth {
         reading.say(
             &Draft {
                 id: event["id"].as_str().map(str::to_owned),
-                occurred_at: self.mapping.instant(Place::OccurredAt, document),
-                subject: self.mapping.text(Place::Subject, document),
+                occurred_at: self.mapping.instant(ProfileField::OccurredAt, document),
+                subject: self.mapping.text(ProfileField::Subject, document),
                 meaning,
                 membership,
                 profile,

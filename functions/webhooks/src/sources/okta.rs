@@ -9,19 +9,19 @@ use flexgate::web::{Problem, Query};
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
-use crate::mapping::{Mapping, Places, instant};
+use crate::mapping::{Mapping, ProfileFields, instant};
 use crate::problem;
 use crate::proof::{Unproven, one, shared_secret};
 use crate::reading::{Draft, Reading};
-use crate::settings::{EventMeaning, Place, SourceSettings};
+use crate::settings::{EventMeaning, ProfileField, SourceSettings};
 use crate::source::{Challenged, Delivery, Source};
 
 /// Within the event's target of type `User`.
-const PLACES: Places = &[
-    (Place::Subject, &["/id"]),
-    (Place::Username, &["/alternateId"]),
-    (Place::Email, &["/alternateId"]),
-    (Place::FullName, &["/displayName"]),
+const PLACES: ProfileFields = &[
+    (ProfileField::Subject, &["/id"]),
+    (ProfileField::Username, &["/alternateId"]),
+    (ProfileField::Email, &["/alternateId"]),
+    (ProfileField::FullName, &["/displayName"]),
 ];
 
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Okta {
             &Draft {
                 id: event["uuid"].as_str().map(str::to_owned),
                 occurred_at: event.get("published").and_then(instant),
-                subject: self.mapping.text(Place::Subject, user),
+                subject: self.mapping.text(ProfileField::Subject, user),
                 meaning,
                 membership,
                 profile: self.mapping.profile(user),

@@ -10,10 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use time::Duration;
 
-use crate::mapping::{Mapping, Places};
+use crate::mapping::{Mapping, ProfileFields};
 use crate::proof::{Unproven, hmac_sha256, one, same, within};
 use crate::reading::{Draft, Reading};
-use crate::settings::{EventMeaning, Place, SourceSettings};
+use crate::settings::{EventMeaning, ProfileField, SourceSettings};
 use crate::source::{Delivery, Source};
 
 const WINDOW: Duration = Duration::minutes(5);
@@ -71,19 +71,19 @@ pub(super) fn attempted_at(delivery: &Delivery<'_>) -> Option<time::OffsetDateTi
     time::OffsetDateTime::from_unix_timestamp(text.parse().ok()?).ok()
 }
 
-const PLACES: Places = &[
-    (Place::Type, &["/type"]),
-    (Place::Subject, &["/data/id"]),
+const PLACES: ProfileFields = &[
+    (ProfileField::Type, &["/type"]),
+    (ProfileField::Subject, &["/data/id"]),
     // Clerk's deleted users have no updated_at; its `timestamp` is when the event happened.
-    (Place::OccurredAt, &["/data/updated_at", "/timestamp"]),
-    (Place::Username, &["/data/username"]),
-    (Place::Email, &["/data/email"]),
-    (Place::EmailVerified, &["/data/email_verified"]),
-    (Place::FullName, &["/data/full_name", "/data/name"]),
-    (Place::GivenName, &["/data/first_name"]),
-    (Place::FamilyName, &["/data/last_name"]),
-    (Place::Roles, &["/data/public_metadata/roles", "/data/roles"]),
-    (Place::Active, &["/data/active"]),
+    (ProfileField::OccurredAt, &["/data/updated_at", "/timestamp"]),
+    (ProfileField::Username, &["/data/username"]),
+    (ProfileField::Email, &["/data/email"]),
+    (ProfileField::EmailVerified, &["/data/email_verified"]),
+    (ProfileField::FullName, &["/data/full_name", "/data/name"]),
+    (ProfileField::GivenName, &["/data/first_name"]),
+    (ProfileField::FamilyName, &["/data/last_name"]),
+    (ProfileField::Roles, &["/data/public_metadata/roles", "/data/roles"]),
+    (ProfileField::Active, &["/data/active"]),
 ];
 
 /// What a source calls its events, and what they mean.
@@ -109,7 +109,7 @@ impl Standard {
     }
 
     /// A payload that is nobody's in particular.
-    pub(super) fn with(places: Places, events: Events, settings: &SourceSettings) -> Self {
+    pub(super) fn with(places: ProfileFields, events: Events, settings: &SourceSettings) -> Self {
         let own = events.iter().map(|(name, meaning)| ((*name).to_owned(), *meaning));
         let events = own.chain(settings.events.clone()).collect();
         Self { mapping: Mapping::new(places, settings), events, clerk: false }
@@ -125,7 +125,7 @@ impl Standard {
     fn inactive(&self, document: &Value) -> bool {
         let says_yes = |name: &str| document["data"][name] == Value::Bool(true);
         let out = self.clerk && (says_yes("banned") || says_yes("locked"));
-        out || self.mapping.find(Place::Active, document) == Some(&Value::Bool(false))
+        out || self.mapping.find(ProfileField::Active, document) == Some(&Value::Bool(false))
     }
 }
 
@@ -139,15 +139,18 @@ impl Source for Standard {
     }
 
     fn read(&self, delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>) {
-        let Some(kind) = self.mapping.text(Place::Type, document) else {
+        let Some(kind) = self.mapping.text(ProfileField::Type, document) else {
             return reading.misshapen("the event has no type", document);
         };
         let Some(meaning) = self.events.get(&kind) else { return reading.ignore() };
         reading.say(
             &Draft {
                 id: verify(delivery).ok().map(str::to_owned),
-                occurred_at: self.mapping.instant(Place::OccurredAt, document).or_else(|| attempted_at(delivery)),
-                subject: self.mapping.text(Place::Subject, document),
+                occurred_at: self
+                    .mapping
+                    .instant(ProfileField::OccurredAt, document)
+                    .or_else(|| attempted_at(delivery)),
+                subject: self.mapping.text(ProfileField::Subject, document),
                 meaning: if self.inactive(document) { EventMeaning::Deactivate } else { *meaning },
                 membership: None,
                 profile: self.profile(document),

@@ -5,25 +5,25 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use time::Duration;
 
-use crate::mapping::{Mapping, Places};
+use crate::mapping::{Mapping, ProfileFields};
 use crate::proof::{Timestamped, Unproven};
 use crate::reading::{Draft, Reading};
-use crate::settings::{EventMeaning, Place, SourceSettings};
+use crate::settings::{EventMeaning, ProfileField, SourceSettings};
 use crate::source::{Delivery, Source};
 
 const SIGNATURE: Timestamped =
     Timestamped { header: "workos-signature", unit: Duration::MILLISECOND, window: Duration::minutes(3) };
 
 /// The user is `data` itself, or within it where a group is what changed.
-const PLACES: Places = &[
-    (Place::Type, &["/event"]),
-    (Place::Subject, &["/data/user/id", "/data/id"]),
-    (Place::OccurredAt, &["/created_at", "/data/updated_at"]),
-    (Place::Username, &["/data/user/username", "/data/username"]),
-    (Place::Email, &["/data/user/email", "/data/email", "/data/user/emails/0/value", "/data/emails/0/value"]),
-    (Place::GivenName, &["/data/user/first_name", "/data/first_name"]),
-    (Place::FamilyName, &["/data/user/last_name", "/data/last_name"]),
-    (Place::Roles, &["/data/user/role/slug", "/data/role/slug"]),
+const PLACES: ProfileFields = &[
+    (ProfileField::Type, &["/event"]),
+    (ProfileField::Subject, &["/data/user/id", "/data/id"]),
+    (ProfileField::OccurredAt, &["/created_at", "/data/updated_at"]),
+    (ProfileField::Username, &["/data/user/username", "/data/username"]),
+    (ProfileField::Email, &["/data/user/email", "/data/email", "/data/user/emails/0/value", "/data/emails/0/value"]),
+    (ProfileField::GivenName, &["/data/user/first_name", "/data/first_name"]),
+    (ProfileField::FamilyName, &["/data/user/last_name", "/data/last_name"]),
+    (ProfileField::Roles, &["/data/user/role/slug", "/data/role/slug"]),
 ];
 
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Source for WorkOs {
     }
 
     fn read(&self, _delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>) {
-        let Some(kind) = self.mapping.text(Place::Type, document) else {
+        let Some(kind) = self.mapping.text(ProfileField::Type, document) else {
             return reading.misshapen("the event has no type", document);
         };
         let Some(meaning) = self.meaning(&kind, document) else { return reading.ignore() };
@@ -74,8 +74,8 @@ impl Source for WorkOs {
         reading.say(
             &Draft {
                 id: document["id"].as_str().map(str::to_owned),
-                occurred_at: self.mapping.instant(Place::OccurredAt, document),
-                subject: self.mapping.text(Place::Subject, document),
+                occurred_at: self.mapping.instant(ProfileField::OccurredAt, document),
+                subject: self.mapping.text(ProfileField::Subject, document),
                 meaning,
                 membership,
                 profile: self.mapping.profile(document),

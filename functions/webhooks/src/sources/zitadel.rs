@@ -9,26 +9,26 @@ use flexgate::base::strict_json;
 use serde_json::Value;
 use time::Duration;
 
-use crate::mapping::{Mapping, Places};
+use crate::mapping::{Mapping, ProfileFields};
 use crate::proof::{Timestamped, Unproven};
 use crate::reading::{Draft, Reading};
-use crate::settings::{EventMeaning, Place, SourceSettings};
+use crate::settings::{EventMeaning, ProfileField, SourceSettings};
 use crate::source::{Delivery, Source};
 
 const SIGNATURE: Timestamped =
     Timestamped { header: "zitadel-signature", unit: Duration::SECOND, window: Duration::seconds(300) };
 
-const PLACES: Places = &[
-    (Place::Type, &["/event_type"]),
-    (Place::Subject, &["/aggregateID"]),
-    (Place::OccurredAt, &["/created_at"]),
-    (Place::Username, &["/event_payload/userName"]),
-    (Place::Email, &["/event_payload/email"]),
+const PLACES: ProfileFields = &[
+    (ProfileField::Type, &["/event_type"]),
+    (ProfileField::Subject, &["/aggregateID"]),
+    (ProfileField::OccurredAt, &["/created_at"]),
+    (ProfileField::Username, &["/event_payload/userName"]),
+    (ProfileField::Email, &["/event_payload/email"]),
     // Zitadel says so in an event of its own, later: here it never is.
-    (Place::EmailVerified, &["/event_payload/isEmailVerified"]),
-    (Place::FullName, &["/event_payload/displayName"]),
-    (Place::GivenName, &["/event_payload/firstName"]),
-    (Place::FamilyName, &["/event_payload/lastName"]),
+    (ProfileField::EmailVerified, &["/event_payload/isEmailVerified"]),
+    (ProfileField::FullName, &["/event_payload/displayName"]),
+    (ProfileField::GivenName, &["/event_payload/firstName"]),
+    (ProfileField::FamilyName, &["/event_payload/lastName"]),
 ];
 
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Source for Zitadel {
     }
 
     fn read(&self, _delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>) {
-        let Some(kind) = self.mapping.text(Place::Type, document) else {
+        let Some(kind) = self.mapping.text(ProfileField::Type, document) else {
             return reading.misshapen("the event has no type", document);
         };
         let meaning = match kind.as_str() {
@@ -63,8 +63,8 @@ impl Source for Zitadel {
         reading.say(
             &Draft {
                 id: id(&document),
-                occurred_at: self.mapping.instant(Place::OccurredAt, &document),
-                subject: self.mapping.text(Place::Subject, &document),
+                occurred_at: self.mapping.instant(ProfileField::OccurredAt, &document),
+                subject: self.mapping.text(ProfileField::Subject, &document),
                 meaning,
                 membership: None,
                 profile: self.mapping.profile(&document),

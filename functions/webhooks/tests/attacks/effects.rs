@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
-use flexgate::base::ambient::{Entropy, SystemEntropy};
+use flexgate::base::clock_rng::{Rng, SystemRng};
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{Identity, ProfileName};
 use flexgate::store::{Session, SessionKey};
@@ -56,7 +56,7 @@ async fn w04_an_event_delivered_twice_and_at_once_has_one_effect() {
     let before = hooks.world.journal("").await.len();
     hooks.world.advance(Duration::days(8)).await;
     hooks.settle().await;
-    hooks.inbox().sweep(hooks.world.ambient().now()).await.unwrap();
+    hooks.inbox().sweep(hooks.world.clock_rng().now()).await.unwrap();
     hooks.standard("msg_1", &body).await;
     hooks.settle().await;
     assert_eq!(hooks.world.journal("").await.len(), before);
@@ -169,10 +169,10 @@ async fn w07_of_an_sqs_batch_the_bad_message_is_buried_and_the_rest_applied() {
 #[derive(Debug, Default)]
 struct DriesUpOnce(AtomicBool);
 
-impl Entropy for DriesUpOnce {
+impl Rng for DriesUpOnce {
     fn fill(&self, dest: &mut [u8]) {
         assert!(self.0.swap(true, Ordering::Relaxed), "no randomness to give");
-        SystemEntropy.fill(dest);
+        SystemRng.fill(dest);
     }
 }
 
@@ -183,7 +183,7 @@ async fn of_an_sqs_batch_a_message_that_makes_it_panic_comes_again_and_the_rest_
         let mut reader = hooks.world.reader().with([("FLEXGATE_APPLY_TRIES", tries)]);
         let settings = flexgate_apply::Settings::read(&mut reader);
         let mut platform = hooks.platform.clone();
-        platform.ambient.entropy = Arc::new(DriesUpOnce::default());
+        platform.clock_rng.rng = Arc::new(DriesUpOnce::default());
         flexgate_apply::App::new(&reader.finish(settings).unwrap(), &platform)
     };
     let records = || vec![record("a", "1", &message("1", "ada"), 1), record("b", "2", &message("2", "grace"), 1)];
@@ -244,7 +244,7 @@ async fn w11_of_two_graph_items_the_one_with_a_wrong_state_is_dropped() {
         let sid = hooks.user(name).await["flex_user_sid"].as_str().unwrap().parse().unwrap();
         let issuer = "https://login.microsoftonline.com/tenant-1/v2.0";
         let identity = Identity { issuer: issuer.into(), subject: format!("tenant-1:{oid}").into() };
-        hooks.platform.bindings().bind(&identity, &sid, hooks.world.ambient().now()).await.unwrap();
+        hooks.platform.bindings().bind(&identity, &sid, hooks.world.clock_rng().now()).await.unwrap();
     }
     let item = |oid: &str, state: &str| {
         json!({ "subscriptionId": "s", "clientState": state, "changeType": "deleted", "tenantId": "tenant-1",
@@ -319,7 +319,7 @@ async fn what_twilio_refuses_is_a_dead_letter_and_can_be_tried_again() {
     assert!(dead[0].reason.contains("status 400, code 45004"), "{}", dead[0].reason);
     let found = hooks.platform.dead_letters().find(&dead[0].key).await.unwrap();
     assert_eq!(found.as_ref(), Some(&dead[0]));
-    assert!(hooks.platform.dead_letters().revive(&dead[0].key, hooks.world.ambient().now()).await.unwrap());
+    assert!(hooks.platform.dead_letters().revive(&dead[0].key, hooks.world.clock_rng().now()).await.unwrap());
     hooks.settle().await;
     assert_eq!((hooks.dead().await.len(), &hooks.user("ada").await["username"]), (0, &json!("ada")));
 }
@@ -327,7 +327,7 @@ async fn what_twilio_refuses_is_a_dead_letter_and_can_be_tried_again() {
 #[tokio::test]
 async fn deactivation_ends_sessions_and_bindings_even_where_flex_has_done_it_already() {
     let hooks = Hooks::with(&json!({ "standard": { "issuer": "https://clerk.example.com" } })).await;
-    let (at, now) = (hooks.now() * 1000, hooks.world.ambient().now());
+    let (at, now) = (hooks.now() * 1000, hooks.world.clock_rng().now());
     hooks.standard("msg_1", &clerk("user.created", "ada", at)).await;
     hooks.settle().await;
     let identity = Identity { issuer: "https://clerk.example.com".into(), subject: "user_ada".into() };

@@ -8,7 +8,7 @@ use super::*;
 impl Hooks {
     /// A membership event of `WorkOS` about ada, a minute after the one before.
     async fn membership(&self, kind: &str, group: &str, minute: i64) {
-        let at = self.world.ambient().now() - time::Duration::hours(1) + time::Duration::minutes(minute);
+        let at = self.world.clock_rng().now() - time::Duration::hours(1) + time::Duration::minutes(minute);
         let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();
         let user = json!({ "object": "directory_user", "id": "directory_user_1", "email": "ada@example.com",
             "username": "ada", "first_name": "Ada", "last_name": "Lovelace", "state": "active", "updated_at": at });

@@ -22,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flexgate::platform::Platform;
 use flexgate::store::{DeadLetter, EventStatus, Inbox};
-use flexgate::web::Site;
+use flexgate::web::Edge;
 use flexgate_test_support::{Browser, Reply, World};
 use flexgate_webhooks::{App, Settings, StartError, router};
 use http::Request;
@@ -66,7 +66,7 @@ pub async fn start(world: &World, sources: &Value) -> Result<(Platform, Router),
     let settings = reader.finish(settings).unwrap();
     let platform = world.platform(&settings.common);
     let app = App::start(&settings.webhooks, &platform).await?;
-    let router = Site::new("webhooks", &settings.common, world.ambient()).assemble(router(app));
+    let router = Edge::new("webhooks", &settings.common, world.clock_rng()).assemble(router(app));
     Ok((platform, router))
 }
 
@@ -86,7 +86,7 @@ impl Hooks {
     }
 
     pub fn now(&self) -> i64 {
-        self.world.ambient().now().unix_timestamp()
+        self.world.clock_rng().now().unix_timestamp()
     }
 
     /// Posts a body with these headers and nothing else.

@@ -84,7 +84,7 @@ async fn w03_two_secrets_are_live_while_one_replaces_the_other() {
     let secret = |key: &[u8]| format!("whsec_{}", STANDARD.encode(key));
     world.write_secret("webhook-secrets", &json!({ "standard": [secret(new), secret(old)] }));
     let (_platform, router) = start(&world, &json!({ "standard": {} })).await.unwrap();
-    let now = world.ambient().now().unix_timestamp();
+    let now = world.clock_rng().now().unix_timestamp();
     for key in [old, new] {
         let body = clerk("user.created", "ada", now * 1000).to_string();
         let (id, time) = (hex(&key[4..8]), now.to_string());

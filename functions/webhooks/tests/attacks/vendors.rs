@@ -9,7 +9,7 @@ impl Hooks {
     /// What a delivery put into the queue, and out of it again.
     async fn queued(&self, reply: Reply) -> Vec<IdentityEvent> {
         assert_eq!(reply.status, 202, "{}", reply.text);
-        let now = self.world.ambient().now();
+        let now = self.world.clock_rng().now();
         let taken = self.inbox().take(Lane::Events, 50, now, now + time::Duration::minutes(1)).await.unwrap();
         let read = |taken: flexgate::store::Taken| match serde_json::from_str(&taken.body).unwrap() {
             Message::Event(event) => event,
@@ -127,7 +127,7 @@ async fn workos() {
             hooks
                 .platform
                 .dead_letters()
-                .bury(DeadLetter::of(&serde_json::to_string(&message).unwrap(), 1, "", hooks.world.ambient().now()))
+                .bury(DeadLetter::of(&serde_json::to_string(&message).unwrap(), 1, "", hooks.world.clock_rng().now()))
                 .await
                 .unwrap();
         }
@@ -231,5 +231,5 @@ async fn a_wrong_clock_at_the_source_outdates_nothing() {
     let mut body = super::clerk("user.created", "ada", (hooks.now() + 10_000_000) * 1000);
     body["timestamp"] = Value::Null;
     let events = hooks.queued(hooks.standard("1", &body).await).await;
-    assert!(events[0].occurred_at <= hooks.world.ambient().now());
+    assert!(events[0].occurred_at <= hooks.world.clock_rng().now());
 }

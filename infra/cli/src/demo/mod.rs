@@ -6,7 +6,7 @@ mod stage;
 
 use std::error::Error;
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::settings::Reader;
 use flexgate::telemetry;
 
@@ -15,7 +15,7 @@ use stage::Stage;
 
 /// Runs the flows, prints a line for each, and fails if one failed.
 pub async fn run() -> Result<(), Box<dyn Error>> {
-    telemetry::start(&telemetry::Log { levels: "error".to_owned(), metrics: None });
+    telemetry::start(&telemetry::Log { levels: "error".to_owned(), metrics: None, old_names: Vec::new() });
     let folder = tempfile::tempdir()?;
     let any_port: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
     // The gateway's address is part of its settings, so its port is chosen before it starts.
@@ -23,7 +23,7 @@ pub async fn run() -> Result<(), Box<dyn Error>> {
     let set_up = Simulated { data_dir: folder.path(), gateway: port, simulator: any_port, tls: None };
     let (simulator, reader): (_, Reader) = set_up.start().await?;
     let settings = Settings::read(reader)?;
-    let gateway = Gateway::start(([127, 0, 0, 1], port).into(), &settings, Ambient::system()).await?;
+    let gateway = Gateway::start(([127, 0, 0, 1], port).into(), &settings, ClockRng::system()).await?;
     let stage = Stage {
         http: flexgate::base::outbound::http_client(&[])?,
         gateway: settings.public_url().to_owned(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flexgate::authn::{LEEWAY, Verifier};
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::KeyRing;
 use flexgate::domain::SsoProfile;
@@ -27,14 +27,14 @@ const DRIFT: i64 = 5;
 const NETWORK: &str = "check the network, a proxy in between, and https://status.twilio.com";
 
 /// Everything there is to say, in the order in which to mend it.
-pub(super) async fn all(groups: &Groups, ambient: &Ambient) -> Vec<Finding> {
+pub(super) async fn all(groups: &Groups, clock_rng: &ClockRng) -> Vec<Finding> {
     let mut findings = settings(groups);
     let Some(common) = &groups.common else {
         let text = "nothing else was looked at, for these settings come first";
         findings.push(Finding::warning("settings", text, "correct them and run flexgate doctor again"));
         return findings;
     };
-    let platform = match store(common, ambient, &mut findings).await {
+    let platform = match store(common, clock_rng, &mut findings).await {
         Ok(platform) => platform,
         Err(error) => {
             findings.push(Finding::failure("settings", error.to_string(), "correct FLEXGATE_CA_FILE"));
@@ -66,33 +66,39 @@ pub(super) async fn all(groups: &Groups, ambient: &Ambient) -> Vec<Finding> {
         }
     }
     if let Some(caller) = &groups.caller {
-        let verifier = Verifier::new(caller.issuers.clone(), platform.http.clone(), ambient.clone());
+        let verifier = Verifier::new(caller.issuers.clone(), platform.http.clone(), clock_rng.clone());
         findings.extend(issuers(&verifier).await);
     }
-    findings.push(clock(&sso, ambient).await);
+    findings.push(clock(&sso, clock_rng).await);
     findings
 }
 
 fn settings(groups: &Groups) -> Vec<Finding> {
+    let renamed = |(old, new): &(&str, &str)| {
+        let text = format!("{old} is an old name of {new}");
+        Finding::warning("settings", text, format!("rename it to {new}"))
+    };
+    let mut findings: Vec<Finding> = groups.old_names.iter().map(renamed).collect();
     if groups.mistakes.is_empty() {
-        return vec![Finding::ok("settings", "every variable is well formed")];
+        findings.push(Finding::ok("settings", "every variable is well formed"));
     }
-    let finding = |mistake: &flexgate::base::settings::VariableError| {
+    let mistake = |mistake: &flexgate::base::settings::VariableError| {
         let remedy = format!("correct {} (docs/configuration.md)", mistake.variable);
         Finding::failure("settings", format!("{} {}", mistake.variable, mistake.problem), remedy)
     };
-    groups.mistakes.iter().map(finding).collect()
+    findings.extend(groups.mistakes.iter().map(mistake));
+    findings
 }
 
 /// The platform. Where the store cannot be used, one with a store that is thrown away, so that the
 /// other checks can still be made.
-async fn store(common: &Common, ambient: &Ambient, findings: &mut Vec<Finding>) -> Result<Platform, PlatformError> {
+async fn store(common: &Common, clock_rng: &ClockRng, findings: &mut Vec<Finding>) -> Result<Platform, PlatformError> {
     let remedy = "the folder in FLEXGATE_STORE must exist and the file be this user's to read and write";
-    let now = ambient.now();
-    match Platform::new(common, ambient.clone()) {
+    let now = clock_rng.now();
+    match Platform::new(common, clock_rng.clone()) {
         Ok(platform) => {
             let what = format!("{}", now.unix_timestamp_nanos());
-            findings.push(match platform.claims().claim("doctor", &what, now, now).await {
+            findings.push(match platform.once_only().claim("doctor", &what, now, now).await {
                 Ok(_) => Finding::ok("store", "it can be read and written"),
                 Err(_) => Finding::failure("store", "it cannot be written (FLEXGATE_STORE)", remedy),
             });
@@ -102,7 +108,7 @@ async fn store(common: &Common, ambient: &Ambient, findings: &mut Vec<Finding>) 
             findings.push(Finding::failure("store", "it cannot be opened (FLEXGATE_STORE)", remedy));
             let Ok(folder) = tempfile::tempdir() else { return Err(PlatformError::Store(error)) };
             let spare = StoreAt::Sqlite(folder.path().join("spare.db"));
-            Platform::new(&Common { store: spare, ..common.clone() }, ambient.clone())
+            Platform::new(&Common { store: spare, ..common.clone() }, clock_rng.clone())
         }
         Err(error) => Err(error),
     }
@@ -140,7 +146,7 @@ async fn scim_tokens(platform: &Platform, id: &str) -> Finding {
 }
 
 async fn secret<T: DeserializeOwned>(platform: &Platform, id: &str) -> Result<T, SecretError> {
-    let (source, clock) = (platform.secrets.clone(), platform.ambient.clock.clone());
+    let (source, clock) = (platform.secrets.clone(), platform.clock_rng.clock.clone());
     let held = CachedSecret::<T>::new(id, source, clock).get(Deadline::after(PATIENCE)).await?;
     std::sync::Arc::into_inner(held).map(|held| held.value).ok_or(SecretError::Timeout { id: id.to_owned() })
 }
@@ -264,14 +270,14 @@ async fn issuers(verifier: &Verifier) -> Vec<Finding> {
     verifier.probe(Deadline::after(PATIENCE)).await.into_iter().map(finding).collect()
 }
 
-async fn clock(sso: &Sso, ambient: &Ambient) -> Finding {
+async fn clock(sso: &Sso, clock_rng: &ClockRng) -> Finding {
     let remedy = "let the machine keep its time (NTP): tokens and cookies are judged by it";
     let date = match sso.probe_time(Deadline::after(PATIENCE)).await {
         Ok(Some(date)) => date,
         Ok(None) => return Finding::warning("clock", "Twilio did not say what time it is", remedy),
         Err(error) => return Finding::failure("clock", error.to_string(), NETWORK),
     };
-    let off = (ambient.now() - date).whole_seconds();
+    let off = (clock_rng.now() - date).whole_seconds();
     let text =
         format!("this machine's clock is {} s {} Twilio's", off.abs(), if off < 0 { "behind" } else { "ahead of" });
     if off.abs() > LEEWAY.whole_seconds() {

@@ -19,6 +19,8 @@ pub(super) struct Groups {
     /// `None` also where SCIM is not served.
     pub(super) scim: Option<ScimSettings>,
     pub(super) mistakes: Vec<VariableError>,
+    /// Variables that are set under an old name, each with its new one.
+    pub(super) old_names: Vec<(&'static str, &'static str)>,
 }
 
 impl Groups {
@@ -27,7 +29,8 @@ impl Groups {
         let (sign_in, caller) = (SignInSettings::read(&mut reader), CallerSettings::read(&mut reader));
         let (webhooks, scim) = (WebhookSettings::read(&mut reader), ScimSettings::read(&mut reader).flatten());
         let (_policy, _tries) = (PolicySettings::read(&mut reader), flexgate_apply::tries(&mut reader));
+        let old_names = reader.old_names();
         let mistakes = reader.finish(Some(())).err().map(|error| error.variables().to_vec()).unwrap_or_default();
-        Self { common, credential, sign_in, caller, webhooks, scim, mistakes }
+        Self { common, credential, sign_in, caller, webhooks, scim, mistakes, old_names }
     }
 }

@@ -13,7 +13,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Args;
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::settings::Reader;
 use serde_json::json;
 
@@ -36,7 +36,7 @@ pub struct Doctor {
 /// Looks at everything and reports.
 pub async fn run(options: &Doctor) -> Result<ExitCode, Box<dyn Error>> {
     let groups = Groups::read(Reader::of_process());
-    let findings = checks::all(&groups, &Ambient::system()).await;
+    let findings = checks::all(&groups, &ClockRng::system()).await;
     let failed = findings.iter().filter(|finding| finding.status == Status::Failure).count();
     if options.json {
         say(&serde_json::to_string_pretty(&json!({ "healthy": failed == 0, "checks": findings }))?)?;

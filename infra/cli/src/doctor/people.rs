@@ -22,7 +22,7 @@ pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
 }
 
 async fn look(platform: &Platform) -> Result<Vec<Finding>, StoreError> {
-    let (people, now) = (platform.people(), platform.ambient.now());
+    let (people, now) = (platform.people(), platform.clock_rng.now());
     let (mut known, mut contested, mut after) = (0, 0, None);
     loop {
         let page = people.page(after, BATCH).await?;

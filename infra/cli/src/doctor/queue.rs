@@ -24,7 +24,7 @@ const LOOK: &str = "see flexgate events list, mend the reason, then flexgate eve
 
 /// What waits, and what has been given up.
 pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
-    let now = platform.ambient.now();
+    let now = platform.clock_rng.now();
     let queue = platform.queue();
     vec![
         waiting(&EVENTS, queue.backlog(Lane::Events).await, now),

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use axum::Router;
 use flexgate::authn::CallerSettings;
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::settings::{Reader, SettingsError};
 use flexgate::platform::{Common, OwnerSettings, Platform};
 use flexgate::telemetry::Log;
 use flexgate::twilio::CredentialSettings;
 use flexgate::users::PolicySettings;
-use flexgate::web::Site;
+use flexgate::web::Edge;
 use flexgate_provision::ScimSettings;
 use flexgate_sso::SignInSettings;
 use flexgate_webhooks::WebhookSettings;
@@ -87,8 +87,8 @@ pub struct Gateway {
 
 impl Gateway {
     /// Listens at `address` and serves.
-    pub async fn start(address: SocketAddr, settings: &Settings, ambient: Ambient) -> Result<Self, Box<dyn Error>> {
-        let platform = Platform::new(&settings.common, ambient)?;
+    pub async fn start(address: SocketAddr, settings: &Settings, clock_rng: ClockRng) -> Result<Self, Box<dyn Error>> {
+        let platform = Platform::new(&settings.common, clock_rng)?;
         let router = assemble(settings, &platform).await?;
         let listener = TcpListener::bind(address)
             .await
@@ -126,7 +126,7 @@ impl Gateway {
 
 async fn assemble(settings: &Settings, platform: &Platform) -> Result<Router, Box<dyn Error>> {
     let Settings { common, sign_in, owner, webhooks, scim, .. } = settings;
-    let site = Site::new("local", common, platform.ambient.clone());
+    let edge = Edge::new("local", common, platform.clock_rng.clone());
     let sso = flexgate_sso::Settings { common: common.clone(), sign_in: sign_in.clone() };
     let provision = flexgate_provision::Settings { owner: owner.clone(), scim: scim.clone() };
     let routes = Router::new()
@@ -136,5 +136,5 @@ async fn assemble(settings: &Settings, platform: &Platform) -> Result<Router, Bo
         .merge(flexgate_webhooks::router(flexgate_webhooks::App::start(webhooks, platform).await?))
         .merge(openapi::router())
         .merge(desktop::router());
-    Ok(site.assemble(routes))
+    Ok(edge.assemble(routes))
 }

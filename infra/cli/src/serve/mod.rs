@@ -10,7 +10,7 @@ use std::error::Error;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::settings::Reader;
 use flexgate::telemetry;
 
@@ -26,7 +26,7 @@ pub async fn run(options: &Serve) -> Result<(), Box<dyn Error>> {
 async fn live(options: &Serve) -> Result<(), Box<dyn Error>> {
     let settings = Settings::read(Reader::of_process())?;
     telemetry::start(&settings.log());
-    let gateway = Gateway::start(local(options.port), &settings, Ambient::system()).await?;
+    let gateway = Gateway::start(local(options.port), &settings, ClockRng::system()).await?;
     say(&format!("Flexgate serves {} at {}", settings.public_url(), gateway.address()))?;
     stopped().await;
     gateway.stop().await;
@@ -43,7 +43,7 @@ async fn simulated(options: &Serve) -> Result<(), Box<dyn Error>> {
     let (simulator, reader) = simulated.start().await?;
     let settings = Settings::read(reader)?;
     telemetry::start(&settings.log());
-    let gateway = Gateway::start(local(options.port), &settings, Ambient::system()).await?;
+    let gateway = Gateway::start(local(options.port), &settings, ClockRng::system()).await?;
     say(&format!(
         "\nFlexgate is running, with a simulated Twilio.\n\n  \
          Open     {}            and sign in as ada, grace or linus\n  \

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flexgate::base::ambient::{SystemEntropy, random};
+use flexgate::base::clock_rng::{SystemRng, random};
 use flexgate::base::settings::Reader;
 use flexgate_provision::NewToken;
 use flexgate_simulator::{AUDIENCE, Config, Simulator};
@@ -99,12 +99,12 @@ fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Err
     )?;
     let keys = folder.join("cookie-keys.json");
     if !keys.exists() {
-        let key = STANDARD.encode(random::<32>(&SystemEntropy));
+        let key = STANDARD.encode(random::<32>(&SystemRng));
         write_private(&keys, &json!({ "current": "1", "keys": { "1": key } }))?;
     }
     let webhooks = folder.join("webhook-secrets.json");
     if !webhooks.exists() {
-        let secret = format!("whsec_{}", STANDARD.encode(random::<32>(&SystemEntropy)));
+        let secret = format!("whsec_{}", STANDARD.encode(random::<32>(&SystemRng)));
         write_private(&webhooks, &json!({ "standard": secret }))?;
     }
     Ok(())
@@ -114,7 +114,7 @@ fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Err
 fn write_scim_token(secrets: &Path, token_file: &Path) -> Result<(), Box<dyn Error>> {
     let hashes = secrets.join("scim-tokens.json");
     if !(hashes.exists() && token_file.exists()) {
-        let made = NewToken::generate("simulated", &SystemEntropy);
+        let made = NewToken::generate("simulated", &SystemRng);
         write_private_text(token_file, made.token.expose_secret())?;
         write_private(&hashes, &serde_json::to_value(&made.hashes)?)?;
     }

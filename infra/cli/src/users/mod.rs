@@ -111,7 +111,7 @@ pub async fn run(options: &Users) -> Result<ExitCode, Box<dyn Error>> {
         Action::Deprovision { user } => {
             let user = operator.user(user).await?;
             let (sid, name) = (user.flex_user_sid.clone(), user.username.clone());
-            let leaves = News::end(Source::Operator, user, operator.ambient().now(), &operator.cause());
+            let leaves = News::end(Source::Operator, user, operator.clock_rng().now(), &operator.cause());
             let done = operator.ledger(operator.flex()).state(&leaves, deadline()).await;
             note(&operator, "deprovision", Some(&sid), done.as_ref().map(|_| "deprovisioned"));
             done.map_err(|error| reason(&error))?;
@@ -170,7 +170,7 @@ async fn provision(operator: &Operator, wanted: &Provision) -> Result<(), Box<dy
         }
     }
     let earlier = if wanted.new { Earlier::Nothing } else { Earlier::Everything };
-    let news = News::user(Source::Operator, desired, operator.ambient().now(), &operator.cause());
+    let news = News::user(Source::Operator, desired, operator.clock_rng().now(), &operator.cause());
     let done = operator.ledger(operator.flex()).state(&News { earlier, ..news }, deadline()).await;
     let user = done.as_ref().ok().and_then(|done| done.user.as_ref()).map(|user| user.flex_user_sid.clone());
     note(operator, "provision", user.as_ref(), done.as_ref().map(became));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flexgate::base::ambient::{Ambient, SystemEntropy};
+use flexgate::base::clock_rng::{ClockRng, SystemRng};
 use flexgate::base::outbound::{Deadline, http_client, send};
 use flexgate::store::{EventStatus, SqliteStore};
 use flexgate_provision::NewToken;
@@ -82,7 +82,7 @@ impl Scim {
     pub fn over(world: World) -> Self {
         world
             .write_secret("webhook-secrets", &json!({ "standard": format!("whsec_{}", STANDARD.encode(WEBHOOK_KEY)) }));
-        let made = NewToken::generate("test", &SystemEntropy);
+        let made = NewToken::generate("test", &SystemRng);
         world.write_secret("scim-tokens", &serde_json::to_value(&made.hashes).unwrap());
         let port = free_port();
         let gateway = Some(Process::live_with(BINARY, &world, port, &VARIABLES));
@@ -142,7 +142,7 @@ impl Scim {
 /// A delivery of the standard webhook source.
 pub async fn deliver(client: &Client, id: &str, event: &Value) {
     let body = event.to_string();
-    let time = Ambient::system().now().unix_timestamp().to_string();
+    let time = ClockRng::system().now().unix_timestamp().to_string();
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, WEBHOOK_KEY), format!("{id}.{time}.{body}").as_bytes());
     let url = format!("http://127.0.0.1:{}/webhooks/standard", client.port).parse().unwrap();
     let mut request = reqwest::Request::new(Method::POST, url);

@@ -1,6 +1,6 @@
 //! A store that the version before the people ledger wrote is opened, and what it holds becomes statements.
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{DesiredUser, Role};
 use flexgate::platform::OwnerSettings;
@@ -92,7 +92,7 @@ async fn what_scim_said_before_holds_against_what_others_say_now() {
         json!({ "type": "user.updated", "data": { "id": name, "username": name, "email": name,
                 "full_name": "From Hr", "roles": roles, "updated_at": at } })
     };
-    let now = Ambient::system().now().unix_timestamp() * 1000;
+    let now = ClockRng::system().now().unix_timestamp() * 1000;
     // Grace's role is SCIM's, Margaret was deleted by SCIM.
     deliver(&scim.client, "e1", &event("grace@example.com", &["agent"], now)).await;
     deliver(&scim.client, "e2", &event("margaret@example.com", &["agent"], now)).await;
@@ -111,7 +111,7 @@ async fn events_of_before_are_not_applied_again_and_the_next_ones_go_on_from_the
     // From before m3, which ended Carol: it is late.
     deliver(&scim.client, "late", &event("hr-2", "carol", &["supervisor"], 1_795_695_300_000)).await;
     // Barbara's role came from m1.
-    let now = Ambient::system().now().unix_timestamp() * 1000;
+    let now = ClockRng::system().now().unix_timestamp() * 1000;
     deliver(&scim.client, "next", &event("hr-1", "barbara", &["agent"], now)).await;
     scim.wait_until_at_most(0).await;
     assert_eq!(scim.flex_user("carol").await["deactivated"], true);

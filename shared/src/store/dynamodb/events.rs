@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{DynamoStore, EXPIRES_AT, Item, corrupt, item_of, moment, n, number, s, seconds, text};
 use crate::domain::{History, Moment, SourceName, SubjectId};
-use crate::store::{DeadLetter, DeadLetters, StoreError, Subjects, fingerprint};
+use crate::store::{DeadLetter, DeadLetters, EventHistory, StoreError, fingerprint};
 
 const HISTORY: &str = "history";
 const DEAD_LETTERS: &str = "dead_letters";
@@ -22,7 +22,7 @@ fn pk(source: &SourceName, subject: &SubjectId) -> String {
 }
 
 #[async_trait]
-impl Subjects for DynamoStore {
+impl EventHistory for DynamoStore {
     async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError> {
         let item = self.item(&pk(source, subject), HISTORY).await?;
         item.map_or(Ok(History::default()), |item| read(text(&item, "history_text")?))

@@ -6,11 +6,11 @@
 //! Attribute names hold an underscore, so none is a reserved word.
 
 mod bindings;
-mod claims;
 mod counters;
-mod directory;
 mod events;
+mod once_only;
 mod people;
+mod scim;
 mod sessions;
 mod usernames;
 

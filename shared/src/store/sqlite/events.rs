@@ -14,7 +14,7 @@ use super::SqliteStore;
 use super::values::parsed;
 use crate::domain::{History, Moment, SourceName, SubjectId};
 use crate::store::{
-    Backlog, DeadLetter, DeadLetters, EventQueue, EventStatus, Inbox, Lane, Message, Settled, StoreError, Subjects,
+    Backlog, DeadLetter, DeadLetters, EventHistory, EventQueue, EventStatus, Inbox, Lane, Message, Settled, StoreError,
     Taken, fingerprint,
 };
 
@@ -238,7 +238,7 @@ fn subject_key(source: &SourceName, subject: &SubjectId) -> String {
 }
 
 #[async_trait]
-impl Subjects for SqliteStore {
+impl EventHistory for SqliteStore {
     async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError> {
         let key = subject_key(source, subject);
         self.read(move |db| Ok(stored(db, &key)?.unwrap_or_default())).await

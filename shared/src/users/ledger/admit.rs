@@ -87,7 +87,7 @@ impl Ledger {
             flex_user_sid: user.flex_user_sid.clone(),
             active: user.is_active(),
         };
-        Ok(self.usernames.put_seen(&[seen], self.ambient.now()).await?)
+        Ok(self.usernames.put_seen(&[seen], self.clock_rng.now()).await?)
     }
 
     /// Notes that Flex is in step with the person's version.
@@ -183,7 +183,7 @@ impl Ledger {
         began: OffsetDateTime,
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
-        let new = Person::new(PersonId::of(self.ambient.random()), claims.username.clone());
+        let new = Person::new(PersonId::of(self.clock_rng.random()), claims.username.clone());
         let mut person = claims.added_to(&new, subject).unwrap_or(new);
         let (desired, plan) = self.newcomer(&person, claims, None, began)?;
         // What is given is written with the person, before anything is sent.
@@ -250,7 +250,7 @@ impl Ledger {
         };
         let user = self.dated(user, deadline).await?;
         if let Some(since) = since
-            && was_there_before(&user, since, self.ambient.now())?
+            && was_there_before(&user, since, self.clock_rng.now())?
         {
             let sid = user.flex_user_sid.clone();
             Box::pin(self.give_back(&person, claims, user, deadline)).await?;
@@ -301,8 +301,8 @@ impl Ledger {
         user: Option<FlexUserSid>,
     ) -> Result<(), LedgerError> {
         let mut person = person.clone();
-        let id = EventId::from(u128::from_be_bytes(self.ambient.random()));
-        person.statements.insert(claims.source.clone(), Statement::in_full(self.ambient.now(), &id));
+        let id = EventId::from(u128::from_be_bytes(self.clock_rng.random()));
+        person.statements.insert(claims.source.clone(), Statement::in_full(self.clock_rng.now(), &id));
         if let Written::Yes(version) = self.state_claims(&person, claims, None).await? {
             person.version = version;
             let taken = person.given.roles.union(&person.given.taken).copied().collect();

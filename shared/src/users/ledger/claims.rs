@@ -14,7 +14,7 @@ use time::{Duration, OffsetDateTime};
 use super::find::plan;
 use super::state::Change;
 use super::{Earlier, Ledger, LedgerError, News, Outcome, Report};
-use crate::base::ambient::Ambient;
+use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
     Active, Desired, Occasion, Person, PersonId, Plan, PlanRefused, Said, Source, Statement, Step, desired,
@@ -64,8 +64,8 @@ impl TokenClaims {
     /// What the token of `caller` says, whose Flex username is `username`. `roles` are those it gives; if there are
     /// none, it is silent on roles.
     #[must_use]
-    pub fn of(caller: &Caller, username: &Username, roles: &RoleSet, ambient: &Ambient) -> Self {
-        let (now, id) = (ambient.now(), EventId::from(u128::from_be_bytes(ambient.random())));
+    pub fn of(caller: &Caller, username: &Username, roles: &RoleSet, clock_rng: &ClockRng) -> Self {
+        let (now, id) = (clock_rng.now(), EventId::from(u128::from_be_bytes(clock_rng.random())));
         // A clock that is ahead must not outdate every token that follows.
         let at = caller.issued_at.map_or(now, |issued_at| issued_at.min(now));
         let names: BTreeSet<Box<str>> = roles.iter().map(|role| role.as_str().into()).collect();
@@ -296,7 +296,7 @@ impl Ledger {
         if let Some(known) = self.people.person(&PersonKey::Username(found.username.key())).await? {
             return self.follow_known(known.id, claims, subject.as_ref(), user, deadline).await;
         }
-        let new = Person::new(PersonId::of(self.ambient.random()), found.username.clone());
+        let new = Person::new(PersonId::of(self.clock_rng.random()), found.username.clone());
         let mut new = Person { flex_user_sid: Some(user.clone()), ..new };
         let due = self.due(&new, &self.kept(&new).await?, None);
         new.statements.extend(due);

@@ -88,7 +88,7 @@ pub struct ExplainedSource {
 impl Ledger {
     /// Why the person who is that Flex user is what they are.
     pub async fn explain(&self, user: &FlexUser) -> Result<Explained, LedgerError> {
-        let nobody = Person::new(PersonId::of(self.ambient.random()), user.username.clone());
+        let nobody = Person::new(PersonId::of(self.clock_rng.random()), user.username.clone());
         let kept = self.kept(&Person { flex_user_sid: Some(user.flex_user_sid.clone()), ..nobody }).await?;
         let view = self.view(user, kept.entry.as_ref(), &kept.memberships).await?;
         let explanation = view.explanation.unwrap_or_default();

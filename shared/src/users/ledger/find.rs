@@ -51,7 +51,7 @@ impl Ledger {
         if let Some(person) = self.people.person(&PersonKey::Username(username.key())).await? {
             return self.attached(person, news, gives_access, deadline).await;
         }
-        let id = PersonId::of(self.ambient.random());
+        let id = PersonId::of(self.clock_rng.random());
         let unknown = Person { flex_user_sid: user, ..Person::new(id, username.clone()) };
         if news.earlier != Earlier::Nothing {
             return Ok(Meant::New(unknown, None));
@@ -76,7 +76,7 @@ impl Ledger {
             if person.inactive_by().next().is_none() {
                 self.left_by(&person, news, deadline).await?;
             }
-            let successor = person.successor(PersonId::of(self.ambient.random()));
+            let successor = person.successor(PersonId::of(self.clock_rng.random()));
             return Ok(Meant::New(successor, Some(Box::new(person))));
         }
         match attach(&person, &news.source, news.subject.as_ref(), gives_access) {
@@ -85,7 +85,7 @@ impl Ledger {
             Err(refused) => Err(refused.into()),
             Ok(Attachment::Same) => Ok(Meant::Known(person)),
             Ok(Attachment::NewPerson) => {
-                let id = PersonId::of(self.ambient.random());
+                let id = PersonId::of(self.clock_rng.random());
                 Ok(Meant::New(person.successor(id), Some(Box::new(person))))
             }
         }

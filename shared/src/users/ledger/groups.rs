@@ -1,6 +1,6 @@
 //! SCIM groups: what a membership says of a person.
 //!
-//! A group and its list of members are the statement, and the directory holds them. The ledger keeps a projection: for
+//! A group and its list of members are the statement, and the SCIM store holds them. The ledger keeps a projection: for
 //! each person and group, which role the group gives. Whoever reconciles a person brings the projection up to date
 //! first, under the person's lease, so it does not matter in which order groups and people change.
 
@@ -10,7 +10,7 @@ use super::{Ledger, LedgerError, Report, legacy};
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{Person, PersonId, Said, Source, Statement, desired};
 use crate::domain::{EventId, FlexUser, FlexUserSid, Role};
-use crate::store::directory::{Entry, Membership};
+use crate::store::scim::{Entry, Membership};
 use crate::store::{PersonKey, Stating, Written};
 use crate::twilio::TwilioError;
 
@@ -81,7 +81,7 @@ impl Ledger {
                 return Ok(Some(person.id));
             }
         }
-        let new = PersonId::of(self.ambient.random());
+        let new = PersonId::of(self.clock_rng.random());
         let person = Person { flex_user_sid: Some(user.flex_user_sid), ..Person::new(new, user.username) };
         match self.people.add(&person, None).await? {
             Written::Yes(_) => Ok(Some(new)),
@@ -90,7 +90,7 @@ impl Ledger {
     }
 
     async fn flex_user_of(&self, id: &FlexUserSid, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
-        let entry = self.directory.entry(id).await?;
+        let entry = self.scim.entry(id).await?;
         let current = entry.as_ref().map_or(id, |entry| &entry.current);
         match self.provisioning.flex().get(current, deadline).await {
             Err(TwilioError::NotFound(_)) => Ok(None),
@@ -101,18 +101,18 @@ impl Ledger {
     /// What SCIM keeps of the person.
     pub(super) async fn kept(&self, person: &Person) -> Result<Kept, LedgerError> {
         let Some(sid) = &person.flex_user_sid else { return Ok(Kept::default()) };
-        let entries = self.directory.entries(std::slice::from_ref(sid)).await?;
+        let entries = self.scim.entries(std::slice::from_ref(sid)).await?;
         let entry = entries.into_iter().find(|entry| entry.current == *sid);
         let id = entry.as_ref().map_or(sid, |entry| &entry.id);
-        let memberships = self.directory.memberships(std::slice::from_ref(id)).await?;
+        let memberships = self.scim.memberships(std::slice::from_ref(id)).await?;
         Ok(Kept { entry, memberships })
     }
 
     /// Ends the memberships of whoever had the Flex user before: they are not the next owner's.
     pub(super) async fn leave_groups(&self, user: &FlexUserSid) -> Result<(), LedgerError> {
-        let entries = self.directory.entries(std::slice::from_ref(user)).await?;
+        let entries = self.scim.entries(std::slice::from_ref(user)).await?;
         let entry = entries.iter().find(|entry| entry.current == *user);
-        Ok(self.directory.leave_all(entry.map_or(user, |entry| &entry.id)).await?)
+        Ok(self.scim.leave_all(entry.map_or(user, |entry| &entry.id)).await?)
     }
 
     /// The person with what SCIM keeps of them. It is written to the ledger where that does not hold it yet. `None` if
@@ -137,7 +137,7 @@ impl Ledger {
 
     /// The statements that follow from what SCIM keeps and that the person does not have yet.
     pub(super) fn due(&self, person: &Person, kept: &Kept, left: Option<(&str, Role)>) -> Vec<(Source, Statement)> {
-        let (now, cause) = (self.ambient.now(), EventId::from(u128::from_be_bytes(self.ambient.random())));
+        let (now, cause) = (self.clock_rng.now(), EventId::from(u128::from_be_bytes(self.clock_rng.random())));
         let mut due = Vec::new();
         let mut says = |source: Source, said: Statement| {
             let mut statement = person.statements.get(&source).cloned().unwrap_or_default();

@@ -9,7 +9,7 @@ use super::{Ledger, LedgerError};
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{Active, Desired};
 use crate::domain::{FlexUser, Role};
-use crate::store::directory::Begun;
+use crate::store::scim::Begun;
 use crate::users::{LastAdmin, Pages};
 
 /// The work of which there is one at a time.
@@ -30,8 +30,8 @@ impl Ledger {
     /// Takes the lock; whoever takes an administrator away holds it until that is done.
     pub(super) async fn lock_admins(&self, deadline: Deadline) -> Result<(), LedgerError> {
         loop {
-            let now = self.ambient.now();
-            match self.directory.begin(ADMINS, now, now + deadline.remaining() + Duration::from_secs(1)).await? {
+            let now = self.clock_rng.now();
+            match self.scim.begin(ADMINS, now, now + deadline.remaining() + Duration::from_secs(1)).await? {
                 Begun::Yes { .. } => return Ok(()),
                 Begun::Busy if deadline.remaining() <= PAUSE * 4 => return Err(LedgerError::Busy),
                 Begun::Busy => tokio::time::sleep(PAUSE).await,
@@ -40,7 +40,7 @@ impl Ledger {
     }
 
     pub(super) async fn unlock_admins(&self) -> Result<(), LedgerError> {
-        Ok(self.directory.finish(ADMINS).await?)
+        Ok(self.scim.finish(ADMINS).await?)
     }
 
     /// Refuses unless Flex has another active administrator than `user`. A list may be out of date, so whoever it

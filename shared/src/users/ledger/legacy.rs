@@ -1,6 +1,6 @@
 //! What a store of the version before the ledger holds of SCIM's users, as a statement.
 //!
-//! That version kept what a client wrote in the directory's entry alone. The ledger takes it over when it first
+//! That version kept what a client wrote in the entry in the SCIM store alone. The ledger takes it over when it first
 //! reconciles the person.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::domain::EventId;
 use crate::domain::ledger::{Person, Said, Source, Statement};
-use crate::store::directory::Entry;
+use crate::store::scim::Entry;
 
 /// What the entry says, if the ledger holds nothing of SCIM's.
 pub(super) fn said(person: &Person, entry: &Entry, now: OffsetDateTime, cause: &EventId) -> Option<Statement> {

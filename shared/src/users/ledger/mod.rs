@@ -22,12 +22,12 @@ mod view;
 
 use std::sync::Arc;
 
-use crate::base::ambient::Ambient;
+use crate::base::clock_rng::ClockRng;
 use crate::domain::ledger::{Explanation, Occasion, Source, Statement};
 use crate::domain::policy::Policy;
 use crate::domain::{FlexUser, SubjectId};
 use crate::platform::Platform;
-use crate::store::{Directory, People, PersonKey, UsernameIndex};
+use crate::store::{People, PersonKey, ScimStore, UsernameIndex};
 use crate::users::{GroupRoles, LastAdmin, PolicySettings, Provisioning};
 
 pub use admit::Admitted;
@@ -92,13 +92,13 @@ impl Outcome {
 pub struct Ledger {
     people: Arc<dyn People>,
     /// Holds SCIM's groups, and the lock that serialises whoever takes an administrator away.
-    directory: Arc<dyn Directory>,
+    scim: Arc<dyn ScimStore>,
     usernames: Arc<dyn UsernameIndex>,
     provisioning: Arc<Provisioning>,
     policy: Policy,
     last_admin: LastAdmin,
     group_roles: GroupRoles,
-    ambient: Ambient,
+    clock_rng: ClockRng,
 }
 
 impl Ledger {
@@ -107,13 +107,13 @@ impl Ledger {
     pub fn of_platform(platform: &Platform, provisioning: Arc<Provisioning>, settings: &PolicySettings) -> Self {
         Self {
             people: platform.people(),
-            directory: platform.directory(),
+            scim: platform.scim(),
             usernames: platform.usernames(),
             provisioning,
             policy: settings.policy.clone(),
             last_admin: settings.last_admin,
             group_roles: settings.group_roles.clone(),
-            ambient: platform.ambient.clone(),
+            clock_rng: platform.clock_rng.clone(),
         }
     }
 
@@ -141,6 +141,6 @@ impl Ledger {
     }
 
     fn occasion(&self) -> Occasion<'static> {
-        Occasion::at(self.ambient.now())
+        Occasion::at(self.clock_rng.now())
     }
 }

@@ -21,8 +21,8 @@ impl Ledger {
     /// Writes that an operator says that the user is inactive; a job is to tell Flex. False if somebody else has made
     /// the person known meanwhile.
     pub(super) async fn state_orphan(&self, user: FlexUser, cause: &EventId) -> Result<bool, LedgerError> {
-        let news = News::end(Source::Operator, user.clone(), self.ambient.now(), cause);
-        let id = PersonId::of(self.ambient.random());
+        let news = News::end(Source::Operator, user.clone(), self.clock_rng.now(), cause);
+        let id = PersonId::of(self.clock_rng.random());
         let mut person = Person { flex_user_sid: Some(user.flex_user_sid), ..Person::new(id, user.username) };
         person.statements.insert(news.source, news.statement);
         Ok(matches!(self.people.add(&person, None).await?, Written::Yes(_)))

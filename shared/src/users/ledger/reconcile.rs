@@ -45,10 +45,10 @@ impl Ledger {
 
     /// Waits for the lease, for a while.
     pub(super) async fn lease(&self, id: PersonId, deadline: Deadline) -> Result<Lease, LedgerError> {
-        let holder = u128::from_be_bytes(self.ambient.random());
+        let holder = u128::from_be_bytes(self.clock_rng.random());
         let waiting = deadline.within(WAIT);
         loop {
-            let now = self.ambient.now();
+            let now = self.clock_rng.now();
             let until = now + deadline.remaining() + AFTERMATH;
             match self.people.lease(id, holder, now, until).await? {
                 PersonLease::Granted { .. } => return Ok(Lease(holder)),
@@ -112,7 +112,7 @@ impl Ledger {
             };
             let plan = plan(&person, &desired, observed.as_ref())?;
             if is_drift(&person, &plan) {
-                let Some(repairs) = person.given.repairs.another(self.ambient.now()) else {
+                let Some(repairs) = person.given.repairs.another(self.clock_rng.now()) else {
                     let explanation = Some(desired.explanation);
                     let report = Report { user: observed, explanation, ..Report::nothing(Outcome::Contested) };
                     return Ok(Some((report, person.version)));
@@ -250,7 +250,7 @@ impl Ledger {
     }
 
     pub(super) async fn bind(&self, identity: &Identity, user: &FlexUserSid) -> Result<(), LedgerError> {
-        match self.provisioning.bindings().bind(identity, user, self.ambient.now()).await? {
+        match self.provisioning.bindings().bind(identity, user, self.clock_rng.now()).await? {
             Bound::Yes => Ok(()),
             Bound::IdentityTaken(_) | Bound::UserTaken => Err(LedgerError::Bound),
         }

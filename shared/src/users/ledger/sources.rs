@@ -166,7 +166,7 @@ impl Ledger {
         let inactive_by: Vec<Source> =
             person.inactive_by().filter(|source| **source != Source::Operator).cloned().collect();
         for source in &inactive_by {
-            let silent = Statement::in_full(self.ambient.now(), cause).made_after(person.statements[source].latest());
+            let silent = Statement::in_full(self.clock_rng.now(), cause).made_after(person.statements[source].latest());
             let stating = Stating { source, statement: &silent, subject: None };
             match self.people.state(id, person.version, stating).await? {
                 Written::Yes(version) => person.version = version,
@@ -208,7 +208,7 @@ impl Ledger {
         if person.superseded {
             return Ok(Some((Report::nothing(Outcome::Stale), person.version)));
         }
-        let now = self.ambient.now();
+        let now = self.clock_rng.now();
         let inactive = person.inactive_by().any(|by| by == source);
         *kept_inactive |= inactive;
         let inactive = inactive.then(|| Said::access(now, cause, false));

@@ -146,12 +146,12 @@ impl Ledger {
             person.flex_user_sid = Some(user.flex_user_sid.clone());
         }
         if person.given.taking_over {
-            // What SCIM's directory keeps is about whoever had the Flex user before.
+            // What the SCIM store keeps is about whoever had the Flex user before.
             if let Some(user) = &person.flex_user_sid {
                 self.leave_groups(user).await?;
             }
-            let cause = EventId::from(u128::from_be_bytes(self.ambient.random()));
-            let silent = Statement::in_full(self.ambient.now(), &cause);
+            let cause = EventId::from(u128::from_be_bytes(self.clock_rng.random()));
+            let silent = Statement::in_full(self.clock_rng.now(), &cause);
             person.statements.entry(Source::Scim).or_insert(silent);
         }
         let Written::Yes(version) = self.people.add(&person, instead_of.as_deref()).await? else { return Ok(None) };

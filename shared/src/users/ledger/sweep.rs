@@ -114,7 +114,7 @@ impl Ledger {
         each_call: impl Fn() -> Deadline,
         mut progress: impl FnMut(usize),
     ) -> Result<Swept, SweepError> {
-        let began = self.ambient.now();
+        let began = self.clock_rng.now();
         let (mut found, mut seen) = (Found::default(), BTreeSet::new());
         let mut pages = Pages::of(self.provisioning.flex());
         while let Some(users) = pages.next(each_call()).await.map_err(LedgerError::from)? {
@@ -138,7 +138,7 @@ impl Ledger {
             if losing_access > limit {
                 return Err(SweepError::TooMany { losing_access, users: swept.users });
             }
-            let cause = EventId::from(u128::from_be_bytes(self.ambient.random()));
+            let cause = EventId::from(u128::from_be_bytes(self.clock_rng.random()));
             for user in orphans {
                 let sid = user.flex_user_sid.clone();
                 if self.state_orphan(user, &cause).await? {
@@ -174,9 +174,9 @@ impl Ledger {
                 None => drop(by_name.insert(person.username.key(), person)),
             }
         }
-        let entries = self.directory.entries(&sids).await?;
+        let entries = self.scim.entries(&sids).await?;
         let ids: BTreeSet<FlexUserSid> = sids.into_iter().chain(entries.iter().map(|entry| entry.id.clone())).collect();
-        let memberships = self.directory.memberships(&ids.into_iter().collect::<Vec<_>>()).await?;
+        let memberships = self.scim.memberships(&ids.into_iter().collect::<Vec<_>>()).await?;
         for user in users {
             let entry = entries.iter().find(|entry| entry.current == user.flex_user_sid).cloned();
             let id = entry.as_ref().map_or(&user.flex_user_sid, |entry| &entry.id).clone();
@@ -195,7 +195,7 @@ impl Ledger {
         let is_known = person.is_some();
         let new = || Person {
             flex_user_sid: Some(user.flex_user_sid.clone()),
-            ..Person::new(PersonId::of(self.ambient.random()), user.username.clone())
+            ..Person::new(PersonId::of(self.clock_rng.random()), user.username.clone())
         };
         let mut person = person.unwrap_or_else(new);
         let due = self.due(&person, kept, None);
@@ -221,7 +221,7 @@ impl Ledger {
             return;
         }
         swept.drifted += 1;
-        let may_repair = || person.given.repairs.another(self.ambient.now()).is_some();
+        let may_repair = || person.given.repairs.another(self.clock_rng.now()).is_some();
         if is_settled && is_drift(&person, &plan) && !may_repair() {
             swept.contested.push(user.flex_user_sid.clone());
             return;
@@ -258,7 +258,7 @@ impl Ledger {
         let cause = format!("sweep:{}", began.format(&Rfc3339).unwrap_or_default());
         let job = |user: FlexUserSid| Message::Reconcile { user, cause: cause.clone(), left: None };
         let jobs: Vec<Message> = repairs.into_iter().map(job).collect();
-        queue.send(&jobs, self.ambient.now()).await?;
+        queue.send(&jobs, self.clock_rng.now()).await?;
         Ok(jobs.len())
     }
 }

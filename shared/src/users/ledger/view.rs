@@ -5,7 +5,7 @@ use super::{Ledger, LedgerError};
 use crate::domain::ledger::{Active, Explanation, Person, PersonId, Step, desired};
 use crate::domain::{FlexUser, ObservedRoles};
 use crate::store::PersonKey;
-use crate::store::directory::{Entry, Membership};
+use crate::store::scim::{Entry, Membership};
 
 /// A Flex user as the ledger has it. What was said is shown at once, though Flex may not have caught up.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ impl Ledger {
         // What SCIM keeps may speak of somebody whom the ledger does not know yet.
         let unknown = || Person {
             flex_user_sid: Some(user.flex_user_sid.clone()),
-            ..Person::new(PersonId::of(self.ambient.random()), user.username.clone())
+            ..Person::new(PersonId::of(self.clock_rng.random()), user.username.clone())
         };
         let mut person = person.unwrap_or_else(unknown);
         let due = self.due(&person, &kept, None);

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use flexgate::users::ProvisioningError;
-use flexgate::web::{Kind, Problem, Told, kinds};
+use flexgate::web::{Kind, LoggedProblem, Problem, kinds};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
@@ -148,7 +148,7 @@ impl IntoResponse for Failure {
         if let Some(seconds) = self.0.wait_seconds() {
             headers.insert(RETRY_AFTER, seconds.into());
         }
-        response.extensions_mut().insert(Told(self.0));
+        response.extensions_mut().insert(LoggedProblem(self.0));
         response
     }
 }

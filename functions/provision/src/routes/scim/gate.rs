@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use flexgate::telemetry::{Audit, Decision};
-use flexgate::web::{Context, Told, kinds};
+use flexgate::web::{Context, LoggedProblem, kinds};
 use http::Method;
 
 use super::answer::About;
@@ -37,7 +37,7 @@ fn action(method: &Method) -> &'static str {
 /// Refusals and writes are events; what was read, and what failed without a decision, is in the request's
 /// line alone.
 fn audit(action: &str, token_id: Option<&str>, response: &Response, context: &Context) {
-    let told = response.extensions().get::<Told>().map(|told| told.0.kind());
+    let told = response.extensions().get::<LoggedProblem>().map(|told| told.0.kind());
     let about = response.extensions().get::<About>().map(|about| about.0.as_str());
     let (decision, reason) = match told {
         Some(kind) if kind.status.is_server_error() && kind != kinds::SCIM_UNSUPPORTED => return,

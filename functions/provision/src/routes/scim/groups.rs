@@ -17,12 +17,12 @@ use crate::scim::{GroupChange, Scim};
 type Outcome = Result<Answer, Failure>;
 
 pub(super) async fn list(State(scim): State<Arc<Scim>>, query: Query) -> Outcome {
-    let asked = Asked::of_query(&query, &scim.ambient)?;
+    let asked = Asked::of_query(&query, &scim.clock_rng)?;
     found(&scim, &asked).await
 }
 
 pub(super) async fn search(State(scim): State<Arc<Scim>>, request: Request) -> Outcome {
-    let asked = Asked::of_body(&body::read(request).await?, &scim.ambient)?;
+    let asked = Asked::of_body(&body::read(request).await?, &scim.clock_rng)?;
     found(&scim, &asked).await
 }
 

@@ -1,6 +1,6 @@
 //! Which resources are asked for, and what of them: in the address, or in the body of `.search`.
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::web::Query;
 use serde_json::Value;
 
@@ -16,15 +16,15 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn of_query(query: &Query, ambient: &Ambient) -> Result<Self, Failure> {
+    pub(super) fn of_query(query: &Query, clock_rng: &ClockRng) -> Result<Self, Failure> {
         let test = query.once("filter")?.map(Test::read).transpose()?;
         let (start, count) = (query.once("startIndex")?, query.once("count")?);
-        let paging = Paging::read(start, count, query.once("cursor")?, ambient.now())?;
+        let paging = Paging::read(start, count, query.once("cursor")?, clock_rng.now())?;
         Ok(Self { test, paging, shown: projection(query)? })
     }
 
     /// RFC 7644 §3.4.3.
-    pub(super) fn of_body(body: &Document, ambient: &Ambient) -> Result<Self, Failure> {
+    pub(super) fn of_body(body: &Document, clock_rng: &ClockRng) -> Result<Self, Failure> {
         let wrong =
             |name: &str, must: &str| Failure::from(ProtocolError::InvalidValue(format!("{name} must be {must}.")));
         let said = |name: &str| match body.get(name) {
@@ -45,7 +45,7 @@ impl Asked {
         };
         let test = said("filter")?.as_deref().map(Test::read).transpose()?;
         let (start, count, cursor) = (number("startIndex")?, number("count")?, said("cursor")?);
-        let paging = Paging::read(start.as_deref(), count.as_deref(), cursor.as_deref(), ambient.now())?;
+        let paging = Paging::read(start.as_deref(), count.as_deref(), cursor.as_deref(), clock_rng.now())?;
         let (only, without) = (names("attributes")?, names("excludedAttributes")?);
         Ok(Self { test, paging, shown: Projection::new(only.as_deref(), without.as_deref()) })
     }

@@ -18,7 +18,7 @@ pub(super) async fn everything(
     context: Context,
     request: Request,
 ) -> Result<Answer, Failure> {
-    let asked = Asked::of_body(&body::read(request).await?, &scim.ambient)?;
+    let asked = Asked::of_body(&body::read(request).await?, &scim.clock_rng)?;
     let Paging::Index { start, count } = asked.paging else {
         return Err(ProtocolError::InvalidValue("cursor works at /Users and /Groups.".to_owned()).into());
     };

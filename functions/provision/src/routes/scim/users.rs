@@ -16,12 +16,12 @@ use crate::scim::Scim;
 type Outcome = Result<Answer, Failure>;
 
 pub(super) async fn list(State(scim): State<Arc<Scim>>, query: Query, context: Context) -> Outcome {
-    let asked = Asked::of_query(&query, &scim.ambient)?;
+    let asked = Asked::of_query(&query, &scim.clock_rng)?;
     found(&scim, &asked, &context).await
 }
 
 pub(super) async fn search(State(scim): State<Arc<Scim>>, context: Context, request: Request) -> Outcome {
-    let asked = Asked::of_body(&body::read(request).await?, &scim.ambient)?;
+    let asked = Asked::of_body(&body::read(request).await?, &scim.clock_rng)?;
     found(&scim, &asked, &context).await
 }
 

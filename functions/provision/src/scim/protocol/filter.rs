@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::grammar::{self, AttrExp, AttrPath, CompValue, CompareOp, Filter};
-use super::schema::{Attribute, Kind, Named, Schema};
+use super::schema::{Attribute, Kind, ResolvedAttribute, Schema};
 use super::{Document, ProtocolError};
 
 /// The longest filter and the longest path, in bytes.
@@ -20,9 +20,9 @@ pub enum Plan {
     UserName(String),
     /// By `id`: one look-up.
     Id(String),
-    /// By `externalId`: the directory knows.
+    /// By `externalId`: the SCIM store knows.
     ExternalId(String),
-    /// By `displayName`: the directory knows.
+    /// By `displayName`: the SCIM store knows.
     DisplayName(String),
     /// By reading everything.
     Everything,
@@ -133,8 +133,8 @@ fn parts(expression: &AttrExp) -> (&AttrPath, Comparison<'_>) {
 
 fn attribute<'a>(schema: &'a Schema, path: &AttrPath) -> Option<(&'a Attribute, bool)> {
     match schema.named(path.uri.as_deref(), &path.name) {
-        Named::Core(attribute) => Some((attribute, false)),
-        Named::Extension(attribute) => Some((attribute, true)),
+        ResolvedAttribute::Core(attribute) => Some((attribute, false)),
+        ResolvedAttribute::Extension(attribute) => Some((attribute, true)),
         _ => None,
     }
 }

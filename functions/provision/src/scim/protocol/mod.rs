@@ -2,21 +2,21 @@
 //!
 //! Nothing here knows Flex, Twilio or a store.
 
+mod discovery;
 pub(crate) mod error;
 mod filter;
 mod grammar;
 mod paging;
 mod patch;
-mod place;
-mod published;
+mod patch_target;
 mod schema;
 mod view;
 
+pub use discovery::{resource_types, schemas, service_provider_config};
 pub use error::ProtocolError;
 pub use filter::{MAX_FILTER, Plan, Test};
 pub use paging::{Cursor, MAX_PAGE, Page, Paging};
 pub use patch::{Operation, apply, operations, says_active};
-pub use published::{resource_types, schemas, service_provider_config};
 pub use schema::{Attribute, ENTERPRISE, GROUP, Kind, Mutability, Schema, USER};
 pub(crate) use view::complete;
 pub use view::{Projection, version};

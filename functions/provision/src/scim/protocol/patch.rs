@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::filter::MAX_FILTER;
 use super::grammar::{self, Filter};
-use super::place::{Op, Place, object};
-use super::schema::{Attribute, Kind, Mutability, Named, Schema};
+use super::patch_target::{Op, PatchTarget, object};
+use super::schema::{Attribute, Kind, Mutability, ResolvedAttribute, Schema};
 use super::{Document, ProtocolError};
 
 /// The most operations of one request. Entra sends 20 at most, Okta 100.
@@ -84,7 +84,9 @@ fn active_among(schema: &Schema, map: &Map<String, Value>) -> Option<bool> {
 
 fn active_at(schema: &Schema, key: &str, value: &Value) -> Option<bool> {
     match schema.key(key) {
-        (Named::Core(attribute), None) if attribute.name == "active" => attribute.read(value).ok()??.as_bool(),
+        (ResolvedAttribute::Core(attribute), None) if attribute.name == "active" => {
+            attribute.read(value).ok()??.as_bool()
+        }
         _ => None,
     }
 }
@@ -115,7 +117,7 @@ fn one(schema: &Schema, document: &mut Document, operation: &Operation) -> Resul
             _ => Err(ProtocolError::InvalidValue("The value of an extension must be an object.".to_owned())),
         },
         Target::At { attribute, extension, filter, sub } => {
-            let place = Place { attribute, filter: filter.as_ref(), sub };
+            let place = PatchTarget { attribute, filter: filter.as_ref(), sub };
             let container = container(schema, document, extension);
             place.change(container, operation.op, value)?;
             prune(schema, document);
@@ -137,8 +139,8 @@ fn target<'a>(schema: &'a Schema, path: &str) -> Result<Target<'a>, ProtocolErro
         return Err(ProtocolError::InvalidPath("The path is too long.".to_owned()));
     }
     match schema.named(None, path) {
-        Named::WholeExtension => return Ok(Target::Whole),
-        Named::NotKept => return Ok(Target::NotKept),
+        ResolvedAttribute::WholeExtension => return Ok(Target::Whole),
+        ResolvedAttribute::NotKept => return Ok(Target::NotKept),
         _ => {}
     }
     let parsed = grammar::path(path)
@@ -146,10 +148,10 @@ fn target<'a>(schema: &'a Schema, path: &str) -> Result<Target<'a>, ProtocolErro
     let (attr, filter) = (parsed.attr, parsed.filter);
     let sub = if filter.is_some() { parsed.sub_attr } else { attr.sub_attr.clone() };
     let (attribute, extension) = match schema.named(attr.uri.as_deref(), &attr.name) {
-        Named::Core(attribute) => (attribute, false),
-        Named::Extension(attribute) => (attribute, true),
-        Named::NotKept => return Ok(Target::NotKept),
-        Named::WholeExtension | Named::Nothing => return Err(unknown()),
+        ResolvedAttribute::Core(attribute) => (attribute, false),
+        ResolvedAttribute::Extension(attribute) => (attribute, true),
+        ResolvedAttribute::NotKept => return Ok(Target::NotKept),
+        ResolvedAttribute::WholeExtension | ResolvedAttribute::Nothing => return Err(unknown()),
     };
     let sub = sub.map(|name| attribute.sub(&name).ok_or_else(unknown)).transpose()?;
     if filter.is_some() && !(attribute.multi_valued && matches!(attribute.kind, Kind::Complex(_))) {
@@ -211,22 +213,22 @@ fn assign(schema: &Schema, document: &mut Document, key: &str, value: &Value) ->
 fn key_change(
     schema: &Schema,
     document: &mut Document,
-    named: Named<'_>,
+    named: ResolvedAttribute<'_>,
     sub: Option<&str>,
     op: Op,
     value: &Value,
 ) -> Result<(), ProtocolError> {
     let (attribute, extension) = match named {
-        Named::Core(attribute) => (attribute, false),
-        Named::Extension(attribute) => (attribute, true),
-        Named::WholeExtension => {
+        ResolvedAttribute::Core(attribute) => (attribute, false),
+        ResolvedAttribute::Extension(attribute) => (attribute, true),
+        ResolvedAttribute::WholeExtension => {
             return match value {
                 Value::Object(map) => each_key(schema, document, op, map, true),
                 Value::Null => Ok(()),
                 _ => Err(ProtocolError::InvalidValue("The value of an extension must be an object.".to_owned())),
             };
         }
-        Named::NotKept | Named::Nothing => return Ok(()),
+        ResolvedAttribute::NotKept | ResolvedAttribute::Nothing => return Ok(()),
     };
     let sub = match sub {
         None => None,
@@ -238,7 +240,7 @@ fn key_change(
     if attribute.mutability == Mutability::ReadOnly || sub.is_some_and(|sub| sub.mutability == Mutability::ReadOnly) {
         return Ok(());
     }
-    Place { attribute, filter: None, sub }.change(container(schema, document, extension), op, Some(value))
+    PatchTarget { attribute, filter: None, sub }.change(container(schema, document, extension), op, Some(value))
 }
 
 fn container<'a>(schema: &Schema, document: &'a mut Document, extension: bool) -> &'a mut Document {

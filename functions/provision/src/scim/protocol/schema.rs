@@ -229,7 +229,7 @@ pub struct Schema {
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Named<'a> {
+pub(super) enum ResolvedAttribute<'a> {
     /// An attribute of the core schema.
     Core(&'a Attribute),
     /// An attribute of the extension.
@@ -244,34 +244,34 @@ pub(super) enum Named<'a> {
 
 impl Schema {
     /// What `name`, perhaps qualified by `uri`, stands for.
-    pub(super) fn named(&self, uri: Option<&str>, name: &str) -> Named<'_> {
+    pub(super) fn named(&self, uri: Option<&str>, name: &str) -> ResolvedAttribute<'_> {
         let is = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
         match (uri, &self.extension) {
-            (None, Some((id, _))) if is(name, id) => Named::WholeExtension,
-            (None, _) if is(name, ENTERPRISE) || is(name, self.optional_extension) => Named::NotKept,
-            (Some(uri), _) if is(uri, ENTERPRISE) => Named::NotKept,
+            (None, Some((id, _))) if is(name, id) => ResolvedAttribute::WholeExtension,
+            (None, _) if is(name, ENTERPRISE) || is(name, self.optional_extension) => ResolvedAttribute::NotKept,
+            (Some(uri), _) if is(uri, ENTERPRISE) => ResolvedAttribute::NotKept,
             (Some(uri), Some((id, fields))) if is(uri, id) => {
-                named(fields, name).map_or(Named::Nothing, Named::Extension)
+                named(fields, name).map_or(ResolvedAttribute::Nothing, ResolvedAttribute::Extension)
             }
-            (Some(uri), _) if !is(uri, self.id) => Named::Nothing,
+            (Some(uri), _) if !is(uri, self.id) => ResolvedAttribute::Nothing,
             _ => self.core(name),
         }
     }
 
-    fn core(&self, name: &str) -> Named<'_> {
+    fn core(&self, name: &str) -> ResolvedAttribute<'_> {
         let common = COMMON.iter().find(|common| common.name.eq_ignore_ascii_case(name));
         match named(&self.attributes, name).or(common) {
-            Some(attribute) => Named::Core(attribute),
-            None if NOT_KEPT.iter().any(|known| known.eq_ignore_ascii_case(name)) => Named::NotKept,
-            None => Named::Nothing,
+            Some(attribute) => ResolvedAttribute::Core(attribute),
+            None if NOT_KEPT.iter().any(|known| known.eq_ignore_ascii_case(name)) => ResolvedAttribute::NotKept,
+            None => ResolvedAttribute::Nothing,
         }
     }
 
     /// A key of a resource or of a patch without a path: a name, a dotted one, or one that begins with a
     /// schema's URN. The sub-attribute is the second part.
-    pub(super) fn key<'a>(&self, key: &'a str) -> (Named<'_>, Option<&'a str>) {
+    pub(super) fn key<'a>(&self, key: &'a str) -> (ResolvedAttribute<'_>, Option<&'a str>) {
         match self.named(None, key) {
-            Named::Nothing => {}
+            ResolvedAttribute::Nothing => {}
             whole => return (whole, None),
         }
         let (uri, rest) = key.rsplit_once(':').map_or((None, key), |(uri, rest)| (Some(uri), rest));

@@ -6,7 +6,7 @@ use ring::digest;
 use serde_json::{Map, Value, json};
 
 use super::Document;
-use super::schema::{Named, Schema};
+use super::schema::{ResolvedAttribute, Schema};
 
 /// The version of a resource, a weak entity tag: a digest of what it says.
 #[must_use]
@@ -90,13 +90,13 @@ impl Projection {
 fn place<'a>(schema: &'a Schema, name: &'a str) -> Option<(Option<&'static str>, &'a str, Option<&'a str>)> {
     let extension = schema.extension.as_ref().map(|(id, _)| *id);
     match schema.key(name) {
-        (Named::Core(attribute), sub) => {
+        (ResolvedAttribute::Core(attribute), sub) => {
             let sub = sub.and_then(|sub| attribute.sub(sub)).map(|sub| sub.name.as_str());
             Some((None, &attribute.name, sub))
         }
-        (Named::Extension(attribute), _) => Some((extension, &attribute.name, None)),
-        (Named::WholeExtension, _) => Some((None, extension?, None)),
-        (Named::NotKept | Named::Nothing, _) => None,
+        (ResolvedAttribute::Extension(attribute), _) => Some((extension, &attribute.name, None)),
+        (ResolvedAttribute::WholeExtension, _) => Some((None, extension?, None)),
+        (ResolvedAttribute::NotKept | ResolvedAttribute::Nothing, _) => None,
     }
 }
 

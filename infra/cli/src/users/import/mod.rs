@@ -140,7 +140,7 @@ async fn send(
     let ledger = Arc::new(operator.ledger(operator.flex().asking_once()));
     let cause = operator.cause();
     let most = usize::from(options.concurrency);
-    let pace = Arc::new(Pace::new(most, operator.ambient().clone()));
+    let pace = Arc::new(Pace::new(most, operator.clock_rng().clone()));
     let (mut counts, mut stopped) = (Counts::default(), None);
     let mut under_way = JoinSet::new();
     let interrupted = tokio::signal::ctrl_c();
@@ -192,7 +192,7 @@ async fn send(
 async fn one(row: Row, ledger: Arc<Ledger>, cause: EventId, pace: Arc<Pace>) -> (Row, Fate) {
     let mut tries = 0;
     let fate = loop {
-        let Some(seat) = pace.place().await else { break Fate::Left };
+        let Some(seat) = pace.slot().await else { break Fate::Left };
         tries += 1;
         let news = News::user(Source::Operator, row.desired.clone(), pace.now(), &cause);
         let answer = ledger.state(&news, deadline()).await;

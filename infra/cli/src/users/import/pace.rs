@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use flexgate::base::ambient::Ambient;
+use flexgate::base::clock_rng::ClockRng;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -14,7 +14,7 @@ const LONGEST_PAUSE: u64 = 10_000;
 
 pub(super) struct Pace {
     most: usize,
-    ambient: Ambient,
+    clock_rng: ClockRng,
     state: Mutex<State>,
     /// A place is free, or there are more or fewer of them.
     changed: Notify,
@@ -33,9 +33,9 @@ struct State {
 }
 
 /// A place to send a row from. It is free again when this is dropped.
-pub(super) struct Place<'a>(&'a Pace);
+pub(super) struct Slot<'a>(&'a Pace);
 
-impl Drop for Place<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
         self.0.state().sending -= 1;
         self.0.changed.notify_waiters();
@@ -43,13 +43,13 @@ impl Drop for Place<'_> {
 }
 
 impl Pace {
-    pub(super) fn new(most: usize, ambient: Ambient) -> Self {
+    pub(super) fn new(most: usize, clock_rng: ClockRng) -> Self {
         let state = State { limit: most, sending: 0, good: 0, halved_at: None, not_before: None, stopped: false };
-        Self { most, ambient, state: Mutex::new(state), changed: Notify::new() }
+        Self { most, clock_rng, state: Mutex::new(state), changed: Notify::new() }
     }
 
     pub(super) fn now(&self) -> time::OffsetDateTime {
-        self.ambient.now()
+        self.clock_rng.now()
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -57,7 +57,7 @@ impl Pace {
     }
 
     /// Waits until asking is allowed and there is a place; `None` once the import is to stop.
-    pub(super) async fn place(&self) -> Option<Place<'_>> {
+    pub(super) async fn slot(&self) -> Option<Slot<'_>> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -71,7 +71,7 @@ impl Pace {
                 let until = state.not_before.filter(|until| *until > Instant::now());
                 if until.is_none() && state.sending < state.limit {
                     state.sending += 1;
-                    return Some(Place(self));
+                    return Some(Slot(self));
                 }
                 until
             };
@@ -102,7 +102,7 @@ impl Pace {
     /// A pause of random length over a doubling span.
     pub(super) async fn pause(&self, tries: u32) {
         let span = (100 << tries.min(8)).min(LONGEST_PAUSE);
-        tokio::time::sleep(jitter(&self.ambient, span)).await;
+        tokio::time::sleep(jitter(&self.clock_rng, span)).await;
     }
 
     /// After a success: as many successes as there are places earn one more place.
@@ -128,8 +128,8 @@ impl Pace {
 }
 
 /// For [`Pace`]: a pause of random length.
-fn jitter(ambient: &Ambient, span: u64) -> std::time::Duration {
-    std::time::Duration::from_millis(u64::from_be_bytes(ambient.random()) % span.max(1) + 1)
+fn jitter(clock_rng: &ClockRng, span: u64) -> std::time::Duration {
+    std::time::Duration::from_millis(u64::from_be_bytes(clock_rng.random()) % span.max(1) + 1)
 }
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_halves_the_limit_once_and_successes_raise_it_by_ones() {
-        let pace = Pace::new(8, Ambient::system());
+        let pace = Pace::new(8, ClockRng::system());
         tokio::join!(pace.slow_down(None, 1), pace.slow_down(None, 1));
         assert_eq!(pace.limit(), 4);
         for _ in 0..4 {
@@ -158,31 +158,31 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_more_rows_are_sent_at_once_than_the_limit_and_one_that_waits_is_none_of_them() {
-        let pace = Pace::new(2, Ambient::system());
-        let first = pace.place().await.unwrap();
-        let second = pace.place().await.unwrap();
+        let pace = Pace::new(2, ClockRng::system());
+        let first = pace.slot().await.unwrap();
+        let second = pace.slot().await.unwrap();
         let soon = Duration::from_millis(1);
-        assert!(tokio::time::timeout(soon, pace.place()).await.is_err(), "both places are taken");
+        assert!(tokio::time::timeout(soon, pace.slot()).await.is_err(), "both places are taken");
         drop(first);
-        let third = tokio::time::timeout(soon, pace.place()).await.unwrap().unwrap();
+        let third = tokio::time::timeout(soon, pace.slot()).await.unwrap().unwrap();
         // After a refusal there is one place, and it is free only when both have left.
         drop(second);
         pace.slow_down(None, 1).await;
-        assert!(tokio::time::timeout(soon, pace.place()).await.is_err());
+        assert!(tokio::time::timeout(soon, pace.slot()).await.is_err());
         drop(third);
-        assert!(tokio::time::timeout(soon, pace.place()).await.is_ok());
+        assert!(tokio::time::timeout(soon, pace.slot()).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn nobody_asks_before_the_time_twilio_said_and_a_stop_ends_the_waiting() {
-        let pace = Pace::new(2, Ambient::system());
+        let pace = Pace::new(2, ClockRng::system());
         let began = Instant::now();
         pace.slow_down(Some(Duration::from_secs(30)), 1).await;
-        drop(pace.place().await.unwrap());
+        drop(pace.slot().await.unwrap());
         assert!(began.elapsed() >= Duration::from_secs(30));
 
         pace.slow_down(Some(Duration::from_secs(30)), 1).await;
-        let (seat, ()) = tokio::join!(pace.place(), async { pace.stop() });
+        let (seat, ()) = tokio::join!(pace.slot(), async { pace.stop() });
         assert!(seat.is_none() && began.elapsed() < Duration::from_secs(40));
     }
 }

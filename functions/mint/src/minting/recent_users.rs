@@ -29,7 +29,7 @@ const CROWD: usize = 10_000;
 
 /// Whom this process has seen.
 #[derive(Debug, Default)]
-pub(super) struct Memory(Mutex<HashMap<Identity, Arc<tokio::sync::Mutex<Recalled>>>>);
+pub(super) struct RecentUsers(Mutex<HashMap<Identity, Arc<tokio::sync::Mutex<Recalled>>>>);
 
 /// What is remembered of one identity's user.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ pub(super) struct Recalled {
 /// One identity's turn to be looked up.
 pub(super) type Turn = OwnedMutexGuard<Recalled>;
 
-impl Memory {
+impl RecentUsers {
     /// Waits for the identity's turn; `None` if the deadline comes first.
     pub(super) async fn turn(&self, identity: &Identity, now: OffsetDateTime, deadline: Deadline) -> Option<Turn> {
         let recalled = {

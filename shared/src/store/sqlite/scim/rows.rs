@@ -1,11 +1,11 @@
-//! Rows of the directory, read.
+//! Reads rows of the SCIM store.
 
 use rusqlite::types::{Type, Value as Sql};
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::{Map, Value};
 
 use crate::domain::Role;
-use crate::store::directory::{Entry, Group, Member, Membership};
+use crate::store::scim::{Entry, Group, Member, Membership};
 use crate::store::sqlite::values::{moment, parsed};
 
 pub(super) const ENTRY: &str = "id, current, username, external_id, asserted, deleted, version, updated_at";

@@ -16,13 +16,13 @@ pub(super) enum Op {
 }
 
 /// An attribute, perhaps some of its values, perhaps a sub-attribute of those.
-pub(super) struct Place<'a> {
+pub(super) struct PatchTarget<'a> {
     pub(super) attribute: &'a Attribute,
     pub(super) filter: Option<&'a Filter>,
     pub(super) sub: Option<&'a Attribute>,
 }
 
-impl Place<'_> {
+impl PatchTarget<'_> {
     pub(super) fn change(&self, container: &mut Document, op: Op, value: Option<&Value>) -> Result<(), ProtocolError> {
         let written = self.sub.unwrap_or(self.attribute);
         if self.attribute.mutability == Mutability::ReadOnly || written.mutability == Mutability::ReadOnly {

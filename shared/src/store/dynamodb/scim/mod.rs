@@ -1,4 +1,4 @@
-//! The directory in the table.
+//! The SCIM store in the table.
 //!
 //! An entry is found by its other keys through pointers that are written and removed in its own
 //! transaction ([`entries`]). A group is a head and, since an item has its limits, buckets of members
@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use super::{DynamoStore, EXPIRES_AT, Item, PK, SK, item_of, n, number, refused, s, seconds, text, unavailable};
 use crate::domain::{FlexUserSid, Username};
-use crate::store::directory::{Begun, Directory, Entry, Group, GroupWritten, Mark, Membership, folded};
+use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, folded};
 use crate::store::{StoreError, fingerprint};
 
 /// Work that was begun.
@@ -28,7 +28,7 @@ fn work_pk(work: &str) -> String {
 }
 
 #[async_trait]
-impl Directory for DynamoStore {
+impl ScimStore for DynamoStore {
     async fn entry(&self, id: &FlexUserSid) -> Result<Option<Entry>, StoreError> {
         self.item(&entries::pk(id), entries::ENTRY).await?.as_ref().map(entries::read).transpose()
     }

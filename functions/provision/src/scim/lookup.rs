@@ -2,7 +2,7 @@
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{FlexUserSid, Username};
-use flexgate::store::directory::folded;
+use flexgate::store::scim::folded;
 use flexgate::twilio::TwilioError;
 use flexgate::users::ledger::View;
 
@@ -14,7 +14,7 @@ impl Users {
     /// The user of that `id`, unless it was deleted.
     pub(super) async fn load(&self, id: &str, deadline: Deadline) -> Result<Person, Refusal> {
         let id: FlexUserSid = id.parse().map_err(|_| Refusal::Unknown)?;
-        let entries = self.directory.entries(std::slice::from_ref(&id)).await?;
+        let entries = self.scim.entries(std::slice::from_ref(&id)).await?;
         let (own, other): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.id == id);
         let entry = own.into_iter().next();
         if entry.is_none() && !other.is_empty() {
@@ -26,7 +26,7 @@ impl Users {
             Err(TwilioError::NotFound(_)) => return Err(Refusal::Unknown),
             user => user?,
         };
-        let memberships = self.directory.memberships(std::slice::from_ref(&id)).await?;
+        let memberships = self.scim.memberships(std::slice::from_ref(&id)).await?;
         let view = self.ledger.view(&user, entry.as_ref(), &memberships).await?;
         let person = Person { user, entry, memberships, view };
         if person.is_gone() { Err(Refusal::Unknown) } else { Ok(person) }
@@ -48,7 +48,7 @@ impl Users {
 
     /// The user of that name, in any case: one call to Twilio, by the spelling that is known.
     pub(super) async fn named(&self, username: &Username, deadline: Deadline) -> Result<Option<Person>, Refusal> {
-        let entry = self.directory.entry_named(username).await?;
+        let entry = self.scim.entry_named(username).await?;
         let spelt = entry.as_ref().map_or(username, |entry| &entry.username);
         let found = match (self.provisioning.flex().find_alike(spelt, deadline).await?, entry) {
             // A search may leave out whether the user is active; only then is a second call needed.
@@ -75,7 +75,7 @@ impl Users {
         username: &Username,
         deadline: Deadline,
     ) -> Result<Option<Person>, Refusal> {
-        let entry = self.directory.entry_named(username).await?;
+        let entry = self.scim.entry_named(username).await?;
         let lower: Option<Username> = folded(username.as_str()).parse().ok();
         let spelt = entry.as_ref().map(|entry| entry.username.clone());
         let mut spellings: Vec<Username> = spelt.into_iter().chain([username.clone()]).chain(lower).collect();
@@ -83,9 +83,9 @@ impl Users {
         for spelling in spellings {
             if let Some(user) = self.provisioning.flex().find_alike(&spelling, deadline).await? {
                 let sid = std::slice::from_ref(&user.flex_user_sid);
-                let entry = self.directory.entries(sid).await?.into_iter().find(|entry| entry.current == sid[0]);
+                let entry = self.scim.entries(sid).await?.into_iter().find(|entry| entry.current == sid[0]);
                 let id = entry.as_ref().map_or(&user.flex_user_sid, |entry| &entry.id).clone();
-                let memberships = self.directory.memberships(&[id]).await?;
+                let memberships = self.scim.memberships(&[id]).await?;
                 return Ok(Some(Person { view: View::of_flex(&user), user, entry, memberships }));
             }
         }

@@ -17,7 +17,7 @@ use super::super::{
     text, unavailable, unbuildable,
 };
 use crate::domain::{FlexUserSid, Role};
-use crate::store::directory::{Group, GroupWritten, Member, Membership, folded};
+use crate::store::scim::{Group, GroupWritten, Member, Membership, folded};
 use crate::store::{StoreError, fingerprint};
 
 const HEADS: &str = "scim_groups";

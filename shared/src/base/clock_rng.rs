@@ -17,32 +17,32 @@ pub trait Clock: Debug + Send + Sync {
 }
 
 /// A source of unpredictable bytes, fit for keys and session identifiers.
-pub trait Entropy: Debug + Send + Sync {
+pub trait Rng: Debug + Send + Sync {
     /// Fills `dest` with random bytes.
     fn fill(&self, dest: &mut [u8]);
 }
 
 /// `N` random bytes.
-pub fn random<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
+pub fn random<const N: usize>(rng: &dyn Rng) -> [u8; N] {
     let mut bytes = [0; N];
-    entropy.fill(&mut bytes);
+    rng.fill(&mut bytes);
     bytes
 }
 
 /// What a function needs of its surroundings: the time and random bytes.
 #[derive(Debug, Clone)]
-pub struct Ambient {
+pub struct ClockRng {
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
     /// The random generator.
-    pub entropy: Arc<dyn Entropy>,
+    pub rng: Arc<dyn Rng>,
 }
 
-impl Ambient {
+impl ClockRng {
     /// The real clock and the operating system's generator.
     #[must_use]
     pub fn system() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+        Self { clock: Arc::new(SystemClock), rng: Arc::new(SystemRng) }
     }
 
     /// The current time, UTC.
@@ -54,7 +54,7 @@ impl Ambient {
     /// `N` random bytes.
     #[must_use]
     pub fn random<const N: usize>(&self) -> [u8; N] {
-        random(self.entropy.as_ref())
+        random(self.rng.as_ref())
     }
 }
 
@@ -71,9 +71,9 @@ impl Clock for SystemClock {
 
 /// The operating system's generator, through *ring*.
 #[derive(Debug, Clone, Copy)]
-pub struct SystemEntropy;
+pub struct SystemRng;
 
-impl Entropy for SystemEntropy {
+impl Rng for SystemRng {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks for randomness")]
     fn fill(&self, dest: &mut [u8]) {
         // Without randomness no key is safe: lose the request, not the secret.

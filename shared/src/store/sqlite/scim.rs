@@ -1,4 +1,4 @@
-//! The directory in SQLite.
+//! The SCIM store in SQLite.
 
 mod rows;
 
@@ -10,11 +10,11 @@ use time::OffsetDateTime;
 use super::SqliteStore;
 use crate::domain::{FlexUserSid, Role, Username};
 use crate::store::StoreError;
-use crate::store::directory::{Begun, Directory, Entry, Group, GroupWritten, Mark, Membership, folded};
+use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, folded};
 use rows::{ENTRY, GROUP, entry, group, membership, one_group, with_members};
 
 #[async_trait]
-impl Directory for SqliteStore {
+impl ScimStore for SqliteStore {
     async fn entry(&self, id: &FlexUserSid) -> Result<Option<Entry>, StoreError> {
         let id = id.to_string();
         self.read(move |db| {

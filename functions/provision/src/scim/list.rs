@@ -6,7 +6,7 @@
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::FlexUser;
-use flexgate::store::directory::{Entry, Mark, folded};
+use flexgate::store::scim::{Entry, Mark, folded};
 use flexgate::twilio::UserPage;
 use flexgate::users::ledger::View;
 
@@ -35,8 +35,8 @@ impl Users {
     }
 
     async fn by_index(&self, start: u64, count: u64, deadline: Deadline) -> Result<Page, Refusal> {
-        let (now, until) = (self.ambient.now(), self.ambient.now() + TRUSTED);
-        let mark = if count == 0 { None } else { self.directory.mark_before(start, now).await? };
+        let (now, until) = (self.clock_rng.now(), self.clock_rng.now() + TRUSTED);
+        let mark = if count == 0 { None } else { self.scim.mark_before(start, now).await? };
         let (mut index, mut token) = mark.map_or((1, None), |mark| (mark.index, Some(mark.token)));
         let mut resources: Vec<Document> = Vec::new();
         let mut seen_all = false;
@@ -52,10 +52,10 @@ impl Users {
             }
             let Some(next) = next_page_token else {
                 seen_all = true;
-                self.directory.put_total(index - 1, until).await?;
+                self.scim.put_total(index - 1, until).await?;
                 break;
             };
-            self.directory.put_mark(&Mark { index, token: next.clone() }, until).await?;
+            self.scim.put_mark(&Mark { index, token: next.clone() }, until).await?;
             token = Some(next);
         }
         let total = if seen_all { index - 1 } else { self.count(deadline).await?.max(index - 1) };
@@ -65,20 +65,20 @@ impl Users {
     /// How many users there are; where counting takes too long, at least one more than were counted, so
     /// that a client goes on.
     async fn count(&self, deadline: Deadline) -> Result<u64, Refusal> {
-        let (now, until) = (self.ambient.now(), self.ambient.now() + TRUSTED);
-        if let Some(total) = self.directory.total(now).await? {
+        let (now, until) = (self.clock_rng.now(), self.clock_rng.now() + TRUSTED);
+        if let Some(total) = self.scim.total(now).await? {
             return Ok(total);
         }
-        let mark = self.directory.mark_before(u64::MAX >> 1, now).await?;
+        let mark = self.scim.mark_before(u64::MAX >> 1, now).await?;
         let (mut index, mut token) = mark.map_or((1, None), |mark| (mark.index, Some(mark.token)));
         while deadline.remaining() > PAGE_TIME {
             let page = self.provisioning.flex().list(LARGEST, token.as_deref(), deadline).await?;
             index += self.visible_count(&page.users).await?;
             let Some(next) = page.next_page_token else {
-                self.directory.put_total(index - 1, until).await?;
+                self.scim.put_total(index - 1, until).await?;
                 return Ok(index - 1);
             };
-            self.directory.put_mark(&Mark { index, token: next.clone() }, until).await?;
+            self.scim.put_mark(&Mark { index, token: next.clone() }, until).await?;
             token = Some(next);
         }
         Ok(index)
@@ -132,7 +132,7 @@ impl Users {
                     continue;
                 }
                 if resources.len() as u64 >= count {
-                    let next = Cursor::new(token.unwrap_or_default(), position, self.ambient.now());
+                    let next = Cursor::new(token.unwrap_or_default(), position, self.clock_rng.now());
                     return Ok(Page { resources, next: Some(next), ..Page::default() });
                 }
                 let shown = self.show(&person);
@@ -144,7 +144,7 @@ impl Users {
             let full = resources.len() as u64 >= count || deadline.remaining() < PAGE_TIME;
             match page.next_page_token {
                 Some(next) if full => {
-                    let next = Cursor::new(next, 0, self.ambient.now());
+                    let next = Cursor::new(next, 0, self.clock_rng.now());
                     return Ok(Page { resources, next: Some(next), ..Page::default() });
                 }
                 Some(next) => token = Some(next),
@@ -156,7 +156,7 @@ impl Users {
     /// The users as SCIM has them: those deleted through it left out.
     pub(super) async fn visible(&self, users: Vec<FlexUser>) -> Result<Vec<Person>, Refusal> {
         let sids: Vec<_> = users.iter().map(|user| user.flex_user_sid.clone()).collect();
-        let entries = self.directory.entries(&sids).await?;
+        let entries = self.scim.entries(&sids).await?;
         let mut people: Vec<Person> = Vec::with_capacity(users.len());
         for user in users {
             if replaced(&user, &entries) {
@@ -170,7 +170,7 @@ impl Users {
             }
         }
         let ids: Vec<_> = people.iter().filter_map(|person| person.id().parse().ok()).collect();
-        let memberships = self.directory.memberships(&ids).await?;
+        let memberships = self.scim.memberships(&ids).await?;
         if !memberships.is_empty() {
             for person in &mut people {
                 person.memberships =
@@ -184,7 +184,7 @@ impl Users {
         // Only a user who is not active can be one that was deleted or replaced.
         let perhaps: Vec<FlexUser> = users.iter().filter(|user| !user.is_active()).cloned().collect();
         let sids: Vec<_> = perhaps.iter().map(|user| user.flex_user_sid.clone()).collect();
-        let entries = self.directory.entries(&sids).await?;
+        let entries = self.scim.entries(&sids).await?;
         let gone = perhaps.into_iter().filter(|user| {
             let deleted = |entry: &Entry| entry.current == user.flex_user_sid && entry.deleted;
             replaced(user, &entries) || entries.iter().any(deleted)
@@ -205,9 +205,9 @@ impl Users {
                 asserted: Document::new(),
                 deleted: false,
                 version: 0,
-                updated_at: self.ambient.now(),
+                updated_at: self.clock_rng.now(),
             };
-            if let Err(error) = self.directory.put_entry(&entry, None).await {
+            if let Err(error) = self.scim.put_entry(&entry, None).await {
                 tracing::warn!(error = %error, "a username's spelling was not remembered");
             }
         }

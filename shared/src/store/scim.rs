@@ -1,4 +1,4 @@
-//! The directory: what SCIM must remember beside Flex, which has no place for it.
+//! What SCIM has to remember and Flex has no field for: external ids, spellings, groups.
 //!
 //! Twilio stays the truth about users. Here are the identity system's own key for each of them
 //! (`externalId`), the attributes as it wrote them, groups with their members, tombstones, work that
@@ -96,7 +96,7 @@ pub enum Begun {
     /// Yes, and nobody else until the time given. `intended`: an earlier attempt had decided to carry
     /// it out and may have done so in part.
     Yes {
-        /// Whether [`Directory::intend`] was called for it before.
+        /// Whether [`ScimStore::intend`] was called for it before.
         intended: bool,
     },
     /// Somebody else is at it.
@@ -114,7 +114,7 @@ pub struct Mark {
 
 /// What SCIM remembers.
 #[async_trait]
-pub trait Directory: fmt::Debug + Send + Sync {
+pub trait ScimStore: fmt::Debug + Send + Sync {
     /// The entry of that `id`.
     async fn entry(&self, id: &FlexUserSid) -> Result<Option<Entry>, StoreError>;
 

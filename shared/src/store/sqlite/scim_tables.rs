@@ -1,4 +1,4 @@
-//! The directory's tables.
+//! The SCIM store's tables.
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS scim_users (

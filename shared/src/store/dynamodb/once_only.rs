@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::{DynamoStore, EXPIRES_AT, item_of, refused, seconds};
-use crate::store::{Claims, StoreError, fingerprint};
+use crate::store::{OnceOnly, StoreError, fingerprint};
 
 #[async_trait]
-impl Claims for DynamoStore {
+impl OnceOnly for DynamoStore {
     async fn claim(
         &self,
         kind: &str,

@@ -11,7 +11,7 @@ use super::super::{
     text, unbuildable,
 };
 use crate::domain::{FlexUserSid, Username};
-use crate::store::directory::{Entry, folded};
+use crate::store::scim::{Entry, folded};
 use crate::store::{StoreError, fingerprint};
 
 /// The entry itself, under its `id`.

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// How the user was found. Its `Display` is for the audit line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum MatchedBy {
     /// Bound to the caller's identity, and seen within a minute.
     Remembered,
     /// Bound to the caller's identity.
@@ -19,7 +19,7 @@ pub enum Found {
     Named,
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for MatchedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Remembered => "bound and seen within a minute",

@@ -1,4 +1,4 @@
-//! The conformance suite of the directory: what every adapter must do.
+//! The conformance suite of the SCIM store: what every adapter must do.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -9,8 +9,8 @@ mod dynamodb;
 use std::sync::Arc;
 
 use flexgate::domain::{FlexUserSid, Role};
-use flexgate::store::directory::{Begun, Entry, Group, GroupWritten, Mark, Member};
-use flexgate::store::{Directory, SqliteStore};
+use flexgate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Member};
+use flexgate::store::{ScimStore, SqliteStore};
 use serde_json::{Map, json};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -19,7 +19,7 @@ const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 const LATER: OffsetDateTime = datetime!(2026-01-01 09:05 UTC);
 
 /// DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT`, where that is set (`tests/run aws`), else SQLite.
-async fn directory() -> (Arc<dyn Directory>, Option<tempfile::TempDir>) {
+async fn scim_store() -> (Arc<dyn ScimStore>, Option<tempfile::TempDir>) {
     if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
         return (Arc::new(dynamodb::table(&endpoint).await), None);
     }
@@ -63,7 +63,7 @@ fn group(id: &str, name: &str, members: &[u8]) -> Group {
 
 #[tokio::test]
 async fn an_entry_is_kept_and_found_by_each_of_its_keys() {
-    let (store, _folder) = directory().await;
+    let (store, _folder) = scim_store().await;
     let put = entry(1, "Ada");
     assert!(store.put_entry(&put, None).await.unwrap());
     let kept = Entry { version: 1, ..put };
@@ -80,7 +80,7 @@ async fn an_entry_is_kept_and_found_by_each_of_its_keys() {
 
 #[tokio::test]
 async fn an_entry_is_written_over_the_version_it_was_read_at_alone() {
-    let (store, _folder) = directory().await;
+    let (store, _folder) = scim_store().await;
     let put = entry(1, "ada");
     assert!(store.put_entry(&put, None).await.unwrap());
     assert!(!store.put_entry(&put, None).await.unwrap(), "a second new one");
@@ -91,7 +91,7 @@ async fn an_entry_is_written_over_the_version_it_was_read_at_alone() {
 
 #[tokio::test]
 async fn a_group_is_written_with_its_members_and_its_name_is_its_own() {
-    let (store, _folder) = directory().await;
+    let (store, _folder) = scim_store().await;
     let put = group("a", "Agents", &[1, 2]);
     assert_eq!(store.put_group(&put).await.unwrap(), GroupWritten::Yes);
     assert_eq!(store.put_group(&group("b", "AGENTS", &[])).await.unwrap(), GroupWritten::NameTaken);
@@ -114,7 +114,7 @@ async fn a_group_is_written_with_its_members_and_its_name_is_its_own() {
 
 #[tokio::test]
 async fn whoever_leaves_every_group_moves_each_of_them_on() {
-    let (store, _folder) = directory().await;
+    let (store, _folder) = scim_store().await;
     store.put_group(&group("a", "Agents", &[1, 2])).await.unwrap();
     let before = store.group("a").await.unwrap().unwrap();
     store.leave_all(&user(1)).await.unwrap();
@@ -125,7 +125,7 @@ async fn whoever_leaves_every_group_moves_each_of_them_on() {
 
 #[tokio::test]
 async fn work_is_one_at_a_time_and_what_was_intended_is_remembered_until_it_is_finished() {
-    let (store, _folder) = directory().await;
+    let (store, _folder) = scim_store().await;
     let begin = |now| store.begin("work", now, now + Duration::seconds(10));
     assert_eq!(begin(NOW).await.unwrap(), Begun::Yes { intended: false });
     assert_eq!(begin(NOW).await.unwrap(), Begun::Busy);
@@ -141,7 +141,7 @@ async fn work_is_one_at_a_time_and_what_was_intended_is_remembered_until_it_is_f
 
 #[tokio::test]
 async fn a_mark_and_a_total_are_trusted_until_their_time_or_until_forgotten() {
-    let (store, _folder) = directory().await;
+    let (store, _folder) = scim_store().await;
     for index in [101, 201] {
         store.put_mark(&Mark { index, token: format!("PT{index}") }, LATER).await.unwrap();
     }
@@ -158,7 +158,7 @@ async fn a_mark_and_a_total_are_trusted_until_their_time_or_until_forgotten() {
 
 #[tokio::test]
 async fn a_large_group_is_kept_whole_and_a_change_of_it_moves_every_reader_on() {
-    let (store, _folder) = directory().await;
+    let (store, _folder) = scim_store().await;
     let mut big = group("a", "Agents", &[]);
     big.members = (0..2_000_u32)
         .map(|number| Member { user: sid(number), present: number % 7 != 0, announced: Some(Role::Agent) })
@@ -182,7 +182,7 @@ async fn a_large_group_is_kept_whole_and_a_change_of_it_moves_every_reader_on() 
 
 #[tokio::test]
 async fn of_those_who_write_a_group_at_once_each_loses_or_is_seen() {
-    let (store, _folder) = directory().await;
+    let (store, _folder) = scim_store().await;
     store.put_group(&group("a", "Agents", &[])).await.unwrap();
     let writers = (0..8_u32).map(|number| {
         let store = store.clone();
@@ -206,7 +206,7 @@ async fn of_those_who_write_a_group_at_once_each_loses_or_is_seen() {
 
 #[tokio::test]
 async fn an_entry_is_not_found_by_a_key_it_no_longer_has() {
-    let (store, _folder) = directory().await;
+    let (store, _folder) = scim_store().await;
     assert!(store.put_entry(&entry(1, "ada"), None).await.unwrap());
     let read = store.entry(&user(1)).await.unwrap().unwrap();
     let changed = Entry { username: "lovelace".parse().unwrap(), external_id: None, current: user(9), ..read };
