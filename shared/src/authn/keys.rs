@@ -115,8 +115,37 @@ fn ec(x: &[u8], y: &[u8], length: usize) -> Option<DecodingKey> {
     (x.len() == length && y.len() == length).then(|| DecodingKey::from_ec_der(&[&[4], x, y].concat()))
 }
 
+/// Refuses points of small order: some signatures verify under them for every message.
 fn ed25519(x: &[u8]) -> Option<DecodingKey> {
-    (x.len() == 32).then(|| DecodingKey::from_ed_der(x))
+    let mut y: [u8; 32] = x.try_into().ok()?;
+    y[31] &= 0x7f;
+    (!SMALL_ORDER.contains(&y)).then(|| DecodingKey::from_ed_der(x))
+}
+
+/// The y coordinates, little-endian and without the sign of x, of the points of Ed25519 whose order divides 8, and
+/// those that are equal to them modulo p: 0, 1, both of order 8, p - 1, p and p + 1.
+const SMALL_ORDER: [[u8; 32]; 7] = [
+    [0; 32],
+    near_p(1, 0, 0),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
+        0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
+        0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+    near_p(0xec, 0xff, 0x7f),
+    near_p(0xed, 0xff, 0x7f),
+    near_p(0xee, 0xff, 0x7f),
+];
+
+/// The number of 32 bytes with this first, these middle and this last one.
+const fn near_p(first: u8, middle: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [middle; 32];
+    bytes[0] = first;
+    bytes[31] = last;
+    bytes
 }
 
 #[cfg(test)]

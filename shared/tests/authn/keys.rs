@@ -90,6 +90,51 @@ async fn m04_an_unknown_key_is_refused_even_if_the_issuer_is_down() {
     assert!(world.verify(&named(&world, &ES256, &json!("k1"))).await.is_ok());
 }
 
+/// Under each of these keys everybody can sign.
+#[tokio::test]
+async fn m28_weak_keys_of_an_issuer_are_not_used() {
+    let world = World::new().await;
+    let claims = world.claims_with(&json!({ "exp": FAR })).to_string();
+    let message = |alg: &str| {
+        let header = header(&json!({ "alg": alg, "kid": "weak" }));
+        format!("{}.{}", b64(header), b64(&claims))
+    };
+    // A point of small order: with R the neutral element and s = 0 the equation holds, for some of them always.
+    let mut neutral = [0_u8; 32];
+    neutral[0] = 1;
+    let mut nothing = neutral.to_vec();
+    nothing.resize(64, 0);
+    let of_order_two = [&[0xec][..], &[0xff; 30], &[0x7f]].concat();
+    let not_reduced = [&[0xee][..], &[0xff; 30], &[0x7f]].concat();
+    let negative = [&[1][..], &[0; 30], &[0x80]].concat();
+    for x in [neutral.to_vec(), vec![0; 32], of_order_two, not_reduced, negative] {
+        world.clock.advance(Duration::HOUR);
+        world.publish(&json!([ES256.jwk("k1"), { "kty": "OKP", "crv": "Ed25519", "kid": "weak", "x": b64(&x) }]));
+        let token = format!("{}.{}", message("EdDSA"), b64(&nothing));
+        assert_eq!(world.fault(&token).await, TokenFault::KeyUnknown, "{x:?}");
+    }
+    // With an exponent of 1 the padded digest is its own signature.
+    let modulus = json!(RS256.jwk("weak")["n"]);
+    let digest = ring::digest::digest(&ring::digest::SHA256, message("RS256").as_bytes());
+    const SHA256: [u8; 19] = [
+        0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04,
+        0x20,
+    ];
+    let padded = [&[0, 1][..], &[0xff; 202], &[0], &SHA256, digest.as_ref()].concat();
+    for exponent in ["AQ", "AAAAAQ"] {
+        world.clock.advance(Duration::HOUR);
+        world.publish(&json!([ES256.jwk("k1"), { "kty": "RSA", "kid": "weak", "n": modulus, "e": exponent }]));
+        let token = format!("{}.{}", message("RS256"), b64(&padded));
+        assert_eq!(world.fault(&token).await, TokenFault::KeyUnknown, "{exponent}");
+    }
+    // A modulus that is short enough to be factored.
+    let short = b64([0xff_u8; 128]);
+    world.clock.advance(Duration::HOUR);
+    world.publish(&json!([ES256.jwk("k1"), { "kty": "RSA", "kid": "weak", "n": short, "e": "AQAB" }]));
+    let token = format!("{}.{}", message("RS256"), b64([1_u8; 128]));
+    assert_eq!(world.fault(&token).await, TokenFault::KeyUnknown);
+}
+
 #[tokio::test]
 async fn m05_a_new_key_is_found_by_one_fetch() {
     let world = World::new().await;

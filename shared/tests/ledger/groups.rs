@@ -14,7 +14,7 @@ use crate::world::{GROUPS, World, deadline};
 /// How many members, and how many jobs at once. `FLEXGATE_TEST_MEMBERS` asks the emulator of DynamoDB for more.
 fn size() -> (usize, usize) {
     let more = std::env::var("FLEXGATE_TEST_MEMBERS").ok().and_then(|text| text.parse().ok());
-    if std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").is_ok() { (more.unwrap_or(40), 4) } else { (1_000, 8) }
+    if std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").is_ok() { (more.unwrap_or(100), 4) } else { (1_000, 8) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
