@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flexgate::base::clock_rng::ClockRng;
+use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::IdentityEvent;
 use flexgate::platform::Platform;
@@ -125,7 +126,7 @@ impl App {
     }
 
     fn failed(&self, this: &Try<'_>, attempts: u32, error: &LedgerError) -> Handled {
-        let reason = chain(error);
+        let reason = with_causes(error);
         if error.is_transient() && attempts < self.tries {
             this.again(&reason);
             return Handled::Again;
@@ -133,16 +134,4 @@ impl App {
         this.dead(&reason);
         Handled::Dead(reason)
     }
-}
-
-/// The error and its causes, as for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::settings::Reader;
 use flexgate::domain::FlexUserSid;
@@ -75,8 +76,7 @@ impl App {
         let options = SweepOptions { queue, limit: None, orphans_after: self.orphans_after };
         let swept = self.ledger.sweep(options, each_call, |_| {}).await;
         let swept = swept.inspect_err(|error| {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
-            tracing::error!(target: "flexgate::sweep", error = %error, cause, "nothing was repaired");
+            tracing::error!(target: "flexgate::sweep", error = with_causes(error), "nothing was repaired");
         })?;
         let (active, contested) = (swept.inactive_but_active, swept.contested.len());
         if active > 0 {

@@ -4,7 +4,8 @@ use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use flexgate::base::error_chain::with_causes;
 
 use crate::doctor::Doctor;
 use crate::events::Events;
@@ -68,6 +69,31 @@ enum Scim {
 }
 
 impl Cli {
+    /// Reads the command line. Options of `serve` before another command are refused: they would change nothing.
+    pub fn parse_strictly() -> Self {
+        let mut command = Self::command();
+        let matches = command.get_matches_mut();
+        if let Some(name) = matches.subcommand_name() {
+            let serve = Serve::augment_args(clap::Command::new("serve"));
+            let given = serve.get_arguments().find(|argument| {
+                matches.value_source(argument.get_id().as_str()) == Some(clap::parser::ValueSource::CommandLine)
+            });
+            if let Some(option) = given.and_then(clap::Arg::get_long) {
+                let hint = if name == "serve" {
+                    format!("write flexgate serve --{option} …")
+                } else {
+                    format!(
+                        "flexgate {name} reads its settings from the environment (docs/configuration.md); for a simulated \
+                         set-up run . .flexgate/environment first"
+                    )
+                };
+                let text = format!("--{option} is an option of flexgate serve and means nothing to {name}: {hint}");
+                command.error(clap::error::ErrorKind::ArgumentConflict, text).exit();
+            }
+        }
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command.
     pub async fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         match self.command {
@@ -89,16 +115,19 @@ impl Cli {
 /// Says why, with every cause, on standard error. Whoever reads no further, like `head`, has what they
 /// wanted.
 pub fn failed(error: &(dyn Error + 'static)) -> ExitCode {
-    if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+    let mut chain = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
+    let is_broken_pipe = |error: &(dyn Error + 'static)| {
+        let of_csv = error.downcast_ref::<csv::Error>().and_then(|error| match error.kind() {
+            csv::ErrorKind::Io(error) => Some(error),
+            _ => None,
+        });
+        let error = error.downcast_ref::<std::io::Error>().or(of_csv);
+        error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    if chain.any(is_broken_pipe) {
         return ExitCode::SUCCESS;
     }
-    let mut text = format!("flexgate: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
+    let text = format!("flexgate: {}", with_causes(error));
     let _nowhere_left_to_complain = writeln!(std::io::stderr(), "{text}");
     ExitCode::FAILURE
 }

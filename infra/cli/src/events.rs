@@ -39,9 +39,10 @@ enum Action {
         key: String,
     },
     /// Put one back into the queue, or all of them: a running gateway, or `apply` on AWS, applies them
+    #[command(group = clap::ArgGroup::new("which").args(["key", "all"]).required(true))]
     Retry {
         /// Its key, from the list
-        #[arg(required_unless_present = "all", conflicts_with = "all", allow_hyphen_values = true)]
+        #[arg(allow_hyphen_values = true)]
         key: Option<String>,
         /// Every one of them
         #[arg(long)]

@@ -13,10 +13,10 @@ mod serve;
 mod terminal;
 mod token;
 mod users;
+mod variables;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use mimalloc::MiMalloc;
 use tokio::runtime::Builder;
 
@@ -25,7 +25,7 @@ use tokio::runtime::Builder;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    let command = cli::Cli::parse();
+    let command = cli::Cli::parse_strictly();
     // One thread, as on Lambda: handing requests from thread to thread costs more than it gains here.
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

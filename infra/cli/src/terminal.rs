@@ -40,6 +40,23 @@ pub fn remark(text: &str) {
     let _nowhere_left_to_say_it = writeln!(std::io::stderr(), "{text}");
 }
 
+/// Waits for Ctrl-C, SIGTERM (a service manager) or SIGHUP (a closed terminal).
+pub async fn stopped() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let (Ok(mut terminate), Ok(mut hang_up)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _either_way_stop = tokio::signal::ctrl_c().await;
+}
+
 /// Text of somebody else's, as one line that cannot drive the terminal.
 pub fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()

@@ -307,7 +307,7 @@ async fn a_twilio_that_cannot_be_reached_is_not_called_a_wrong_credential() {
     let failed = failures(&report);
     assert_eq!(code, Some(1));
     let credential = failed.iter().find(|(check, _)| *check == "credential").unwrap();
-    assert!(credential.1.contains("cannot be reached") && credential.1.contains("network"), "{report:#}");
+    assert!(credential.1.contains("cannot be reached") && credential.1.contains("http://127.0.0.1:1"), "{report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

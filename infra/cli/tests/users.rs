@@ -127,11 +127,11 @@ async fn a_file_with_mistakes_is_refused_whole_with_each_row() {
     assert_eq!(output.status.code(), Some(1));
     let said = err(&output);
     for part in [
-        "row 3: email: must be",
-        "row 4: roles: admin is not among FLEXGATE_ALLOWED_ROLES",
-        "row 5: username: the same as in row 2",
-        "row 6: roles: must be",
-        "row 7: it has 1 fields, the header 4",
+        "line 3: email: must be",
+        "line 4: roles: admin is not among FLEXGATE_ALLOWED_ROLES",
+        "line 5: username: the same as in line 2",
+        "line 6: roles: must be",
+        "line 7: it has 1 fields, the header 4",
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }
@@ -139,7 +139,7 @@ async fn a_file_with_mistakes_is_refused_whole_with_each_row() {
 
     write(&world, "header.csv", "username,mail,full_name,roles\n");
     let said = err(&run(&world, &["users", "import", "header.csv"]).await);
-    assert!(said.contains("row 1: the column email is missing") && said.contains("column 2"), "{said}");
+    assert!(said.contains("line 1: the column email is missing") && said.contains("column 2"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 //! the settings reader. Nothing here knows Twilio, a store or a route.
 
 pub mod clock_rng;
+pub mod error_chain;
 pub mod jws;
 pub mod outbound;
 pub mod seal;

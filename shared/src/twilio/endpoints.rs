@@ -81,6 +81,15 @@ impl Endpoints {
         }
     }
 
+    /// The address of what stands in for Twilio, if something does.
+    #[must_use]
+    pub fn stand_in(&self) -> Option<&Url> {
+        match &self.0 {
+            Base::At(url) => Some(url),
+            Base::Twilio { .. } => None,
+        }
+    }
+
     /// The URL of `path` at `service`; each part of the path is percent-encoded.
     pub(super) fn url(&self, service: Service, path: &[&str]) -> Url {
         let mut url = match &self.0 {

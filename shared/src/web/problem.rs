@@ -12,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::base::error_chain::with_causes;
+
 /// One kind of problem. Its code is a promise: programs decide on it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kind {
@@ -188,14 +190,7 @@ impl Problem {
     /// With what only the log may hold: an error and its causes.
     #[must_use]
     pub fn because(mut self, fault: &dyn std::error::Error) -> Self {
-        let mut text = fault.to_string();
-        let mut cause = fault.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        self.0.fault = Some(text);
+        self.0.fault = Some(with_causes(fault));
         self
     }
 

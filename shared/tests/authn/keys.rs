@@ -15,6 +15,10 @@ fn named(world: &World, signer: &Signer, kid: &Value) -> String {
     signer.token(header(&json!({ "kid": kid })), world.claims_with(&json!({"exp": FAR})).to_string())
 }
 
+/// How PKCS #1 names SHA-256 before a digest (RFC 8017 §9.2).
+const SHA256: [u8; 19] =
+    [0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20];
+
 /// An expiry that no test's clock reaches.
 const FAR: i64 = 4_000_000_000;
 
@@ -116,10 +120,6 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
     // With an exponent of 1 the padded digest is its own signature.
     let modulus = json!(RS256.jwk("weak")["n"]);
     let digest = ring::digest::digest(&ring::digest::SHA256, message("RS256").as_bytes());
-    const SHA256: [u8; 19] = [
-        0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04,
-        0x20,
-    ];
     let padded = [&[0, 1][..], &[0xff; 202], &[0], &SHA256, digest.as_ref()].concat();
     for exponent in ["AQ", "AAAAAQ"] {
         world.clock.advance(Duration::HOUR);

@@ -1,11 +1,11 @@
 //! `POST /token`.
 
-use std::error::Error;
 use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use flexgate::base::error_chain::with_causes;
 use flexgate::domain::policy::MintRequest;
 use flexgate::domain::{Caller, FlexUserSid, TokenTtl, TtlError, role_list};
 use flexgate::telemetry::{self, Audit, Decision};
@@ -77,14 +77,14 @@ struct Minted<'a> {
 pub(crate) async fn mint(State(app): State<Arc<App>>, context: Context, request: Request) -> Result<Response, Problem> {
     // Who is calling comes before what they ask for: a stranger learns nothing about the fields.
     let caller = app.verifier.verify(request.headers(), context.deadline).await.map_err(|error| {
-        audit(None, None, Decision::Refused, &chain(&error), &context);
+        audit(None, None, Decision::Refused, &with_causes(&error), &context);
         Problem::from(&error)
     })?;
     let asked = Fields::read(request).await.and_then(read).inspect_err(|problem| {
         audit(Some(&caller), None, Decision::Refused, &problem, &context);
     })?;
     let minted = app.minting.mint(&caller, asked, context.deadline).await.map_err(|error| {
-        audit(Some(&caller), error.user(), Decision::Refused, &chain(&error), &context);
+        audit(Some(&caller), error.user(), Decision::Refused, &with_causes(&error), &context);
         if let MintError::WrongToken(wrong) = &error {
             telemetry::alarm(&context.request_id, "wrong_token", wrong);
         }
@@ -130,10 +130,4 @@ fn audit(
         reason: Some(&reason.to_string()),
     }
     .write(&context.request_id, decision);
-}
-
-/// The error with its causes: of a caller not believed, the rule their token breaks.
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -7,10 +7,9 @@ mod stage;
 use std::error::Error;
 
 use flexgate::base::clock_rng::ClockRng;
-use flexgate::base::settings::Reader;
 use flexgate::telemetry;
 
-use crate::serve::{Gateway, Settings, Simulated};
+use crate::serve::{Gateway, Settings, Simulated, Started};
 use stage::Stage;
 
 /// Runs the flows, prints a line for each, and fails if one failed.
@@ -20,8 +19,9 @@ pub async fn run() -> Result<(), Box<dyn Error>> {
     let any_port: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
     // The gateway's address is part of its settings, so its port is chosen before it starts.
     let port = std::net::TcpListener::bind(any_port)?.local_addr()?.port();
-    let set_up = Simulated { data_dir: folder.path(), gateway: port, simulator: any_port, tls: None };
-    let (simulator, reader): (_, Reader) = set_up.start().await?;
+    let set_up =
+        Simulated { data_dir: folder.path(), gateway: port, simulator: any_port, tls: None, environment: false };
+    let Started { simulator, reader, lock: _lock } = set_up.start().await?;
     let settings = Settings::read(reader)?;
     let gateway = Gateway::start(([127, 0, 0, 1], port).into(), &settings, ClockRng::system()).await?;
     let stage = Stage {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use flexgate::authn::{LEEWAY, Verifier};
 use flexgate::base::clock_rng::ClockRng;
+use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::seal::KeyRing;
 use flexgate::domain::SsoProfile;
@@ -15,7 +16,7 @@ use flexgate_provision::TokenHashes;
 use flexgate_webhooks::WebhookSettings;
 use serde::de::DeserializeOwned;
 
-use super::finding::{Finding, explained};
+use super::finding::{Finding, Status};
 use super::groups::Groups;
 use super::{people, queue};
 
@@ -24,7 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// What a clock may be off before somebody should look at it.
 const DRIFT: i64 = 5;
 
-const NETWORK: &str = "check the network, a proxy in between, and https://status.twilio.com";
+/// What to check if Twilio cannot be reached, or what stands in for it.
+fn network(common: &Common) -> String {
+    match common.endpoints.stand_in() {
+        Some(url) => format!(
+            "FLEXGATE_TWILIO_URL names {url}: start what listens there (the simulator, with cargo run) or unset it"
+        ),
+        None => "check the network, a proxy in between, and https://status.twilio.com".to_owned(),
+    }
+}
 
 /// Everything there is to say, in the order in which to mend it.
 pub(super) async fn all(groups: &Groups, clock_rng: &ClockRng) -> Vec<Finding> {
@@ -41,8 +50,13 @@ pub(super) async fn all(groups: &Groups, clock_rng: &ClockRng) -> Vec<Finding> {
             return findings;
         }
     };
-    findings.extend(queue::check(&platform).await);
-    findings.extend(people::check(&platform).await);
+    if findings.iter().any(|finding| finding.check == "store" && finding.status == Status::Failure) {
+        let skipped = |check| Finding::warning(check, "skipped: the store cannot be used", "mend the store first");
+        findings.extend(["queue", "dead letters", "sweep"].map(skipped));
+    } else {
+        findings.extend(queue::check(&platform).await);
+        findings.extend(people::check(&platform).await);
+    }
     if let Some(sign_in) = &groups.sign_in {
         findings.push(cookie_keys(&platform, &sign_in.cookie_keys_secret_id).await);
     }
@@ -69,7 +83,7 @@ pub(super) async fn all(groups: &Groups, clock_rng: &ClockRng) -> Vec<Finding> {
         let verifier = Verifier::new(caller.issuers.clone(), platform.http.clone(), clock_rng.clone());
         findings.extend(issuers(&verifier).await);
     }
-    findings.push(clock(&sso, clock_rng).await);
+    findings.push(clock(common, &sso, clock_rng).await);
     findings
 }
 
@@ -79,6 +93,13 @@ fn settings(groups: &Groups) -> Vec<Finding> {
         Finding::warning("settings", text, format!("rename it to {new}"))
     };
     let mut findings: Vec<Finding> = groups.old_names.iter().map(renamed).collect();
+    findings.extend(groups.unknown.iter().map(|(name, nearest)| {
+        let remedy = match nearest {
+            Some(nearest) => format!("is {nearest} meant? see docs/configuration.md"),
+            None => "see docs/configuration.md for the variables".to_owned(),
+        };
+        Finding::warning("settings", format!("{name} is no variable of Flexgate's"), remedy)
+    }));
     if groups.mistakes.is_empty() {
         findings.push(Finding::ok("settings", "every variable is well formed"));
     }
@@ -119,7 +140,7 @@ async fn cookie_keys(platform: &Platform, id: &str) -> Finding {
         Ok(_) => Finding::ok("cookie keys", format!("the secret {id} holds them")),
         Err(error) => {
             let remedy = "write {\"current\": \"1\", \"keys\": {\"1\": \"<openssl rand -base64 32>\"}} to it";
-            Finding::failure("cookie keys", explained(&error), secret_remedy(&error, "COOKIE_KEYS_SECRET_ID", remedy))
+            Finding::failure("cookie keys", with_causes(&error), secret_remedy(&error, "COOKIE_KEYS_SECRET_ID", remedy))
         }
     }
 }
@@ -129,7 +150,7 @@ async fn webhook_secrets(webhooks: &WebhookSettings, platform: &Platform) -> Fin
         Ok(_) => Finding::ok("webhooks", format!("the secret {} holds one for every source", webhooks.secret_id)),
         Err(error) => Finding::failure(
             "webhooks",
-            explained(&error),
+            with_causes(&error),
             "correct that secret; docs/webhooks.md says what each source needs",
         ),
     }
@@ -140,7 +161,7 @@ async fn scim_tokens(platform: &Platform, id: &str) -> Finding {
         Ok(_) => Finding::ok("scim", format!("the secret {id} holds the hashes of its tokens")),
         Err(error) => {
             let remedy = "write what flexgate scim token prints to it";
-            Finding::failure("scim", explained(&error), secret_remedy(&error, "SCIM_TOKENS_SECRET_ID", remedy))
+            Finding::failure("scim", with_causes(&error), secret_remedy(&error, "SCIM_TOKENS_SECRET_ID", remedy))
         }
     }
 }
@@ -168,7 +189,7 @@ async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Pla
                 "it must be {\"accountSid\", \"authToken\"} or {\"accountSid\", \"apiKeySid\", \"apiKeySecret\"}";
             return vec![Finding::failure(
                 "secret",
-                explained(&error),
+                with_causes(&error),
                 secret_remedy(&error, "TWILIO_SECRET_ID", shape),
             )];
         }
@@ -184,7 +205,7 @@ async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Pla
     let instance = match flex.discover(Deadline::after(PATIENCE)).await {
         Ok(instance) => instance,
         Err(error) => {
-            findings.push(refused(&error, kind));
+            findings.push(refused(common, &error, kind));
             return findings;
         }
     };
@@ -194,7 +215,7 @@ async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Pla
         Ok(_) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}, and it may read users"))),
         // The wrong instance is unknown; that is said below.
         Err(TwilioError::NotFound(_)) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}"))),
-        Err(error) => findings.push(refused(&error, kind)),
+        Err(error) => findings.push(refused(common, &error, kind)),
     }
     findings.push(if instance.account_sid != common.account {
         let text = format!("the credential's account is {}, not TWILIO_ACCOUNT_SID", instance.account_sid);
@@ -208,7 +229,7 @@ async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Pla
     findings
 }
 
-fn refused(error: &TwilioError, kind: &str) -> Finding {
+fn refused(common: &Common, error: &TwilioError, kind: &str) -> Finding {
     let (text, remedy) = match error {
         TwilioError::PermissionMissing(_) => (
             format!("Twilio knows {kind}, but it lacks permission (8001): it is a restricted API key"),
@@ -222,7 +243,7 @@ fn refused(error: &TwilioError, kind: &str) -> Finding {
             format!("Twilio does not accept {kind} ({error})"),
             "it was rotated, deleted or mistyped: put the present one into the secret".to_owned(),
         ),
-        error => (error.to_string(), NETWORK.to_owned()),
+        error => (error.to_string(), network(common)),
     };
     Finding::failure("credential", text, remedy)
 }
@@ -239,7 +260,7 @@ async fn sso_profile(common: &Common, sso: &Sso, profile: &SsoProfile) -> Findin
                 "activate it in the Console's Flex SSO settings, or correct FLEXGATE_SSO_PROFILES",
             );
         }
-        Err(error) => return Finding::failure("sso", format!("the profile {name}: {error}"), NETWORK),
+        Err(error) => return Finding::failure("sso", format!("the profile {name}: {error}"), network(common)),
     };
     let origin = common.public_url.as_str().trim_end_matches('/');
     let callback = format!("{origin}/sso/{name}/callback");
@@ -254,7 +275,7 @@ async fn sso_profile(common: &Common, sso: &Sso, profile: &SsoProfile) -> Findin
                 format!("the profile {name} is active; whether {callback} is trusted is unclear (status {status})");
             Finding::warning("sso", text, "see that Trusted URLs in the Console's Flex SSO settings list it")
         }
-        Err(error) => Finding::failure("sso", format!("the profile {name}: {error}"), NETWORK),
+        Err(error) => Finding::failure("sso", format!("the profile {name}: {error}"), network(common)),
     }
 }
 
@@ -270,12 +291,12 @@ async fn issuers(verifier: &Verifier) -> Vec<Finding> {
     verifier.probe(Deadline::after(PATIENCE)).await.into_iter().map(finding).collect()
 }
 
-async fn clock(sso: &Sso, clock_rng: &ClockRng) -> Finding {
+async fn clock(common: &Common, sso: &Sso, clock_rng: &ClockRng) -> Finding {
     let remedy = "let the machine keep its time (NTP): tokens and cookies are judged by it";
     let date = match sso.probe_time(Deadline::after(PATIENCE)).await {
         Ok(Some(date)) => date,
         Ok(None) => return Finding::warning("clock", "Twilio did not say what time it is", remedy),
-        Err(error) => return Finding::failure("clock", error.to_string(), NETWORK),
+        Err(error) => return Finding::failure("clock", error.to_string(), network(common)),
     };
     let off = (clock_rng.now() - date).whole_seconds();
     let text =

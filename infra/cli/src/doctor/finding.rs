@@ -35,14 +35,3 @@ impl Finding {
         Self { check, status: Status::Failure, text: text.into(), remedy: Some(remedy.into()) }
     }
 }
-
-/// With the causes, which name no value.
-pub(super) fn explained(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}

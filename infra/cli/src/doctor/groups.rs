@@ -9,6 +9,8 @@ use flexgate_provision::ScimSettings;
 use flexgate_sso::SignInSettings;
 use flexgate_webhooks::WebhookSettings;
 
+use crate::variables::unknown_here;
+
 /// The groups of settings that can be read; each check needs some of them.
 pub(super) struct Groups {
     pub(super) common: Option<Common>,
@@ -21,6 +23,8 @@ pub(super) struct Groups {
     pub(super) mistakes: Vec<VariableError>,
     /// Variables that are set under an old name, each with its new one.
     pub(super) old_names: Vec<(&'static str, &'static str)>,
+    /// Variables that Flexgate does not know, each with a known one that is like it.
+    pub(super) unknown: Vec<(String, Option<&'static str>)>,
 }
 
 impl Groups {
@@ -31,6 +35,6 @@ impl Groups {
         let (_policy, _tries) = (PolicySettings::read(&mut reader), flexgate_apply::tries(&mut reader));
         let old_names = reader.old_names();
         let mistakes = reader.finish(Some(())).err().map(|error| error.variables().to_vec()).unwrap_or_default();
-        Self { common, credential, sign_in, caller, webhooks, scim, mistakes, old_names }
+        Self { common, credential, sign_in, caller, webhooks, scim, mistakes, old_names, unknown: unknown_here() }
     }
 }

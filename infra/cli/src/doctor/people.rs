@@ -1,11 +1,12 @@
 //! The people ledger: is Flex compared with it, and does somebody else write against it?
 
+use flexgate::base::error_chain::with_causes;
 use flexgate::domain::ledger::Repairs;
 use flexgate::platform::Platform;
 use flexgate::store::StoreError;
 use time::{Duration, OffsetDateTime};
 
-use super::finding::{Finding, explained};
+use super::finding::Finding;
 
 /// The template's schedule sweeps every six hours, and docs/operations.md asks for once a day.
 const LONG_AGO: Duration = Duration::hours(36);
@@ -17,7 +18,7 @@ const BATCH: u32 = 500;
 pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     match look(platform).await {
         Ok(findings) => findings,
-        Err(error) => vec![Finding::failure("people", explained(&error), "they lie in the store (FLEXGATE_STORE)")],
+        Err(error) => vec![Finding::failure("people", with_causes(&error), "they lie in the store (FLEXGATE_STORE)")],
     }
 }
 

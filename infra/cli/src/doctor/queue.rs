@@ -1,11 +1,12 @@
 //! The queues of identity events and of jobs: do they move, and have they given anything up?
 
+use flexgate::base::error_chain::with_causes;
 use flexgate::domain::Action;
 use flexgate::platform::Platform;
 use flexgate::store::{Backlog, DeadLetter, Lane, Message, StoreError};
 use time::{Duration, OffsetDateTime};
 
-use super::finding::{Finding, explained};
+use super::finding::Finding;
 
 /// An event is applied within seconds. One this old is waiting for something (the template's alarm
 /// rings then as well).
@@ -96,7 +97,7 @@ fn takes_access_away(letter: &DeadLetter) -> bool {
 fn unreadable(check: &'static str, error: &StoreError) -> Finding {
     let remedy =
         "it lies in the store (FLEXGATE_STORE), or with DynamoDB in the queues (FLEXGATE_QUEUE, FLEXGATE_BULK_QUEUE)";
-    Finding::failure(check, explained(error), remedy)
+    Finding::failure(check, with_causes(error), remedy)
 }
 
 fn events(count: u64, one: &str, several: &str) -> String {

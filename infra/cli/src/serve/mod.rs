@@ -14,9 +14,12 @@ use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::settings::Reader;
 use flexgate::telemetry;
 
+use crate::terminal::stopped;
+use crate::variables::unknown_here;
+
 pub use gateway::{Gateway, Settings};
 pub use options::Serve;
-pub use simulated::{ENVIRONMENT_FILE, SCIM_TOKEN_FILE, Simulated};
+pub use simulated::{ENVIRONMENT_FILE, SCIM_TOKEN_FILE, Simulated, Started};
 
 /// Serves until SIGTERM or Ctrl-C, then finishes what has begun.
 pub async fn run(options: &Serve) -> Result<(), Box<dyn Error>> {
@@ -26,6 +29,7 @@ pub async fn run(options: &Serve) -> Result<(), Box<dyn Error>> {
 async fn live(options: &Serve) -> Result<(), Box<dyn Error>> {
     let settings = Settings::read(Reader::of_process())?;
     telemetry::start(&settings.log());
+    warn_of_unknown_variables();
     let gateway = Gateway::start(local(options.port), &settings, ClockRng::system()).await?;
     say(&format!("Flexgate serves {} at {}", settings.public_url(), gateway.address()))?;
     stopped().await;
@@ -39,10 +43,12 @@ async fn simulated(options: &Serve) -> Result<(), Box<dyn Error>> {
         gateway: options.port,
         simulator: local(options.simulator_port),
         tls: Some(local(options.tls_port)),
+        environment: true,
     };
-    let (simulator, reader) = simulated.start().await?;
+    let Started { simulator, reader, lock: _lock } = simulated.start().await?;
     let settings = Settings::read(reader)?;
     telemetry::start(&settings.log());
+    warn_of_unknown_variables();
     let gateway = Gateway::start(local(options.port), &settings, ClockRng::system()).await?;
     say(&format!(
         "\nFlexgate is running, with a simulated Twilio.\n\n  \
@@ -65,6 +71,13 @@ async fn simulated(options: &Serve) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// A misspelt variable would otherwise be ignored in silence.
+fn warn_of_unknown_variables() {
+    for (variable, nearest) in unknown_here() {
+        tracing::warn!(variable, nearest, "an unknown variable is set: is it misspelt?");
+    }
+}
+
 fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
@@ -74,20 +87,4 @@ fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{text}")?;
     out.flush()
-}
-
-/// Waits for Ctrl-C or, as a service manager stops a service, SIGTERM.
-async fn stopped() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
-        }
-    }
-    let _either_way_stop = tokio::signal::ctrl_c().await;
 }

@@ -1,12 +1,15 @@
 //! A complete set-up against the simulator: every setting, every secret, made up on the spot.
 
 use std::error::Error;
+use std::fs::{File, TryLockError};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flexgate::base::clock_rng::{SystemRng, random};
+use flexgate::base::error_chain::with_causes;
 use flexgate::base::settings::Reader;
 use flexgate_provision::NewToken;
 use flexgate_simulator::{AUDIENCE, Config, Simulator};
@@ -35,14 +38,27 @@ pub struct Simulated<'a> {
     pub simulator: SocketAddr,
     /// Where it listens with TLS.
     pub tls: Option<SocketAddr>,
+    /// Whether `FLEXGATE_…` variables of the environment change the made-up settings.
+    pub environment: bool,
+}
+
+/// A simulated set-up that runs.
+pub struct Started {
+    /// The simulated Twilio.
+    pub simulator: Simulator,
+    /// The gateway's settings.
+    pub reader: Reader,
+    /// Keeps other processes out of the folder until it is dropped.
+    pub lock: File,
 }
 
 impl Simulated<'_> {
-    /// Starts the simulator; the reader holds the gateway's settings.
-    pub async fn start(&self) -> Result<(Simulator, Reader), Box<dyn Error>> {
+    /// Starts the simulator. Refuses if another process uses the folder: each would overwrite the other's state.
+    pub async fn start(&self) -> Result<Started, Box<dyn Error>> {
         std::fs::create_dir_all(self.data_dir).map_err(|error| {
             format!("cannot make the folder {} ({error}): choose another with --data-dir", self.data_dir.display())
         })?;
+        let lock = lock(self.data_dir)?;
         let public_url = format!("http://localhost:{}", self.gateway);
         let simulator = Simulator::start(Config {
             http: self.simulator,
@@ -51,7 +67,8 @@ impl Simulated<'_> {
             trusted_urls: vec![format!("{public_url}/sso/default/callback")],
             ..Config::default()
         })
-        .await?;
+        .await
+        .map_err(|error| self.explained(&error))?;
         let data_dir = std::path::absolute(self.data_dir)?;
         let secrets = data_dir.join("secrets");
         write_secrets(&secrets, &simulator)?;
@@ -80,18 +97,57 @@ impl Simulated<'_> {
             ("FLEXGATE_WEBHOOKS", json!({ "standard": {} }).to_string()),
         ];
         write_environment(&self.data_dir.join(ENVIRONMENT_FILE), &made_up)?;
-        let chosen = std::env::vars_os().filter_map(|(name, value)| {
+        let chosen = std::env::vars_os().filter(|_| self.environment).filter_map(|(name, value)| {
             let name = name.into_string().ok().filter(|name| name.starts_with("FLEXGATE_"))?;
             Some((name, value.into_string().ok()?)).filter(|(name, _)| !OURS.contains(&name.as_str()))
         });
-        Ok((simulator, Reader::empty().with(made_up).with(chosen)))
+        Ok(Started { simulator, reader: Reader::empty().with(made_up).with(chosen), lock })
     }
+
+    /// Says which option or file to change.
+    fn explained(&self, error: &flexgate_simulator::StartError) -> String {
+        let said = with_causes(error);
+        match error {
+            flexgate_simulator::StartError::Listen { address, .. } if *address == self.simulator => {
+                format!("{said}: choose another port with --simulator-port")
+            }
+            flexgate_simulator::StartError::Listen { .. } => format!("{said}: choose another port with --tls-port"),
+            _ => format!("{said}: make it writable for this user, or choose another folder with --data-dir"),
+        }
+    }
+}
+
+/// Takes the folder for this process.
+fn lock(folder: &Path) -> Result<File, String> {
+    let path = folder.join("lock");
+    let mut file = private().open(&path).map_err(|error| unwritable(&path, &error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let by = std::fs::read_to_string(&path).unwrap_or_default();
+            let by = if by.trim().is_empty() { String::new() } else { format!(" (process {})", by.trim()) };
+            let folder = folder.display();
+            return Err(format!(
+                "another Flexgate{by} uses the folder {folder}: stop it, or choose another with --data-dir"
+            ));
+        }
+        Err(TryLockError::Error(error)) => return Err(unwritable(&path, &error)),
+    }
+    file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).map_err(|error| unwritable(&path, &error))?;
+    Ok(file)
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> String {
+    format!(
+        "cannot write {} ({error}): make it writable for this user, or choose another folder with --data-dir",
+        path.display()
+    )
 }
 
 /// The credential as it is now; cookie keys and the webhook secret once, so that sessions and whoever
 /// signs webhooks survive a restart.
 fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Error>> {
-    std::fs::create_dir_all(folder)?;
+    std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
     let account = simulator.account();
     write_private(
         &folder.join("twilio.json"),
@@ -122,21 +178,25 @@ fn write_scim_token(secrets: &Path, token_file: &Path) -> Result<(), Box<dyn Err
 }
 
 /// The settings as lines for `. FILE`. No secret is among them: they name secrets.
-fn write_environment(path: &Path, settings: &[(&str, String)]) -> std::io::Result<()> {
+fn write_environment(path: &Path, settings: &[(&str, String)]) -> Result<(), String> {
     let line = |(name, value): &(&str, String)| format!("export {name}='{}'\n", value.replace('\'', "'\\''"));
     write_private_text(path, &settings.iter().map(line).collect::<String>())
 }
 
 /// Writes a file that only its owner can read.
-fn write_private(path: &Path, document: &Value) -> std::io::Result<()> {
+fn write_private(path: &Path, document: &Value) -> Result<(), String> {
     write_private_text(path, &document.to_string())
 }
 
-fn write_private_text(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write as _;
+fn write_private_text(path: &Path, text: &str) -> Result<(), String> {
+    let written = private().truncate(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| unwritable(path, &error))
+}
+
+fn private() -> std::fs::OpenOptions {
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(text.as_bytes())
+    options
 }

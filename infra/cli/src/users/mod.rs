@@ -3,6 +3,7 @@
 
 mod cells;
 mod explain;
+mod export;
 mod import;
 mod outcome;
 mod sources;
@@ -189,8 +190,9 @@ fn note(operator: &Operator, action: &str, user: Option<&FlexUserSid>, done: Res
 }
 
 async fn export(operator: &Operator, output: Option<&PathBuf>) -> Result<(), Box<dyn Error>> {
-    let out: Box<dyn Write> = match output {
-        Some(path) => Box::new(import::new_private_file(path).map_err(|error| format!("{}: {error}", path.display()))?),
+    let file = output.map(|path| export::Output::create(path)).transpose()?;
+    let out: Box<dyn Write> = match &file {
+        Some(file) => Box::new(file.writer()?),
         None => Box::new(std::io::stdout()),
     };
     let mut csv = csv::Writer::from_writer(out);
@@ -211,6 +213,10 @@ async fn export(operator: &Operator, output: Option<&PathBuf>) -> Result<(), Box
         }
     }
     csv.flush()?;
+    drop(csv);
+    if let Some(file) = file {
+        file.keep()?;
+    }
     operator.trail.allowed("export_users", None, &format!("{count} users"));
     remark(&format!("exported {count} active users"));
     Ok(())

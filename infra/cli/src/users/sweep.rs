@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Args;
-use flexgate::users::ledger::{SweepError, SweepOptions};
+use flexgate::users::ledger::SweepOptions;
 
 use crate::operator::{Operator, deadline};
 use crate::terminal::{remark, say};
@@ -54,11 +54,7 @@ pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<d
         Ok(swept) => swept,
         Err(error) => {
             operator.trail.refused("sweep_users", None, &error.to_string());
-            let cause = match &error {
-                SweepError::Ledger(cause) => format!(": {cause}"),
-                SweepError::TooMany { .. } => String::new(),
-            };
-            return Err(format!("{error}{cause}").into());
+            return Err(error.into());
         }
     };
     let rows = [

@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use super::cells::{self, COLUMNS};
 use super::outcome::{became, blocked, reason};
 use crate::operator::{Operator, deadline};
-use crate::terminal::{remark, say};
+use crate::terminal::{remark, say, stopped};
 use journal::Journal;
 use pace::Pace;
 use progress::Progress;
@@ -141,19 +141,19 @@ async fn send(
     let cause = operator.cause();
     let most = usize::from(options.concurrency);
     let pace = Arc::new(Pace::new(most, operator.clock_rng().clone()));
-    let (mut counts, mut stopped) = (Counts::default(), None);
+    let (mut counts, mut halted) = (Counts::default(), None);
     let mut under_way = JoinSet::new();
-    let interrupted = tokio::signal::ctrl_c();
+    let interrupted = stopped();
     tokio::pin!(interrupted);
     loop {
-        while stopped.is_none() && under_way.len() < most * WAITING {
+        while halted.is_none() && under_way.len() < most * WAITING {
             let Some(row) = left.pop_front() else { break };
             under_way.spawn(one(row, ledger.clone(), cause.clone(), pace.clone()));
         }
         let ended = tokio::select! {
             ended = under_way.join_next() => ended,
-            _ = &mut interrupted, if stopped.is_none() => {
-                stopped = Some("interrupted".to_owned());
+            () = &mut interrupted, if halted.is_none() => {
+                halted = Some("interrupted".to_owned());
                 pace.stop();
                 continue;
             }
@@ -178,14 +178,14 @@ async fn send(
             }
             Fate::Hopeless(reason) => {
                 pace.stop();
-                stopped = stopped.or(Some(reason));
+                halted = halted.or(Some(reason));
                 continue;
             }
             Fate::Left => continue,
         }
         progress.step(counts.failed, pace.limit());
     }
-    Ok((counts, stopped))
+    Ok((counts, halted))
 }
 
 /// Brings one row to Flex, with as many tries as make sense.
@@ -244,7 +244,11 @@ impl Failures {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => {
-                let mut writer = csv::Writer::from_writer(private(true).open(&self.path)?);
+                let mut writer = csv::Writer::from_writer(
+                    private()
+                        .open(&self.path)
+                        .map_err(|error| format!("cannot write {}: {error}", self.path.display()))?,
+                );
                 writer.write_record(COLUMNS.iter().copied().chain(["error"]))?;
                 none.insert(writer)
             }
@@ -258,14 +262,10 @@ impl Failures {
     }
 }
 
-/// A file that only its owner can read, for it names people. It must not exist yet.
-pub fn new_private_file(path: &Path) -> std::io::Result<File> {
-    private(false).create_new(true).open(path)
-}
-
-fn private(replace: bool) -> std::fs::OpenOptions {
+/// For a file that only its owner can read, since it names people.
+fn private() -> std::fs::OpenOptions {
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(replace);
+    options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options

@@ -1,5 +1,6 @@
 //! How far it is: a bar where somebody looks, a plain line now and then where not.
 
+use std::collections::VecDeque;
 use std::io::stderr;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,11 +14,27 @@ use crate::terminal::{colour, remark};
 /// Without a terminal, a line at most this often.
 const INTERVAL: Duration = Duration::from_secs(2);
 
+/// The rate and the estimate are of this span.
+const WINDOW: Duration = Duration::from_secs(20);
+
 pub(super) struct Progress {
     bar: ProgressBar,
-    plain: Option<Mutex<Instant>>,
-    began: Instant,
-    skipped: u64,
+    plain: Option<Mutex<Recent>>,
+}
+
+/// The lines that were written lately: when, and how many rows were finished then.
+struct Recent(VecDeque<(Instant, u64)>);
+
+impl Recent {
+    /// Rows per second since the oldest line that counts, or since the start.
+    #[expect(clippy::cast_precision_loss, reason = "a rate is shown to one decimal")]
+    fn rate(&mut self, now: Instant, done: u64) -> f64 {
+        while self.0.len() > 1 && self.0.front().is_some_and(|(at, _)| now - *at > WINDOW) {
+            self.0.pop_front();
+        }
+        let Some((since, before)) = self.0.front().copied() else { return 0.0 };
+        done.saturating_sub(before) as f64 / (now - since).as_secs_f64().max(0.001)
+    }
 }
 
 impl Progress {
@@ -37,8 +54,8 @@ impl Progress {
         bar.set_position(skipped);
         bar.reset_eta();
         let now = Instant::now();
-        let plain = (!terminal).then(|| Mutex::new(now));
-        let progress = Self { bar, plain, began: now, skipped };
+        let plain = (!terminal).then(|| Mutex::new(Recent([(now, skipped)].into())));
+        let progress = Self { bar, plain };
         if progress.plain.is_some() {
             remark(&progress.line());
         }
@@ -50,11 +67,10 @@ impl Progress {
         self.bar.inc(1);
         let failures = if failed > 0 { format!(", {failed} failed") } else { String::new() };
         self.bar.set_message(format!(", {limit} at once{failures}"));
-        if let Some(said) = &self.plain
-            && let Ok(mut said) = said.lock()
-            && said.elapsed() >= INTERVAL
-        {
-            *said = Instant::now();
+        let is_due = |recent: &Mutex<Recent>| {
+            recent.lock().is_ok_and(|recent| recent.0.back().is_none_or(|(at, _)| at.elapsed() >= INTERVAL))
+        };
+        if self.plain.as_ref().is_some_and(is_due) {
             remark(&format!("{}{}", self.line(), self.bar.message()));
         }
     }
@@ -63,12 +79,44 @@ impl Progress {
         if self.plain.is_some() { remark(&self.line()) } else { self.bar.abandon() }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a rate is shown to one decimal")]
+    #[expect(clippy::cast_precision_loss, reason = "an estimate is shown in seconds")]
     fn line(&self) -> String {
-        let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
-        let rate = (done - self.skipped) as f64 / self.began.elapsed().as_secs_f64().max(0.001);
-        let left =
-            if rate > 0.0 { format!("{:.0} s left", (total - done) as f64 / rate) } else { "starting".to_owned() };
+        let (done, total, now) = (self.bar.position(), self.bar.length().unwrap_or_default(), Instant::now());
+        let rate = self.plain.as_ref().and_then(|recent| recent.lock().ok()).map_or(0.0, |mut recent| {
+            let rate = recent.rate(now, done);
+            recent.0.push_back((now, done));
+            rate
+        });
+        let left = match rate {
+            rate if rate > 0.0 => format!("{:.0} s left", (total - done) as f64 / rate),
+            _ if done < total => "waiting".to_owned(),
+            _ => "done".to_owned(),
+        };
         format!("{done} of {total} rows, {rate:.1}/s, {left}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn r90_the_estimate_follows_the_recent_rate() {
+        let mut recent = Recent([(Instant::now(), 0)].into());
+        let mut done = 0;
+        for _ in 0..30 {
+            tokio::time::advance(INTERVAL).await;
+            done += 200;
+            assert!((recent.rate(Instant::now(), done) - 100.0).abs() < 0.1);
+            recent.0.push_back((Instant::now(), done));
+        }
+        // Twilio slows it down to one row a second.
+        for _ in 0..20 {
+            tokio::time::advance(INTERVAL).await;
+            done += 2;
+            recent.rate(Instant::now(), done);
+            recent.0.push_back((Instant::now(), done));
+        }
+        assert!((recent.rate(Instant::now(), done) - 1.0).abs() < 0.1);
     }
 }

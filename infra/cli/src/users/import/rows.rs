@@ -24,7 +24,7 @@ pub(super) struct Row {
     pub(super) key: String,
 }
 
-/// Reads the file, or says everything that is wrong with it, by row as a spreadsheet counts them.
+/// Reads the file, or says everything that is wrong with it, by the line of the file.
 pub(super) fn read(path: &Path, policy: &Policy) -> Result<Vec<Row>, Box<dyn Error>> {
     let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     match parse(&bytes, policy) {
@@ -46,29 +46,33 @@ pub(super) fn read(path: &Path, policy: &Policy) -> Result<Vec<Row>, Box<dyn Err
 fn parse(bytes: &[u8], policy: &Policy) -> Result<Vec<Row>, Vec<String>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut reader = ReaderBuilder::new().trim(Trim::All).flexible(true).from_reader(bytes);
-    let header = reader.headers().map_err(|_| vec!["row 1: the header is not UTF-8 text".to_owned()])?.clone();
+    let header = reader.headers().map_err(|_| vec!["line 1: the header is not UTF-8 text".to_owned()])?.clone();
     let places = places(&header)?;
     let (mut rows, mut mistakes) = (Vec::new(), Vec::new());
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    for (index, record) in reader.records().enumerate() {
-        let number = index + 2;
-        let Ok(record) = record else {
-            mistakes.push(format!("row {number}: it is not UTF-8 text"));
-            continue;
+    let mut seen: HashMap<String, u64> = HashMap::new();
+    for record in reader.records() {
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                let line = error.position().map_or(0, csv::Position::line);
+                mistakes.push(format!("line {line}: it is not UTF-8 text"));
+                continue;
+            }
         };
+        let number = record.position().map_or(0, |position| line(bytes, position));
         if record.len() != header.len() {
-            mistakes.push(format!("row {number}: it has {} fields, the header {}", record.len(), header.len()));
+            mistakes.push(format!("line {number}: it has {} fields, the header {}", record.len(), header.len()));
             continue;
         }
         match row(&record, places, policy) {
             Ok(row) => {
                 // Whether Twilio tells Ada from ada is not certain, so a file must not depend on it.
                 match seen.insert(row.desired.username.as_str().to_lowercase(), number) {
-                    Some(first) => mistakes.push(format!("row {number}: username: the same as in row {first}")),
+                    Some(first) => mistakes.push(format!("line {number}: username: the same as in line {first}")),
                     None => rows.push(row),
                 }
             }
-            Err(found) => mistakes.extend(found.into_iter().map(|mistake| format!("row {number}: {mistake}"))),
+            Err(found) => mistakes.extend(found.into_iter().map(|mistake| format!("line {number}: {mistake}"))),
         }
     }
     if rows.is_empty() && mistakes.is_empty() {
@@ -77,13 +81,20 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Vec<Row>, Vec<String>> {
     if mistakes.is_empty() { Ok(rows) } else { Err(mistakes) }
 }
 
+/// The line that the record begins at. The reader's position is before the blank lines that it skips.
+fn line(bytes: &[u8], position: &csv::Position) -> u64 {
+    let rest = usize::try_from(position.byte()).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let blank = rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r'));
+    position.line() + blank.filter(|byte| **byte == b'\n').count() as u64
+}
+
 /// Where each column is.
 fn places(header: &StringRecord) -> Result<[usize; 4], Vec<String>> {
     let mut mistakes = Vec::new();
     let known = |name: &str| COLUMNS.contains(&name) || name == "error";
     if let Some(at) = header.iter().position(|name| !known(name)) {
         mistakes.push(format!(
-            "row 1: column {} is none of {} (and error, which is ignored)",
+            "line 1: column {} is none of {} (and error, which is ignored)",
             at + 1,
             COLUMNS.join(",")
         ));
@@ -94,11 +105,11 @@ fn places(header: &StringRecord) -> Result<[usize; 4], Vec<String>> {
         match (first, at.next()) {
             (Some(first), None) => first,
             (None, _) => {
-                mistakes.push(format!("row 1: the column {name} is missing"));
+                mistakes.push(format!("line 1: the column {name} is missing"));
                 0
             }
             (Some(_), Some(_)) => {
-                mistakes.push(format!("row 1: the column {name} is there twice"));
+                mistakes.push(format!("line 1: the column {name} is there twice"));
                 0
             }
         }

@@ -1,0 +1,39 @@
+//! The file of an export: it appears under its name once it is complete.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// A file that is written under another name, and readable by its owner alone, for it names people.
+pub(super) struct Output {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Output {
+    /// Refuses a path that exists: an export overwrites nothing.
+    pub(super) fn create(path: &Path) -> Result<Self, String> {
+        if path.exists() {
+            return Err(format!("{} exists already: choose another file with --output", path.display()));
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file = NamedTempFile::new_in(folder).map_err(|error| named(path, &error))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Where to write.
+    pub(super) fn writer(&self) -> Result<File, String> {
+        self.file.as_file().try_clone().map_err(|error| named(&self.path, &error))
+    }
+
+    /// Gives the complete file its name.
+    pub(super) fn keep(self) -> Result<(), String> {
+        let Self { file, path } = self;
+        file.persist_noclobber(&path).map(drop).map_err(|error| named(&path, &error.error))
+    }
+}
+
+fn named(path: &Path, error: &std::io::Error) -> String {
+    format!("cannot write {}: {error}", path.display())
+}

@@ -1,0 +1,59 @@
+//! Finds misspelt variables: those that begin like Flexgate's and are not in docs/configuration.md.
+
+use std::collections::BTreeSet;
+
+/// `tests/check.py` holds this page to every variable that the code reads.
+const PAGE: &str = include_str!("../../../docs/configuration.md");
+
+const PREFIX: &str = "FLEXGATE_";
+
+/// The tests' own.
+const IGNORED: [&str; 3] = ["FLEXGATE_TEST_", "FLEXGATE_BIN", "FLEXGATE_BOOTSTRAPS"];
+
+/// How alike a name and a known one must be for the known one to be suggested.
+const ALIKE: f64 = 0.9;
+
+/// Of these names, each that Flexgate does not know, with the known one that is most like it, if one is.
+pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&'static str>)> {
+    let known = known();
+    let is_unknown = |name: &String| {
+        name.starts_with(PREFIX)
+            && !known.contains(name.as_str())
+            && !IGNORED.iter().any(|ignored| name.starts_with(ignored))
+    };
+    let nearest = |name: &str| {
+        let alike = known.iter().map(|known| (strsim::jaro_winkler(name, known), *known));
+        let (score, known) = alike.max_by(|a, b| a.0.total_cmp(&b.0))?;
+        (score >= ALIKE).then_some(known)
+    };
+    names.into_iter().filter(is_unknown).map(|name| (name.clone(), nearest(&name))).collect()
+}
+
+/// The same of this process's variables.
+pub fn unknown_here() -> Vec<(String, Option<&'static str>)> {
+    unknown(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+}
+
+fn known() -> BTreeSet<&'static str> {
+    let is_name = |c: char| c.is_ascii_uppercase() || c == '_';
+    PAGE.match_indices(PREFIX)
+        .map(|(at, _)| &PAGE[at..at + PAGE[at..].find(|c| !is_name(c)).unwrap_or(PAGE.len() - at)])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r95_a_misspelt_variable_is_unknown_and_the_nearest_one_is_named() {
+        let judge = |name: &str| unknown([name.to_owned()]).pop().map(|(_, nearest)| nearest);
+        assert_eq!(judge("FLEXGATE_MAX_TTL"), Some(Some("FLEXGATE_MAX_TTL_SECONDS")));
+        assert_eq!(judge("FLEXGATE_ISSUER"), Some(Some("FLEXGATE_ISSUERS")));
+        assert_eq!(judge("FLEXGATE_ALOWED_ROLES"), Some(Some("FLEXGATE_ALLOWED_ROLES")));
+        assert_eq!(judge("FLEXGATE_QQQ"), Some(None));
+        for name in ["FLEXGATE_MAX_TTL_SECONDS", "FLEXGATE_AHEAD_MILLISECONDS", "FLEXGATE_TEST_X", "PATH", "TWILIO_X"] {
+            assert_eq!(judge(name), None, "{name}");
+        }
+    }
+}
