@@ -24,6 +24,21 @@ RETIRED = {
     r"twice is once": "idempotent",
     r"once enough, in the end right": "eventually consistent",
 }
+# Variables that the template does not set, and why.
+NOT_IN_TEMPLATE = {
+    "FLEXGATE_AHEAD_MILLISECONDS": "the old name of FLEXGATE_PREWARM_MILLISECONDS",
+    "FLEXGATE_APPLY_TRIES": "the template's maxReceiveCount stands on its default",
+    "FLEXGATE_CA_FILE": "Lambda trusts the public roots",
+    "FLEXGATE_MAX_TTL_SECONDS": "to become a parameter",
+    "FLEXGATE_MINTS_PER_MINUTE": "to become a parameter",
+    "FLEXGATE_PREWARM_MILLISECONDS": "its default is measured for Lambda",
+    "FLEXGATE_REQUEST_SECONDS": "Lambda's own deadline counts",
+    "FLEXGATE_SCIM_ATTRIBUTES": "to become a parameter",
+    "FLEXGATE_SCIM_LAST_ADMIN": "to become a parameter",
+    "FLEXGATE_SECRETS": "its default is Secrets Manager",
+    "FLEXGATE_SESSION_IDLE_SECONDS": "to become a parameter",
+    "FLEXGATE_SESSION_SECONDS": "to become a parameter",
+}
 DOMAIN_MAY_USE = {"serde", "serde_json", "thiserror", "time", "unicode-normalization"}
 
 
@@ -111,6 +126,9 @@ def main() -> int:
     configuration = (ROOT / "docs/configuration.md").read_text()
     missing = sorted(name for name in variables if f"`{name}`" not in configuration)
     rule(not missing, f"docs/configuration.md: does not mention {missing}")
+    template = (ROOT / "infra/template.yaml").read_text()
+    unset = {name for name in variables if f"{name}:" not in template}
+    rule(unset == set(NOT_IN_TEMPLATE), f"infra/template.yaml and NOT_IN_TEMPLATE differ in {sorted(unset ^ set(NOT_IN_TEMPLATE))}")
 
     # A tag of somebody else's action can be moved; a commit cannot.
     for path in tracked(".github/workflows/*.yml"):
