@@ -20,7 +20,7 @@ use crate::report::{Report, median, progress, row, rule, section, short};
 use crate::subjects::{Places, event};
 use crate::upstream::{SCIM_TOKEN, Upstream};
 
-/// The factor by which the cost of one item may grow from one size to the next; 1 is exactly linear growth in total.
+/// The tolerance for linear growth: ten times as many items may cost at most this factor times ten.
 const LINEAR: f64 = 1.15;
 
 /// Measures those of `apply`, `walk` and `store` that `wants` selects.
