@@ -15,7 +15,10 @@ export interface Session {
   clock_offset: number;
 }
 
-/** A refusal or failure. `code` is stable: `docs/status-codes.md`, or `unreachable`, `answer_unusable`, `another_user`. */
+/**
+ * A refusal or failure. `code` is stable: one of `docs/status-codes.md`, or `unreachable`, `answer_unusable`,
+ * `another_user` or `stopped`.
+ */
 export class FlexgateError extends Error {
   readonly code: string;
   /** 0 if there was no answer. */

@@ -175,7 +175,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
       else watch();
     }
 
-    /** Called when the page becomes visible or the network is back: shortens a pause after failures. */
+    /** Called when the page becomes visible or the network is back: shortens a pause after failures, checks the clock. */
     function wake() {
       if (globalThis.document?.visibilityState === "hidden") return;
       if (failures > 0) dueAt = Math.min(dueAt, Date.now() + SHORTEST_PAUSE);
@@ -227,7 +227,7 @@ export function timeLeft(session, now = Date.now()) {
   return Date.parse(session.expires_at) - (now + (session.clock_offset ?? 0));
 }
 
-/** When to renew, by this machine's clock. Short-lived tokens are renewed often, but never in under SHORTEST_PAUSE. */
+/** When to renew, by this machine's clock. A token that stays short-lived is renewed often, at most every 5 seconds. */
 function nextRenewal(session) {
   const now = Date.now();
   const left = timeLeft(session, now);
@@ -235,7 +235,10 @@ function nextRenewal(session) {
   return now + Math.max(pause, SHORTEST_PAUSE);
 }
 
-/** Exponential backoff, with jitter so that a thousand desktops don't retry at once; never shorter than Retry-After. */
+/**
+ * Exponential backoff, with jitter so that a thousand desktops don't retry at once. Never shorter than Retry-After,
+ * of which it respects at most LONGEST_RETRY_AFTER.
+ */
 function backoff(failures, retryAfter) {
   const doubling = Math.min(1_000 * 2 ** Math.min(failures, 10), LONGEST_PAUSE) * (0.5 + Math.random() / 2);
   return Math.max(doubling, Math.min(retryAfter ?? 0, LONGEST_RETRY_AFTER));

@@ -337,7 +337,7 @@ def sweep(clients):
 
 
 def dead_letters(outputs, clients):
-    """An operator lists the messages that cannot be applied in a terminal, and retries one."""
+    """In a terminal, an operator lists the messages that could not be applied, and retries one."""
     surroundings = os.environ | {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{AWS}", "AWS_REGION": "us-east-1",
         "FLEXGATE_STORE": f"dynamodb:{outputs['TableName']}", "FLEXGATE_QUEUE": f"sqs:{outputs['QueueUrl']}",
@@ -361,7 +361,7 @@ def dead_letters(outputs, clients):
     check("it is listed with its reason", len(first) == 2 and "none of Flexgate's" in first[0], first)
     key = first[0].split()[0]
     check("it is shown whole", json.loads(events("show", key))["message"] == "not-one-of-ours")
-    time.sleep(1.1)  # Only its time tells the second verdict from the first, and is stored in whole seconds.
+    time.sleep(1.1)  # Only the dead letter's time, in whole seconds, tells the second verdict from the first.
     check("it is put back", events("retry", key).strip() == "1 back in the queue")
     wait("apply's second verdict", letters)
     again = events("list").splitlines()

@@ -60,9 +60,9 @@ pub const RESTRICTED_KEY_SECRET: &str = "fake-restricted-key-secret";
 pub const FOREIGN_KEY_SID: &str = "SK00000000000000000000000000000003";
 /// The secret of [`FOREIGN_KEY_SID`].
 pub const FOREIGN_KEY_SECRET: &str = "fake-foreign-key-secret";
-/// The account that owns [`FOREIGN_KEY_SID`], and that tokens with a deliberately wrong account name.
+/// The account that owns [`FOREIGN_KEY_SID`]. Tokens with a deliberately wrong account carry this SID too.
 pub const OTHER_ACCOUNT_SID: &str = "AC00000000000000000000000000000bad";
-/// The instance that tokens with a deliberately wrong instance name.
+/// Tokens with a deliberately wrong instance carry this SID.
 pub const OTHER_INSTANCE_SID: &str = "GO00000000000000000000000000000bad";
 
 /// The `aud` of the identity provider's access tokens.

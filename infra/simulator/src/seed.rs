@@ -10,7 +10,7 @@ use crate::world::State;
 const MOST: usize = 1_000_000;
 const LONGEST_PREFIX: usize = 200;
 
-/// Creates users named `{prefix}{n}`, where `n` has six digits and counts up from `first`.
+/// A request for `count` users named `{prefix}{n}`, where `n` has six digits and counts up from `first`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Seed {

@@ -89,7 +89,7 @@ pub struct Switches {
     /// Whether an SSO sign-in reactivates a deprovisioned user, as [`Switches::provision_reactivates`]
     /// allows. If false, Twilio denies the sign-in.
     pub sso_login_reactivates: bool,
-    /// The configuration's list begins with an inactive entry.
+    /// Whether the configuration's list begins with an inactive entry.
     pub config_inactive_first: bool,
     /// Status of the answer that refuses a code or refresh token.
     pub exchange_error_status: u16,

@@ -1,4 +1,4 @@
-//! Compares the functions with the floor and the peers, each run by Lambda's runtime API.
+//! Compares the functions with the floor and the peers, each run against Lambda's runtime API.
 
 use std::path::PathBuf;
 use std::time::Duration;

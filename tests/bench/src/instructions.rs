@@ -1,5 +1,5 @@
-//! Counts the instructions of one warm request with callgrind: the difference between two runs that differ
-//! only in the number of requests, divided by that number.
+//! Counts the instructions of one warm request with callgrind. Two runs differ only in the number of requests;
+//! the difference in instructions, divided by the difference in requests, is the count.
 
 use std::path::Path;
 

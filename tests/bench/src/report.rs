@@ -40,7 +40,7 @@ impl Report {
     }
 }
 
-/// Two or three digits that matter.
+/// Formats a figure; the larger it is, the fewer decimals it gets.
 pub fn short(figure: f64) -> String {
     let digits = match figure.abs() {
         0.0..1.0 => 3,

@@ -1,4 +1,4 @@
-//! Signs JWTs from a free choice of header, claims and key, so that tests can also get malformed ones.
+//! Signs JWTs with any combination of header, claims and key, so that tests can also make invalid ones.
 
 use serde_json::{Map, Value, json};
 
