@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Lays the built bootstraps beside the template, ready for `sam deploy`, with the bill of materials of each,
-and prints their sizes. Fails if one is larger than it may be.
+"""Packages the built bootstraps with the template for `sam deploy`, writes a bill of materials for each, and prints
+their sizes. Fails if one is over its size budget.
 
-    infra/package.py BUILT OUT     BUILT is cargo-lambda's folder, such as target/lambda; OUT is made anew
+    infra/package.py BUILT OUT     BUILT is cargo-lambda's folder, such as target/lambda; OUT is deleted and recreated
 """
 
 import json
@@ -20,12 +20,12 @@ from bom import bill
 
 HERE = pathlib.Path(__file__).resolve().parent
 FUNCTIONS = ["Sso", "Mint", "Provision", "Webhooks", "Apply", "Sweep"]
-# Bytes, raw and zipped: what a cold start may have to load.
+# The size budget in bytes, raw and zipped: a cold start has to load this much.
 MOST = (8_000_000, 3_500_000)
 
 
 def with_code(template, uri):
-    """The template with each function's code at `uri(name)`."""
+    """The template with the CodeUri of each function set to `uri(name)`."""
     for name in FUNCTIONS:
         mark = f"  {name}Function:\n    Type: AWS::Serverless::Function\n"
         head, tail = template.split(mark)
@@ -35,7 +35,7 @@ def with_code(template, uri):
 
 
 class Zopfli:
-    """Deflate as zopfli packs it: a twentieth smaller than zlib at its best, and slower."""
+    """A deflate compressor that uses zopfli: a twentieth smaller than zlib's best level, and slower."""
 
     def __init__(self):
         self.data = bytearray()
@@ -49,7 +49,7 @@ class Zopfli:
 
 
 def zipped(bootstrap, at):
-    """Zips a bootstrap as Lambda wants it: executable, and the same bytes for the same build."""
+    """Zips a bootstrap for Lambda: executable, and reproducible (the same build gives the same bytes)."""
     entry = zipfile.ZipInfo("bootstrap", date_time=(1980, 1, 1, 0, 0, 0))
     entry.external_attr, entry.compress_type = 0o755 << 16, zipfile.ZIP_DEFLATED
     if zopfli:

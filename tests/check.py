@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""House rules that no compiler checks. Prints what breaks them; exits 1 if anything does."""
+"""Checks house rules that no compiler checks. Prints the violations; exits 1 if there are any."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ import register
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 430  # "about 400"
-# Names and phrases that were replaced, and by what (the house style): they must not come back.
+# Names and phrases that the house style has replaced, each with its replacement. They must not come back.
 RETIRED = {
     r"\b[Aa]mbient\b": "ClockRng",
     r"\bSystemEntropy\b": "SystemRng",
@@ -51,7 +51,7 @@ def tracked(*patterns: str) -> list[Path]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """The anchors that GitHub makes from a page's headings."""
     headings = re.findall(r"^#{1,6} (.+)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.M)
     found: set[str] = set()
     for heading in headings:
@@ -83,7 +83,7 @@ def main() -> int:
             found = re.search(word, path.read_text())
             rule(not found, f"{name}: {found and found[0]!r} is retired; use {instead}")
 
-    # The domain does no I/O, neither through a crate nor through the standard library.
+    # The domain crate does no I/O, neither through another crate nor through the standard library.
     manifest = tomllib.loads((ROOT / "shared/domain/Cargo.toml").read_text())
     others = sorted(set(manifest["dependencies"]) - DOMAIN_MAY_USE)
     rule(not others, f"shared/domain/Cargo.toml: the domain depends on {others}")
@@ -91,13 +91,13 @@ def main() -> int:
         found = re.findall(r"\bstd::(fs|net|io|env|process|thread)\b", path.read_text())
         rule(not found, f"{path.relative_to(ROOT)}: the domain names std::{found}")
 
-    # A function owns its feature: what two functions need is in shared. Tests may drive several functions.
+    # Functions don't depend on each other: code that two functions need is in shared. Tests may use several functions.
     functions = {tomllib.loads(path.read_text())["package"]["name"]: path for path in tracked("functions/*/Cargo.toml")}
     for path in functions.values():
         others = sorted(set(tomllib.loads(path.read_text())["dependencies"]) & set(functions))
         rule(not others, f"{path.relative_to(ROOT)}: a function depends on {others}")
 
-    # One room writes Flex users: the people ledger. Tests may write them to set a scene.
+    # Only the people ledger (shared/src/users) writes Flex users. Tests may also write them, as a precondition.
     for path in tracked("shared/src", "functions/*/src/*.rs", "infra/cli/src"):
         name = path.relative_to(ROOT)
         if name.is_relative_to("shared/src/users") or name.is_relative_to("shared/src/twilio"):
@@ -105,22 +105,22 @@ def main() -> int:
         found = re.findall(r"\.(?:provision|deprovision)\(|\bUserUpdate\b|\bDesiredUser::", path.read_text())
         rule(not found, f"{name}: only shared/src/users writes Flex users, and this names {found}")
 
-    # Files import one another in one direction. The simulator's handlers and its state still do not.
+    # Imports between files form no cycle. The simulator is exempt: its handlers and its state still form one.
     for source in [*ROOT.glob("shared/**/src"), *ROOT.glob("functions/*/src"), ROOT / "infra/cli/src"]:
         for circle in imports.circles(source):
             rule(False, f"{source.relative_to(ROOT)}: files import one another in a circle: {', '.join(circle)}")
 
-    # A function's main only wires; a main of over 40 lines does more.
+    # A function's main only wires parts together; with over 40 lines it does more than that.
     for path in tracked("functions/*/src/main.rs"):
         rule(path.read_text().count("\n") <= 40, f"{path.relative_to(ROOT)}: over 40 lines")
 
-    # Every kind of problem is documented, every documented one exists.
+    # Every kind of problem is documented, and every documented kind exists.
     kinds = set(re.findall(r'= [A-Z_]+ "([a-z_]+)" "', (ROOT / "shared/src/web/problem.rs").read_text()))
     status_codes = (ROOT / "docs/status-codes.md").read_text()
     documented = set(re.findall(r"^\| `([a-z_]+)` \|", status_codes, re.M))
     rule(kinds == documented, f"docs/status-codes.md: differs from the code in {sorted(kinds ^ documented)}")
 
-    # So is every variable.
+    # Every environment variable is documented.
     sources = "".join(path.read_text() for path in tracked("shared/src", "functions/*/src/*.rs"))
     variables = set(re.findall(r'"((?:FLEXGATE|TWILIO|COOKIE|WEBHOOK|SCIM)_[A-Z_]+)"', sources))
     configuration = (ROOT / "docs/configuration.md").read_text()
@@ -130,12 +130,12 @@ def main() -> int:
     unset = {name for name in variables if f"{name}:" not in template}
     rule(unset == set(NOT_IN_TEMPLATE), f"infra/template.yaml and NOT_IN_TEMPLATE differ in {sorted(unset ^ set(NOT_IN_TEMPLATE))}")
 
-    # A tag of somebody else's action can be moved; a commit cannot.
+    # Workflows pin third-party actions by commit, because a tag can be moved and a commit cannot.
     for path in tracked(".github/workflows/*.yml"):
         for used in re.findall(r"uses: (\S+)", path.read_text()):
             rule(bool(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", used)), f"{path.relative_to(ROOT)}: {used} is not pinned")
 
-    # Links inside the documentation lead somewhere, down to the heading.
+    # Links inside the documentation point to existing pages and headings.
     for path in tracked("*.md"):
         for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", path.read_text()):
             if "://" in target or target.startswith("mailto:"):

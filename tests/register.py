@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Keeps docs/attack-register.md in step with the tests: `tests/register.py` writes the last column of its tables.
+"""Keeps docs/attack-register.md in step with the tests: `tests/register.py` rewrites the last column of its tables.
 
 A test belongs to a case if its name begins with the case's id: `fn s12_the_callback_replayed` in Rust,
 `def test_r93_…` in Python, `test("R93 …")` in JavaScript.
@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REGISTER = ROOT / "docs/attack-register.md"
 NONE = "none yet"
-# Attacks whose defence is still to be built. The list only shrinks.
+# Attacks without a defence yet. This list may only shrink.
 LATER = {"M29"}
 SOURCES = ("*.rs", "*.py", "*.mjs", "*.js", "*.ts")
 NAMES = (
@@ -24,7 +24,7 @@ NAMES = (
 
 
 def tests() -> dict[str, dict[str, int]]:
-    """For each id, the files with tests of it, and how many."""
+    """For each case id, the files that test it and the number of tests in each."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *SOURCES],
         cwd=ROOT, check=True, capture_output=True, text=True,
@@ -51,7 +51,7 @@ def cell(files: dict[str, int]) -> str:
 
 
 def rewritten(text: str, found: dict[str, dict[str, int]]) -> tuple[str, list[str]]:
-    """The register with its last column as the tests are, and the ids that it defines."""
+    """The register with its last column updated from the tests, and the ids that the register defines."""
     lines, ids = [], []
     for line in text.split("\n"):
         row = re.match(r"(\| ([SMWCRG]\d+) \|.*\|)[^|]*\|$", line)
@@ -63,7 +63,7 @@ def rewritten(text: str, found: dict[str, dict[str, int]]) -> tuple[str, list[st
 
 
 def faults() -> list[str]:
-    """What is wrong with the register."""
+    """The errors in the register."""
     found, text = tests(), REGISTER.read_text()
     right, ids = rewritten(text, found)
     broken = [f"docs/attack-register.md: {case} is defined twice" for case in sorted({one for one in ids if ids.count(one) > 1})]

@@ -1,7 +1,7 @@
-// The agent desktop: a page that is signed in through Flexgate and works with the real Flex SDK.
+// The agent desktop: a page that signs in through Flexgate and works with the real Flex SDK.
 //
-// Whoever is signed in, their token and their worker are reachable from `desk` alone; `forget` drops it
-// and empties the page, before the page leaves the screen in any way.
+// Only `desk` refers to the signed-in person, their token and their worker. Before the page leaves the screen in
+// any way, `forget` drops `desk` and empties the page.
 
 import { createFlexgate, timeLeft } from "./flexgate.js";
 import { connectWorker, SdkTrouble } from "./worker.js";
@@ -10,12 +10,12 @@ const gate = createFlexgate();
 const element = (id) => document.getElementById(id);
 const SECTIONS = ["checking", "signed-out", "signed-in"];
 const PRIVATE = ["who", "initials", "fact-user", "fact-worker", "fact-account", "fact-instance", "time-left", "time-note", "worker-note"];
-/** What the bar is full at: the shortest of these that holds the token's lifetime, in minutes. */
+/** Scales of the time bar, in minutes. The bar uses the shortest scale that fits the token's lifetime. */
 const SCALES = [5, 15, 60, 240, 720, 1440];
 
-/** The signed-in desk; null when nobody is signed in here. */
+/** The signed-in desk; null if nobody is signed in on this page. */
 let desk = null;
-/** Told to the other tabs, so that signing out in one leaves nothing on the screen of another. */
+/** Notifies the other tabs of a sign-out, so that they clear their screens too. */
 const tabs = new BroadcastChannel("flexgate");
 
 async function start() {
@@ -55,7 +55,7 @@ function enter(session) {
   connect(mine);
 }
 
-/** Takes everything about the person off the page and out of its memory. */
+/** Removes everything about the person from the page and from its memory. */
 function forget() {
   const left = desk;
   desk = null;
@@ -72,8 +72,8 @@ function show(section) {
 }
 
 /**
- * Explains a failure with its code and request id, and offers what helps. One that ends the session leaves
- * nothing of it on the page.
+ * Explains a failure with its code and request id, and offers what helps. If the failure ends the session, it
+ * also removes everything about the session from the page.
  */
 function fail(error, { title = error.title, again = start } = {}) {
   const ended = ["reauthenticate", "not_signed_in"].includes(error.code);
@@ -113,7 +113,7 @@ function renewedTo(mine, session) {
   measure(mine);
 }
 
-/** The bar begins anew with each token. */
+/** Restarts the time bar for a new token. */
 function measure(mine) {
   const minutes = timeLeft(mine.session) / 60_000;
   mine.scale = SCALES.find((scale) => minutes <= scale) ?? minutes;
@@ -211,7 +211,7 @@ async function signOut() {
   });
 }
 
-/** A new document: what the SDK keeps in its own memory goes with the old one. */
+/** Loads a new document, which discards everything that the SDK keeps in memory. */
 function leave() {
   forget();
   show("checking");
@@ -219,14 +219,14 @@ function leave() {
   location.reload();
 }
 
-/** Runs what a button does, once at a time. Failures were told by then. */
+/** Runs a button's action and ignores presses while it runs. The action reports its own failures. */
 async function busy(button, work) {
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");
   try {
     await work();
   } catch {
-    // Told by onTrouble or onEnd.
+    // onTrouble or onEnd has already reported the failure.
   } finally {
     button.removeAttribute("aria-disabled");
   }
@@ -247,7 +247,7 @@ function initials(name) {
   return words.slice(0, 2).map((word) => word[0].toUpperCase()).join("");
 }
 
-/** The name, where it may be broken into lines: after its punctuation rather than within a word. */
+/** The name with line-break opportunities after its punctuation, so that it doesn't break within a word. */
 function breakable(name) {
   return name.split(/(?<=[.@+_-])/u).flatMap((part) => [part, document.createElement("wbr")]);
 }
@@ -270,7 +270,7 @@ tabs.addEventListener("message", ({ data }) => data === "signed-out" && desk && 
 setInterval(tick, 1_000);
 document.addEventListener("visibilitychange", tick);
 
-// The browser may keep this page as it is and show it again for "back": keep nothing in it, and look anew.
+// The browser may keep this page in its back/forward cache: clear the page before that, and start again afterwards.
 addEventListener("pagehide", () => {
   forget();
   show("checking");

@@ -1,4 +1,4 @@
-/** What `POST /sso/token` answers. */
+/** The answer of `POST /sso/token`. */
 export interface Session {
   access_token: string;
   /** RFC 3339. */
@@ -11,14 +11,17 @@ export interface Session {
   account_sid: string;
   instance_sid: string;
   sso_profile_sid: string;
-  /** Milliseconds this machine's clock is behind the gateway's, where that could be told. */
+  /** Milliseconds that this machine's clock is behind the gateway's; 0 if unknown. */
   clock_offset: number;
 }
 
-/** A refusal or failure. `code` is stable: `docs/status-codes.md`, or `unreachable`, `answer_unusable`, `another_user`. */
+/**
+ * A refusal or failure. `code` is stable: one of `docs/status-codes.md`, or `unreachable`, `answer_unusable`,
+ * `another_user` or `stopped`.
+ */
 export class FlexgateError extends Error {
   readonly code: string;
-  /** 0 when there was no answer. */
+  /** 0 if there was no answer. */
   readonly status: number;
   readonly title: string;
   readonly detail: string;
@@ -29,7 +32,7 @@ export class FlexgateError extends Error {
   get temporary(): boolean;
 }
 
-/** The part of the SDK's client, worker and workspace that tokens are handed to. */
+/** The part of the SDK's client, worker and workspace that accepts tokens. */
 export interface TokenHolder {
   updateToken(token: string): void;
 }
@@ -40,21 +43,21 @@ export interface FlexClient extends TokenHolder {
 }
 
 export interface KeepFreshOptions {
-  /** The session to begin with; without it one is fetched at once. */
+  /** The session to begin with; without it keepFresh fetches one at once. */
   from?: Session | null;
   onRenew?(session: Session): void;
   onTrouble?(error: Error, retryInMs: number): void;
   onEnd?(error: FlexgateError): void;
-  /** Default true. False for a page that uses neither worker nor workspace. */
+  /** Default true. Set it to false if the page uses neither worker nor workspace. */
   taskRouter?: boolean;
 }
 
 export interface Keeper {
   /** Renews now. */
   renew(): Promise<Session>;
-  /** Ends it; no callback comes any more. */
+  /** Stops renewing; no callback is called afterwards. */
   stop(): void;
-  /** Begins to serve a client that was made later. */
+  /** Sets the client, for a page that creates it later. */
   attach(client: FlexClient): void;
   readonly session: Session | null;
 }
@@ -62,7 +65,7 @@ export interface Keeper {
 export interface Flexgate {
   signInUrl(options?: { returnTo?: string }): string;
   signIn(options?: { returnTo?: string }): void;
-  /** Null when nobody is signed in. Rejects with a FlexgateError. */
+  /** Resolves with null if nobody is signed in. Rejects with a FlexgateError. */
   session(): Promise<Session | null>;
   signOut(): Promise<void>;
   keepFresh(client: FlexClient | null, options?: KeepFreshOptions): Keeper;
@@ -70,5 +73,5 @@ export interface Flexgate {
 
 export function createFlexgate(options?: { baseUrl?: string; profile?: string; fetch?: typeof fetch }): Flexgate;
 
-/** Milliseconds the token is good for. */
+/** Milliseconds until the token expires. */
 export function timeLeft(session: Session, now?: number): number;

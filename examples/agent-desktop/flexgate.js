@@ -1,21 +1,21 @@
 /**
  * Flexgate for front ends: sign in, get the Flex token, keep it fresh, sign out.
  *
- * No dependencies, no storage: a token lives in the memory of the page that asked for it, and the
- * refresh token never leaves the gateway. Works in browsers and in Node 20.
+ * It has no dependencies and uses no storage: the token stays in the memory of the page that asked for it,
+ * and the refresh token never leaves the gateway. Works in browsers and in Node 20.
  */
 
-/** The gateway answers a refreshed token once less than 5 minutes are left: ask half a minute later. */
+/** The gateway refreshes a token that has under 5 minutes left, so ask half a minute after that point. */
 const RENEW_BEFORE = 4.5 * 60_000;
-/** No request waits longer. */
+/** The timeout of every request. */
 const PATIENCE = 15_000;
-/** Timers sleep with the machine: look at the clock at least this often instead of trusting one. */
+/** Timers stop while the machine sleeps, so check the clock at least this often instead of relying on one timer. */
 const LOOK_EVERY = 30_000;
 const SHORTEST_PAUSE = 5_000;
 const LONGEST_PAUSE = 60_000;
 const LONGEST_RETRY_AFTER = 5 * 60_000;
 
-/** A refusal or failure. `code` is stable and made to decide on; `requestId` finds it in the gateway's log. */
+/** A refusal or failure. Decide by `code`, which is stable; find it in the gateway's log by `requestId`. */
 export class FlexgateError extends Error {
   constructor({ code, status = 0, title, detail, requestId = null, retryAfter = null, cause }) {
     super(detail ? `${title}. ${detail}` : title, { cause });
@@ -25,7 +25,7 @@ export class FlexgateError extends Error {
     this.title = title;
     this.detail = detail ?? "";
     this.requestId = requestId;
-    /** Milliseconds to wait before asking again, where the gateway said so. */
+    /** Milliseconds to wait before asking again, if the gateway gave a time. */
     this.retryAfter = retryAfter;
   }
 
@@ -36,25 +36,25 @@ export class FlexgateError extends Error {
 }
 
 /**
- * The gateway at `baseUrl`, signing in through `profile`. A page of another origin than the gateway's
- * must be listed in FLEXGATE_ALLOWED_ORIGINS.
+ * A client of the gateway at `baseUrl` that signs in through `profile`. If the page's origin isn't the gateway's,
+ * FLEXGATE_ALLOWED_ORIGINS must list it.
  */
 export function createFlexgate({ baseUrl = globalThis.location?.origin, profile = "default", fetch = globalThis.fetch } = {}) {
   if (!baseUrl) throw new TypeError("createFlexgate needs a baseUrl where there is no location");
   const base = String(baseUrl).replace(/\/+$/, "");
 
-  /** Where to send the browser. `returnTo` is a path of the gateway's origin. */
+  /** The URL that starts a sign-in. `returnTo` is a path on the gateway's origin. */
   function signInUrl({ returnTo } = {}) {
     const query = returnTo === undefined ? "" : `?return_to=${encodeURIComponent(returnTo)}`;
     return `${base}/sso/${encodeURIComponent(profile)}/login${query}`;
   }
 
-  /** Leaves the page to sign in, and comes back to `returnTo`: without it, to this very page. */
+  /** Leaves the page to sign in. The browser comes back to `returnTo`, by default the current page. */
   function signIn({ returnTo = location.pathname + location.search + location.hash } = {}) {
     location.assign(signInUrl({ returnTo }));
   }
 
-  /** The token and whose it is, renewed if little was left; null when nobody is signed in. */
+  /** The token and its user; the gateway renews a token that expires soon. Null if nobody is signed in. */
   async function session() {
     try {
       return await ask();
@@ -73,7 +73,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     throw refusal(response, response.ok ? null : body);
   }
 
-  /** Ends the session. The token handed out stays good until it expires: forget it. */
+  /** Ends the session. Issued tokens stay valid until they expire, so the page must forget its token. */
   async function signOut() {
     const response = await post("/sso/logout");
     if (!response.ok) throw refusal(response, await response.json().catch(() => null));
@@ -96,14 +96,14 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
   }
 
   /**
-   * Keeps `client` (from the SDK's createClient, or null) in possession of a good token: renews before
-   * it expires, after sleep, and when the page is looked at again, and hands each new token to the
-   * client **and** its worker and workspace, which `client.updateToken` alone does not reach.
+   * Keeps the token of `client` (from the SDK's createClient, or null) valid. Renews the token before it
+   * expires, after sleep, and when the page becomes visible again, and passes each new token to the client
+   * **and** to its worker and workspace, which `client.updateToken` alone does not update.
    *
-   * `from`: the session to begin with; without it one is fetched at once. `onRenew(session)` after each renewal,
-   * `onTrouble(error, retryInMs)` when one failed and is tried again, `onEnd(error)` once, when it is over
-   * (code `reauthenticate`, `not_signed_in` or `another_user`, or a refusal that waiting cannot mend).
-   * `taskRouter: false` for a page that uses neither worker nor workspace: asking the SDK for them connects them.
+   * `from` is the session to begin with; without it keepFresh fetches one at once. Calls `onRenew(session)` after
+   * each renewal, `onTrouble(error, retryInMs)` when one failed and will be retried, and `onEnd(error)` once, when
+   * renewing is over (code `reauthenticate`, `not_signed_in` or `another_user`, or a refusal that waiting cannot fix).
+   * Set `taskRouter: false` if the page uses neither worker nor workspace: asking the SDK for them connects them.
    */
   function keepFresh(client, { from = null, onRenew, onTrouble, onEnd, taskRouter = true } = {}) {
     let current = from;
@@ -113,7 +113,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     let renewing = null;
     let timer = null;
 
-    /** Renews now; a renewal under way is joined. Rejects when it fails, after the callbacks were told. */
+    /** Renews now, or joins a running renewal. If the renewal fails, rejects after calling the callbacks. */
     function renew() {
       renewing ??= attempt().finally(() => {
         renewing = null;
@@ -128,8 +128,8 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
         const fresh = await ask();
         if (stopped) return fresh;
         if (current?.flex_user_sid !== undefined && fresh.flex_user_sid !== current.flex_user_sid) {
-          // The session's cookie is the browser's: another tab may have signed somebody else in. Their
-          // token is not for this page's client and worker.
+          // All tabs share the session cookie, so another user may have signed in in another tab. This page's
+          // client and worker must not get that user's token.
           const title = "Somebody else has signed in with this browser";
           throw new FlexgateError({ code: "another_user", status: 409, title });
         }
@@ -162,7 +162,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
       workspace.updateToken(token);
     }
 
-    /** Sets the next look at the clock. */
+    /** Schedules the next check of the clock. */
     function watch() {
       clearTimeout(timer);
       if (stopped) return;
@@ -175,7 +175,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
       else watch();
     }
 
-    /** The page is looked at, or the network is back: a pause after failures need not run out. */
+    /** Called when the page becomes visible or the network is back: shortens a pause after failures, checks the clock. */
     function wake() {
       if (globalThis.document?.visibilityState === "hidden") return;
       if (failures > 0) dueAt = Math.min(dueAt, Date.now() + SHORTEST_PAUSE);
@@ -199,7 +199,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     return {
       renew,
       stop,
-      /** Begins to serve a client that was made later. */
+      /** Sets the client, for a page that creates it later. */
       attach(later) {
         client = later;
         if (current && later.token !== current.access_token) later.updateToken(current.access_token);
@@ -213,7 +213,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
   return { signInUrl, signIn, session, signOut, keepFresh };
 }
 
-/** The SDK's answer, or a failure: a worker that never connects must not end all renewing. */
+/** Resolves with the SDK's answer or fails after a timeout: a worker that never connects must not block renewals. */
 function inTime(promise) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -222,12 +222,12 @@ function inTime(promise) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** Milliseconds the token is good for, by the gateway's clock where that could be read. */
+/** Milliseconds until the token expires, by the gateway's clock if its time could be read. */
 export function timeLeft(session, now = Date.now()) {
   return Date.parse(session.expires_at) - (now + (session.clock_offset ?? 0));
 }
 
-/** When to renew, by this machine's clock. A token that stays short is asked about ever again, but not in a rush. */
+/** When to renew, by this machine's clock. A token that stays short-lived is renewed often, at most every 5 seconds. */
 function nextRenewal(session) {
   const now = Date.now();
   const left = timeLeft(session, now);
@@ -235,17 +235,20 @@ function nextRenewal(session) {
   return now + Math.max(pause, SHORTEST_PAUSE);
 }
 
-/** Doubling, with jitter so that a thousand desktops do not come back as one; never before Retry-After. */
+/**
+ * Exponential backoff, with jitter so that a thousand desktops don't retry at once. Never shorter than Retry-After,
+ * of which it respects at most LONGEST_RETRY_AFTER.
+ */
 function backoff(failures, retryAfter) {
   const doubling = Math.min(1_000 * 2 ** Math.min(failures, 10), LONGEST_PAUSE) * (0.5 + Math.random() / 2);
   return Math.max(doubling, Math.min(retryAfter ?? 0, LONGEST_RETRY_AFTER));
 }
 
-/** How far this machine's clock is behind the gateway's; 0 where `Date` is not readable or says the same. */
+/** How far this machine's clock is behind the gateway's; 0 if the `Date` header can't be read or agrees. */
 function clockOffset(response) {
   const told = Date.parse(response.headers.get("date") ?? "");
   const offset = told - Date.now();
-  // `Date` has whole seconds, and the answer took its time.
+  // Ignore small offsets: `Date` has whole seconds, and the answer took time to arrive.
   return Number.isNaN(offset) || Math.abs(offset) < 5_000 ? 0 : offset;
 }
 
@@ -253,7 +256,7 @@ function refusal(response, problem) {
   const known = typeof problem?.code === "string";
   return new FlexgateError({
     code: known ? problem.code : "answer_unusable",
-    // A 200 that makes no sense is the gateway's failure, not a refusal.
+    // A 200 with an unusable body is a failure of the gateway, not a refusal.
     status: response.ok ? 502 : response.status,
     title: known ? problem.title : "The gateway's answer could not be used",
     detail: known ? problem.detail : undefined,
@@ -262,7 +265,7 @@ function refusal(response, problem) {
   });
 }
 
-/** `Retry-After` in milliseconds: seconds, or a date (RFC 9110, section 10.2.3). */
+/** The wait in milliseconds from `Retry-After`, which gives seconds or a date (RFC 9110, section 10.2.3). */
 function waitAsked(header) {
   if (!header) return null;
   const wait = /^\d+$/.test(header.trim()) ? Number(header) * 1_000 : Date.parse(header) - Date.now();

@@ -1,19 +1,19 @@
-// The worker, through the real Flex SDK where it is installed.
+// Connects the worker with the real Flex SDK, if it is installed.
 
 const SDK = "/sdk/index.browser.js";
-/** The account that only the simulator has. */
+/** The account SID that only the simulator uses. */
 const SIMULATED = "AC00000000000000000000000000000001";
-/** The SDK tries three times, and its websocket for ever. */
+/** How long to wait for the SDK, which tries three times, and retries its websocket forever. */
 const PATIENCE = 20_000;
 
-/** Something the SDK could not do, in words for the person. */
+/** A failure of the SDK, described for the person at the desk. */
 export class SdkTrouble extends Error {
   constructor(title, detail, code) {
     super(title);
     Object.assign(this, { title, detail, code });
   }
 
-  /** What an error of the SDK means. */
+  /** Converts an error of the SDK. */
   static of(error, session) {
     if (error instanceof SdkTrouble) return error;
     const code = error?.code;
@@ -30,14 +30,14 @@ export class SdkTrouble extends Error {
 }
 
 /**
- * Makes the SDK's client and connects its worker. `wanted` says whether anybody still waits for it; `attach`
- * takes the client, so that it gets renewed tokens; `onChange` and `onLost` tell what happens to the worker later.
+ * Creates the SDK's client and connects its worker. `wanted` says whether the caller still wants it; `attach` gets
+ * the client, to give it renewed tokens; `onChange` and `onLost` report later changes of the worker.
  */
 export async function connectWorker({ token, wanted, attach, onChange, onLost }) {
   const sdk = await load();
-  // Usage information would go to parties which this page's policy does not let it talk to.
+  // Telemetry would go to hosts that this page's content security policy doesn't allow.
   const made = sdk.createClient(token(), { telemetryOptions: { disabled: true } });
-  // Whoever gave up waiting leaves no client behind.
+  // If the wait has timed out or the client is no longer wanted, destroy a client that arrives later.
   let late = false;
   made.then((client) => (late || !wanted()) && client.destroy(), () => {});
   const client = await inTime(made).catch((error) => {

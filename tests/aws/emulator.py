@@ -1,11 +1,11 @@
-"""Serves moto's AWS at 127.0.0.1, one request at a time: `emulator.py PORT`.
+"""Serves moto's AWS emulation at 127.0.0.1, one request at a time: `emulator.py PORT`.
 
-moto's own server handles requests in threads, and its DynamoDB is not isolated: two transactions can both find their
-condition true, and one that is cancelled puts back a copy of the whole table. A test of racing writers needs the
-isolation that DynamoDB has.
+moto's own server handles requests in threads, and its DynamoDB does not isolate transactions: two transactions can both
+find their condition true, and a cancelled one restores a copy of the whole table. A test of racing writers needs
+DynamoDB's isolation.
 
-Before each transaction moto copies every item of the table, to put them back if the transaction is cancelled, so a
-transaction takes longer the more the table holds. Here only the items that the transaction names are put back.
+Before each transaction moto copies every item of the table, to restore them if the transaction is cancelled, so a
+transaction takes longer the more items the table holds. This module restores only the items that the transaction names.
 """
 
 import copy

@@ -1,5 +1,5 @@
-"""A proxy between the functions and the local AWS that enforces the template's roles, which the local AWS
-does not: what a function's role does not allow is refused as AWS refuses it. It notes what is used."""
+"""A proxy between the functions and the local AWS. It enforces the template's roles, which the local AWS doesn't do:
+it refuses what a function's role doesn't allow, as AWS would. It also records which actions each function uses."""
 
 import http.client
 import json
@@ -7,13 +7,13 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# What an operation of several items, or of several messages, needs.
+# The action that each kind of write in a DynamoDB transaction needs.
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 SERVICES = {"DynamoDB_20120810": "dynamodb", "AmazonSQS": "sqs", "secretsmanager": "secretsmanager"}
 
 
 def asked(target, body):
-    """The actions that a request is, and the resource it names."""
+    """The actions that a request needs, and the resource it names."""
     service, operation = target.split(".")
     service, document = SERVICES.get(service, service), json.loads(body or b"{}")
     operations, resource = {operation}, document.get("TableName") or document.get("QueueUrl") or document.get("SecretId")
@@ -28,7 +28,7 @@ def asked(target, body):
 
 
 class Policies:
-    """`allowed(function)` gives pairs (actions, resource's last part) of its role."""
+    """The proxy. `allowed(function)` returns the function's role as pairs (actions, last part of the resource)."""
 
     def __init__(self, upstream, allowed):
         self.upstream, self.allowed = upstream, allowed

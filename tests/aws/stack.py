@@ -1,8 +1,8 @@
-"""Deploys infra/template.yaml to a local AWS (ministack), with the release bootstraps, and
-drives every flow through its HTTP API. Twilio is the simulator.
+"""Deploys infra/template.yaml with the release bootstraps to a local AWS (ministack) and drives every flow through
+its HTTP API. The simulator stands in for Twilio.
 
-    stack.py PACKAGED TARGET     PACKAGED is infra/package.py's, TARGET the folder with the binary `flexgate`
-                                 and the simulator, such as target/debug
+    stack.py PACKAGED TARGET     PACKAGED is the output folder of infra/package.py; TARGET is the folder with the
+                                 binary `flexgate` and the simulator, such as target/debug
 """
 
 import base64
@@ -37,7 +37,7 @@ passed = 0
 
 
 def check(what, holds, seen=""):
-    """Notes that it holds, or ends the run."""
+    """Counts a passed check; ends the run if the check fails."""
     global passed
     if not holds:
         raise SystemExit(f"FAILED  {what}: {seen}")
@@ -46,7 +46,7 @@ def check(what, holds, seen=""):
 
 
 def call(port, method, path, body=None, headers=None, host=None):
-    """One request; status, headers (a list), body."""
+    """Sends one request; returns status, headers (a list) and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     headers = dict(headers or {})
     if host:
@@ -71,8 +71,8 @@ def wait(what, ready, patience=60):
 
 
 def template(packaged, bucket, s3):
-    """The packaged template with its code uploaded, and without the canary: the local AWS has no CodeDeploy,
-    and looks at the parameter's default. Nothing else in it is changed."""
+    """Uploads the code and returns the packaged template, changed only to turn the canary off: the local AWS has no
+    CodeDeploy, and reads the parameter's default."""
     text = (ROOT / "infra/template.yaml").read_text()
     text, times = re.subn(r"(  Canary:\n    Type: String\n    Default: )'true'", r"\1'false'", text)
     assert times == 1
@@ -82,7 +82,7 @@ def template(packaged, bucket, s3):
 
 
 class Browser:
-    """A cookie jar at the API, and the way through the identity provider."""
+    """A cookie jar for the API, and navigation through the identity provider."""
 
     def __init__(self, api):
         self.api, self.cookies = api, {}
@@ -217,7 +217,7 @@ def drive(outputs, clients):
 
 
 def leaver(browser, bearer):
-    """Twilio's SSO makes a leaver active again; they get no session, and are deactivated without waiting for a sweep."""
+    """Twilio's SSO reactivates a leaver. Flexgate gives them no session and deactivates the user without a sweep."""
 
     def is_active():
         users = json.loads(call(SIMULATOR, "GET", "/__sim/users")[2])["users"]
@@ -234,7 +234,8 @@ def leaver(browser, bearer):
 
 
 def newcomers(browser):
-    """Somebody who is made just in time, and a leaver whom nothing shows: Twilio brings them back, Flexgate does not."""
+    """A mint creates a newcomer just in time. It must not reactivate a leaver whom Twilio's find doesn't show, although
+    a provision at Twilio would."""
 
     def mint(subject, username):
         claims = {"sub": subject, "scope": "flexgate.token", "preferred_username": username, "username": username,
@@ -259,7 +260,7 @@ def newcomers(browser):
     sid = at_twilio("Provision", user)["flex_user_sid"]
     status, _, text = mint("lise", "lise")
     check("a user of that name is bound", status == 201, text)
-    time.sleep(6)  # Twilio's dates are in seconds, and tell that the user was there before the next mint.
+    time.sleep(6)  # Twilio's dates have whole seconds, and must show that the user existed before the next mint.
     at_twilio("Deprovision", {"flex_user_sid": sid})
     call(SIMULATOR, "POST", "/__sim/switches", {"find_returns_deactivated": False})
     status, _, text = mint("another-lise", "lise")
@@ -268,7 +269,7 @@ def newcomers(browser):
 
 
 def scim(browser, outputs, clients):
-    """The life of a user and of a group, as an identity system leads it."""
+    """An identity system creates, changes and deletes a user and a group."""
     made = subprocess.run([TARGET / "flexgate", "scim", "token", "--id", "okta-1"], capture_output=True, text=True, check=True).stdout
     token = re.search(r"fgscim_[\w-]+", made).group(0)
     hashes = next(line.strip() for line in made.splitlines() if line.strip().startswith("{"))
@@ -302,7 +303,7 @@ def scim(browser, outputs, clients):
              "Operations": [{"op": "replace", "path": "active", "value": False}]}
     check("a user is deactivated", ask("PATCH", f"/Users/{user['id']}", patch)["active"] is False)
     ask("DELETE", f"/Groups/{group['id']}", expect=204)
-    # Many members are reconciled by jobs. Of those whom Twilio does not know nothing becomes.
+    # Jobs reconcile a group with many members. Members whom Twilio doesn't know are never created.
     members = [{"value": user["id"]}, *({"value": f"FU{number:032x}"} for number in range(1, 12))]
     ask("POST", "/Groups", {"schemas": [schema + "Group"], "displayName": "Leads", "members": members}, 201)
     patch["Operations"][0]["value"] = True
@@ -318,7 +319,7 @@ def scim(browser, outputs, clients):
 
 
 def sweep(clients):
-    """Twilio's SSO brings a leaver back; the schedule's function finds it, and apply repairs it."""
+    """Twilio's SSO reactivates a leaver; the scheduled sweep finds the user, and apply repairs it."""
     basic = base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()
     user = {"username": "hedy@example.com", "email": "hedy@example.com", "full_name": "Hedy Lamarr", "roles": ["agent"], "worker": {}}
     path = "/flex-api/v4/Instances/GO00000000000000000000000000000001/Users/Provision"
@@ -336,7 +337,7 @@ def sweep(clients):
 
 
 def dead_letters(outputs, clients):
-    """What cannot be applied, as an operator sees it from a terminal, and tries it again."""
+    """In a terminal, an operator lists the messages that could not be applied, and retries one."""
     surroundings = os.environ | {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{AWS}", "AWS_REGION": "us-east-1",
         "FLEXGATE_STORE": f"dynamodb:{outputs['TableName']}", "FLEXGATE_QUEUE": f"sqs:{outputs['QueueUrl']}",
@@ -360,7 +361,7 @@ def dead_letters(outputs, clients):
     check("it is listed with its reason", len(first) == 2 and "none of Flexgate's" in first[0], first)
     key = first[0].split()[0]
     check("it is shown whole", json.loads(events("show", key))["message"] == "not-one-of-ours")
-    time.sleep(1.1)  # Its time is kept in seconds, and is what tells the second verdict from the first.
+    time.sleep(1.1)  # Only the dead letter's time, in whole seconds, tells the second verdict from the first.
     check("it is put back", events("retry", key).strip() == "1 back in the queue")
     wait("apply's second verdict", letters)
     again = events("list").splitlines()
@@ -368,7 +369,7 @@ def dead_letters(outputs, clients):
 
 
 def allowed(outputs, ids):
-    """What each function's role allows in the stack: actions, and the name of the resource."""
+    """The actions that each function's role allows in the stack, with the name of the resource."""
     roles = {}
     resources = transformed()["Resources"]
     for name in FUNCTIONS:
@@ -418,7 +419,7 @@ def main(packaged, target):
             "TwilioUrl": f"http://localhost:{SIMULATOR}", "PublicUrl": PUBLIC, "Canary": "false",
             "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
             "ScimGroupRoles": '{"Leads": "supervisor"}',
-            # With an issuer, whoever is made is bound to their identity, and unbound when they leave.
+            # With an issuer, Flexgate binds each user it creates to their identity, and unbinds them when they leave.
             "WebhookSources": json.dumps({"okta": {"issuer": "https://okta.example.com"}}),
             "Issuers": json.dumps([{"issuer": issuer, "audiences": ["flexgate"], "roles_claim": "roles"}]),
         }

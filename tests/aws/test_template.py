@@ -1,4 +1,4 @@
-"""Assertions on infra/template.yaml as SAM transforms it: who may do what, and what must survive."""
+"""Assertions on infra/template.yaml after SAM's transform: who may do what, and which resources must be retained."""
 
 import json
 import pathlib
@@ -98,14 +98,14 @@ class Template(unittest.TestCase):
     def test_each_function_may_do_to_the_table_what_its_code_does(self):
         dynamodb = lambda *actions: {f"dynamodb:{one}" for one in actions}  # noqa: E731
         expected = {
-            # Sessions: read, insert with its mark, touch and lease, end. Never those of a user at once.
+            # Sessions: read, insert with its mark, touch and lease, end. Never all sessions of a user at once.
             "Sso": dynamodb("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
-            # Bindings and counters; the people ledger, whose reconciler also ends sessions and bindings.
+            # Bindings and counters, and the people ledger, whose reconciler also ends sessions and removes bindings.
             "Mint": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
             # Bindings, a user's sessions, the directory.
             "Provision": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
             "Apply": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
-            # Reads people and the directory, writes the index of usernames.
+            # It reads people and the directory and writes the index of usernames.
             "Sweep": dynamodb("BatchGetItem", "PutItem", "Query"),
             "Webhooks": set(),
         }
@@ -179,7 +179,7 @@ class Template(unittest.TestCase):
             source = {"Fn::GetAtt": [name, "Arn"]}
             (one,) = [one["Properties"] for one in mappings if one["Properties"]["EventSourceArn"] == source]
             self.assertEqual(one["FunctionResponseTypes"], ["ReportBatchItemFailures"])
-            # Bulk work is held back, events are not.
+            # Only bulk work has a concurrency limit; events have none.
             self.assertEqual("ScalingConfig" in one, name == "Bulk")
         self.assertEqual(len(mappings), 2)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Colour is for a terminal, and not there either where NO_COLOR is set: every command that paints, on a
+"""Commands print colour only on a terminal, and not if NO_COLOR is set. Runs every command that prints colour on a
 pseudo-terminal and through a pipe."""
 
 import json
@@ -12,12 +12,12 @@ import tempfile
 from pathlib import Path
 
 FLEXGATE = str(Path(sys.argv[1]) / "flexgate")
-# Any sign that changes how text looks. Moving the cursor, as the bar does, is none.
+# Any escape sequence that changes how text looks. Cursor movement, which the progress bar uses, doesn't count.
 LOOKS = re.compile(rb"\x1b\[[0-9;]*m")
 
 
 def on_a_terminal(command: list[str], environment: dict[str, str], folder: Path) -> bytes:
-    """What the command writes to a terminal it has for itself."""
+    """Runs the command on its own pseudo-terminal; returns its output."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=folder)
     os.close(theirs)
@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
     secrets.mkdir()
     (secrets / "twilio.json").write_text(json.dumps({"accountSid": "AC" + "1" * 32, "authToken": "x" * 32}))
     (folder / "people.csv").write_text("username,email,full_name,roles\nada,ada@example.com,Ada,agent\n")
-    # Nobody answers at that address: what fails is painted too.
+    # Nothing listens at that Twilio URL, so commands fail, and failures are printed in colour too.
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "TERM": "xterm-256color",
         "TWILIO_ACCOUNT_SID": "AC" + "1" * 32, "TWILIO_INSTANCE_SID": "GO" + "1" * 32, "TWILIO_SECRET_ID": "twilio",

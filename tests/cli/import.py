@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Imports 5,000 rows in a terminal while Twilio answers 429 one time in ten, kills the import in the
-middle, resumes it through a pipe, and reads in the simulator's journal what was really sent."""
+"""Imports 5,000 rows in a terminal while Twilio answers one request in ten with 429, kills the import in the middle,
+resumes it with piped output, and reads in the simulator's journal what the import really sent."""
 
 import collections
 import json
@@ -30,7 +30,7 @@ def call(method: str, path: str, body: object = None) -> object:
 
 
 def take_journal() -> list[dict]:
-    """Everything asked since the last time; the simulator keeps the last 10,000 only."""
+    """Returns and clears the requests in the journal; the simulator keeps only the last 10,000."""
     entries = call("GET", "/__sim/requests?service=flex-api")["requests"]
     assert len(entries) < 10_000, "the journal has overflowed"
     call("DELETE", "/__sim/requests")
@@ -54,7 +54,7 @@ def listening() -> bool:
 
 
 def username(entry: dict, names: dict[str, str]) -> str:
-    """Whom a request is about; `names` are the usernames by SID."""
+    """The username that a request is about; `names` maps SIDs to usernames."""
     if entry["body"]:
         return json.loads(entry["body"])["username"]
     query = urllib.parse.parse_qs(entry["raw_query"] or "")
@@ -83,7 +83,7 @@ def main(folder: Path) -> None:
     def noted() -> set[str]:
         return set(journal.read_text().splitlines()[1:]) if journal.exists() else set()
 
-    # In a terminal, killed in the middle.
+    # Import in a terminal, and kill the import in the middle.
     shell = f"'{flexgate}' users import '{people}' & echo $! > '{folder}/pid'; wait; sleep 600"
     subprocess.run([*TMUX, "new-session", "-d", "-x", "110", "-y", "24", shell], env=environment, check=True)
     until("a third of the rows", lambda: len(noted()) > ROWS // 3)
@@ -93,13 +93,13 @@ def main(folder: Path) -> None:
     print(f"in the terminal: {bar}")
     assert f"/{ROWS} rows" in bar and "/s," in bar and " left" in bar, bar
     os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
-    # What was under way at the simulator is answered by then.
+    # Wait until the simulator has answered the requests that were running.
     time.sleep(1)
     finished = len(noted())
     assert ROWS // 3 < finished < ROWS, f"killed in the middle: {finished}"
     before = take_journal()
 
-    # Resumed, piped.
+    # Resume, with piped output.
     began = time.monotonic()
     resumed = subprocess.run([flexgate, "users", "import", str(people)], env=environment, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, text=True, timeout=1800)

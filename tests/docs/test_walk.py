@@ -1,12 +1,13 @@
-"""A newcomer's walk: every command of the README and of the pages in docs/, in order, on a clean clone of what is
-committed, works as printed.
+"""Walks through the documentation like a newcomer: runs every command of the README and of the pages in docs/, in
+order, on a clean clone of the committed files, and checks that it works as printed.
 
-The clone has this repository's build folder, so that nothing is compiled twice, and nothing else of it. A text block
-right after a command is what it prints: `…` stands for anything, a date for any date.
+The clone shares only this repository's build folder, so that nothing is compiled twice. A text block right after a
+command is the command's expected output: `…` stands for anything, and a date for any date.
 
-A block that needs what a newcomer has not got says so in the page (```sh needs-aws, needs-twilio, needs-idp). It is read
-by the shell, not run, and must name what it claims to need. needs-cargo-lambda is run by
-`tests/run watch` instead, and needs-a-quiet-machine is a bench: its figures mean nothing beside tests, and take an hour. `bash tests/run` is run with the steps that take seconds.
+A block that needs something a newcomer doesn't have is marked in the page (```sh needs-aws, needs-twilio, needs-idp).
+The test only checks the syntax of such a block, and that it contains what the mark says. `tests/run watch` runs the
+needs-cargo-lambda blocks instead. A needs-a-quiet-machine block is a bench: it takes an hour, and its figures mean
+nothing while tests run. Of `bash tests/run`, only steps that take seconds are run.
 """
 
 import hashlib
@@ -27,10 +28,10 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").resolve()
 BLOCK = re.compile(r"^ *```(\w+)([^\n]*)\n(.*?)^ *```$", re.M | re.S)
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*Z")
 PATIENCE = 60
-BUILD = 1800  # the clone's own packages are compiled once
+BUILD = 1800  # the first build compiles the clone's own packages
 PORTS = ("9000", "9010", "9443")
 
-# What a block must hold that is not run because it needs that.
+# For each mark, the pattern that a block with this mark must match. Marked blocks are not run.
 NEEDS = {
     "needs-aws": re.compile(r"\b(aws|sam) "),
     "needs-twilio": re.compile(r"--live\b"),
@@ -51,7 +52,7 @@ def free(port):
 
 
 def steps(page):
-    """Each command block: what it needs, the commands, and the text block that follows it directly, if there is one."""
+    """Each command block: its mark, its commands, and the text block that directly follows it, if any."""
     blocks = [(m.group(1), m.group(2).strip(), m.group(3), m.start(), m.end()) for m in BLOCK.finditer(page)]
     for number, (language, needs, text, _, end) in enumerate(blocks):
         if language != "sh":
@@ -62,7 +63,7 @@ def steps(page):
 
 
 def matches(shown, said):
-    """Whether `said` holds `shown`, where `…` is anything and a date any date."""
+    """Whether `said` contains `shown`, where `…` matches anything and a date matches any date."""
     shown = DATE.sub("…", shown.strip())
     pattern = ".*?".join(re.escape(part) for part in shown.split("…"))
     return re.search(pattern, said, re.S) is not None
@@ -71,7 +72,7 @@ def matches(shown, said):
 class Walk(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # The same place each time, or the build folder would fill up with what each place had compiled.
+        # Clone to the same path each time: cargo would compile each path's packages again and fill up the build folder.
         place = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
         cls.folder = Path(tempfile.gettempdir()) / f"flexgate-walk-{place}"
         shutil.rmtree(cls.folder, ignore_errors=True)
@@ -97,7 +98,7 @@ class Walk(unittest.TestCase):
 
     @classmethod
     def move_ports(cls):
-        """The commands run as they are printed. Only where one of the ports is somebody else's, all three are moved."""
+        """Commands run as printed, unless another process uses one of the three ports: then all three are replaced."""
         cls.ports = dict(zip(PORTS, PORTS))
         if all(map(free, PORTS)):
             return
@@ -116,7 +117,7 @@ class Walk(unittest.TestCase):
         cls.environment["PATH"] = f"{cargo.parent}:{cls.environment['PATH']}"
 
     def setUp(self):
-        # One shell after the other: what one block has set is there in the next.
+        # Each block runs in its own shell; this file carries variables and functions over to the next block.
         self.state = self.folder / "shell-state"
         self.state.write_text("")
         shutil.rmtree(self.clone / ".flexgate", ignore_errors=True)
@@ -133,7 +134,7 @@ class Walk(unittest.TestCase):
         return re.sub(r"localhost:(9000|9010|9443)", lambda found: f"localhost:{self.ports[found.group(1)]}", text)
 
     def serve(self):
-        """`cargo run` goes on: what it has printed once it answers."""
+        """Starts `cargo run` in the background and waits until it answers; returns what it has printed."""
         with open(self.folder / "served.log", "wb") as log:
             self.served = subprocess.Popen(
                 ["cargo", "run"], cwd=self.clone, env=self.environment, stdout=log, stderr=log, start_new_session=True
@@ -159,7 +160,8 @@ class Walk(unittest.TestCase):
         return done.stdout
 
     def block(self, commands):
-        """Runs a block; what it printed. A line that serves, or tests everything, is a block of its own or is last."""
+        """Runs a block and returns its output. Runs `cargo run` and `bash tests/run` lines separately, before the other
+        lines of the block."""
         said, rest = "", []
         for line in commands.split("\n"):
             bare = re.sub(r"\s+#.*", "", line).strip()
@@ -176,7 +178,7 @@ class Walk(unittest.TestCase):
         page = (self.clone / name).read_text()
         blocks = list(steps(page))
         if not any(commands.strip().startswith("cargo run  ") or commands.strip() == "cargo run" for _, commands, _ in blocks):
-            # Such a page begins where the quick start ends.
+            # A page without `cargo run` assumes the state at the end of the quick start.
             self.serve()
             self.shell('export PATH="$PWD/target/debug:$PATH"')
         walked = 0

@@ -1,8 +1,8 @@
-"""`cargo lambda watch` as docs/local.md has it: the functions' own programs under cargo-lambda's runtime API, its router
-in front, with the simulated set-up of `cargo run` beside it. Signs in, mints, provisions, delivers a webhook, and applies
-a batch with `cargo lambda invoke`.
+"""Runs `cargo lambda watch` as docs/local.md describes: cargo-lambda runs the functions' own programs against its
+runtime API, behind its router, next to the simulated set-up of `cargo run`. Signs in, mints, provisions, delivers a
+webhook, and applies a batch with `cargo lambda invoke`.
 
-FLEXGATE_BIN names the binary `flexgate`; cargo-lambda is on the path.
+FLEXGATE_BIN names the binary `flexgate`; cargo-lambda must be on the path.
 """
 
 import base64
@@ -44,7 +44,7 @@ OPENER = urllib.request.build_opener(NoRedirects)
 
 
 def send(method, url, headers=None, body=None):
-    """Status, headers, body."""
+    """Sends a request; returns status, headers and body."""
     headers = dict(headers or {})
     if isinstance(body, dict):
         body, headers["content-type"] = json.dumps(body), "application/json"
@@ -88,7 +88,7 @@ class Watch(unittest.TestCase):
     def start(cls, command, environment, name):
         log = open(cls.folder / f"{name}.log", "wb")
         cls.addClassCleanup(log.close)
-        # A group of its own: cargo lambda watch has cargo and the functions below it.
+        # Start a new process group, because `cargo lambda watch` starts cargo and the functions as child processes.
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
 
         def stop():
@@ -118,7 +118,7 @@ class Watch(unittest.TestCase):
         return json.loads(answered[2]) if answered[2] else None
 
     def sign_in(self, person):
-        """The cookie header of a session."""
+        """Signs in as `person`; returns the session's cookie header."""
         cookies, at, form = {}, f"{self.url}/sso/default/login?return_to=/desk", None
         for _ in range(12):
             ours = at.startswith(self.url + "/")

@@ -1,4 +1,4 @@
-// The agent desktop in Chromium, signed in through the page, with the real SDK.
+// Tests the agent desktop in Chromium with the real SDK, signing in through the page.
 
 import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { startGateway } from "./lib/gateway.mjs";
 import { signInUpToCallback } from "./lib/sign-in.mjs";
 
 const bounded = { timeout: 45_000 };
-/** What Chromium itself writes to the console when nobody is signed in yet. */
+/** The message that Chromium itself logs to the console when nobody is signed in yet. */
 const NOBODY_YET = /status of 401 .*\/sso\/token\)$/;
 const REQUEST_ID = /^[0-9a-f]{32}$/;
 
@@ -25,7 +25,7 @@ after(async () => {
   await gateway?.stop();
 });
 
-/** Runs `work` in a fresh profile, and demands that the browser had nothing to complain about. */
+/** Runs `work` in a fresh profile and fails if the browser complained about anything. */
 async function inProfile(options, work) {
   const profile = await openProfile(browser, { ...options, expected: [NOBODY_YET, ...(options.expected ?? [])] });
   try {
@@ -43,7 +43,7 @@ async function activityIs(page, name) {
   await page.locator(`#worker-state:text-is("${name}")`).waitFor();
 }
 
-/** What of a signed-in person can be found in the page's document. */
+/** The private text of a signed-in person that is in the page's document. */
 async function privateText(page) {
   const text = await page.evaluate(() => document.documentElement.outerHTML);
   return ["ada", "FU", "WK", "AC0000"].filter((mark) => new RegExp(`\\b${mark}`).test(text));
@@ -65,7 +65,7 @@ test("ada signs in, sees who she is, works with her worker, stays signed in over
 
     await page.reload();
     await page.getByRole("heading", { name: "ada", level: 2 }).waitFor();
-    // The SDK asks TaskRouter to take a worker offline whose page is gone.
+    // The SDK asks TaskRouter to set a worker offline when its page disconnects.
     await activityIs(page, "Offline");
 
     await named(page, "Renew now").click();
@@ -103,7 +103,7 @@ test("the keyboard alone is enough, and keeps its place when the activity change
 });
 
 test("over four token periods the page renews by itself, and the worker works with each new token", bounded, async () => {
-  // Less than the five minutes at which the gateway refreshes: each renewal brings another token.
+  // The gateway refreshes a token with under five minutes left, so with this ttl each renewal brings a new token.
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 280 });
   try {
     await inProfile({}, async ({ page }) => {
@@ -116,7 +116,7 @@ test("over four token periods the page renews by itself, and the worker works wi
       await activity(page).filter({ hasNotText: "Connecting" }).waitFor();
       for (const name of ["Available", "Break", "Unavailable", "Offline"]) {
         const known = tokens.length;
-        // Expirations have whole seconds.
+        // Wait over a second, because expirations have whole seconds.
         await new Promise((resolve) => setTimeout(resolve, 1_100));
         await page.clock.fastForward(150_000);
         for (const until = Date.now() + 8_000; tokens.length === known && Date.now() < until; ) await page.clock.runFor(500);
@@ -166,7 +166,7 @@ test("no token is in any storage of the browser, nor in the document", bounded, 
       caches: await caches.keys(),
       token: /eyJ[\w-]{20}/.test(document.documentElement.outerHTML),
     }));
-    // The SDK's logger keeps its levels, and nothing else is kept.
+    // Only the SDK's logger stores anything: its log levels.
     assert.deepEqual(kept.local.filter(([name, value]) => !name.startsWith("loglevel:") || !/^[A-Z]+$/.test(value)), []);
     assert.deepEqual({ ...kept, local: [] }, { local: [], session: [], databases: [], caches: [], token: false });
   });
@@ -175,7 +175,7 @@ test("no token is in any storage of the browser, nor in the document", bounded, 
 test("back after signing out shows nothing private, not even out of the browser's page cache", bounded, async () => {
   await inProfile({}, async ({ context, page }) => {
     await context.addInitScript(() => {
-      // Before the page's own listeners: what was on the screen at the moment it came back.
+      // Runs before the page's own listeners, to record what the screen showed at the moment the page came back.
       addEventListener("pageshow", (event) => {
         (window.shows ??= []).push({ persisted: event.persisted, text: document.body.innerText });
       }, { capture: true });
@@ -185,9 +185,9 @@ test("back after signing out shows nothing private, not even out of the browser'
     const gone = page.waitForEvent("framenavigated");
     await page.evaluate(() => location.assign("/health"));
     await gone;
-    // The session ends meanwhile, and no other tab tells this one.
+    // Meanwhile the session ends, and no other tab notifies this one.
     await context.request.post(`${gateway.url}/sso/logout`, { headers: { origin: gateway.url, "x-flexgate": "1" } });
-    // A page out of the cache is not loaded again.
+    // The browser takes the page from its page cache and doesn't load it again.
     await page.goBack({ waitUntil: "commit" });
     await named(page, "Sign in").waitFor();
     const shows = await page.evaluate(() => window.shows);
@@ -196,7 +196,7 @@ test("back after signing out shows nothing private, not even out of the browser'
     assert.doesNotMatch(shows.at(-1).text, /ada|FU[0-9a-f]{32}/);
     assert.deepEqual(await privateText(page), []);
 
-    // The tab that signed out itself: back through its whole history.
+    // In the tab that signed out: go back through its whole history.
     await signInAs(page, gateway, "ada");
     await named(page, "Sign out").click();
     await page.getByText("You are signed out").waitFor();
@@ -287,7 +287,7 @@ test("a gateway that cannot be reached is explained, and a desk that is signed i
     await page.locator("#failure-code").getByText("unreachable").waitFor();
     assert.ok(await page.getByRole("heading", { name: "ada", level: 2 }).isVisible());
     await context.setOffline(false);
-    // Nobody presses anything: it asks again by itself.
+    // The page retries by itself, without a button press.
     await page.locator("#failure").waitFor({ state: "hidden" });
   });
 });

@@ -1,4 +1,4 @@
-// flexgate.js on its own: when it renews, what it survives, how it ends. Clock and gateway are scripted.
+// Tests flexgate.js alone, with a scripted clock and gateway: when it renews, which failures it survives, how it ends.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
@@ -11,12 +11,12 @@ const bounded = { timeout: 10_000 };
 beforeEach(() => mock.timers.enable({ apis: ["setTimeout", "Date"], now: Date.parse("2026-01-05T08:00:00Z") }));
 afterEach(() => mock.timers.reset());
 
-/** Lets promises settle, which the mocked timers do not hold up. */
+/** Lets promises settle; the mocked timers don't affect `setImmediate`. */
 async function settle() {
   for (let turn = 0; turn < 30; turn++) await new Promise(setImmediate);
 }
 
-/** Moves the clock in steps, as it moves for a page. */
+/** Advances the clock in steps, as a page sees it advance. */
 async function pass(milliseconds) {
   for (let gone = 0; gone < milliseconds; gone += 1_000) {
     mock.timers.tick(Math.min(1_000, milliseconds - gone));
@@ -33,7 +33,7 @@ function problem(status, code, headers = {}) {
   return Response.json(body, { status, headers });
 }
 
-/** A keeper over a gateway that gives the answers one after the other, and the last one for ever. */
+/** A keeper whose gateway gives the answers one after the other, and then repeats the last one. */
 function keep(answers, options = {}) {
   const told = { asked: [], renewed: [], troubles: [], ends: [] };
   const fetch = async (url, init) => {
@@ -86,7 +86,7 @@ test("a token that stays short is asked about ever again, but never in a rush", 
 test("a machine that slept past the expiry renews within half a minute of waking", bounded, async () => {
   const { keeper, told } = keep([() => token("second", 60 * MINUTE)], { from: token("first", 60 * MINUTE) });
   await pass(MINUTE);
-  // The clock jumps; no timer ran meanwhile.
+  // The clock jumps without any timer firing.
   mock.timers.setTime(Date.now() + 3 * 60 * MINUTE);
   await pass(30_000);
   assert.deepEqual(told.renewed, ["second"]);

@@ -1,5 +1,5 @@
-// What the page looks like: both themes, from 320 px to wide, without overflow and without a violation
-// that axe-core finds. Screenshots are kept in tests/.out/web for whoever wants to look.
+// Tests the page's layout in both themes, from 320 px to wide: nothing overflows and axe-core finds no violation.
+// The tests leave screenshots in tests/.out/web.
 
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
@@ -14,7 +14,7 @@ import { repository, startGateway } from "./lib/gateway.mjs";
 const bounded = { timeout: 40_000 };
 const shots = path.join(repository, "tests/.out/web");
 const WIDTHS = [320, 360, 768, 1280, 1920];
-/** Widths of which pictures are taken. */
+/** The widths at which the tests take screenshots. */
 const PICTURED = [360, 1280];
 
 let gateway;
@@ -30,7 +30,7 @@ after(async () => {
   await gateway?.stop();
 });
 
-/** A name and address as long as Twilio lets them be met: nothing of it may push the page wide. */
+/** A name and address as long as Twilio allows them to be in practice: they must not make the page wider. */
 const LONG = "margaret.elaine.heafield.hamilton+night-shift@customer-care.emea.example.com";
 
 const STATES = {
@@ -119,7 +119,7 @@ for (const [state, reach] of Object.entries(STATES)) {
   });
 }
 
-/** What axe-core finds: each rule with the elements that break it. */
+/** The violations that axe-core finds: each rule with the elements that break it. */
 async function violations(page) {
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));

@@ -1,4 +1,4 @@
-// The unmodified @twilio/flex-sdk 3.0.0, in Node, with tokens that Flexgate handed out.
+// Runs the unmodified @twilio/flex-sdk 3.0.0 in Node with tokens from Flexgate.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -17,7 +17,7 @@ let gateway;
 before(async () => (gateway = await startGateway()), { timeout: 30_000 });
 after(() => gateway?.stop());
 
-/** A token of `POST /token` for ada, whom the company's identity provider vouches for. */
+/** A token from `POST /token` for ada, who has a token of the company's identity provider. */
 async function mint() {
   const claims = {
     sub: "00u-ada-of-the-web-tests",
@@ -59,11 +59,11 @@ test("a minted token makes a client and connects its worker", bounded, async () 
 });
 
 test("the token of a sign-in makes a client and connects its worker, and a renewed one reaches all three", bounded, async () => {
-  // Less than five minutes are left from the start, so that each answer is a refreshed token.
+  // Tokens have under five minutes left from the start, so the gateway refreshes the token for each answer.
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 280 });
   const page = createFlexgate({ baseUrl: gateway.url, fetch: await signIn(gateway, "grace") });
   const session = await page.session();
-  // Expirations have whole seconds: one that did not move means that the session is at its end.
+  // Wait over a second, because expirations have whole seconds and an unchanged one means that the session is ending.
   await sleep(1_100);
   const renewed = await page.session();
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 3600 });

@@ -1,6 +1,6 @@
-//! Provisions per second beside 10, 10,000 and 100,000 users, over HTTP and kept on disk:
-//! `cargo run --release -p flexgate-simulator --example provision_rate`.
-#![expect(clippy::print_stdout, reason = "a command line talks to its user")]
+//! Measures provisions per second over HTTP and with a data directory, when the simulator already holds 10,
+//! 10,000 and 100,000 users: `cargo run --release -p flexgate-simulator --example provision_rate`.
+#![expect(clippy::print_stdout, reason = "a command-line program prints its output")]
 
 use flexgate_simulator::{ACCOUNT_SID, AUTH_TOKEN, Config, INSTANCE_SID, Simulator};
 use serde_json::json;
@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the gateway's client is not for its judge")]
+#[expect(clippy::disallowed_methods, reason = "the simulator shares no code with the gateway")]
 async fn rate_beside(seeded: u32) -> Result<f64, Box<dyn std::error::Error>> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir()?;

@@ -1,6 +1,6 @@
-//! The simulator alone, until Ctrl-C: `cargo run -p flexgate-simulator --example serve`.
-//! `[http address] [TLS address] [data directory] [trusted URL…]`, all optional.
-#![expect(clippy::print_stdout, reason = "a command line talks to its user")]
+//! Runs the simulator alone until Ctrl-C: `cargo run -p flexgate-simulator --example serve`.
+//! Arguments, all optional: `[http address] [TLS address] [data directory] [trusted URL…]`.
+#![expect(clippy::print_stdout, reason = "a command-line program prints its output")]
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! One request as the simulator sees it: which service it is for, decoded and whole.
+//! One complete, decoded request and the service it addresses.
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, header};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
-/// Whose host (or path prefix) a request names.
+/// The service that a request addresses, by its host or path prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Service {
@@ -16,7 +16,7 @@ pub(crate) enum Service {
     Flex,
     EventBridge,
     Idp,
-    /// `/__sim`: never in the journal, never faulted.
+    /// `/__sim`: calls to it never appear in the journal and no fault hits them.
     Control,
     Other,
 }
@@ -33,7 +33,7 @@ impl Service {
         })
     }
 
-    /// The name it has in the journal.
+    /// The service with this name in the journal.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         serde_json::from_value(name.into()).ok()
     }
@@ -43,7 +43,7 @@ impl Service {
     }
 }
 
-/// What the connection knows that the request does not.
+/// Properties of the connection that the request itself doesn't carry.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wire {
     pub(crate) tls: bool,
@@ -54,15 +54,15 @@ pub(crate) struct Wire {
 pub(crate) struct Call {
     pub(crate) service: Service,
     pub(crate) method: Method,
-    /// The path without a service prefix, still encoded.
+    /// The path without a service prefix, still percent-encoded.
     pub(crate) path: String,
-    /// Its decoded segments.
+    /// The decoded segments of the path.
     pub(crate) segments: Vec<String>,
     pub(crate) query: Vec<(String, String)>,
     pub(crate) raw_query: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// `scheme://host[:port]` plus the service prefix when there was one: how to name this service back to its caller.
+    /// The URL at which the caller reached this service: `scheme://host[:port]`, plus the service prefix if any.
     pub(crate) own_url: String,
     pub(crate) host: String,
     pub(crate) tls: bool,
@@ -135,7 +135,8 @@ fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
-/// `flex-api.twilio.com`, `flex-api.dublin.ie1.twilio.com`, and `flex-api.localhost` for machines that resolve it.
+/// Recognizes `flex-api.twilio.com`, `flex-api.dublin.ie1.twilio.com`, and `flex-api.localhost` for machines that
+/// resolve it.
 fn service_of_host(host: &str) -> Option<Service> {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
     let (label, rest) = name.split_once('.')?;

@@ -1,5 +1,5 @@
-//! The one place that reads the machine's clock. Everything else asks
-//! [`crate::world::State::now`], which tests may shift.
+//! The only code that reads the machine's clock. Simulated behaviour uses
+//! [`crate::world::State::now`], which tests can shift.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,7 +24,7 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
         .unwrap_or_default()
 }
 
-/// The same with milliseconds, for the journal.
+/// The same format with milliseconds, for the journal.
 pub(crate) fn rfc3339_millis(millis: i64) -> String {
     let nanos = i128::from(millis) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos)

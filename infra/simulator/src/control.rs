@@ -1,5 +1,5 @@
-//! `/__sim`: how a test looks into the simulator and changes it. Every body is JSON and
-//! unknown members are refused by name.
+//! `/__sim`: the control API, with which tests inspect and change the simulator. Every body is
+//! JSON. An unknown member is an error that names the member.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -44,7 +44,7 @@ struct Revocation {
 
 type Outcome = Result<Response, Refusal>;
 
-/// Why the control API will not.
+/// Why the control API refuses a call.
 pub(crate) struct Refusal {
     status: StatusCode,
     message: String,
@@ -98,7 +98,7 @@ pub(crate) fn answer(world: &World, call: &Call) -> Response {
     .unwrap_or_else(|refusal| refusal.response())
 }
 
-/// What a person sees who opens the simulator's address.
+/// The page that people see when they open the simulator's address in a browser.
 pub(crate) fn front_page(world: &World) -> Response {
     let issuer = world.issuer();
     web::page(
@@ -205,7 +205,7 @@ fn ok(body: &Value) -> Response {
     web::json(StatusCode::OK, body)
 }
 
-/// The body as `T`; an absent body is an empty object.
+/// Parses the body as `T`; an absent body counts as an empty object.
 pub(crate) fn body<T: DeserializeOwned>(call: &Call) -> Result<T, Refusal> {
     let text: &[u8] = if call.body.is_empty() { b"{}" } else { &call.body };
     serde_json::from_slice(text).map_err(|error| refuse(StatusCode::BAD_REQUEST, &error.to_string()))

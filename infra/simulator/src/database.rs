@@ -1,5 +1,5 @@
-//! The SQLite file in the data directory. The simulator reads it once, at the start; after
-//! that it writes the rows that changed, and nothing else, in one transaction per save.
+//! The SQLite file in the data directory. The simulator reads it once, at the start. After
+//! that each save writes only the rows that changed, in one transaction.
 
 use std::path::PathBuf;
 
@@ -13,19 +13,19 @@ use crate::simulator::StartError;
 use crate::twilio::team_list::{Part, TeamRow};
 
 const FILE: &str = "state.sqlite3";
-/// What earlier versions kept instead.
+/// The file that earlier versions wrote instead.
 const LEGACY_FILE: &str = "state.json";
 const VERSION: i64 = 1;
 
-/// A killed process loses no committed transaction in WAL mode, whatever `synchronous` is;
-/// NORMAL also keeps the file intact over a power cut, at one fsync per checkpoint.
+/// In WAL mode a killed process loses no committed transaction, whatever `synchronous` is set to.
+/// NORMAL also keeps the file intact in a power cut, at the cost of one fsync per checkpoint.
 const SETTINGS: &str = "
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 PRAGMA busy_timeout = 5000;
 ";
 
-/// Users have no index but the key: the simulator finds them in memory.
+/// Users need no index besides the key, because the simulator looks them up in memory.
 const SCHEMA: &str = "
 CREATE TABLE users (place INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
 CREATE TABLE teams (number INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
@@ -47,7 +47,7 @@ pub(crate) struct Database {
     transactions: u64,
 }
 
-/// What was written since the start.
+/// How much the simulator has written since the start.
 #[derive(Debug, Serialize)]
 pub(crate) struct Written {
     transactions: u64,
@@ -66,7 +66,7 @@ pub(crate) enum Failure {
 }
 
 impl Database {
-    /// The file with what it holds; `None` without a data directory.
+    /// Opens the file and loads its contents; `None` without a data directory.
     pub(crate) fn open(store: &Store) -> Result<Option<(Self, Lasting)>, StartError> {
         let Some(path) = store.path(FILE) else { return Ok(None) };
         persist::touch_private(&path).map_err(|source| StartError::Storage { path: path.clone(), source })?;
@@ -110,7 +110,8 @@ impl Database {
             _ => return Err(store.corrupt(FILE)),
         }
         if legacy.is_some() {
-            // Moved by now: by this start, or by an earlier one that was killed before this line.
+            // Its contents are in the database now: this start moved them, or an earlier start that was
+            // killed before it could remove the file.
             store.remove(LEGACY_FILE)?;
         }
         load(&self.connection).map_err(failed)
@@ -120,14 +121,14 @@ impl Database {
         Ok(self.connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
     }
 
-    /// Makes the tables and fills them in one transaction, so the version says that both happened.
+    /// Creates and fills the tables and sets the version in one transaction, so the version proves both happened.
     fn create(&mut self, lasting: &Lasting) -> Result<(), Failure> {
         let transaction = self.connection.transaction()?;
         transaction.execute_batch(SCHEMA)?;
         write(&transaction, lasting)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
-        // To disk before the caller removes the file these rows came from.
+        // Flush to disk before the caller removes the file these rows came from.
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
     }
@@ -205,7 +206,7 @@ fn run(transaction: &Transaction<'_>, statement: &str, parameters: impl rusqlite
 fn load(connection: &Connection) -> Result<Lasting, Failure> {
     let mut lasting = Lasting::default();
     each(connection, "SELECT place, body FROM users ORDER BY place", |row| {
-        // A user's place in memory is its key: a gap would make every later write hit another row.
+        // A user's key is its index in memory. A gap would make every later write hit the wrong row.
         let expected = i64::try_from(lasting.directory.users().len()).map_err(|_| Failure::Row)?;
         if row.get::<_, i64>(0)? != expected {
             return Err(Failure::Row);
@@ -251,7 +252,7 @@ fn body<T: DeserializeOwned>(row: &rusqlite::Row<'_>, column: usize) -> Result<T
     Ok(serde_json::from_str(&row.get::<_, String>(column)?)?)
 }
 
-/// A file the system withholds is not damaged: deleting it would help nobody.
+/// If the system denies access to the file, the file isn't damaged: don't advise deleting it.
 fn start_error(path: PathBuf, error: Failure) -> StartError {
     let withheld = matches!(&error, Failure::Sqlite(error) if matches!(
         error.sqlite_error_code(),

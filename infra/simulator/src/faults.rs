@@ -1,4 +1,4 @@
-//! Faults a test asks for: which requests they hit, and how often.
+//! Faults that tests inject: which requests they hit, and how often.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,21 +9,21 @@ use crate::random;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// Answer `status` with `body` and do nothing else.
+    /// Answer `status` with `body` without performing the request.
     Status,
-    /// Wait `delay_ms`, then perform.
+    /// Wait `delay_ms`, then perform the request.
     Delay,
-    /// Drop the connection without performing.
+    /// Drop the connection without performing the request.
     Reset,
-    /// 200 with an HTML page.
+    /// Answer 200 with an HTML page.
     Garbage,
-    /// Perform, then drop the connection.
+    /// Perform the request, then drop the connection.
     LostResponse,
-    /// 200 with ten megabytes.
+    /// Answer 200 with ten megabytes.
     Huge,
 }
 
-/// How often: a number, or `0` and `"always"` for until the next reset.
+/// How many requests a fault hits. `0` or `"always"` means every one until the next reset.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Times {
@@ -63,10 +63,10 @@ pub(crate) struct Fault {
     pub(crate) delay_ms: Option<u64>,
     #[serde(default)]
     pub(crate) times: Times,
-    /// Hit a matching request only this often, 0 to 1.
+    /// The probability, 0 to 1, that the fault hits a matching request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) probability: Option<f64>,
-    /// How many requests it has hit; only ever read.
+    /// How many requests the fault has hit; read-only for clients.
     #[serde(default, skip_deserializing)]
     pub(crate) hits: u32,
 }
@@ -85,7 +85,7 @@ pub(crate) enum Star {
 }
 
 impl Fault {
-    /// What is wrong with it, if anything.
+    /// Why the fault is invalid; `None` when it is valid.
     pub(crate) fn complaint(&self) -> Option<String> {
         if matches!(self.service, Target::One(Service::Control)) {
             return Some("service: the control API has no faults".to_owned());
@@ -123,7 +123,7 @@ impl Fault {
     }
 }
 
-/// The fault that hits this call, if one does: the oldest that matches and is not spent.
+/// Counts and returns the fault that hits this call: the oldest that matches and is not used up.
 pub(crate) fn take(faults: &mut [Fault], call: &Call) -> Option<Fault> {
     let fault = faults.iter_mut().find(|fault| !fault.spent() && fault.matches(call))?;
     fault.hits += 1;

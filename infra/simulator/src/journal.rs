@@ -1,6 +1,6 @@
-//! What was asked of the simulator, bodies included. Tests read it to see what the
-//! gateway really sent. The control API is never in it. The journal keeps the newest
-//! [`KEEP`] calls; the counts know about all of them.
+//! The requests that the simulator received, including their bodies. Tests read the journal to
+//! see what the gateway really sent. It omits calls to the control API. It keeps only the
+//! newest [`KEEP`] calls; the counts cover all of them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,30 +20,30 @@ pub(crate) struct Entry {
     host: String,
     tls: bool,
     method: String,
-    /// Without the service prefix.
+    /// The path without the service prefix.
     pub(crate) path: String,
     query: Map<String, Value>,
     raw_query: String,
     headers: Map<String, Value>,
     body: String,
-    /// Null while unanswered, and for ever when the connection was dropped.
+    /// Null until the simulator answers; stays null if it drops the connection.
     status: Option<u16>,
-    /// The kind of the fault that hit it.
+    /// The kind of the fault that hit the request.
     fault: Option<crate::faults::Kind>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     next: u64,
-    /// Their ids are consecutive.
+    /// Entries have consecutive ids.
     entries: VecDeque<Entry>,
     counts: Counts,
 }
 
-/// How many calls came since the journal was last emptied.
+/// How many calls arrived since the journal was last emptied.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Counts {
-    /// Those to Twilio, without preflights.
+    /// Calls to Twilio, not counting preflights.
     twilio: u64,
     by_operation: BTreeMap<&'static str, u64>,
 }

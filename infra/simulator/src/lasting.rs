@@ -1,5 +1,5 @@
-//! What outlives a restart. Each part keeps the keys of the rows that changed since the last
-//! save, so a save writes those rows and costs the same however many others there are.
+//! State that survives a restart. Each part keeps the keys of the rows that changed since the
+//! last save. A save writes only those rows, so its cost doesn't depend on how many others there are.
 
 use serde::Deserialize;
 
@@ -11,15 +11,15 @@ use crate::twilio::team_list::{LegacyTeam, Part};
 #[derive(Debug, Default)]
 pub(crate) struct Lasting {
     pub(crate) directory: Directory,
-    /// By refresh token.
+    /// Sessions by refresh token.
     pub(crate) sessions: Rows<Session>,
     /// `jti` of tokens revoked through the control API.
     pub(crate) revoked: Rows<()>,
-    /// A reset sets this: the next save first deletes every row.
+    /// Set by a reset: the next save first deletes every row.
     emptied: bool,
 }
 
-/// `state.json`, which earlier versions rewrote at each change.
+/// The contents of `state.json`, which earlier versions rewrote on each change.
 #[derive(Deserialize)]
 pub(crate) struct Legacy {
     directory: LegacyDirectory,
@@ -34,7 +34,7 @@ struct LegacyDirectory {
 }
 
 impl Lasting {
-    /// Nothing, and the rows written before are to go.
+    /// An empty state whose next save deletes all rows written before.
     pub(crate) fn emptied() -> Self {
         Self { emptied: true, ..Self::default() }
     }
@@ -56,7 +56,7 @@ impl Lasting {
 }
 
 impl From<Legacy> for Lasting {
-    /// Every row is marked as changed.
+    /// Marks every row as changed.
     fn from(legacy: Legacy) -> Self {
         let mut lasting = Self::default();
         for user in legacy.directory.users {

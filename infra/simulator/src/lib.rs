@@ -1,11 +1,11 @@
-//! Twilio Flex and a company identity provider on localhost, faithful to the wire.
+//! Simulates Twilio Flex and a company identity provider on localhost, down to the wire format.
 //!
-//! This crate is an independent judge of the gateway: it shares no code with it. What it
-//! answers follows Twilio's documentation and what the real Flex SDK accepts; wherever
-//! Twilio's behaviour is not known, [`Switches`] holds one switch per question, so that a
-//! client can be tested against every plausible answer.
+//! This crate judges the gateway independently: the two share no code. Its answers follow
+//! Twilio's documentation and what the real Flex SDK accepts. Where Twilio's behaviour is
+//! not known, [`Switches`] holds one switch per question, so a client can be tested against
+//! every plausible answer.
 //!
-//! Everything a script needs to know is a constant below. None of it is a secret.
+//! The constants below hold everything a script needs to know. None of it is a secret.
 
 mod call;
 mod clock;
@@ -33,9 +33,9 @@ pub use idp::keys::rsa_pkcs8;
 pub use simulator::{Account, Config, Simulator, StartError};
 pub use switches::{Deactivated, OverTtl, Reactivation, StateMember, Switches};
 
-/// The one account there is.
+/// The only account.
 pub const ACCOUNT_SID: &str = "AC00000000000000000000000000000001";
-/// The account's auth token until it is rotated. Obviously not one of Twilio's.
+/// The account's auth token until it is rotated. The value is visibly not a real Twilio token.
 pub const AUTH_TOKEN: &str = "fa4efa4efa4efa4efa4efa4efa4efa4e";
 /// The Flex instance.
 pub const INSTANCE_SID: &str = "GO00000000000000000000000000000001";
@@ -48,32 +48,32 @@ pub const CLIENT_ID: &str = "flexgate-simulated-sso-client";
 /// The runtime domain of the account.
 pub const RUNTIME_DOMAIN: &str = "https://simulated-1234.twil.io";
 
-/// A Standard API key: works wherever the auth token does.
+/// A Standard API key: accepted wherever the auth token is.
 pub const API_KEY_SID: &str = "SK00000000000000000000000000000001";
 /// The secret of [`API_KEY_SID`].
 pub const API_KEY_SECRET: &str = "fake-standard-key-secret";
-/// A Restricted API key: code 8001.
+/// A Restricted API key: calls with it fail with code 8001.
 pub const RESTRICTED_KEY_SID: &str = "SK00000000000000000000000000000002";
 /// The secret of [`RESTRICTED_KEY_SID`].
 pub const RESTRICTED_KEY_SECRET: &str = "fake-restricted-key-secret";
-/// A valid API key of somebody else's account: 401, code 70051.
+/// A valid API key of another account: calls with it fail with 401, code 70051.
 pub const FOREIGN_KEY_SID: &str = "SK00000000000000000000000000000003";
 /// The secret of [`FOREIGN_KEY_SID`].
 pub const FOREIGN_KEY_SECRET: &str = "fake-foreign-key-secret";
-/// The account [`FOREIGN_KEY_SID`] belongs to; tokens that lie about their account name it too.
+/// The account that owns [`FOREIGN_KEY_SID`]. Tokens with a deliberately wrong account carry this SID too.
 pub const OTHER_ACCOUNT_SID: &str = "AC00000000000000000000000000000bad";
-/// The instance that tokens which lie about their instance name.
+/// Tokens with a deliberately wrong instance carry this SID.
 pub const OTHER_INSTANCE_SID: &str = "GO00000000000000000000000000000bad";
 
 /// The `aud` of the identity provider's access tokens.
 pub const AUDIENCE: &str = "flexgate";
-/// A confidential service client which may ask for every Flexgate scope.
+/// A confidential service client that may request every Flexgate scope.
 pub const SERVICE_CLIENT_ID: &str = "demo-service";
 /// The secret of [`SERVICE_CLIENT_ID`].
 pub const SERVICE_CLIENT_SECRET: &str = "demo-service-secret";
-/// A confidential service client which may only read users.
+/// A confidential service client that may only read users.
 pub const READER_CLIENT_ID: &str = "reader";
 /// The secret of [`READER_CLIENT_ID`].
 pub const READER_CLIENT_SECRET: &str = "reader-secret";
-/// The public client of pages: PKCE, any loopback redirect URI.
+/// The public client that web pages use: PKCE, any loopback redirect URI.
 pub const PAGE_CLIENT_ID: &str = "agent-desktop";

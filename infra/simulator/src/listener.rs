@@ -1,5 +1,5 @@
-//! The accept loops. They are our own so that a fault can drop a connection for real: the
-//! client sees a reset, not an answer.
+//! The accept loops. The simulator has its own so that a fault can really drop a connection:
+//! the client sees a reset, not an answer.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -23,7 +23,7 @@ use crate::world::World;
 
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Serves until told to stop, then waits briefly for requests under way.
+/// Serves until `stop` changes, then waits briefly for running requests.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -40,7 +40,7 @@ pub(crate) async fn serve(
                     let _ = stream.set_nodelay(true);
                     connections.spawn(connection(stream, tls.clone(), world.clone(), stop.clone()));
                 }
-                // Out of descriptors, most likely: give the others time to close.
+                // The process is probably out of file descriptors: give other connections time to close.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             },
         }
@@ -56,7 +56,7 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, world: Arc<Worl
     match tls {
         None => drive(stream, Wire::default(), cut, world, stop).await,
         Some(acceptor) => {
-            // A client that refuses our CA ends here; that is its business, not ours.
+            // A client that doesn't trust the simulator's CA ends here, which is no error of the simulator.
             let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await else {
                 return;
             };
@@ -90,7 +90,7 @@ where
     let _ = tokio::time::timeout(GRACE, connection).await;
 }
 
-/// The error a service answers with when its connection is to be cut.
+/// The error that a service returns to make the listener cut the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is to be cut")]
 pub(crate) struct Cut;

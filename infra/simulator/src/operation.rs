@@ -1,4 +1,4 @@
-//! What a call is for. The control API counts calls by these names.
+//! Names each call's operation. The control API counts calls by these names.
 
 use axum::http::Method;
 
@@ -6,7 +6,7 @@ use crate::call::{Call, Service};
 
 pub(crate) const PREFLIGHT: &str = "preflight";
 
-/// One of a fixed set, so counting takes the same memory however many paths a client makes up.
+/// One of a fixed set of names, so the counts use bounded memory however many paths a client makes up.
 pub(crate) fn name(call: &Call) -> &'static str {
     if call.method == Method::OPTIONS {
         return PREFLIGHT;

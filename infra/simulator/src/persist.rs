@@ -18,12 +18,12 @@ impl Store {
         Ok(Self { directory })
     }
 
-    /// Where the file is; `None` without a data directory.
+    /// The file's path; `None` without a data directory.
     pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
         self.directory.as_ref().map(|directory| directory.join(name))
     }
 
-    /// The file's text; `None` when there is none, or no data directory.
+    /// The file's text; `None` without the file or without a data directory.
     pub(crate) fn read(&self, name: &str) -> Result<Option<String>, StartError> {
         let Some(path) = self.path(name) else { return Ok(None) };
         match std::fs::read_to_string(&path) {
@@ -47,7 +47,7 @@ impl Store {
         std::fs::remove_file(&path).map_err(|source| StartError::Storage { path, source })
     }
 
-    /// The file's text, made and kept on first use.
+    /// The file's text; makes and writes it if there is no such file yet.
     pub(crate) fn read_or_make(
         &self,
         name: &str,
@@ -66,7 +66,7 @@ impl Store {
     }
 }
 
-/// Makes the file if there is none; a file that is there stays as it is.
+/// Creates the file if it doesn't exist; leaves an existing file unchanged.
 pub(crate) fn touch_private(path: &Path) -> std::io::Result<()> {
     private().append(true).open(path).map(drop)
 }

@@ -9,7 +9,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 #[expect(clippy::disallowed_methods, reason = "the simulator's only source of randomness")]
 pub(crate) fn fill(buffer: &mut [u8]) {
     if SystemRandom::new().fill(buffer).is_err() {
-        // No entropy: no token this process could make would be worth anything.
+        // Without entropy, no token that this process makes would be worth anything.
         std::process::abort();
     }
 }

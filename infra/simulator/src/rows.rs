@@ -1,4 +1,4 @@
-//! Rows with a text key that know which of them changed since the last save.
+//! A map of rows by text key that tracks which rows changed since the last save.
 
 use std::collections::HashMap;
 
@@ -34,12 +34,12 @@ impl<T> Rows<T> {
         Some(row)
     }
 
-    /// Puts a row that storage holds already.
+    /// Adds a row that is already in storage, without marking it as changed.
     pub(crate) fn load(&mut self, key: String, row: T) {
         self.rows.insert(key, row);
     }
 
-    /// The keys that changed; a removed row is `None`.
+    /// The changed keys with their rows; `None` for a removed row.
     pub(crate) fn changed(&self) -> impl Iterator<Item = (&str, Option<&T>)> {
         self.changed.iter().map(|key| (key.as_str(), self.rows.get(key)))
     }

@@ -1,4 +1,4 @@
-//! Many Flex users at once, for tests of what a large directory costs.
+//! Creates many Flex users at once, for tests that measure the cost of a large directory.
 
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use crate::world::State;
 const MOST: usize = 1_000_000;
 const LONGEST_PREFIX: usize = 200;
 
-/// Users `{prefix}{n}`, with `n` in six digits from `first` on.
+/// A request for `count` users named `{prefix}{n}`, where `n` has six digits and counts up from `first`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Seed {
@@ -21,7 +21,7 @@ pub(crate) struct Seed {
     first: usize,
     #[serde(default = "agent")]
     roles: Vec<String>,
-    /// As a deprovision leaves them.
+    /// Whether to create the users in the state that a deprovision leaves.
     #[serde(default)]
     deactivated: bool,
 }
@@ -35,7 +35,7 @@ fn agent() -> Vec<String> {
 }
 
 impl Seed {
-    /// All of them or, with the reason, none.
+    /// Creates all of the users, or none and returns the reason.
     pub(crate) fn sow(&self, state: &mut State) -> Result<usize, String> {
         if !(1..=MOST).contains(&self.count) || self.first > MOST {
             return Err(format!("count: must be 1 to {MOST}, and first at most that"));
@@ -43,7 +43,7 @@ impl Seed {
         if self.prefix.chars().count() > LONGEST_PREFIX {
             return Err(format!("prefix: must have at most {LONGEST_PREFIX} characters"));
         }
-        // Twilio's other products give roles that Provision does not take, like wfo.full_access.
+        // Other Twilio products assign roles that Provision does not accept, such as wfo.full_access.
         if self.roles.is_empty() || self.roles.iter().any(String::is_empty) {
             return Err("roles: must be a non-empty list of names".to_owned());
         }

@@ -15,18 +15,18 @@ use crate::tls::Identity;
 use crate::world::World;
 use crate::{ACCOUNT_SID, CLIENT_ID, INSTANCE_SID, SSO_PROFILE_SID, WORKSPACE_SID, listener};
 
-/// How to start. The default is for tests: any free port, no TLS, nothing on disk, no trusted URL.
+/// How to start a simulator. The default suits tests: any free port, no TLS, nothing on disk, no trusted URL.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where plain HTTP listens.
+    /// The address for plain HTTP.
     pub http: SocketAddr,
-    /// Where TLS listens, for `*.twilio.com` and localhost; `None` for no TLS.
+    /// The address for TLS, which serves `*.twilio.com` and localhost; `None` disables TLS.
     pub tls: Option<SocketAddr>,
-    /// The HTTP base URL as clients see it; `http://localhost:{port}` when absent.
+    /// The HTTP base URL as clients see it; `None` means `http://localhost:{port}`.
     pub public_url: Option<String>,
-    /// Where the CA, keys, users and sessions are kept over a restart; `ca.pem` is written there.
+    /// The directory that keeps the CA, keys, users and sessions across restarts, and gets `ca.pem`.
     pub data_dir: Option<PathBuf>,
-    /// Trusted URLs of the SSO configuration: exact, and none means none.
+    /// Trusted URLs of the SSO configuration, matched exactly. An empty list trusts no URL.
     pub trusted_urls: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ impl Default for Config {
     }
 }
 
-/// The identifiers of the simulated account, and its auth token of the moment.
+/// The identifiers of the simulated account, and its current auth token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// [`ACCOUNT_SID`].
@@ -62,10 +62,10 @@ pub struct Account {
 /// Why a simulator could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is taken or not ours.
+    /// The address is already in use or doesn't belong to this machine.
     #[error("cannot listen on {address}")]
     Listen {
-        /// The address asked for.
+        /// The requested address.
         address: SocketAddr,
         /// The system's reason.
         #[source]
@@ -108,7 +108,7 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Binds, loads or makes the keys, and serves until [`Simulator::shutdown`].
+    /// Binds the listeners, loads or makes the keys, and serves until [`Simulator::shutdown`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let (http_listener, http) = bind(config.http).await?;
         let tls_listener = match config.tls {
@@ -132,31 +132,31 @@ impl Simulator {
         Ok(Self { world, identity, http, tls, stop, tasks })
     }
 
-    /// The HTTP base URL, no trailing slash.
+    /// The HTTP base URL, without a trailing slash.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.world.url
     }
 
-    /// Where plain HTTP really listens.
+    /// The address that plain HTTP is bound to.
     #[must_use]
     pub fn http_addr(&self) -> SocketAddr {
         self.http
     }
 
-    /// Where TLS really listens, if it does.
+    /// The address that TLS is bound to; `None` without TLS.
     #[must_use]
     pub fn tls_addr(&self) -> Option<SocketAddr> {
         self.tls
     }
 
-    /// The certificate of the generated CA, PEM.
+    /// The certificate of the generated CA, in PEM.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.identity.ca_pem
     }
 
-    /// The leaf's public key for Chromium's `--ignore-certificate-errors-spki-list`.
+    /// The SHA-256 hash of the leaf's public key, for Chromium's `--ignore-certificate-errors-spki-list`.
     #[must_use]
     pub fn spki_sha256_base64(&self) -> &str {
         &self.identity.spki_sha256_base64
@@ -181,17 +181,17 @@ impl Simulator {
         self.world.issuer()
     }
 
-    /// Adds a trusted URL to the SSO configuration, for a gateway whose port is known only later.
+    /// Adds a trusted URL to the SSO configuration, for a gateway whose port is not known at the start.
     pub fn trust(&self, url: impl Into<String>) {
         self.world.state().trusted_urls.push(url.into());
     }
 
-    /// Changes switches; `POST /__sim/switches` does the same from outside.
+    /// Changes switches, like `POST /__sim/switches` does over HTTP.
     pub fn switch(&self, change: impl FnOnce(&mut Switches)) {
         change(&mut self.world.state().switches);
     }
 
-    /// Stops listening, lets requests under way finish for up to two seconds, closes websockets.
+    /// Stops listening, gives running requests up to two seconds to finish, and closes websockets.
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
         for task in self.tasks.drain(..) {

@@ -1,119 +1,119 @@
-//! What nobody outside Twilio knows for certain, one switch per question.
+//! One switch for each question about Twilio that nobody outside Twilio can answer for certain.
 //! The defaults are the likeliest answers; a client has to survive the others too.
 
 use serde::{Deserialize, Serialize};
 
-/// What provisioning a deprovisioned username does.
+/// What happens when a client provisions a deprovisioned username.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reactivation {
-    /// The same `FU…` is active again.
+    /// Twilio reactivates the same `FU…`.
     SameSid,
-    /// A new `FU…` is made; the old one stays deactivated.
+    /// Twilio makes a new `FU…`; the old one stays deactivated.
     NewSid,
-    /// The user is updated but stays deactivated.
+    /// Twilio updates the user but leaves it deactivated.
     StaysDeactivated,
 }
 
-/// What minting does with a ttl above [`Switches::max_ttl_seconds`].
+/// What happens when a client mints with a ttl above [`Switches::max_ttl_seconds`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OverTtl {
-    /// A token with the longest ttl.
+    /// Twilio mints a token with the longest ttl.
     Clamp,
-    /// 400, code 45004.
+    /// Twilio answers 400, code 45004.
     Reject,
 }
 
-/// What Authorize does with a `state` holding more than the SDK puts there.
+/// What Authorize does with a `state` that has more members than the SDK puts there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StateMember {
-    /// It comes back unchanged.
+    /// Authorize returns it unchanged.
     Tolerate,
-    /// Authorize refuses.
+    /// Authorize refuses the request.
     Reject,
-    /// It comes back with the two known members only.
+    /// Authorize returns only the two known members.
     Strip,
 }
 
-/// What minting for a deactivated user does.
+/// What happens when a client mints for a deactivated user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Deactivated {
-    /// A token is minted.
+    /// Twilio mints a token.
     Mint,
-    /// 400, code 45008.
+    /// Twilio answers 400, code 45008.
     Reject,
 }
 
-/// Every switch. `GET /__sim/switches` shows them, `POST` changes those it names.
+/// All switches. `GET /__sim/switches` shows them; `POST` changes the ones in its body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent question about Twilio")]
 pub struct Switches {
-    /// Status of a successful provision that creates.
+    /// Status of a successful provision that creates a user.
     pub provision_status: u16,
-    /// Status of a successful provision that updates.
+    /// Status of a successful provision that updates a user.
     pub provision_update_status: u16,
-    /// What provisioning a deprovisioned username does.
+    /// What happens when a client provisions a deprovisioned username.
     pub provision_reactivates: Reactivation,
-    /// The first value of `version`: 0 or 1.
+    /// The `version` of a new user: 0 or 1.
     pub version_starts_at: u64,
-    /// Status of deprovisioning a user who already is.
+    /// Status of deprovisioning an already deprovisioned user.
     pub deprovision_twice_status: u16,
-    /// Whether deprovisioning kills the user's live tokens.
+    /// Whether deprovisioning invalidates the user's live tokens.
     pub tokens_die_at_deprovision: bool,
     /// Whether `Username=` finds deactivated users.
     pub find_returns_deactivated: bool,
-    /// Whether `Username=` compares case.
+    /// Whether `Username=` is case-sensitive.
     pub find_case_sensitive: bool,
-    /// A lie: a find that matches returns a second user too.
+    /// Deliberately wrong: a find that matches also returns a second user.
     pub find_returns_two: bool,
     /// Status of a successful mint, 200 or 201.
     pub mint_status: u16,
     /// The longest ttl of a minted token.
     pub max_ttl_seconds: i64,
-    /// What a longer one does.
+    /// What happens when a client asks for a longer ttl.
     pub over_max_ttl: OverTtl,
-    /// What minting for a deactivated user does.
+    /// What happens when a client mints for a deactivated user.
     pub mint_deactivated: Deactivated,
-    /// A lie: the minted token is somebody else's.
+    /// Deliberately wrong: the minted token belongs to another user.
     pub mint_for_other_user: bool,
-    /// A lie: the minted token also has the role `admin`.
+    /// Deliberately wrong: the minted token also has the role `admin`.
     pub mint_wider_roles: bool,
     /// Status of a call with a Restricted API key (code 8001).
     pub restricted_key_status: u16,
     /// What Authorize does with an unknown member in `state`.
     pub state_extra_member: StateMember,
-    /// Whether signing in through SSO makes a deprovisioned user active again, as far as
-    /// [`Switches::provision_reactivates`] lets it; otherwise the sign-in is denied.
+    /// Whether an SSO sign-in reactivates a deprovisioned user, as [`Switches::provision_reactivates`]
+    /// allows. If false, Twilio denies the sign-in.
     pub sso_login_reactivates: bool,
-    /// The configuration's list begins with an inactive entry.
+    /// Whether the configuration's list begins with an inactive entry.
     pub config_inactive_first: bool,
-    /// Status of a refused code or refresh token.
+    /// Status of the answer that refuses a code or refresh token.
     pub exchange_error_status: u16,
-    /// Code of a refused code or refresh token.
+    /// Twilio error code of the answer that refuses a code or refresh token.
     pub exchange_error_code: u32,
-    /// Status of an unknown SSO profile (code 70251).
+    /// Status of the answer to an unknown SSO profile (code 70251).
     pub exchange_profile_status: u16,
     /// Whether a refresh replaces the refresh token.
     pub refresh_rotates: bool,
-    /// A lie: the exchanged token is of another account.
+    /// Deliberately wrong: the exchanged token belongs to another account.
     pub exchange_other_account: bool,
-    /// A lie: the exchanged token is of another instance.
+    /// Deliberately wrong: the exchanged token belongs to another instance.
     pub exchange_other_instance: bool,
     /// Lifetime of an SSO access token.
     pub sso_token_ttl_seconds: i64,
-    /// Longest lifetime of an SSO session; no refresh moves an expiration beyond it.
+    /// Longest lifetime of an SSO session; a refresh cannot extend a token beyond it.
     pub sso_max_lifetime_seconds: i64,
     /// Status of a successful Tokens/Info.
     pub info_status: u16,
     /// Status of an IAM answer with `valid: false`.
     pub iam_invalid_status: u16,
-    /// Answers without the fields Twilio may leave out.
+    /// Whether answers omit the fields that Twilio may omit.
     pub sparse_responses: bool,
-    /// Errors as RFC 9457 problem documents.
+    /// Whether errors are RFC 9457 problem documents.
     pub rfc9457_errors: bool,
 }
 
@@ -156,7 +156,7 @@ impl Default for Switches {
 }
 
 impl Switches {
-    /// These switches with the named ones changed.
+    /// A copy of these switches, with those in `patch` changed.
     pub(crate) fn merged(&self, patch: &serde_json::Map<String, serde_json::Value>) -> Result<Self, serde_json::Error> {
         let mut whole = serde_json::to_value(self)?;
         if let Some(members) = whole.as_object_mut() {

@@ -1,5 +1,5 @@
-//! A certificate authority of our own and a leaf for every Twilio host name.
-//! The leaf's key stays the same over restarts, so that its SPKI hash can be configured once.
+//! The simulator's own certificate authority and one leaf certificate for all Twilio host names.
+//! The leaf keeps its key across restarts, so its SPKI hash can be configured once.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::persist::Store;
 use crate::simulator::StartError;
 use crate::web;
 
-/// A wildcard covers one label, so each region has its own.
+/// A wildcard covers only one label, so each region needs its own.
 const NAMES: [&str; 13] = [
     "twilio.com",
     "*.twilio.com",

@@ -14,7 +14,7 @@ pub(crate) fn respond(status: StatusCode, content_type: &'static str, body: impl
     response
 }
 
-/// A status a test chose; anything that is not one becomes 500.
+/// Converts a status that a test chose; an invalid number becomes 500.
 pub(crate) fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
@@ -45,7 +45,7 @@ pub(crate) fn redirect(status: StatusCode, location: &str) -> Response {
     }
 }
 
-/// The URL with further query parameters.
+/// Appends query parameters to the URL; returns an invalid URL unchanged.
 pub(crate) fn with_query(target: &str, parameters: &[(&str, &str)]) -> String {
     let Ok(mut parsed) = url::Url::parse(target) else { return target.to_owned() };
     parsed.query_pairs_mut().extend_pairs(parameters);

@@ -1,5 +1,5 @@
-//! Everything the simulator knows, behind one lock: a request is performed whole, so
-//! concurrent requests see each other's effects in some order and never halfway.
+//! The simulator's whole state, behind one lock. Requests are therefore atomic: concurrent
+//! requests see each other's effects in some order and never half done.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,7 +21,7 @@ use crate::twilio::jwe::TokenKey;
 use crate::twilio::sso::Sso;
 
 pub(crate) struct World {
-    /// The HTTP base URL, no trailing slash.
+    /// The HTTP base URL, without a trailing slash.
     pub(crate) url: String,
     pub(crate) token_key: TokenKey,
     pub(crate) store: Store,
@@ -40,10 +40,10 @@ pub(crate) struct State {
     pub(crate) credentials: Credentials,
     pub(crate) trusted_urls: Vec<String>,
     pub(crate) idp: Idp,
-    /// What outlives a restart.
+    /// State that survives a restart.
     pub(crate) lasting: Lasting,
     pub(crate) sso: Sso,
-    /// Where `lasting` is kept; `None` without a data directory.
+    /// The database that stores `lasting`; `None` without a data directory.
     pub(crate) database: Option<Database>,
 }
 
@@ -103,7 +103,7 @@ impl World {
         format!("{}/idp", self.url)
     }
 
-    /// Everything as it was at the first start.
+    /// Restores the state of the first start.
     pub(crate) fn reset(&self) {
         let mut state = self.state();
         *state = State {
@@ -119,7 +119,7 @@ impl World {
     }
 
     /// Writes the rows that changed since the last save, in one transaction. Every answer waits
-    /// for this, so a process killed afterwards has lost nothing that was acknowledged.
+    /// for this, so a process killed afterwards loses nothing that it acknowledged.
     pub(crate) fn save(&self) {
         let mut state = self.state();
         let State { lasting, database, .. } = &mut *state;

@@ -1,4 +1,4 @@
-//! The mint beside itself as it was at other commits: what a change cost, or gained.
+//! Compares the mint with the mint of other commits, to see what a change cost or gained.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::report::section;
 use crate::subjects::{Places, function, mints};
 use crate::upstream::{PEOPLE, Upstream};
 
-/// The mint of now, and those built at the commits: each a name and a path.
+/// Compares the current mint with those built from other commits, each given as name and path.
 pub async fn compare(places: &Places, at: &[(&str, &str)], quick: bool) {
     let folder = tempfile::tempdir().unwrap();
     let upstream = Upstream::start(&folder.path().join("upstream"));
@@ -18,7 +18,7 @@ pub async fn compare(places: &Places, at: &[(&str, &str)], quick: bool) {
     let mut mint: Vec<_> = all.map(|(name, path)| function(name, path.into(), &upstream, mints(&tokens))).collect();
     let times = if quick { Times { starts: 9, answers: 300 } } else { Times { starts: 41, answers: 3_000 } };
 
-    // Everybody is bound first: otherwise whoever takes the first turn would do that for all the others.
+    // Bind everybody first. Otherwise the mint with the first turn would do that work for all the others.
     measure(&mut mint[..1], Times { starts: 1, answers: PEOPLE }, None).await;
 
     section("The mint beside itself");

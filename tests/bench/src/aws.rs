@@ -1,6 +1,6 @@
-//! Secrets Manager, DynamoDB and SQS as far as the functions use them: something to wait for over TLS,
-//! as fast as it can be made. No judge of the adapters, which have suites of their own at real emulators;
-//! of conditions it knows only those that a counter and a new item need.
+//! A stub of the Secrets Manager, DynamoDB and SQS operations that the functions use. It answers over TLS as
+//! fast as possible. It doesn't test the adapters, which have their own suites against real emulators. It
+//! implements only the conditions that a counter and a new item need.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::tls::Tls;
 
-/// What is kept.
+/// The stub's state.
 #[derive(Default)]
 struct Held {
     secrets: HashMap<String, Value>,
@@ -22,7 +22,7 @@ struct Held {
 
 type Shared = Arc<Mutex<Held>>;
 
-/// Serves it; the authority's certificate and the port.
+/// Serves the stub; returns the authority's certificate and the port.
 pub async fn serve(secrets: HashMap<String, Value>) -> (String, u16) {
     let held = Shared::new(Mutex::new(Held { secrets, ..Held::default() }));
     let listener = Tls::listen().await;
@@ -65,13 +65,13 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
         "UpdateItem" => {
             let values = &asked["ExpressionAttributeValues"];
             if values[":total"].is_object() {
-                // How many users there are, as SCIM's walk keeps it.
+                // The total number of users, which the SCIM walk stores.
                 let item = items.entry(key(&asked["Key"])).or_insert_with(|| asked["Key"].as_object().unwrap().clone());
                 item.insert("user_total".to_owned(), values[":total"].clone());
                 item.insert("total_until".to_owned(), values[":until"].clone());
                 return Ok(json!({}));
             }
-            // Only counters are updated in place.
+            // Every other update is of a counter.
             let now = number(&values[":now"]);
             let item = items.get_mut(&key(&asked["Key"])).filter(|item| number(&item["expires_at"]) > now);
             let item = item.ok_or(CONDITION)?;
@@ -93,7 +93,7 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
             let values = &asked["ExpressionAttributeValues"];
             let (pk, prefix) = (text(&values[":pk"]), text(&values[":prefix"]));
             if values[":index"].is_object() {
-                // The last of SCIM's marks up to there.
+                // The last SCIM mark up to the requested index.
                 let upto = items.range((pk.clone(), String::new())..=(pk, text(&values[":index"])));
                 let now = number(&values[":now"]);
                 let last = upto.rev().map(|(_, item)| item).find(|item| number(&item["expires_at"]) > now);
@@ -123,7 +123,7 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
     })
 }
 
-/// The SDK compares no digest of a message.
+/// A placeholder digest: the SDK doesn't check a message's MD5.
 fn md5_of_nothing_checked() -> &'static str {
     "00000000000000000000000000000000"
 }

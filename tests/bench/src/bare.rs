@@ -1,5 +1,5 @@
-//! The upstream calls a warm mint cannot avoid, made bare: over a connection that is open, with nothing
-//! around them. Twilio's mint; and what DynamoDB is asked for at once, a count and a read.
+//! Measures only the upstream calls that a warm mint cannot avoid, over open connections: two parallel DynamoDB
+//! calls, a count and a read, and then Twilio's mint.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use tokio::time::Instant;
 use crate::report::ms;
 use crate::upstream::Upstream;
 
-/// How long the calls took.
+/// How long the calls took, in milliseconds.
 pub struct Bare {
-    /// Twilio's alone, in milliseconds.
+    /// The call to Twilio alone.
     pub twilio: Vec<f64>,
-    /// All three: DynamoDB's two at once, then Twilio's.
+    /// All three calls: the two to DynamoDB in parallel, then the one to Twilio.
     pub all: Vec<f64>,
-    /// A fresh connection and the call to Twilio.
+    /// The call to Twilio over a new connection.
     pub fresh: Vec<f64>,
 }
 
-/// Makes them so many times.
+/// Makes the calls `times` times.
 pub async fn measure(upstream: &Upstream, times: usize) -> Bare {
     let roots: Vec<_> =
         CertificateDer::pem_file_iter(&upstream.ca).unwrap().map(|certificate| certificate.unwrap()).collect();

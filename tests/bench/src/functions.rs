@@ -1,4 +1,4 @@
-//! The functions beside the floor and the peers, each under Lambda's runtime API.
+//! Compares the functions with the floor and the peers, each run against Lambda's runtime API.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,29 +9,29 @@ use crate::lambda::{Function, peak_mib};
 use crate::report::{median, ms, progress, quantile, row, rule, short};
 use crate::subjects::Subject;
 
-/// What was seen of one subject.
+/// The measurements of one subject.
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
-    /// From its start to its readiness, in milliseconds.
+    /// Times from its start until it was ready, in milliseconds.
     pub init: Vec<f64>,
-    /// From its start to its first answer.
+    /// Times from its start to its first answer, in milliseconds.
     pub cold: Vec<f64>,
-    /// An answer after that.
+    /// Times of later answers, in milliseconds.
     pub warm: Vec<f64>,
-    /// The most memory it had, in MiB.
+    /// Peak memory of its processes, in MiB.
     pub rss: Vec<f64>,
 }
 
-/// How often.
+/// How often to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// Processes started.
+    /// How many processes to start.
     pub starts: usize,
-    /// Answers by each of the last few of them.
+    /// How many answers to take from each of the last three processes.
     pub answers: usize,
 }
 
-/// Whether an answer is the one hoped for: a bench of refusals would be quick.
+/// Whether an answer is a success: refusals are fast and would distort the figures.
 pub fn good(answer: &Value) -> bool {
     match answer["statusCode"].as_u64() {
         Some(status) => (200..400).contains(&status),
@@ -39,7 +39,7 @@ pub fn good(answer: &Value) -> bool {
     }
 }
 
-/// Measures the subjects in turn, so that what else the machine does is spread over all.
+/// Measures the subjects in turn, so that other load on the machine affects all of them alike.
 pub async fn measure(subjects: &mut [Subject], times: Times, group: Option<&PathBuf>) -> Vec<Seen> {
     let mut seen = vec![Seen::default(); subjects.len()];
     for round in 0..times.starts {
@@ -53,7 +53,7 @@ pub async fn measure(subjects: &mut [Subject], times: Times, group: Option<&Path
             assert!(good(&answer), "{}: {answer}", subject.name);
             seen.init.push(ms(init));
             seen.cold.push(ms(cold));
-            // Warm answers of three processes: one process's luck with memory is not the figure.
+            // Take warm answers from three processes, because one process may be lucky with its memory layout.
             if times.answers > 0 && round + 3 >= times.starts {
                 seen.warm.extend(warm(&mut function, subject, times.answers).await);
                 seen.rss.push(peak_mib(function.pid()));
@@ -76,7 +76,7 @@ async fn warm(function: &mut Function, subject: &mut Subject, answers: usize) ->
     warm
 }
 
-/// The table.
+/// Prints the table.
 pub fn table(subjects: &[Subject], seen: &[Seen]) {
     row(["", "init ms", "cold first answer ms", "warm p50 ms", "warm p99 ms", "peak RSS MiB", "size MB", "zipped MB"]);
     rule(8);
@@ -96,7 +96,7 @@ pub fn table(subjects: &[Subject], seen: &[Seen]) {
     }
 }
 
-/// Megabytes, as it is and zipped (deflate at its best, as `zip -9` does).
+/// A file's size in megabytes, raw and zipped (deflate at its highest level, as `zip -9` does).
 pub fn sizes(path: &std::path::Path) -> (f64, f64) {
     let megabytes = |bytes: u64| f64::from(u32::try_from(bytes).unwrap()) / 1e6;
     let raw = std::fs::metadata(path).unwrap().len();
@@ -104,12 +104,12 @@ pub fn sizes(path: &std::path::Path) -> (f64, f64) {
     (megabytes(raw), megabytes(zipped.stdout.len() as u64))
 }
 
-/// A control group with the processor time of a function of that memory, until dropped. `None` where
-/// control groups cannot be made.
+/// A control group with the share of processor time that a Lambda function gets, removed when dropped.
 pub struct Share(PathBuf);
 
 impl Share {
-    /// Lambda gives a function a whole processor at 1,769 MB, and a share in proportion below that.
+    /// Makes a control group for a function with `megabytes` of memory; `None` if control groups can't be made. Lambda
+    /// gives a function a whole processor at 1,769 MB, and a proportional share below that.
     pub fn of_memory(megabytes: u32) -> Option<Self> {
         const PERIOD: u32 = 20_000;
         let quota = (PERIOD * megabytes / 1_769).to_string();
@@ -127,7 +127,7 @@ impl Share {
         std::fs::write(share.0.join("cpu.max"), format!("{quota} {PERIOD}")).ok().map(|()| share)
     }
 
-    /// The group.
+    /// The control group's path.
     pub fn group(&self) -> &PathBuf {
         &self.0
     }

@@ -1,5 +1,5 @@
-//! The local gateway and the Node peer as servers, under load: mints for each second of processor time
-//! that the server itself uses, so that neither Twilio's nor the load's share of a small machine counts.
+//! Compares the local gateway and the Node peer as servers under load, by mints per second of the server's own
+//! processor time. On a small machine, the processor time of Twilio and of the load generator must not count.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::report::{Report, median, ms, progress, quantile, row, rule, short};
 use crate::subjects::{Places, peer_variables};
 use crate::upstream::Upstream;
 
-/// In so many turns both take their loads.
+/// The number of turns over which each server's load is spread.
 const TURNS: usize = 10;
 
 /// A server that mints.
@@ -27,7 +27,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// The gateway, with its store in `folder`.
+    /// Starts the gateway, with its store in `folder`.
     pub async fn gateway(places: &Places, upstream: &Upstream, folder: &Path) -> Self {
         let port = free_port();
         let mut variables = upstream.variables();
@@ -39,7 +39,7 @@ impl Server {
         Self::start(command.collect(), variables, port).await
     }
 
-    /// The Node peer.
+    /// Starts the Node peer.
     pub async fn node(places: &Places, upstream: &Upstream) -> Self {
         let port = free_port();
         let mut variables = peer_variables(upstream);
@@ -68,12 +68,12 @@ impl Server {
         panic_free_exit(&command)
     }
 
-    /// The memory it has, in KiB.
+    /// The server's current resident memory, in KiB.
     pub fn resident_kib(&self) -> f64 {
         resident_kib(self.process.id())
     }
 
-    /// Mints `count` times over `connections` at once.
+    /// Mints `count` times over `connections` parallel connections.
     pub async fn load(&self, tokens: &[String], connections: usize, count: usize) -> Load {
         let left = Arc::new(AtomicUsize::new(count));
         let (began, used) = (Instant::now(), cpu_seconds(self.process.id()));
@@ -104,7 +104,7 @@ impl Drop for Server {
     }
 }
 
-/// What a load came to.
+/// The measurements of a load.
 #[derive(Default)]
 pub struct Load {
     seconds: f64,
@@ -153,7 +153,7 @@ async fn mint(client: &reqwest::Client, url: &str, bearer: &str) -> f64 {
     ms(began.elapsed())
 }
 
-/// Both under the same loads.
+/// Measures both servers under the same loads.
 pub async fn compare(places: &Places, folder: &Path, quick: bool, report: &Report) {
     let upstream = Upstream::start(&folder.join("gateway"));
     let tokens = upstream.people().await;
@@ -168,7 +168,7 @@ pub async fn compare(places: &Places, folder: &Path, quick: bool, report: &Repor
     let mut ratios = Vec::new();
     for connections in [1, 16, 128] {
         progress(&format!("{count} mints over {connections} connections, of each"));
-        // In turns, so that what else the machine does is spread over both.
+        // Alternate, so that other load on the machine affects both alike.
         let mut loads = [Load::default(), Load::default()];
         for _ in 0..TURNS {
             for (server, load) in [&gateway, &node].into_iter().zip(&mut loads) {
@@ -193,7 +193,7 @@ pub async fn compare(places: &Places, folder: &Path, quick: bool, report: &Repor
     }
 }
 
-/// Mints until there have been `count`: the gateway's memory must stay where it was after the first tenth.
+/// Mints `count` times and checks that the gateway's memory stays where it was after the first tenth.
 pub async fn memory(places: &Places, folder: &Path, count: usize, report: &Report) {
     let upstream = Upstream::start(&folder.join("memory"));
     let tokens = upstream.people().await;

@@ -1,7 +1,8 @@
-//! What more users, and more rows, cost: events through `apply`, the SCIM walk, operations of the store.
+//! Measures how costs grow with the number of users and rows: events through `apply`, the SCIM walk, and
+//! operations of the store.
 //!
-//! Time is the function's own processor time: the simulator's would be most of what is measured. Files lie
-//! in memory where the machine allows, for the same reason.
+//! For the functions, the bounds are on their own processor time, because the simulator's would dominate. For
+//! the same reason the files are in memory where the machine allows it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,10 +20,10 @@ use crate::report::{Report, median, progress, row, rule, section, short};
 use crate::subjects::{Places, event};
 use crate::upstream::{SCIM_TOKEN, Upstream};
 
-/// Ten times as much may cost this many times ten.
+/// The tolerance for linear growth: ten times as many items may cost at most this factor times ten.
 const LINEAR: f64 = 1.15;
 
-/// What grows, of `apply`, `walk` and `store` what is wanted.
+/// Measures those of `apply`, `walk` and `store` that `wants` selects.
 pub async fn measure(places: &Places, folder: &Path, quick: bool, wants: impl Fn(&str) -> bool, report: &Report) {
     let memory = Path::new("/dev/shm");
     let here = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir_in(folder) }.unwrap();
@@ -43,7 +44,7 @@ pub async fn measure(places: &Places, folder: &Path, quick: bool, wants: impl Fn
     }
 }
 
-/// An upstream with so many users, `person000000` and so on.
+/// An upstream that has `users` Flex users, named `person000000` and so on.
 async fn populated(folder: &Path, users: usize) -> Upstream {
     progress(&format!("making {users} users"));
     let upstream = Arc::new(Upstream::start(folder));
@@ -66,7 +67,7 @@ fn function(places: &Places, upstream: &Upstream, name: &str) -> Start {
     Start { command: vec![places.binaries.join(name).display().to_string()], variables, group: None }
 }
 
-/// How often each size takes its turn: what else the machine does is spread over all of them.
+/// How many turns each size gets. Turns alternate, so that other load on the machine affects all sizes alike.
 const TURNS: usize = 10;
 
 async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report) {
@@ -75,7 +76,7 @@ async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report)
     for &users in sizes {
         let upstream = populated(&folder.join(format!("apply-{users}")), users).await;
         let mut apply = Function::start(&function(places, &upstream, "flexgate-apply")).await;
-        // Everybody has a history first, ten at a time as SQS hands them out.
+        // First give everybody a history, in batches of ten as SQS delivers them.
         progress(&format!("{users} first events"));
         for people in (0..users).collect::<Vec<_>>().chunks(10) {
             deliver(&mut apply, people, 0).await;
@@ -107,7 +108,7 @@ async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report)
     grown("an event's cost", "users", sizes, &cost, report);
 }
 
-/// Holds the cost at each size to that at the one before.
+/// Checks that the cost at each size is at most `LINEAR` times the cost at the size before.
 fn grown(what: &str, of: &str, sizes: &[usize], cost: &[f64], report: &Report) {
     for (sizes, costs) in sizes.windows(2).zip(cost.windows(2)) {
         report.at_most(&format!("{what} at {} {of} over {}", sizes[1], sizes[0]), costs[1] / costs[0], LINEAR, " x");
@@ -166,7 +167,7 @@ async fn page(provision: &mut Function, from: usize) -> Value {
     serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
 }
 
-/// The operations, and how the time of one of each changes as the rows become more.
+/// Measures how the time of one round of store operations changes with the number of rows.
 async fn store(folder: &Path, sizes: &[usize], report: &Report) {
     const EACH: usize = 500;
     let mut stores = Vec::new();
@@ -230,7 +231,7 @@ async fn fill(store: &SqliteStore, number: usize) {
     store.bind(&identity(number), &user(number), moment()).await.unwrap();
 }
 
-/// What the functions ask of it: of a row that is there, and of one that is new.
+/// One round of the operations that the functions use, on an existing row and on a new one.
 async fn round(store: &SqliteStore, old: usize, new: usize) {
     let key = SessionKey::of(&old.to_string());
     assert!(store.get(&key).await.unwrap().is_some());

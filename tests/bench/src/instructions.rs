@@ -1,5 +1,5 @@
-//! Instructions that one warm request costs, counted by callgrind: two runs that differ only in the
-//! number of requests, and so in nothing else.
+//! Counts the instructions of one warm request with callgrind. Two runs differ only in the number of requests;
+//! the difference in instructions, divided by the difference in requests, is the count.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::subjects::Subject;
 /// The number of requests in the two runs.
 const RUNS: [u32; 2] = [40, 140];
 
-/// How often a run is tried.
+/// How many times a run is tried before giving up.
 const TRIES: u32 = 5;
 
 /// Instructions per warm request; `None` without valgrind.
@@ -22,7 +22,8 @@ pub async fn count(subject: &mut Subject, folder: &Path) -> Option<f64> {
         return None;
     }
     progress(&format!("counting the instructions of {}", subject.name));
-    // What only a first request ever does, as binding an identity, would be in the first run and not in the second.
+    // Send the requests once before counting. Otherwise work that only ever happens once, such as binding an identity,
+    // would be counted in the first run and not in the second.
     let mut function = Function::start(&subject.start).await;
     for _ in 0..RUNS[0] {
         let (answer, _, _) = function.invoke(&(subject.event)()).await;
@@ -43,7 +44,7 @@ pub async fn count(subject: &mut Subject, folder: &Path) -> Option<f64> {
     Some((totals[1] - totals[0]) / f64::from(RUNS[1] - RUNS[0]))
 }
 
-/// The table of all of them.
+/// Prints the table of all subjects.
 pub async fn table(subjects: &mut [Subject], folder: &Path) {
     section("Instructions of one warm request");
     row(["", "instructions"]);
@@ -56,8 +57,8 @@ pub async fn table(subjects: &mut [Subject], folder: &Path) {
     }
 }
 
-/// The instructions of a process that answers so many requests. Under callgrind everything takes fifty
-/// times as long, and a call of Twilio may run out of time: such a run has other instructions, and is none.
+/// The instructions of a process that answers `requests` requests. Under callgrind everything takes fifty times as
+/// long, so a call to Twilio may time out. Such a run executes other instructions, so it doesn't count: `None`.
 async fn run(subject: &mut Subject, requests: u32, folder: &Path) -> Option<f64> {
     let out = folder.join(format!("callgrind-{}-{requests}", subject.name));
     let mut start = subject.start.clone();

@@ -1,5 +1,5 @@
-//! Lambda's runtime API on localhost, and one function under it: hands out one invocation at a time and
-//! takes the time of what the function does.
+//! Serves Lambda's runtime API on localhost and runs one function against it: hands out one invocation at a
+//! time and measures how long the function takes.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,18 +17,18 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// How a function is started.
+/// How to start a function.
 #[derive(Debug, Clone)]
 pub struct Start {
     /// The command.
     pub command: Vec<String>,
-    /// Its environment; nothing else is in it but `PATH`.
+    /// Its environment, besides `PATH` and Lambda's own variables.
     pub variables: Vec<(&'static str, String)>,
-    /// A control group to run in.
+    /// The control group to run in, if any.
     pub group: Option<PathBuf>,
 }
 
-/// A function, running.
+/// A running function.
 pub struct Function {
     child: Child,
     started: Instant,
@@ -45,14 +45,14 @@ struct Api {
     handed: Mutex<Option<Instant>>,
 }
 
-/// The wall clock.
-#[expect(clippy::disallowed_methods, reason = "Lambda names the deadline by the wall clock")]
+/// The wall-clock time since 1970.
+#[expect(clippy::disallowed_methods, reason = "Lambda gives the deadline in wall-clock time")]
 pub fn now() -> Duration {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap()
 }
 
 impl Function {
-    /// Starts it.
+    /// Starts the function.
     pub async fn start(start: &Start) -> Self {
         let (invocations, waiting) = mpsc::unbounded_channel();
         let (sender, answers) = mpsc::unbounded_channel();
@@ -97,7 +97,7 @@ impl Function {
         Self { child, started, api, invocations, answers, served }
     }
 
-    /// Invokes it; what it answered, when, and how long it had the invocation.
+    /// Invokes the function; returns its answer, when it answered, and how long the invocation took.
     pub async fn invoke(&mut self, event: &Value) -> (Value, Instant, Duration) {
         let deadline = u64::try_from((now() + Duration::from_mins(1)).as_millis()).unwrap();
         self.invocations.send((deadline, event.to_string())).unwrap();
@@ -107,19 +107,20 @@ impl Function {
         (answer, at, at - handed)
     }
 
-    /// Invokes it for the first time: from its start to its readiness, and to its answer.
+    /// Invokes the function for the first time; returns the times from its start until it was ready and until it
+    /// answered, and its answer.
     pub async fn first(&mut self, event: &Value) -> (Duration, Duration, Value) {
         let (answer, at, _) = self.invoke(event).await;
         let ready = self.api.ready.lock().unwrap().unwrap_or(at);
         (ready - self.started, at - self.started, answer)
     }
 
-    /// The process.
+    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends it, as Lambda does.
+    /// Ends the function with SIGTERM, as Lambda does.
     pub async fn end(mut self) {
         let _sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
         for _ in 0..2_000 {
@@ -161,12 +162,12 @@ async fn responded(State(api): State<Arc<Api>>, body: Bytes) -> StatusCode {
     StatusCode::ACCEPTED
 }
 
-/// The most memory the process has had, in MiB.
+/// The process's peak resident memory, in MiB.
 pub fn peak_mib(pid: u32) -> f64 {
     status(pid, "VmHWM:") / 1024.0
 }
 
-/// The memory the process has, in KiB.
+/// The process's current resident memory, in KiB.
 pub fn resident_kib(pid: u32) -> f64 {
     status(pid, "VmRSS:")
 }
@@ -180,13 +181,13 @@ fn status(pid: u32, line: &str) -> f64 {
 /// The processor time the process has used, in seconds.
 pub fn cpu_seconds(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // User and system time are the 14th and 15th field, in hundredths; the second may hold spaces.
+    // Fields 14 and 15 are user and system time in hundredths of a second. Skip past field 2, which may contain spaces.
     let after = text.rsplit_once(')').unwrap().1;
     let ticks = after.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap());
     ticks.sum::<f64>() / 100.0
 }
 
-/// An HTTP API event, payload 2.0.
+/// An HTTP API event in payload format 2.0.
 pub fn http_event(method: &str, path: &str, query: &str, headers: &[(&str, &str)], body: Option<&str>) -> Value {
     let mut all = json!({ "host": "gate.execute-api.us-east-1.amazonaws.com", "x-forwarded-proto": "https" });
     for (name, value) in headers {

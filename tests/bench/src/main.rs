@@ -1,12 +1,12 @@
-//! Measures Flexgate: `tests/bench/run` builds what this needs and starts it. What it measures, and why:
-//! `docs/performance.md`.
+//! Measures Flexgate. `tests/bench/run` builds what this needs and starts it; `docs/performance.md` explains
+//! what it measures, and why.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a bench fails as tests do, and says what it measured"
+    reason = "a bench may panic like tests, and prints its results"
 )]
 
 mod against;
@@ -30,7 +30,7 @@ use report::{Report, median, quantile, row, rule, section, short};
 use subjects::{Places, Subject};
 use upstream::Upstream;
 
-/// What was asked for.
+/// The parsed command line.
 struct Asked {
     quick: bool,
     places: Places,
@@ -82,7 +82,7 @@ async fn main() -> ExitCode {
     if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Whether a warm mint costs what is recorded, give or take; or records what it costs.
+/// Checks that a warm mint costs at most 5 % more instructions than recorded; `record` first records the current cost.
 async fn check(places: &Places, record: bool) -> ExitCode {
     let (folder, file) = (tempfile::tempdir().unwrap(), places.bench.join("instructions"));
     let upstream = Upstream::start(&folder.path().join("upstream"));
@@ -103,7 +103,7 @@ async fn check(places: &Places, record: bool) -> ExitCode {
     if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The functions beside the floor and the peers.
+/// Compares the functions with the floor and the peers.
 async fn compare(asked: &Asked, report: &Report) {
     let upstream = Upstream::start(&asked.folder.path().join("upstream"));
     let tokens = upstream.people().await;

@@ -1,21 +1,21 @@
-//! What is printed: tables, and a line for each bound.
+//! Prints tables, and a line for each bound.
 
 use std::cell::RefCell;
 use std::time::Duration;
 
-/// The bounds, as they were judged.
+/// The bounds that were checked, with their verdicts.
 #[derive(Default)]
 pub struct Report {
     bounds: RefCell<Vec<(String, bool)>>,
 }
 
 impl Report {
-    /// `figure` must be at most `bound`.
+    /// Checks that `figure` is at most `bound`.
     pub fn at_most(&self, what: &str, figure: f64, bound: f64, unit: &str) {
         self.judge(what, figure, "at most", bound, unit, figure <= bound);
     }
 
-    /// `figure` must be at least `bound`.
+    /// Checks that `figure` is at least `bound`.
     pub fn at_least(&self, what: &str, figure: f64, bound: f64, unit: &str) {
         self.judge(what, figure, "at least", bound, unit, figure >= bound);
     }
@@ -27,7 +27,7 @@ impl Report {
         self.bounds.borrow_mut().push((line, holds));
     }
 
-    /// Every bound again; whether all hold.
+    /// Prints every bound again; returns whether all hold.
     pub fn finish(&self) -> bool {
         let bounds = self.bounds.borrow();
         println!("\n## Bounds\n");
@@ -40,7 +40,7 @@ impl Report {
     }
 }
 
-/// Two or three digits that matter.
+/// Formats a figure; the larger it is, the fewer decimals it gets.
 pub fn short(figure: f64) -> String {
     let digits = match figure.abs() {
         0.0..1.0 => 3,
@@ -51,32 +51,32 @@ pub fn short(figure: f64) -> String {
     format!("{figure:.digits$}")
 }
 
-/// A heading.
+/// Prints a heading.
 pub fn section(title: &str) {
     println!("\n## {title}\n");
 }
 
-/// A line to show that it goes on, on standard error.
+/// Prints a progress line to standard error.
 pub fn progress(text: &str) {
     eprintln!("… {text}");
 }
 
-/// A row of a table.
+/// Prints a row of a table.
 pub fn row<const N: usize>(cells: [&str; N]) {
     println!("| {} |", cells.join(" | "));
 }
 
-/// The line under a table's head.
+/// Prints the line under a table's header.
 pub fn rule(columns: usize) {
     println!("|{}", "---|".repeat(columns));
 }
 
-/// Milliseconds.
+/// A duration in milliseconds.
 pub fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// The value that this share of the values is below.
+/// The quantile: the value that a share of the values lies below.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -84,13 +84,13 @@ pub fn quantile(values: &[f64], share: f64) -> f64 {
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         clippy::cast_precision_loss,
-        reason = "an index within the list"
+        reason = "the result is an index within the list"
     )]
     let at = ((sorted.len() - 1) as f64 * share).round() as usize;
     sorted[at]
 }
 
-/// The one in the middle.
+/// The median.
 pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }

@@ -1,4 +1,5 @@
-//! What is measured: the functions, the floor and the peers, each with an event it answers.
+//! The subjects that the bench measures: the functions, the floor (a no-op function) and the peers, each with
+//! an event it answers.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use crate::lambda::{Start, http_event, now};
 use crate::upstream::{Upstream, WEBHOOK_KEY};
 
-/// Where what was built and installed lies.
+/// The paths of everything that was built and installed.
 #[derive(Debug, Clone)]
 pub struct Places {
     /// The release binaries.
@@ -19,7 +20,7 @@ pub struct Places {
     pub bench: PathBuf,
     /// The Python interpreter with the peer's packages.
     pub python: PathBuf,
-    /// The Node peer, bundled.
+    /// The bundled Node peer.
     pub bundle: PathBuf,
 }
 
@@ -28,17 +29,17 @@ pub type Events = Box<dyn FnMut() -> Value>;
 
 /// One thing that is measured.
 pub struct Subject {
-    /// What it is called.
+    /// The name in the tables.
     pub name: String,
-    /// How it is started.
+    /// How to start it.
     pub start: Start,
-    /// What it is asked.
+    /// The events to invoke it with.
     pub event: Events,
-    /// The file that is deployed, where it is one.
+    /// The file to deploy, if it is a single file.
     pub artifact: Option<PathBuf>,
 }
 
-/// A bootstrap, on DynamoDB.
+/// A bootstrap that uses DynamoDB as its store.
 pub fn function(name: &str, artifact: PathBuf, upstream: &Upstream, event: Events) -> Subject {
     let mut variables = upstream.variables();
     variables.push(("FLEXGATE_STORE", "dynamodb:flexgate".to_owned()));
@@ -59,7 +60,7 @@ pub fn functions(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec
     ]
 }
 
-/// The mint as others would write it.
+/// The mint as written in other languages.
 pub fn peers(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Subject> {
     let node = places.bench.join("peers/node/mint.mjs");
     let python = places.bench.join("peers/python/mint.py");
@@ -75,7 +76,7 @@ pub fn peers(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Sub
     commands.map(of).into()
 }
 
-/// What the peers are told.
+/// The environment variables of the peers.
 pub fn peer_variables(upstream: &Upstream) -> Vec<(&'static str, String)> {
     let mut variables = upstream.variables();
     let ca = text(&upstream.ca);
@@ -95,7 +96,7 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Mints, for one person after the other.
+/// Mint requests, for one person after the other.
 pub fn mints(tokens: &[String]) -> Events {
     let mut tokens: Vec<String> = tokens.to_vec();
     Box::new(move || {
@@ -134,7 +135,7 @@ fn delivery() -> Value {
     http_event("POST", "/webhooks/standard", "", &headers, Some(&body))
 }
 
-/// Batches of one event each, about one person whose name changes.
+/// Batches with one event each, all about one person whose name changes.
 fn batches() -> impl FnMut() -> Value {
     let mut count = 0;
     move || {
@@ -145,7 +146,7 @@ fn batches() -> impl FnMut() -> Value {
     }
 }
 
-/// Event number `count`, about person number `person`.
+/// The event number `count`, about person number `person`.
 pub fn event(count: usize, person: usize) -> String {
     let at = time::OffsetDateTime::from_unix_timestamp(1_767_258_000 + i64::try_from(count).unwrap()).unwrap();
     let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();

@@ -1,4 +1,4 @@
-//! A listener with TLS, under a certificate authority of its own.
+//! A TLS listener with its own certificate authority.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// A listener, and the certificate its clients are to trust.
+/// A listener, and the certificate that its clients must trust.
 pub struct Tls {
-    /// The authority, PEM.
+    /// The authority's certificate, in PEM.
     pub ca_pem: String,
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
     connections: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
 }
@@ -25,7 +25,7 @@ impl Tls {
     /// Listens on a free port of this machine as localhost and 127.0.0.1.
     pub async fn listen() -> Self {
         let mut authority = CertificateParams::default();
-        // A name of its own: an issuer called like its certificate is taken for self-signed.
+        // The authority needs its own name: a certificate whose issuer has the same name counts as self-signed.
         authority.distinguished_name.push(DnType::CommonName, "Flexgate bench authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! What the functions call, as a process of its own: Twilio and the identity provider (the simulator)
-//! and AWS (a stub), all over TLS.
+//! The services that the functions call, in a separate process and over TLS: Twilio and the identity
+//! provider (both the simulator), and AWS (a stub).
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,32 +15,32 @@ use serde_json::{Value, json};
 
 use crate::aws;
 
-/// How many people there are to mint for: the limit of mints is one person's.
+/// How many people the bench mints for. Several are needed because the mint limit is per person.
 pub const PEOPLE: usize = 40;
 
-/// The key of the webhooks' source, and the one that seals cookies.
+/// The key that signs webhooks, also used as the key that encrypts cookies.
 pub const WEBHOOK_KEY: &[u8] = b"3f1c8a7d5e2b90461d7a8c3e5f902b64";
 
-/// A SCIM client's token.
+/// The token of a SCIM client.
 pub const SCIM_TOKEN: &str = "fgscim_bench-bench-bench-bench-bench-bench-bench";
 
-/// The process, until dropped, and where everything is.
+/// The upstream process, killed when dropped, and its addresses.
 pub struct Upstream {
     process: Child,
-    /// The simulator's plain address, for preparations.
+    /// The simulator's plain HTTP URL, for preparations.
     pub http: String,
-    /// The same over TLS.
+    /// The simulator's HTTPS URL.
     pub tls: String,
-    /// AWS over TLS.
+    /// The port of the AWS stub, which uses TLS.
     pub aws_port: u64,
-    /// Both authorities, PEM.
+    /// A PEM file with the certificates of both authorities.
     pub ca: PathBuf,
     /// The issuer.
     pub issuer: String,
     client: reqwest::Client,
 }
 
-/// Runs as that process, until standard input ends.
+/// Serves as the upstream process until standard input ends.
 pub async fn serve(folder: &Path) {
     let config = Config {
         tls: Some(([127, 0, 0, 1], 0).into()),
@@ -70,7 +70,7 @@ pub async fn serve(folder: &Path) {
 }
 
 impl Upstream {
-    /// Starts it with its state in `folder`.
+    /// Starts the process, with its state in `folder`.
     pub fn start(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let mut process = Command::new(std::env::current_exe().unwrap())
@@ -95,7 +95,7 @@ impl Upstream {
         }
     }
 
-    /// What every function is told, but the store.
+    /// The environment variables of every function, except the store.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let issuers = json!([{ "issuer": self.issuer, "audiences": [AUDIENCE], "roles_claim": "roles",
                                "jwks_uri": self.jwks() }]);
@@ -117,12 +117,13 @@ impl Upstream {
         variables.into_iter().chain(self.aws()).collect()
     }
 
-    /// Where the issuer's keys are.
+    /// The URL of the issuer's JWKS.
     pub fn jwks(&self) -> String {
         format!("{}/idp/jwks", self.tls)
     }
 
-    /// AWS, as its SDKs are told. A host for each service, as in earnest: no connection serves two.
+    /// The variables that point the AWS SDKs at the stub. Secrets Manager and DynamoDB get different hosts, so that,
+    /// as on AWS, they don't share connections.
     pub fn aws(&self) -> [(&'static str, String); 8] {
         let (here, local) =
             (format!("https://127.0.0.1:{}", self.aws_port), format!("https://localhost:{}", self.aws_port));
@@ -138,7 +139,7 @@ impl Upstream {
         ]
     }
 
-    /// Makes the people that are minted for; a token of the identity provider for each.
+    /// Creates the people to mint for; returns an identity provider token for each.
     pub async fn people(&self) -> Vec<String> {
         let mut tokens = Vec::new();
         for number in 0..PEOPLE {
@@ -155,14 +156,14 @@ impl Upstream {
         tokens
     }
 
-    /// Makes a Flex user.
+    /// Creates a Flex user.
     pub async fn provision(&self, name: &str) {
         let user = json!({ "username": name, "email": format!("{name}@example.com"), "full_name": "Bench Example",
                            "roles": ["agent"], "worker": {} });
         self.ask(Method::POST, &format!("/flex-api/v4/Instances/{INSTANCE_SID}/Users/Provision"), &user).await;
     }
 
-    /// Asks the simulator with the account's credential.
+    /// Sends the simulator a request with the account's credentials.
     pub async fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
         let mut request = reqwest::Request::new(method, format!("{}{path}", self.http).parse().unwrap());
         let basic = format!("Basic {}", STANDARD.encode(format!("{ACCOUNT_SID}:{AUTH_TOKEN}")));
@@ -183,7 +184,7 @@ impl Drop for Upstream {
     }
 }
 
-/// Some hours from now, in seconds since 1970: a token's end.
+/// A token's expiration some hours from now, in seconds since 1970.
 fn soon() -> i64 {
     crate::lambda::now().as_secs().try_into().map(|now: i64| now + 6 * 3600).unwrap()
 }

@@ -1,5 +1,5 @@
-// oidc-provider as a company's real identity provider: configured as docs/issuers.md says, its people
-// mint; when its keys, its audience or its issuer are others, they do not.
+// oidc-provider as a company's real identity provider, configured as docs/issuers.md says: its people can mint,
+// but not if the keys, the audience or the issuer differ.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { decodeJwt } from "jose";
 import { startCompany } from "./lib/company.mjs";
 import { assertMinted, assertRefused, startGateway } from "./lib/gateway.mjs";
 
-// The item of FLEXGATE_ISSUERS under "Generic OIDC", with the example's address replaced as it says.
+// The FLEXGATE_ISSUERS item that docs/issuers.md shows under "Generic OIDC", with the example's address replaced.
 async function documented(issuer) {
   const page = await readFile(new URL("../../../docs/issuers.md", import.meta.url), "utf8");
   const section = page.split("\n## ").find((text) => text.startsWith("Generic OIDC"));
@@ -53,7 +53,7 @@ test("tokens of keys that the company no longer has are refused", async () => {
   await withGateway(issuers, async (warm) => {
     assertMinted(await warm.mint(old.access_token), "ada");
     await before.stop();
-    // Other keys under the same name: the warm gateway knows the real ones.
+    // Different keys with the same `kid`: the warm gateway has cached the real ones.
     const impostor = await startCompany({ port: before.port });
     const forged = await impostor.signIn("ada");
     assertRefused(await warm.mint(forged.access_token), "another key of the same name");
@@ -62,7 +62,7 @@ test("tokens of keys that the company no longer has are refused", async () => {
       assertRefused(await cold.mint(old.access_token), "a withdrawn key");
     });
     await impostor.stop();
-    // A new key under a new name is a rollover.
+    // A new key with a new `kid` is a rollover.
     const renewed = await startCompany({ port: before.port, kid: "2027" });
     const fresh = await renewed.signIn("ada");
     assertMinted(await warm.mint(fresh.access_token), "ada");

@@ -1,4 +1,4 @@
-// jose as a forger: it signs what it is asked to, and every refused shape is refused.
+// jose forges tokens of every shape that the gateway must refuse, and the gateway refuses each.
 import assert from "node:assert/strict";
 import { createPublicKey, randomBytes } from "node:crypto";
 import { after, before, test } from "node:test";
@@ -41,7 +41,7 @@ after(async () => {
   await close(server);
 });
 
-// A good token's claims, changed; undefined takes one away.
+// A valid token's claims with `changes`; undefined removes a claim.
 function claims(changes = {}) {
   const good = {
     iss: issuer,

@@ -1,6 +1,6 @@
-"""PyJWT as a forger: it signs what it is asked to, and every refused shape is refused.
+"""PyJWT forges tokens of every shape that the gateway must refuse, and the gateway refuses each.
 
-Needs FLEXGATE_BIN, the binary flexgate, which it starts on free ports of its own.
+FLEXGATE_BIN names the binary flexgate, which the tests start on free ports.
 """
 
 import base64
@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 class Issuer:
-    """An issuer on loopback: discovery and keys."""
+    """An issuer on loopback that serves discovery and keys."""
 
     def __init__(self):
         self.keys = {
@@ -52,7 +52,7 @@ class Issuer:
         for alg, to_jwk in [("RS256", RSAAlgorithm), ("ES256", ECAlgorithm), ("EdDSA", OKPAlgorithm)]:
             jwk = json.loads(to_jwk.to_jwk(self.keys[alg].public_key()))
             jwks.append({**jwk, "alg": alg, "kid": alg, "use": "sig"})
-        # Published, and too weak to be used.
+        # This key is published but too weak: the gateway must not use it.
         self.keys["weak"] = rsa.generate_private_key(public_exponent=65537, key_size=1024)
         jwks.append({**json.loads(RSAAlgorithm.to_jwk(self.keys["weak"].public_key())), "alg": "RS256", "kid": "weak"})
         self.asked: list[str] = []
@@ -139,7 +139,7 @@ class Forgers(unittest.TestCase):
         return {name: value for name, value in {**good, **changes}.items() if value is not ...}
 
     def sign(self, claims=None, alg="ES256", key=None, **header):
-        """What PyJWT signs without looking at it: the bytes of the claims as they are."""
+        """Signs the bytes of the claims with PyJWT's low-level API, which doesn't validate them."""
         payload = claims if isinstance(claims, bytes) else json.dumps(claims or self.claims()).encode()
         headers = {"kid": alg, "typ": "at+jwt", **header}
         headers = {name: value for name, value in headers.items() if value is not ...}
@@ -177,7 +177,7 @@ class Forgers(unittest.TestCase):
         }
         for what, secret in secrets.items():
             for alg in ["HS256", "RS256"]:
-                # By hand: PyJWT itself declines to use a public key so.
+                # Signed by hand, because PyJWT refuses to use a public key as an HMAC secret.
                 message = f"{b64({'alg': alg, 'kid': 'RS256', 'typ': 'at+jwt'})}.{b64(self.claims())}"
                 tag = hmac.new(secret, message.encode(), hashlib.sha256).digest()
                 self.refuse(f"{message}.{b64(tag)}", f"{alg} with the {what}")
@@ -216,7 +216,7 @@ class Forgers(unittest.TestCase):
         for name in ["nbf", "iat"]:
             for date in [now + 600, str(now), 1e300, True]:
                 self.refuse(self.sign(self.claims(**{name: date})), f"{name} {date}")
-        # What Python writes and JSON does not know.
+        # Literals that Python's json writes although JSON doesn't allow them.
         for literal in [b"NaN", b"Infinity", b"-Infinity"]:
             payload = json.dumps(self.claims(exp=0)).encode().replace(b'"exp": 0', b'"exp": ' + literal)
             self.refuse(self.sign(payload), f"exp {literal}")

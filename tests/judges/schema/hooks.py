@@ -1,5 +1,5 @@
-"""Who the judge is: a service with every scope, an identity system, a person who has signed in, a browser
-with a login under way, and a source of webhooks. And one check, of what the document says DELETE does."""
+"""The identities that the judge acts as: a service with every scope, an identity system, a signed-in person, a browser
+in the middle of a login, and a source of webhooks. Also one check, that DELETE does what the OpenAPI document says."""
 
 import base64
 import hashlib
@@ -31,7 +31,7 @@ class IdentitySystem(Bearer):
     variable = "FLEXGATE_SCIM_TOKEN"
 
 
-# Not at /sso/logout: that would end the session for every case after it.
+# Not for /sso/logout, which would end the session for all later cases.
 @schemathesis.auth().apply_to(path="/sso/token")
 class Person:
     def get(self, case, context):
@@ -48,7 +48,7 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 
 @schemathesis.auth(refresh_interval=None).apply_to(path="/sso/{profile}/callback")
 class Browser:
-    """Begins a login for each case: a code is exchanged once. `state` belongs to the cookie."""
+    """Begins a login for each case, because a code can be exchanged only once. `state` must match the cookie."""
 
     def get(self, case, context):
         url = f"{os.environ['FLEXGATE_GATEWAY']}/sso/default/login?return_to=/"
@@ -65,7 +65,7 @@ class Browser:
 
 @schemathesis.auth(refresh_interval=None).apply_to(path="/webhooks/{source}", method="POST")
 class Source:
-    """Signs the bytes that will be sent, as Standard Webhooks says."""
+    """Signs the bytes that will be sent, as Standard Webhooks specifies."""
 
     def get(self, case, context):
         return base64.b64decode(os.environ["FLEXGATE_WEBHOOK_KEY"])
@@ -85,7 +85,7 @@ DEPROVISIONED = set()
 
 @schemathesis.check
 def deprovisioned_users_stay(ctx, response, case):
-    """After DELETE /users/{flex_user_sid}, GET shows the user, deactivated, until somebody provisions it."""
+    """After DELETE /users/{flex_user_sid}, GET returns the user as deactivated until somebody provisions it again."""
     if not 200 <= response.status_code < 300:
         return
     if case.operation.label == "DELETE /users/{flex_user_sid}":

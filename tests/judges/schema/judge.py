@@ -1,5 +1,5 @@
-"""Schemathesis against the gateway: starts the binary (FLEXGATE_BIN) on free ports, gets what a caller
-needs, and holds every answer to the OpenAPI document. Arguments are passed on to schemathesis."""
+"""Runs Schemathesis against the gateway: starts the binary (FLEXGATE_BIN) on free ports, gets the credentials that
+callers need, and checks every answer against the OpenAPI document. Passes its arguments on to schemathesis."""
 
 import base64
 import json
@@ -36,7 +36,7 @@ def ask(url, form=None, headers=None):
     request = urllib.request.Request(url, data, headers or {})
     try:
         return OPENER.open(request, timeout=10)
-    except urllib.error.HTTPError as answer:  # a redirect comes this way too
+    except urllib.error.HTTPError as answer:  # urllib raises this for a redirect too
         return answer
 
 
@@ -49,7 +49,7 @@ def free_ports(count):
 
 
 def bearer(simulator):
-    """A service with every scope, which is a Flex user itself, from the simulated company's identity provider."""
+    """A token of the simulated identity provider, for a service with every scope that is also a Flex user."""
     claims = {
         "sub": "judge",
         "preferred_username": PEOPLE[0],
@@ -62,7 +62,7 @@ def bearer(simulator):
 
 
 def session(gateway):
-    """The cookie of somebody who signed in, as a browser goes there."""
+    """Signs in like a browser and returns the session cookie."""
     answer = ask(f"{gateway}/sso/default/login?return_to=/")
     login = answer.headers["set-cookie"].split(";")[0]
     page = ask(answer.headers["location"])
@@ -87,7 +87,7 @@ def token(gateway, session_id):
 
 
 def page_token(gateway, bearer_token):
-    """The token of a second page of users. So many are made that some outlive every DELETE of the run."""
+    """The token of the second page of users. Creates so many users that some survive every DELETE of the run."""
     headers = {"authorization": f"Bearer {bearer_token}", "content-type": "application/json"}
     for name in PEOPLE:
         user = {"username": name, "email": f"{name}@example.com", "full_name": name.title(), "roles": ["agent"]}
@@ -98,7 +98,7 @@ def page_token(gateway, bearer_token):
 
 
 def dictionary(path, values):
-    """A file of values, as schemathesis reads one."""
+    """Writes a file of values in the format that schemathesis reads."""
     path.write_text("".join(f"{json.dumps(value)}\n" for value in values))
 
 

@@ -1,9 +1,9 @@
-"""The public judge of SCIM servers, scim2-tester, against a running gateway. Fails on ERROR and CRITICAL.
+"""Runs scim2-tester, a public test suite for SCIM servers, against a running gateway. Fails on ERROR and CRITICAL.
 
-    python judge.py http://localhost:9000/scim/v2 [--verbose]    with the token in FLEXGATE_SCIM_TOKEN
-    python judge.py --start PATH-OF-FLEXGATE [--verbose]         starts one for itself
+    python judge.py http://localhost:9000/scim/v2 [--verbose]    reads the token from FLEXGATE_SCIM_TOKEN
+    python judge.py --start PATH-OF-FLEXGATE [--verbose]         starts its own gateway
 
-The judge's values are random: the gateway must run with the settings below.
+scim2-tester sends random values, so the gateway must run with the settings below.
 """
 
 import os
@@ -24,7 +24,7 @@ SETTINGS = {
     "FLEXGATE_SCIM_ATTRIBUTES": "language.string,skill_level.int,remote.boolean",
     "FLEXGATE_SCIM_GROUP_ROLES": '{"Flex Agents": "agent"}',
 }
-ROUNDS = 3  # each with other random values
+ROUNDS = 3  # each with different random values
 
 
 def judge(base: str, token: str, verbose: bool) -> bool:

@@ -1,11 +1,11 @@
-// Any sequence of patches applied by Flexgate equals npm scim-patch on the same document, save the
-// differences listed below, each with the RFC section that decides it.
+// Checks that Flexgate and npm scim-patch apply any sequence of patches to the same document with equal results,
+// except for the differences listed below, each with the RFC section that decides it.
 //
 //     cargo build -p flexgate-provision --example scim_patch
 //     node patches.mjs [path of the example] [sequences] [seed]
 //
-// Both start every step from the same document, so equality of the steps is equality of the sequence. A
-// step that differs must be explained by one of the differences, and each difference must have been met.
+// Both start every step from the same document, so equal steps mean equal sequences. One of the listed differences
+// must explain every step that differs, and each listed difference must occur at least once.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -23,7 +23,7 @@ const primaries = (list) => (Array.isArray(list) ? list.filter((item) => item.pr
 const values = (operation) =>
   operation.path ? [[attributeOf(operation.path), operation.value]] : Object.entries(operation.value ?? {});
 
-/** What differs on purpose: `explains(operation, before, ours, theirs)`. */
+/** The intended differences. `explains(operation, before, ours, theirs)` says whether one explains a step. */
 const differences = [
   {
     name: "an operation that makes a value primary makes the others not primary (RFC 7644 §3.5.2)",
@@ -96,7 +96,7 @@ function pruned(value) {
   return Object.fromEntries(kept);
 }
 
-// --- documents and operations, from a seed -----------------------------------------------------------
+// --- documents and operations, generated from a seed --------------------------------------------------
 
 let state = Number(seed) >>> 0;
 function random() {
@@ -123,7 +123,7 @@ const filled = (make) => {
 };
 const extension = () => only({ language: maybe(0.7, word), level: maybe(0.7, () => Math.floor(random() * 9)) });
 
-// A document to start from has at most one primary value in a list, and none twice.
+// In an initial document, a list has at most one primary value and no duplicates.
 const valid = (list) => unique(list.map((item, index) => (index > 0 ? { ...item, ...(item.primary && { primary: false }) } : item)));
 
 function document() {

@@ -1,4 +1,4 @@
-// npm `svix` and npm `standardwebhooks` sign; the gateway judges, and is judged.
+// Checks the gateway against webhooks signed by npm `svix` and npm `standardwebhooks`.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 

@@ -1,4 +1,4 @@
-"""PyPI `standardwebhooks` signs; the gateway judges, and is judged. FLEXGATE_BIN names the binary."""
+"""Checks the gateway against webhooks signed by PyPI `standardwebhooks`. FLEXGATE_BIN names the binary."""
 
 import json
 import os

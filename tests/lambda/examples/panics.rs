@@ -1,4 +1,4 @@
-//! A function of which one route panics, assembled and hosted as Flexgate's are.
+//! A function with a route that panics, assembled and hosted like Flexgate's functions.
 
 use axum::Router;
 use axum::routing::get;
@@ -22,7 +22,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
 }
 
 async fn panics() -> &'static str {
-    // As a mistake of ours would: an index that is not there.
+    // Panics the way a bug would: indexes out of bounds.
     let nothing: &[&str] = &[];
     nothing[std::hint::black_box(0)]
 }

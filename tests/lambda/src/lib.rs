@@ -1,5 +1,5 @@
-//! Lambda's runtime API on localhost, and one bootstrap under it: hands out one invocation at a time and
-//! takes what the function answers, as the service does.
+//! Serves Lambda's runtime API on localhost and runs one bootstrap against it. Like the service, it hands
+//! out one invocation at a time and receives the function's answers.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
@@ -19,12 +19,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 
-/// What the function did with an invocation.
+/// How the function ended an invocation.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It answered.
+    /// The function answered.
     Response(Value),
-    /// It reported an error.
+    /// The function reported an error.
     Error(Value),
 }
 
@@ -34,7 +34,7 @@ struct Api {
     outcomes: mpsc::UnboundedSender<(String, Outcome)>,
 }
 
-/// A bootstrap, running.
+/// A running bootstrap.
 #[derive(Debug)]
 pub struct Function {
     child: Child,
@@ -46,7 +46,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// Starts the bootstrap at `path` with these variables and nothing else of the environment.
+    /// Starts the bootstrap at `path`. Its environment holds only these variables and Lambda's own.
     pub async fn start(path: &std::path::Path, variables: &[(&'static str, String)]) -> Self {
         let (invocations, waiting) = mpsc::unbounded_channel();
         let (sender, outcomes) = mpsc::unbounded_channel();
@@ -75,18 +75,18 @@ impl Function {
         let collected = Arc::clone(&lines);
         std::thread::spawn(move || {
             for line in written.lines().map_while(Result::ok) {
-                // What is not a line of ours is kept as text: no test may overlook it.
+                // Keep a line that is not JSON as text, so that no test overlooks it.
                 collected.lock().unwrap().push(serde_json::from_str(&line).unwrap_or(Value::String(line)));
             }
         });
         Self { child, invocations, outcomes, early: VecDeque::new(), count: 0, lines }
     }
 
-    /// Invokes the function with `event` and `time` for it.
+    /// Invokes the function with `event`; `time` is how long it has until its deadline.
     pub async fn invoke(&mut self, event: &Value, time: Duration) -> Outcome {
         self.count += 1;
         let id = format!("00000000-0000-0000-0000-{:012}", self.count);
-        #[expect(clippy::disallowed_methods, reason = "Lambda names the deadline by the wall clock")]
+        #[expect(clippy::disallowed_methods, reason = "Lambda gives the deadline in wall-clock time")]
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let deadline = u64::try_from((now + time).as_millis()).unwrap();
         self.invocations.send((id.clone(), deadline, event.to_string())).unwrap();
@@ -99,7 +99,7 @@ impl Function {
         }
     }
 
-    /// Sends SIGTERM and waits for the end.
+    /// Sends SIGTERM and waits until the process ends.
     pub async fn terminate(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -112,7 +112,7 @@ impl Function {
         unreachable!("the function does not end")
     }
 
-    /// What it has written, once `enough` is true of it.
+    /// Waits until `enough` accepts the lines that the function has written; returns those lines.
     pub async fn lines(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         for _ in 0..100 {
             let lines = self.lines.lock().unwrap().clone();
@@ -124,7 +124,7 @@ impl Function {
         unreachable!("not written: {:?}", self.lines.lock().unwrap())
     }
 
-    /// Whether it is still running.
+    /// Whether the process is still running.
     pub fn lives(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -151,7 +151,7 @@ async fn next(State(api): State<Arc<Api>>) -> Response {
     (headers, event).into_response()
 }
 
-/// The trace that every invocation belongs to.
+/// The trace header that every invocation carries.
 pub const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
 async fn responded(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
@@ -166,7 +166,7 @@ async fn failed(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes
     StatusCode::ACCEPTED
 }
 
-/// An HTTP API event, payload 2.0.
+/// An HTTP API event in payload format 2.0.
 #[must_use]
 pub fn event(method: &str, path: &str, headers: &Value, body: Option<&Value>) -> Value {
     let mut all = json!({ "host": "gate.execute-api.us-east-1.amazonaws.com", "x-forwarded-proto": "https" });

@@ -1,4 +1,4 @@
-//! As much of a browser as sign-in needs: a cookie jar, and the way through the identity provider.
+//! The parts of a browser that a sign-in needs: a cookie jar, and navigation through the identity provider.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use url::Url;
 
 use crate::{GATEWAY, Reply, World};
 
-/// A browser at one gateway.
+/// A browser that talks to one gateway.
 #[derive(Clone)]
 pub struct Browser {
     router: Router,
-    /// Its cookies for the gateway.
+    /// The browser's cookies for the gateway.
     pub cookies: BTreeMap<String, String>,
 }
 
@@ -26,13 +26,13 @@ impl Browser {
         Self { router, cookies: BTreeMap::new() }
     }
 
-    /// The same browser at another process of the gateway.
+    /// A browser with the same cookies that talks to another process of the gateway.
     #[must_use]
     pub fn at(&self, router: Router) -> Self {
         Self { router, cookies: self.cookies.clone() }
     }
 
-    /// A request with this browser's cookies; the answer's cookies are kept.
+    /// Sends a request with this browser's cookies and stores the answer's cookies.
     pub async fn send(&mut self, mut request: Request<Body>) -> Reply {
         if !self.cookies.is_empty() {
             let pairs: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -50,26 +50,26 @@ impl Browser {
         reply
     }
 
-    /// A navigation.
+    /// Navigates to `path`.
     pub async fn get(&mut self, path: &str) -> Reply {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
-    /// A call of our own page: with origin and header.
+    /// Calls `path` like Flexgate's own page, with the origin and the `x-flexgate` header.
     pub async fn call(&mut self, path: &str) -> Reply {
         let request = Request::post(path).header(ORIGIN, GATEWAY).header("x-flexgate", "1");
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
-    /// Begins a login; where Twilio would be asked.
+    /// Begins a login; returns the URL at Twilio that the gateway redirects to.
     pub async fn begin(&mut self, login: &str) -> Url {
         let reply = self.get(login).await;
         assert_eq!(reply.status, 303, "{}", reply.text);
         reply.header("location").parse().unwrap()
     }
 
-    /// Goes from Twilio through the identity provider as `person`, or as one who declines; the path and
-    /// query of the gateway's callback.
+    /// Goes from Twilio through the identity provider and signs in as `person`, or declines if it is `None`.
+    /// Returns the path and query of the gateway's callback.
     pub async fn authenticate(&self, world: &World, authorize: &Url, person: Option<&str>) -> String {
         let mut at = authorize.clone();
         let mut form = None;
@@ -104,7 +104,7 @@ impl Browser {
         unreachable!("sign-in does not end")
     }
 
-    /// The whole sign-in as `person`; the callback's answer.
+    /// Signs in as `person`, from login to callback; returns the callback's answer.
     pub async fn sign_in(&mut self, world: &World, person: &str) -> Reply {
         let authorize = self.begin("/sso/default/login?return_to=/desk").await;
         let callback = self.authenticate(world, &authorize, Some(person)).await;

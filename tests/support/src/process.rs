@@ -1,4 +1,4 @@
-//! The binary `flexgate` as a process of its own.
+//! Runs the binary `flexgate` in its own process.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,7 +13,7 @@ use http::Response;
 
 use crate::World;
 
-/// A port that was free a moment ago.
+/// A free port. Another process could take it before the caller does.
 #[must_use]
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
@@ -28,13 +28,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// `flexgate serve --live` in this world, ready to be asked.
+    /// Starts `flexgate serve --live` in this world and waits until it serves.
     #[must_use]
     pub fn live(binary: &str, world: &World) -> Self {
         Self::live_with(binary, world, free_port(), &[])
     }
 
-    /// The same at a port, with further variables.
+    /// Like [`Process::live`], on the given port and with additional environment variables.
     #[must_use]
     pub fn live_with(binary: &str, world: &World, port: u16, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary);
@@ -45,7 +45,7 @@ impl Process {
         process
     }
 
-    /// Any command, with its standard output and error collected line by line.
+    /// Runs any command and collects its standard output and error line by line.
     #[must_use]
     pub fn spawn(mut command: Command, port: u16) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -66,7 +66,7 @@ impl Process {
         Self { child, lines, port }
     }
 
-    /// Waits for a line that contains `text`; every line up to it.
+    /// Waits for a line that contains `text`; returns every line up to and including it.
     #[must_use]
     pub fn wait_for(&self, text: &str, patience: Duration) -> Vec<String> {
         let mut seen = Vec::new();
@@ -81,13 +81,13 @@ impl Process {
         }
     }
 
-    /// What else it has written, once it has ended.
+    /// The remaining lines of output; call it after the process has ended.
     #[must_use]
     pub fn rest(&self) -> Vec<String> {
         std::iter::from_fn(|| self.lines.recv_timeout(Duration::from_secs(2)).ok()).collect()
     }
 
-    /// A router that sends every request to the process, over HTTP.
+    /// A router that forwards every request to the process over HTTP.
     pub fn router(&self) -> Router {
         let (http, port) = (http_client(&[]).unwrap(), self.port);
         Router::new().fallback(move |request: Request| {
@@ -114,7 +114,7 @@ impl Process {
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     }
 
-    /// Waits for the end.
+    /// Waits until the process ends.
     pub fn ended(&mut self, patience: Duration) -> ExitStatus {
         let began = tokio::time::Instant::now();
         loop {

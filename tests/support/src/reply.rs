@@ -1,4 +1,4 @@
-//! What a test looks at in an answer.
+//! An HTTP answer, with the accessors that tests need.
 
 use axum::response::Response;
 use http::header::SET_COOKIE;
@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-/// An answer, read whole.
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub struct Reply {
     /// The status.
@@ -26,13 +26,13 @@ impl Reply {
         Self { status: parts.status, headers: parts.headers, text }
     }
 
-    /// The body as JSON; null if it is none.
+    /// The body as JSON; null if it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_default()
     }
 
-    /// The problem's code; empty if it is no problem document.
+    /// The problem document's code; empty if the answer is no problem document.
     #[must_use]
     pub fn code(&self) -> String {
         let problem = self.header("content-type") == "application/problem+json";
@@ -40,7 +40,7 @@ impl Reply {
         code.unwrap_or_default()
     }
 
-    /// A header's value; empty if it is not there.
+    /// A header's value; empty if the header is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
@@ -59,7 +59,7 @@ impl Reply {
         self.set_cookies().into_iter().find(|line| line.starts_with(&starts))
     }
 
-    /// Status and code, for one assertion.
+    /// Status and problem code, so that one assertion can check both.
     #[must_use]
     pub fn problem(&self) -> (u16, String) {
         (self.status.as_u16(), self.code())

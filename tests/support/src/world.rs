@@ -1,4 +1,4 @@
-//! The surroundings of a test.
+//! The environment of a test.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use time::Duration;
 
-/// Where browsers see the gateway in tests; nothing listens there.
+/// The gateway's public URL in tests; nothing listens there.
 pub const GATEWAY: &str = "http://localhost:9000";
 
 /// A simulator, a folder with secrets and a store, and a clock.
 pub struct World {
     /// Twilio and the identity provider.
     pub simulator: Simulator,
-    /// The gateway's clock. Use [`World::advance`]: the simulator's goes with it.
+    /// The gateway's clock. Move it with [`World::advance`], which moves the simulator's clock too.
     pub clock: Arc<ManualClock>,
     http: reqwest::Client,
     folder: TempDir,
@@ -31,7 +31,7 @@ pub struct World {
 }
 
 impl World {
-    /// A world in which nothing has happened yet.
+    /// Starts a fresh world.
     pub async fn start() -> Self {
         let trusted_urls = vec![format!("{GATEWAY}/sso/default/callback"), format!("{GATEWAY}/sso/second/callback")];
         let simulator = Simulator::start(Config { trusted_urls, ..Config::default() }).await.unwrap();
@@ -48,7 +48,7 @@ impl World {
         world
     }
 
-    /// The folder with everything.
+    /// The folder that holds the secrets and the store.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -60,14 +60,14 @@ impl World {
         self.folder.path().join("flexgate.db")
     }
 
-    /// Writes a secret's document.
+    /// Writes the document of the secret `id`.
     pub fn write_secret(&self, id: &str, document: &Value) {
         let folder = self.folder.path().join("secrets");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(format!("{id}.json")), document.to_string()).unwrap();
     }
 
-    /// Writes the cookie keys: each a name and a byte to make a key from.
+    /// Writes the cookie keys. Each entry is a key's name and a byte to derive the key from.
     pub fn write_keys(&self, current: &str, keys: &[(&str, u8)]) {
         let keys: serde_json::Map<_, _> = keys
             .iter()
@@ -86,7 +86,7 @@ impl World {
         Reader::empty().with(self.variables())
     }
 
-    /// The same, as environment variables for a process.
+    /// The gateway's settings as environment variables for a process.
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let account = self.simulator.account();
@@ -107,7 +107,7 @@ impl World {
         ]
     }
 
-    /// The platform of these settings, on this world's clock.
+    /// The platform for `settings`, with this world's clock.
     #[must_use]
     pub fn platform(&self, settings: &flexgate::platform::Common) -> Platform {
         Platform::new(settings, self.clock_rng()).unwrap()
@@ -119,7 +119,7 @@ impl World {
         ClockRng { clock: self.clock.clone(), rng: Arc::new(SystemRng) }
     }
 
-    /// Moves the gateway's and the simulator's clock.
+    /// Advances the gateway's and the simulator's clock.
     pub async fn advance(&self, by: Duration) {
         self.clock.advance(by);
         let offset = {
@@ -130,23 +130,23 @@ impl World {
         self.control("clock", &json!({ "offset_seconds": offset })).await;
     }
 
-    /// `POST /__sim/{what}`.
+    /// Sends `POST /__sim/{what}`.
     pub async fn control(&self, what: &str, body: &Value) -> Value {
         self.post(&format!("{}/__sim/{what}", self.simulator.url()), body).await
     }
 
-    /// Lets the simulator misbehave.
+    /// Injects a fault into the simulator.
     pub async fn fault(&self, fault: &Value) {
         self.control("faults", fault).await;
     }
 
-    /// A token of the company's identity provider: these claims over a good token's.
+    /// A token from the company's identity provider: a valid token's claims, overridden by `claims`.
     pub async fn token(&self, claims: &Value) -> String {
         let answer = self.post(&format!("{}/__dev/token", self.simulator.issuer()), claims).await;
         answer["token"].as_str().unwrap().to_owned()
     }
 
-    /// The requests the simulator has seen whose path contains `path`.
+    /// The requests in the simulator's journal whose path contains `path`.
     pub async fn journal(&self, path: &str) -> Vec<Value> {
         let url = format!("{}/__sim/requests?path_contains={path}", self.simulator.url());
         let answer = self.exchange(reqwest::Request::new(Method::GET, url.parse().unwrap())).await;

@@ -1,4 +1,4 @@
-// Headless Chromium that finds the simulator where *.twilio.com would be, and tells all it complains about.
+// Runs headless Chromium with *.twilio.com resolved to the simulator, and collects everything it complains about.
 
 import { createHash, X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -18,7 +18,7 @@ export async function startBrowser(gateway, { twilio = true } = {}) {
     executablePath,
     headless: true,
     timeout: 30_000,
-    // A page kept for "back" is the case to test.
+    // Enable the back/forward cache, because a test needs pages to come from it.
     ignoreDefaultArgs: ["--disable-back-forward-cache"],
     args: [
       "--no-sandbox",
@@ -49,9 +49,9 @@ function spkiOf(port) {
 }
 
 /**
- * A fresh profile with one page. `complaints` collects console errors, uncaught exceptions and violations
- * of the content security policy, with what a refused or unsigned-in request writes to the console left out
- * when `expected` matches it.
+ * A fresh profile with one page. `complaints` collects console errors, uncaught exceptions and violations of
+ * the content security policy, except those that match `expected`, such as the console message for a request
+ * that was refused or not signed in.
  */
 export async function openProfile(browser, { expected = [], ...options } = {}) {
   const context = await browser.newContext(options);
@@ -72,7 +72,7 @@ export async function openProfile(browser, { expected = [], ...options } = {}) {
   return { context, page, complaints };
 }
 
-/** Presses the page's sign-in button and chooses who to be, at the identity provider's page. */
+/** Presses the page's sign-in button and chooses `username` on the identity provider's page. */
 export async function signInAs(page, gateway, username) {
   await page.goto(gateway.url);
   await page.getByRole("button", { name: "Sign in" }).click();

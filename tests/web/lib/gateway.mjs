@@ -1,4 +1,4 @@
-// The built binary, started on free ports with state of its own, and stopped again.
+// Starts the built binary on free ports with its own state, and stops it again.
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -43,7 +43,7 @@ export async function startGateway({ cwd = repository } = {}) {
     tlsPort,
     authority: path.join(data, "simulator/ca.pem"),
     output: () => output,
-    /** A call of the simulator's control API. */
+    /** Calls the simulator's control API. */
     async control(route, body, method = body === undefined ? "GET" : "POST") {
       const init = { method, headers: { "content-type": "application/json" }, body: body && JSON.stringify(body) };
       const response = await fetch(this.simulator + route, { ...init, signal: AbortSignal.timeout(10_000) });
@@ -78,7 +78,7 @@ async function ready(gateway, ended, output) {
   throw new Error(`flexgate did not start:\n${output()}`);
 }
 
-/** Ports nobody listened at a moment ago, all different. */
+/** Distinct free ports. Another process could take one before the caller does. */
 async function freePorts(count) {
   const servers = await Promise.all(
     Array.from({ length: count }, () => new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 "use strict";
-// Loaded before the unmodified SDK (`node --require`): whatever connects to *.twilio.com with TLS,
-// be it fetch, https or a websocket, reaches the simulator. See infra/simulator/README.md.
+// Loaded before the unmodified SDK (`node --require`). Redirects every TLS connection to *.twilio.com, whether from
+// fetch, https or a websocket, to the simulator. See infra/simulator/README.md.
 
 const tls = require("node:tls");
 const port = Number(process.env.FLEXGATE_SIM_TLS_PORT);
@@ -20,7 +20,7 @@ tls.connect = function connect(...args) {
   }
   const host = options.servername || options.host || options.hostname;
   if (!options.socket && isTwilio(host)) {
-    // SNI and the Host header stay what they were; only the wire goes elsewhere.
+    // SNI and the Host header stay unchanged; only the TCP connection goes elsewhere.
     options = { ...options, host: "127.0.0.1", port, servername: host };
     delete options.path;
     delete options.hostname;
@@ -28,8 +28,8 @@ tls.connect = function connect(...args) {
   }
   return callback ? original.call(tls, options, callback) : original.call(tls, options);
 };
-// ES modules that import { connect } from "node:tls" see it too.
+// Makes the replaced function visible to ES modules that import { connect } from "node:tls".
 require("node:module").syncBuiltinESMExports();
 
-// The SDK's authentication half expects a browser's global.
+// The SDK's authentication part expects the browser's global `window`.
 globalThis.window ??= globalThis;

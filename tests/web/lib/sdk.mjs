@@ -1,11 +1,11 @@
-// The real SDK in a child process, its TLS connections led to the simulator.
+// Runs the real SDK in a child process whose TLS connections to Twilio go to the simulator.
 
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 
-/** What `sdk-child.cjs` answers to `question`. */
+/** The answer of `sdk-child.cjs` to `question`. */
 export function askSdk(gateway, question) {
   const child = spawn(process.execPath, ["--require", here("preload.cjs"), here("sdk-child.cjs")], {
     env: {

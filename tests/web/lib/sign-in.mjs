@@ -1,6 +1,6 @@
-// A sign-in without a browser: its redirects followed, its page answered, its cookies kept by hand.
+// Signs in without a browser: follows the redirects, answers the sign-in page and keeps the cookies by hand.
 
-/** Signs in as `username`; answers a fetch with the session's cookie and the page's headers. */
+/** Signs in as `username`; returns a `fetch` that sends the session's cookie and the page's headers. */
 export async function signIn(gateway, username) {
   const { callback, get, cookies, browserFetch } = await signInUpToCallback(gateway, username);
   const response = await follow(get, callback);
@@ -8,7 +8,7 @@ export async function signIn(gateway, username) {
   return browserFetch;
 }
 
-/** A sign-in whose last step, the gateway's `callback`, was not taken. */
+/** Signs in up to, but not including, the last step: the request to the gateway's `callback`. */
 export async function signInUpToCallback(gateway, username) {
   const cookies = new Map();
   const take = (response) => {

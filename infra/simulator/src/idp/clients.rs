@@ -2,20 +2,20 @@
 
 use crate::{PAGE_CLIENT_ID, READER_CLIENT_ID, READER_CLIENT_SECRET, SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET};
 
-/// Twilio, as the provider knows it.
+/// The client ID of Twilio at the identity provider.
 pub(crate) const TWILIO_CLIENT_ID: &str = "twilio-flex";
 
 pub(super) struct Client {
     pub(super) id: &'static str,
-    /// `None`: public, and so bound to PKCE.
+    /// `None` for a public client, which must use PKCE.
     pub(super) secret: Option<&'static str>,
     pub(super) may_use_codes: bool,
-    /// What it may ask for with its own credentials.
+    /// The scopes the client may request with the client credentials grant.
     pub(super) service_scopes: &'static [&'static str],
 }
 
 static CLIENTS: [Client; 4] = [
-    // Its secret never travels: the simulator redeems Twilio's codes inside.
+    // Twilio never sends this secret: the simulator redeems Twilio's codes without HTTP.
     Client { id: TWILIO_CLIENT_ID, secret: Some("twilio-flex-secret"), may_use_codes: true, service_scopes: &[] },
     Client { id: PAGE_CLIENT_ID, secret: None, may_use_codes: true, service_scopes: &[] },
     Client {

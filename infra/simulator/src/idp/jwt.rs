@@ -1,11 +1,11 @@
-//! JWTs, signed piece by piece so that odd ones can be made too.
+//! Signs JWTs with any combination of header, claims and key, so that tests can also make invalid ones.
 
 use serde_json::{Map, Value, json};
 
 use super::keys::SigningKey;
 use crate::web;
 
-/// What makes the signature.
+/// The key or secret that signs.
 pub(super) enum Signer<'a> {
     Key(&'a SigningKey),
     Hmac(&'a [u8]),
@@ -31,7 +31,7 @@ pub(super) fn compact(header: &Map<String, Value>, claims: &Map<String, Value>, 
     Some(format!("{input}.{}", web::b64url(signature)))
 }
 
-/// A proper token of the given `typ`.
+/// A well-formed token with the given `typ`.
 pub(super) fn signed(key: &SigningKey, typ: &str, claims: &Map<String, Value>) -> Option<String> {
     let header = json!({ "alg": key.algorithm(), "typ": typ, "kid": key.kid });
     compact(header.as_object()?, claims, &Signer::Key(key))

@@ -1,5 +1,5 @@
-//! The company's identity provider, `/idp`: a small `OpenID` Connect provider with a sign-in
-//! page, service clients, and a workbench for tokens no honest provider would issue.
+//! The company's identity provider, `/idp`: a small `OpenID` Connect provider with a sign-in page,
+//! service clients, and an endpoint that makes tokens no honest provider would issue.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -20,7 +20,7 @@ mod token;
 use keys::KeyRing;
 use people::Person;
 
-/// How long verifiers may keep the key set.
+/// How long verifiers may cache the JWKS.
 const JWKS_MAX_AGE: &str = "public, max-age=300";
 
 pub(crate) struct Idp {
@@ -83,8 +83,8 @@ fn jwks(world: &World) -> Response {
     response
 }
 
-/// Twilio's side of the token request: the claims of the ID token it would get, or `None`
-/// for whatever the token endpoint would have refused.
+/// Redeems a code for Twilio without HTTP. Returns the claims of the ID token that Twilio would get, or
+/// `None` if the token endpoint would refuse the code.
 pub(crate) fn redeem_internally(
     state: &mut State,
     code: &str,

@@ -1,4 +1,4 @@
-//! The company's people.
+//! The people who can sign in at the company's identity provider.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Person {
     pub(crate) username: String,
-    /// Opaque, and the same for ever.
+    /// Opaque and permanent.
     #[serde(default)]
     pub(crate) sub: String,
     pub(crate) email: String,

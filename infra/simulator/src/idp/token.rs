@@ -44,7 +44,8 @@ fn grant(world: &World, call: &Call) -> Result<Value, Refusal> {
     }
 }
 
-/// `client_secret_basic` (RFC 6749, 2.3.1: form-encoded inside), `client_secret_post`, or public.
+/// Authenticates the client: `client_secret_basic` (RFC 6749, 2.3.1: id and secret are form-encoded),
+/// `client_secret_post`, or a public client.
 fn client(call: &Call, form: &Form) -> Result<&'static Client, Refusal> {
     let wrong = (StatusCode::UNAUTHORIZED, "invalid_client", "unknown client or wrong secret");
     let basic = call.header("authorization").and_then(|value| value.strip_prefix("Basic ")).map(|encoded| {
@@ -111,7 +112,7 @@ fn audience(form: &Form) -> &str {
     form.get("audience").or_else(|| form.get("resource")).filter(|audience| !audience.is_empty()).unwrap_or(AUDIENCE)
 }
 
-/// People may mint for themselves; administrators may also manage users.
+/// The scopes that a person gets: everyone may mint for themselves; only administrators may also manage users.
 fn granted(asked: &str, person: &Person) -> String {
     let may = |scope: &&str| match *scope {
         "openid" | "profile" | "email" | "flexgate.token" => true,
@@ -121,7 +122,7 @@ fn granted(asked: &str, person: &Person) -> String {
     asked.split(' ').filter(may).collect::<Vec<_>>().join(" ")
 }
 
-/// RFC 9068, with the profile claims many providers put into access tokens.
+/// An RFC 9068 access token that also has the profile claims many providers put into access tokens.
 fn access_token(
     world: &World,
     state: &State,

@@ -1,5 +1,5 @@
-//! The event bridge's websocket: `init` at once, worker events as they happen, and a blank
-//! message every fifteen seconds, because the SDK reconnects after thirty without one.
+//! The event bridge's websocket. It sends `init` at once, worker events as they happen, and a blank
+//! message every fifteen seconds, because the SDK reconnects after thirty seconds without a message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::{ACCOUNT_SID, WORKSPACE_SID, web};
 
 const BEAT: Duration = Duration::from_secs(15);
 
-/// Something that happened to a worker.
+/// A change to a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerEvent {
     pub(super) worker_sid: String,

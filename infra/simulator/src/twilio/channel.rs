@@ -1,5 +1,5 @@
-//! The event bridge's POST side, through which the SDK's `TaskRouter` client reads and
-//! changes its worker: one URL, with the real request inside a JSON body.
+//! The POST endpoint of the event bridge. The SDK's `TaskRouter` client reads and changes its worker
+//! through this one URL; the JSON body wraps the actual request.
 
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, WORKSPACE_SID, web};
 
-/// The content type says form; the body is this.
+/// The body. It is JSON although the SDK sends the content type of a form.
 #[derive(Deserialize)]
 struct Wrapped {
     url: String,
@@ -66,7 +66,7 @@ fn worker_payload(world: &World, sid: &str) -> Result<Value, TwilioError> {
     Ok(worker.payload(user))
 }
 
-/// `ActivitySid` and `Attributes`, each with the event that tells every open websocket.
+/// Applies `ActivitySid` and `Attributes`, and sends an event for each to the worker's open websockets.
 fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> Result<Value, TwilioError> {
     if sid != own {
         return Err(TwilioError::new(403, 20403, "A token may change its own worker only"));
@@ -108,21 +108,21 @@ fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> R
         members.insert("previous_activity_sid".to_owned(), previous);
     }
     for event_type in events {
-        // Nobody listening is fine.
+        // An error only means that no websocket is open.
         let _ = world.events.send(WorkerEvent { worker_sid: sid.to_owned(), event_type, payload: payload.clone() });
     }
     Ok(payload)
 }
 
-/// What becomes of a worker whose page is gone, if the page asked for it.
+/// Sets a worker offline after its page disconnected, if the page asked for that.
 pub(super) fn go_offline(world: &World, sid: &str) {
     let params = Map::from_iter([("ActivitySid".to_owned(), Value::from(ACTIVITIES[0].0))]);
-    // A worker deprovisioned meanwhile is as offline as can be.
+    // Ignore the error: the worker may have been deprovisioned meanwhile, so there is nothing to set offline.
     let _ = update(world, sid, sid, &params);
     world.save();
 }
 
-/// The SDK sends an object, REST clients the same as text.
+/// The SDK sends an object; REST clients send the same object as text.
 fn attributes(given: &Value) -> Result<Map<String, Value>, TwilioError> {
     match given {
         Value::Object(members) => Some(members.clone()),

@@ -1,4 +1,4 @@
-//! What the account and its SSO are configured to be.
+//! The configuration of the account and of its SSO.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -10,7 +10,7 @@ use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, CLIENT_ID, INSTANCE_SID, RUNTIME_DOMAIN, SSO_PROFILE_SID, WORKSPACE_SID, clock, web};
 
-/// `GET /v1/Configuration`, with the account's credential or, as the SDK does, a token.
+/// `GET /v1/Configuration`. The caller authenticates with the account's credentials or, as the SDK does, a token.
 pub(super) fn account(world: &World, call: &Call) -> Outcome {
     match presented_token(call) {
         Some(token) => drop(info::authenticated(world, &token)?),
@@ -31,7 +31,7 @@ pub(super) fn account(world: &World, call: &Call) -> Outcome {
     ))
 }
 
-/// The public SSO configuration: every parameter is a filter, empty ones are not.
+/// The public SSO configuration. Every non-empty parameter is a filter.
 pub(super) fn authentication(world: &World, call: &Call) -> Response {
     let entry = |active: bool, connection: &str, client: &str| {
         json!({
@@ -61,7 +61,7 @@ pub(super) fn authentication(world: &World, call: &Call) -> Response {
     web::json(StatusCode::OK, &json!({ "config_list": list }))
 }
 
-/// With or without scheme, and with or without `.twil.io`: callers differ.
+/// Callers send the domain with or without scheme, and with or without `.twil.io`.
 fn same_domain(wanted: &str) -> bool {
     let bare =
         |text: &str| text.trim_start_matches("https://").trim_end_matches('/').trim_end_matches(".twil.io").to_owned();

@@ -1,4 +1,4 @@
-//! Flex users as Twilio holds them, and the shapes in which it shows them.
+//! Flex users as Twilio stores them, and the JSON shapes in which it returns them.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -14,16 +14,16 @@ use crate::{ACCOUNT_SID, INSTANCE_SID, WORKSPACE_SID, clock, random};
 
 pub(crate) const ROLES: [&str; 3] = ["agent", "supervisor", "admin"];
 
-/// Users in the order they came; a hundred thousand of them are found as fast as ten.
+/// Users in the order of their creation. Indexes make a lookup among a hundred thousand as fast as among ten.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     users: Vec<FlexUser>,
     pub(crate) teams: TeamList,
     by_sid: HashMap<String, usize>,
-    /// By username in lower case, oldest first.
+    /// Indexes into `users` by lower-case username, oldest first.
     by_name: HashMap<String, Vec<usize>>,
     by_worker: HashMap<String, usize>,
-    /// Places of the users that changed since the last save.
+    /// Indexes of the users that changed since the last save.
     changed: Vec<usize>,
 }
 
@@ -42,17 +42,17 @@ pub(crate) struct FlexUser {
     pub(crate) updated: i64,
     pub(crate) version: u64,
     pub(crate) worker: Option<Worker>,
-    /// Tokens of an earlier generation died with a deprovision.
+    /// A deprovision increments this and so invalidates tokens of earlier generations.
     pub(crate) generation: u64,
 }
 
-/// What a provision or an SSO login wants a user to be.
+/// The field values that a provision or an SSO login sets on a user.
 pub(crate) struct Wanted {
     pub(crate) username: String,
     pub(crate) email: String,
     pub(crate) full_name: String,
     pub(crate) roles: Vec<String>,
-    /// Absent: as they were.
+    /// `None` leaves the attributes unchanged.
     pub(crate) attributes: Option<Map<String, Value>>,
 }
 
@@ -70,12 +70,12 @@ impl Directory {
         Some((user, user.worker.as_ref()?))
     }
 
-    /// The user of that name; an active one before a deactivated one.
+    /// The user with exactly this username; prefers an active user to a deactivated one.
     pub(crate) fn by_username(&self, username: &str) -> Option<&FlexUser> {
         preferred(self.alike(username).filter(|user| user.username == username))
     }
 
-    /// The user whose name differs in case at most.
+    /// The user with this username, ignoring case; prefers an active user to a deactivated one.
     pub(crate) fn by_folded_username(&self, username: &str) -> Option<&FlexUser> {
         preferred(self.alike(username))
     }
@@ -90,7 +90,7 @@ impl Directory {
         self.load(user);
     }
 
-    /// Adds a user that storage holds already.
+    /// Adds a user without marking it as changed.
     pub(crate) fn load(&mut self, user: FlexUser) {
         let place = self.users.len();
         self.by_sid.insert(user.sid.clone(), place);
@@ -101,7 +101,7 @@ impl Directory {
         self.users.push(user);
     }
 
-    /// Changes a user, except for the SID and the username; `None` when there is none.
+    /// Changes a user. `change` must keep the SID and the username. Returns `None` if there is no such user.
     pub(super) fn change<T>(&mut self, sid: &str, change: impl FnOnce(&mut FlexUser) -> T) -> Option<T> {
         let place = *self.by_sid.get(sid)?;
         let user = self.users.get_mut(place)?;
@@ -117,7 +117,7 @@ impl Directory {
         Some(outcome)
     }
 
-    /// The users that changed, each with its place.
+    /// The users that changed, each with its index.
     pub(crate) fn changed(&self) -> impl Iterator<Item = (usize, &FlexUser)> {
         self.changed.iter().filter_map(|place| self.users.get(*place).map(|user| (*place, user)))
     }
@@ -136,7 +136,7 @@ fn preferred<'u>(mut users: impl DoubleEndedIterator<Item = &'u FlexUser> + Clon
     users.clone().find(|user| !user.deactivated).or_else(|| users.next_back())
 }
 
-/// Creates or updates, idempotent by username. True when it created.
+/// Creates or updates the user, idempotently by username. Returns true if it created the user.
 pub(crate) fn upsert(state: &mut State, wanted: Wanted) -> Result<(FlexUser, bool), String> {
     let now = state.now();
     let switches = &state.switches;
@@ -202,7 +202,7 @@ impl FlexUser {
         self.generation += 1;
     }
 
-    /// The username with everything but letters and digits escaped as `_` and hex.
+    /// The username, with each byte that is no ASCII letter or digit escaped as `_` and its hex value.
     pub(crate) fn identity(&self) -> String {
         self.username.bytes().fold(String::new(), |mut out, byte| {
             if byte.is_ascii_alphanumeric() {
@@ -214,7 +214,7 @@ impl FlexUser {
         })
     }
 
-    /// The answer to provision: worker and teams nested.
+    /// The answer to provision, with worker and teams as nested objects.
     pub(crate) fn provisioned(&self, directory: &Directory, sparse: bool) -> Value {
         let mut shape = self.common();
         let member = directory.teams.first_of(&self.sid, Part::Members);
@@ -232,7 +232,7 @@ impl FlexUser {
         Value::Object(shape)
     }
 
-    /// The answer to get, update and the v1 list: worker flat.
+    /// The answer to get, update and the v1 list, with the worker's fields at the top level.
     pub(crate) fn flat(&self, sparse: bool) -> Value {
         let mut shape = self.common();
         shape.insert("worker_sid".to_owned(), json!(self.worker.as_ref().map(|worker| worker.sid.as_str())));
@@ -243,7 +243,7 @@ impl FlexUser {
         Value::Object(shape)
     }
 
-    /// One item of find.
+    /// One item in the answer to find.
     pub(crate) fn found(&self, sparse: bool) -> Value {
         let mut shape = self.common();
         shape.insert("user_sid".to_owned(), json!(self.user_sid));
@@ -258,7 +258,7 @@ impl FlexUser {
         Value::Object(shape)
     }
 
-    /// For the control API: nothing left out.
+    /// The complete user, for the control API.
     pub(crate) fn everything(&self) -> Value {
         let Value::Object(mut shape) = self.flat(false) else { return Value::Null };
         shape.insert("user_sid".to_owned(), json!(self.user_sid));

@@ -1,4 +1,4 @@
-//! `POST /v1/Flex/OAuth/Tokens`: a code, or a refresh token, for an access token.
+//! `POST /v1/Flex/OAuth/Tokens`: exchanges a code or a refresh token for an access token.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::switches::Switches;
 use crate::world::{State, World};
 use crate::{OTHER_ACCOUNT_SID, OTHER_INSTANCE_SID, SSO_PROFILE_SID, random, web};
 
-/// JSON, not a form, and these spellings.
+/// The body, which is JSON rather than a form and spells the grant types as below.
 #[derive(Deserialize)]
 #[serde(tag = "grant_type")]
 enum Grant {
@@ -76,7 +76,7 @@ fn redeem(state: &mut State, code: &str, verifier: &str, nonce: &str) -> Result<
     })
 }
 
-/// The session of a refresh token; a rotating one is spent by this.
+/// The session of a refresh token. If refresh tokens rotate, this uses up the token.
 fn refresh(state: &mut State, token: &str) -> Result<Session, TwilioError> {
     let now = state.now();
     let switches = &state.switches;

@@ -1,4 +1,4 @@
-//! Find, get, list: what reads Flex users.
+//! The operations that read Flex users: find, get, list.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, INSTANCE_SID, random, web};
 
-/// v4: `Username=` is required, exact, and finds one or none.
+/// The v4 find. `Username=` is required, matches exactly by default, and finds one user or none.
 pub(super) fn find(world: &World, call: &Call) -> Outcome {
     let wanted = call.query("Username").filter(|name| !name.is_empty());
     let wanted = wanted.ok_or_else(|| TwilioError::new(400, 45004, "Missing required query parameter Username"))?;
@@ -39,7 +39,7 @@ pub(super) fn get(world: &World, sid: &str) -> Outcome {
     Ok(web::json(StatusCode::OK, &user.flat(state.switches.sparse_responses)))
 }
 
-/// v1: pages of everyone, deactivated ones too.
+/// The v1 list, which pages through all users including deactivated ones.
 pub(super) fn list(world: &World, call: &Call) -> Outcome {
     let size = match call.query("PageSize").filter(|text| !text.is_empty()) {
         None => 50,

@@ -1,4 +1,4 @@
-//! Mint: a token for a Flex user, asked for with the account's credential.
+//! Mint: issues a token for a Flex user to a caller with the account's credentials.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Twilio: five hosts, one table of routes. What each does is in the room named after it.
+//! The routes of Twilio's five hosts. The module named after an operation implements it.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -67,7 +67,7 @@ fn route(world: &World, call: &Call) -> Outcome {
             ours(account, ACCOUNT_SID)?;
             info::validate(world, call)
         }
-        // The SDK tolerates a failure here; Twilio answers it for any token.
+        // Twilio answers this for any token. The SDK tolerates a failure here.
         (Service::Flex, "GET", ["api", "v1", "Session"]) => {
             Ok(web::json(StatusCode::OK, &json!({ "features": [], "insights_active": false })))
         }
@@ -115,7 +115,7 @@ fn only(method: &str, allowed: &str) -> Result<(), TwilioError> {
     if method == allowed { Ok(()) } else { Err(TwilioError::method_not_allowed()) }
 }
 
-/// Somebody else's resource does not exist, as far as Twilio says.
+/// Like Twilio, answers "not found" for another account's resource.
 fn ours(given: &str, expected: &str) -> Result<(), TwilioError> {
     if given == expected { Ok(()) } else { Err(TwilioError::not_found(given)) }
 }

@@ -1,4 +1,4 @@
-//! Provision, deprovision, update: what changes a Flex user.
+//! The operations that change a Flex user: provision, deprovision, update.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -40,7 +40,7 @@ pub(super) fn deprovision(world: &World, call: &Call) -> Outcome {
     Ok(web::empty(StatusCode::NO_CONTENT))
 }
 
-/// v2: a form, and only these three.
+/// The v2 update. Its body is a form, and it changes only `Email`, `UserSid` and `Locale`.
 pub(super) fn update(world: &World, call: &Call, sid: &str) -> Outcome {
     let form = call.form();
     let mut state = world.state();
@@ -79,7 +79,7 @@ fn shown(user: &directory::FlexUser, sparse: bool) -> Response {
     web::json(StatusCode::OK, &shape)
 }
 
-/// The body as a JSON object.
+/// Parses the body as a JSON object.
 pub(super) fn object(call: &Call) -> Result<Map<String, Value>, TwilioError> {
     serde_json::from_slice(&call.body)
         .map_err(|error| TwilioError::body(format!("The body is not a JSON object: {error}")))

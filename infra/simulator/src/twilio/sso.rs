@@ -1,5 +1,5 @@
-//! Twilio's half of the sign-in: Authorize sends the browser to the company's identity
-//! provider as an `OpenID` Connect client, Callback brings it back to the gateway with a code.
+//! Twilio's half of the sign-in. Twilio is an `OpenID` Connect client of the company's identity
+//! provider: Authorize redirects the browser there, and Callback redirects it to the gateway with a code.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -22,7 +22,7 @@ pub(crate) struct Sso {
     codes: Vec<Code>,
 }
 
-/// A login that is at the identity provider.
+/// A login whose browser is at the identity provider.
 #[derive(Clone, Debug)]
 struct Pending {
     idp_state: String,
@@ -35,7 +35,7 @@ struct Pending {
     expires: i64,
 }
 
-/// An authorization code on its way to the gateway.
+/// An authorization code that the gateway has not redeemed yet.
 #[derive(Clone, Debug)]
 pub(super) struct Code {
     value: String,
@@ -45,7 +45,7 @@ pub(super) struct Code {
     pub(super) expires: i64,
 }
 
-/// What a refresh token stands for.
+/// The session that a refresh token belongs to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Session {
     pub(crate) refresh_token: String,
@@ -55,7 +55,7 @@ pub(crate) struct Session {
 }
 
 impl Sso {
-    /// The code, which is gone afterwards whatever comes of it.
+    /// Removes and returns the code, so it can be used only once even if the exchange then fails.
     pub(super) fn take_code(&mut self, value: &str) -> Option<Code> {
         let index = self.codes.iter().position(|code| code.value == value)?;
         Some(self.codes.remove(index))
@@ -118,7 +118,7 @@ fn begin(world: &World, state: &mut State, call: &Call) -> Result<String, Refusa
     Ok(location)
 }
 
-/// Checks `state` and says what to send back as it.
+/// Validates `state` and returns the value to send back as `state`.
 fn read_state(given: &str, redirect_url: &str, extra: StateMember) -> Result<String, Refusal> {
     let wrong = |why: &str| (400, 70002, format!("state {why}."));
     let json = web::unb64url(given).ok_or_else(|| wrong("is not base64url"))?;
@@ -178,8 +178,8 @@ pub(super) fn callback(world: &World, call: &Call) -> Response {
     web::redirect(StatusCode::FOUND, &location)
 }
 
-/// Redeems the provider's code and makes the Flex user what its claims say: just in time,
-/// and again at every login.
+/// Redeems the provider's code and creates or updates the Flex user from its claims, at every login
+/// (just-in-time provisioning).
 fn sign_in(state: &mut State, pending: &Pending, code: &str) -> Result<String, (String, String)> {
     let denied = |why: String| ("access_denied".to_owned(), why);
     let claims = idp::redeem_internally(state, code, &pending.callback, &pending.idp_nonce)

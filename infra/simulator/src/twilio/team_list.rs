@@ -1,5 +1,5 @@
-//! Teams as Twilio holds them. A user's team is found without looking through the teams'
-//! members, and a member without looking through the others.
+//! Teams as Twilio stores them. Indexes find a user's team without scanning the teams' members,
+//! and a member without scanning the other members.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,10 +11,10 @@ pub(crate) struct TeamList {
     teams: BTreeMap<i64, Team>,
     /// The key of each team, by SID.
     keys: HashMap<String, i64>,
-    /// By Flex user SID.
+    /// Each user's teams, by Flex user SID.
     teams_of: HashMap<String, TeamsOf>,
     changed: Vec<TeamRow>,
-    /// The next team's key. A removed team's key is never used again: its rows may still be in storage.
+    /// The next team's key. A removed team's key is never reused, because its rows may still be in storage.
     next: i64,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Team {
     owners: Roster,
 }
 
-/// A team of `state.json`.
+/// A team in `state.json`.
 #[derive(Deserialize)]
 pub(crate) struct LegacyTeam {
     #[serde(flatten)]
@@ -117,7 +117,7 @@ impl TeamList {
         self.teams.get(self.keys.get(sid)?)
     }
 
-    /// The oldest of the teams this user is in.
+    /// The oldest team that lists this user in `part`.
     pub(super) fn first_of(&self, user: &str, part: Part) -> Option<&str> {
         let key = self.teams_of.get(user)?.teams(part).first()?;
         self.teams.get(key).map(|team| team.sid.as_str())
@@ -129,7 +129,7 @@ impl TeamList {
         self.changed.push(TeamRow::Team(key));
     }
 
-    /// True when there was such a team.
+    /// Returns true if the team existed.
     pub(super) fn remove(&mut self, sid: &str) -> bool {
         let Some(key) = self.keys.remove(sid) else { return false };
         if let Some(team) = self.teams.remove(&key) {
@@ -143,7 +143,7 @@ impl TeamList {
         true
     }
 
-    /// Idempotent; false when there is no such team.
+    /// Idempotent. Returns false if there is no such team.
     pub(crate) fn join(&mut self, sid: &str, part: Part, user: &str) -> bool {
         let Some(key) = self.keys.get(sid).copied() else { return false };
         let Some(team) = self.teams.get_mut(&key) else { return false };
@@ -156,7 +156,7 @@ impl TeamList {
         true
     }
 
-    /// Idempotent; false when there is no such team.
+    /// Idempotent. Returns false if there is no such team.
     pub(super) fn leave(&mut self, sid: &str, part: Part, user: &str) -> bool {
         let Some(key) = self.keys.get(sid).copied() else { return false };
         let Some(team) = self.teams.get_mut(&key) else { return false };
@@ -175,14 +175,14 @@ impl TeamList {
         }
     }
 
-    /// Adds a team that storage holds already.
+    /// Adds a team without marking it as changed.
     pub(crate) fn load_team(&mut self, key: i64, team: Team) {
         self.next = self.next.max(key + 1);
         self.keys.insert(team.sid.clone(), key);
         self.teams.insert(key, team);
     }
 
-    /// Adds a person that storage holds already; false when there is no such team.
+    /// Adds a person without marking the row as changed. Returns false if there is no such team.
     pub(crate) fn load_person(&mut self, key: i64, part: Part, number: i64, user: String) -> bool {
         let Some(team) = self.teams.get_mut(&key) else { return false };
         let roster = team.roster_mut(part);
@@ -200,12 +200,12 @@ impl TeamList {
         self.changed.clear();
     }
 
-    /// The team of a row; `None` when it was removed.
+    /// The team of a row; `None` if the team was removed.
     pub(crate) fn team_row(&self, key: i64) -> Option<&Team> {
         self.teams.get(&key)
     }
 
-    /// The person of a row; `None` when they left or the team was removed.
+    /// The person of a row; `None` if the person left or the team was removed.
     pub(crate) fn person_row(&self, key: i64, part: Part, number: i64) -> Option<&str> {
         self.teams.get(&key)?.roster(part).people.get(&number).map(String::as_str)
     }

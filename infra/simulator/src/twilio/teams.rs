@@ -1,4 +1,4 @@
-//! Teams, as far as a provisioning gateway meets them: list, create, members and owners.
+//! The team operations that a provisioning gateway uses, on teams and on their members and owners.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ fn with_team(world: &World, sid: &str, show: impl FnOnce(&Team) -> Outcome) -> O
     show(state.lasting.directory.teams.get(sid).ok_or_else(|| TwilioError::not_found(sid))?)
 }
 
-/// 204, or 404 where there is no such team.
+/// Answers 204, or 404 if there is no such team.
 fn emptied(known: bool, team: &str) -> Outcome {
     if known { Ok(web::empty(StatusCode::NO_CONTENT)) } else { Err(TwilioError::not_found(team)) }
 }

@@ -1,4 +1,4 @@
-//! The event bridge: what `getWorker()` of the real SDK needs.
+//! The event bridge supports what the real SDK's `getWorker()` needs.
 
 use crate::common::{World, world};
 use flexgate_simulator::*;

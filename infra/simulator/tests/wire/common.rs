@@ -1,4 +1,4 @@
-//! A running simulator, a browser-like client, and short names for what tests do all the time.
+//! A running simulator, a browser-like client, and helpers for common test steps.
 
 use flexgate_simulator::{ACCOUNT_SID, AUTH_TOKEN, CLIENT_ID, Config, INSTANCE_SID, SSO_PROFILE_SID, Simulator};
 use reqwest::{Client, Response, StatusCode};
@@ -13,14 +13,14 @@ pub struct World {
     pub http: Client,
 }
 
-/// A client that follows nothing, as a gateway's does.
-#[expect(clippy::disallowed_methods, reason = "the gateway's constructor is not for its judge")]
+/// A client that follows no redirects, like the gateway's.
+#[expect(clippy::disallowed_methods, reason = "the simulator shares no code with the gateway")]
 pub fn client() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder().redirect(reqwest::redirect::Policy::none())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the gateway's sender is not for its judge")]
+#[expect(clippy::disallowed_methods, reason = "the simulator shares no code with the gateway")]
 pub async fn send(request: reqwest::RequestBuilder) -> Result<Response, reqwest::Error> {
     request.send().await
 }
@@ -89,7 +89,7 @@ impl World {
         self.send(request).await
     }
 
-    /// Where the browser is sent by a GET.
+    /// The URL that a GET redirects the browser to.
     pub async fn follow(&self, url: &str) -> String {
         let response = send(self.http.get(url)).await.unwrap();
         let status = response.status();
@@ -97,7 +97,7 @@ impl World {
         location.unwrap_or_else(|| panic!("{url} answered {status} without a location"))
     }
 
-    /// The whole browser dance; the URL it ends at.
+    /// Goes through the whole sign-in like a browser; returns the URL it ends at.
     pub async fn sign_in(&self, decision: &[(&str, &str)]) -> String {
         let at_idp = self.follow(&self.authorize_url(&plain_state())).await;
         let page = send(self.http.get(&at_idp)).await.unwrap().text().await.unwrap();
@@ -174,7 +174,7 @@ pub fn parameter(url: &str, name: &str) -> Option<String> {
     url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// The JSON of a compact token's n-th part.
+/// The JSON in part `index` of a compact token.
 pub fn part(token: &str, index: usize) -> Value {
     serde_json::from_slice(&unb64url(token.split('.').nth(index).unwrap())).unwrap()
 }

@@ -186,7 +186,7 @@ async fn tls_serves_twilios_names_by_sni() {
                 .resolve(host, address)
                 .build()
                 .unwrap();
-            // With no port in it the URL means 443; the override's port wins.
+            // A URL without a port means 443, but the port of the `resolve` override takes precedence.
             let url = format!("https://{host}/v4/Instances/{INSTANCE_SID}/Users?Username=x");
             let answer = send(http.get(url).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN))).await.unwrap();
             assert_eq!(answer.status(), 200);

@@ -1,4 +1,4 @@
-//! The identity provider: discovery, keys, its own flows, and the workbench.
+//! The identity provider: discovery, keys, its own flows, and the `__dev` endpoints.
 
 use crate::common::{between, parameter, part, s256, send, world};
 use base64::Engine as _;

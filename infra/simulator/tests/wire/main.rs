@@ -1,6 +1,6 @@
-//! The simulator over the wire: every service, every switch, every fault.
+//! Tests of the simulator over HTTP: every service, every switch, every fault.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test helpers may panic like tests")]
 
 mod bridge;
 mod common;

@@ -1,4 +1,4 @@
-//! The REST half: the three calls of Twilio's page, and everything they may answer instead.
+//! The REST API: the three calls that Twilio's page documents, and every other answer they can give.
 
 use crate::common::world;
 use flexgate_simulator::*;

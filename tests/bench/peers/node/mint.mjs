@@ -1,9 +1,9 @@
-// The mint as a careful engineer would write it for Node: verify the caller's JWT by the issuer's keys,
-// read the Twilio credential, look the Flex user up, mint, and check what was minted. Keys, credential and
-// user are kept as long as Flexgate keeps them. It counts nothing and remembers nothing between processes.
+// The mint as a careful engineer would write it in Node: verify the caller's JWT with the issuer's keys, read the
+// Twilio credential, look up the Flex user, mint, and check the minted token. It caches keys, credential and user as
+// long as Flexgate does. It counts no mints, and stores nothing outside the process.
 //
-//   node mint.mjs            as a Lambda function
-//   node mint.mjs serve      as a server; says its port
+//   node mint.mjs            runs as a Lambda function
+//   node mint.mjs serve      runs as a server on the port in PORT
 
 import http from "node:http";
 import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";

@@ -1,6 +1,6 @@
-"""The mint as a careful engineer would write it for Python: verify the caller's JWT by the issuer's keys,
-read the Twilio credential, look the Flex user up, mint, and check what was minted. Keys, credential and
-user are kept as long as Flexgate keeps them. It counts nothing and remembers nothing between processes."""
+"""The mint as a careful engineer would write it in Python: verify the caller's JWT with the issuer's keys, read the
+Twilio credential, look up the Flex user, mint, and check the minted token. It caches keys, credential and user as long
+as Flexgate does. It counts no mints, and stores nothing outside the process."""
 
 import datetime
 import http.client

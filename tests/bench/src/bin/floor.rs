@@ -1,4 +1,4 @@
-//! The floor: a function that does nothing, over the same runtime client as Flexgate's functions.
+//! The floor: a function that does nothing, on the same runtime client as Flexgate's functions.
 
 use lambda_http::{Body, Error, Request, Response, service_fn};
 

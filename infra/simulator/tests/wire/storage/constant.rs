@@ -1,4 +1,5 @@
-//! A change costs the same beside 20,000 users as beside none. The tests count, they do not time.
+//! A change costs the same with 20,000 users in the directory as with none. The tests count writes; they don't
+//! measure time.
 
 use super::Other;
 use crate::common::{send, world};
@@ -12,12 +13,12 @@ const SEEDED: u64 = 20_000;
 struct Cost {
     transactions: u64,
     rows: u64,
-    /// Everything the process wrote: to the file, and the answers.
+    /// All bytes the process wrote, to the file and as answers.
     #[cfg(target_os = "linux")]
     bytes: u64,
 }
 
-/// What it costs to provision 200 users beside that many.
+/// The cost of provisioning 200 users into a directory that already holds `seeded` users.
 async fn cost_beside(seeded: u64) -> Cost {
     let folder = tempfile::tempdir().unwrap();
     let other = Other::start(folder.path()).await;
@@ -64,7 +65,8 @@ async fn provisioning_writes_as_much_beside_20_000_users_as_beside_none() {
     }
     #[cfg(target_os = "linux")]
     {
-        // The file's tree is one level deeper, and a checkpoint may fall into one of the two.
+        // Allow twice the bytes: the larger file's B-tree is one level deeper, and a checkpoint may happen during
+        // only one of the two measurements.
         assert!(crowded.bytes < 2 * alone.bytes, "{alone:?} {crowded:?}");
         assert!(crowded.bytes < PROVISIONED * 32 * 1024, "{crowded:?}");
     }
@@ -83,7 +85,7 @@ async fn what_changes_nothing_writes_nothing() {
     assert_eq!(before["written"], json!({ "transactions": 2, "rows": 2 }));
     world.get(&world.users(&format!("/{sid}"))).await;
     world.get(&world.users("?Username=ada")).await;
-    // Refused: already deactivated.
+    // Changes nothing, because the user is already deactivated.
     world.post(&world.users("/Deprovision"), &deprovision).await;
     assert_eq!(world.get(&world.at("/__sim/storage")).await.1, before);
 }

@@ -1,4 +1,4 @@
-//! A file that cannot be read stops the start, with its path.
+//! If the simulator cannot read a file, it doesn't start and the error names the file's path.
 
 use super::config;
 use crate::common::world_with;

@@ -1,4 +1,4 @@
-//! SIGKILL at any moment loses nothing that was acknowledged.
+//! A SIGKILL at any moment loses nothing that the simulator has acknowledged.
 
 use super::{Other, config, everybody};
 use crate::common::{send, world_with};
@@ -18,7 +18,7 @@ async fn a_killed_process_has_lost_nothing_it_acknowledged() {
             for (request, name) in requests {
                 match send(request).await {
                     Ok(answer) if answer.status() == 201 => done.push(name),
-                    // Killed under way.
+                    // The process was killed during the request.
                     _ => break,
                 }
             }

@@ -1,4 +1,4 @@
-//! What outlives a restart: that it does, and that keeping it costs the same however much there is.
+//! State survives a restart, and the cost of saving a change doesn't depend on how much is stored.
 
 mod constant;
 mod damage;
@@ -19,14 +19,14 @@ pub fn config(folder: &Path) -> Config {
     Config { data_dir: Some(folder.to_owned()), trusted_urls: vec![CALLBACK.to_owned()], ..Config::default() }
 }
 
-/// A simulator in a process of its own, which a test may kill.
+/// A simulator in its own process, so that a test can kill it.
 pub struct Other {
     child: Child,
     url: String,
     http: reqwest::Client,
 }
 
-/// Without a folder this is no test: it is the process behind [`Other`].
+/// Not a test: when the environment names a folder, this runs the simulator process behind [`Other`].
 #[tokio::test]
 async fn other_process() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };

@@ -1,4 +1,4 @@
-//! A restart keeps users, teams, sessions and revoked tokens; `state.json` is moved once.
+//! A restart keeps users, teams, sessions and revoked tokens; `state.json` is migrated once.
 
 use super::{config, everybody, restarted};
 use crate::common::{NONCE, VERIFIER, World, parameter, world_with};
@@ -44,7 +44,7 @@ async fn users_keep_every_change_over_a_restart() {
     assert_eq!(everybody(&world).await, before);
     assert_eq!(world.info(token.as_str().unwrap()).await.0, 201);
     assert_eq!(world.info(killed.as_str().unwrap()).await.0, 401);
-    // They are updated in place, not added beside themselves.
+    // A provision after the restart updates the user in place and adds no second row.
     world.provision("ada", &["admin"]).await;
     let world = restarted(world, folder.path()).await;
     let after = everybody(&world).await;
@@ -83,7 +83,7 @@ async fn teams_keep_members_and_owners_over_a_restart() {
     assert_eq!(names(&world, &owners, "owners", "flex_user_sid").await, [&*people[0]]);
     let ada = world.provision("ada", &["admin"]).await;
     assert_eq!(ada["teams"], json!({ "team_member": sids[0], "team_owner": sids[1] }));
-    // A team made after a removed one starts without its members.
+    // A team created after another was removed doesn't inherit the removed team's members.
     let team = form(&world, &teams(&world, ""), &[("FriendlyName", "White")]).await;
     let members = teams(&world, &format!("/{}/Members", team["flex_team_sid"].as_str().unwrap()));
     assert!(names(&world, &members, "members", "flex_user_sid").await.is_empty());
@@ -137,7 +137,7 @@ async fn state_json_of_the_version_before_is_moved_into_the_database_once() {
     assert_eq!(world.refresh("a-refresh-token").await.0, 200);
     world.simulator.shutdown().await;
 
-    // Killed between the move and the removal: the file comes back and is not read again.
+    // As if a kill had come between the migration and the removal: the file is back, and must not be read again.
     std::fs::write(&file, BEFORE).unwrap();
     let world = world_with(config(folder.path())).await;
     assert!(!file.exists());
