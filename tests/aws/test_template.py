@@ -199,7 +199,7 @@ class Template(unittest.TestCase):
 
     def test_every_alarm_says_where_its_runbook_is(self):
         alarms = self.of_type("AWS::CloudWatch::Alarm")
-        self.assertEqual(len(alarms), 3 * len(ALL) + 8)
+        self.assertEqual(len(alarms), 3 * len(ALL) + 9)
         for name, alarm in alarms.items():
             self.assertIn("docs/deploy.md#alarms", alarm["Properties"]["AlarmDescription"], name)
 
@@ -212,7 +212,7 @@ class Template(unittest.TestCase):
             if "Flexgate" in json.dumps(properties["Namespace"]):
                 self.assertNotIn("Dimensions", properties, name)
                 own[name] = properties["MetricName"]
-        self.assertEqual(set(own.values()), {"upstream_failures", "credential_failures", "dead_letters"})
+        self.assertEqual(set(own.values()), {"upstream_failures", "credential_failures", "dead_letters", "inactive_but_active"})
         self.assertLessEqual(set(own.values()), undimensioned)
         namespace = self.resources["SsoFunction"]["Properties"]["Environment"]["Variables"]["FLEXGATE_METRICS"]
         self.assertEqual(namespace, {"Fn::Sub": "emf:Flexgate/${AWS::StackName}"})

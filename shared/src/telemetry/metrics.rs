@@ -46,12 +46,12 @@ pub fn dead_letter() {
 /// A sweep came to its end: how many were active whom a source holds inactive, and how many differ because somebody else
 /// sets them anew whenever they are repaired.
 pub fn swept(inactive_but_active: usize, contested: usize) {
-    let metrics = [
-        ("sweeps", "Count", 1.0),
-        ("inactive_but_active", "Count", number(inactive_but_active)),
-        ("contested", "Count", number(contested)),
-    ];
-    write(&[Group { dimensions: &[], metrics: &metrics }]);
+    let (inactive_but_active, contested) = (number(inactive_but_active), number(contested));
+    write(&[
+        Group { dimensions: &[], metrics: &[("sweeps", "Count", 1.0)] },
+        Group { dimensions: &[], metrics: &[("inactive_but_active", "Count", inactive_but_active)] },
+        Group { dimensions: &[], metrics: &[("contested", "Count", contested)] },
+    ]);
 }
 
 fn number(count: usize) -> f64 {
