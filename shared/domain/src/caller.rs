@@ -88,7 +88,7 @@ pub struct Identity {
 /// A verified caller. Only `authn` in `shared` makes one from a token.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Who.
+    /// Who the caller is.
     pub identity: Identity,
     /// What they may ask for.
     pub scopes: Scopes,

@@ -44,7 +44,7 @@ impl FlexUser {
     }
 
     /// Whether the user is known to be active. If Twilio does not say, the worker decides: a deprovisioned user has
-    /// none. A user about whom Twilio says too little is known neither to be active nor to be deprovisioned.
+    /// none. If Twilio says too little, both this and [`FlexUser::is_deactivated`] are false.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.deactivated.map_or(self.worker_sid.is_some(), |deactivated| !deactivated)

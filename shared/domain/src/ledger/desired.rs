@@ -69,7 +69,7 @@ pub struct Desired {
     pub attributes: Option<Option<WorkerAttributes>>,
     /// What counts as given from now on. Flexgate writes it down before it sends anything.
     pub given: Given,
-    /// Why.
+    /// Why the person should be like this.
     pub explanation: Explanation,
 }
 

@@ -15,9 +15,9 @@ use crate::user::WorkerAttributes;
 /// the larger value wins, so that the order of deliveries still does not matter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Said<T> {
-    /// When.
+    /// When it was said.
     pub moment: Moment,
-    /// What.
+    /// What was said.
     pub value: T,
 }
 

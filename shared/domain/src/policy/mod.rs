@@ -39,7 +39,7 @@ pub struct Policy {
 pub struct MintRequest {
     /// The lifetime.
     pub ttl: Option<TokenTtl>,
-    /// For whom, if not for the caller.
+    /// The user to mint for, if not the caller.
     pub username: Option<Username>,
     /// The only roles the token may carry.
     pub roles: Option<RoleSet>,
@@ -48,7 +48,7 @@ pub struct MintRequest {
 /// A mint that the policy allows. Its `Display` says which rules allowed it.
 #[derive(Debug, Clone)]
 pub struct MintGrant {
-    /// For whom.
+    /// The user to mint for.
     pub username: Username,
     /// Whether the caller mints for themselves.
     pub for_self: bool,

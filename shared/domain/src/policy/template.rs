@@ -7,8 +7,8 @@ use crate::Username;
 
 /// A username with claims in it: `{preferred_username}`, `{tid}.{oid}`, `{sub}@example.com`.
 ///
-/// Two people never get the same username because it is unclear where one claim ends: any two claims are separated by
-/// literal text, and a claim that contains any character of a separator renders no username.
+/// Joining claims cannot give two people the same username: any two claims are separated by literal text, and a claim
+/// that contains any character of a separator renders no username.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsernameTemplate {
     before: Box<str>,

@@ -324,9 +324,9 @@ impl Ledger {
         Ok(self.people.state(person.id, person.version, stating).await?)
     }
 
-    /// Returns the user as it is, under a setting where it does not follow the claims. While their bearer mints, this
-    /// renews the claims that created the user, with their original content. `None` once those have expired: the caller
-    /// then describes the person anew.
+    /// Returns the user as it is, for a policy under which it does not follow the claims. While their bearer mints,
+    /// this renews the claims that created the user, with their original content. `None` once those have expired: the
+    /// caller then describes the person anew.
     async fn keep_claims(
         &self,
         claims: &TokenClaims,
@@ -364,7 +364,7 @@ impl Ledger {
     }
 }
 
-/// Refuses a person who is inactive by what a source says.
+/// Refuses a person whom a source holds inactive.
 pub(super) fn refuse_inactive(desired: &Desired) -> Result<(), LedgerError> {
     match desired.explanation.inactive_by.first() {
         Some(by) if desired.active == Active::No => Err(LedgerError::InactiveBy(by.clone())),

@@ -33,8 +33,8 @@ pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
 
 impl Ledger {
     /// Reconciles a member of a SCIM group; `id` is the member's SCIM id. `left` is the id of a group, and a role that
-    /// the person had through it; the role counts as given although no statement says so. `None` if there is no such
-    /// Flex user.
+    /// the person had through that group; the role counts as given although no statement says so. `None` if there is no
+    /// such Flex user.
     pub async fn reconcile_member(
         &self,
         id: &FlexUserSid,

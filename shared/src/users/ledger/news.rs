@@ -23,11 +23,11 @@ pub struct News {
     pub flex_user_sid: Option<FlexUserSid>,
     /// What is said.
     pub statement: Statement,
-    /// What belongs to this person of what the previous owner of the Flex user had.
+    /// How much of what the Flex user's previous owner had belongs to this person.
     pub earlier: Earlier,
 }
 
-/// What belongs to the person whom the news is about, of what the previous owner of the Flex user had.
+/// How much of what the Flex user's previous owner had belongs to the person whom the news is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Earlier {
     /// Everything: it is the same person.
@@ -35,7 +35,7 @@ pub enum Earlier {
     Everything,
     /// Everything but these roles. Flexgate takes them away, even if they were made by hand.
     AllBut(RoleSet),
-    /// What sources say, but not the roles that Flex shows and Flexgate never gave.
+    /// What sources say, but not the roles that Flex shows although Flexgate never gave them.
     Statements,
     /// Nothing: it is somebody else, who takes over the username.
     Nothing,

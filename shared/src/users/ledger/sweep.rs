@@ -47,8 +47,8 @@ pub struct SweepOptions<'a> {
     pub queue: Option<&'a dyn EventQueue>,
     /// The most people from whom the sweep may take access; `None` means the larger of 20 and 5 % of all users.
     pub limit: Option<usize>,
-    /// Deactivate orphans whom the ledger does not know, who were created at least this long ago and are not
-    /// administrators. `None` deactivates no orphan.
+    /// The minimum age of the orphans to deactivate. Only those whom the ledger does not know and who are not
+    /// administrators are deactivated. `None` deactivates no orphan.
     pub orphans_after: Option<Duration>,
 }
 
@@ -71,7 +71,7 @@ pub struct Swept {
     pub inactive_but_active: usize,
     /// Drifted users that are not repaired: two repairs were made, and somebody else changed the user again.
     pub contested: Vec<FlexUserSid>,
-    /// People whom the list describes only in part. The omitted fields count as being as they should be.
+    /// People whom the list describes only in part. The omitted fields count as correct.
     pub unclear: usize,
     /// People whose Flex user is gone.
     pub missing: usize,
