@@ -1,4 +1,4 @@
-//! Who is asking, once their token has been verified.
+//! The caller, once their token has been verified.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -22,7 +22,7 @@ pub enum Scope {
     UsersWrite,
 }
 
-/// The string names no scope of Flexgate's.
+/// The string is not one of Flexgate's scopes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be a scope of Flexgate's, like flexgate.token")]
 pub struct ScopeError;
@@ -57,7 +57,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// The scopes of Flexgate's that a token carries; a token's other scopes are none of our business.
+/// The Flexgate scopes that a token carries. Flexgate ignores the token's other scopes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scopes(BTreeSet<Scope>);
 
@@ -75,8 +75,8 @@ impl<'a> FromIterator<&'a str> for Scopes {
     }
 }
 
-/// The one key under which a person is known: issuer and subject together, never an e-mail address
-/// (CVE-2023-3128, "nOAuth": whoever can edit an e-mail field becomes that person).
+/// The only key that identifies a person: issuer plus subject, never an e-mail address (CVE-2023-3128, "nOAuth": anyone
+/// who can edit an e-mail field becomes that person).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     /// The `iss` of the verified token.
@@ -88,17 +88,17 @@ pub struct Identity {
 /// A verified caller. Only `authn` in `shared` makes one from a token.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Who.
+    /// Who the caller is.
     pub identity: Identity,
     /// What they may ask for.
     pub scopes: Scopes,
     /// The Flex username their issuer's claims map to. Services have none.
     pub username: Option<Username>,
-    /// Their e-mail address, only where the issuer says it verified it.
+    /// Their e-mail address, only if the issuer says that it verified it.
     pub verified_email: Option<Email>,
     /// Their full name.
     pub full_name: Option<FullName>,
-    /// The Flex roles their claims map to; none where the issuer maps no roles.
+    /// The Flex roles that their claims map to; empty if the issuer maps no roles.
     pub roles: RoleSet,
     /// When their token was issued, if it says so.
     pub issued_at: Option<OffsetDateTime>,

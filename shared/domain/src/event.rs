@@ -1,9 +1,8 @@
-//! What an identity system says happened to a person, and which of several sayings counts.
+//! What an identity system says happened to a person, and which of several events counts.
 //!
-//! Deliveries come at least once and in any order. So each event has a place in one total order, its
-//! [`Moment`]: by the event's own time, then deactivation after the rest, then by id. The later one
-//! counts, whichever came first; applying the same events in any order, any number of times, ends in
-//! the same state.
+//! Events are delivered at least once and in any order. So each event has a place in one total order, its [`Moment`]:
+//! by the event's own time, then deactivations last, then by id. The latest one counts, whatever the order of arrival:
+//! applying the same events in any order, any number of times, ends in the same state.
 
 use std::fmt;
 use std::str::FromStr;
@@ -80,24 +79,24 @@ texts! {
     EventId unless |text| !(1..=MAX_ID).contains(&text.len()) || text.chars().any(char::is_control) => Id;
     /// What the source calls the person. Never reused for somebody else.
     SubjectId unless |text| !(1..=MAX_ID).contains(&text.len()) || text.chars().any(char::is_control) => Id;
-    /// Which of the configured sources said it: the last part of its webhook's address.
+    /// The configured source that sent the event: the last part of its webhook's address.
     SourceName unless |text| {
         !(1..=32).contains(&text.len())
             || !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     } => Source;
 }
 
-/// A name made up for an event that has none: 32 hexadecimal digits.
+/// A generated id for an event that has none: 32 hexadecimal digits.
 impl From<u128> for EventId {
     fn from(number: u128) -> Self {
         Self(format!("{number:032x}").into())
     }
 }
 
-/// Whom an event is about.
+/// The person whom an event is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
-    /// The person at the source.
+    /// The source's id for the person.
     pub id: SubjectId,
     /// The issuer whose tokens carry that same `id` as their `sub`, if the source has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,13 +115,13 @@ impl Subject {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// An active user, as the profile says.
+    /// The person is an active user, as the profile says.
     Upsert,
-    /// As the profile says, if an active user; otherwise nothing changes.
+    /// If the person is an active user, the profile applies; otherwise nothing changes.
     Refresh,
-    /// An earlier deactivation no longer counts. Whether the person is active is for their memberships to say.
+    /// An earlier deactivation no longer counts. The person's memberships decide whether the person is active.
     Restore,
-    /// No active user.
+    /// The person is not an active user.
     Deactivate,
 }
 
@@ -149,7 +148,7 @@ pub struct PersonProfile {
     pub unverified_roles: Option<Vec<String>>,
 }
 
-/// One thing that happened to one person, proven to come from its source.
+/// One thing that happened to one person, verified to come from its source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityEvent {
     /// The event.
@@ -159,9 +158,9 @@ pub struct IdentityEvent {
     /// When it happened, by the source's clock.
     #[serde(with = "time::serde::rfc3339")]
     pub occurred_at: OffsetDateTime,
-    /// To whom.
+    /// The person it happened to.
     pub subject: Subject,
-    /// What the person is like since.
+    /// What the event says about the person.
     #[serde(default)]
     pub profile: PersonProfile,
     /// What to do about it.
@@ -180,27 +179,27 @@ impl IdentityEvent {
     }
 }
 
-/// A place in the order of events: time, then deactivation last, then id.
+/// A place in the order of events: by time, then deactivations last, then by id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment {
     /// When it happened.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// Whether it deactivates: at the same time, that wins.
+    /// Whether the event deactivates. Among events at the same time, a deactivation wins.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deactivates: bool,
     /// Which event it was.
     pub id: EventId,
 }
 
-/// What the version before the people ledger had applied to one person. Nothing is written any more.
+/// What the version before the people ledger had applied to one person. Flexgate no longer writes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// The event that last said whether they are active.
     pub status: Option<Moment>,
-    /// The event that last said what they are like.
+    /// The event that last described their profile.
     pub profile: Option<Moment>,
-    /// The Flex user they are.
+    /// Their Flex user.
     pub user: Option<FlexUserSid>,
 }
 

@@ -1,8 +1,8 @@
 //! Pure types and rules: what a Flex user, a role or a lifetime *is*, and who may have what.
 //!
-//! No I/O, no AWS, no HTTP; this crate uses no other of ours. A value of one of these types has been
-//! checked: every outside string is parsed into one at the edge, and inside there are no bare strings
-//! for these things.
+//! No I/O, no AWS, no HTTP; this crate depends on no other crate of this workspace. A value of one of these types has
+//! been checked: every outside string is parsed into one at the edge, and inside there are no bare strings for these
+//! things.
 
 pub mod caller;
 pub mod event;

@@ -119,14 +119,14 @@ names! {
     FullName by check;
 }
 
-/// A text as it is compared where neither case nor composition counts: NFC, in lower case.
+/// Folds a text for comparisons that ignore case and Unicode composition: NFC, in lower case.
 #[must_use]
 pub fn folded(text: &str) -> String {
     // Lower case may decompose (the Turkish capital I with a dot), so the composition comes last.
     text.nfc().flat_map(char::to_lowercase).nfc().collect()
 }
 
-/// Under which the ledger knows a username: two spellings of one name, composed or not and in whatever case, are one
+/// The key that the ledger uses for a username. Spellings that differ only in case or Unicode composition share one
 /// key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UsernameKey(Box<str>);
@@ -146,7 +146,7 @@ impl fmt::Debug for UsernameKey {
 }
 
 impl Username {
-    /// Its key.
+    /// The key of this username.
     #[must_use]
     pub fn key(&self) -> UsernameKey {
         UsernameKey(folded(&self.0).into())

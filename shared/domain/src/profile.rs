@@ -51,7 +51,7 @@ pub struct SsoProfile {
     pub sid: SsoProfileSid,
 }
 
-/// Every configured way to sign in. None configured means nobody signs in.
+/// Every configured way to sign in. If none is configured, nobody can sign in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SsoProfiles(BTreeMap<ProfileName, SsoProfile>);
 

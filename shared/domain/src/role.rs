@@ -1,4 +1,4 @@
-//! Flex roles: those that may be given, and those that were seen.
+//! Flex roles: those that Flexgate may give, and those that Flex shows.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "&'static str")]
 pub enum Role {
-    /// Answers.
+    /// Answers customers.
     Agent,
-    /// Watches and coaches.
+    /// Watches and coaches agents.
     Supervisor,
-    /// Configures Flex. Given only where the policy opts in.
+    /// Configures Flex. Given only if the policy opts in.
     Admin,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// Roles without order or repetition.
+/// A set of roles.
 pub type RoleSet = BTreeSet<Role>;
 
 /// The roles as Twilio spells them, separated by commas.
@@ -88,8 +88,8 @@ pub fn role_list(value: &serde_json::Value) -> Result<RoleSet, RoleListError> {
     names.iter().map(|name| name.as_str().and_then(|name| name.parse().ok()).ok_or(RoleListError)).collect()
 }
 
-/// The roles Twilio says a user or a token has: some may be ones Flexgate does not know
-/// (`wfo.full_access`, say). Those can be kept and compared, never given.
+/// The roles that Twilio says a user or a token has. Some may be unknown to Flexgate, such as `wfo.full_access`:
+/// Flexgate can keep and compare those, but never give them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObservedRoles {
     known: RoleSet,

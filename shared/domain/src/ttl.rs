@@ -12,7 +12,7 @@ pub struct TokenTtl(u32);
 pub struct TtlError;
 
 impl TokenTtl {
-    /// Shorter than this, a token dies before a front end can renew it.
+    /// A token with a shorter lifetime expires before a front end can renew it.
     pub const MIN_SECONDS: u32 = 60;
     /// A day: the cap of Twilio's other access tokens. Flex documents none.
     pub const MAX_SECONDS: u32 = 86_400;

@@ -7,8 +7,8 @@ use super::name::{Email, FullName, Username};
 use super::role::{ObservedRoles, RoleSet};
 use super::sid::{FlexUserSid, WorkerSid};
 
-/// A Flex user as Twilio describes it. Twilio leaves out fields at will, so what is not certain is an
-/// `Option`; `None` means "not said", never "empty".
+/// A Flex user as Twilio describes it. Twilio may omit many fields, so each of those is an `Option`; `None` means "not
+/// said", never "empty".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlexUser {
     /// `FU…`.
@@ -43,15 +43,14 @@ impl FlexUser {
         self.deactivated == Some(true)
     }
 
-    /// Whether the user is known not to be. Where Twilio does not say, the worker does: a deprovisioned
-    /// user has none. Of whom too little is said is neither known to be active nor known not to be.
+    /// Whether the user is known to be active. If Twilio does not say, the worker decides: a deprovisioned user has
+    /// none. If Twilio says too little, both this and [`FlexUser::is_deactivated`] are false.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.deactivated.map_or(self.worker_sid.is_some(), |deactivated| !deactivated)
     }
 
-    /// Whether this answer says all that [`FlexUser::difference`] and a mint need. Search results
-    /// often do not.
+    /// Whether this answer has every field that [`FlexUser::difference`] and a mint need. Search results often do not.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.email.is_some() && self.full_name.is_some() && self.roles.is_some() && self.deactivated.is_some()
@@ -132,8 +131,8 @@ impl PartialOrd for WorkerAttributes {
 }
 
 impl WorkerAttributes {
-    /// What to send where `sent` was sent before: these, and an empty value for each that is no longer among them,
-    /// since Flex forgets no attribute.
+    /// What to send if `sent` was sent before: these attributes, and an empty value for each one in `sent` that is no
+    /// longer among them, because Flex never drops an attribute.
     #[must_use]
     pub fn replacing(&self, sent: &Self) -> Self {
         let mut all = self.0.clone();
@@ -174,7 +173,7 @@ impl TryFrom<Map<String, Value>> for WorkerAttributes {
         if map.values().any(|value| value.is_object() || value.is_array() || value.is_null()) {
             return Err(WorkerAttributesError::Nested);
         }
-        // Whoever could set contact_uri would receive somebody else's calls.
+        // Anyone who could set contact_uri would receive somebody else's calls.
         if map.keys().any(|key| key.split('.').next() == Some("contact_uri")) {
             return Err(WorkerAttributesError::Reserved);
         }

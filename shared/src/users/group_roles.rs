@@ -6,8 +6,8 @@ use std::str::FromStr;
 use crate::domain::{Role, folded};
 use crate::store::scim::{Group, Member};
 
-/// `FLEXGATE_SCIM_GROUP_ROLES`: which group gives which role, by the group's name. Neither case nor Unicode composition
-/// counts. Any other group gives none.
+/// `FLEXGATE_SCIM_GROUP_ROLES`: which group gives which role, by the group's name. Names match regardless of case and
+/// Unicode composition. A group that is not listed gives no role.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupRoles(BTreeMap<String, Role>);
 
@@ -24,14 +24,14 @@ impl GroupRoles {
         self.0.is_empty()
     }
 
-    /// The members of whom something changed that has not been announced yet: they joined, they left, or the group
-    /// gives another role by now.
+    /// The members with a change that has not been announced yet: they joined, they left, or the group's role has
+    /// changed.
     pub fn unannounced<'a>(&self, group: &'a Group) -> impl Iterator<Item = &'a Member> + use<'a> {
         let role = self.of(&group.display_name);
         group.members.iter().filter(move |member| !member.present || member.announced != role)
     }
 
-    /// The group once everything has been announced. Those who have left are no longer in it.
+    /// The group once everything has been announced. Members who have left are removed.
     #[must_use]
     pub fn announced(&self, mut group: Group) -> Group {
         let role = self.of(&group.display_name);

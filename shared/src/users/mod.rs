@@ -1,4 +1,4 @@
-//! Flex users: who may have what, and how Flex is brought to it.
+//! Flex users: who may have what, and how Flexgate brings Flex in step with that.
 
 mod group_roles;
 pub mod ledger;

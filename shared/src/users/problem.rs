@@ -1,4 +1,4 @@
-//! What a user who could not be provisioned means to the caller.
+//! Maps provisioning errors to problem documents.
 
 use super::ProvisioningError;
 use crate::web::Problem;

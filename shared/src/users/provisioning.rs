@@ -1,4 +1,4 @@
-//! Flex, and what somebody could still use here: both must go when a user is deactivated.
+//! Deactivates a user: in Flex, and by ending the sessions and bindings that they could still use here.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub enum ProvisioningError {
 }
 
 impl Provisioning {
-    /// Provisioning over these.
+    /// Provisioning with this client and these stores.
     #[must_use]
     pub fn new(flex: Arc<Flex>, sessions: Arc<dyn Sessions>, bindings: Arc<dyn Bindings>) -> Self {
         Self { flex, sessions, bindings }
@@ -51,14 +51,14 @@ impl Provisioning {
         self.bindings.as_ref()
     }
 
-    /// Reads ahead what a first call needs of Twilio's credential.
+    /// Reads ahead the Twilio credential that the first call needs.
     pub async fn prewarm(&self, deadline: Deadline) {
         self.flex.prewarm(deadline).await;
     }
 
-    /// Deactivates the user, and ends what it still could use here: its sessions first, so that a
-    /// failure leaves nobody signed in who should not be. Unbinding comes last: minting relies on a
-    /// binding that is there after this to have been made from a user already deactivated.
+    /// Deactivates the user and ends what they could still use here. It ends their sessions first, so that a failure
+    /// leaves nobody signed in who should not be. It unbinds last, so that any binding seen later was made after the
+    /// deactivation; minting relies on that.
     pub async fn deprovision(&self, user: &FlexUserSid, deadline: Deadline) -> Result<(), ProvisioningError> {
         self.sessions.end_all_of(user).await?;
         self.flex.deprovision(user, deadline).await?;

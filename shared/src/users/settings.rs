@@ -1,4 +1,4 @@
-//! Who may have what: the policy, as the environment configures it.
+//! Who may have what: the policy settings, read from the environment.
 
 use std::str::FromStr;
 
@@ -10,13 +10,13 @@ use crate::users::GroupRoles;
 /// Who may have what.
 #[derive(Debug, Clone)]
 pub struct PolicySettings {
-    /// `FLEXGATE_ALLOWED_ROLES` (`agent,supervisor`: `admin` is given only where it is named),
-    /// `FLEXGATE_DEFAULT_ROLES` (`agent`), `FLEXGATE_JUST_IN_TIME` (`off`, `create` or
-    /// `create-and-sync`), `FLEXGATE_MAX_TTL_SECONDS` (3600).
+    /// `FLEXGATE_ALLOWED_ROLES` (`agent,supervisor`: nobody gets `admin` unless it is listed), `FLEXGATE_DEFAULT_ROLES`
+    /// (`agent`), `FLEXGATE_JUST_IN_TIME` (`off`, `create` or `create-and-sync`), `FLEXGATE_MAX_TTL_SECONDS` (3600).
     pub policy: Policy,
-    /// `FLEXGATE_MINTS_PER_MINUTE` (30): how many tokens are minted for one person.
+    /// `FLEXGATE_MINTS_PER_MINUTE` (30): how many tokens one person may mint per minute.
     pub mints_per_minute: u32,
-    /// `FLEXGATE_SCIM_LAST_ADMIN` (`protect`): whether the last administrator can be taken away, by any way in.
+    /// `FLEXGATE_SCIM_LAST_ADMIN` (`protect`): whether Flexgate protects the last administrator, whichever way a
+    /// request arrives.
     pub last_admin: LastAdmin,
     /// `FLEXGATE_SCIM_GROUP_ROLES` (`{}`): which SCIM group gives which role.
     pub group_roles: GroupRoles,
@@ -25,9 +25,9 @@ pub struct PolicySettings {
 /// Whether deprovisioning or demoting the last active administrator is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastAdmin {
-    /// `protect`: it is. The default.
+    /// `protect`: it is refused. The default.
     Protected,
-    /// `allow`: it is not.
+    /// `allow`: it is allowed.
     Unprotected,
 }
 
@@ -44,7 +44,7 @@ impl FromStr for LastAdmin {
 }
 
 impl PolicySettings {
-    /// Reads the group.
+    /// Reads the policy settings.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let allowed = reader.optional("FLEXGATE_ALLOWED_ROLES", roles);
         let default = reader.optional("FLEXGATE_DEFAULT_ROLES", roles);
@@ -80,7 +80,7 @@ impl PolicySettings {
     }
 }
 
-/// A comma-separated list of roles; `none` is the empty one.
+/// A comma-separated list of roles; `none` is the empty list.
 fn roles(text: &str) -> Result<RoleSet, &'static str> {
     if text == "none" {
         return Ok(RoleSet::new());

@@ -1,4 +1,4 @@
-//! Flex's users, page after page; and a user in full where a list or a search tells a part.
+//! Walks over Flex's users page by page, and reads a user in full where a list or search shows only part.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use crate::base::outbound::Deadline;
 use crate::domain::FlexUser;
 use crate::twilio::{Flex, TwilioError};
 
-/// The largest page that Twilio gives.
+/// The largest page size that Twilio allows.
 const PAGE: u16 = 1_000;
 
 /// A walk over all users of Flex, deactivated ones included.
@@ -25,7 +25,7 @@ impl<'f> Pages<'f> {
         Self { flex, next: None, asked: BTreeSet::new(), ended: false }
     }
 
-    /// The next page; `None` after the last. A list that goes round in circles is an error.
+    /// The next page; `None` after the last. A list whose page tokens repeat is an error.
     pub async fn next(&mut self, deadline: Deadline) -> Result<Option<Vec<FlexUser>>, TwilioError> {
         if self.ended {
             return Ok(None);
@@ -40,7 +40,7 @@ impl<'f> Pages<'f> {
     }
 }
 
-/// The user in full: asked for by SID where `found` leaves out what a comparison needs.
+/// The user in full: read by SID if `found` lacks a field that a comparison needs.
 pub async fn in_full(flex: &Flex, found: FlexUser, deadline: Deadline) -> Result<FlexUser, TwilioError> {
     if found.is_complete() { Ok(found) } else { flex.get(&found.flex_user_sid, deadline).await }
 }

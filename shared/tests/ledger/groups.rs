@@ -1,4 +1,4 @@
-//! A group of many, as its jobs carry it out.
+//! A group with many members, processed by its jobs.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use time::OffsetDateTime;
 
 use crate::world::{GROUPS, World, deadline};
 
-/// How many members, and how many jobs at once. `FLEXGATE_TEST_MEMBERS` asks the emulator of DynamoDB for more.
+/// How many members, and how many jobs at once. `FLEXGATE_TEST_MEMBERS` sets the number of members on the DynamoDB
+/// emulator.
 fn size() -> (usize, usize) {
     let more = std::env::var("FLEXGATE_TEST_MEMBERS").ok().and_then(|text| text.parse().ok());
     if std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").is_ok() { (more.unwrap_or(100), 4) } else { (1_000, 8) }
@@ -54,7 +55,7 @@ async fn r52_every_member_of_a_large_group_gets_its_role_and_loses_it_with_the_g
             async move {
                 loop {
                     match world.ledger.reconcile_member(&member.user, None, deadline()).await {
-                        // The queue tries a job again.
+                        // The queue would retry the job.
                         Err(error) if error.is_transient() => {}
                         done => break drop(done.unwrap().unwrap()),
                     }

@@ -1,9 +1,9 @@
-//! What the rules of design.md make of a sequence of statements, over each source's last word. It shares no code with
-//! the ledger.
+//! The oracle: applies the rules of design.md to each source's last word, for a sequence of statements. It shares no
+//! code with the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A token gives the role as one more group would.
+/// A token gives the role as if it were one more group.
 const TOKEN: usize = usize::MAX;
 
 /// Who acts.
@@ -12,7 +12,7 @@ pub enum Who {
     Scim,
     Api,
     Operator,
-    /// A webhook source, which calls people by names of its own.
+    /// A webhook source, which has ids of its own for people.
     Hr,
     Crm,
 }
@@ -36,29 +36,29 @@ pub enum Act {
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
     Says(Who, Act),
-    /// A SCIM group lists the person, or does not.
+    /// A SCIM group lists the person, or stops listing them.
     Member(usize, bool),
-    /// The person mints with a token that gives the supervisor's role, or gives none.
+    /// The person mints with a token that gives the supervisor's role, or that gives no role.
     Mints(bool),
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Word {
     active: Option<bool>,
-    /// Whether it named roles, and the supervisor's among them.
+    /// Whether it named the supervisor's role; `None` if it never said anything about roles.
     roles: Option<bool>,
 }
 
-/// What should be.
+/// The expected state.
 #[derive(Debug, Default)]
 pub struct Oracle {
     words: BTreeMap<Who, Word>,
-    /// The webhook sources whose subject is this person, and those whose subject is an earlier one.
+    /// The webhook sources whose subject is this person; in `elsewhere`, those whose subject is an earlier person.
     named: BTreeSet<Who>,
     elsewhere: BTreeSet<Who>,
-    /// The groups that list the person; and `TOKEN` if their last token that was heard gave the role.
+    /// The groups that list the person, plus `TOKEN` if the last token that took effect gave the role.
     groups: BTreeSet<usize>,
-    /// How often the username changed hands. Its next owner's tokens name another subject.
+    /// How often the username has changed hands. The next owner's tokens name another subject.
     pub owners: u32,
     /// Whether there is a Flex user.
     pub exists: bool,
@@ -73,7 +73,7 @@ impl Who {
 }
 
 impl Oracle {
-    /// Whether the step has an effect that a retry would not change.
+    /// Applies a step to the expected state.
     pub fn step(&mut self, step: Step) {
         match step {
             Step::Member(group, true) if self.exists => drop(self.groups.insert(group)),
@@ -87,7 +87,7 @@ impl Oracle {
     fn says(&mut self, who: Who, act: Act) {
         let gives = matches!(act, Act::Add | Act::Reactivate | Act::Reuse);
         if self.elsewhere.contains(&who) {
-            // Its subject lost the username. Only a new subject may have it.
+            // The source's subject lost the username. Only a new subject may have it.
             if act != Act::Reuse {
                 return;
             }
@@ -109,7 +109,7 @@ impl Oracle {
         } else if gives && !self.may(who) {
             return;
         } else if act == Act::Remove && !self.is_known(who) {
-            // Whoever only changes a profile means nobody by a username.
+            // A statement that only changes a profile does not find a person by username.
             return;
         }
         if who.is_webhook() {
@@ -125,8 +125,8 @@ impl Oracle {
         }
     }
 
-    /// Nobody is brought back by a token, and nobody held inactive gets anything by one. Somebody of whom nobody says
-    /// that they are inactive gets a Flex user.
+    /// A token reactivates nobody, and gives nothing to a person who is held inactive. If no source says that the
+    /// person is inactive, they get a Flex user.
     fn mints(&mut self, supervisor: bool) {
         if self.words.values().all(|word| word.active != Some(false)) {
             self.groups.remove(&TOKEN);
@@ -139,7 +139,7 @@ impl Oracle {
         if who.is_webhook() { self.named.contains(&who) } else { self.exists }
     }
 
-    /// Whether who gives access may do so while others say that the person is inactive.
+    /// Whether `who` may give access while others say that the person is inactive.
     fn may(&self, who: Who) -> bool {
         let others_inactive = self.words.iter().any(|(other, word)| *other != who && word.active == Some(false));
         let spoke = self.words.get(&who).is_some_and(|word| *word != Word::default());

@@ -1,4 +1,4 @@
-//! Rules of the reconciler, each by name: what is written when, and what a crash, a race or a new SID leaves.
+//! Rules of the reconciler, one test each: what is written when, and how it recovers from a crash, a race or a new SID.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
@@ -18,7 +18,7 @@ fn source(text: &str) -> Source {
     text.parse().unwrap()
 }
 
-/// What `source` says of the person of that username. Without `active` it says roles alone.
+/// What the source `from` says about the person of that username. Without `active` it says only roles.
 fn news(from: &str, username: &str, active: Option<bool>, roles: &[&str]) -> News {
     let (at, id) = (SystemClock.now(), EventId::from(3));
     News {
@@ -59,7 +59,7 @@ async fn what_is_said_and_what_is_given_is_written_before_anything_is_sent() {
     assert!(person.given.roles.contains(&Role::Supervisor), "{:?}", person.given);
     assert!(!person.is_settled());
     assert_eq!(world.roles("ada@example.com").await, ["agent"]);
-    // Whoever reconciles next needs the statement no more.
+    // The next reconciliation does not need the statement again.
     world.no_faults().await;
     let report = world.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Updated);
@@ -78,7 +78,7 @@ async fn an_answer_that_is_lost_changes_nothing_twice() {
     let person = world.person("ada@example.com").await.unwrap();
     let report = world.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Unchanged);
-    // And the role goes with the one who gave it.
+    // The role is taken away when its source stops naming it.
     world.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
     assert_eq!(world.roles("ada@example.com").await, ["agent"]);
 }
@@ -125,7 +125,7 @@ async fn whoever_writes_meanwhile_is_heard_by_the_one_who_has_the_lease() {
         }
     };
     tokio::join!(one, other, third);
-    // The API said agent last, the operator nothing, and one of both groups lists the person.
+    // The API last named agent, the operator names nothing, and one of the two groups lists the person.
     assert_eq!(world.roles("ada@example.com").await, ["agent", "supervisor"]);
     world.member(GROUPS[0], &sid, false).await;
     assert_eq!(world.roles("ada@example.com").await, ["agent"]);
@@ -169,7 +169,7 @@ async fn a_lease_is_waited_for_and_one_that_has_expired_is_taken_over() {
     assert!(matches!(held, PersonLease::Granted { .. }));
     let busy = world.ledger.reconcile(person.id, deadline()).await;
     assert!(matches!(busy, Err(LedgerError::Busy)), "{busy:?}");
-    // Its holder has died.
+    // The lease has expired, as if its holder had died.
     let report = world.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Unchanged);
 }

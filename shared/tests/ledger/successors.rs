@@ -1,5 +1,5 @@
-//! A username that changes hands because an operator, or SCIM, says that it is somebody else: what is kept of whoever
-//! had it before (nothing), and when it is refused.
+//! A username changes hands because an operator, or SCIM, says that it is somebody else's now: nothing of the previous
+//! owner is kept. Also, when this is refused.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{AttachmentRefused, Source};
@@ -15,7 +15,7 @@ fn ada() -> Username {
     "ada@example.com".parse().unwrap()
 }
 
-/// As `flexgate users provision --new` says it.
+/// The statement that `flexgate users provision --new` makes.
 fn new() -> News {
     let user = DesiredUser {
         username: ada(),
@@ -33,7 +33,7 @@ fn identity() -> Identity {
 }
 
 impl World {
-    /// A user whom nobody but Twilio knows, with an identity bound to it and a membership of a SCIM group.
+    /// A user whom only Twilio knows, with an identity bound to it and a membership of a SCIM group.
     async fn first(&self) -> FlexUserSid {
         self.at_twilio(ada().as_str(), &["supervisor"]).await;
         let sid = self.flex(&ada()).await.unwrap().flex_user_sid;
@@ -58,7 +58,7 @@ impl World {
         assert_eq!(user.roles.as_ref().unwrap().names(), ["agent"]);
         assert_eq!(user.email.as_deref(), Some("new@example.com"));
         assert_eq!(self.provisioning.bindings().user_of(&identity()).await.unwrap(), None);
-        // Nor does the next reconciliation find anything.
+        // The next reconciliation finds nothing of them either.
         let key = PersonKey::Username(ada().key());
         let person = self.platform.people().person(&key).await.unwrap().unwrap();
         self.ledger.reconcile(person.id, deadline()).await.unwrap();
@@ -98,10 +98,10 @@ async fn r63_whoever_has_not_left_keeps_the_username_whether_the_ledger_knows_th
     let user = world.second().await;
     assert_eq!(user.roles.unwrap().names(), ["supervisor"]);
     assert!(world.provisioning.bindings().user_of(&identity()).await.unwrap().is_some());
-    // Now the ledger knows them, by their group alone.
+    // Now the ledger knows them, but only by their group.
     world.ledger.reconcile_member(&user.flex_user_sid, None, deadline()).await.unwrap();
     assert!(is_held(&world.state(&new()).await.unwrap_err()));
-    // And whoever is deactivated in the Console has left, though no source says so.
+    // A person who is deactivated in the Console has left, even if no source says so.
     world.deactivated_in_the_console(&user.flex_user_sid).await;
     world.state(&new()).await.unwrap();
     world.nothing_is_left_of_the_first().await;
@@ -127,7 +127,7 @@ async fn r63_a_takeover_that_twilio_did_not_carry_out_is_repeated() {
     world.no_faults().await;
     world.state(&new()).await.unwrap();
     world.nothing_is_left_of_the_first().await;
-    // Once it is carried out, whoever has the username keeps it.
+    // Once the takeover is carried out, the new owner keeps the username.
     assert!(is_held(&world.state(&new()).await.unwrap_err()));
 }
 
@@ -139,7 +139,7 @@ async fn r63_a_lost_answer_does_not_make_the_second_the_first() {
     world.fault(json!({ "path_contains": "Provision", "kind": "lost_response", "times": 0 })).await;
     assert!(world.state(&new()).await.is_err());
     world.no_faults().await;
-    // Flex shows the second already, who has not left: the repeated command is theirs.
+    // Flex already shows the new owner, who has not left: the repeated command means that person.
     world.state(&new()).await.unwrap();
     world.nothing_is_left_of_the_first().await;
 }

@@ -1,4 +1,4 @@
-//! The sweep: what it finds, what it has repaired, and when it concludes nothing.
+//! The sweep: what it finds, what it queues for repair, and when it concludes nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -45,7 +45,7 @@ impl World {
         self.ledger.sweep(SweepOptions::default(), deadline, |_| {}).await.unwrap()
     }
 
-    /// Does the jobs that are queued, as `apply` does. Only where the store is its own queue.
+    /// Runs the queued jobs, as `apply` does. Only for a store that has its own queue.
     async fn work(&self) -> usize {
         let Some(inbox) = self.platform.inbox() else { return 0 };
         let (mut done, now) = (0, SystemClock.now());
@@ -72,7 +72,7 @@ impl World {
     }
 }
 
-/// The queue of the store itself; on AWS somebody else hands out what arrives.
+/// Whether the store has its own queue; on AWS, SQS delivers the messages.
 fn has_a_queue(world: &World) -> bool {
     world.platform.inbox().is_some()
 }
@@ -88,7 +88,8 @@ async fn drift_is_repaired_by_jobs_and_whoever_nobody_speaks_of_is_left_alone() 
     says(&world, "leaver", true, &["agent"]).await;
     says(&world, "leaver", false, &["agent"]).await;
     says(&world, "grace", true, &["agent"]).await;
-    // A role that was taken reappears, Twilio's SSO brings a leaver back, and the Console knows somebody else.
+    // A role that was taken back reappears, Twilio's SSO reactivates a leaver, and somebody creates a user in the
+    // Console.
     for (name, roles) in [("ada", &["agent", "supervisor"][..]), ("leaver", &["agent"]), ("stranger", &["supervisor"])]
     {
         world.at_twilio(name, roles).await;
@@ -212,7 +213,7 @@ async fn what_comes_back_after_two_repairs_is_reported_and_a_leaver_is_deactivat
         let name = world.flex(&"ada".parse().unwrap()).await.unwrap().full_name;
         assert_eq!(name.as_deref(), Some(if round > 2 { "Some Other" } else { "Some One" }), "round {round}");
     }
-    // Nor does any other job fight for it, until a source says something.
+    // No other job repairs it either, until a source says something.
     let report = world.ledger.reconcile_member(&ada, None, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Contested);
     says(&world, "ada", true, &["agent", "supervisor"]).await;
@@ -235,7 +236,7 @@ async fn orphans_are_deactivated_only_where_that_is_configured() {
     let queue = world.platform.queue();
     let of = |queue, days| SweepOptions { queue, limit: None, orphans_after: Some(Duration::days(days)) };
     let sweep = async |options| world.ledger.sweep(options, deadline, |_| {}).await.unwrap();
-    // Nobody is old enough.
+    // No orphan is old enough yet.
     let swept = sweep(of(Some(queue.as_ref()), 1)).await;
     assert_eq!((swept.orphans.len(), swept.orphans_due, swept.queued), (2, 0, 0));
     // A dry run writes nothing.

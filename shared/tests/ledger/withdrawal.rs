@@ -1,4 +1,4 @@
-//! A source that is retired: nobody becomes active by it, and what did not come to its end goes on.
+//! Withdrawing a retired source activates nobody, and continues after an interruption.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +79,7 @@ async fn whoever_leaves_while_it_runs_stays_inactive() {
         says(&world, Source::Api, number, true, &["agent"]).await;
         says(&world, hr(), number, true, &["supervisor"]).await;
     }
-    // Everybody has been read once the first of them is being changed.
+    // By the time the first person is being changed, everybody has been read.
     world.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 2_000, "times": 1 })).await;
     let withdrawing = tokio::spawn({
         let world = world.clone();
@@ -104,7 +104,7 @@ async fn whoever_leaves_while_it_runs_stays_inactive() {
     for number in 0..3 {
         assert_eq!(world.is_active(&name(number)).await, number == first);
     }
-    // The next reconciliation does not bring them back either.
+    // The next reconciliation does not reactivate them either.
     for number in 0..3 {
         let person = world.platform.people().person(&key(number)).await.unwrap().unwrap();
         assert_eq!(person.inactive_by().next().is_none(), number == first);

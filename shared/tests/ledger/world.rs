@@ -1,4 +1,4 @@
-//! A ledger, its store, and the Flex that it writes to.
+//! A test world: a ledger, its store, and the simulated Flex that it writes to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 
 pub const GROUPS: [(&str, &str); 2] = [("fggrp_leads", "Leads"), ("fggrp_chiefs", "Chiefs")];
 
-/// A ledger over a store of its own. Tests of one world use usernames of their own.
+/// A ledger with a store of its own. Tests that share a world use different usernames.
 pub struct World {
     pub ledger: Ledger,
     pub platform: Platform,
@@ -33,7 +33,7 @@ pub fn deadline() -> Deadline {
 }
 
 impl World {
-    /// On DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT`, where that is set (`tests/run aws`), else on SQLite.
+    /// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if that is set (`tests/run aws`), else SQLite.
     pub async fn start() -> Self {
         let simulator = Simulator::start(Config::default()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -72,7 +72,7 @@ impl World {
         Self { ledger, platform, provisioning, group_roles, simulator, _folder: folder }
     }
 
-    /// States it. Where somebody else is at it, as a client would: again.
+    /// Makes the statement, and retries while somebody else is changing the person, as a client would.
     pub async fn state(&self, news: &News) -> Result<Report, LedgerError> {
         loop {
             match self.ledger.state(news, deadline()).await {
@@ -98,12 +98,12 @@ impl World {
         self.flex(&name.parse::<Username>().unwrap()).await.unwrap().is_active()
     }
 
-    /// A user made at Twilio, not through here.
+    /// Creates a user at Twilio directly, not through Flexgate.
     pub async fn at_twilio(&self, username: &str, roles: &[&str]) {
         self.written_at_twilio(username, "Some One", roles).await;
     }
 
-    /// A user whom somebody else gives this name.
+    /// Provisions the user under this full name at Twilio directly, not through Flexgate.
     pub async fn named_at_twilio(&self, username: &str, full_name: &str) {
         self.written_at_twilio(username, full_name, &["agent"]).await;
     }
@@ -119,7 +119,7 @@ impl World {
         self.provisioning.flex().provision(&user, deadline()).await.unwrap();
     }
 
-    /// Twilio answers 503 to whoever provisions.
+    /// Makes Twilio answer every provision request with 503.
     pub async fn provision_fails(&self) {
         self.fault(json!({ "path_contains": "Provision", "kind": "status", "status": 503, "times": 0 })).await;
     }
@@ -134,7 +134,7 @@ impl World {
         self.control(Method::DELETE, "faults", &Value::Null).await;
     }
 
-    /// Tells the simulator.
+    /// Sends a control request to the simulator.
     pub async fn control(&self, method: Method, path: &str, body: &Value) {
         let url = format!("{}/__sim/{path}", self.simulator.url()).parse().unwrap();
         let mut request = reqwest::Request::new(method, url);
@@ -158,7 +158,7 @@ impl World {
         let scim = self.platform.scim();
         loop {
             let group = scim.group(group.0).await.unwrap().unwrap();
-            // Others may be in the group whose change has not been announced.
+            // The group may have other members whose change has not been announced.
             let mut after = group.clone();
             after.members.retain(|member| member.present || member.user != *user);
             let role = self.group_roles.of(&group.display_name);
@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    /// Writes that, and nothing else.
+    /// Writes the membership only.
     pub async fn write_member(&self, (id, name): (&str, &str), user: &FlexUserSid, present: bool) {
         let (scim, at) = (self.platform.scim(), OffsetDateTime::UNIX_EPOCH);
         loop {

@@ -1,4 +1,5 @@
-//! What DynamoDB may answer and no emulator does: why it cancels a transaction, and that one is at an item.
+//! Answers that DynamoDB may give and no emulator does: the reasons for cancelling a transaction, and a conflict with
+//! another transaction on an item.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,7 @@ use time::Duration;
 
 use super::{NOW, dynamodb, id};
 
-/// What the table answers, one after another, and what it was asked.
+/// The table's scripted answers, in order, and the requests it received.
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<(StatusCode, Value)>>>,

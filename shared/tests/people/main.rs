@@ -27,21 +27,21 @@ use time::macros::datetime;
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 
-/// How many writers race in the tests that have writers race.
+/// How many writers compete in the tests of races.
 const WRITERS: u8 = 16;
 
-/// Everything the suite asks of an adapter.
+/// Every trait that the suite tests.
 trait Store: People + Deactivations + UsernameIndex {}
 impl<S: People + Deactivations + UsernameIndex> Store for S {}
 
-/// An adapter under test, and a second process at the same data.
+/// An adapter under test, and a second process on the same data.
 struct Adapter {
     one: Arc<dyn Store>,
     other: Arc<dyn Store>,
     _folder: Option<tempfile::TempDir>,
 }
 
-/// DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT`, where that is set (`tests/run aws`), else SQLite.
+/// DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if that is set (`tests/run aws`), else SQLite.
 async fn store() -> Adapter {
     if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
         let table = dynamodb::table(&endpoint).await;
@@ -83,7 +83,8 @@ fn says_active(active: bool) -> Statement {
     Statement { active: Some(said), ..Statement::default() }
 }
 
-/// A new person: Flex user `number`, of whom the webhook source `okta` says active and whom it calls `u-{number}`.
+/// A new person with the Flex user `number`. The webhook source `okta` says that they are active, and calls them
+/// `u-{number}`.
 fn person(number: u8, name: &str) -> Person {
     let mut person = Person::new(id(number), name.parse().unwrap());
     person.flex_user_sid = Some(sid(number));
@@ -93,7 +94,7 @@ fn person(number: u8, name: &str) -> Person {
 }
 
 impl Adapter {
-    /// Writes a new person, and reads them in the other process.
+    /// Writes a new person, and reads them back in the other process.
     async fn add(&self, person: &Person) -> Person {
         assert_eq!(self.one.add(person, None).await.unwrap(), Written::Yes(1));
         self.read(person.id).await
@@ -103,19 +104,19 @@ impl Adapter {
         self.other.person(&PersonKey::Id(id)).await.unwrap().unwrap()
     }
 
-    /// Whom the key leads to.
+    /// The person that the key leads to.
     async fn led_to(&self, key: &PersonKey) -> Option<PersonId> {
         self.other.person(key).await.unwrap().map(|person| person.id)
     }
 
-    /// States over the version that `person` has.
+    /// Writes a statement, on condition that the stored version is that of `person`.
     async fn state(&self, person: &Person, of: &str, statement: &Statement, subject: Option<&str>) -> Written {
         let (source, subject) = (source(of), subject.map(|subject| subject.parse().unwrap()));
         let stating = Stating { source: &source, statement, subject: subject.as_ref() };
         self.one.state(person.id, person.version, stating).await.unwrap()
     }
 
-    /// Notes a Flex user over the version that `person` has.
+    /// Notes a Flex user, on condition that the stored version is that of `person`.
     async fn note(&self, person: &Person, user: Option<u8>) -> Written {
         let user = user.map(sid);
         let noting = Noting { given: &Given::default(), flex_user_sid: user.as_ref(), username: &person.username };

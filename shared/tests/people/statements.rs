@@ -1,4 +1,4 @@
-//! What is written is read as it was written.
+//! What is written is read back unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +38,7 @@ fn email() -> impl Strategy<Value = Option<Email>> {
 }
 
 fn name() -> impl Strategy<Value = Option<FullName>> {
-    // Some letters are invisible, which no name may hold.
+    // Some characters that `\w` matches are invisible, and a name must not contain those.
     of("[\\w'\"]{1,40}".prop_filter_map("invisible", |text| text.parse().ok()))
 }
 

@@ -1,16 +1,16 @@
-//! Whether a source may speak about the person who has a username.
+//! Decides whether a source may speak about the person who has a username.
 
 use super::person::Person;
 use super::source::Source;
 use crate::event::SubjectId;
 use crate::sid::FlexUserSid;
 
-/// How a source's subject comes to be a person.
+/// Which person a source's subject is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attachment {
     /// It is the person who has the username.
     Same,
-    /// It is somebody else, who takes the username over: a new person, to whom nothing of the earlier one belongs.
+    /// It is somebody else, who takes over the username: a new person, to whom nothing of the earlier one belongs.
     NewPerson,
 }
 
@@ -25,23 +25,24 @@ pub enum AttachmentRefused {
         "{0} says that the person of that username is inactive; an operator must say whether this is the same person"
     )]
     Inactive(Source),
-    /// Flex has a user of that name which a search does not show, or one that is spelt otherwise. To make the person a
-    /// user would bring that one back, or overwrite it.
+    /// Flex has a user of that name that a search does not show, or one whose name is spelled differently. Creating a
+    /// user for the person would reactivate or overwrite that one.
     #[error("the username is a deactivated user's, or another user's in other spelling")]
     NameTaken,
-    /// The Flex user is deactivated, and claims bring nobody back.
+    /// The Flex user is deactivated, and claims reactivate nobody.
     #[error("the Flex user is deactivated")]
     Deactivated(FlexUserSid),
-    /// Twilio brought back a user who was there before the request, and whom nothing showed. It has been deactivated
-    /// again, and is bound to nobody.
+    /// Provisioning reactivated a user who existed before the request and whom no lookup had shown. Flexgate has
+    /// deactivated that user again and bound nobody to it.
     #[error("the username was somebody's: provisioning brought their Flex user back, and it was deactivated again")]
     BroughtBack(FlexUserSid),
 }
 
 /// Decides whether `subject` of `source` is `person`, who has the username that the source names.
 ///
-/// A source without subjects of its own (the API, operators) means whoever has the username. `gives_access` is false
-/// for a statement that only takes access away: nothing vetoes that.
+/// A source without subjects of its own (the API, operators) means the person who has the username. `gives_access` is
+/// false for a statement that only takes access away; such a statement is accepted even if another source says that the
+/// person is inactive.
 pub fn attach(
     person: &Person,
     source: &Source,

@@ -18,21 +18,21 @@ use crate::user::{FlexUser, WorkerAttributes};
 /// How long the claims of a token count after it was issued.
 pub const CLAIMS_LAST: Duration = Duration::days(30);
 
-/// Under which circumstances [`desired`] is asked.
+/// The circumstances under which [`desired`] is computed.
 #[derive(Debug, Clone, Copy)]
 pub struct Occasion<'a> {
     /// The time.
     pub now: OffsetDateTime,
-    /// The issuer whose token is being minted for. Only then may its claims add a role.
+    /// The issuer of the token that is being used to mint, if any. Only then may its claims add a role.
     pub minting_for: Option<&'a str>,
     /// How long claims count after their token was issued.
     pub claims_last: Duration,
-    /// Whose word counts on profile fields.
+    /// Which kind of source wins for profile fields.
     pub priority: SourcePriority,
 }
 
 impl Occasion<'_> {
-    /// Not a mint, with the default settings.
+    /// An occasion that is not a mint, with the default settings.
     #[must_use]
     pub fn at(now: OffsetDateTime) -> Self {
         Self { now, minting_for: None, claims_last: CLAIMS_LAST, priority: SourcePriority::default() }
@@ -53,29 +53,29 @@ pub enum Active {
 /// What a person should be in Flex.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
-    /// Whether active.
+    /// Whether the person should be active.
     pub active: Active,
-    /// The roles, of those that Flexgate can give.
+    /// The roles, among those that Flexgate can give.
     pub roles: RoleSet,
     /// Roles that Flex shows and Flexgate cannot give. They stay, so no full provision may be sent.
     pub unspellable: BTreeSet<Box<str>>,
-    /// The e-mail address; `None` if nobody knows one.
+    /// The e-mail address; `None` if none is known.
     pub email: Option<Email>,
-    /// The full name; `None` if nobody knows one.
+    /// The full name; `None` if none is known.
     pub full_name: Option<FullName>,
     /// The locale, if a source says something about it: `Some(None)` is "none".
     pub locale: Option<Option<Box<str>>>,
     /// The worker's attributes, if a source says something about them.
     pub attributes: Option<Option<WorkerAttributes>>,
-    /// What counts as given from now on. It is written down before anything is sent.
+    /// What counts as given from now on. Flexgate writes it down before it sends anything.
     pub given: Given,
-    /// Why.
+    /// Why the person should be like this.
     pub explanation: Explanation,
 }
 
 /// What `person` should be, given what Flex shows (`None` if Flex has no such user).
 ///
-/// Returns `None` for a person of whom no source ever said anything: Flexgate leaves them alone.
+/// Returns `None` for a person about whom no source ever said anything: Flexgate leaves them alone.
 #[must_use]
 pub fn desired(
     person: &Person,
@@ -121,7 +121,7 @@ pub fn desired(
     })
 }
 
-/// The statements that count. Claims count for a while after their token was issued.
+/// The statements that count. Claims stop counting some time after their token was issued.
 fn counting(person: &Person, occasion: &Occasion<'_>) -> BTreeMap<Source, Statement> {
     let expired = |source: &Source, said: &Statement| {
         source.kind() == SourceKind::Claims
@@ -131,7 +131,7 @@ fn counting(person: &Person, occasion: &Occasion<'_>) -> BTreeMap<Source, Statem
     live.map(|(source, said)| (source.clone(), said.clone())).collect()
 }
 
-/// Who says active, and who inactive. Groups and claims do not say.
+/// The sources that say active, and those that say inactive. Groups and claims say neither.
 fn activity(statements: &BTreeMap<Source, Statement>) -> (BTreeSet<Source>, BTreeSet<Source>) {
     let (mut active, mut inactive) = (BTreeSet::new(), BTreeSet::new());
     for (source, said) in statements {
@@ -178,7 +178,7 @@ fn roles(
         } else if before.roles.contains(&role) || before.taken.contains(&role) {
             RoleReason::TakenBack
         } else if reactivates && !policy.allowed_roles.contains(&role) {
-            // To bring somebody back with the role would be to give it.
+            // Reactivating somebody with the role would mean giving it.
             RoleReason::Forbidden { by: BTreeSet::new() }
         } else {
             by_hand.insert(role);
@@ -214,7 +214,7 @@ fn roles(
     Roles { have, unspellable, given, reasons }
 }
 
-/// The roles that sources name, the policy allows and the occasion lets count.
+/// The roles that sources name, that the policy allows, and that count on this occasion.
 fn stated(
     statements: &BTreeMap<Source, Statement>,
     policy: &Policy,
@@ -260,13 +260,13 @@ fn said<T: Clone>(said: &Said<T>) -> (&Moment, T) {
     (&said.moment, said.value.clone())
 }
 
-/// A value that is not empty: an e-mail address that a source removes is one that it says nothing about, since Flex
-/// cannot be without one.
+/// A value that is not empty. A source that removes the e-mail address counts as saying nothing about it, because Flex
+/// requires one.
 fn present<T: Clone>(said: &Said<Option<T>>) -> Option<(&Moment, T)> {
     Some((&said.moment, said.value.clone()?))
 }
 
-/// A field that Flex cannot be without: what a source says, else what Flex shows, else the username.
+/// A field that Flex requires: what a source says, else what Flex shows, else the username.
 fn settle<T: std::str::FromStr>(
     name: &'static str,
     chosen: Option<(&Source, T)>,

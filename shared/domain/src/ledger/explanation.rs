@@ -36,7 +36,7 @@ pub enum RoleReason {
     Unspellable,
     /// Does not have it: Flexgate gave it, and no source names it any more.
     TakenBack,
-    /// Does not get it: the policy lets nobody have it.
+    /// Does not get it: the policy allows nobody to have it.
     Forbidden {
         /// The sources that name it.
         by: BTreeSet<Source>,
@@ -69,13 +69,13 @@ impl RoleReason {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum FieldReason {
-    /// This source says so; among those that say something, it has the highest priority.
+    /// This source says so. It has the highest priority among the sources that say something.
     Stated {
         /// The source.
         by: Source,
     },
     /// No source says anything: it stays as Flex shows it.
     AsInFlex,
-    /// Nobody says anything and Flex has no such user yet: the username serves.
+    /// No source says anything and Flex shows no valid value: the username is used.
     Username,
 }

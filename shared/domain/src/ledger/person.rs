@@ -15,19 +15,19 @@ use crate::role::RoleSet;
 use crate::sid::FlexUserSid;
 use crate::user::WorkerAttributes;
 
-/// Names a person: 32 hexadecimal digits, random. A Flex SID cannot do this: statements can come before the Flex user
-/// exists, and a reactivated user may get another SID.
+/// Identifies a person: 32 random hexadecimal digits. A Flex SID cannot do this: statements can come before the Flex
+/// user exists, and a reactivated user may get another SID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PersonId(u128);
 
-/// The text names no person.
+/// The text is not a person's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must have 32 hexadecimal digits in lower case")]
 pub struct PersonIdError;
 
 impl PersonId {
-    /// The person of 16 random bytes.
+    /// The id made of 16 random bytes.
     #[must_use]
     pub fn of(random: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(random))
@@ -66,64 +66,67 @@ impl From<PersonId> for String {
     }
 }
 
-/// Which roles Flexgate has given to a person, and which it has taken back. Written before anything is sent to
-/// Twilio, so that a crash leaves no role behind that nobody knows of.
+/// Which roles Flexgate has given to a person, and which it has taken back. Flexgate writes this before it sends
+/// anything to Twilio, so that a crash leaves no role behind that is not on record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Given {
     /// Roles that Flexgate gives: a source names them, or they are the default roles.
     pub roles: RoleSet,
-    /// Roles that Flexgate gave and no source names any more. One that Flex shows again is drift, not made by hand.
+    /// Roles that Flexgate gave and no source names any more. If Flex shows one again, it is drift, not made by hand.
     pub taken: RoleSet,
-    /// The worker attributes that were last sent. Flex does not show them, so this is what tells a difference.
+    /// The worker attributes that were last sent. Flex does not show them, so Flexgate compares with these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<WorkerAttributes>,
-    /// The version of the person that Flex was last brought in step with. Any later statement makes a difference.
+    /// The person's version that Flex was last brought in step with. A later statement has a higher version.
     #[serde(skip_serializing_if = "is_zero")]
     pub settled_at: u64,
-    /// The person took over the username of another. Whatever Flex shows is the other person's until Flexgate has
-    /// provisioned this one.
+    /// The person took over somebody else's username. Everything that Flex shows is the previous owner's until Flexgate
+    /// has provisioned this person.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub taking_over: bool,
-    /// When a mint first asked Twilio to make the user, as long as the ledger does not know the user. An answer can be
-    /// lost and asked for again: a user who is older than this was somebody's already, one who is not is the person's.
+    /// When a mint first asked Twilio to create the user; unset once the ledger knows the user. Twilio's answer can get
+    /// lost and the request be repeated: a user who is older than this was somebody's already, and one who is not is
+    /// this person's.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub asked_since: Option<OffsetDateTime>,
-    /// How often Flexgate has put right what somebody else changed in Flex, since a source last said something.
+    /// How often Flexgate has repaired what somebody else changed in Flex, since a source last said something.
     #[serde(skip_serializing_if = "Repairs::is_none")]
     pub repairs: Repairs,
 }
 
-/// How often a difference was repaired that no source had caused: somebody writes to Flex beside Flexgate, such as
+/// Counts repairs of differences that no source caused. They show that something else writes to Flex too, such as
 /// Twilio's SSO, which sets roles at each login.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Repairs {
-    /// How often.
+    /// How many repairs.
     pub count: u32,
-    /// When the first of them was.
+    /// When the first of them was made.
     #[serde(with = "time::serde::rfc3339::option")]
     pub since: Option<OffsetDateTime>,
 }
 
 impl Repairs {
-    /// So many repairs are made. What differs once more is somebody's wish, and only reported.
+    /// The most repairs that Flexgate makes. A difference that comes back after that is what somebody wants, so
+    /// Flexgate only reports it.
     pub const MOST: u32 = 2;
 
-    /// How long a repair counts.
+    /// How long repairs count, from the first one.
     pub const COUNT_FOR: Duration = Duration::days(30);
 
     fn is_none(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Those that still count at `now`.
+    /// The repairs that still count at `now`.
     #[must_use]
     pub fn counting(self, now: OffsetDateTime) -> Self {
         if self.since.is_some_and(|since| since + Self::COUNT_FOR > now) { self } else { Self::default() }
     }
 
-    /// With the one that is made at `now`; `None` if it must not be made, because there were [`Self::MOST`].
+    /// The repairs including one more at `now`; `None` if it must not be made, because there were [`Self::MOST`]
+    /// already.
     #[must_use]
     pub fn another(self, now: OffsetDateTime) -> Option<Self> {
         let Self { count, since } = self.counting(now);
@@ -139,26 +142,26 @@ fn is_zero(number: &u64) -> bool {
 /// A person: what every source says about them, and what Flexgate has given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
-    /// Names the person.
+    /// Identifies the person.
     pub id: PersonId,
-    /// The Flex username, as Flex spells it where Flex has the user.
+    /// The Flex username, spelled as in Flex if Flex has the user.
     pub username: Username,
     /// The current Flex user, once there is one.
     pub flex_user_sid: Option<FlexUserSid>,
     /// What each source says.
     pub statements: BTreeMap<Source, Statement>,
-    /// What each source calls the person, where it has a name of its own for people.
+    /// What each source calls the person, if it has ids of its own for people.
     pub subjects: BTreeMap<Source, SubjectId>,
     /// What Flexgate has given.
     pub given: Given,
-    /// Somebody else has taken the username over, and the Flex user with it. Nothing is theirs any more.
+    /// Somebody else has taken over the username, and the Flex user with it. Nothing belongs to this person any more.
     pub superseded: bool,
     /// Counts the writes; 0 for a person who is not stored yet.
     pub version: u64,
 }
 
 impl Person {
-    /// A person of whom nothing is known but the username.
+    /// A person about whom nothing is known but the username.
     #[must_use]
     pub fn new(id: PersonId, username: Username) -> Self {
         let (statements, subjects) = (BTreeMap::new(), BTreeMap::new());
@@ -166,15 +169,15 @@ impl Person {
         Self { id, username, flex_user_sid: None, statements, subjects, given, superseded: false, version: 0 }
     }
 
-    /// Whoever takes the username over: a new person, of whom nothing was said. The Flex user is theirs to change, but
-    /// nothing that it shows is theirs.
+    /// A new person who takes over the username, and about whom no source has said anything. Flexgate may change the
+    /// Flex user for them, but nothing that Flex shows is theirs.
     #[must_use]
     pub fn successor(&self, id: PersonId) -> Self {
         let given = Given { taking_over: true, ..Given::default() };
         Self { flex_user_sid: self.flex_user_sid.clone(), given, ..Self::new(id, self.username.clone()) }
     }
 
-    /// Whether Flex was brought in step with everything that is said.
+    /// Whether Flex is in step with everything that sources say.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.version > 0 && self.given.settled_at == self.version

@@ -5,7 +5,7 @@ use crate::name::{Email, Username};
 use crate::role::ObservedRoles;
 use crate::user::{DesiredUser, FlexUser, WorkerAttributes};
 
-/// What must be sent to Twilio. Carrying it out twice does the same as carrying it out once.
+/// What must be sent to Twilio. Carrying it out is idempotent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The change.
@@ -33,7 +33,7 @@ pub enum Step {
 /// Why there is no plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PlanRefused {
-    /// Flex needs more than anybody says.
+    /// Flex requires a field that no source provides.
     #[error("no source says the person's {0}, which Flex needs")]
     Incomplete(&'static str),
     /// The person would have no role.
@@ -43,7 +43,7 @@ pub enum PlanRefused {
 
 impl Desired {
     /// What must be sent so that the user of `username` becomes as desired. `observed` is complete
-    /// ([`FlexUser::is_complete`]), or `None` where Flex has no such user.
+    /// ([`FlexUser::is_complete`]), or `None` if Flex has no such user.
     pub fn plan(&self, username: &Username, observed: Option<&FlexUser>) -> Result<Plan, PlanRefused> {
         let mut plan = Plan { step: Step::Nothing, locale: self.locale_change(observed), blocked: Vec::new() };
         let wanted = match (self.active, observed) {
@@ -89,8 +89,8 @@ impl Desired {
         Ok(plan)
     }
 
-    /// The attributes to send: those that are new, and those that are no longer said as empty values, since Flex
-    /// forgets no attribute. A reactivated user has a new worker, which has none.
+    /// The attributes to send: the new ones, and empty values for those that the sources no longer state, because Flex
+    /// never drops an attribute. A reactivated user has a new worker, which has none.
     fn attributes_change(&self, reactivates: bool) -> Option<WorkerAttributes> {
         let wanted = self.attributes.as_ref()?;
         let nothing = WorkerAttributes::default();

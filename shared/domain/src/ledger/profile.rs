@@ -1,4 +1,4 @@
-//! Whose word counts on e-mail address, name, locale and worker attributes.
+//! Which source wins for e-mail address, name, locale and worker attributes.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use super::source::{Source, SourceKind};
 use super::statement::Statement;
 use crate::event::Moment;
 
-/// Which kind of source wins where several say something about the same profile field. Within one kind, the later
+/// Which kind of source wins if several say something about the same profile field. Within one kind, the later
 /// statement wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourcePriority([SourceKind; 5]);
@@ -44,7 +44,8 @@ impl SourcePriority {
         self.0.iter().position(|one| *one == kind).unwrap_or(self.0.len())
     }
 
-    /// The value that counts, and who says it. `None` if nobody says anything: a source that says "empty" is heard.
+    /// The value that counts, and the source that says it. `None` if no source says anything; a source that says
+    /// "empty" does say something.
     pub(super) fn choose<'a, T>(
         self,
         statements: &'a BTreeMap<Source, Statement>,

@@ -1,4 +1,4 @@
-//! Who says something about people.
+//! The sources that say something about people.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::SourceName;
 
-/// Who says something about a person. Its text, like `scim` or `webhook:okta`, is what the store keeps and what
-/// [`Explanation`](super::Explanation) shows.
+/// A source that says something about a person. Its text, like `scim` or `webhook:okta`, is what the store keeps and
+/// what [`Explanation`](super::Explanation) shows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Source {

@@ -11,13 +11,13 @@ use crate::user::WorkerAttributes;
 
 /// A value, and when it was said.
 ///
-/// The order is that of the moments. Two different values at one moment come from a source that contradicts itself;
+/// Values are ordered by their moments. Two different values at one moment come from a source that contradicts itself;
 /// the larger value wins, so that the order of deliveries still does not matter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Said<T> {
-    /// When.
+    /// When it was said.
     pub moment: Moment,
-    /// What.
+    /// What was said.
     pub value: T,
 }
 
@@ -34,11 +34,11 @@ pub struct Statement {
     /// Whether the person is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<Said<bool>>,
-    /// An "inactive" from before this moment no longer counts. The source does not say thereby that the person is
-    /// active: where memberships decide, they go on deciding.
+    /// An "inactive" from before this moment no longer counts. That does not say that the person is active: a source
+    /// that decides by memberships still does so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<Moment>,
-    /// The person's memberships, by the source's own id of the group or application. One that has ended stays as a
+    /// The person's memberships, by the source's own id of the group or application. An ended membership stays as a
     /// tombstone, so that a late delivery of its beginning does not revive it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub memberships: BTreeMap<Box<str>, Said<bool>>,
@@ -73,14 +73,15 @@ impl<T> Said<T> {
 }
 
 impl Said<bool> {
-    /// Whether the person is active, or is a member. At one time, "no" is later than "yes".
+    /// Whether the person is active, or is a member. If a "yes" and a "no" have the same time, the "no" counts as
+    /// later.
     #[must_use]
     pub fn access(at: OffsetDateTime, id: &EventId, value: bool) -> Self {
         Self { moment: Moment { at, deactivates: !value, id: id.clone() }, value }
     }
 }
 
-/// The later of the two.
+/// Keeps the later of the two.
 fn later<T: Ord>(ours: &mut Option<T>, theirs: Option<T>) {
     // `None` is the smallest.
     if theirs > *ours {
@@ -95,7 +96,7 @@ impl Statement {
         Self { since: Some(Moment { at, deactivates: false, id: id.clone() }), ..Self::default() }
     }
 
-    /// Adds what was said elsewhere. Commutative, associative and idempotent.
+    /// Merges in another statement of the same source. Commutative, associative and idempotent.
     pub fn merge(&mut self, other: Self) {
         later(&mut self.since, other.since);
         later(&mut self.active, other.active);
@@ -138,7 +139,7 @@ impl Statement {
         keep(&mut self.attributes, since);
     }
 
-    /// Whether the source says nothing, as one that has withdrawn.
+    /// Whether the source says nothing, as after it has withdrawn.
     #[must_use]
     pub fn is_silent(&self) -> bool {
         *self == Self { since: self.since.clone(), ..Self::default() }
@@ -146,8 +147,9 @@ impl Statement {
 
     /// Whether the source says that the person is active; `None` if it does not say.
     ///
-    /// Where the source has named memberships, the person is active while one of them remains and inactive once the
-    /// last has ended. An explicit "inactive" holds beside memberships that remain: only an explicit "active" lifts it.
+    /// If the source has named memberships, the person is active while one of them remains and inactive once the last
+    /// has ended. An explicit "inactive" overrides memberships that remain, until an explicit "active" or `restored`
+    /// lifts it.
     #[must_use]
     pub fn says_active(&self) -> Option<bool> {
         let counts = |said: &&Said<bool>| said.value || Some(&said.moment) >= self.restored.as_ref();
@@ -161,8 +163,8 @@ impl Statement {
         Some(self.memberships.values().any(|said| said.value))
     }
 
-    /// The full name as the source says it, and when it said so: the one it wrote, or the given and the family name
-    /// together, whichever is later. Half a name is none.
+    /// The full name that the source gives, and when it gave it: the one it wrote, or given and family name together,
+    /// whichever is later. Half a name does not count.
     #[must_use]
     pub fn says_full_name(&self) -> Option<(&Moment, FullName)> {
         let given = self.given_name.as_ref().and_then(|said| Some((said.value.as_ref()?, &said.moment)));
@@ -180,8 +182,9 @@ impl Statement {
         }
     }
 
-    /// The statement as one that is made after `earlier`. For sources whose requests come one after the other and are
-    /// answered at once: a clock that is behind must not make a request count as older than the one before.
+    /// The statement, moved to just after `earlier` if it is not later anyway. For sources whose requests come one
+    /// after the other and are answered at once: a slow clock must not make a request count as older than the one
+    /// before.
     #[must_use]
     pub fn made_after(mut self, earlier: Option<&Moment>) -> Self {
         fn shift<T>(said: &mut Option<Said<T>>, at: OffsetDateTime) {

@@ -1,8 +1,8 @@
-//! What a mint may do to the caller's Flex user: make it, or bring it up to date.
+//! What a mint may do to the caller's Flex user: create it, or bring it up to date.
 
 use crate::{Caller, DesiredUser, RoleSet, Username};
 
-/// What becomes of a caller's own Flex user when they mint.
+/// What a mint does to the caller's own Flex user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum JustInTime {
     /// Nothing: a caller whom Flex does not know is refused.
@@ -10,7 +10,7 @@ pub enum JustInTime {
     Off,
     /// A caller whom Flex does not know is provisioned from their verified claims.
     Create,
-    /// That, and e-mail address, full name and roles follow the verified claims at every mint.
+    /// As `Create`; also, e-mail address, full name and roles follow the verified claims at every mint.
     CreateAndSync,
 }
 

@@ -1,7 +1,7 @@
-//! Who may mint, for whom, with which roles, for how long.
+//! Decides who may mint, for whom, with which roles and for how long.
 //!
-//! Pure: it is told the verified caller and what they ask for, and decides. Everything it does not
-//! allow is refused; an empty allow-list allows nobody. Every decision says why, for the audit line.
+//! Pure: it takes the verified caller and what they ask for, and returns a decision. It refuses everything that it does
+//! not allow; an empty allow-list allows nobody. Every decision says why, for the audit line.
 
 mod just_in_time;
 mod template;
@@ -24,9 +24,9 @@ use super::user::{DesiredUser, FlexUser};
 /// The configured policy.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// The roles Flexgate may give at all. `admin` is in it only by explicit opt-in.
+    /// The roles that Flexgate may give at all. `admin` is among them only by explicit opt-in.
     pub allowed_roles: RoleSet,
-    /// The roles of a user provisioned just in time whose claims map to none.
+    /// The roles of a user who is provisioned just in time and whose claims map to no role.
     pub default_roles: RoleSet,
     /// What happens to a caller whom Flex does not know.
     pub just_in_time: JustInTime,
@@ -39,42 +39,42 @@ pub struct Policy {
 pub struct MintRequest {
     /// The lifetime.
     pub ttl: Option<TokenTtl>,
-    /// For whom, if not for the caller.
+    /// The user to mint for, if not the caller.
     pub username: Option<Username>,
     /// The only roles the token may carry.
     pub roles: Option<RoleSet>,
 }
 
-/// A mint that the policy allows. Its `Display` says by which rules.
+/// A mint that the policy allows. Its `Display` says which rules allowed it.
 #[derive(Debug, Clone)]
 pub struct MintGrant {
-    /// For whom.
+    /// The user to mint for.
     pub username: Username,
     /// Whether the caller mints for themselves.
     pub for_self: bool,
     /// How long the token lives.
     pub ttl: TokenTtl,
-    /// What set that length.
+    /// What determined that lifetime.
     pub ttl_by: TtlBy,
     /// The only roles the token may carry, if the caller narrowed them.
     pub only_roles: Option<RoleSet>,
     /// The user to provision if Flex does not know them; `None` if that is not allowed.
     pub newcomer: Option<DesiredUser>,
-    /// What becomes of the user by the caller's claims; [`JustInTime::Off`] for whoever mints for somebody else.
+    /// What the caller's claims do to the user; [`JustInTime::Off`] if the caller mints for somebody else.
     pub just_in_time: JustInTime,
     allowed_roles: RoleSet,
 }
 
-/// What set a lifetime.
+/// What determined a token's lifetime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TtlBy {
     /// The request.
     Request,
     /// Nobody: it is the default.
     Default,
-    /// The policy's longest.
+    /// The policy's maximum.
     Policy,
-    /// The rest of the caller's own token.
+    /// The remaining lifetime of the caller's own token.
     CallersToken,
 }
 
@@ -104,20 +104,20 @@ pub enum NotAdmitted {
     /// It is deprovisioned.
     #[error("the Flex user is deactivated")]
     Deactivated,
-    /// Twilio does not say its roles, so nothing can be said for them.
+    /// Twilio does not say its roles, so they cannot be checked.
     #[error("the Flex user's roles are not known")]
     RolesUnknown,
-    /// A token would carry a role that Flexgate may not give: `admin`, without the opt-in.
+    /// The token would carry a role that Flexgate may not give: `admin`, without the opt-in.
     #[error("the Flex user has the role {0}, which is not allowed")]
     RoleNotAllowed(Role),
-    /// A token would carry roles beyond those the caller narrowed it to.
+    /// The token would carry roles beyond those that the caller narrowed it to.
     #[error("the Flex user has roles beyond those asked for")]
     BeyondAsked,
 }
 
 impl Policy {
-    /// Decides what `caller` may mint, given what they ask for. The lifetime is the one asked for,
-    /// but never past the policy's longest nor past the caller's own token.
+    /// Decides what `caller` may mint, given what they ask for. The lifetime is the one asked for, limited by the
+    /// policy's maximum and by the remaining lifetime of the caller's own token.
     pub fn mint(&self, caller: &Caller, asked: MintRequest, now: OffsetDateTime) -> Result<MintGrant, MintRefusal> {
         let any = caller.scopes.grant(Scope::TokenAny);
         if !any && !caller.scopes.grant(Scope::Token) {
@@ -177,16 +177,16 @@ impl Policy {
         let remaining = u64::try_from(remaining).unwrap_or(0).min(TokenTtl::MAX.seconds().into());
         let remaining = TokenTtl::from_seconds(remaining).map_err(|_| MintRefusal::ExpiresTooSoon)?;
         let wanted = asked.map_or((TokenTtl::DEFAULT, TtlBy::Default), |ttl| (ttl, TtlBy::Request));
-        // Of equal lengths the first is named: what was asked for, where that is what they get.
+        // On a tie the first one is named: the request, if the caller gets the lifetime they asked for.
         let limits = [wanted, (self.max_ttl, TtlBy::Policy), (remaining, TtlBy::CallersToken)];
         Ok(limits.into_iter().min_by_key(|(ttl, _)| *ttl).unwrap_or(wanted))
     }
 }
 
 impl MintGrant {
-    /// Whether the Flex user found may be minted for: active, with no role that Flexgate may not give
-    /// and none beyond those asked for. Roles Flexgate does not know (`wfo.full_access`) are Twilio's
-    /// affair, unless the caller narrowed theirs.
+    /// Whether a token may be minted for the Flex user found: active, with no role that Flexgate may not give and none
+    /// beyond those asked for. Roles that Flexgate does not know (`wfo.full_access`) do not matter, unless the caller
+    /// narrowed the token's roles.
     pub fn admits(&self, user: &FlexUser) -> Result<(), NotAdmitted> {
         if !user.is_active() {
             return Err(NotAdmitted::Deactivated);

@@ -7,15 +7,15 @@ use crate::Username;
 
 /// A username with claims in it: `{preferred_username}`, `{tid}.{oid}`, `{sub}@example.com`.
 ///
-/// Two people never share a rendering because of where the claims meet: between two claims stands a
-/// text, and a claim that holds any of its characters renders nothing.
+/// Joining claims cannot give two people the same username: any two claims are separated by literal text, and a claim
+/// that contains any character of a separator renders no username.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsernameTemplate {
     before: Box<str>,
     claims: Vec<Placeholder>,
 }
 
-/// A claim, and the text up to the next one or the end.
+/// A claim, and the literal text up to the next claim or the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Placeholder {
     claim: Box<str>,
@@ -25,25 +25,25 @@ struct Placeholder {
 /// The text is no template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// It names no claim: everybody would be one user.
+    /// It names no claim, so everybody would be one user.
     #[error("must name at least one claim in braces, like {{preferred_username}}")]
     Constant,
-    /// A brace without its other, or nothing between two.
+    /// An unmatched brace, or a pair with nothing between.
     #[error("must have a claim's name between every {{ and its }}")]
     Braces,
-    /// Two claims touch: whose letters are whose could not be told.
+    /// Two claims touch, so nobody could tell where one ends.
     #[error("must have a text between two claims, like {{tid}}.{{oid}}")]
     Touching,
 }
 
 impl UsernameTemplate {
-    /// The template that is one claim and nothing else.
+    /// The template that consists of one claim and nothing else.
     #[must_use]
     pub fn of_claim(claim: &str) -> Self {
         Self { before: "".into(), claims: vec![Placeholder { claim: claim.into(), after: "".into() }] }
     }
 
-    /// The username, where `value_of` has every claim and no value is ambiguous.
+    /// The username, if `value_of` has every claim and no value is ambiguous.
     pub fn render(&self, value_of: impl Fn(&str) -> Option<String>) -> Option<Username> {
         let separators: String = self.separators().collect();
         let mut text = self.before.to_string();
@@ -135,7 +135,7 @@ mod tests {
             ("{tid}.{oid}", Some("t-1.o-2")),
             ("flex-{oid}@example.com", Some("flex-o-2@example.com")),
             ("{dotted}@example.com", Some("a.b@example.com")),
-            // A dot would leave open where the tenant ends.
+            // A dot would make it unclear where the tenant ends.
             ("{dotted}.{oid}", None),
             ("{oid}.{dotted}", None),
             ("{missing}", None),

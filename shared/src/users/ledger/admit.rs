@@ -1,9 +1,10 @@
-//! Somebody who has no Flex user comes with a token: just-in-time provisioning makes them one.
+//! Just-in-time provisioning: creates a Flex user for a token's bearer who has none.
 //!
-//! Claims never say that a person is active, so a user is made here although nobody says so. That is allowed only where
-//! the name is nobody's: neither a search, nor the ledger, nor the username index knows a user of that folded name.
-//! None of them may know of a user whom somebody deactivated in the Console since the last sweep, and Twilio has no way
-//! to create without updating. So the answer is judged once more by its dates, before anybody is bound to the user.
+//! Claims never say that a person is active, so this creates a user although no source says active. That is allowed
+//! only if the name is nobody's: neither a search, nor the ledger, nor the username index knows a user of that folded
+//! name. All three can miss a user whom somebody deactivated in the Console since the last sweep, and Twilio cannot
+//! create a user without updating an existing one. So Flexgate also checks the dates in Twilio's answer before it binds
+//! anybody to the user.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -23,13 +24,13 @@ use crate::twilio::TwilioError;
 /// How far Twilio's clock may be from ours.
 const CLOCKS: Duration = Duration::minutes(5);
 
-/// By how much a difference of two of Twilio's times may be wrong: each is rounded to a second.
+/// The largest error in the difference between two of Twilio's times: each is rounded to a second.
 const ROUNDING: Duration = Duration::seconds(2);
 
 impl Ledger {
-    /// The Flex user of whoever `claims` are about and to whom no user is bound, made for them if need be. `found` is
-    /// what a search for exactly their username showed; `began` is when that search began. The user is active, and is
-    /// not bound yet.
+    /// Finds the Flex user of the person that `claims` are about, who has no bound user yet, and creates it if need be.
+    /// `found` is the result of a search for exactly their username; `began` is when that search began. The returned
+    /// user is active, and is not bound yet.
     pub async fn admit(
         &self,
         claims: &TokenClaims,
@@ -38,7 +39,7 @@ impl Ledger {
         deadline: Deadline,
     ) -> Result<Admitted, LedgerError> {
         for _ in 0..TRIES {
-            // The index first: a user whom another mint makes meanwhile is in the ledger before it is in the index.
+            // Read the index before the ledger: a concurrent mint that creates a user writes it to the ledger first.
             let seen = match found {
                 None => self.usernames.seen(&claims.username.key()).await?,
                 Some(_) => Vec::new(),
@@ -46,7 +47,8 @@ impl Ledger {
             let claimant = self.claimant(claims, PersonKey::Username(claims.username.key())).await?;
             let (person, subject) = (claimant.person, claimant.subject.as_ref());
             if let Some(user) = found {
-                // A user whom an earlier mint asked for, without getting an answer, is judged as if it were made now.
+                // If an earlier mint asked Twilio for this user and got no answer, judge the user as if it were created
+                // now.
                 let Some(person) = person.filter(is_being_made) else {
                     return Ok(Admitted { user: user.flex_user_sid.clone(), created: false });
                 };
@@ -73,13 +75,13 @@ impl Ledger {
         Err(LedgerError::Busy)
     }
 
-    /// Notes in the username index that `user` is as it is now, unless `was_active` says that nothing has changed.
+    /// Records the user's current state in the username index, unless `was_active` says that nothing has changed.
     pub(super) async fn note_seen(&self, was_active: Option<bool>, user: Option<&FlexUser>) -> Result<(), LedgerError> {
         let Some(user) = user.filter(|user| was_active != Some(user.is_active())) else { return Ok(()) };
         self.see(user).await
     }
 
-    /// Notes in the username index what Twilio shows of a user.
+    /// Records in the username index what Twilio shows of a user.
     pub async fn see(&self, user: &FlexUser) -> Result<(), LedgerError> {
         let seen = SeenUser {
             key: user.username.key(),
@@ -90,7 +92,7 @@ impl Ledger {
         Ok(self.usernames.put_seen(&[seen], self.clock_rng.now()).await?)
     }
 
-    /// Notes that Flex is in step with the person's version.
+    /// Records that Flex is in step with the person's version.
     pub(super) async fn note_settled(&self, person: &Person) -> Result<Written, LedgerError> {
         let given = Given { settled_at: person.version + 1, ..person.given.clone() };
         let sid = person.flex_user_sid.as_ref();
@@ -98,8 +100,8 @@ impl Ledger {
         Ok(self.people.note(person.id, person.version, noting).await?)
     }
 
-    /// Whether Flex has a user of the name in lower case and composed. A search finds a name as it is spelt, and that is
-    /// how most directories spell it.
+    /// Whether Flex has a user under the folded username: in lower case and composed. A search matches the exact
+    /// spelling only, and most directories use the folded one.
     async fn is_spelt_otherwise(&self, claims: &TokenClaims, deadline: Deadline) -> Result<bool, LedgerError> {
         match claims.username.key().as_str().parse() {
             Ok(folded) if folded != claims.username => {
@@ -186,7 +188,7 @@ impl Ledger {
         let new = Person::new(PersonId::of(self.clock_rng.random()), claims.username.clone());
         let mut person = claims.added_to(&new, subject).unwrap_or(new);
         let (desired, plan) = self.newcomer(&person, claims, None, began)?;
-        // What is given is written with the person, before anything is sent.
+        // Record the roles given together with the person, before sending anything.
         person.given = desired.given.clone();
         match self.people.add(&person, None).await? {
             Written::Yes(version) => person.version = version,
@@ -199,14 +201,14 @@ impl Ledger {
             Ok(Some(now)) if now.version == version => {
                 self.make(Change { person, observed: None, desired, plan }, claims, deadline).await
             }
-            // Another mint of theirs had the lease first.
+            // Another mint of the same person got the lease first.
             Ok(_) => Ok(None),
             Err(error) => Err(error.into()),
         };
         self.finish(lease, id, done, deadline).await
     }
 
-    /// What somebody becomes who is to have a Flex user although nobody says that they are active.
+    /// The desired state of somebody who gets a Flex user although no source says that they are active.
     fn newcomer(
         &self,
         person: &Person,
@@ -225,7 +227,8 @@ impl Ledger {
         Ok((desired, plan))
     }
 
-    /// Makes the user, unless an earlier mint has, and settles the person. What is given is written already.
+    /// Creates the user, unless an earlier mint has, and settles the person. The caller has already recorded the roles
+    /// given.
     async fn make(
         &self,
         change: Change,
@@ -267,7 +270,7 @@ impl Ledger {
         }))
     }
 
-    /// The user with the date of its creation. Twilio may leave that out where it answers to provisioning.
+    /// The user with its creation date. Twilio may omit the date when it answers a provision request.
     async fn dated(&self, user: FlexUser, deadline: Deadline) -> Result<FlexUser, LedgerError> {
         if user.created_date.is_some() {
             return Ok(user);
@@ -278,8 +281,8 @@ impl Ledger {
         Ok(FlexUser { created_date, updated_date, ..user })
     }
 
-    /// Undoes the reactivation of somebody's user, and what the claims have said: the ledger and the index know from
-    /// now on that the name is taken. The access goes first.
+    /// Undoes the reactivation of somebody else's user, and withdraws what the claims said. Takes the access away
+    /// first. From then on the ledger and the index know that the name is taken.
     async fn give_back(
         &self,
         person: &Person,
@@ -293,7 +296,7 @@ impl Ledger {
         self.withdraw(person, claims, Some(sid)).await
     }
 
-    /// Takes back what the claims have said, and what was given by it.
+    /// Withdraws what the claims said, and takes back what was given because of it.
     async fn withdraw(
         &self,
         person: &Person,
@@ -314,12 +317,12 @@ impl Ledger {
     }
 }
 
-/// A user who is to be bound to the bearer of a token.
+/// A user to bind to the bearer of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
-    /// Which.
+    /// The user's SID.
     pub user: FlexUserSid,
-    /// Whether it was made just now.
+    /// Whether it was created just now.
     pub created: bool,
 }
 
@@ -328,16 +331,16 @@ fn admitted(report: Report) -> Result<Admitted, LedgerError> {
     Ok(Admitted { user: user.flex_user_sid, created: report.outcome == Outcome::Created })
 }
 
-/// Whether a mint has asked Twilio for the person's user and does not know what became of that.
+/// Whether a mint has asked Twilio to create the person's user and does not know the outcome.
 fn is_being_made(person: &Person) -> bool {
     person.flex_user_sid.is_none() && person.given.asked_since.is_some()
 }
 
-/// Whether a user that was provisioned after `since` was there before, by what Twilio says at `now`.
+/// Whether a user that was provisioned after `since` existed before, judged by Twilio's dates at `now`.
 ///
-/// Twilio's clock may differ from ours, so a date of its own counts as earlier only beyond [`CLOCKS`]. The time between
-/// two of its dates can be compared with ours whatever the clocks say: provisioning is the user's last change, and a
-/// user that was made for us cannot be older then than our request is.
+/// Twilio's clock may differ from ours, so a Twilio date counts as earlier than `since` only by more than [`CLOCKS`].
+/// The time between two of Twilio's dates can be compared with ours whatever the clocks say: provisioning is the user's
+/// last change, and a user created for this request cannot be older at that change than the request is.
 fn was_there_before(user: &FlexUser, since: OffsetDateTime, now: OffsetDateTime) -> Result<bool, LedgerError> {
     let date = |text: &Option<String>| text.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
     let created =

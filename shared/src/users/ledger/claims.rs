@@ -1,9 +1,9 @@
-//! What the claims of a token say of its bearer, and how a Flex user follows them.
+//! What the claims of a token say about its bearer, and how a Flex user follows them.
 //!
-//! A token describes its bearer in full, so what an issuer says of a person is what their latest token says. Tokens are
-//! ordered by the time they were issued at; one that is older than what is stated changes nothing. What is stated
-//! already is written anew only once it is a day old: often enough for claims to outlast [`CLAIMS_LAST`] while their
-//! bearer mints, and seldom enough that a mint for which nothing changes writes nothing.
+//! A token describes its bearer in full, so an issuer's statement about a person is what their latest token says.
+//! Tokens are ordered by the time they were issued at; one that is older than the statement changes nothing. A token
+//! that repeats the statement renews it only if it was issued a day later or more: often enough that the claims outlast
+//! [`CLAIMS_LAST`] while their bearer mints, and rarely enough that a mint that changes nothing usually writes nothing.
 //!
 //! [`CLAIMS_LAST`]: crate::domain::ledger::CLAIMS_LAST
 
@@ -23,10 +23,10 @@ use crate::domain::policy::JustInTime;
 use crate::domain::{Caller, Email, EventId, FlexUser, FlexUserSid, FullName, RoleSet, SubjectId, Username};
 use crate::store::{PersonKey, Stating, Written};
 
-/// How much later a token must be issued for the same claims to be written again.
+/// How much later than the statement a token must be issued to renew the same claims.
 const RENEWED_AFTER: Duration = Duration::DAY;
 
-/// A write that loses a race is tried again this often.
+/// How many attempts to make when a write loses a race.
 pub(super) const TRIES: usize = 5;
 
 /// What a verified token says about its bearer.
@@ -38,7 +38,7 @@ pub struct TokenClaims {
     pub(super) subject: Option<SubjectId>,
     /// The username that the claims map to.
     pub(super) username: Username,
-    /// When this counts as said.
+    /// When the claims count as said.
     at: OffsetDateTime,
     statement: Statement,
 }
@@ -52,21 +52,21 @@ pub struct Followed {
     pub changed: bool,
 }
 
-/// Whom claims are about.
+/// The person that claims are about.
 pub(super) struct Claimant {
     /// The person, if the ledger knows them.
     pub(super) person: Option<Person>,
-    /// What the issuer calls them; `None` where the ledger has that name for somebody else.
+    /// What the issuer calls them; `None` if the ledger has that subject for somebody else.
     pub(super) subject: Option<SubjectId>,
 }
 
 impl TokenClaims {
-    /// What the token of `caller` says, whose Flex username is `username`. `roles` are those it gives; if there are
-    /// none, it is silent on roles.
+    /// What the token of `caller` says; `username` is their Flex username. `roles` are the roles that the token gives;
+    /// if there are none, the claims are silent on roles.
     #[must_use]
     pub fn of(caller: &Caller, username: &Username, roles: &RoleSet, clock_rng: &ClockRng) -> Self {
         let (now, id) = (clock_rng.now(), EventId::from(u128::from_be_bytes(clock_rng.random())));
-        // A clock that is ahead must not outdate every token that follows.
+        // An issuer's clock that is ahead must not outdate every later token.
         let at = caller.issued_at.map_or(now, |issued_at| issued_at.min(now));
         let names: BTreeSet<Box<str>> = roles.iter().map(|role| role.as_str().into()).collect();
         let statement = Statement {
@@ -84,21 +84,22 @@ impl TokenClaims {
         }
     }
 
-    /// Whether `earlier`, claims of the same subject, say the same, and recently enough.
+    /// Whether these claims need no write after `earlier`, claims of the same subject: they are older, or they say the
+    /// same and are less than a day newer.
     #[must_use]
     pub fn add_nothing_to(&self, earlier: &Self) -> bool {
         !self.is_newer_than(&earlier.statement)
     }
 
-    /// Whether this is worth writing where `stated` is what the subject's tokens said so far.
+    /// Whether these claims must be written, given what the subject's tokens said so far.
     fn is_newer_than(&self, stated: &Statement) -> bool {
         let Some(last) = stated.latest() else { return true };
-        // Times of issue are whole seconds: of two tokens of one second, the later one to arrive counts.
+        // Issue times are whole seconds. Of two tokens issued in the same second, the one that arrives later counts.
         self.at >= last.at && (content(stated) != content(&self.statement) || self.at - last.at >= RENEWED_AFTER)
     }
 
-    /// The person with these claims; `None` where they add nothing. They replace those of another subject, whoever
-    /// calls this has made sure that the person is no longer theirs.
+    /// The person with these claims; `None` if the claims add nothing. They replace those of another subject: the
+    /// caller has made sure that the person no longer belongs to that subject.
     pub(super) fn added_to(&self, person: &Person, subject: Option<&SubjectId>) -> Option<Person> {
         let stated = person.statements.get(&self.source);
         let same_subject = subject.is_none() || person.subjects.get(&self.source) == subject;
@@ -113,7 +114,7 @@ impl TokenClaims {
         Some(person)
     }
 
-    /// As every source's statement.
+    /// The claims as [`News`], the form in which every source's statements come.
     pub(super) fn news(&self, subject: Option<SubjectId>) -> News {
         News {
             source: self.source.clone(),
@@ -136,7 +137,7 @@ impl TokenClaims {
 
 type Content<'a> = (Option<&'a BTreeSet<Box<str>>>, Option<&'a Email>, Option<&'a FullName>);
 
-/// What is said, whenever it was said.
+/// What the statement says, without the times.
 fn content(statement: &Statement) -> Content<'_> {
     let email = statement.email.as_ref().and_then(|said| said.value.as_ref());
     let full_name = statement.full_name.as_ref().and_then(|said| said.value.as_ref());
@@ -144,11 +145,12 @@ fn content(statement: &Statement) -> Content<'_> {
 }
 
 impl Ledger {
-    /// The Flex user `user`, which is bound to the bearer of `claims`, as far as just-in-time provisioning lets it
-    /// follow them. [`LedgerError::InactiveBy`] if the ledger holds the person inactive. Nobody is brought back: a
-    /// deactivated user is returned as it is.
+    /// Makes the Flex user `user`, which is bound to the bearer of `claims`, follow them as far as just-in-time
+    /// provisioning allows. [`LedgerError::InactiveBy`] if the ledger holds the person inactive. This reactivates
+    /// nobody: a deactivated user is returned as it is.
     ///
-    /// Where just-in-time is `create`, the user follows nothing: what was said at its creation is kept from expiring.
+    /// If just-in-time is `create`, the user does not follow the claims; Flexgate only keeps the claims that created
+    /// the user from expiring.
     pub async fn follow(
         &self,
         claims: &TokenClaims,
@@ -184,8 +186,9 @@ impl Ledger {
         Err(LedgerError::Busy)
     }
 
-    /// Whom the claims are about: whoever `key` leads to (their Flex user or their username), else whom the ledger
-    /// knows as the issuer's subject, unless that is somebody with another Flex user.
+    /// Finds the person that the claims are about: first by `key`, their Flex user or their username. If `key` is a
+    /// Flex user whom the ledger does not know, then by the issuer's subject, provided that person has no Flex user
+    /// yet.
     pub(super) async fn claimant(&self, claims: &TokenClaims, key: PersonKey) -> Result<Claimant, LedgerError> {
         let person = self.people.person(&key).await?.filter(|person| !person.superseded);
         let Some(subject) = &claims.subject else { return Ok(Claimant { person, subject: None }) };
@@ -205,13 +208,13 @@ impl Ledger {
         })
     }
 
-    /// When the bearer of `claims` mints: then their claims may add roles.
+    /// The occasion of a mint by the bearer of `claims`: only then may their claims add roles.
     pub(super) fn minting<'a>(&self, claims: &'a TokenClaims) -> Occasion<'a> {
         Occasion { minting_for: claims.issuer(), ..self.occasion() }
     }
 
-    /// What must be done so that `user` follows what is said of the person, claims included; `None` if nothing is to be
-    /// done, as for a deactivated user.
+    /// What must be done so that `user` follows everything said about the person, claims included; `None` if there is
+    /// nothing to do, as for a deactivated user.
     fn judged(
         &self,
         person: &Person,
@@ -225,8 +228,8 @@ impl Ledger {
         }
         let shown = user.roles.as_ref();
         match plan(person, &desired, Some(user)) {
-            // Flex may show an address that is none. That is no reason to refuse a token, unless it keeps a role from
-            // being taken away.
+            // Flex may show an invalid e-mail address. That must not refuse a token, unless it keeps a role from being
+            // taken away.
             Err(LedgerError::Plan(PlanRefused::Incomplete(_)))
                 if shown.is_some_and(|shown| shown.known().is_subset(&desired.roles)) =>
             {
@@ -309,7 +312,7 @@ impl Ledger {
         done
     }
 
-    /// Writes what the person's claims are.
+    /// Writes the person's statement for the issuer of the claims.
     pub(super) async fn state_claims(
         &self,
         person: &Person,
@@ -321,8 +324,9 @@ impl Ledger {
         Ok(self.people.state(person.id, person.version, stating).await?)
     }
 
-    /// The user as it is, where it does not follow the claims. Claims by which it was made are written anew while their
-    /// bearer mints, with what they said then. `None` once they have expired: then the person is described anew.
+    /// Returns the user as it is, for a policy under which it does not follow the claims. While their bearer mints,
+    /// this renews the claims that created the user, with their original content. `None` once those have expired: the
+    /// caller then describes the person anew.
     async fn keep_claims(
         &self,
         claims: &TokenClaims,
@@ -348,7 +352,7 @@ impl Ledger {
             let renewed = stated.clone().made_after(claims.statement.latest());
             let settled = person.is_settled();
             person.statements.insert(claims.source.clone(), renewed);
-            // Whoever writes in between changes more than this does; the next mint renews it.
+            // If somebody else writes in between, their change matters more; the next mint renews the claims.
             if let Written::Yes(version) = self.state_claims(&person, claims, None).await?
                 && settled
             {
@@ -360,7 +364,7 @@ impl Ledger {
     }
 }
 
-/// Refuses whom a source says is inactive.
+/// Refuses a person whom a source holds inactive.
 pub(super) fn refuse_inactive(desired: &Desired) -> Result<(), LedgerError> {
     match desired.explanation.inactive_by.first() {
         Some(by) if desired.active == Active::No => Err(LedgerError::InactiveBy(by.clone())),

@@ -1,11 +1,11 @@
-//! Why a statement is not taken, or a person not reconciled.
+//! Why a statement was refused, or a person could not be reconciled.
 
 use crate::domain::ledger::{AttachmentRefused, PlanRefused, Source};
 use crate::store::StoreError;
 use crate::twilio::TwilioError;
 use crate::users::ProvisioningError;
 
-/// Why a statement is not taken, or a person not reconciled. A statement that is refused leaves nothing behind.
+/// Why a statement was refused, or a person could not be reconciled. A refused statement leaves nothing behind.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// The person who has the username is somebody else, or may be.
@@ -14,7 +14,7 @@ pub enum LedgerError {
     /// The Flex user is bound to another identity, or the identity to another user.
     #[error("the Flex user belongs to another subject: its binding is to another identity")]
     Bound,
-    /// Flex needs more than is known.
+    /// Flex needs a field or a role that no source provides.
     #[error("the person cannot be a Flex user")]
     Plan(#[from] PlanRefused),
     /// Another source says that the person is inactive.
@@ -23,7 +23,7 @@ pub enum LedgerError {
     /// Nobody would be left to administer Flex.
     #[error("the last active administrator cannot be taken away")]
     LastAdmin,
-    /// Twilio took the user and left it deactivated.
+    /// Twilio accepted the provisioning, but left the user deactivated.
     #[error("Twilio does not make the user active again")]
     StaysDeactivated,
     /// Somebody else is changing the person, and did not finish in time.

@@ -1,4 +1,4 @@
-//! Why a person is what they are, in a form that can be shown. Values of profile fields are not in it.
+//! Why a person is what they are, in a form that can be shown. It omits the values of profile fields.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -86,7 +86,7 @@ pub struct ExplainedSource {
 }
 
 impl Ledger {
-    /// Why the person who is that Flex user is what they are.
+    /// Explains the person behind a Flex user.
     pub async fn explain(&self, user: &FlexUser) -> Result<Explained, LedgerError> {
         let nobody = Person::new(PersonId::of(self.clock_rng.random()), user.username.clone());
         let kept = self.kept(&Person { flex_user_sid: Some(user.flex_user_sid.clone()), ..nobody }).await?;

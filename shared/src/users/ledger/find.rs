@@ -1,4 +1,4 @@
-//! Which person a source means, and which Flex user a person is.
+//! Finds the person that a source means, and the Flex user of a person.
 
 use super::{Earlier, Ledger, LedgerError, News};
 use crate::base::outbound::Deadline;
@@ -10,17 +10,17 @@ use crate::users::in_full;
 
 /// The person that a source means.
 pub(super) enum Meant {
-    /// One of whom the ledger knows.
+    /// A person whom the ledger knows.
     Known(Person),
-    /// One of whom it does not know yet; instead of another, where the username changes hands.
+    /// A person whom it does not know yet, and the person whose username they take over, if any.
     New(Person, Option<Box<Person>>),
-    /// Nobody: the source names no one whom it could mean.
+    /// Nobody: the source identifies no person about whom it can speak.
     Nobody,
 }
 
 impl Ledger {
-    /// The person that `news` is about: by what the source calls them, by the identity that is bound to their Flex
-    /// user, by their username. `gives_access` is false for a statement that takes access away and nothing else.
+    /// Finds the person that `news` is about: by what the source calls them, by the identity that is bound to their
+    /// Flex user, or by their username. `gives_access` is false for a statement that only takes access away.
     pub(super) async fn meant(
         &self,
         news: &News,
@@ -43,7 +43,8 @@ impl Ledger {
         {
             return self.attached(person, news, gives_access, deadline).await;
         }
-        // Whoever merely changes a profile means nobody by a username: they may never have been a Flex user.
+        // A statement that only changes a profile does not find a person by username: they may never have been a Flex
+        // user.
         if user.is_none() && !gives_access && news.statement.says_active().is_none() {
             return Ok(Meant::Nobody);
         }
@@ -56,7 +57,7 @@ impl Ledger {
         if news.earlier != Earlier::Nothing {
             return Ok(Meant::New(unknown, None));
         }
-        // Flex may have a user of the name of whom the ledger does not know.
+        // Flex may have a user of that name whom the ledger does not know.
         let user = self.left_by(&unknown, news, deadline).await?;
         let unknown = Person { flex_user_sid: user.map(|user| user.flex_user_sid), ..unknown };
         Ok(Meant::New(unknown.successor(id), None))
@@ -80,7 +81,7 @@ impl Ledger {
             return Ok(Meant::New(successor, Some(Box::new(person))));
         }
         match attach(&person, &news.source, news.subject.as_ref(), gives_access) {
-            // Somebody else by now, who has not left.
+            // The username is another subject's by now, so there is nobody to take access away from.
             Err(_) if !gives_access => Ok(Meant::Nobody),
             Err(refused) => Err(refused.into()),
             Ok(Attachment::Same) => Ok(Meant::Known(person)),
@@ -91,7 +92,8 @@ impl Ledger {
         }
     }
 
-    /// The Flex user that `person` has left behind. Refuses if they have not left: then they keep their username.
+    /// The Flex user that `person` has left behind. Refuses if they have not left, because then they keep their
+    /// username.
     async fn left_by(&self, person: &Person, news: &News, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let user = self.flex_user(person, deadline).await?;
         let is_active = user.as_ref().is_some_and(|user| !user.is_deactivated());
@@ -101,7 +103,7 @@ impl Ledger {
         Ok(user)
     }
 
-    /// The Flex user that the person is, as far as Twilio describes them.
+    /// The person's Flex user, as far as Twilio describes it.
     pub(super) async fn flex_user(&self, person: &Person, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let flex = self.provisioning.flex();
         if let Some(sid) = &person.flex_user_sid {
@@ -115,7 +117,7 @@ impl Ledger {
     }
 }
 
-/// Whether the person is the one who is spoken of, and Twilio has not done yet what was said of them before.
+/// Whether `person` is already the successor that `news` means, and Twilio has not carried out their takeover yet.
 fn is_taking_over(person: &Person, news: &News) -> bool {
     person.given.taking_over
         && person.statements.iter().all(|(source, said)| *source == news.source || said.is_silent())
@@ -123,8 +125,9 @@ fn is_taking_over(person: &Person, news: &News) -> bool {
         && person.inactive_by().next().is_none()
 }
 
-/// What must be sent. What Twilio does not say must not be taken for absent: a role that was made by hand would be
-/// lost. A deactivation needs none of it, and nothing vetoes that.
+/// Computes what must be sent, and refuses if Twilio did not describe the user in full: a field that Twilio omits must
+/// not be taken for empty, or a role made by hand would be lost. A deactivation needs none of the fields, so an
+/// incomplete answer never blocks it.
 pub(super) fn plan(person: &Person, desired: &Desired, observed: Option<&FlexUser>) -> Result<Plan, LedgerError> {
     if desired.active != Active::No && observed.is_some_and(|user| !user.is_complete()) {
         return Err(TwilioError::Malformed("the user is not described in full").into());

@@ -1,8 +1,8 @@
-//! SCIM groups: what a membership says of a person.
+//! SCIM groups: what a membership says about a person.
 //!
-//! A group and its list of members are the statement, and the SCIM store holds them. The ledger keeps a projection: for
-//! each person and group, which role the group gives. Whoever reconciles a person brings the projection up to date
-//! first, under the person's lease, so it does not matter in which order groups and people change.
+//! The SCIM store holds a group and its list of members, and these are the statement. The ledger keeps a projection:
+//! for each person and group, which role the group gives. Each reconciliation first brings the projection up to date,
+//! under the person's lease, so it does not matter in which order groups and people change.
 
 use std::collections::BTreeSet;
 
@@ -14,17 +14,17 @@ use crate::store::scim::{Entry, Membership};
 use crate::store::{PersonKey, Stating, Written};
 use crate::twilio::TwilioError;
 
-/// What SCIM keeps of a person beside the ledger.
+/// What the SCIM store keeps about a person, outside the ledger.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     pub(super) entry: Option<Entry>,
     pub(super) memberships: Vec<Membership>,
 }
 
-/// Adds what follows from what SCIM keeps to what the person's sources say.
+/// Adds a statement that was derived from the SCIM store to the person.
 pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
     if source == Source::Scim {
-        // The version before gave these roles and kept no account of it.
+        // The version before the ledger gave these roles without recording it, so they count as given.
         let names = statement.roles.iter().flat_map(|said| &said.value);
         person.given.roles.extend(names.filter_map(|name| name.parse::<Role>().ok()));
     }
@@ -32,8 +32,9 @@ pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
 }
 
 impl Ledger {
-    /// Brings a member of a SCIM group in step, whom SCIM knows by `id`. `left` is a role that the person had by a
-    /// group of that id and that counts as given although no statement says so. `None` if there is no such Flex user.
+    /// Reconciles a member of a SCIM group; `id` is the member's SCIM id. `left` is the id of a group, and a role that
+    /// the person had through that group; the role counts as given although no statement says so. `None` if there is no
+    /// such Flex user.
     pub async fn reconcile_member(
         &self,
         id: &FlexUserSid,
@@ -46,7 +47,7 @@ impl Ledger {
         self.finish(lease, person, done, deadline).await
     }
 
-    /// Refuses if nobody would be left to administer Flex once these members are no longer in that group.
+    /// Refuses if nobody would be left to administer Flex after these members leave that group.
     pub async fn check_leaving(
         &self,
         group: &str,
@@ -70,7 +71,7 @@ impl Ledger {
         }
     }
 
-    /// The person whom SCIM knows by that id; one of whom the ledger knows nothing is added to it.
+    /// Finds the person with that SCIM id, and adds them to the ledger if it does not know them.
     async fn member(&self, id: &FlexUserSid, deadline: Deadline) -> Result<Option<PersonId>, LedgerError> {
         if let Some(person) = self.people.person(&PersonKey::FlexUser(id.clone())).await? {
             return Ok(Some(person.id));
@@ -98,7 +99,7 @@ impl Ledger {
         }
     }
 
-    /// What SCIM keeps of the person.
+    /// What the SCIM store keeps about the person.
     pub(super) async fn kept(&self, person: &Person) -> Result<Kept, LedgerError> {
         let Some(sid) = &person.flex_user_sid else { return Ok(Kept::default()) };
         let entries = self.scim.entries(std::slice::from_ref(sid)).await?;
@@ -108,15 +109,15 @@ impl Ledger {
         Ok(Kept { entry, memberships })
     }
 
-    /// Ends the memberships of whoever had the Flex user before: they are not the next owner's.
+    /// Ends the memberships of the previous owner of the Flex user: the next owner must not inherit them.
     pub(super) async fn leave_groups(&self, user: &FlexUserSid) -> Result<(), LedgerError> {
         let entries = self.scim.entries(std::slice::from_ref(user)).await?;
         let entry = entries.iter().find(|entry| entry.current == *user);
         Ok(self.scim.leave_all(entry.map_or(user, |entry| &entry.id)).await?)
     }
 
-    /// The person with what SCIM keeps of them. It is written to the ledger where that does not hold it yet. `None` if
-    /// somebody else has written meanwhile.
+    /// The person with the statements derived from the SCIM store. Writes those that the ledger does not hold yet.
+    /// `None` if somebody else wrote in between.
     pub(super) async fn projected(
         &self,
         mut person: Person,
@@ -130,12 +131,12 @@ impl Ledger {
             }
             adopt(&mut person, source, statement);
         }
-        // What counts as given now is written down with what the reconciliation gives.
+        // Not written here: the reconciliation records it together with the roles it gives.
         person.given.roles.extend(left.map(|(_, role)| role));
         Ok(Some(person))
     }
 
-    /// The statements that follow from what SCIM keeps and that the person does not have yet.
+    /// The statements that follow from the SCIM store and that the person does not have yet.
     pub(super) fn due(&self, person: &Person, kept: &Kept, left: Option<(&str, Role)>) -> Vec<(Source, Statement)> {
         let (now, cause) = (self.clock_rng.now(), EventId::from(u128::from_be_bytes(self.clock_rng.random())));
         let mut due = Vec::new();
@@ -148,7 +149,7 @@ impl Ledger {
         if let Some(said) = kept.entry.as_ref().and_then(|entry| legacy::said(person, entry, now, &cause)) {
             says(Source::Scim, said);
         }
-        // Without the setting nothing is known of what groups give, and what they gave stays until somebody leaves.
+        // Without the setting, Flexgate does not know what groups give. What they gave stays until the member leaves.
         let is_known = !self.group_roles.is_empty();
         let present = kept.memberships.iter().filter(|membership| membership.present && is_known);
         let mut roles: Vec<(&str, Option<Role>)> =

@@ -1,7 +1,8 @@
-//! The last administrator.
+//! Protects the last administrator.
 //!
-//! This is the only thing that may refuse a deactivation, whichever way it comes in. Two who take away the last two
-//! administrators must not both find the other one still there, so they take turns.
+//! This is the only check that may refuse a deactivation, whichever way it arrives. Changes that take an administrator
+//! away run one at a time: otherwise two of them could remove the last two administrators, each still seeing the other
+//! one.
 
 use std::time::Duration;
 
@@ -12,14 +13,14 @@ use crate::domain::{FlexUser, Role};
 use crate::store::scim::Begun;
 use crate::users::{LastAdmin, Pages};
 
-/// The work of which there is one at a time.
+/// The name of the administrators' lock.
 const ADMINS: &str = "admins";
 
-/// How long to wait before the lock is asked for again.
+/// How long to wait before asking for the lock again.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Ledger {
-    /// Whether bringing `user` to what is desired takes an administrator away.
+    /// Whether bringing `user` to the desired state takes an administrator away.
     pub(super) fn takes_an_admin(&self, user: Option<&FlexUser>, desired: &Desired) -> bool {
         let Some(user) = user.filter(|user| !user.is_deactivated()) else { return false };
         let is_admin = user.roles.as_ref().is_none_or(|roles| roles.known().contains(&Role::Admin));
@@ -27,7 +28,7 @@ impl Ledger {
         self.last_admin == LastAdmin::Protected && is_admin && !stays
     }
 
-    /// Takes the lock; whoever takes an administrator away holds it until that is done.
+    /// Takes the lock. A change that takes an administrator away holds it until it is done.
     pub(super) async fn lock_admins(&self, deadline: Deadline) -> Result<(), LedgerError> {
         loop {
             let now = self.clock_rng.now();
@@ -43,13 +44,13 @@ impl Ledger {
         Ok(self.scim.finish(ADMINS).await?)
     }
 
-    /// Refuses unless Flex has another active administrator than `user`. A list may be out of date, so whoever it
-    /// shows is confirmed by a read of their own.
+    /// Refuses unless Flex has an active administrator other than `user`. The list may be out of date, so each
+    /// administrator that it shows is confirmed by a direct read.
     pub(super) async fn another_admin(&self, user: &FlexUser, deadline: Deadline) -> Result<(), LedgerError> {
         self.another_admin_beside(user, &[], deadline).await
     }
 
-    /// The same, where `leaving` are not administrators for much longer either.
+    /// The same, where `leaving` do not count either, because they are about to stop being administrators.
     pub(super) async fn another_admin_beside(
         &self,
         user: &FlexUser,
@@ -63,7 +64,7 @@ impl Ledger {
         let is_the_user = |other: &FlexUser| other.flex_user_sid == user.flex_user_sid;
         let mut pages = Pages::of(flex);
         while let Some(users) = pages.next(deadline).await? {
-            // Where Twilio left out the user's own roles, the list may tell that they are no administrator.
+            // If Twilio omitted the user's own roles, the list may show that they are no administrator.
             if user.roles.is_none() && users.iter().any(|other| is_the_user(other) && shows_no_admin(other)) {
                 return Ok(());
             }
@@ -79,7 +80,7 @@ impl Ledger {
     }
 }
 
-/// Whether Twilio says the user's roles, and none of them is the administrator's.
+/// Whether Twilio shows the user's roles, and `admin` is not among them.
 fn shows_no_admin(user: &FlexUser) -> bool {
     user.roles.as_ref().is_some_and(|roles| !roles.known().contains(&Role::Admin))
 }

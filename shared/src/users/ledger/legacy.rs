@@ -1,6 +1,6 @@
-//! What a store of the version before the ledger holds of SCIM's users, as a statement.
+//! Reads what the version before the ledger stored about SCIM's users, as a statement.
 //!
-//! That version kept what a client wrote in the entry in the SCIM store alone. The ledger takes it over when it first
+//! That version kept what a client wrote only in the entry in the SCIM store. The ledger takes it over when it first
 //! reconciles the person.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use crate::domain::EventId;
 use crate::domain::ledger::{Person, Said, Source, Statement};
 use crate::store::scim::Entry;
 
-/// What the entry says, if the ledger holds nothing of SCIM's.
+/// What the entry says, if the ledger holds no SCIM statement.
 pub(super) fn said(person: &Person, entry: &Entry, now: OffsetDateTime, cause: &EventId) -> Option<Statement> {
     if person.statements.contains_key(&Source::Scim) {
         return None;

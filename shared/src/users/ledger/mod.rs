@@ -1,8 +1,9 @@
-//! The people ledger at work: what a source says is validated, written down, and then brought to Flex.
+//! The people ledger at work: it validates what a source says, writes it down, and then brings Flex in step with it.
 //!
-//! The order is always the same. Under the person's lease: read Flex once, work out what the person should be with
-//! the new statement, refuse what must be refused, write the statement, write what is given, send the difference. A
-//! crash between any two of these is repaired by the next reconciliation, which does not need the statement again.
+//! The order is always the same. Under the person's lease: read Flex once, compute what the person should be with the
+//! new statement, refuse what must be refused, write the statement, record the roles given, send the difference. If
+//! Flexgate crashes between any two of these steps, the next reconciliation repairs it and does not need the statement
+//! again.
 
 mod admit;
 mod claims;
@@ -39,14 +40,14 @@ pub use sources::{SourceCount, Withdrawal};
 pub use sweep::{SweepError, SweepOptions, Swept};
 pub use view::View;
 
-/// What became of a person.
+/// What a statement or a reconciliation did to a person.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// What was done.
     pub outcome: Outcome,
     /// The Flex user as it is now, if there is one and Flex was asked.
     pub user: Option<FlexUser>,
-    /// Why the person is what they are; `None` where nothing was worked out.
+    /// Why the person is what they are; `None` if nothing was computed.
     pub explanation: Option<Explanation>,
     /// Fields that could not be changed, because Flex shows a role that Flexgate cannot give.
     pub blocked: Vec<&'static str>,
@@ -55,19 +56,19 @@ pub struct Report {
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything that was said was known and in force. Twilio was not asked.
+    /// The ledger already held everything that was said, and Flex was in step with it. Twilio was not asked.
     Stale,
-    /// There is no such Flex user, and none is to be made.
+    /// There is no such Flex user, and none should be created.
     NoUser,
     /// The user was as it should be.
     Unchanged,
-    /// The user was made.
+    /// The user was created.
     Created,
     /// The user was changed or reactivated.
     Updated,
     /// The user was deactivated.
     Deactivated,
-    /// The user differs, and was left so: somebody else sets it anew whenever it is repaired.
+    /// The user differs from what it should be, but Flexgate left it so: somebody else undoes each repair.
     Contested,
 }
 
@@ -91,7 +92,7 @@ impl Outcome {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     people: Arc<dyn People>,
-    /// Holds SCIM's groups, and the lock that serialises whoever takes an administrator away.
+    /// Holds the SCIM groups, and the lock that serialises changes that take an administrator away.
     scim: Arc<dyn ScimStore>,
     usernames: Arc<dyn UsernameIndex>,
     provisioning: Arc<Provisioning>,
@@ -117,12 +118,12 @@ impl Ledger {
         }
     }
 
-    /// Whether the ledger knows whom the source calls that.
+    /// Whether the ledger knows the person whom `source` calls `subject`.
     pub async fn knows(&self, source: &Source, subject: &SubjectId) -> Result<bool, LedgerError> {
         Ok(self.people.person(&PersonKey::Subject(source.clone(), subject.clone())).await?.is_some())
     }
 
-    /// Adds to `statement` what the source has said of the subject before it said who they are.
+    /// Merges into `statement` what the source said about the subject before it said who they are.
     pub async fn recall(
         &self,
         source: &Source,
@@ -135,7 +136,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Keeps what the source says of a subject whom the ledger does not know.
+    /// Keeps what the source says about a subject whom the ledger does not know.
     pub async fn keep(&self, source: &Source, subject: &SubjectId, statement: &Statement) -> Result<(), LedgerError> {
         Ok(self.people.keep_unattached(source, subject, statement).await?)
     }

@@ -1,4 +1,4 @@
-//! What is brought to the ledger.
+//! What sources tell the ledger.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,9 @@ use crate::domain::{DesiredUser, EventId, FlexUser, FlexUserSid, Identity, RoleS
 pub struct News {
     /// Who says it.
     pub source: Source,
-    /// What the source calls the person, if it has a name of its own for people.
+    /// What the source calls the person, if it has ids of its own for people.
     pub subject: Option<SubjectId>,
-    /// The identity under which tokens know the person, if the source knows it. It is bound to the Flex user, so that
+    /// The identity that tokens use for the person, if the source knows it. It is bound to the Flex user, so that
     /// nobody else's token can claim that user.
     pub identity: Option<Identity>,
     /// The Flex username, if the source says it.
@@ -23,27 +23,27 @@ pub struct News {
     pub flex_user_sid: Option<FlexUserSid>,
     /// What is said.
     pub statement: Statement,
-    /// What of the person who had the Flex user until now is theirs.
+    /// How much of what the Flex user's previous owner had belongs to this person.
     pub earlier: Earlier,
 }
 
-/// What of the person who had the Flex user until now belongs to the one who is spoken of.
+/// How much of what the Flex user's previous owner had belongs to the person whom the news is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Earlier {
     /// Everything: it is the same person.
     #[default]
     Everything,
-    /// Everything but these roles. They are taken away, though they were made by hand.
+    /// Everything but these roles. Flexgate takes them away, even if they were made by hand.
     AllBut(RoleSet),
-    /// What sources say. The roles that Flex shows and nobody gave are not theirs.
+    /// What sources say, but not the roles that Flex shows although Flexgate never gave them.
     Statements,
-    /// Nothing: it is somebody else, who takes the username over.
+    /// Nothing: it is somebody else, who takes over the username.
     Nothing,
 }
 
 impl News {
-    /// That the person is an active user as described, and nothing else any more. By a source that has no names of its
-    /// own for people, at `at`, because of the request or command `cause`.
+    /// Says that the person is an active user as described, and replaces everything the source said before. `source`
+    /// has no ids of its own for people, `at` is the time, and `cause` is the request or command.
     #[must_use]
     pub fn user(source: Source, user: DesiredUser, at: OffsetDateTime, cause: &EventId) -> Self {
         let roles: BTreeSet<Box<str>> = user.roles.iter().map(|role| role.as_str().into()).collect();
@@ -58,7 +58,7 @@ impl News {
         Self::of(source, user.username, None, statement)
     }
 
-    /// That the user is inactive, and nothing else any more.
+    /// Says that the user is inactive, and replaces everything the source said before.
     #[must_use]
     pub fn end(source: Source, user: FlexUser, at: OffsetDateTime, cause: &EventId) -> Self {
         let statement = Statement { active: Some(Said::access(at, cause, false)), ..Statement::in_full(at, cause) };

@@ -1,5 +1,5 @@
-//! Orphans: active users of Flex of whom no source says anything. They cost a seat each, and nobody may know whose they
-//! are. Where it is configured, a sweep deactivates those whom the ledger does not even know.
+//! Orphans: active Flex users about whom no source says anything. Each costs a seat, and nobody may know whose they
+//! are. If configured, a sweep deactivates those whom the ledger does not know at all.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -9,8 +9,8 @@ use crate::domain::ledger::{Person, PersonId, Source};
 use crate::domain::{EventId, FlexUser, Role};
 use crate::store::Written;
 
-/// Whether the orphan is to be deactivated: made `after` ago or longer, and no administrator. Administrators are often
-/// made by hand. Where Twilio does not say when the user was made, or which roles they have, they are left alone.
+/// Whether to deactivate the orphan: created at least `after` ago, and not an administrator, because administrators are
+/// often made by hand. If Twilio omits the creation date or the roles, the user is left alone.
 pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> bool {
     let created = user.created_date.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
     let is_old = created.is_some_and(|created| created + after <= now);
@@ -18,8 +18,8 @@ pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> b
 }
 
 impl Ledger {
-    /// Writes that an operator says that the user is inactive; a job is to tell Flex. False if somebody else has made
-    /// the person known meanwhile.
+    /// Writes an operator's statement that the user is inactive; a job then tells Flex. Returns false if somebody else
+    /// added the person to the ledger in between.
     pub(super) async fn state_orphan(&self, user: FlexUser, cause: &EventId) -> Result<bool, LedgerError> {
         let news = News::end(Source::Operator, user.clone(), self.clock_rng.now(), cause);
         let id = PersonId::of(self.clock_rng.random());

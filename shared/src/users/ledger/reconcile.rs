@@ -1,4 +1,4 @@
-//! A person is brought to what they should be: compared with Flex, written down as given, sent.
+//! Reconciles a person: compares with Flex, records the roles given, sends the difference.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use crate::twilio::{TwilioError, UserUpdate};
 use crate::users::in_full;
 
 /// How long a lease outlives its holder's deadline: as long as one request to Twilio may take. Twilio has no fencing,
-/// so nobody else may begin while a request of the holder's can still arrive.
+/// so nobody else may begin while one of the holder's requests can still arrive.
 const AFTERMATH: Duration = Duration::from_secs(7);
 
-/// How long somebody else's lease is waited for.
+/// How long to wait for somebody else's lease.
 const WAIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// How often a person is reconciled anew because somebody has written meanwhile.
+/// How many times to reconcile a person when somebody else keeps writing in between.
 const ROUNDS: usize = 8;
 
-/// A lease on a person; the number names its holder.
+/// A lease on a person; the number identifies its holder.
 pub(super) struct Lease(u128);
 
 impl Lease {
@@ -33,7 +33,7 @@ impl Lease {
 }
 
 impl Ledger {
-    /// Brings the person to what the ledger says. `None` if there is no such person.
+    /// Brings the person's Flex user in step with the ledger. `None` if there is no such person.
     pub async fn reconcile(&self, id: PersonId, deadline: Deadline) -> Result<Option<Report>, LedgerError> {
         if self.people.person(&PersonKey::Id(id)).await?.is_none() {
             return Ok(None);
@@ -43,7 +43,7 @@ impl Ledger {
         self.finish(lease, id, done, deadline).await
     }
 
-    /// Waits for the lease, for a while.
+    /// Takes the lease, waiting up to `WAIT` for it.
     pub(super) async fn lease(&self, id: PersonId, deadline: Deadline) -> Result<Lease, LedgerError> {
         let holder = u128::from_be_bytes(self.clock_rng.random());
         let waiting = deadline.within(WAIT);
@@ -59,8 +59,8 @@ impl Ledger {
         }
     }
 
-    /// Gives the lease back, unless the person has a newer version than the one that was reconciled: whoever wrote
-    /// that may have relied on this reconciliation, so it goes on.
+    /// Releases the lease, unless the person has a newer version than the one that was reconciled. The writer of that
+    /// version may have relied on this reconciliation, so it reconciles again.
     pub(super) async fn finish(
         &self,
         lease: Lease,
@@ -76,7 +76,7 @@ impl Ledger {
                         return Ok(Some(report));
                     }
                     done = match self.round(id, None, deadline).await {
-                        // What was reported before is what the caller asked for.
+                        // Keep the earlier report: it is what the caller asked for.
                         Ok(Some((_, version))) => Ok(Some((report, version))),
                         other => other,
                     };
@@ -91,8 +91,8 @@ impl Ledger {
         Err(LedgerError::Busy)
     }
 
-    /// Once: reads everything, and brings Flex in step. `None` if somebody has written meanwhile. `left`: see
-    /// [`Ledger::reconcile_member`].
+    /// Reads everything, and brings Flex in step; starts again if somebody else writes in between. `None` if there is
+    /// no such person. `left`: see [`Ledger::reconcile_member`].
     pub(super) async fn round(
         &self,
         id: PersonId,
@@ -130,8 +130,8 @@ impl Ledger {
         Err(LedgerError::Busy)
     }
 
-    /// Writes what is given, sends the difference, and notes that Flex is in step. The report, and the version that
-    /// it holds for; `None` if somebody has written meanwhile.
+    /// Records the roles given, sends the difference, and notes that Flex is in step. Returns the report and the
+    /// version that it holds for; `None` if somebody else wrote in between.
     pub(super) async fn bring(
         &self,
         change: Change,
@@ -153,7 +153,7 @@ impl Ledger {
         let existing = observed.as_ref().map(|user| user.flex_user_sid.clone());
         let was_active = observed.as_ref().map(FlexUser::is_active);
         let (outcome, user) = self.send(plan.step, observed, deadline).await?;
-        // A search does not show a deactivated user, so whose the user was may be known only now.
+        // A search does not show a deactivated user, so Flexgate may learn only now that the user had a previous owner.
         if given.taking_over
             && let Some(user) = user.as_ref().filter(|user| existing.as_ref() != Some(&user.flex_user_sid))
         {
@@ -233,7 +233,7 @@ impl Ledger {
     async fn set_locale(&self, user: FlexUser, locale: &str, deadline: Deadline) -> Result<FlexUser, LedgerError> {
         let update = UserUpdate { locale: Some(locale), ..UserUpdate::default() };
         match self.provisioning.flex().update(&user.flex_user_sid, &update, deadline).await {
-            // Nobody says whether a locale can be taken back. Where it cannot, it stays, and is shown.
+            // Twilio does not document whether a locale can be removed. If it cannot, it stays and is shown.
             Err(TwilioError::Refused(_)) if locale.is_empty() => Ok(user),
             updated => {
                 let updated_date = updated?.updated_date.or(user.updated_date);
@@ -242,7 +242,7 @@ impl Ledger {
         }
     }
 
-    /// Ends what a person could still use here, where Flex has deactivated them already.
+    /// Ends the user's sessions and bindings here, without changing anything in Flex.
     pub(super) async fn end_access(&self, user: &FlexUserSid) -> Result<(), LedgerError> {
         self.provisioning.sessions().end_all_of(user).await?;
         self.provisioning.bindings().unbind(user).await?;
@@ -258,14 +258,14 @@ impl Ledger {
 }
 
 /// Whether somebody else has changed the user since Flex was brought in step, in something that may be theirs to
-/// change. Whoever must be inactive is not among that.
+/// change. A needed deactivation does not count: nobody else may reactivate the person.
 pub(super) fn is_drift(person: &Person, plan: &Plan) -> bool {
     let changes = plan.step != Step::Nothing || plan.locale.is_some();
     person.is_settled() && changes && plan.step != Step::Deprovision
 }
 
 impl Report {
-    /// Nothing was worked out.
+    /// A report for when nothing was computed.
     pub(super) fn nothing(outcome: Outcome) -> Self {
         Self { outcome, user: None, explanation: None, blocked: Vec::new() }
     }

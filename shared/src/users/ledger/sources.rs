@@ -1,4 +1,4 @@
-//! The sources that have spoken, and what becomes of everybody when one is retired.
+//! Counts the sources that have said something, and withdraws everything that a retired source has said.
 
 use std::collections::BTreeMap;
 
@@ -13,32 +13,35 @@ use crate::store::{PersonKey, Stating, Written};
 /// How many people are read at a time.
 const BATCH: u32 = 500;
 
-/// How often a person who is being changed by somebody else is tried again.
+/// How many attempts to make when somebody else is changing the person.
 const TRIES: usize = 5;
 
-/// Of how many people a source has spoken.
+/// About how many people a source has said something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceCount {
-    /// People of whom it says anything.
+    /// People about whom it says something.
     pub people: usize,
-    /// Those of them who it says are active.
+    /// How many of them it says are active.
     pub active: usize,
-    /// Those of them who it says are inactive.
+    /// How many of them it says are inactive.
     pub inactive: usize,
     /// When it last said something.
     pub last: Option<OffsetDateTime>,
 }
 
-/// What the withdrawal of a source comes to.
+/// What the withdrawal of a source changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Withdrawal {
-    /// People of whom the source says anything.
+    /// People about whom the source says something. After a withdrawal: everybody it was completed for, those
+    /// unfinished before included.
     pub people: usize,
-    /// People of whom it was withdrawn already, but Flex has not followed.
+    /// People for whom the source was withdrawn already, but Flex was not brought in step. Only
+    /// [`Ledger::foresee_withdrawal`] counts them.
     pub unfinished: usize,
-    /// People of whom it was withdrawn already, and who are done.
+    /// People for whom the source was withdrawn already, and Flex is in step. Only [`Ledger::foresee_withdrawal`]
+    /// counts them.
     pub finished: usize,
-    /// Those of `people` whom it holds inactive. They stay so: an operator says it from then on.
+    /// Those of `people` whom the source holds inactive. They stay so: an operator's statement says it from then on.
     pub kept_inactive: usize,
     /// How many people lose each role.
     pub losing: BTreeMap<Role, usize>,
@@ -49,7 +52,7 @@ pub struct Withdrawal {
 }
 
 impl Ledger {
-    /// Every source that has spoken of anybody. `progress` is told how many people have been read.
+    /// Every source that has said something about anybody. Calls `progress` with the number of people read so far.
     pub async fn sources(&self, mut progress: impl FnMut(usize)) -> Result<BTreeMap<Source, SourceCount>, LedgerError> {
         let (mut counts, mut after, mut read) = (BTreeMap::<Source, SourceCount>::new(), None, 0);
         loop {
@@ -72,7 +75,7 @@ impl Ledger {
         }
     }
 
-    /// What withdrawing a source would come to, by the roles that Flexgate has given.
+    /// What withdrawing a source would change, judged by the roles that Flexgate has given.
     pub async fn foresee_withdrawal(&self, source: &Source) -> Result<Withdrawal, LedgerError> {
         let mut found = Withdrawal::default();
         let mut after = None;
@@ -110,9 +113,9 @@ impl Ledger {
         had.difference(&has).filter(|role| person.given.roles.contains(role)).copied().collect()
     }
 
-    /// Withdraws all that a source has said, of everybody. That activates nobody: of whomever the source holds
-    /// inactive, an operator says it first. Begun again, it goes on, also with those whom Flex did not follow.
-    /// `progress` is told how many people are done.
+    /// Withdraws everything that a source has said, about everybody. That activates nobody: if the source holds a
+    /// person inactive, an operator's statement says so first. After an interruption, a second call continues, and also
+    /// completes people whose Flex user was not brought in step. Calls `progress` with the number of people done.
     pub async fn withdraw_source(
         &self,
         source: &Source,
@@ -143,9 +146,9 @@ impl Ledger {
         }
     }
 
-    /// Withdraws what sources other than an operator say of whoever has the username, where they say that the person is
-    /// inactive: it is the same person, who is back, and those sources will not say so. That activates nobody by
-    /// itself. The sources that were withdrawn.
+    /// Withdraws the statements of all sources, except the operator, that hold the person of that username inactive:
+    /// the person is back, and those sources will not say so. That alone activates nobody. Returns the sources that
+    /// were withdrawn.
     pub async fn lift_inactive(
         &self,
         username: &Username,
@@ -176,7 +179,8 @@ impl Ledger {
         Ok(inactive_by)
     }
 
-    /// Whether an operator holds the person inactive from now on, in the source's place.
+    /// Withdraws the source's statement about one person. Returns whether an operator holds the person inactive from
+    /// now on, in the source's place.
     async fn withdraw_from(
         &self,
         id: PersonId,
@@ -195,7 +199,7 @@ impl Ledger {
         Err(LedgerError::Busy)
     }
 
-    /// The person may have left since they were read, so whether they are inactive is judged here.
+    /// Decides here whether the person is inactive, because they may have left since they were read.
     async fn withdraw_under_lease(
         &self,
         id: PersonId,
@@ -246,15 +250,15 @@ fn news(person: &Person, source: Source, statement: Statement) -> News {
 
 /// How far a person is from a source's withdrawal.
 enum Standing {
-    /// The source says something about them.
+    /// The source says something about the person.
     Speaks,
-    /// It was withdrawn, and Flex has not followed.
+    /// The source was withdrawn, but Flex was not brought in step.
     Unfinished,
-    /// It was withdrawn.
+    /// The source was withdrawn, and Flex is in step.
     Finished,
 }
 
-/// `None` where the source never said anything about the person.
+/// `None` if the source never said anything about the person.
 fn standing(source: &Source, person: &Person) -> Option<Standing> {
     let said = person.statements.get(source).filter(|_| !person.superseded)?;
     Some(match said.is_silent() {

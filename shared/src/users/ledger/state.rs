@@ -1,4 +1,4 @@
-//! Statements: found a person, validated, written.
+//! Takes statements: finds the person, validates the statement, writes it.
 
 use super::find::{Meant, plan};
 use super::groups::adopt;
@@ -10,12 +10,12 @@ use crate::domain::ledger::{
 use crate::domain::{EventId, FlexUser};
 use crate::store::{PersonKey, Stating, Written};
 
-/// A write that loses a race is tried again this often.
+/// How many attempts to make when a write loses a race.
 const TRIES: usize = 5;
 
 /// What a person becomes with a new statement.
 pub(super) struct Change {
-    /// The person, the statement included.
+    /// The person, including the new statement.
     pub(super) person: Person,
     pub(super) observed: Option<FlexUser>,
     pub(super) desired: Desired,
@@ -23,8 +23,8 @@ pub(super) struct Change {
 }
 
 impl Ledger {
-    /// Takes what a source says, and brings Flex in step with it. A statement that is refused leaves nothing behind;
-    /// one that is taken is durable, even where an error says that Flex could not be brought in step.
+    /// Takes what a source says, and brings Flex in step with it. A refused statement leaves nothing behind. An
+    /// accepted one is durable, even if an error says that Flex could not be brought in step.
     pub async fn state(&self, news: &News, deadline: Deadline) -> Result<Report, LedgerError> {
         let gives_access = news.statement.says_active() == Some(true);
         for _ in 0..TRIES {
@@ -44,14 +44,14 @@ impl Ledger {
         Err(LedgerError::Busy)
     }
 
-    /// `None` if somebody else has written meanwhile.
+    /// `None` if somebody else wrote in between.
     pub(super) async fn state_known(
         &self,
         person: Person,
         news: &News,
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
-        // Taking access away comes first, whatever Twilio is up to.
+        // Take access away first, before anything that Twilio could delay or refuse.
         if let (Some(false), Some(sid)) = (news.statement.says_active(), &person.flex_user_sid) {
             self.provisioning.sessions().end_all_of(sid).await?;
         }
@@ -114,7 +114,8 @@ impl Ledger {
             }
             _ => change,
         };
-        // Flex may spell the username otherwise than the source, and the ledger may know that person.
+        // Flex may spell the username differently from the source, and the ledger may know the person under Flex's
+        // spelling.
         if let Some(key) = change.observed.as_ref().map(|user| user.username.key())
             && key != person.username.key()
             && let Some(known) = self.people.person(&PersonKey::Username(key)).await?
@@ -122,7 +123,8 @@ impl Ledger {
             let gives_access = news.statement.says_active() == Some(true);
             return match self.attached(known, news, gives_access, deadline).await? {
                 Meant::Known(known) => self.state_known(known, news, deadline).await,
-                // A username changes hands by name alone.
+                // Refuse a takeover that was found only through Flex's spelling: the source must name the username
+                // itself.
                 _ => Err(AttachmentRefused::HeldByAnother(news.source.clone()).into()),
             };
         }
@@ -140,13 +142,14 @@ impl Ledger {
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
         let mut person = change.person;
-        // The ledger knows the person under Flex's spelling from the start.
+        // Store the person under Flex's spelling from the start.
         if let Some(user) = &change.observed {
             person.username = user.username.clone();
             person.flex_user_sid = Some(user.flex_user_sid.clone());
         }
         if person.given.taking_over {
-            // What the SCIM store keeps is about whoever had the Flex user before.
+            // The SCIM store's data describes the previous owner of the Flex user. With a SCIM statement present,
+            // though silent, that data is not adopted.
             if let Some(user) = &person.flex_user_sid {
                 self.leave_groups(user).await?;
             }
@@ -158,7 +161,7 @@ impl Ledger {
         let id = person.id;
         let lease = self.lease(id, deadline).await?;
         let change = Change { person: Person { version, ..person }, ..change };
-        // Somebody else may have reconciled the person before the lease was had.
+        // Somebody else may have reconciled the person before this process got the lease.
         let now = self.people.person(&PersonKey::Id(id)).await;
         let done = match now {
             Ok(Some(now)) if now.version == version => self.bring(change, news.identity.as_ref(), deadline).await,
@@ -168,7 +171,7 @@ impl Ledger {
         self.finish(lease, id, done, deadline).await
     }
 
-    /// What the person becomes with the statement, unless it must be refused.
+    /// Computes what the person becomes with the statement, or refuses it.
     async fn change(&self, before: &Person, news: &News, deadline: Deadline) -> Result<Change, LedgerError> {
         let person = with(before, news);
         let observed = self.flex_user(&person, deadline).await?;
@@ -186,19 +189,19 @@ impl Ledger {
         if judged.given.taking_over
             && let Some(user) = &observed
         {
-            // Whoever had the Flex user before must not sign in as the one who has it now.
+            // The previous owner of the Flex user must not sign in as the new one.
             self.end_access(&user.flex_user_sid).await?;
         }
         if let (Some(identity), Some(user)) = (&news.identity, &observed)
             && desired.active != Active::No
         {
-            // Before anything is written: the Flex user may turn out to be somebody else's.
+            // Bind before writing anything: the Flex user may turn out to be somebody else's.
             self.bind(identity, &user.flex_user_sid).await?;
         }
         Ok(Change { person, observed, desired, plan })
     }
 
-    /// Takes the administrators' lock if the change takes one away, and refuses if that is the last.
+    /// Takes the administrators' lock if the change takes an administrator away, and refuses if that is the last one.
     pub(super) async fn guard(&self, change: &Change, deadline: Deadline) -> Result<bool, LedgerError> {
         let Some(user) = change.observed.as_ref() else { return Ok(false) };
         if !self.takes_an_admin(Some(user), &change.desired) {
@@ -219,7 +222,8 @@ impl Ledger {
     }
 }
 
-/// Whoever lost the username to somebody else gets nothing by it, and there is nothing to take away from them.
+/// The answer for a person who lost the username to somebody else: a statement that gives access is refused, and one
+/// that takes access away has nothing left to take.
 fn superseded(source: &Source, gives_access: bool) -> Result<Report, LedgerError> {
     if gives_access {
         return Err(AttachmentRefused::HeldByAnother(source.clone()).into());
@@ -227,14 +231,14 @@ fn superseded(source: &Source, gives_access: bool) -> Result<Report, LedgerError
     Ok(Report::nothing(Outcome::NoUser))
 }
 
-/// The person once the statement is taken.
+/// The person with the statement merged in.
 fn with(before: &Person, news: &News) -> Person {
     let mut person = before.clone();
     person.given.repairs = Repairs::default();
     let statement = person.statements.entry(news.source.clone()).or_default();
     let said = match news.source {
         Source::Webhook(_) | Source::Claims(_) => news.statement.clone(),
-        // These are answered at once, so what is said now counts now.
+        // These requests are answered at once, so the statement counts as later than everything the source said before.
         _ => news.statement.clone().made_after(statement.latest()),
     };
     statement.merge(said);
@@ -244,7 +248,8 @@ fn with(before: &Person, news: &News) -> Person {
     person
 }
 
-/// The person without what is not theirs. `bring` writes that down before it sends anything.
+/// The person without what belongs to the previous owner of the Flex user. `bring` records that before it sends
+/// anything.
 fn judged(person: &Person, earlier: &Earlier) -> Person {
     let mut judged = person.clone();
     match earlier {
@@ -255,7 +260,7 @@ fn judged(person: &Person, earlier: &Earlier) -> Person {
     judged
 }
 
-/// Whether the ledger holds everything that is said, and Flex was brought in step with it.
+/// Whether the ledger already holds everything that is said, and Flex is in step with it.
 fn is_stale(person: &Person, news: &News) -> bool {
     let after = with(person, news);
     news.earlier == Earlier::Everything

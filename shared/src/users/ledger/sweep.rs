@@ -1,8 +1,8 @@
-//! The sweep: everybody in Flex compared with what the ledger says, page after page.
+//! The sweep: compares everybody in Flex with what the ledger says, page by page.
 //!
-//! It refreshes the username index, and has repaired by jobs what differs. It repairs nothing itself, so whoever is
-//! being changed meanwhile is judged again, under their lease, by the job. A walk that does not come to its end
-//! concludes nothing: nobody is missing, nothing is forgotten, nothing is repaired.
+//! It refreshes the username index, and queues jobs that repair the differences. It repairs nothing itself: the job
+//! judges each person again under their lease, in case they are being changed meanwhile. A walk that does not reach its
+//! end concludes nothing: it counts nobody as missing, forgets nothing and repairs nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,14 +18,15 @@ use crate::domain::{EventId, FlexUser, FlexUserSid, RoleSet};
 use crate::store::{EventQueue, Message, PersonKey, SeenUser};
 use crate::users::Pages;
 
-/// How many people the ledger is asked for at a time, where the whole of it is read.
+/// How many people to read at a time when reading the whole ledger.
 const BATCH: u32 = 500;
 
-/// A sweep that would take access from more people than this stops, unless it is this share of all of them.
+/// A sweep stops if it would take access from more people than the larger of `FEW` and one in `SHARE` of all users.
 const FEW: usize = 20;
 const SHARE: usize = 20;
 
-/// The user with what the list leaves out as it should be: a sweep asks for nobody alone, and repairs what it sees.
+/// The user, with the desired value for each field that the list omits. A sweep reads no user individually, so it
+/// repairs only differences that the list shows.
 fn filled(user: &FlexUser, desired: &Desired) -> FlexUser {
     let roles = || desired.roles.iter().map(|role| role.as_str()).collect();
     let deactivated = user.deactivated.or_else(|| user.worker_sid.is_some().then_some(false));
@@ -42,12 +43,12 @@ fn filled(user: &FlexUser, desired: &Desired) -> FlexUser {
 /// What a sweep may do.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SweepOptions<'a> {
-    /// Where repairs are queued. Without it nothing is written at all.
+    /// Where to queue repairs. Without a queue, the sweep writes nothing at all.
     pub queue: Option<&'a dyn EventQueue>,
-    /// From how many people access may be taken; `None` is the larger of 20 and a twentieth of all users.
+    /// The most people from whom the sweep may take access; `None` means the larger of 20 and 5 % of all users.
     pub limit: Option<usize>,
-    /// Orphans whom the ledger does not know and who were made so long ago are deactivated, unless they are
-    /// administrators. `None` leaves all alone.
+    /// The minimum age of the orphans to deactivate. Only those whom the ledger does not know and who are not
+    /// administrators are deactivated. `None` deactivates no orphan.
     pub orphans_after: Option<Duration>,
 }
 
@@ -58,19 +59,19 @@ pub struct Swept {
     pub users: usize,
     /// Those of them who are active.
     pub active: usize,
-    /// Active users of whom no source has said anything.
+    /// Active users about whom no source has said anything.
     pub orphans: Vec<FlexUserSid>,
-    /// How many of them are to be deactivated.
+    /// How many of the orphans are to be deactivated.
     pub orphans_due: usize,
-    /// People whose Flex user is not as the ledger says.
+    /// People whose Flex user differs from what the ledger says.
     pub drifted: usize,
-    /// Those of them from whom the repair takes a role, or their access.
+    /// How many of the drifted people lose a role, or all access, by the repair.
     pub losing_access: usize,
-    /// Those of them who are active in Flex though a source says that they are inactive.
+    /// How many of the drifted people are active in Flex although a source says that they are inactive.
     pub inactive_but_active: usize,
-    /// Those of them who are left so: they were repaired twice, and somebody else set them anew.
+    /// Drifted users that are not repaired: two repairs were made, and somebody else changed the user again.
     pub contested: Vec<FlexUserSid>,
-    /// People of whom the list says only a part. What it leaves out counts as being as it should be.
+    /// People whom the list describes only in part. The omitted fields count as correct.
     pub unclear: usize,
     /// People whose Flex user is gone.
     pub missing: usize,
@@ -81,7 +82,7 @@ pub struct Swept {
 /// Why a sweep concluded nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
-    /// It would take access from more people than a mistake should cost.
+    /// It would take access from more people than a sweep may.
     #[error(
         "the repairs would take access from {losing_access} of {users} users, which is more than a sweep may: look at \
          what changed, then repair users one by one or raise the limit"
@@ -97,17 +98,17 @@ pub enum SweepError {
     Ledger(#[from] LedgerError),
 }
 
-/// What the pages so far have shown.
+/// What the pages read so far have shown.
 #[derive(Default)]
 struct Found {
     swept: Swept,
     repairs: Vec<FlexUserSid>,
-    /// Orphans of whom the ledger does not know.
+    /// Orphans whom the ledger does not know.
     strangers: Vec<FlexUser>,
 }
 
 impl Ledger {
-    /// Walks over Flex once. `progress` is told how many users have been seen.
+    /// Walks over Flex once. Calls `progress` with the number of users seen so far.
     pub async fn sweep(
         &self,
         options: SweepOptions<'_>,
@@ -130,7 +131,7 @@ impl Ledger {
         let orphans: Vec<FlexUser> = strangers.into_iter().filter(is_due).collect();
         swept.missing = self.missing(&seen).await?;
         swept.orphans_due = orphans.len();
-        // A list without anybody is a mistake of somebody's. The index must not forget everybody for it.
+        // An empty list can only be a mistake. The index must not forget everybody because of it.
         if let Some(queue) = options.queue.filter(|_| swept.users > 0) {
             self.usernames.finish_walk(began).await.map_err(LedgerError::from)?;
             let limit = options.limit.unwrap_or(FEW.max(swept.users / SHARE));
@@ -187,7 +188,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Judges a user: in step, to be repaired, or to be reported alone.
+    /// Judges a user: in step, to be repaired, or only to be reported.
     fn judge(&self, user: &FlexUser, person: Option<Person>, kept: &Kept, found: &mut Found) {
         let swept = &mut found.swept;
         swept.users += 1;
@@ -236,7 +237,7 @@ impl Ledger {
         }
     }
 
-    /// How many people have a Flex user that was not seen.
+    /// How many people have a Flex user that the walk did not see.
     async fn missing(&self, seen: &BTreeSet<FlexUserSid>) -> Result<usize, LedgerError> {
         let (mut missing, mut after) = (0, None);
         loop {

@@ -1,4 +1,4 @@
-//! A person as the ledger has them, for whoever shows them.
+//! A person as the ledger describes them, for display.
 
 use super::groups::{Kept, adopt};
 use super::{Ledger, LedgerError};
@@ -7,18 +7,18 @@ use crate::domain::{FlexUser, ObservedRoles};
 use crate::store::PersonKey;
 use crate::store::scim::{Entry, Membership};
 
-/// A Flex user as the ledger has it. What was said is shown at once, though Flex may not have caught up.
+/// A Flex user as the ledger describes it. It shows a new statement at once, even if Flex has not caught up.
 #[derive(Debug, Clone)]
 pub struct View {
     /// Whether the person is active.
     pub active: bool,
-    /// The roles; `None` where Twilio did not say which ones the user has.
+    /// The roles; `None` if Twilio did not say which ones the user has.
     pub roles: Option<ObservedRoles>,
     /// The person, if a source has said something about them.
     pub person: Option<Person>,
     /// Why they are what they are; `None` if no source has said anything.
     pub explanation: Option<Explanation>,
-    /// Whether Flex shows what it should. True for whom no source has spoken of.
+    /// Whether Flex shows what it should. Also true for a person about whom no source has said anything.
     pub in_step: bool,
 }
 
@@ -31,7 +31,8 @@ impl View {
 }
 
 impl Ledger {
-    /// That Flex user as the ledger has it, with what SCIM keeps of it.
+    /// The Flex user as the ledger describes it. `entry` and `memberships` are what the SCIM store keeps about the
+    /// user.
     pub async fn view(
         &self,
         user: &FlexUser,
@@ -47,7 +48,7 @@ impl Ledger {
         }
         let shown = View::of_flex(user);
         let kept = Kept { entry: entry.cloned(), memberships: memberships.to_vec() };
-        // What SCIM keeps may speak of somebody whom the ledger does not know yet.
+        // The SCIM store may describe somebody whom the ledger does not know yet.
         let unknown = || Person {
             flex_user_sid: Some(user.flex_user_sid.clone()),
             ..Person::new(PersonId::of(self.clock_rng.random()), user.username.clone())

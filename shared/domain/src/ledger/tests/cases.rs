@@ -1,4 +1,4 @@
-//! Cases of the attack register and bullets of the design, by name.
+//! Cases from the attack register and rules from the design, one test each.
 
 use time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a user becomes who follows the claims of a token.
+//! What becomes of a user who follows the claims of a token.
 
 use super::world::{START, flex_user, names, policy};
 use crate::event::EventId;
@@ -19,7 +19,7 @@ fn claims(roles: &[&str]) -> Statement {
     }
 }
 
-/// What is to be done at a mint, where nobody but the issuer says anything.
+/// The plan at a mint, if nobody but the issuer says anything.
 fn plan(claims: Statement, user: &FlexUser) -> Result<Plan, PlanRefused> {
     let mut person = Person::new(PersonId::of([1; 16]), user.username.clone());
     person.statements.insert(Source::Claims(ISSUER.into()), claims);
@@ -58,12 +58,12 @@ fn a_user_follows_the_claims_and_is_never_demoted_by_accident() {
     let renamed = provisioned(follows(claims(&[]), &renamed));
     assert_eq!((renamed.full_name.as_str(), renamed.roles), ("Ada Lovelace", [Role::Admin].into()));
 
-    // Claims that are not there, or not verified, change nothing.
+    // Missing or unverified claims change nothing.
     let silent = Statement { email: None, full_name: None, ..claims(&[]) };
     let other = FlexUser { email: Some("old@example.com".into()), ..flex_user(&["agent"]) };
     assert_eq!(follows(silent, &other), Step::Nothing);
     assert_eq!(provisioned(follows(claims(&[]), &other)).email.as_str(), "ada@example.com");
 
-    // Nobody is brought back.
+    // Claims reactivate nobody.
     assert_eq!(follows(claims(&["supervisor"]), &FlexUser { deactivated: Some(true), ..other }), Step::Nothing);
 }

@@ -1,4 +1,4 @@
-//! The ledger against an oracle that is written differently, and the cases of the attack register that it decides.
+//! Tests the ledger against an independently written oracle, and on the cases of the attack register that it decides.
 
 mod cases;
 mod claims;

@@ -1,7 +1,6 @@
 //! Every order of five actions of two sources, for every pair of kinds of source, against an oracle.
 //!
-//! The oracle follows the rules as design.md words them, over each source's last word, and shares no code with the
-//! ledger.
+//! The oracle applies the rules as design.md words them to each source's last word. It shares no code with the ledger.
 
 use super::world::{World, flex_user, webhook};
 use crate::ledger::{Source, attach};
@@ -28,7 +27,7 @@ const LENGTH: usize = 5;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Word {
     active: Option<bool>,
-    /// Whether it named roles, and the supervisor's among them.
+    /// Whether it named the supervisor's role; `None` if it never said anything about roles.
     roles: Option<bool>,
 }
 
@@ -38,7 +37,7 @@ impl Word {
     }
 }
 
-/// Both sources' words, and what Flex shows.
+/// Both sources' last words, and what Flex shows.
 #[derive(Debug, Clone, Copy)]
 struct Oracle {
     words: [Word; 2],

@@ -109,7 +109,7 @@ proptest! {
         world.reconcile();
         let added: BTreeSet<_> = shown(world.flex.as_ref()).difference(&had).copied().collect();
         prop_assert!(added.is_subset(&policy().allowed_roles), "added {:?}", added);
-        // Nor by reactivating somebody who once had it.
+        // Reactivating somebody who once had a forbidden role does not add it either.
         if user.as_ref().is_some_and(FlexUser::is_deactivated) && world.is_active() {
             prop_assert!(shown(world.flex.as_ref()).is_subset(&policy().allowed_roles));
         }
@@ -134,7 +134,7 @@ proptest! {
         user in any_user(),
     ) {
         prop_assume!(others.iter().all(|(other, _)| *other != source));
-        // Claims add nothing outside a mint, whoever is there.
+        // Claims add nothing outside a mint, so they are left out here.
         prop_assume!(source.kind() != crate::ledger::SourceKind::Claims);
         let user = user.map(|user| FlexUser { deactivated: Some(false), ..user });
         let mut without = said(&others, user.as_ref());
@@ -144,7 +144,8 @@ proptest! {
         with.reconcile();
         with.minute = 59;
         with.withdraw(&source);
-        // Roles that the source named and Flex had before count as given, and go with it; everything else is equal.
+        // Roles that the source named and that Flex already had count as given, and are taken away with the source;
+        // everything else is equal.
         let named: BTreeSet<Role> = statement
             .roles
             .iter()

@@ -1,4 +1,4 @@
-//! One person, the sources that speak of them, and a Flex that does what it is told.
+//! A test world: one person, the sources that speak about them, and a Flex that does what it is told.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ pub(super) fn flex_user(roles: &[&str]) -> FlexUser {
     }
 }
 
-/// One username's person and their Flex user. Each statement is a minute later than the one before.
+/// The person of one username, and their Flex user. Each statement is made a minute after the one before.
 #[derive(Debug, Clone)]
 pub(super) struct World {
     pub(super) person: Person,
@@ -94,7 +94,7 @@ impl World {
         self.say(source, Statement::in_full);
     }
 
-    /// `source` names the person as its `subject`, active and with `roles`. Whether it may.
+    /// `source` names the person as its `subject`, active and with `roles`. Returns whether it was allowed to.
     pub(super) fn names(&mut self, source: &Source, subject: &str, roles: &[&str]) -> bool {
         let subject = subject.parse().unwrap();
         match attach(&self.person, source, Some(&subject), true) {
