@@ -15,7 +15,7 @@ pub struct Explained {
     /// The Flex user.
     #[schema(example = "FU00000000000000000000000000000001")]
     pub flex_user_sid: String,
-    /// Whether the person should be active. Any source that says otherwise is enough for no.
+    /// Whether the person should be active. One source that says inactive is enough for `false`.
     pub active: bool,
     /// The sources that say they are.
     #[schema(example = json!(["scim"]))]
