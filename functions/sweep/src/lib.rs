@@ -34,6 +34,9 @@ pub struct Settings {
     /// `FLEXGATE_ORPHAN_DAYS`: users of Flex of whom no source says anything are deactivated so many days after they
     /// were made. Unset, they are only counted.
     pub orphans_after: Option<time::Duration>,
+    /// `FLEXGATE_IDLE_DAYS`: active users whose worker has not changed its activity for so many days are counted. Unset,
+    /// nobody asks `TaskRouter`.
+    pub idle_after: Option<time::Duration>,
 }
 
 impl Settings {
@@ -41,12 +44,14 @@ impl Settings {
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, credential) = (Common::read(reader), CredentialSettings::read(reader));
         let policy = PolicySettings::read(reader);
-        let orphans_after = reader.optional("FLEXGATE_ORPHAN_DAYS", |text| {
+        let days = |text: &str| {
             let days = text.parse().ok().filter(|days| (1..=3_650).contains(days));
             days.map(time::Duration::days).ok_or("must be a whole number from 1 to 3650")
-        });
+        };
+        let orphans_after = reader.optional("FLEXGATE_ORPHAN_DAYS", days);
+        let idle_after = reader.optional("FLEXGATE_IDLE_DAYS", days);
         let (common, credential, policy) = (common?, credential?, policy?);
-        Some(Self { common, credential, policy, orphans_after: orphans_after? })
+        Some(Self { common, credential, policy, orphans_after: orphans_after?, idle_after: idle_after? })
     }
 }
 
@@ -56,6 +61,7 @@ pub struct App {
     ledger: Ledger,
     queue: Arc<dyn EventQueue>,
     orphans_after: Option<time::Duration>,
+    idle_after: Option<time::Duration>,
 }
 
 impl App {
@@ -65,7 +71,7 @@ impl App {
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
         let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
         let ledger = Ledger::of_platform(platform, provisioning, &settings.policy);
-        Self { ledger, queue: platform.queue(), orphans_after: settings.orphans_after }
+        Self { ledger, queue: platform.queue(), orphans_after: settings.orphans_after, idle_after: settings.idle_after }
     }
 
     /// Sweeps until `deadline`. What was found is logged and returned. An error is one of the function's, so that its
@@ -73,7 +79,8 @@ impl App {
     pub async fn sweep(&self, deadline: Deadline) -> Result<Value, SweepError> {
         let each_call = || deadline.within(PAGE_TIME);
         let queue = Some(self.queue.as_ref());
-        let options = SweepOptions { queue, limit: None, orphans_after: self.orphans_after };
+        let options =
+            SweepOptions { queue, limit: None, orphans_after: self.orphans_after, idle_after: self.idle_after };
         let swept = self.ledger.sweep(options, each_call, |_| {}).await;
         let swept = swept.inspect_err(|error| {
             tracing::error!(target: "flexgate::sweep", error = with_causes(error), "nothing was repaired");
@@ -91,7 +98,7 @@ impl App {
         let found = json!({
             "users": swept.users, "active": swept.active, "orphans": swept.orphans.len(),
             "orphans_due": swept.orphans_due, "drifted": swept.drifted, "losing_access": swept.losing_access,
-            "inactive_but_active": active, "contested": contested, "unclear": swept.unclear,
+            "inactive_but_active": active, "contested": contested, "idle": swept.idle.len(), "unclear": swept.unclear,
             "missing": swept.missing, "queued": swept.queued,
         });
         tracing::info!(target: "flexgate::sweep", %found, "swept");

@@ -230,6 +230,38 @@ async fn a_sweep_says_what_differs_and_a_dry_run_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn idle_seats_are_named_and_deactivated_only_on_request_within_the_limit() {
+    let world = World::start().await;
+    for (name, role) in [("ada", "agent"), ("grace", "agent"), ("chief", "admin")] {
+        let variables = [("FLEXGATE_ALLOWED_ROLES", "agent,admin")];
+        done(&run(&world, &variables, &provision(name, role)).await);
+    }
+    world.control("clock", &json!({ "offset_seconds": 0 })).await;
+    let sweep = ["users", "sweep", "--names", "--idle", "1"];
+    let said = done(&run(&world, &[], &[&sweep[..], &["--dry-run"]].concat()).await);
+    assert!(said.contains("0  active, and idle for as long as --idle says\n"), "{said}");
+    // The workers' last change of activity is two days ago once they are older than that.
+    world.control("clock", &json!({ "offset_seconds": -2 * 86_400 })).await;
+    for name in ["margaret", "katherine"] {
+        done(&run(&world, &[], &provision(name, "agent")).await);
+    }
+    world.control("clock", &json!({ "offset_seconds": 0 })).await;
+    let said = done(&run(&world, &[], &[&sweep[..], &["--dry-run", "--deactivate-idle"]].concat()).await);
+    assert!(
+        said.contains("2  active, and idle for as long as --idle says\n") && said.matches("idle       FU").count() == 2,
+        "{said}"
+    );
+    assert_eq!(flex_user(&world, "margaret").await["deactivated"], false);
+    let capped = run(&world, &[], &[&sweep[..], &["--deactivate-idle", "--limit", "1"]].concat()).await;
+    refused(&capped, "2 idle users are more than --limit 1");
+    assert_eq!(flex_user(&world, "margaret").await["deactivated"], false);
+    done(&run(&world, &[], &[&sweep[..], &["--deactivate-idle"]].concat()).await);
+    for (name, deactivated) in [("margaret", true), ("katherine", true), ("ada", false), ("chief", false)] {
+        assert_eq!(flex_user(&world, name).await["deactivated"], deactivated, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_retired_source_is_withdrawn_and_that_activates_nobody() {
     let world = World::start().await;
     done(&run(&world, &[], &provision("ada", "agent")).await);

@@ -15,6 +15,7 @@ pub(crate) enum Service {
     Iam,
     Flex,
     EventBridge,
+    Taskrouter,
     Idp,
     /// `/__sim`: calls to it never appear in the journal and no fault hits them.
     Control,
@@ -29,6 +30,7 @@ impl Service {
             "iam" => Self::Iam,
             "flex" => Self::Flex,
             "event-bridge" => Self::EventBridge,
+            "taskrouter" => Self::Taskrouter,
             _ => return None,
         })
     }

@@ -11,6 +11,8 @@ pub(super) enum Service {
     FlexApi,
     /// `services.twilio.com`: SSO.
     Services,
+    /// `taskrouter.twilio.com`: workers.
+    TaskRouter,
 }
 
 impl Service {
@@ -18,6 +20,7 @@ impl Service {
         match self {
             Self::FlexApi => "flex-api",
             Self::Services => "services",
+            Self::TaskRouter => "taskrouter",
         }
     }
 }
@@ -130,7 +133,7 @@ fn host(service: Service, region: Option<&str>) -> Url {
             let region = region.rsplit('.').next().unwrap_or(region);
             format!("https://{label}.{region}.twilio.com/")
         }
-        (Service::FlexApi, Some(region)) => format!("https://{label}.{region}.twilio.com/"),
+        (Service::FlexApi | Service::TaskRouter, Some(region)) => format!("https://{label}.{region}.twilio.com/"),
     };
     Url::parse(&address).expect("a host of checked labels")
 }

@@ -18,6 +18,7 @@ mod sso;
 mod tokens;
 mod users;
 mod wire;
+mod workers;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ pub use settings::{CredentialSettings, endpoints};
 pub use sso::{Authorization, SsoConfiguration, SsoTokens};
 pub use tokens::{MintedToken, TokenInfo};
 pub use users::{Instance, UserPage, UserUpdate};
+pub use workers::{WorkerPage, WorkerStatus};
 
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::Deadline;

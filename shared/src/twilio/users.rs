@@ -189,7 +189,7 @@ impl Flex {
 }
 
 /// The token alone: the rest of `next_page_url` is Twilio's own address.
-fn next_page_token(meta: Option<wire::Meta>) -> Option<String> {
+pub(super) fn next_page_token(meta: Option<wire::Meta>) -> Option<String> {
     let url = Url::parse(&meta?.next_page_url?).ok()?;
     url.query_pairs().find(|(name, _)| name == "PageToken").map(|(_, token)| token.into_owned())
 }

@@ -65,6 +65,18 @@ pub(super) struct Users {
 }
 
 #[derive(Deserialize)]
+pub(super) struct Workers {
+    pub(super) workers: Option<Vec<ListedWorker>>,
+    pub(super) meta: Option<Meta>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ListedWorker {
+    pub(super) sid: Option<String>,
+    pub(super) date_status_changed: Option<String>,
+}
+
+#[derive(Deserialize)]
 pub(super) struct Meta {
     pub(super) next_page_url: Option<String>,
 }

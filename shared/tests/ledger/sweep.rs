@@ -37,7 +37,7 @@ async fn says(world: &World, username: &str, active: bool, roles: &[&str]) {
 impl World {
     async fn sweep(&self, limit: Option<usize>) -> Result<Swept, SweepError> {
         let queue = self.platform.queue();
-        let options = SweepOptions { queue: Some(queue.as_ref()), limit, orphans_after: None };
+        let options = SweepOptions { queue: Some(queue.as_ref()), limit, ..SweepOptions::default() };
         self.ledger.sweep(options, deadline, |_| {}).await
     }
 
@@ -234,7 +234,7 @@ async fn orphans_are_deactivated_only_where_that_is_configured() {
     }
     says(&world, "ada", true, &["agent"]).await;
     let queue = world.platform.queue();
-    let of = |queue, days| SweepOptions { queue, limit: None, orphans_after: Some(Duration::days(days)) };
+    let of = |queue, days| SweepOptions { queue, orphans_after: Some(Duration::days(days)), ..SweepOptions::default() };
     let sweep = async |options| world.ledger.sweep(options, deadline, |_| {}).await.unwrap();
     // No orphan is old enough yet.
     let swept = sweep(of(Some(queue.as_ref()), 1)).await;
@@ -252,4 +252,29 @@ async fn orphans_are_deactivated_only_where_that_is_configured() {
         assert_eq!(world.is_active(name).await, active, "{name}");
     }
     assert_eq!(sweep(of(Some(queue.as_ref()), 0)).await.orphans_due, 0);
+}
+
+#[tokio::test]
+async fn a_seat_is_idle_if_its_worker_has_not_changed_its_activity_for_long() {
+    let world = World::start().await;
+    world.control(Method::POST, "users", &json!({ "count": 1_200, "prefix": "U" })).await;
+    for name in ["ada", "leaver"] {
+        says(&world, name, true, &["agent"]).await;
+    }
+    says(&world, "leaver", false, &["agent"]).await;
+    let idle = async |after| {
+        let options = SweepOptions { idle_after: Some(after), ..SweepOptions::default() };
+        world.ledger.sweep(options, deadline, |_| {}).await.unwrap().idle
+    };
+    assert_eq!(idle(Duration::HOUR).await, []);
+    // Everybody has been so for no time at all, over two pages, but those who have no worker any more.
+    let all = idle(Duration::ZERO).await;
+    let (ada, leaver) = (world.sid("ada").await, world.sid("leaver").await);
+    assert!(all.len() >= 1_201 && all.contains(&ada) && !all.contains(&leaver), "{}", all.len());
+    // Nobody asks TaskRouter unless that is configured.
+    let twilio = json!({ "service": "taskrouter", "kind": "status", "status": 500, "times": 0 });
+    world.control(Method::POST, "faults", &twilio).await;
+    assert_eq!(world.dry_run().await.idle, []);
+    let options = SweepOptions { idle_after: Some(Duration::ZERO), ..SweepOptions::default() };
+    assert!(matches!(world.ledger.sweep(options, deadline, |_| {}).await, Err(SweepError::Ledger(_))));
 }

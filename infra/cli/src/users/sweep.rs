@@ -4,8 +4,11 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Args;
-use flexgate::users::ledger::SweepOptions;
+use flexgate::domain::Role;
+use flexgate::domain::ledger::Source;
+use flexgate::users::ledger::{FEW, News, SHARE, SweepOptions, Swept};
 
+use super::outcome::reason;
 use crate::operator::{Operator, deadline};
 use crate::terminal::{remark, say};
 
@@ -36,6 +39,12 @@ pub struct Sweep {
     /// left alone
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3_650))]
     deactivate_orphans: Option<u16>,
+    /// Report active users whose TaskRouter worker has not changed its activity for so many days
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3_650))]
+    idle: Option<u16>,
+    /// Deactivate the users that --idle finds; administrators are left alone
+    #[arg(long, requires = "idle")]
+    deactivate_idle: bool,
     /// Name the users of whom no source says anything, and those whom somebody else sets anew whenever they are repaired
     #[arg(long)]
     names: bool,
@@ -48,6 +57,7 @@ pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<d
         queue: (!options.dry_run).then_some(queue.as_ref()),
         limit: options.limit,
         orphans_after: options.deactivate_orphans.map(|days| time::Duration::days(days.into())),
+        idle_after: options.idle.map(|days| time::Duration::days(days.into())),
     };
     let progress = |seen: usize| remark(&format!("{seen} users seen"));
     let swept = match operator.ledger(operator.flex()).sweep(sweeping, deadline, progress).await {
@@ -66,6 +76,7 @@ pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<d
         ("of these, the repair takes a role or access", swept.losing_access),
         ("of these, active though a source says inactive", swept.inactive_but_active),
         ("of these, left so, since somebody else sets them anew", swept.contested.len()),
+        ("active, and idle for as long as --idle says", swept.idle.len()),
         ("described in part by the list", swept.unclear),
         ("people whose Flex user is gone", swept.missing),
         ("repairs queued", swept.queued),
@@ -73,13 +84,48 @@ pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<d
     for (what, count) in rows {
         say(&format!("{count:>8}  {what}"))?;
     }
-    for (what, users) in [("orphan", &swept.orphans), ("contested", &swept.contested)] {
+    for (what, users) in [("orphan", &swept.orphans), ("contested", &swept.contested), ("idle", &swept.idle)] {
         for user in users.iter().filter(|_| options.names) {
             say(&format!("{what:<9}  {user}"))?;
         }
+    }
+    if options.deactivate_idle && !options.dry_run {
+        deactivate(operator, &swept, options.limit).await?;
     }
     if !options.dry_run {
         operator.trail.allowed("sweep_users", None, &format!("{} repairs", swept.queued));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Deactivates the idle users, one after the other. Refuses if there are more than a sweep may take access from.
+async fn deactivate(operator: &Operator, swept: &Swept, limit: Option<usize>) -> Result<(), Box<dyn Error>> {
+    let limit = limit.unwrap_or(FEW.max(swept.users / SHARE));
+    if swept.idle.len() > limit {
+        return Err(
+            format!("{} idle users are more than --limit {limit}: nobody was deactivated", swept.idle.len()).into()
+        );
+    }
+    let (flex, cause, mut failed) = (operator.flex(), operator.cause(), 0);
+    let ledger = operator.ledger(operator.flex());
+    for sid in &swept.idle {
+        let user = flex.get(sid, deadline()).await?;
+        if user.roles.as_ref().is_none_or(|roles| roles.known().contains(&Role::Admin)) {
+            remark(&format!("{sid} is an administrator, or Twilio does not show its roles: left alone"));
+            continue;
+        }
+        let leaves = News::end(Source::Operator, user, operator.clock_rng().now(), &cause);
+        match ledger.state(&leaves, deadline()).await {
+            Ok(_) => {
+                operator.trail.allowed("deprovision", Some(sid), "deprovisioned: idle");
+                say(&format!("deactivated {sid}, idle"))?;
+            }
+            Err(error) => {
+                failed += 1;
+                operator.trail.refused("deprovision", Some(sid), &reason(&error));
+                remark(&format!("{sid}: {}", reason(&error)));
+            }
+        }
+    }
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} idle users could not be deactivated").into()) }
 }

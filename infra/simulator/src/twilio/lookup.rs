@@ -41,6 +41,22 @@ pub(super) fn get(world: &World, sid: &str) -> Outcome {
 
 /// The v1 list, which pages through all users including deactivated ones.
 pub(super) fn list(world: &World, call: &Call) -> Outcome {
+    let (size, page, start) = page_asked_for(call)?;
+    let state = world.state();
+    let all = state.lasting.directory.users();
+    let sparse = state.switches.sparse_responses;
+    let users: Vec<Value> =
+        all.get(start..).unwrap_or_default().iter().take(size).map(|user| user.flat(sparse)).collect();
+    Ok(web::json(
+        StatusCode::OK,
+        &json!({
+            "users": users, "meta": page_meta(call, "users", (size, page, start), all.len()),
+        }),
+    ))
+}
+
+/// The page size, the page's number and where it starts, as `PageSize` and `PageToken` ask.
+pub(super) fn page_asked_for(call: &Call) -> Result<(usize, usize, usize), TwilioError> {
     let size = match call.query("PageSize").filter(|text| !text.is_empty()) {
         None => 50,
         Some(text) => text
@@ -53,27 +69,21 @@ pub(super) fn list(world: &World, call: &Call) -> Outcome {
         None => (0, 0),
         Some(token) => read_token(token).ok_or_else(|| TwilioError::new(400, 20001, "PageToken is not valid"))?,
     };
-    let state = world.state();
-    let all = state.lasting.directory.users();
-    let sparse = state.switches.sparse_responses;
-    let users: Vec<Value> =
-        all.get(start..).unwrap_or_default().iter().take(size).map(|user| user.flat(sparse)).collect();
+    Ok((size, page, start))
+}
+
+/// The `meta` of a v1 list.
+pub(super) fn page_meta(call: &Call, key: &str, (size, page, start): (usize, usize, usize), count: usize) -> Value {
     let link = |page: usize, start: usize| {
         let base = format!("{}{}?PageSize={size}&Page={page}", call.own_url, call.path);
         if start == 0 { base } else { format!("{base}&PageToken={}", write_token(page, start)) }
     };
-    let next = (start + size < all.len()).then(|| link(page + 1, start + size));
+    let next = (start + size < count).then(|| link(page + 1, start + size));
     let previous = (start > 0).then(|| link(page.saturating_sub(1), start.saturating_sub(size)));
-    Ok(web::json(
-        StatusCode::OK,
-        &json!({
-            "users": users,
-            "meta": {
-                "first_page_url": link(0, 0), "key": "users", "next_page_url": next, "page": page, "page_size": size,
-                "previous_page_url": previous, "url": link(page, start),
-            },
-        }),
-    ))
+    json!({
+        "first_page_url": link(0, 0), "key": key, "next_page_url": next, "page": page, "page_size": size,
+        "previous_page_url": previous, "url": link(page, start),
+    })
 }
 
 fn write_token(page: usize, start: usize) -> String {

@@ -1,4 +1,4 @@
-//! The routes of Twilio's five hosts. The module named after an operation implements it.
+//! The routes of Twilio's hosts. The module named after an operation implements it.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::call::{Call, Service};
 use crate::world::World;
-use crate::{ACCOUNT_SID, INSTANCE_SID, web};
+use crate::{ACCOUNT_SID, INSTANCE_SID, WORKSPACE_SID, web};
 
 pub(crate) mod bridge;
 mod channel;
@@ -24,6 +24,7 @@ pub(crate) mod sso;
 pub(crate) mod team_list;
 mod teams;
 pub(crate) mod worker;
+mod workers;
 
 use error::TwilioError;
 
@@ -70,6 +71,12 @@ fn route(world: &World, call: &Call) -> Outcome {
         // Twilio answers this for any token. The SDK tolerates a failure here.
         (Service::Flex, "GET", ["api", "v1", "Session"]) => {
             Ok(web::json(StatusCode::OK, &json!({ "features": [], "insights_active": false })))
+        }
+        (Service::Taskrouter, method, ["v1", "Workspaces", workspace, "Workers"]) => {
+            credentials::require(world, call)?;
+            only(method, "GET")?;
+            ours(workspace, WORKSPACE_SID)?;
+            workers::list(world, call)
         }
         (Service::EventBridge, "POST", ["v1", "wschannels"]) => channel::proxy(world, call),
         _ => Err(TwilioError::not_found(&call.path)),

@@ -22,8 +22,8 @@ use crate::users::Pages;
 const BATCH: u32 = 500;
 
 /// A sweep stops if it would take access from more people than the larger of `FEW` and one in `SHARE` of all users.
-const FEW: usize = 20;
-const SHARE: usize = 20;
+pub const FEW: usize = 20;
+pub const SHARE: usize = 20;
 
 /// The user, with the desired value for each field that the list omits. A sweep reads no user individually, so it
 /// repairs only differences that the list shows.
@@ -50,6 +50,8 @@ pub struct SweepOptions<'a> {
     /// The minimum age of the orphans to deactivate. Only those whom the ledger does not know and who are not
     /// administrators are deactivated. `None` deactivates no orphan.
     pub orphans_after: Option<Duration>,
+    /// Report active users whose worker has not changed its activity for so long. `None` does not ask.
+    pub idle_after: Option<Duration>,
 }
 
 /// What a sweep found.
@@ -73,6 +75,8 @@ pub struct Swept {
     pub contested: Vec<FlexUserSid>,
     /// People whom the list describes only in part. The omitted fields count as correct.
     pub unclear: usize,
+    /// Active users whose worker has not changed its activity for as long as was asked.
+    pub idle: Vec<FlexUserSid>,
     /// People whose Flex user is gone.
     pub missing: usize,
     /// Repairs that were queued.
@@ -116,13 +120,15 @@ impl Ledger {
         mut progress: impl FnMut(usize),
     ) -> Result<Swept, SweepError> {
         let began = self.clock_rng.now();
-        let (mut found, mut seen) = (Found::default(), BTreeSet::new());
+        let (mut found, mut seen, mut workers) = (Found::default(), BTreeSet::new(), BTreeMap::new());
         let mut pages = Pages::of(self.provisioning.flex());
         while let Some(users) = pages.next(each_call()).await.map_err(LedgerError::from)? {
             if options.queue.is_some() {
                 self.index(&users, began).await?;
             }
             self.compare(&users, &mut found).await?;
+            let with_worker = users.iter().filter(|user| user.is_active());
+            workers.extend(with_worker.filter_map(|user| Some((user.worker_sid.clone()?, user.flex_user_sid.clone()))));
             seen.extend(users.into_iter().map(|user| user.flex_user_sid));
             progress(seen.len());
         }
@@ -130,6 +136,9 @@ impl Ledger {
         let is_due = |user: &FlexUser| options.orphans_after.is_some_and(|after| orphans::is_due(user, after, began));
         let orphans: Vec<FlexUser> = strangers.into_iter().filter(is_due).collect();
         swept.missing = self.missing(&seen).await?;
+        if let Some(after) = options.idle_after {
+            swept.idle = self.idle(&workers, began - after, &each_call).await?;
+        }
         swept.orphans_due = orphans.len();
         // An empty list can only be a mistake. The index must not forget everybody because of it.
         if let Some(queue) = options.queue.filter(|_| swept.users > 0) {

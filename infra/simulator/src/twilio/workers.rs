@@ -1,0 +1,22 @@
+//! `TaskRouter`'s list of workers. A deprovisioned user has none.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::lookup::{page_asked_for, page_meta};
+use crate::call::Call;
+use crate::web;
+use crate::world::World;
+
+/// Pages through all workers, in the order in which their users were made.
+pub(super) fn list(world: &World, call: &Call) -> Outcome {
+    let (size, page, start) = page_asked_for(call)?;
+    let state = world.state();
+    let users = state.lasting.directory.users();
+    let all: Vec<_> = users.iter().filter_map(|user| Some((user, user.worker.as_ref()?))).collect();
+    let shown = all.get(start..).unwrap_or_default().iter().take(size);
+    let workers: Vec<Value> = shown.map(|(user, worker)| worker.payload(user)).collect();
+    let meta = page_meta(call, "workers", (size, page, start), all.len());
+    Ok(web::json(StatusCode::OK, &json!({ "workers": workers, "meta": meta })))
+}

@@ -1,0 +1,37 @@
+//! Idle seats: active users whose `TaskRouter` worker has not changed its activity for a long time. Each costs a seat.
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+use super::{Ledger, LedgerError};
+use crate::base::outbound::Deadline;
+use crate::domain::{FlexUserSid, WorkerSid};
+use crate::twilio::TwilioError;
+
+impl Ledger {
+    /// Those of `workers`, each with its Flex user, whose activity last changed before `since`. A worker of whom
+    /// `TaskRouter` does not say when that was is not idle.
+    pub(super) async fn idle(
+        &self,
+        workers: &BTreeMap<WorkerSid, FlexUserSid>,
+        since: OffsetDateTime,
+        each_call: impl Fn() -> Deadline,
+    ) -> Result<Vec<FlexUserSid>, LedgerError> {
+        let flex = self.provisioning.flex();
+        let instance = flex.discover(each_call()).await?;
+        let workspace = instance.workspace_sid.ok_or(TwilioError::Malformed("it names no TaskRouter workspace"))?;
+        let (mut idle, mut token) = (Vec::new(), None);
+        loop {
+            let page = flex.workers(&workspace, token.as_deref(), each_call()).await?;
+            let is_idle = |at: Option<OffsetDateTime>| at.is_some_and(|at| at <= since);
+            let found = page.workers.iter().filter(|worker| is_idle(worker.status_changed));
+            idle.extend(found.filter_map(|worker| workers.get(&worker.sid)).cloned());
+            // A token that Twilio repeats would page for ever.
+            if page.next_page_token.is_none() || page.next_page_token == token {
+                return Ok(idle);
+            }
+            token = page.next_page_token;
+        }
+    }
+}
