@@ -89,8 +89,8 @@ async fn handle(app: Arc<App>, inbox: Arc<dyn Inbox>, message: Taken) {
 fn pause(app: &App, attempts: u32) -> Duration {
     let span = Duration::seconds(1) * 2_i32.saturating_pow(attempts.min(10));
     let span = span.min(LONGEST_PAUSE);
-    let share = f64::from(u16::from_be_bytes(app.clock_rng.random())) / f64::from(u16::MAX);
-    span * (0.25 + 0.75 * share)
+    let most = std::time::Duration::try_from(span * 3 / 4).unwrap_or_default();
+    span / 4 + app.clock_rng.jitter(most)
 }
 
 fn report(done: Result<(), StoreError>) {

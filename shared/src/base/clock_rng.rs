@@ -56,6 +56,14 @@ impl ClockRng {
     pub fn random<const N: usize>(&self) -> [u8; N] {
         random(self.rng.as_ref())
     }
+
+    /// A random time of at most `most` and more than none, so that those that failed together do not retry together
+    /// (full jitter).
+    #[must_use]
+    pub fn jitter(&self, most: std::time::Duration) -> std::time::Duration {
+        let share = (f64::from(u32::from_be_bytes(self.random())) + 1.0) / (f64::from(u32::MAX) + 1.0);
+        most.mul_f64(share)
+    }
 }
 
 /// The operating system's clock.

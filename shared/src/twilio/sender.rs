@@ -156,8 +156,7 @@ impl Sender {
         {
             return asked;
         }
-        let span = 200 * 2_u64.pow(attempt - 1);
-        Duration::from_millis(u64::from_be_bytes(self.clock_rng.random()) % span + 1)
+        self.clock_rng.jitter(Duration::from_millis(200) * 2_u32.pow(attempt - 1))
     }
 }
 

@@ -102,9 +102,9 @@ impl Flex {
     /// The user of that username in whatever case Twilio's search finds it; the exact one before others.
     /// For callers to whom case does not count (SCIM).
     pub async fn find_alike(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
-        let folded = username.as_str().to_lowercase();
+        let key = username.key();
         let mut alike = self.search(username, deadline).await?;
-        alike.retain(|user| user.username.as_str().to_lowercase() == folded);
+        alike.retain(|user| user.username.key() == key);
         if alike.iter().filter(|user| user.username == *username).count() == 1 {
             alike.retain(|user| user.username == *username);
         }

@@ -304,8 +304,7 @@ impl Groups {
 
     /// Those who lost a race together come back apart.
     async fn pause(&self, tried: u32) {
-        let share = f64::from(u16::from_be_bytes(self.users.clock_rng.random())) / f64::from(u16::MAX);
-        tokio::time::sleep(PAUSE.mul_f64(share) * tried.min(8)).await;
+        tokio::time::sleep(self.users.clock_rng.jitter(PAUSE * tried.min(8))).await;
     }
 
     async fn load(&self, id: &str) -> Result<Group, Refusal> {

@@ -102,7 +102,7 @@ impl Pace {
     /// A pause of random length over a doubling span.
     pub(super) async fn pause(&self, tries: u32) {
         let span = (100 << tries.min(8)).min(LONGEST_PAUSE);
-        tokio::time::sleep(jitter(&self.clock_rng, span)).await;
+        tokio::time::sleep(self.clock_rng.jitter(Duration::from_millis(span))).await;
     }
 
     /// After a success: as many successes as there are places earn one more place.
@@ -125,11 +125,6 @@ impl Pace {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// For [`Pace`]: a pause of random length.
-fn jitter(clock_rng: &ClockRng, span: u64) -> std::time::Duration {
-    std::time::Duration::from_millis(u64::from_be_bytes(clock_rng.random()) % span.max(1) + 1)
 }
 
 #[cfg(test)]

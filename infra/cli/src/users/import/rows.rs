@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use csv::{ReaderBuilder, StringRecord, Trim};
 use flexgate::domain::policy::Policy;
-use flexgate::domain::{DesiredUser, Role, RoleSet};
+use flexgate::domain::{DesiredUser, Role, RoleSet, UsernameKey};
 use ring::digest;
 
 use crate::users::cells::{self, COLUMNS};
@@ -49,7 +49,7 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Vec<Row>, Vec<String>> {
     let header = reader.headers().map_err(|_| vec!["line 1: the header is not UTF-8 text".to_owned()])?.clone();
     let places = places(&header)?;
     let (mut rows, mut mistakes) = (Vec::new(), Vec::new());
-    let mut seen: HashMap<String, u64> = HashMap::new();
+    let mut seen: HashMap<UsernameKey, u64> = HashMap::new();
     for record in reader.records() {
         let record = match record {
             Ok(record) => record,
@@ -67,7 +67,7 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Vec<Row>, Vec<String>> {
         match row(&record, places, policy) {
             Ok(row) => {
                 // Whether Twilio tells Ada from ada is not certain, so a file must not depend on it.
-                match seen.insert(row.desired.username.as_str().to_lowercase(), number) {
+                match seen.insert(row.desired.username.key(), number) {
                     Some(first) => mistakes.push(format!("line {number}: username: the same as in line {first}")),
                     None => rows.push(row),
                 }
