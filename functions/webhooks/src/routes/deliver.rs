@@ -150,7 +150,8 @@ fn challenged(source: &ConfiguredSource, headers: &HeaderMap, query: &Query) -> 
     match answer {
         Challenged::Json(name, value) if fits(&value) => Ok(Some(axum::Json(json!({ name: value })).into_response())),
         Challenged::Text(value) if fits(&value) => {
-            // As text and never sniffed (the edge sees to that): whatever is echoed is not a page.
+            // Sent as plain text and never sniffed (the edge sets that header), so an echoed challenge cannot be a
+            // page.
             let plain = (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
             Ok(Some((StatusCode::OK, [plain], value).into_response()))
         }
