@@ -85,8 +85,8 @@ async fn handle(app: Arc<App>, inbox: Arc<dyn Inbox>, message: Taken) {
     report(inbox.settle(&message, settled, now).await);
 }
 
-/// Exponential backoff with full jitter, starting at half a second, so messages that failed together do not retry
-/// together.
+/// Exponential backoff with jitter: between a quarter and all of a doubling span, at least half a second, so messages
+/// that failed together do not retry together.
 fn pause(app: &App, attempts: u32) -> Duration {
     let span = Duration::seconds(1) * 2_i32.saturating_pow(attempts.min(10));
     let span = span.min(LONGEST_PAUSE);

@@ -31,7 +31,7 @@ pub(crate) enum Challenged {
 
 /// A kind of source.
 pub(crate) trait Source: fmt::Debug + Send + Sync {
-    /// Whether this source can use a secret; if not, what is wrong with it, phrased to follow the secret's name.
+    /// Whether this source can use a secret; if not, what is wrong with it, phrased to follow the source's name.
     fn takes(&self, _secret: &SecretString) -> Result<(), &'static str> {
         Ok(())
     }
