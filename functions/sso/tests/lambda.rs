@@ -36,8 +36,8 @@ fn json(response: &Response<Body>) -> Value {
 async fn cookies_come_as_a_list_and_queries_decoded_once() {
     let world = World::start().await;
     let response = invoke(&world, fixture("callback_two_cookies")).await;
-    // The login cookie was read but cannot be opened. The answer would be the same had it not been read, so the test
-    // below uses a cookie that can be opened.
+    // The login cookie was read but cannot be opened. A cookie that was not read would give the same answer, so the
+    // test below uses a cookie that can be opened.
     assert_eq!((response.status().as_u16(), json(&response)["code"].as_str()), (400, Some("login_invalid")));
 }
 

@@ -22,18 +22,18 @@ use crate::app::App;
 use crate::minting::MintError;
 use crate::problem;
 
-/// What to mint. Without any body: a token for the caller, of an hour at most.
+/// What to mint. Without a body: a token for the caller, valid for an hour at most.
 #[derive(ToSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 struct Asked {
-    /// How long it is to live, in seconds. Bounded by the settings and by the caller's own token.
+    /// The token's lifetime in seconds. Limited by the settings and by the caller's own token.
     #[schema(minimum = 60, maximum = 86_400, example = 3600)]
     ttl: Option<u32>,
-    /// For whom. Somebody else needs the scope `flexgate.token.any`.
+    /// The user to mint for. Naming another user than the caller needs the scope `flexgate.token.any`.
     #[schema(value_type = Option<Name>)]
     username: Option<String>,
-    /// Fewer roles than the caller has.
+    /// The token's roles, if fewer than the caller has.
     #[schema(min_items = 1, example = json!(["agent"]))]
     roles: Option<Vec<Role>>,
 }
@@ -57,14 +57,14 @@ struct Minted<'a> {
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:00:00Z")]
     expires_at: OffsetDateTime,
-    /// What it is good for, as Twilio says.
+    /// What the token is valid for, as Twilio says.
     token_info: &'a TokenInfo,
 }
 
 /// Mints a Flex token
 ///
-/// For the caller; for somebody else only with the scope `flexgate.token.any`. Username and roles come
-/// from the verified token, and the body can only ask for less.
+/// For the caller; for another user only with the scope `flexgate.token.any`. Username and roles come from the verified
+/// token, and the body can only ask for less.
 #[utoipa::path(
     post,
     path = "/token",

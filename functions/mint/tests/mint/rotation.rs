@@ -212,7 +212,7 @@ async fn m21_without_a_pending_version_callers_see_201_and_503_and_nothing_else(
             rotate(&gate, &next).await;
             tokio::time::sleep(StdDuration::from_millis(50)).await;
             gate.write_secret("twilio.json", &document(&next));
-            // Let the pause after a failed search pass.
+            // Let the pause after a failed search for a credential pass.
             gate.clock.advance(Duration::seconds(5));
             tokio::time::sleep(StdDuration::from_millis(300)).await;
         }

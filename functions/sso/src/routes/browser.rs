@@ -33,7 +33,7 @@ struct Profile {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 struct Login {
-    /// Where to go afterwards: a path of this site. Anything else is replaced by `/`.
+    /// Where to go after sign-in: a path of this site. Anything else is replaced by `/`.
     #[param(example = "/")]
     return_to: Option<String>,
 }

@@ -15,8 +15,8 @@ use super::{LOGIN_LIFETIME, ReturnTo};
 /// The most pending logins in one browser; a new one replaces the oldest.
 const MAX_PENDING: usize = 5;
 
-/// The size that browsers accept for a cookie, its name and attributes included. Every part of a login has a bounded
-/// length, and five logins stay well below this limit; this check makes sure of it.
+/// The largest sealed cookie value, so that browsers keep the cookie with its name and attributes. Every part of a
+/// login has a bounded length, and five logins stay well below this limit; checking it is the last safeguard.
 const MAX_SEALED: usize = 3_800;
 
 /// One pending login.

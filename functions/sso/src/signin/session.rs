@@ -20,7 +20,8 @@ const REFRESH_BEFORE: Duration = Duration::minutes(5);
 /// How long a refresh lease lasts. A refresh makes one attempt; if its process dies midway, other processes are blocked
 /// this long.
 const LEASE: Duration = Duration::seconds(10);
-/// How often, and for how long, a request waits for another's refresh: a little longer than one attempt.
+/// A request that waits for another's refresh looks this often, and for at most this long: a little more than one
+/// attempt.
 const LOOK_AGAIN: StdDuration = StdDuration::from_millis(50);
 const LOOK_AT_MOST: StdDuration = StdDuration::from_secs(4);
 /// "Last used" is written at most this often; precision matters little, because the idle limit is hours.
