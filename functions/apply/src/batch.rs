@@ -45,7 +45,7 @@ async fn done(app: &App, message: &SqsMessage, deadline: Deadline) -> bool {
             match app.dead_letters.bury(letter).await {
                 Ok(()) => true,
                 Err(error) => {
-                    // The message then ends in the SQS queue's own dead-letter queue, the last resort.
+                    // Not settled: the SQS queue's own dead-letter queue is the last resort.
                     tracing::error!(target: "flexgate::apply", error = %error, "a dead letter could not be kept");
                     false
                 }

@@ -137,7 +137,7 @@ impl Minting {
         let user = self.provisioning.flex().find(&grant.username, deadline).await?;
         if let Some(user) = user.as_ref().filter(|user| user.is_deactivated()) {
             if grant.just_in_time != JustInTime::Off {
-                // The next search may not show the new user yet.
+                // Record the deactivated user: the next search may not show it.
                 self.ledger.see(user).await?;
             }
             return Err(MintError::NotAdmitted { user: user.flex_user_sid.clone(), why: NotAdmitted::Deactivated });
