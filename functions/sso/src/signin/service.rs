@@ -247,8 +247,8 @@ impl SignIn {
         Ok(logins.take(&profile.name, returned).is_some())
     }
 
-    /// Makes the callback idempotent: if it arrives twice, even at the same time in two processes, only the first
-    /// exchanges the code.
+    /// Claims the login, so that only the first of several identical callbacks exchanges the code, even if they arrive
+    /// at the same time in two processes.
     async fn claim(&self, id: LoginId) -> Result<(), CallbackError> {
         let now = self.now();
         let once_only = &self.parts.once_only;
