@@ -1,4 +1,4 @@
-//! What handling one message means: [`App::handle`], the same on Lambda and beside the local gateway.
+//! Handles one message: [`App::handle`], the same on Lambda and beside the local gateway.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::jobs::Jobs;
 use crate::lines::{Try, strange};
 use crate::settings::Settings;
 
-/// One message may take this long. Whoever holds a message must hold it longer.
+/// The time limit for one message. A consumer must hold the message's lease for longer than this.
 pub const EVENT_TIME: Duration = Duration::from_secs(20);
 
 /// What handling a message needs.
@@ -33,19 +33,19 @@ pub struct App {
     pub(crate) clock_rng: ClockRng,
 }
 
-/// What became of a message.
+/// The outcome of handling a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Handled {
-    /// It is done with.
+    /// The message is finished.
     Done,
-    /// It is to be tried again.
+    /// The message must be retried.
     Again,
-    /// It cannot be applied, for that reason, which holds nothing personal.
+    /// The message can never be applied. The string is the reason, and holds no personal data.
     Dead(String),
 }
 
 impl App {
-    /// The function over a platform.
+    /// Builds the function on a platform.
     #[must_use]
     pub fn new(settings: &Settings, platform: &Platform) -> Arc<Self> {
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
@@ -66,17 +66,17 @@ impl App {
         })
     }
 
-    /// Reads ahead what the first event needs: the Twilio credential.
+    /// Reads the Twilio credential ahead of the first event.
     pub async fn prewarm(&self, deadline: Deadline) {
         self.applier.prewarm(deadline).await;
     }
 
-    /// Handles a message that has been taken `attempts` times, this time included.
+    /// Handles a message that has been received `attempts` times, this time included.
     pub async fn handle(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
-        // Boxed: it is large, and a batch would carry it.
+        // Boxed because the future is large and a batch holds many of them.
         let applied = Box::pin(self.applied(body, attempts, deadline.within(EVENT_TIME)));
-        // A panic costs this message a try, and those beside it nothing. Nothing of ours is left half-changed:
-        // what an event changes is in the store and at Twilio, and applying it again completes it.
+        // A panic fails only this message's try, not the other messages. It leaves no half-changed state in memory: an
+        // event changes only the store and Twilio, and applying it again completes it.
         let handled = AssertUnwindSafe(applied).catch_unwind().await.unwrap_or_else(|_| self.panicked(attempts));
         if matches!(handled, Handled::Dead(_)) {
             telemetry::dead_letter();
@@ -95,7 +95,7 @@ impl App {
         let done = match &message {
             Message::Event(event) => self.event(&this, event, deadline).await,
             Message::Unreadable { reason, .. } => {
-                // A dead letter at once. The reason holds nothing of it.
+                // The message becomes a dead letter at once. The reason contains nothing from the message.
                 this.dead(reason);
                 return Handled::Dead(reason.clone());
             }

@@ -1,5 +1,5 @@
-//! Batches of an SQS FIFO queue. What fails is named in the answer and comes again; the rest is done
-//! with (`ReportBatchItemFailures`).
+//! Batches of an SQS FIFO queue. The response lists the messages that failed, and SQS delivers those again; it deletes
+//! the rest (`ReportBatchItemFailures`).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use flexgate::store::DeadLetter;
 
 use crate::app::{App, Handled};
 
-/// What a message needs to be begun with.
+/// The time that must be left to start a message.
 const WORTH_TRYING: Duration = Duration::from_secs(2);
 
-/// Handles a batch before `deadline`; what there is no time for comes again. After a failure the rest of
-/// its group waits as well, or order would be lost.
+/// Handles a batch before `deadline`; messages it has no time for are delivered again. After a failure the rest of that
+/// message group fails too, to preserve order.
 pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
     let mut waiting: BTreeSet<String> = BTreeSet::new();
     let mut failures = Vec::new();
@@ -33,7 +33,7 @@ pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchR
     response
 }
 
-/// Whether the message is done with: applied, or kept as a dead letter with its reason.
+/// Whether the message is finished: applied, or stored as a dead letter with its reason.
 async fn done(app: &App, message: &SqsMessage, deadline: Deadline) -> bool {
     let body = message.body.as_deref().unwrap_or_default();
     let attempts = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1);
@@ -45,7 +45,7 @@ async fn done(app: &App, message: &SqsMessage, deadline: Deadline) -> bool {
             match app.dead_letters.bury(letter).await {
                 Ok(()) => true,
                 Err(error) => {
-                    // The queue's own dead-letter queue is the last resort.
+                    // Not settled: the SQS queue's own dead-letter queue is the last resort.
                     tracing::error!(target: "flexgate::apply", error = %error, "a dead letter could not be kept");
                     false
                 }

@@ -1,7 +1,7 @@
-//! The queue's consumer where this machine is one: a task beside the gateway.
+//! Consumes the queue on machines without SQS: a task beside the gateway.
 //!
-//! A message that is taken comes back when its taker dies, so killing the process loses nothing and
-//! does nothing twice that matters.
+//! If a consumer dies, the queue hands its messages out again, so killing the process loses nothing. Applying a message
+//! twice is safe.
 
 use std::sync::Arc;
 
@@ -13,22 +13,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, EVENT_TIME, Handled};
 
-/// How many subjects' messages are applied at once: Twilio limits concurrency per account.
+/// How many subjects' messages are applied concurrently: Twilio limits concurrency per account.
 const ABREAST: usize = 8;
 
-/// How many of them may be jobs: an event that arrives finds room at once.
+/// How many of those may be jobs. The rest is reserved, so a new event starts at once.
 const JOBS_ABREAST: usize = 6;
 
-/// A message is held this long: longer than applying it may take.
+/// How long a message is leased: longer than applying it may take.
 const HELD: Duration = Duration::seconds(EVENT_TIME.as_secs().cast_signed() + 10);
 
-/// What other processes have queued is found within this time.
+/// How often the queue is polled for messages that other processes have queued.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::minutes(5);
 
-/// Applies what arrives until `stop`, then finishes what has begun.
+/// Applies messages as they arrive until `stop`, then finishes those already started.
 pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) {
     let arrivals = inbox.arrivals();
     let (mut events, mut jobs) = (JoinSet::new(), JoinSet::new());
@@ -39,7 +39,7 @@ pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) 
             swept_at = Some(now);
             report(inbox.sweep(now).await.map(drop));
         }
-        // Events first: jobs get what room is left.
+        // Take events first; jobs get the remaining slots.
         for message in take(inbox.as_ref(), Lane::Events, ABREAST - events.len() - jobs.len(), now).await {
             events.spawn(handle(app.clone(), inbox.clone(), message));
         }
@@ -47,7 +47,7 @@ pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) 
         for message in take(inbox.as_ref(), Lane::Bulk, room, now).await {
             jobs.spawn(handle(app.clone(), inbox.clone(), message));
         }
-        // With room left, something may arrive; without, somebody must finish.
+        // With free slots, wait for new messages too; without, wait only for a running one to finish.
         let room = events.len() + jobs.len() < ABREAST;
         tokio::select! {
             () = stop.cancelled() => {}
@@ -81,11 +81,12 @@ async fn handle(app: Arc<App>, inbox: Arc<dyn Inbox>, message: Taken) {
         Handled::Again => Settled::Later(now + pause(&app, message.attempts)),
         Handled::Dead(reason) => Settled::Dead(reason),
     };
-    // Not settled, it comes again, and is found to be applied.
+    // If settling fails, the message is delivered again and is then found to be applied already.
     report(inbox.settle(&message, settled, now).await);
 }
 
-/// Full jitter over a doubling span, from half a second: those that failed together come back apart.
+/// Exponential backoff with jitter: between a quarter and all of a doubling span, at least half a second, so messages
+/// that failed together do not retry together.
 fn pause(app: &App, attempts: u32) -> Duration {
     let span = Duration::seconds(1) * 2_i32.saturating_pow(attempts.min(10));
     let span = span.min(LONGEST_PAUSE);

@@ -1,7 +1,7 @@
-//! Identity events become statements of the people ledger.
+//! Turns identity events into statements of the people ledger.
 //!
-//! An event changes what it names and nothing else. The ledger decides what follows from it, and knows an event that
-//! it has had, so applying one twice sends nothing.
+//! An event changes only the fields it names. The ledger decides what follows from it. The ledger also recognises an
+//! event it has already applied, so applying one twice sends nothing to Twilio.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use flexgate::store::EventHistory;
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 
-/// The longest name of a role that is kept, in characters.
+/// The longest role name that is kept, in characters.
 const MAX_ROLE: usize = 64;
 
 /// Applies identity events.
@@ -21,22 +21,22 @@ const MAX_ROLE: usize = 64;
 pub(crate) struct EventApplier {
     ledger: Ledger,
     provisioning: Arc<Provisioning>,
-    /// What the version before the ledger applied.
+    /// The events that the version before the ledger applied.
     history: Arc<dyn EventHistory>,
-    /// The roles that it may have given.
+    /// The roles that the version before the ledger may have given.
     allowed_roles: RoleSet,
 }
 
-/// What applying an event came to.
+/// The result of applying an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Applied {
     /// What was done.
     pub(crate) outcome: Outcome,
-    /// To whom, if there is such a Flex user.
+    /// The Flex user it was done to, if there is one.
     pub(crate) user: Option<FlexUserSid>,
-    /// Names of roles the event asked for and did not get.
+    /// Names of roles that the event asked for and the user did not get.
     pub(crate) dropped_roles: Vec<String>,
-    /// Fields that stay as they are, because the user has a role that Flexgate cannot give.
+    /// Fields left unchanged because the user has a role that Flexgate cannot give.
     pub(crate) blocked: Vec<&'static str>,
 }
 
@@ -50,12 +50,12 @@ impl EventApplier {
         Self { ledger, provisioning, history, allowed_roles }
     }
 
-    /// Fetches what a first event needs of Twilio's credential.
+    /// Reads the Twilio credential ahead of the first event.
     pub(crate) async fn prewarm(&self, deadline: Deadline) {
         self.provisioning.prewarm(deadline).await;
     }
 
-    /// States what the event says, and brings Flex in step.
+    /// Records the event's statement in the ledger, then brings the Flex user in step with the ledger.
     pub(crate) async fn apply(&self, event: &IdentityEvent, deadline: Deadline) -> Result<Applied, LedgerError> {
         let source = Source::Webhook(event.source.clone());
         let mut news = News {
@@ -78,7 +78,7 @@ impl EventApplier {
         let report = self.ledger.state(&news, deadline).await?;
         if !known && report.outcome == Outcome::NoUser {
             let Statement { active, restored, memberships, .. } = news.statement;
-            // Nothing about a person's profile is kept who may never be a Flex user.
+            // Do not store profile data about a person who may never be a Flex user.
             let access = Statement { active, restored, memberships, ..Statement::default() };
             if !access.is_silent() {
                 self.ledger.keep(&source, &event.subject.id, &access).await?;
@@ -92,8 +92,8 @@ impl EventApplier {
         })
     }
 
-    /// Goes on where the version before the ledger left off: what that applied is not undone by an older event. False
-    /// if nothing of the event is new.
+    /// Continues from the state of the version before the ledger: an older event does not undo what that version
+    /// applied. False if nothing in the event is new.
     async fn continued(&self, event: &IdentityEvent, news: &mut News) -> Result<bool, LedgerError> {
         let history = self.history.history(&event.source, &event.subject.id).await?;
         let moment = Some(event.moment());
@@ -107,14 +107,14 @@ impl EventApplier {
         if let Some(status) = history.status.filter(|status| status.deactivates || event.membership.is_none()) {
             let value = !status.deactivates;
             let earlier = Statement { active: Some(Said { moment: status, value }), ..Statement::default() };
-            // A membership that began later than the end of the last one makes the person active, as it did before.
+            // As in that version, a membership that began after the last one ended makes the person active.
             if event.membership.is_none() || earlier.active > news.statement.memberships.values().next().cloned() {
                 news.statement.merge(earlier);
             }
         }
         if history.profile.is_some() && news.statement.roles.is_some() {
-            // That version kept no account of the roles it gave. What it could give counts as given by it, which an
-            // event that names roles replaces, as it did before.
+            // That version did not record which roles it gave. Every role it could have given counts as given by it,
+            // and an event that names roles replaces them, as it did in that version.
             news.earlier = Earlier::AllBut(self.allowed_roles.clone());
         }
         news.flex_user_sid = history.user;
@@ -122,7 +122,7 @@ impl EventApplier {
     }
 }
 
-/// What the event says.
+/// The statement that the event makes.
 fn statement(event: &IdentityEvent) -> Statement {
     let (at, id, profile) = (event.occurred_at, &event.id, &event.profile);
     if event.action == Action::Deactivate {
@@ -148,7 +148,7 @@ fn statement(event: &IdentityEvent) -> Statement {
     }
 }
 
-/// The roles that the event names and the person does not get by it.
+/// The roles that the event names but the person does not get from it.
 fn dropped(report: &Report, source: &Source, event: &IdentityEvent) -> Vec<String> {
     let named = event.profile.unverified_roles.iter().flatten();
     let reasons = report.explanation.as_ref().map(|explanation| &explanation.roles);
@@ -159,7 +159,7 @@ fn dropped(report: &Report, source: &Source, event: &IdentityEvent) -> Vec<Strin
     named.filter(is_dropped).map(|name| readable(name)).collect()
 }
 
-/// A role's name: as much of it as is safe to keep and to write down.
+/// A role name, cut down to what is safe to store and log.
 fn readable(name: &str) -> String {
     name.trim().chars().take(MAX_ROLE).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }

@@ -1,7 +1,7 @@
-//! Jobs: one person reconciled, or a job sent for each of many members of a SCIM group.
+//! Jobs: reconcile one person, or queue a job for each of many members of a SCIM group.
 //!
-//! A job carries no data that could be out of date. It reads the newest there is, so it may be done twice, late, or
-//! after a later one.
+//! A job carries no data that could go stale: it reads the current state when it runs. So it may run twice, late, or
+//! after a later job.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ impl Jobs {
         Self { ledger, queue: platform.queue(), clock_rng: platform.clock_rng.clone() }
     }
 
-    /// Brings the person in step with the ledger; `None` if there is no such Flex user.
+    /// Brings the person's Flex user in step with the ledger; `None` if there is no such Flex user.
     pub(crate) async fn reconcile(
         &self,
         user: &FlexUserSid,
@@ -36,7 +36,8 @@ impl Jobs {
         self.ledger.reconcile_member(user, left, deadline).await
     }
 
-    /// Sends a job for each of the members. Stopped half-way, it begins anew: the queue takes each of the jobs once.
+    /// Queues a job for each of the members. If it is interrupted, it starts again from the beginning: the queue
+    /// accepts each job only once.
     pub(crate) async fn fan_out(
         &self,
         group: &str,

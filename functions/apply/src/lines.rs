@@ -1,4 +1,4 @@
-//! What is written down of a try: a line for the log, and audit events.
+//! Records a try of a message: a log line and audit events.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ impl<'m> Try<'m> {
         Self { request_id, message, what, event_id: message.id(), attempts }
     }
 
-    /// An event is applied: what was done, and each role that was asked for and not given.
+    /// Records that an event was applied: what was done, and each role that was requested but not given.
     pub(crate) fn applied(&self, event: &IdentityEvent, applied: &Applied) {
         self.done(applied.outcome.as_str());
         for role in &applied.dropped_roles {
@@ -42,7 +42,7 @@ impl<'m> Try<'m> {
         }
     }
 
-    /// A person is reconciled. `None`: the ledger does not know them.
+    /// Records that a person was reconciled. `None`: the ledger does not know them.
     pub(crate) fn reconciled(&self, user: &FlexUserSid, cause: &str, report: Option<&Report>) {
         let outcome = report.map_or(Outcome::NoUser, |report| report.outcome);
         self.done(outcome.as_str());
@@ -56,7 +56,7 @@ impl<'m> Try<'m> {
         }
     }
 
-    /// A group's members have their jobs.
+    /// Records that a job was queued for each of a group's members.
     pub(crate) fn fanned_out(&self, members: usize) {
         let outcome = "fanned_out";
         tracing::info!(
@@ -66,7 +66,7 @@ impl<'m> Try<'m> {
         );
     }
 
-    /// It failed, and may succeed later.
+    /// Records that the try failed and that a retry may succeed.
     pub(crate) fn again(&self, fault: &str) {
         tracing::warn!(
             target: "flexgate::apply",
@@ -75,7 +75,7 @@ impl<'m> Try<'m> {
         );
     }
 
-    /// It failed, and is a dead letter.
+    /// Records that the try failed and the message is a dead letter.
     pub(crate) fn dead(&self, reason: &str) {
         tracing::error!(
             target: "flexgate::apply",
@@ -105,7 +105,7 @@ impl<'m> Try<'m> {
     }
 }
 
-/// The message is none of Flexgate's, and a dead letter at once.
+/// Records that the message is not one of Flexgate's, and becomes a dead letter at once.
 pub(crate) fn strange(request_id: &RequestId, attempts: u32, reason: &str) {
     tracing::error!(
         target: "flexgate::apply",

@@ -1,26 +1,26 @@
-//! What the function is told.
+//! The function's settings.
 
 use flexgate::base::settings::Reader;
 use flexgate::platform::Common;
 use flexgate::twilio::CredentialSettings;
 use flexgate::users::PolicySettings;
 
-/// What the function is told.
+/// The function's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What every function is told.
+    /// The settings common to every function.
     pub common: Common,
     /// The Twilio credential.
     pub credential: CredentialSettings,
-    /// Who may have what.
+    /// The policy: who may have which roles.
     pub policy: PolicySettings,
-    /// `FLEXGATE_APPLY_TRIES` (50): after so many tries an event is a dead letter. What Twilio or the
-    /// policy refuses is one at once. Locally, tries are at most five minutes apart.
+    /// `FLEXGATE_APPLY_TRIES` (50): after this many tries an event becomes a dead letter. An event that Twilio or the
+    /// policy refuses becomes one at once. Locally, tries are at most five minutes apart.
     pub tries: u32,
 }
 
 impl Settings {
-    /// Reads them.
+    /// Reads the settings.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, credential) = (Common::read(reader), CredentialSettings::read(reader));
         let (policy, tries) = (PolicySettings::read(reader), tries(reader));

@@ -1,4 +1,4 @@
-//! The function's parts, put together.
+//! Wires the function's parts together.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub struct App {
 }
 
 impl App {
-    /// The function over a platform.
+    /// Builds the function on a platform.
     #[must_use]
     pub fn new(settings: &OwnerSettings, platform: &Platform) -> Arc<Self> {
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));

@@ -1,4 +1,4 @@
-//! `POST /token`: a Flex token for a caller who proves who they are.
+//! `POST /token`: a Flex token for an authenticated caller.
 //!
 //! [`router`] translates HTTP to the rules in `minting` and back.
 

@@ -1,11 +1,11 @@
-//! What each failure of minting means to the caller.
+//! Maps each minting failure to the problem the caller gets.
 
 use flexgate::domain::policy::MintRefusal;
 use flexgate::web::{Problem, kinds};
 
 use crate::minting::MintError;
 
-/// Total: every failure has its problem.
+/// Exhaustive: every failure maps to a problem.
 pub(crate) fn of(error: &MintError) -> Problem {
     match error {
         MintError::Refused(refusal) => refused(refusal),
@@ -14,7 +14,7 @@ pub(crate) fn of(error: &MintError) -> Problem {
                 .because(error)
                 .retry_after(Some(*retry_after))
         }
-        // Which of these it is would tell a stranger who works here.
+        // Telling these apart would reveal to a stranger who works here.
         MintError::UserUnknown
         | MintError::NotAdmitted { .. }
         | MintError::Inactive

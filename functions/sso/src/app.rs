@@ -1,4 +1,4 @@
-//! The function's parts, put together.
+//! Wires the function's parts together.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use crate::signin::{SignIn, SignInParts};
 #[derive(Debug)]
 pub struct App {
     pub(crate) sign_in: SignIn,
-    /// For Option 2: a hosted-Flex token is checked without a session.
+    /// For Option 2: checks a hosted-Flex token without a session.
     pub(crate) sso: Sso,
     pub(crate) origins: Origins,
 }
 
 impl App {
-    /// The function over a platform.
+    /// Builds the function on a platform.
     #[must_use]
     pub fn new(settings: &Settings, platform: &Platform) -> Arc<Self> {
         let Settings { common, sign_in } = settings;
@@ -44,7 +44,7 @@ impl App {
         })
     }
 
-    /// Fetches ahead what the first request needs: the cookie keys.
+    /// Reads the cookie keys ahead of the first request.
     pub async fn prewarm(&self, deadline: Deadline) {
         self.sign_in.prewarm(deadline).await;
     }

@@ -1,7 +1,7 @@
 //! Sign-in: login, callback, token, validate, logout.
 //!
-//! [`router`] translates HTTP to the rules in `signin` and back. The function holds no Twilio credential and
-//! cannot get one.
+//! [`router`] translates HTTP to the rules in `signin` and back. The function holds no Twilio credential and cannot get
+//! one.
 
 mod app;
 mod openapi;

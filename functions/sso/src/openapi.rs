@@ -15,7 +15,7 @@ use crate::signin::{LOGIN_COOKIE, SESSION_COOKIE};
 #[openapi(paths(browser::login, browser::callback, browser::config, token::token, token::validate, token::logout))]
 struct Document;
 
-/// What Twilio sends along: `state`, and either `code` or `error`. Each member is a parameter of its own.
+/// The query parameters that Twilio adds: `state`, and either `code` or `error`. Each member becomes its own parameter.
 fn outcome() -> ParameterBuilder {
     let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
     let either = |name: &str, description: &str| {

@@ -1,10 +1,10 @@
-//! What each failure of signing in means to the caller.
+//! Maps each sign-in failure to the problem the caller gets.
 
 use flexgate::web::{Problem, kinds};
 
 use crate::signin::{CallbackError, Fault, SessionError};
 
-/// A callback that signs nobody in.
+/// The problem for a callback that does not sign anybody in.
 pub(crate) fn of_callback(error: &CallbackError) -> Problem {
     match error {
         CallbackError::NoLogin | CallbackError::Mixed(_) => {
@@ -19,7 +19,7 @@ pub(crate) fn of_callback(error: &CallbackError) -> Problem {
     }
 }
 
-/// A session that gives no token.
+/// The problem for a session that yields no token.
 pub(crate) fn of_session(error: &SessionError) -> Problem {
     match error {
         SessionError::Unknown => Problem::new(kinds::NOT_SIGNED_IN, "Sign in at /sso/{profile}/login."),
@@ -33,7 +33,7 @@ pub(crate) fn of_session(error: &SessionError) -> Problem {
     }
 }
 
-/// A token that is not good here; why is not said.
+/// The problem for a Flex token that is not accepted. It does not say why.
 pub(crate) fn flex_token_invalid() -> Problem {
     Problem::new(kinds::FLEX_TOKEN_INVALID, "Get a new token from Flex; it must be of this account and instance.")
 }

@@ -1,4 +1,4 @@
-//! What sign-in is told.
+//! The sign-in settings.
 
 use flexgate::base::settings::Reader;
 use flexgate::domain::SsoProfiles;
@@ -7,17 +7,17 @@ use time::Duration;
 
 use crate::signin::Lifetimes;
 
-/// What this function is told.
+/// This function's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What every function is told.
+    /// The settings common to every function.
     pub common: Common,
     /// Sign-in.
     pub sign_in: SignInSettings,
 }
 
 impl Settings {
-    /// Reads them.
+    /// Reads the settings.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, sign_in) = (Common::read(reader), SignInSettings::read(reader));
         Some(Self { common: common?, sign_in: sign_in? })

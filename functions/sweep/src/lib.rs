@@ -1,5 +1,5 @@
-//! Sweeps Flex on a schedule: refreshes the index of usernames, and has repaired by jobs whoever is not as the people
-//! ledger says.
+//! Sweeps Flex on a schedule: refreshes the index of usernames, and queues repair jobs for users who differ from the
+//! people ledger.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,23 +16,23 @@ use flexgate::users::ledger::{Ledger, SweepError, SweepOptions};
 use flexgate::users::{PolicySettings, Provisioning};
 use serde_json::{Value, json};
 
-/// One page of Twilio's may take this long, with its repetitions.
+/// The time limit for one page of Twilio's list, retries included.
 const PAGE_TIME: Duration = Duration::from_secs(30);
 
-/// So many users are named in a log line.
+/// At most this many users are named in a log line.
 const NAMED: usize = 20;
 
-/// What the function is told.
+/// The function's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What every function is told.
+    /// The settings common to every function.
     pub common: Common,
     /// The Twilio credential.
     pub credential: CredentialSettings,
-    /// Who may have what.
+    /// The policy: who may have which roles.
     pub policy: PolicySettings,
-    /// `FLEXGATE_ORPHAN_DAYS`: users of Flex of whom no source says anything are deactivated so many days after they
-    /// were made. Unset, they are only counted.
+    /// `FLEXGATE_ORPHAN_DAYS`: Flex users that no source mentions are deactivated this many days after they were
+    /// created. Unset, they are only counted.
     pub orphans_after: Option<time::Duration>,
     /// `FLEXGATE_IDLE_DAYS`: active users whose worker has not changed its activity for so many days are counted. Unset,
     /// nobody asks `TaskRouter`.
@@ -40,7 +40,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads them.
+    /// Reads the settings.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, credential) = (Common::read(reader), CredentialSettings::read(reader));
         let policy = PolicySettings::read(reader);
@@ -65,7 +65,7 @@ pub struct App {
 }
 
 impl App {
-    /// The function over a platform.
+    /// Builds the function on a platform.
     #[must_use]
     pub fn new(settings: &Settings, platform: &Platform) -> Self {
         let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
@@ -74,8 +74,8 @@ impl App {
         Self { ledger, queue: platform.queue(), orphans_after: settings.orphans_after, idle_after: settings.idle_after }
     }
 
-    /// Sweeps until `deadline`. What was found is logged and returned. An error is one of the function's, so that its
-    /// alarm tells.
+    /// Sweeps until `deadline`. Logs and returns what it found. An error fails the function, so that its alarm goes
+    /// off.
     pub async fn sweep(&self, deadline: Deadline) -> Result<Value, SweepError> {
         let each_call = || deadline.within(PAGE_TIME);
         let queue = Some(self.queue.as_ref());
@@ -87,7 +87,7 @@ impl App {
         })?;
         let (active, contested) = (swept.inactive_but_active, swept.contested.len());
         if active > 0 {
-            // Twilio's SSO brings back whomever the identity provider lets in.
+            // Twilio's SSO reactivates every person the identity provider admits.
             tracing::warn!(target: "flexgate::sweep", users = active, "users whom a source holds inactive were active");
         }
         if contested > 0 {

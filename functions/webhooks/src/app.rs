@@ -1,4 +1,4 @@
-//! The function's parts, put together.
+//! Wires the function's parts together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::secrets::WebhookSecrets;
 use crate::settings::WebhookSettings;
 use crate::sources::ConfiguredSource;
 
-/// Reading the secrets at the start may take this long.
+/// The time limit for reading the secrets at startup.
 const START: Duration = Duration::from_secs(5);
 
 /// What the handlers share.
@@ -30,7 +30,7 @@ pub struct App {
 /// Why the function does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The document is not one, or its secrets are no secrets.
+    /// The secrets document is malformed, or its secrets are unacceptable.
     #[error("WEBHOOK_SECRETS_SECRET_ID names a secret that cannot be used")]
     Document(#[source] SecretError),
     /// A source has no secret.
@@ -42,13 +42,13 @@ pub enum StartError {
 }
 
 impl App {
-    /// The function over a platform. Reads the secrets once: without good ones it does not start. If
-    /// they cannot be read just now, it does, and answers 503 until they can.
+    /// Builds the function on a platform. Reads the secrets once: it does not start with bad ones. If they cannot be
+    /// read at the moment, it starts anyway, and answers 503 until they can.
     pub async fn start(settings: &WebhookSettings, platform: &Platform) -> Result<Arc<Self>, StartError> {
         Self::start_within(START, settings, platform).await
     }
 
-    /// The same with `time` for reading the secrets; where that is zero, the first delivery reads them.
+    /// The same, with at most `time` for reading the secrets; if that is zero, the first delivery reads them.
     pub async fn start_within(
         time: Duration,
         settings: &WebhookSettings,

@@ -1,7 +1,7 @@
-//! `/webhooks/{source}`: what identity systems say, verified, put into one shape, and queued.
+//! `/webhooks/{source}`: verifies what identity systems send, normalises it, and queues it.
 //!
-//! Nothing is believed before its source has proven it over the raw bytes, and nothing is acknowledged
-//! before the queue has it. Twilio is never asked here: a delivery is answered in milliseconds.
+//! Flexgate trusts a delivery only after the source's proof is verified over the raw bytes, and acknowledges it only
+//! after the queue has it. It never calls Twilio here, so it answers a delivery in milliseconds.
 
 mod app;
 mod mapping;

@@ -1,4 +1,5 @@
-//! From a payload to a profile: where each kind of source keeps what, and what a configuration moves.
+//! Maps a payload to a profile: where each kind of source keeps each field, and which of these a configuration
+//! overrides.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +10,13 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::settings::{ProfileField, SourceSettings};
 
-/// Where a kind of source keeps things: JSON pointers, the first that leads to something counts.
+/// Where a kind of source keeps each field: JSON pointers, of which the first that finds a value counts.
 pub(crate) type ProfileFields = &'static [(ProfileField, &'static [&'static str])];
 
-/// The most roles of one payload that are looked at.
+/// The most roles read from one payload.
 const MAX_ROLES: usize = 32;
 
-/// Where a source keeps things, and what it calls Flex's roles.
+/// Where a source keeps each field, and its names for Flex's roles.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     places: BTreeMap<ProfileField, Vec<String>>,
@@ -30,13 +31,13 @@ impl Mapping {
         Self { places, role_map: settings.role_map.clone() }
     }
 
-    /// What stands at the place, null counting as nothing.
+    /// The value at the place; null counts as absent.
     pub(crate) fn find<'v>(&self, place: ProfileField, document: &'v Value) -> Option<&'v Value> {
         let pointers = self.places.get(&place)?;
         pointers.iter().find_map(|pointer| document.pointer(pointer).filter(|value| !value.is_null()))
     }
 
-    /// The text at the place; a number is its digits.
+    /// The text at the place; a number becomes its digits.
     pub(crate) fn text(&self, place: ProfileField, document: &Value) -> Option<String> {
         match self.find(place, document)? {
             Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
@@ -50,18 +51,18 @@ impl Mapping {
         instant(self.find(place, document)?)
     }
 
-    /// The profile. A username that no Flex user can have is an error; another part that cannot be
-    /// used counts as not said.
+    /// The profile. A username that no Flex user can have is an error; any other unusable field counts as absent.
     pub(crate) fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
         let email = self.text(ProfileField::Email, document).and_then(|text| text.parse().ok());
-        // A directory's addresses are its own; where people choose theirs, the payload must say.
+        // A directory controls its users' addresses. Where people choose their own, the payload must say that the
+        // address is verified.
         let directory = !self.places.contains_key(&ProfileField::EmailVerified);
         let verified = directory || self.find(ProfileField::EmailVerified, document) == Some(&Value::Bool(true));
         self.profile_with(document, email, verified)
     }
 
-    /// The profile, where the e-mail address takes finding. Only a verified address stands in for a
-    /// username: else whoever may edit the field would become whom they please (CVE-2023-3128).
+    /// The profile, for sources where the e-mail address must be looked up. Only a verified address may replace a
+    /// missing username; otherwise anyone who can edit the field could impersonate another user (CVE-2023-3128).
     pub(crate) fn profile_with(
         &self,
         document: &Value,
@@ -74,7 +75,7 @@ impl Mapping {
         };
         let [given_name, family_name] =
             [ProfileField::GivenName, ProfileField::FamilyName].map(|place| self.name(place, document));
-        // Half a name is none.
+        // A given name without a family name, or the reverse, does not count.
         let whole = given_name.as_ref().zip(family_name.as_ref());
         let joined = whole.and_then(|(given, family)| format!("{given} {family}").parse().ok());
         Ok(PersonProfile {
@@ -100,21 +101,21 @@ impl Mapping {
         Some(self.renamed(names))
     }
 
-    /// The roles as Flex calls them, where the configuration says so.
+    /// The roles under Flex's names, where the configuration renames them.
     pub(crate) fn renamed<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<String> {
         let renamed = |name: &str| self.role_map.get(name).map_or(name, |role| role.as_str()).to_owned();
         names.into_iter().take(MAX_ROLES).map(renamed).collect()
     }
 }
 
-/// A time as payloads write it: RFC 3339, or seconds or milliseconds since 1970. Times before 2000 or
-/// after 2200 are somebody's mistake.
+/// A time in a payload: RFC 3339, or seconds or milliseconds since 1970. Times before 2000 or after 2200 are taken as
+/// errors.
 pub(crate) fn instant(value: &Value) -> Option<OffsetDateTime> {
     let at = match value {
         Value::String(text) => OffsetDateTime::parse(text, &Rfc3339).ok()?,
         Value::Number(number) => {
             let count = number.as_i64()?;
-            // As seconds, this is the year 5138.
+            // Read as seconds, this is the year 5138.
             let millis = if count < 100_000_000_000 { count.checked_mul(1000)? } else { count };
             OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()?
         }

@@ -1,5 +1,5 @@
-//! How a delivery is proven: HMAC signatures with a time, and shared secrets. Every comparison of
-//! something secret takes constant time.
+//! Proves deliveries: HMAC signatures with a timestamp, and shared secrets. Every comparison of a secret takes constant
+//! time.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,27 +10,27 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq as _;
 use time::{Duration, OffsetDateTime};
 
-/// A delivery is not proven to come from its source. For the log; the sender is told nothing more.
+/// Why a delivery is not proven to come from its source. For the log; the sender is not told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unproven {
-    /// A header that proves it is missing, repeated or not text.
+    /// A proof header is missing, repeated or not text.
     #[error("the header {0} is missing, repeated or not text")]
     Header(&'static str),
-    /// A header that proves it is not of the form it should be.
+    /// A proof header is malformed.
     #[error("the header {0} is malformed")]
     Malformed(&'static str),
-    /// It was signed too long ago, or in the future.
+    /// The timestamp is too old, or in the future.
     #[error("the signature's time is out of bounds")]
     Time,
-    /// No signature or secret is right.
+    /// No signature or secret matches.
     #[error("no signature or secret is right")]
     Wrong,
-    /// A body that should hold a proof is not JSON.
+    /// A body that should contain a proof is not JSON.
     #[error("the body that holds the proof cannot be read")]
     Body,
 }
 
-/// The one value of a header.
+/// The header's value, if the header occurs exactly once.
 pub(crate) fn one<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<&'h str, Unproven> {
     let mut values = headers.get_all(name).into_iter();
     match (values.next().map(|value| value.to_str()), values.next()) {
@@ -53,12 +53,12 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
-/// Seconds since 1970, in digits and nothing else; milliseconds are far in the future.
+/// Checks a time in seconds since 1970, digits only; one in milliseconds counts as far in the future.
 pub(crate) fn within(text: &str, unit: Duration, window: Duration, now: OffsetDateTime) -> Result<(), Unproven> {
     let plain = !text.is_empty() && text.len() <= 15 && text.bytes().all(|b| b.is_ascii_digit());
     let count: i64 = text.parse().ok().filter(|_| plain).ok_or(Unproven::Time)?;
     let nanos = i128::from(count) * unit.whole_nanoseconds();
-    // Whole units on both sides, as signers count them.
+    // Compare whole units on both sides, as signers count them.
     let now = now.unix_timestamp_nanos().div_euclid(unit.whole_nanoseconds()) * unit.whole_nanoseconds();
     if (now - nanos).abs() <= window.whole_nanoseconds() { Ok(()) } else { Err(Unproven::Time) }
 }
@@ -66,14 +66,14 @@ pub(crate) fn within(text: &str, unit: Duration, window: Duration, now: OffsetDa
 /// How a signature header of the form `t=<time>,v1=<hex>[,v1=<hex>]` is checked.
 pub(crate) struct Timestamped {
     pub(crate) header: &'static str,
-    /// What the time counts.
+    /// The unit of the timestamp.
     pub(crate) unit: Duration,
-    /// How far it may be from now.
+    /// The largest accepted distance of the timestamp from now.
     pub(crate) window: Duration,
 }
 
 impl Timestamped {
-    /// Whether one of the header's signatures is one of the secrets' over `time.body`.
+    /// Whether one of the header's signatures over `time.body` was made with one of the secrets.
     pub(crate) fn verify(
         &self,
         headers: &HeaderMap,
@@ -88,7 +88,7 @@ impl Timestamped {
                 ("t", value) if time.is_none() => time = Some(value),
                 ("t", _) => return Err(malformed),
                 ("v1", value) => signatures.push(unhex(value).ok_or(malformed)?),
-                // A scheme that does not exist yet.
+                // Ignore signature schemes that do not exist yet.
                 _ => {}
             }
         }
@@ -112,8 +112,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.last()?)?)).collect()
 }
 
-/// Whether the header holds one of the secrets: as it is, as a bearer token, or as the `user:password`
-/// of HTTP Basic.
+/// Whether the header holds one of the secrets: bare, as a bearer token, or as the `user:password` of HTTP Basic.
 pub(crate) fn shared_secret(
     headers: &HeaderMap,
     header: &HeaderName,

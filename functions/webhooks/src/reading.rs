@@ -1,4 +1,4 @@
-//! From what a source says to events in the queue.
+//! Turns what a source says into events for the queue.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::{Action, EventId, IdentityEvent, Moment, NameError, PersonProfile, SourceName, Subject};
@@ -9,13 +9,13 @@ use time::OffsetDateTime;
 
 use crate::settings::EventMeaning;
 
-/// What a source says happened, before it is an event.
+/// What a source reports, before it becomes an event.
 pub(crate) struct Draft {
     pub(crate) id: Option<String>,
     pub(crate) occurred_at: Option<OffsetDateTime>,
     pub(crate) subject: Option<String>,
     pub(crate) meaning: EventMeaning,
-    /// The group or application that it is about, where the person may be in others as well.
+    /// The group or application it is about, where the person may also belong to others.
     pub(crate) membership: Option<String>,
     pub(crate) profile: Result<PersonProfile, NameError>,
 }
@@ -28,7 +28,7 @@ pub(crate) struct Reading<'r> {
     now: OffsetDateTime,
     clock_rng: &'r ClockRng,
     pub(crate) messages: Vec<Message>,
-    /// Events of types that mean nothing here.
+    /// Events whose type has no meaning here.
     pub(crate) ignored: usize,
     /// Items that were not proven.
     pub(crate) dropped: usize,
@@ -44,28 +44,28 @@ impl<'r> Reading<'r> {
         Self { name, issuer, now, clock_rng, messages: Vec::new(), ignored: 0, dropped: 0 }
     }
 
-    /// The issuer whose tokens know the source's subjects.
+    /// The issuer whose tokens use the source's subjects.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.issuer
     }
 
-    /// A name for an event that has none.
+    /// An id for an event that has none.
     pub(crate) fn fresh_id(&self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.clock_rng.random()))
     }
 
-    /// An event of a type that means nothing here.
+    /// Counts an event whose type has no meaning here.
     pub(crate) fn ignore(&mut self) {
         self.ignored += 1;
     }
 
-    /// An item that is not proven.
+    /// Counts an item that is not proven.
     pub(crate) fn drop_item(&mut self) {
         self.dropped += 1;
     }
 
-    /// Something the source said. What cannot be an event becomes a dead letter with `said` in it: it
-    /// was proven, and sending it again would not make it better.
+    /// Adds an event that the source reported. One that cannot become an event is stored as a dead letter containing
+    /// `said`: it was proven, and a retry would not improve it.
     pub(crate) fn say(&mut self, draft: &Draft, said: &Value) {
         let message = match self.event(draft) {
             Ok(event) => Message::Event(event),
@@ -74,7 +74,7 @@ impl<'r> Reading<'r> {
         self.messages.push(message);
     }
 
-    /// Something of a shape that the source's documentation does not have.
+    /// Stores as a dead letter an item whose shape does not match the source's documentation.
     pub(crate) fn misshapen(&mut self, reason: &str, said: &Value) {
         let message = self.unreadable(None, reason.to_owned(), said);
         self.messages.push(message);
@@ -105,13 +105,13 @@ impl<'r> Reading<'r> {
     }
 
     fn unreadable(&self, id: Option<&str>, reason: String, said: &Value) -> Message {
-        // What has no name of its own is known by its content: sent again, it is the same letter.
+        // An item without an id is identified by its content: sent again, it is the same dead letter.
         let id = id.and_then(|id| id.parse().ok()).unwrap_or_else(|| content_id(said));
         Message::Unreadable { source: self.name.clone(), id, reason, document: said.clone() }
     }
 }
 
-/// A digest of what was said.
+/// An id made from a digest of the item.
 fn content_id(said: &Value) -> EventId {
     let digest = digest::digest(&digest::SHA256, said.to_string().as_bytes());
     let first = digest.as_ref().first_chunk().copied().unwrap_or_default();

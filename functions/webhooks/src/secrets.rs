@@ -7,14 +7,13 @@ use flexgate::domain::SourceName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-/// The shortest secret, in bytes: 128 bits written in hexadecimal are 32, in base64 22.
+/// The shortest secret, in bytes. 128 bits take 32 characters in hexadecimal and 22 in base64.
 const SHORTEST: usize = 16;
 
-/// The fewest different characters: a placeholder repeats itself.
+/// The fewest distinct characters: placeholders repeat characters.
 const FEWEST_CHARACTERS: usize = 8;
 
-/// What stands in documentation and examples, or in a form that nobody filled in; compared without
-/// case, prefix, digits or punctuation.
+/// Placeholders from documentation, examples and unfilled forms; compared without case, prefix, digits or punctuation.
 const DEFAULTS: [&str; 10] = [
     "changeme",
     "secret",
@@ -28,7 +27,7 @@ const DEFAULTS: [&str; 10] = [
     "secretclientstate",
 ];
 
-/// The secrets of Standard Webhooks' and Svix's documentation.
+/// The example secrets in Standard Webhooks' and Svix's documentation.
 const PUBLISHED: [&str; 3] = [
     "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
@@ -41,22 +40,22 @@ pub enum DocumentFault {
     /// A name that no source can have.
     #[error("a source's name must have 1 to 32 lower-case letters, digits and hyphens")]
     Name,
-    /// None, or more than two.
+    /// The source has no secret, or more than two.
     #[error("the source {0} must have one secret, or two while one replaces the other")]
     Count(SourceName),
-    /// Empty.
+    /// A secret is empty.
     #[error("the source {0} has an empty secret")]
     Empty(SourceName),
-    /// Short or all alike.
+    /// A secret is short, or repeats too few characters.
     #[error("the source {0} has a secret of fewer than 16 bytes or 8 different characters: generate one")]
     Weak(SourceName),
-    /// Out of a manual.
+    /// A secret comes from documentation.
     #[error("the source {0} has a secret that stands in documentation: generate one")]
     Default(SourceName),
 }
 
-/// The secrets of each source: `{"okta": "…", "standard": ["whsec_new…", "whsec_old…"]}`. Two are live
-/// while one replaces the other.
+/// The secrets of each source: `{"okta": "…", "standard": ["whsec_new…", "whsec_old…"]}`. Both of two are valid, so
+/// that one can replace the other.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "BTreeMap<String, OneOrMore>")]
 pub struct WebhookSecrets(BTreeMap<SourceName, Vec<SecretString>>);

@@ -1,5 +1,5 @@
-//! What this function is told: `FLEXGATE_WEBHOOKS`, a JSON object with a member for each source, whose
-//! name is the last part of its address. `docs/webhooks.md` has every field.
+//! This function's settings: `FLEXGATE_WEBHOOKS`, a JSON object with a member for each source; the member's name is the
+//! last part of the source's address. `docs/webhooks.md` describes every field.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,17 +10,17 @@ use http::HeaderName;
 use serde::Deserialize;
 use url::Url;
 
-/// What the function is told.
+/// The function's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What every function is told.
+    /// The settings common to every function.
     pub common: Common,
     /// The sources.
     pub webhooks: WebhookSettings,
 }
 
 impl Settings {
-    /// Reads them. A function of its own needs a source; a gateway does not.
+    /// Reads the settings. The standalone function requires a source; a gateway does not.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, webhooks) = (Common::read(reader), WebhookSettings::read(reader));
         if webhooks.as_ref().is_some_and(|settings| settings.sources.is_empty()) {
@@ -33,7 +33,7 @@ impl Settings {
 /// The sources of webhooks.
 #[derive(Debug, Clone, Default)]
 pub struct WebhookSettings {
-    /// `WEBHOOK_SECRETS_SECRET_ID`: needed once there is a source.
+    /// `WEBHOOK_SECRETS_SECRET_ID`: required once there is a source.
     pub secret_id: String,
     /// `FLEXGATE_WEBHOOKS`.
     pub sources: BTreeMap<SourceName, SourceSettings>,
@@ -65,7 +65,7 @@ fn sources(text: &str) -> Result<BTreeMap<SourceName, SourceSettings>, String> {
     Ok(sources)
 }
 
-/// How a source proves and describes what it says.
+/// The kind of a source: how it proves deliveries and describes events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -105,7 +105,7 @@ pub enum SourceFault {
     /// Not a role.
     #[error("\"role_map\" must map to agent, supervisor or admin")]
     Role,
-    /// A generic source must say where things are.
+    /// A generic source must say where each field is.
     #[error("a generic source needs \"events\", and \"map\" with type, subject, occurred_at and username")]
     Generic,
     /// Settings that this kind of source does not use.
@@ -120,33 +120,33 @@ pub struct SourceSettings {
     pub kind: Kind,
     /// The issuer whose tokens have the source's subjects as their `sub`.
     pub issuer: Option<Box<str>>,
-    /// Where the shared secret is.
+    /// The header that carries the shared secret.
     pub header: HeaderName,
-    /// Groups and applications whose members are Flex users; none means everybody is.
+    /// Groups and applications whose members are Flex users; if empty, everybody is.
     pub members_of: BTreeSet<String>,
-    /// Where things are in a payload, over the kind's own.
+    /// Where fields are in a payload; overrides the kind's own places.
     pub map: BTreeMap<ProfileField, String>,
-    /// What the source calls Flex's roles.
+    /// The source's names for Flex's roles.
     pub role_map: BTreeMap<String, Role>,
-    /// What the source's event types mean; over the kind's own.
+    /// What the source's event types mean; overrides the kind's own.
     pub events: BTreeMap<String, EventMeaning>,
 }
 
-/// Something a payload can say.
+/// A field that a payload can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProfileField {
     /// The event's type.
     Type,
-    /// Who.
+    /// The person's subject identifier.
     Subject,
-    /// When.
+    /// When the event occurred.
     OccurredAt,
     /// The Flex username.
     Username,
     /// The e-mail address.
     Email,
-    /// Whether that is verified.
+    /// Whether the e-mail address is verified.
     EmailVerified,
     /// The full name.
     FullName,
@@ -168,10 +168,11 @@ pub enum EventMeaning {
     Upsert,
     /// The person may have changed.
     Refresh,
-    /// The person is no longer suspended. No configuration says so: only a kind of source that knows of memberships.
+    /// The person is no longer suspended. A configuration cannot set this meaning: only kinds of source that know
+    /// memberships use it.
     #[serde(skip)]
     Restore,
-    /// The person is no active user.
+    /// The person is no longer an active user.
     Deactivate,
 }
 

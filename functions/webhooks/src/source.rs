@@ -1,4 +1,4 @@
-//! What a source is: it proves a delivery in its own way, and says what happened in its own shape.
+//! What a source does: it verifies a delivery in its own way, and reads events from its own payload shape.
 
 use std::fmt;
 
@@ -14,14 +14,14 @@ use crate::reading::Reading;
 /// What was sent.
 pub(crate) struct Delivery<'d> {
     pub(crate) headers: &'d HeaderMap,
-    /// The bytes as they came: what is signed.
+    /// The raw bytes, over which the signature is computed.
     pub(crate) body: &'d [u8],
-    /// The source's live secrets.
+    /// The source's currently valid secrets.
     pub(crate) secrets: &'d [SecretString],
     pub(crate) now: OffsetDateTime,
 }
 
-/// What is sent back to a challenge.
+/// The answer to a challenge.
 pub(crate) enum Challenged {
     /// An object with this one member.
     Json(&'static str, String),
@@ -31,7 +31,7 @@ pub(crate) enum Challenged {
 
 /// A kind of source.
 pub(crate) trait Source: fmt::Debug + Send + Sync {
-    /// Whether a secret can be this source's; else what is wrong with it, to be read after its name.
+    /// Whether this source can use a secret; if not, what is wrong with it, phrased to follow the source's name.
     fn takes(&self, _secret: &SecretString) -> Result<(), &'static str> {
         Ok(())
     }
@@ -39,7 +39,7 @@ pub(crate) trait Source: fmt::Debug + Send + Sync {
     /// Whether the delivery comes from the source.
     fn verify(&self, delivery: &Delivery<'_>) -> Result<(), Unproven>;
 
-    /// Reads a delivery that does.
+    /// Reads a verified delivery.
     fn read(&self, delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>);
 
     /// The answer to a challenge, if the request is one.

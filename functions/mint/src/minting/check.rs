@@ -1,19 +1,19 @@
-//! Whether Twilio minted what was asked for.
+//! Checks that Twilio minted the token that Flexgate requested.
 
 use flexgate::domain::{FlexUser, TokenTtl};
 use flexgate::twilio::TokenInfo;
 use time::{Duration, OffsetDateTime};
 
-/// How far Twilio's clock may be from ours.
+/// The largest accepted difference between Twilio's clock and ours.
 const LEEWAY: Duration = Duration::minutes(5);
 
-/// In what a minted token is not the one that was asked for.
+/// How a minted token differs from the requested one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongToken {
-    /// It is another account's or instance's.
+    /// It belongs to another account or instance.
     #[error("it is for another account or instance")]
     Account,
-    /// It is somebody else's.
+    /// It belongs to another user.
     #[error("it is for another Flex user")]
     User,
     /// It has roles its user does not have.
@@ -24,8 +24,8 @@ pub enum WrongToken {
     Lifetime,
 }
 
-/// Compares what a token is good for with whom and what it was asked for. That it is our account's and
-/// instance's was checked when Twilio's answer was read.
+/// Compares a minted token with the user and lifetime that were requested. The account and instance were checked when
+/// Twilio's answer was read.
 pub(super) fn check(info: &TokenInfo, user: &FlexUser, ttl: TokenTtl, now: OffsetDateTime) -> Result<(), WrongToken> {
     let same_name = info.username.as_deref().is_none_or(|name| name == user.username.as_str());
     if info.flex_user_sid != user.flex_user_sid || !same_name {

@@ -15,19 +15,19 @@ pub enum MintError {
     /// The policy refuses what was asked.
     #[error("the policy refuses")]
     Refused(#[from] MintRefusal),
-    /// This subject has had as many tokens as one may have in a while.
+    /// This subject has reached its limit of tokens for now.
     #[error("the limit of mints per minute is reached")]
     TooMany {
-        /// When there will be more.
+        /// How long until the subject may mint again.
         retry_after: std::time::Duration,
     },
-    /// There is no Flex user, and none may be made.
+    /// There is no Flex user, and policy does not allow creating one.
     #[error("there is no Flex user of that name, and none may be provisioned")]
     UserUnknown,
-    /// The people ledger refuses to make the user, or to let it follow the claims.
+    /// The people ledger refuses to create the user, or to update it from the claims.
     #[error(transparent)]
     Ledger(LedgerError),
-    /// The Flex user may not be minted for.
+    /// No token may be minted for the Flex user.
     #[error("{why}")]
     NotAdmitted {
         /// Which user.
@@ -38,25 +38,26 @@ pub enum MintError {
     /// The person has left: a source of the people ledger says that they are inactive.
     #[error("the people ledger holds the person inactive")]
     Inactive,
-    /// Another request changes the person, and takes long.
+    /// Another request is changing the person and did not finish in time.
     #[error("the person is being changed by somebody else")]
     Busy,
-    /// The Flex user belongs to another identity, or the identity to another user.
+    /// The Flex user is bound to another identity, or the identity to another user.
     #[error("the Flex user and the caller's identity do not belong together")]
     NotBound,
-    /// Twilio minted something else than was asked. The token is discarded, and somebody should look.
+    /// Twilio minted a different token from the one requested. The token is discarded, and an operator should
+    /// investigate.
     #[error("Twilio minted a token that is not the one asked for: {0}")]
     WrongToken(WrongToken),
-    /// Twilio.
+    /// Twilio failed.
     #[error("Twilio")]
     Twilio(#[from] TwilioError),
-    /// The store.
+    /// The store failed.
     #[error("the store")]
     Store(#[from] StoreError),
 }
 
 impl MintError {
-    /// The Flex user it is about, where there is one.
+    /// The Flex user the error is about, if there is one.
     #[must_use]
     pub fn user(&self) -> Option<&FlexUserSid> {
         match self {
@@ -83,7 +84,7 @@ impl From<LedgerError> for MintError {
     }
 }
 
-/// The last word on every user, however found.
+/// The final check on every user, however they were found.
 pub(super) fn admit(grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
     grant.admits(user).map_err(|why| MintError::NotAdmitted { user: user.flex_user_sid.clone(), why })
 }

@@ -5,17 +5,17 @@ use std::fmt;
 /// How the user was found. Its `Display` is for the audit line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MatchedBy {
-    /// Bound to the caller's identity, and seen within a minute.
+    /// Bound to the caller's identity, and read from Twilio within the last minute.
     Remembered,
     /// Bound to the caller's identity.
     Bound,
-    /// Bound, and brought up to date with the caller's claims.
+    /// Bound, and updated from the caller's claims.
     Synced,
-    /// By the caller's username, and bound to their identity now.
+    /// Found by the caller's username, and now bound to their identity.
     ByUsername,
-    /// Not at all: it was provisioned, and bound.
+    /// Not found: the user was provisioned, and bound.
     Created,
-    /// By the username a trusted service gave.
+    /// Found by the username that a trusted service gave.
     Named,
 }
 

@@ -1,12 +1,12 @@
-//! Minting: from a verified caller to a Flex token that is theirs, or to a refusal.
+//! Minting: turns a verified caller into a Flex token for that caller, or into a refusal.
 //!
-//! The invariant of this module: a token reaches the caller only if Twilio says it is for the Flex user
-//! that the caller's identity is bound to (or that a trusted service named), for no roles but that
-//! user's, and for no longer than was granted. Whose token it is comes from the verified identity;
-//! every way to a user ends at one [`MintGrant::admits`]. Users are made and changed by the people ledger alone.
+//! The invariant of this module: a token reaches the caller only if Twilio says it is for the Flex user that the
+//! caller's identity is bound to (or that a trusted service named), for no roles but that user's, and for no longer
+//! than was granted. The verified identity determines whose token it is, and every way to find a user ends at one
+//! [`MintGrant::admits`]. Only the people ledger creates and changes users.
 //!
-//! A warm mint costs one count and one read of the store, at once, and one call of Twilio; see `recent_users.rs` for
-//! why that is safe.
+//! A warm mint costs one count and one read of the store, made concurrently, and one call to Twilio; see
+//! `recent_users.rs` for why that is safe.
 
 mod check;
 mod error;
@@ -34,10 +34,10 @@ use error::admit;
 use matched_by::MatchedBy;
 use recent_users::RecentUsers;
 
-/// Over what the limit of mints counts.
+/// The window over which the mint limit counts.
 const LIMIT_SPAN: Duration = Duration::MINUTE;
 
-/// Mints tokens for verified callers. One per process: it remembers whom it has just seen.
+/// Mints tokens for verified callers. One per process: it caches recently seen users.
 #[derive(Debug)]
 pub struct Minting {
     policy: Policy,
@@ -50,7 +50,7 @@ pub struct Minting {
     recent_users: RecentUsers,
 }
 
-/// A mint that was done. Its `Display` says why it was allowed.
+/// A successful mint. Its `Display` says why it was allowed.
 #[derive(Debug)]
 pub struct Minted {
     /// The token, checked to be the one granted.
@@ -66,7 +66,7 @@ impl fmt::Display for Minted {
 }
 
 impl Minting {
-    /// Minting by this policy.
+    /// Builds minting with this policy.
     #[must_use]
     pub fn new(
         settings: &PolicySettings,
@@ -89,7 +89,7 @@ impl Minting {
         }
     }
 
-    /// Reads ahead what a first mint needs of Twilio's credential.
+    /// Reads the Twilio credential ahead of the first mint.
     pub async fn prewarm(&self, deadline: Deadline) {
         self.provisioning.prewarm(deadline).await;
     }
@@ -98,7 +98,7 @@ impl Minting {
     pub async fn mint(&self, caller: &Caller, asked: MintRequest, deadline: Deadline) -> Result<Minted, MintError> {
         let grant = self.policy.mint(caller, asked, self.clock_rng.now())?;
         let (user, found) = if grant.for_self {
-            // One wait for the store, not three.
+            // Run the store calls concurrently: one wait instead of three.
             let bound = self.provisioning.bindings().user_of(&caller.identity);
             let (counted, bound, present) = tokio::join!(self.count(caller, &grant), bound, self.present(&grant));
             counted?;
@@ -116,7 +116,7 @@ impl Minting {
             Ok(token) => match check::check(&token.info, &user, grant.ttl, self.clock_rng.now()) {
                 Ok(()) => Ok(done(token)),
                 Err(WrongToken::Roles) => {
-                    // Unless somebody gave this user the role just now.
+                    // Read the user again: somebody may just have given them the role.
                     let fresh = self.look_again(caller, &grant, &user, deadline).await?;
                     let checked = check::check(&token.info, &fresh, grant.ttl, self.clock_rng.now());
                     checked.map(|()| done(token)).map_err(MintError::WrongToken)
@@ -125,7 +125,7 @@ impl Minting {
             },
             Err(TwilioError::Foreign) => Err(MintError::WrongToken(WrongToken::Account)),
             Err(refused @ (TwilioError::Refused(_) | TwilioError::NotFound(_))) => {
-                // Perhaps because the user is not any more what was seen.
+                // The cached user may be out of date; read it again.
                 match self.look_again(caller, &grant, &user, deadline).await {
                     Err(error @ (MintError::NotAdmitted { .. } | MintError::UserUnknown)) => Err(error),
                     _ => Err(refused.into()),
@@ -135,14 +135,15 @@ impl Minting {
         }
     }
 
-    /// Refuses whoever a source says is inactive: Twilio's SSO may have reactivated them, or somebody in the Console.
+    /// Refuses a person whom a source says is inactive: Twilio's SSO or somebody in the Console may have reactivated
+    /// them.
     async fn present(&self, grant: &MintGrant) -> Result<(), MintError> {
         let username = grant.username.key();
         if self.deactivations.says_inactive(None, Some(&username)).await? { Err(MintError::Inactive) } else { Ok(()) }
     }
 
-    /// One more mint for the subject: the caller, or whom they name. A failed one counts too, so that
-    /// nobody can search for usernames at any speed.
+    /// Counts one more mint for the subject: the caller, or the user they name. A failed mint counts too, which limits
+    /// how fast a caller can probe for usernames.
     async fn count(&self, caller: &Caller, grant: &MintGrant) -> Result<(), MintError> {
         let named = if grant.for_self { "" } else { grant.username.as_str() };
         let who = [&*caller.identity.issuer, &*caller.identity.subject, named];

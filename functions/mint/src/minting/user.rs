@@ -1,4 +1,4 @@
-//! Which Flex user a mint is for.
+//! Finds the Flex user that a mint is for.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::policy::{JustInTime, MintGrant, NotAdmitted};
@@ -12,8 +12,8 @@ use super::error::{MintError, admit};
 use super::matched_by::MatchedBy;
 
 impl Minting {
-    /// The caller's Flex user: the one `bound` to their identity, else the one of their username, which
-    /// is then bound; else, where that is allowed, a new one.
+    /// The caller's Flex user: the one `bound` to their identity; otherwise the one with their username, which is then
+    /// bound; otherwise, where allowed, a new one.
     pub(super) async fn own_user(
         &self,
         caller: &Caller,
@@ -25,7 +25,7 @@ impl Minting {
         let turn = self.recent_users.turn(identity, self.clock_rng.now(), deadline).await;
         let mut turn = turn.ok_or(TwilioError::Timeout)?;
         if turn.sid().is_some_and(|seen| Some(seen) != bound.as_ref()) {
-            // Whoever had the turn before may have bound them since.
+            // The previous holder of the lock may have bound them since.
             bound = self.provisioning.bindings().user_of(identity).await?;
         }
         let asked_at = self.clock_rng.now();
@@ -43,10 +43,11 @@ impl Minting {
             None => self.bind_own(caller, grant, deadline).await?,
         };
         if found == MatchedBy::Created {
-            // The claims were stated just now, narrowed as the caller asked.
+            // The claims were just stated to the ledger, narrowed to the roles the caller asked for.
             claims = self.claims(caller, grant, newcomer_roles(caller, grant));
         }
-        // Even after a search that told everything: only what is read after binding may be remembered.
+        // Read the user again even after a search that returned everything: only what is read after binding may be
+        // cached.
         let user = match &claims {
             Some(claims) if found != MatchedBy::Created => {
                 let (user, changed) = self.follow(claims, &sid, deadline).await?;
@@ -60,8 +61,8 @@ impl Minting {
         Ok((user, found))
     }
 
-    /// Refuses whoever a source says is inactive under the name that their Flex user has, where their token has another
-    /// by now.
+    /// Refuses a person whom a source says is inactive under their Flex user's username, where their token now has a
+    /// different username.
     async fn present_as(&self, grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
         let key = user.username.key();
         if key == grant.username.key() {
@@ -71,13 +72,14 @@ impl Minting {
         if inactive { Err(MintError::Inactive) } else { Ok(()) }
     }
 
-    /// What the caller's token says of them, with these roles, where just-in-time provisioning makes anything of it.
+    /// The caller's claims as the ledger takes them, with these roles; `None` where just-in-time provisioning does not
+    /// use them.
     fn claims(&self, caller: &Caller, grant: &MintGrant, roles: &RoleSet) -> Option<TokenClaims> {
         let heard = grant.just_in_time != JustInTime::Off;
         heard.then(|| TokenClaims::of(caller, &grant.username, roles, &self.clock_rng))
     }
 
-    /// The user, brought in step with the claims where it follows them; and whether that changed it.
+    /// The user, updated from the claims where users follow claims; and whether that changed it.
     async fn follow(
         &self,
         claims: &TokenClaims,
@@ -85,7 +87,7 @@ impl Minting {
         deadline: Deadline,
     ) -> Result<(FlexUser, bool), MintError> {
         match self.ledger.follow(claims, user, deadline).await {
-            // Whoever cannot be spared as an administrator keeps the role, and can sign in to appoint another.
+            // The last administrator keeps the role, so they can sign in and appoint another.
             Err(LedgerError::LastAdmin) => Ok((self.get(user, deadline).await?, false)),
             followed => {
                 let followed = followed?;
@@ -94,14 +96,14 @@ impl Minting {
         }
     }
 
-    /// The user a trusted service names. Looked up each time: no binding in the store would tell that
-    /// they have been deprovisioned meanwhile.
+    /// The user that a trusted service names. Looked up every time, because no binding in the store would show that
+    /// they have since been deprovisioned.
     pub(super) async fn named_user(&self, grant: &MintGrant, deadline: Deadline) -> Result<FlexUser, MintError> {
         let user = self.provisioning.flex().find(&grant.username, deadline).await?.ok_or(MintError::UserUnknown)?;
         if user.is_complete() { Ok(user) } else { self.get(&user.flex_user_sid, deadline).await }
     }
 
-    /// The user as they are now, if they may still be minted for.
+    /// The user's current state, if they may still be minted for.
     pub(super) async fn look_again(
         &self,
         caller: &Caller,
@@ -124,7 +126,7 @@ impl Minting {
         }
     }
 
-    /// Binds the caller to the Flex user of their username, made for them where there is none.
+    /// Binds the caller to the Flex user with their username, creating the user if there is none.
     async fn bind_own(
         &self,
         caller: &Caller,
@@ -135,7 +137,7 @@ impl Minting {
         let user = self.provisioning.flex().find(&grant.username, deadline).await?;
         if let Some(user) = user.as_ref().filter(|user| user.is_deactivated()) {
             if grant.just_in_time != JustInTime::Off {
-                // The next search may not show it.
+                // Record the deactivated user: the next search may not show it.
                 self.ledger.see(user).await?;
             }
             return Err(MintError::NotAdmitted { user: user.flex_user_sid.clone(), why: NotAdmitted::Deactivated });
@@ -158,7 +160,8 @@ impl Minting {
     }
 }
 
-/// The roles of a user who is made for the caller: those that they narrow the token to, or it could not be theirs.
+/// The roles of a user created for the caller: if the caller narrows the token's roles, the user gets only those,
+/// because Twilio mints a token with all of a user's roles.
 fn newcomer_roles<'a>(caller: &'a Caller, grant: &'a MintGrant) -> &'a RoleSet {
     grant.only_roles.as_ref().unwrap_or(&caller.roles)
 }

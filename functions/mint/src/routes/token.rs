@@ -22,18 +22,18 @@ use crate::app::App;
 use crate::minting::MintError;
 use crate::problem;
 
-/// What to mint. Without any body: a token for the caller, of an hour at most.
+/// What to mint. Without a body: a token for the caller, valid for an hour at most.
 #[derive(ToSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 struct Asked {
-    /// How long it is to live, in seconds. Bounded by the settings and by the caller's own token.
+    /// The token's lifetime in seconds. Limited by the settings and by the caller's own token.
     #[schema(minimum = 60, maximum = 86_400, example = 3600)]
     ttl: Option<u32>,
-    /// For whom. Somebody else needs the scope `flexgate.token.any`.
+    /// The user to mint for. Naming another user than the caller needs the scope `flexgate.token.any`.
     #[schema(value_type = Option<Name>)]
     username: Option<String>,
-    /// Fewer roles than the caller has.
+    /// The token's roles, if fewer than the caller has.
     #[schema(min_items = 1, example = json!(["agent"]))]
     roles: Option<Vec<Role>>,
 }
@@ -57,14 +57,14 @@ struct Minted<'a> {
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:00:00Z")]
     expires_at: OffsetDateTime,
-    /// What it is good for, as Twilio says.
+    /// What the token is valid for, as Twilio says.
     token_info: &'a TokenInfo,
 }
 
 /// Mints a Flex token
 ///
-/// For the caller; for somebody else only with the scope `flexgate.token.any`. Username and roles come
-/// from the verified token, and the body can only ask for less.
+/// For the caller; for another user only with the scope `flexgate.token.any`. Username and roles come from the verified
+/// token, and the body can only ask for less.
 #[utoipa::path(
     post,
     path = "/token",
@@ -75,7 +75,7 @@ struct Minted<'a> {
     security(("bearer" = ["flexgate.token"]), ("bearer" = ["flexgate.token.any"])),
 )]
 pub(crate) async fn mint(State(app): State<Arc<App>>, context: Context, request: Request) -> Result<Response, Problem> {
-    // Who is calling comes before what they ask for: a stranger learns nothing about the fields.
+    // Verify the caller before reading what they ask for, so a stranger learns nothing about the fields.
     let caller = app.verifier.verify(request.headers(), context.deadline).await.map_err(|error| {
         audit(None, None, Decision::Refused, &with_causes(&error), &context);
         Problem::from(&error)
@@ -100,7 +100,7 @@ pub(crate) async fn mint(State(app): State<Arc<App>>, context: Context, request:
     Ok((StatusCode::CREATED, axum::Json(answer)).into_response())
 }
 
-/// A whole number: to JSON, `3600.0` is one as well.
+/// A whole number: in JSON, `3600.0` is one as well.
 fn whole(value: &serde_json::Value) -> Option<u64> {
     let integral = || value.as_f64().filter(|number| number.fract() == 0.0)?.to_string().parse().ok();
     value.as_u64().or_else(integral)

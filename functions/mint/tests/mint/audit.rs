@@ -1,4 +1,4 @@
-//! What the tests' process wrote as audit events.
+//! The audit events that the tests' process wrote.
 
 use std::io;
 use std::sync::{Mutex, Once, PoisonError};

@@ -1,4 +1,4 @@
-//! Callers who are not who they say: M1 to M3, M7 to M14, M24.
+//! Callers who are not who they claim to be: M1 to M3, M7 to M14, M24.
 
 use serde_json::{Value, json};
 
@@ -128,7 +128,7 @@ async fn m10_a_token_without_a_sound_expiry_is_refused() {
         json!([now + 3600]),
     ];
     assert_refused(&gate, unsound.map(|exp| json!({ "exp": exp }))).await;
-    // Within the leeway it is still a token, but one too old to mint with.
+    // Within the leeway the token is still valid, but too old to mint with.
     let token = gate.token_of("ada", json!({"exp": now - 5})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
 }
@@ -190,7 +190,7 @@ async fn m14_without_the_scope_nobody_mints() {
 
 #[tokio::test]
 async fn m24_an_email_address_names_nobody() {
-    // By e-mail alone: the claims have no username, and the address is a Flex user's username.
+    // Identified by e-mail address alone: the claims have no username, and the address is a Flex user's username.
     let gate = Gate::start().await;
     gate.provision("ada@example.com", &["agent"]).await;
     let token = gate.token_of("ada", json!({"preferred_username": null})).await;

@@ -1,4 +1,4 @@
-//! What a mint asks of others, and that asking less is safe.
+//! How many requests a mint makes to Twilio and the store, and that making fewer is safe.
 
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::domain::EventId;
@@ -12,7 +12,7 @@ use time::Duration;
 
 use crate::gate::{Answer, Gate};
 
-/// A gate before which the person has just minted, its journal empty.
+/// A gate where the person has just minted, with an empty journal.
 async fn warm(variables: &[(&str, &str)]) -> (Gate, String) {
     let gate = Gate::with(variables).await;
     let ada = gate.provision("ada", &["agent"]).await;
@@ -74,7 +74,7 @@ async fn first_requests_of_a_newcomer_make_one_user() {
     assert_eq!(calls.iter().filter(|line| line.ends_with("/Provision")).count(), 1);
 }
 
-/// So many at once on this one task: what they ask of others overlaps.
+/// Runs this many requests at once on this one task, so that their calls to other services overlap.
 async fn together(count: usize, ask: impl AsyncFn(usize) -> Answer) -> Vec<Answer> {
     let mut asked: Vec<_> = (0..count).map(|n| Box::pin(ask(n))).collect();
     let mut answers: Vec<_> = (0..count).map(|_| None).collect();
@@ -100,7 +100,7 @@ async fn together(count: usize, ask: impl AsyncFn(usize) -> Answer) -> Vec<Answe
 #[tokio::test]
 async fn m18_who_is_deprovisioned_in_another_process_is_refused_at_once() {
     let (gate, ada) = warm(&[]).await;
-    // Even if Twilio itself would mint.
+    // Refused even if Twilio itself would mint.
     gate.switch(json!({"mint_deactivated": "mint"})).await;
     let soon = Deadline::after(StdDuration::from_secs(5));
     gate.elsewhere().deprovision(&ada.parse().unwrap(), soon).await.unwrap();
@@ -113,7 +113,7 @@ async fn m18_who_is_deprovisioned_in_another_process_is_refused_at_once() {
 async fn m18_who_is_deactivated_in_the_console_is_refused_within_a_minute() {
     let (gate, ada) = warm(&[]).await;
     gate.deprovision(&ada).await;
-    // Where Twilio refuses, at once, and as what it is.
+    // Where Twilio refuses: refused at once, and with the right problem.
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
 
@@ -146,7 +146,7 @@ async fn a_role_given_within_the_minute_is_no_alarm() {
     answer.assert_minted(&ada);
     assert_eq!(answer.body["token_info"]["roles"], json!(["agent", "supervisor"]));
     assert_eq!(gate.journal("flex-api").await.len(), 2);
-    // But one that may not be given is refused, and one the caller does not want is too.
+    // But a role that Flexgate may not give is refused, and so is one that the caller does not want.
     gate.provision("ada", &["agent", "admin"]).await;
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     let (gate, _) = warm(&[]).await;

@@ -1,4 +1,4 @@
-//! Tokens byte for byte, signed with a key that the issuer is made to publish.
+//! Tokens built byte by byte, and signed with a key that the issuer is made to publish.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,8 +20,7 @@ pub fn b64(bytes: impl AsRef<[u8]>) -> String {
 }
 
 impl Forger {
-    /// Has the issuer publish the forger's key, named `forged`, and no other; `copies` under further
-    /// names.
+    /// Makes the issuer publish only the forger's key, named `forged`, with `copies` of it under further names.
     pub async fn published(gate: &Gate, copies: usize) -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();

@@ -1,4 +1,4 @@
-//! A minting function on a port of its own, and the simulator it stands before.
+//! A minting function on its own port, and the simulator it calls.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ use tempfile::TempDir;
 
 use crate::audit;
 
-/// Secrets, and how often they were fetched.
+/// A secret source that counts how often secrets are fetched.
 #[derive(Debug)]
 struct Counting(Arc<dyn SecretSource>, Arc<AtomicUsize>);
 
@@ -61,7 +61,7 @@ impl Gate {
         Self::with(&[]).await
     }
 
-    /// A gate with these variables over the usual ones.
+    /// A gate with these variables on top of the usual ones.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
         audit::keep();
         let simulator = Simulator::start(Config::default()).await.unwrap();
@@ -99,19 +99,20 @@ impl Gate {
         Self { simulator, url, clock, platform, http: http_client(&[]).unwrap(), settings, fetches, folder }
     }
 
-    /// Provisioning as another process of the same deployment does it: its own store on the same file.
+    /// Provisioning as another process of the same deployment does it: with its own store on the same file.
     pub fn elsewhere(&self) -> Provisioning {
         let platform = Platform::new(&self.settings.common, self.platform.clock_rng.clone()).unwrap();
         let flex = platform.flex(&self.settings.common, &self.settings.credential);
         Provisioning::new(Arc::new(flex), platform.sessions(), platform.bindings())
     }
 
-    /// The people ledger as another function has it.
+    /// The people ledger as another function uses it.
     pub fn ledger(&self) -> Ledger {
         Ledger::of_platform(&self.platform, Arc::new(self.elsewhere()), &self.settings.policy)
     }
 
-    /// Another process of the same deployment: its own memory, its own store on the same file. Its address.
+    /// Starts another process of the same deployment, with its own memory and its own store on the same file. Returns
+    /// its address.
     pub async fn twin(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
@@ -122,14 +123,14 @@ impl Gate {
         url
     }
 
-    /// Lets time go by, for the gate and for the simulator.
+    /// Advances the time for the gate and the simulator.
     pub async fn pass(&self, time: time::Duration) {
         self.clock.advance(time);
         let clock = self.at_simulator(Method::GET, "/__sim/clock", Value::Null).await;
         self.set_simulators_clock(clock["offset_seconds"].as_i64().unwrap() + time.whole_seconds()).await;
     }
 
-    /// How many seconds the simulator's clock is ahead.
+    /// Sets how many seconds the simulator's clock is ahead.
     pub async fn set_simulators_clock(&self, offset: i64) {
         self.at_simulator(Method::POST, "/__sim/clock", json!({"offset_seconds": offset})).await;
     }
@@ -139,7 +140,7 @@ impl Gate {
         self.fetches.load(Ordering::SeqCst)
     }
 
-    /// Puts a secret's document in place at once, as a rotation does.
+    /// Replaces a secret's document at once, as a rotation does.
     pub fn write_secret(&self, name: &str, document: &Value) {
         let draft = self.secret("draft");
         std::fs::write(&draft, document.to_string()).unwrap();
@@ -168,7 +169,7 @@ impl Gate {
         self.send(&[&format!("Bearer {token}")], body.to_string()).await
     }
 
-    /// Mints for the person themselves.
+    /// Mints for the person with their own token.
     pub async fn mint_as(&self, username: &str) -> Answer {
         let token = self.token_of(username, json!({})).await;
         self.mint(&token, json!({})).await
@@ -193,7 +194,7 @@ impl Gate {
         }
     }
 
-    /// Asks the simulator's control API, or Twilio with the well-known credential.
+    /// Calls the simulator's control API, or Twilio with the well-known credential.
     pub async fn at_simulator(&self, method: Method, path: &str, body: Value) -> Value {
         let mut request = Request::new(method, format!("{}{path}", self.simulator.url()).parse().unwrap());
         let basic = format!("{ACCOUNT_SID}:{}", self.simulator.account().auth_token);
@@ -208,7 +209,7 @@ impl Gate {
         serde_json::from_slice(&answer.body).unwrap_or(Value::Null)
     }
 
-    /// Makes a Flex user, or changes them; their SID.
+    /// Creates or updates a Flex user; returns their SID.
     pub async fn provision(&self, username: &str, roles: &[&str]) -> String {
         let body = json!({
             "username": username, "email": format!("{username}@example.com"), "full_name": format!("{username} Example"),
@@ -218,7 +219,7 @@ impl Gate {
         self.at_simulator(Method::POST, &path, body).await["flex_user_sid"].as_str().unwrap().to_owned()
     }
 
-    /// Deprovisions a Flex user as the Flex console would, without Flexgate.
+    /// Deprovisions a Flex user in Twilio directly, as the Flex console would, bypassing Flexgate.
     pub async fn deprovision(&self, sid: &str) {
         let path = format!("/flex-api/v4/Instances/{INSTANCE_SID}/Users/Deprovision");
         self.at_simulator(Method::POST, &path, json!({"flex_user_sid": sid})).await;
@@ -232,14 +233,14 @@ impl Gate {
         self.at_simulator(Method::POST, "/__sim/faults", fault).await;
     }
 
-    /// The Flex user of that name, as Twilio has it.
+    /// The Flex user with that name, as Twilio has it.
     pub async fn user(&self, username: &str) -> Option<Value> {
         let users = self.at_simulator(Method::GET, "/__sim/users", Value::Null).await;
         users["users"].as_array().unwrap().iter().find(|user| user["username"] == username).cloned()
     }
 
-    /// What was asked of a service since the journal was last emptied: `METHOD path`, in order. The
-    /// tests' own requests are among it, so empty it after setting the scene.
+    /// The requests a service has received since the journal was last emptied: `METHOD path`, in order. They include
+    /// the tests' own requests, so empty the journal after the setup.
     pub async fn journal(&self, service: &str) -> Vec<String> {
         let path = format!("/__sim/requests?service={service}");
         let requests = self.at_simulator(Method::GET, &path, Value::Null).await;
@@ -255,8 +256,8 @@ impl Gate {
 }
 
 impl Answer {
-    /// The answer is this problem: document, headers, exactly one audit event, and nothing of the
-    /// upstream's.
+    /// Asserts that the answer is this problem, with the right document and headers, exactly one audit event, and
+    /// nothing from the upstream's answer.
     #[track_caller]
     pub fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!((self.status.as_u16(), self.body["code"].as_str()), (status, Some(code)), "{:?}", self.body);
@@ -276,7 +277,7 @@ impl Answer {
         assert!(self.body.get("access_token").is_none());
     }
 
-    /// The answer is a token, for this Flex user.
+    /// Asserts that the answer is a token for this Flex user.
     #[track_caller]
     pub fn assert_minted(&self, sid: &str) {
         assert_eq!(self.status, StatusCode::CREATED, "{:?} {:?}", self.body, self.audit());
@@ -289,7 +290,7 @@ impl Answer {
         assert_eq!((&decisions[0]["decision"], &decisions[0]["flex_user_sid"]), (&json!("allowed"), &json!(sid)));
     }
 
-    /// The audit's reason.
+    /// The reason in the audit event.
     #[track_caller]
     pub fn reason(&self) -> String {
         self.audit()[0]["reason"].as_str().unwrap().to_owned()

@@ -65,7 +65,7 @@ async fn m18_nobody_is_brought_back_by_minting() {
     let ada = gate.provision("ada", &["agent"]).await;
     gate.deprovision(&ada).await;
     for found in [true, false] {
-        // A search that does not show the deactivated must not make one look like a newcomer.
+        // If a search does not show deactivated users, one must not be mistaken for a newcomer.
         gate.switch(json!({"find_returns_deactivated": found})).await;
         gate.mint_as("ada").await.assert_problem(403, "mint_refused");
         assert_eq!(gate.user("ada").await.unwrap()["deactivated"], true);
@@ -92,12 +92,12 @@ async fn a_synced_user_follows_the_claims() {
         gate.mint(&token, json!({})).await.assert_minted(&ada);
         gate.user("ada").await.unwrap()
     };
-    // No roles in the claims: a supervisor stays one.
+    // The claims have no roles: a supervisor stays one.
     let user = mint(json!({"name": "Ada King"})).await;
     assert_eq!((&user["full_name"], &user["roles"]), (&json!("Ada King"), &json!(["supervisor"])));
     let user = mint(json!({"email": "new@example.com", "email_verified": false, "name": "Ada King"})).await;
     assert_eq!(user["email"], "ada@example.com");
-    // Roles are added. One that was made by hand stays, and one that the claims gave goes with them.
+    // Roles are added. A role given by hand stays; a role given by the claims is removed when they drop it.
     let user = mint(json!({"roles": ["agent"], "name": "Ada King"})).await;
     assert_eq!(user["roles"], json!(["agent", "supervisor"]));
     mint(json!({"roles": ["agent", "supervisor"], "name": "Ada King"})).await;

@@ -1,4 +1,4 @@
-//! The issuer's keys over time: M4 to M6, M23.
+//! Changes in the issuer's keys over time: M4 to M6, M23.
 
 use serde_json::json;
 

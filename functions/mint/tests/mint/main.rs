@@ -1,6 +1,6 @@
 //! `POST /token` from outside: real HTTP, the simulated Twilio and identity provider, a store on disk.
 //!
-//! Test names carry the ids of the attacks they refuse; `shared/tests/authn` has more of those on tokens.
+//! Test names carry the ids of the attacks they refuse; `shared/tests/authn` has more of the attacks on tokens.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

@@ -1,4 +1,4 @@
-//! Users made just in time: how much that costs, and whose user it must not be.
+//! Users created just in time: how many requests that takes, and whose user must not be taken over.
 
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use flexgate::domain::{EventId, Identity, RoleSet, SubjectId, Username};
@@ -14,7 +14,7 @@ const CREATE: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create")];
 const SYNC: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create-and-sync")];
 
 impl Gate {
-    /// How often Twilio was asked to make or change a user since the journal was emptied.
+    /// How often Twilio was asked to create or update a user since the journal was emptied.
     async fn provisions(&self) -> usize {
         self.journal("flex-api").await.iter().filter(|line| line.ends_with("/Provision")).count()
     }
@@ -28,12 +28,12 @@ impl Gate {
         Source::Claims(self.simulator.issuer().into())
     }
 
-    /// The next search shows nobody who is deactivated, as nobody knows whether Twilio's does.
+    /// Makes the next search omit deactivated users, as nobody knows whether Twilio's search does.
     async fn hide_deactivated(&self) {
         self.switch(json!({"find_returns_deactivated": false})).await;
     }
 
-    /// A user who was made an hour ago and is deactivated since, as the Flex console would do both.
+    /// A user who was created an hour ago and has been deactivated since, both as the Flex console would do it.
     async fn leaver(&self, username: &str) -> String {
         self.set_simulators_clock(-3_600).await;
         let sid = self.provision(username, &["supervisor"]).await;
@@ -101,7 +101,7 @@ async fn whoever_flexgate_makes_or_deactivates_is_in_the_index() {
     gate.clock.advance(Duration::seconds(1));
     gate.api_says("ada", Some(false), None).await;
     assert_eq!(seen().await, [("ada".to_owned(), false)]);
-    // So another's first mint meets the name, though neither a search nor a binding shows it.
+    // So another person's first mint hits the taken name, though neither a search nor a binding shows it.
     gate.hide_deactivated().await;
     let token = gate.token_of("eve", json!({"preferred_username": "ADA"})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
@@ -130,7 +130,7 @@ async fn m18_a_user_whom_nothing_shows_is_given_back_at_once() {
         gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
     }
     assert_eq!(gate.provisions().await, 0);
-    // Whoever may bring her back does not bring back what her claims said.
+    // Reactivating her does not restore what her claims said.
     gate.api_says("ada", Some(true), None).await;
     let ada = gate.user("ada").await.unwrap();
     assert_eq!((&ada["deactivated"], &ada["roles"]), (&json!(false), &json!(["agent"])));
@@ -151,13 +151,13 @@ async fn m18_a_user_whom_nothing_shows_is_given_back_though_the_answer_was_lost(
 }
 
 impl Gate {
-    /// Provisioning is carried out, and its answer is lost, at every attempt of one request.
+    /// Provisioning succeeds, but its answer is lost, at every attempt of one request.
     async fn lose_answers(&self) {
         self.fault(json!({"service": "flex-api", "path_contains": "Provision", "kind": "lost_response", "times": 3}))
             .await;
     }
 
-    /// The next search shows nobody.
+    /// Makes the next searches find nobody.
     async fn hide_everybody(&self, times: u32) {
         let url = format!("/v4/Instances/{INSTANCE_SID}/Users");
         let fault = json!({"service": "flex-api", "method": "GET", "path_contains": url, "kind": "status", "status": 200,
@@ -177,7 +177,7 @@ async fn a_lost_answer_is_healed_by_the_next_mint() {
         };
         mint().await.assert_problem(503, "unavailable");
         let ada = gate.user("ada").await.unwrap();
-        // The user is older than the second request by far, and still theirs.
+        // The user is much older than the second request, and still theirs.
         gate.pass(Duration::minutes(20)).await;
         if hidden {
             gate.hide_everybody(2).await;
@@ -234,7 +234,7 @@ async fn a_leaver_whom_a_source_holds_inactive_is_not_made_again() {
         if says {
             gate.api_says("ada", Some(true), None).await;
         }
-        // A source may say that somebody has left who never had a Flex user.
+        // A source may report as inactive somebody who never had a Flex user.
         gate.operator_says_inactive("ada").await;
         gate.hide_deactivated().await;
         gate.forget_journal().await;

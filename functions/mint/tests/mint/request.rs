@@ -1,4 +1,4 @@
-//! Callers who ask for more than is theirs: M15 to M17, M25.
+//! Callers who ask for more than they may have: M15 to M17, M25.
 
 use serde_json::json;
 use time::Duration;
@@ -79,7 +79,7 @@ async fn m17_a_lifetime_is_a_whole_number_of_seconds_within_bounds() {
         let left = (time::OffsetDateTime::parse(expires_at, format).unwrap() - now).whole_seconds();
         assert!((seconds - 2..seconds + 30).contains(&left), "{ttl}: {left}");
     }
-    // Never past the caller's own token.
+    // Never beyond the expiration of the caller's own token.
     let short = gate.token_of("ada", json!({"exp": (now + Duration::minutes(10)).unix_timestamp()})).await;
     let answer = gate.mint(&short, json!({"ttl": 3600})).await;
     answer.assert_minted(&ada);
@@ -112,7 +112,7 @@ async fn m25_a_subject_has_so_many_tokens_a_minute() {
         gate.mint(&service, json!({"username": "grace"})).await.assert_problem(429, "too_many_requests");
     }
     assert_eq!(gate.journal("flex-api").await, [""; 0], "Twilio is not asked");
-    // Everybody has a limit of their own, and a service one for each whom it names.
+    // Each person has their own limit, and a service has one for each person it names.
     gate.mint_as("grace").await.assert_minted(&grace);
     gate.mint(&service, json!({"username": "ada"})).await.assert_minted(&ada);
     gate.clock.advance(Duration::seconds(61));

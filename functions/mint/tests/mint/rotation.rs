@@ -1,4 +1,4 @@
-//! The credential, in both shapes and while it rotates: M21.
+//! The credential, in both shapes and during rotation: M21.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ fn document(auth_token: &str) -> Value {
     json!({"accountSid": ACCOUNT_SID, "authToken": auth_token})
 }
 
-/// Twilio takes `auth_token` from now on, and no other.
+/// From now on Twilio accepts `auth_token` and no other.
 async fn rotate(gate: &Gate, auth_token: &str) {
     gate.at_simulator(Method::POST, "/__sim/credentials", json!({ "auth_token": auth_token })).await;
 }
@@ -48,7 +48,7 @@ async fn m21_the_pending_credential_serves_until_the_current_one_moves() {
     gate.write_secret("twilio.pending.json", &document("second"));
     rotate(&gate, "second").await;
     gate.mint_as("ada").await.assert_minted(&ada);
-    // Once taken over, it costs nothing: no call is rejected first, no secret is read.
+    // Once the new credential is in use, it costs nothing: no call is rejected first, no secret is read.
     gate.forget_journal().await;
     let fetches = gate.secret_fetches();
     for _ in 0..5 {
@@ -69,7 +69,7 @@ async fn m21_the_pending_credential_serves_until_the_current_one_moves() {
 async fn m21_a_second_rotation_close_behind_is_followed() {
     let (gate, ada) = with_ada().await;
     for auth_token in ["second", "third", "fourth"] {
-        // The current one lags behind them all.
+        // The current document is older than all of them.
         gate.write_secret("twilio.pending.json", &document(auth_token));
         rotate(&gate, auth_token).await;
         gate.mint_as("ada").await.assert_minted(&ada);
@@ -102,13 +102,13 @@ async fn m21_without_a_good_credential_it_is_503_and_never_the_callers_401() {
 async fn m21_a_pending_credential_that_is_not_good_yet_is_let_go() {
     let (gate, ada) = with_ada().await;
     gate.write_secret("twilio.pending.json", &document("not-yet"));
-    // Twilio rejects the good one for a moment.
+    // Twilio rejects the valid one for a moment.
     gate.fault(json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "status", "status": 401, "body": {"code": 20003}}))
         .await;
     for _ in 0..3 {
         gate.mint_as("ada").await.assert_minted(&ada);
     }
-    // And the rotation that it belongs to goes on.
+    // And the rotation it belongs to continues.
     rotate(&gate, "not-yet").await;
     gate.clock.advance(Duration::seconds(5));
     gate.mint_as("ada").await.assert_minted(&ada);
@@ -146,7 +146,7 @@ async fn api_keys_are_credentials_too() {
     assert_eq!((answer.status, &answer.body["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
 }
 
-/// Mints 2,000 times, 50 at once, for as many people, while `rotator` rotates.
+/// Mints 2,000 times, 50 at once, for as many people, while `rotator` rotates the credential.
 async fn mint_meanwhile(gate: &Arc<Gate>, rotator: impl AsyncFnOnce(&AtomicBool)) -> Vec<Answer> {
     let mut people = Vec::new();
     for n in 0..50 {
@@ -212,7 +212,7 @@ async fn m21_without_a_pending_version_callers_see_201_and_503_and_nothing_else(
             rotate(&gate, &next).await;
             tokio::time::sleep(StdDuration::from_millis(50)).await;
             gate.write_secret("twilio.json", &document(&next));
-            // The rest after a search in vain passes.
+            // Let the pause after a failed search for a credential pass.
             gate.clock.advance(Duration::seconds(5));
             tokio::time::sleep(StdDuration::from_millis(300)).await;
         }

@@ -1,4 +1,4 @@
-//! What Twilio answers, and what becomes of it: M18 to M22.
+//! How minting handles Twilio's answers: M18 to M22.
 
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ async fn m20_a_token_that_was_not_asked_for_is_discarded_and_alarms() {
     }
 }
 
-/// Twilio's answer to a mint, changed.
+/// Changes Twilio's answer to a mint.
 async fn mint_answers(gate: &Gate, sid: &str, changes: Value) {
     let expiration = flexgate::base::clock_rng::Clock::now(&*gate.clock) + time::Duration::minutes(4);
     let mut info = json!({
@@ -177,7 +177,7 @@ async fn whatever_else_twilio_does_is_never_the_callers_fault() {
         assert_eq!(answer.status, status, "{fault}");
         assert!(!answer.body.to_string().contains("canary"));
     }
-    // A lost answer is asked for again: the lost token dies unseen.
+    // A mint whose answer is lost is retried; nobody ever sees the lost token.
     gate.fault(json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "lost_response"})).await;
     gate.mint_as("ada").await.assert_minted(&ada);
 }

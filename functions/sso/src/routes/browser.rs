@@ -33,7 +33,7 @@ struct Profile {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 struct Login {
-    /// Where to go afterwards: a path of this site. Anything else is replaced by `/`.
+    /// Where to go after sign-in: a path of this site. Anything else is replaced by `/`.
     #[param(example = "/")]
     return_to: Option<String>,
 }
@@ -77,12 +77,12 @@ pub(crate) async fn login(
     headers: HeaderMap,
     context: Context,
 ) -> Result<Response, Problem> {
-    // A prefetch is nobody's wish to sign in.
+    // A prefetch does not mean that the person wants to sign in.
     if headers.contains_key("sec-purpose") || headers.get("purpose").is_some_and(|value| value == "prefetch") {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let profile = profile(&app, &name)?;
-    // A place that is not ours is replaced, not refused: the person still wants to sign in.
+    // A foreign `return_to` is replaced, not refused: the person still wants to sign in.
     let wanted = query.once("return_to")?.map(|text| ReturnTo::parse(text, app.sign_in.public_url()));
     let return_to = wanted.and_then(Result::ok).unwrap_or_default();
     let configuration = configuration(&app, profile, &context).await?;
@@ -127,7 +127,7 @@ pub(crate) async fn callback(
     }
 }
 
-/// Why a callback signs nobody in, and whether the browser's logins are void with it.
+/// Why a callback does not sign anybody in, and whether it also voids the browser's pending logins.
 struct Refusal {
     problem: Problem,
     ends_login: bool,
@@ -172,8 +172,8 @@ async fn complete(
     Ok(see_other(&completed.location, cookies)?)
 }
 
-/// The identity provider said no. Only the browser that began the login is told so; what the error
-/// says is anybody's text and stays behind.
+/// The identity provider refused. Only the browser that began the login is told so. Anybody can write the error's text,
+/// so it is not passed on.
 async fn refused(app: &App, profile: &SsoProfile, cookie: Option<&str>, state: &str, context: &Context) -> Refusal {
     match app.sign_in.began(profile, cookie, state, context.deadline).await {
         Ok(true) => Problem::new(kinds::LOGIN_REFUSED, "You were not signed in. Try again, or ask for access.").into(),
@@ -194,7 +194,7 @@ async fn configuration(app: &App, profile: &SsoProfile, context: &Context) -> Re
     found.ok_or_else(|| Problem::new(kinds::PROFILE_UNKNOWN, inactive))
 }
 
-/// 303, so that no body and no `Referer` with a code travels on.
+/// Uses 303, so that the browser carries along no body and no `Referer` with a code.
 fn see_other<const N: usize>(location: &str, cookies: [Option<HeaderValue>; N]) -> Result<Response, Problem> {
     let broken = || Problem::new(kinds::INTERNAL, "Give the request's id to your administrator.");
     let mut response = StatusCode::SEE_OTHER.into_response();

@@ -1,4 +1,4 @@
-//! The two cookies: `__Host-`, so bound to this very host, and never readable by a script.
+//! The two cookies. The `__Host-` prefix binds them to this host, and scripts can never read them.
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
@@ -6,7 +6,7 @@ use time::Duration;
 
 use crate::signin::{LOGIN_COOKIE, LOGIN_LIFETIME, SESSION_COOKIE};
 
-/// The value of the cookie of that name. Two of one name say nothing: `__Host-` allows only one.
+/// The value of the cookie with that name. If two have the same name, neither counts: `__Host-` allows only one.
 pub(crate) fn get<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|line| line.split(';'));
     let mut values = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(key, _)| *key == name);
@@ -16,8 +16,8 @@ pub(crate) fn get<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     }
 }
 
-/// `Set-Cookie` for the login cookie; `None` clears it. Lax: Twilio sends the browser back by a
-/// cross-site navigation.
+/// `Set-Cookie` for the login cookie; `None` clears it. Lax, because Twilio sends the browser back by a cross-site
+/// navigation.
 pub(crate) fn login(value: Option<&str>) -> Option<HeaderValue> {
     set(LOGIN_COOKIE, value, "Lax", LOGIN_LIFETIME)
 }

@@ -15,7 +15,7 @@ use crate::app::App;
 /// The routes, without their edge.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
-        // A HEAD must not begin a login: it would set a cookie nobody asked for.
+        // A HEAD must not begin a login: it would set a cookie that nobody asked for.
         .route("/sso/{profile}/login", get(browser::login).head(refuse_method))
         .route("/sso/{profile}/callback", get(browser::callback).head(refuse_method))
         .route("/sso/{profile}/config", get(browser::config))

@@ -23,15 +23,15 @@ use crate::signin::{SESSION_COOKIE, SessionError};
 /// A Flex token is about 1.8 KB.
 const MAX_TOKEN: usize = 8_192;
 
-/// What proves that a page of a listed origin asks.
+/// What proves that a page from an allowed origin sends the request.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 struct SameSite {
-    /// Always `1`: no form can send it.
+    /// Always `1`: an HTML form cannot send this header.
     #[param(rename = "x-flexgate", pattern = "^1$", example = "1")]
     x_flexgate: String,
-    /// Browsers send it by themselves. Flexgate's own, or one of `FLEXGATE_ALLOWED_ORIGINS`.
+    /// Browsers send this header by themselves. Flexgate's own origin, or one of `FLEXGATE_ALLOWED_ORIGINS`.
     #[param(rename = "origin", example = "http://localhost:9000")]
     origin: String,
 }
@@ -53,7 +53,7 @@ struct Token<'a> {
     /// The Flex token, for `createClient`.
     #[schema(example = "eyJ6aXAiOiJERUYi…")]
     access_token: &'a str,
-    /// When it expires. Ask again before: it comes back renewed when less than five minutes are left.
+    /// When it expires. Ask again before then: the token is renewed when less than five minutes are left.
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:00:00Z")]
     expires_at: OffsetDateTime,
@@ -78,7 +78,7 @@ struct Token<'a> {
 
 /// The access token of the signed-in browser
 ///
-/// Refreshed here when less than five minutes are left; the refresh token never leaves.
+/// Flexgate refreshes it when less than five minutes are left; the refresh token never leaves Flexgate.
 #[utoipa::path(
     post,
     path = "/sso/token",
@@ -111,7 +111,7 @@ pub(crate) async fn token(
     .into_response())
 }
 
-/// The problem; with a session that is over, its cookie goes too.
+/// The problem for a session error; if the session is over, its cookie is cleared too.
 fn gone(app: &App, error: &SessionError) -> Response {
     let mut response = problem::of_session(error).into_response();
     let cleared = cookies::session(None, app.sign_in.lifetimes().absolute);
@@ -123,8 +123,8 @@ fn gone(app: &App, error: &SessionError) -> Response {
 
 /// Ends the session
 ///
-/// Without a session there is nothing to end, and that is no error. The access token lives on until it
-/// expires: Twilio revokes none.
+/// Without a session there is nothing to end, which is not an error. The access token stays valid until it expires:
+/// Twilio does not revoke access tokens.
 #[utoipa::path(
     post,
     path = "/sso/logout",
@@ -153,7 +153,7 @@ pub(crate) async fn logout(
 
 /// Who a token from hosted Flex belongs to
 ///
-/// Asked of Twilio with the token itself; good only if it is of this account and instance.
+/// Flexgate asks Twilio, using the token itself; the token is valid only if it is for this account and instance.
 #[utoipa::path(
     post,
     path = "/sso/validate",

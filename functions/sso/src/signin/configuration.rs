@@ -1,4 +1,4 @@
-//! The active SSO configuration of each profile, remembered for a while.
+//! Caches the active SSO configuration of each profile.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -9,9 +9,10 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 use tokio::time::timeout_at;
 
-/// Configurations change when somebody edits SSO in the Console: rarely, and then they wait minutes.
+/// How long a cached configuration is used. Configurations change only when somebody edits SSO in the Console, which is
+/// rare, and that person can wait minutes.
 const FRESH: Duration = Duration::minutes(5);
-/// While Twilio does not say, what it said an hour ago still leads to the right sign-in page.
+/// How old a configuration may be while Twilio fails: one from an hour ago still leads to the right sign-in page.
 const STALE: Duration = Duration::hours(1);
 
 /// One profile and its configuration.
@@ -27,7 +28,7 @@ impl Configured {
         Self { profile, latest: RwLock::new(None), flight: Mutex::new(()) }
     }
 
-    /// The active configuration; `None` if Twilio has none. One request to Twilio however many ask.
+    /// The active configuration; `None` if Twilio has none. Concurrent callers share one request to Twilio.
     pub(super) async fn get(
         &self,
         sso: &Sso,

@@ -1,8 +1,8 @@
 //! Signing in through SSO, and staying signed in.
 //!
-//! A login is bound to the browser that began it by one sealed cookie that holds its verifier and
-//! nonce, because Twilio's `state` proves nothing. A session lives on this side: the browser holds a
-//! random identifier, the store its hash and the sealed tokens. The refresh token never leaves.
+//! One sealed cookie binds a login to the browser that began it. The cookie holds the login's verifier and nonce,
+//! because Twilio's `state` proves nothing. Flexgate keeps sessions on the server: the browser holds a random
+//! identifier, the store its hash and the sealed tokens. The refresh token never leaves Flexgate.
 
 mod configuration;
 mod pending;
@@ -21,7 +21,7 @@ pub use return_to::ReturnTo;
 pub use service::{CallbackError, SignIn, SignInParts};
 pub use session::SessionError;
 
-/// The cookie that holds the logins under way.
+/// The cookie that holds the pending logins.
 pub const LOGIN_COOKIE: &str = "__Host-flexgate-login";
 
 /// The cookie that holds the session's identifier.
@@ -33,25 +33,25 @@ pub const LOGIN_LIFETIME: Duration = Duration::minutes(10);
 /// How long sessions live.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
-    /// From sign-in to the end, whatever happens.
+    /// From sign-in to the end of the session, regardless of use.
     pub absolute: Duration,
-    /// Without use.
+    /// Without use, after which the session ends.
     pub idle: Duration,
 }
 
-/// What sign-in needs does not work.
+/// A dependency of sign-in fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// Twilio.
+    /// Twilio fails.
     #[error("Twilio")]
     Twilio(#[from] TwilioError),
-    /// The store.
+    /// The store fails.
     #[error("the store")]
     Store(#[from] StoreError),
-    /// The cookie keys.
+    /// The cookie keys cannot be read.
     #[error("the cookie keys")]
     Keys(#[from] SecretError),
-    /// Something sealed that cannot be: a fault of ours.
+    /// Sealing failed, which is a bug in Flexgate.
     #[error("sealing failed")]
     Seal,
 }

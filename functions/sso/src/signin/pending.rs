@@ -1,4 +1,4 @@
-//! Logins that have begun: a list in one sealed cookie.
+//! Pending logins: a list in one sealed cookie.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,14 +12,14 @@ use time::OffsetDateTime;
 use super::state::{LoginId, Returned};
 use super::{LOGIN_LIFETIME, ReturnTo};
 
-/// So many logins can be under way in one browser; the oldest gives way.
+/// The most pending logins in one browser; a new one replaces the oldest.
 const MAX_PENDING: usize = 5;
 
-/// What browsers keep of a cookie, its name and attributes included. Everything a login holds has a
-/// bounded length, and five of them stay well below; this is the proof's last step.
+/// The largest sealed cookie value, so that browsers keep the cookie with its name and attributes. Every part of a
+/// login has a bounded length, and five logins stay well below this limit; checking it is the last safeguard.
 const MAX_SEALED: usize = 3_800;
 
-/// One login under way.
+/// One pending login.
 #[derive(Debug, Clone)]
 pub(super) struct Pending {
     pub(super) id: LoginId,
@@ -30,7 +30,7 @@ pub(super) struct Pending {
     pub(super) begun_at: OffsetDateTime,
 }
 
-/// As it stands in the cookie: short names, five must fit.
+/// A login as serialized in the cookie: the names are short so that five fit.
 #[derive(Serialize, Deserialize)]
 struct Sealed {
     i: u64,
@@ -56,18 +56,18 @@ impl Pending {
     }
 
     fn is_current(&self, now: OffsetDateTime) -> bool {
-        // In whole seconds, as the cookie keeps them.
+        // Compared in whole seconds, because the cookie stores whole seconds.
         let age = now.unix_timestamp() - self.begun_at.unix_timestamp();
         (0..=LOGIN_LIFETIME.whole_seconds()).contains(&age)
     }
 }
 
-/// The logins under way in one browser.
+/// The pending logins of one browser.
 #[derive(Debug, Default)]
 pub(super) struct PendingLogins(Vec<Pending>);
 
 impl PendingLogins {
-    /// Opens the cookie's value. Logins past their age are not in the list.
+    /// Opens the cookie's value. Expired logins are left out.
     pub(super) fn open(
         sealed: &str,
         keys: &KeyRing,
@@ -114,17 +114,18 @@ impl PendingLogins {
         self.0.drain(..surplus);
     }
 
-    /// Whether a login of `profile` is under way.
+    /// Whether a login of `profile` is pending.
     pub(super) fn any_of(&self, profile: &ProfileName) -> bool {
         self.0.iter().any(|login| *login.profile == *profile.as_str())
     }
 
-    /// Takes out the login that came back to `profile` with `state`.
+    /// Removes and returns the login that came back to `profile` with `state`.
     pub(super) fn take(&mut self, profile: &ProfileName, state: Returned) -> Option<Pending> {
         let of_profile = |login: &Pending| *login.profile == *profile.as_str();
         let index = match state {
             Returned::Login(id) => self.0.iter().position(|login| login.id == id && of_profile(login)),
-            // Which of several is meant cannot be known: the newest, whose verifier Twilio then checks.
+            // With several pending logins there is no way to know which is meant. Take the newest; Twilio then checks
+            // its verifier.
             Returned::Unnumbered => self.0.iter().rposition(of_profile),
             Returned::Foreign => None,
         };

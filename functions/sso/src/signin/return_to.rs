@@ -1,10 +1,10 @@
-//! Where a signed-in browser goes: a path of our own origin, and nothing else.
+//! Where the browser goes after sign-in: a path on our own origin, and nothing else.
 
 use std::fmt;
 
 use url::Url;
 
-/// The longest path taken, in bytes: five of them must fit into one cookie.
+/// The longest accepted path, in bytes: five of them must fit into one cookie.
 const MAX_LENGTH: usize = 300;
 
 /// A path, query and fragment on Flexgate's own origin, percent-encoded, beginning with one slash.
@@ -17,11 +17,11 @@ pub struct ReturnTo(Box<str>);
 pub struct ReturnToError;
 
 impl ReturnTo {
-    /// Reads an untrusted `return_to`, as a browser standing at `origin` would.
+    /// Parses an untrusted `return_to`, as a browser on `origin` would.
     ///
-    /// The text is resolved with the very rules browsers use (WHATWG URL), and only the path of the
-    /// result is kept; whatever would lead elsewhere, or would be read differently by somebody else
-    /// (`\`, control characters, `//`), is refused before.
+    /// The text is resolved with the rules that browsers use (WHATWG URL), and only the path of the result is kept.
+    /// Text that leads to another origin, or that other parsers read differently (`\`, control characters, `//`), is
+    /// refused first.
     pub fn parse(unverified: &str, origin: &Url) -> Result<Self, ReturnToError> {
         let plain = unverified.starts_with('/')
             && !unverified.starts_with("//")
@@ -43,7 +43,7 @@ impl ReturnTo {
             path.push('#');
             path.push_str(fragment);
         }
-        // `/.//evil.example` resolves to the path `//evil.example`, which is a host when written alone.
+        // `/.//evil.example` resolves to the path `//evil.example`, which names a host when used alone.
         if path.starts_with("//") || path.contains('\\') || path.len() > MAX_LENGTH {
             return Err(ReturnToError);
         }
@@ -80,7 +80,7 @@ mod tests {
         "https://gate.example/".parse().unwrap()
     }
 
-    /// Where a browser that got `Location: {path}` from the callback would go.
+    /// Where a browser goes on `Location: {path}` from the callback.
     fn destination(path: &ReturnTo) -> Url {
         Url::parse("https://gate.example/sso/default/callback?code=1").unwrap().join(path.as_str()).unwrap()
     }

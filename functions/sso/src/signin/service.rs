@@ -1,4 +1,4 @@
-//! The sign-in itself: begin, and complete at the callback.
+//! The sign-in itself: begins a login, and completes it at the callback.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use super::state::{self, LoginId};
 use super::tokens::Tokens;
 use super::{Fault, LOGIN_COOKIE, LOGIN_LIFETIME, Lifetimes, ReturnTo};
 
-/// What sign-in is made of.
+/// The parts of sign-in.
 #[derive(Debug)]
 pub struct SignInParts {
-    /// The profiles people may sign in with.
+    /// The profiles that people may sign in with.
     pub profiles: SsoProfiles,
-    /// Where browsers see Flexgate; the origin everything is bound to.
+    /// Flexgate's public URL; everything is bound to its origin.
     pub public_url: Url,
     /// How long sessions live.
     pub lifetimes: Lifetimes,
@@ -35,13 +35,13 @@ pub struct SignInParts {
     pub keys: CachedSecret<KeyRing>,
     /// The sessions.
     pub sessions: Arc<dyn Sessions>,
-    /// What may happen once: each login.
+    /// Makes sure that each login is completed only once.
     pub once_only: Arc<dyn OnceOnly>,
-    /// Who is inactive, whatever Twilio's SSO makes of them.
+    /// Who is inactive, even if Twilio's SSO reactivated them.
     pub deactivations: Arc<dyn Deactivations>,
-    /// Takes the job that deactivates them again.
+    /// The queue for the jobs that deactivate such people again.
     pub queue: Arc<dyn EventQueue>,
-    /// The clock and the generator.
+    /// The clock and the random number generator.
     pub clock_rng: ClockRng,
 }
 
@@ -69,7 +69,7 @@ pub struct Completed {
     pub location: Box<str>,
     /// The session cookie's value.
     pub session_id: SecretString,
-    /// The login cookie's value for the logins still under way, if any are.
+    /// The new login cookie value, if other logins are still pending.
     pub cookie: Option<String>,
     /// Who signed in.
     pub flex_user_sid: FlexUserSid,
@@ -78,11 +78,11 @@ pub struct Completed {
 /// Why a callback does not sign anybody in.
 #[derive(Debug, thiserror::Error)]
 pub enum CallbackError {
-    /// No login of this browser belongs to it: begun elsewhere, too long ago, finished already.
+    /// No pending login of this browser matches: it began elsewhere, too long ago, or is already finished.
     #[error("no login of this browser belongs to the callback")]
     NoLogin,
-    /// Twilio does not accept the code for this login, and the browser has another under way for the
-    /// same profile: the code may be that one's.
+    /// Twilio does not accept the code for this login, but the browser has another pending login for the same profile,
+    /// to which the code may belong.
     #[error("the code does not belong to the login of its state")]
     Mixed(#[source] TwilioError),
     /// Twilio does not accept the code with this login's verifier and nonce.
@@ -91,7 +91,7 @@ pub enum CallbackError {
     /// The person has left: a source of the people ledger says that they are inactive.
     #[error("the person is inactive, though Twilio's SSO signed them in")]
     Inactive,
-    /// What is needed does not work.
+    /// A dependency of sign-in fails.
     #[error("sign-in is not possible")]
     Fault(#[from] Fault),
 }
@@ -103,7 +103,7 @@ impl From<TwilioError> for CallbackError {
 }
 
 impl SignIn {
-    /// Sign-in from its parts. Nothing is sent or read yet.
+    /// Builds sign-in from its parts. Sends and reads nothing yet.
     #[must_use]
     pub fn new(parts: SignInParts) -> Self {
         let profiles = parts.profiles.iter().cloned();
@@ -151,8 +151,8 @@ impl SignIn {
         Ok(configured.get(&self.parts.sso, self.now(), deadline).await?)
     }
 
-    /// Begins a login. `cookie` is the login cookie the browser already has; one that does not open
-    /// is replaced.
+    /// Begins a login. `cookie` is the login cookie that the browser already has; one that cannot be opened is
+    /// replaced.
     pub async fn begin(
         &self,
         profile: &SsoProfile,
@@ -180,8 +180,8 @@ impl SignIn {
         Ok(Begun { location, cookie })
     }
 
-    /// Completes a login: finds it by the browser's cookie and the returned `state`, exchanges the
-    /// code exactly once, has Twilio confirm the token, and keeps a session.
+    /// Completes a login: finds it by the browser's cookie and the returned `state`, exchanges the code exactly once,
+    /// has Twilio confirm the token, and stores a session.
     pub async fn complete(
         &self,
         profile: &SsoProfile,
@@ -204,7 +204,7 @@ impl SignIn {
         if info.flex_user_sid != tokens.info.flex_user_sid || info.expiration <= self.now() {
             return Err(TwilioError::Malformed("Tokens/Info disagrees with the exchange").into());
         }
-        // Twilio's SSO creates and reactivates whomever the identity provider lets in.
+        // Check for leavers here: Twilio's SSO creates or reactivates every person the identity provider admits.
         let username = info.username.as_deref().and_then(|name| name.parse::<Username>().ok());
         let username = username.map(|username| username.key());
         let inactive = self.parts.deactivations.says_inactive(Some(&info.flex_user_sid), username.as_ref()).await;
@@ -221,8 +221,8 @@ impl SignIn {
         })
     }
 
-    /// Queues the job that deactivates a leaver whom Twilio's SSO has made active again. Where that fails, the next sweep
-    /// finds them. The queue takes one such job a minute for a person, however often they try.
+    /// Queues the job that deactivates a leaver whom Twilio's SSO has made active again. If that fails, the next sweep
+    /// finds them. The queue accepts one such job per person and minute, however often they try.
     async fn have_deactivated(&self, user: FlexUserSid) {
         let now = self.now();
         let cause = format!("sign-in:{}", now.unix_timestamp().div_euclid(60));
@@ -232,8 +232,8 @@ impl SignIn {
         }
     }
 
-    /// Whether the browser began the login that `unverified_state` belongs to. For callbacks that
-    /// bring an error instead of a code.
+    /// Whether this browser began the login that `unverified_state` belongs to. For callbacks that carry an error
+    /// instead of a code.
     pub async fn began(
         &self,
         profile: &SsoProfile,
@@ -247,8 +247,8 @@ impl SignIn {
         Ok(logins.take(&profile.name, returned).is_some())
     }
 
-    /// A callback that arrives twice, even at once and at two processes, exchanges nothing the second
-    /// time.
+    /// Claims the login, so that only the first of several identical callbacks exchanges the code, even if they arrive
+    /// at the same time in two processes.
     async fn claim(&self, id: LoginId) -> Result<(), CallbackError> {
         let now = self.now();
         let once_only = &self.parts.once_only;
@@ -301,7 +301,7 @@ impl SignIn {
         Ok(session_id)
     }
 
-    /// The callback's address, as Twilio's Trusted URLs must list it. Configured, never taken from a
+    /// The callback's URL, as it must be listed in Twilio's Trusted URLs. It comes from the settings, never from a
     /// request.
     #[must_use]
     pub fn redirect_url(&self, profile: &ProfileName) -> String {

@@ -1,4 +1,4 @@
-//! Staying signed in: a session's tokens, refreshed by one process at a time.
+//! Staying signed in: refreshes a session's tokens, in one process at a time.
 
 use std::time::Duration as StdDuration;
 
@@ -15,19 +15,21 @@ use super::Fault;
 use super::service::SignIn;
 use super::tokens::Tokens;
 
-/// An access token with less than this left is refreshed when it is asked for.
+/// An access token with less time left than this is refreshed when a page asks for it.
 const REFRESH_BEFORE: Duration = Duration::minutes(5);
-/// A refresh takes one attempt; a process that dies in the middle blocks the others this long.
+/// How long a refresh lease lasts. A refresh makes one attempt; if its process dies midway, other processes are blocked
+/// this long.
 const LEASE: Duration = Duration::seconds(10);
-/// Those who wait for another's refresh look this often, this long: a little more than one attempt.
+/// A request that waits for another's refresh looks this often, and for at most this long: a little more than one
+/// attempt.
 const LOOK_AGAIN: StdDuration = StdDuration::from_millis(50);
 const LOOK_AT_MOST: StdDuration = StdDuration::from_secs(4);
-/// "Last used" is written at most this often: it decides over hours.
+/// "Last used" is written at most this often; precision matters little, because the idle limit is hours.
 const TOUCH_EVERY: Duration = Duration::minutes(1);
-/// A token with less than this left is of no use to whoever gets it.
+/// A token with less time left than this is useless to the caller.
 const USABLE: Duration = Duration::seconds(5);
 
-/// What a signed-in page is told.
+/// What a signed-in page gets.
 #[derive(Debug)]
 pub struct SignedIn {
     /// The access token, for the SDK.
@@ -51,22 +53,22 @@ pub struct SignedIn {
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// There is no such session: never was, or it was ended.
+    /// There is no such session: it never existed, or it was ended.
     #[error("there is no such session")]
     Unknown,
-    /// It has ended, by age, by idleness, or because Twilio refreshes it no more.
+    /// The session has ended: too old, idle too long, or Twilio no longer refreshes it.
     #[error("the session has ended: {0}")]
     Ended(&'static str),
     /// Another process has been refreshing it for too long.
     #[error("another process is refreshing the session")]
     Busy,
-    /// What is needed does not work.
+    /// A dependency of sign-in fails.
     #[error("the session cannot be served")]
     Fault(#[from] Fault),
 }
 
 impl SignIn {
-    /// The session's access token, refreshed if little of it is left.
+    /// The session's access token, refreshed if it expires soon.
     pub async fn token(&self, unverified_session_id: &str, deadline: Deadline) -> Result<SignedIn, SessionError> {
         let key = SessionKey::of(unverified_session_id);
         let patience = deadline.within(LOOK_AT_MOST);
@@ -118,8 +120,8 @@ impl SignIn {
         Err(SessionError::Ended(ended))
     }
 
-    /// Refreshes, being the only one to do so. While the old token is still good, a Twilio that fails
-    /// is no reason to sign anybody out.
+    /// Refreshes the tokens while holding the lease. If Twilio fails while the old token is still valid, the person
+    /// stays signed in.
     async fn refresh(
         &self,
         session: Session,
@@ -143,7 +145,7 @@ impl SignIn {
                 return Err(SessionError::Ended("Twilio refuses to refresh it"));
             }
             Err(error) if tokens.left(self.now()) > USABLE => {
-                // The lease is kept: until it ends nobody else asks a Twilio that just failed.
+                // Keep the lease: until it expires, no process calls Twilio again right after a failure.
                 tracing::warn!(error = %error, "session not refreshed, the token is still good");
                 return self.signed_in(session, tokens);
             }
@@ -154,7 +156,7 @@ impl SignIn {
         };
         let mut next = Tokens::of(&refreshed, &refreshed.info, self.now());
         next.last = next.brings_no_more_time(&tokens);
-        // Only Tokens/Info names the worker, and the worker of a user does not change.
+        // Only Tokens/Info returns the worker, and a user's worker does not change.
         next.worker_sid = next.worker_sid.or(tokens.worker_sid);
         let sealed = next.seal(&session.key, keys, self.parts.clock_rng.rng.as_ref())?;
         let written = self.parts.sessions.refreshed(&session.key, session.version, &sealed).await;

@@ -1,28 +1,27 @@
 //! The `state` that goes through Twilio and comes back.
 //!
-//! Twilio's SDK sends base64url of `{"connection_name": …, "redirect_url": …}`: the same for every
-//! login, so it cannot tell two tabs apart. Whether Twilio tolerates another member is unknown.
-//! Insignificant white space it must tolerate (RFC 8259, section 2), so the login's number is written
-//! as white space after the object: a space is 0, a tab is 1. A Twilio that hands `state` back as it
-//! came hands back the number; one that writes it anew loses only the number, and the login is then
-//! found by its profile.
+//! Twilio's SDK sends base64url of `{"connection_name": …, "redirect_url": …}`: the same for every login, so it cannot
+//! tell two tabs apart. Whether Twilio tolerates another member is unknown. It must tolerate insignificant white space
+//! (RFC 8259, section 2), so Flexgate appends the login's number to the object as white space: a space is 0, a tab is
+//! 1. If Twilio returns `state` unchanged, the number comes back. If Twilio serializes it again, only the number is
+//! lost, and Flexgate finds the login by its profile.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
-/// Names one pending login.
+/// Identifies one pending login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LoginId(pub(super) u64);
 
 /// What a returned `state` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Returned {
-    /// It is ours and names a login.
+    /// Flexgate wrote it, and it names a login.
     Login(LoginId),
-    /// It is of our connection and redirect URL, but the number is gone.
+    /// It has our connection and redirect URL, but the number is lost.
     Unnumbered,
-    /// It is none of ours.
+    /// Flexgate did not write it.
     Foreign,
 }
 
@@ -33,7 +32,7 @@ pub(super) fn write(client_id: &str, redirect_url: &str, id: LoginId) -> String 
     URL_SAFE_NO_PAD.encode(text)
 }
 
-/// Reads a returned state. `redirect_url` is the one of the callback it arrived at.
+/// Parses a returned state. `redirect_url` is that of the callback it arrived at.
 pub(super) fn read(unverified: &str, redirect_url: &str) -> Returned {
     let unpadded = unverified.trim_end_matches('=');
     let Ok(bytes) = URL_SAFE_NO_PAD.decode(unpadded) else { return Returned::Foreign };

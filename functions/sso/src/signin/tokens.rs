@@ -11,8 +11,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::Fault;
 
-/// Expirations have whole seconds, and Twilio's clock is not ours: only over a longer time than this is
-/// one that did not move a sign of anything.
+/// Expirations are in whole seconds and come from Twilio's clock, so an unchanged expiration is significant only if
+/// more time than this has passed.
 const MOVES_WITHIN: Duration = Duration::seconds(2);
 
 /// A session's tokens, as they are sealed in the store.
@@ -21,13 +21,13 @@ pub(super) struct Tokens {
     pub(super) access_token: String,
     pub(super) refresh_token: String,
     pub(super) expires_at: i64,
-    /// When they came.
+    /// When Twilio issued them to Flexgate.
     pub(super) obtained_at: i64,
     pub(super) identity: Option<String>,
     pub(super) username: Option<String>,
     pub(super) roles: ObservedRoles,
     pub(super) worker_sid: Option<WorkerSid>,
-    /// Twilio's maximum lifetime is reached: refreshing brings nothing more.
+    /// Twilio's maximum lifetime is reached: refreshing no longer extends the session.
     pub(super) last: bool,
 }
 
@@ -57,8 +57,9 @@ impl Tokens {
         serde_json::from_slice(&plain).ok()
     }
 
-    /// Whether Twilio gave these in place of `before` without any more time: its maximum lifetime is
-    /// reached. A page asks for its token within the second of its sign-in; no expiration moves in that.
+    /// Whether Twilio returned these tokens in place of `before` without extending the expiration, meaning that its
+    /// maximum lifetime is reached. A page asks for its token within a second of sign-in; in so short a time no
+    /// expiration moves.
     pub(super) fn brings_no_more_time(&self, before: &Self) -> bool {
         let apart = Duration::seconds(self.obtained_at.saturating_sub(before.obtained_at));
         self.expires_at <= before.expires_at && apart >= MOVES_WITHIN

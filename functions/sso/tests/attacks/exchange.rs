@@ -1,4 +1,4 @@
-//! The exchange: Twilio lies, is slow, fails, or says nothing. The code is never sent twice.
+//! The exchange: Twilio lies, is slow, fails, or does not answer. The code is never sent twice.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The login: where it leads, who can begin it, and what a page elsewhere can do.
+//! The login: where it leads, who can begin it, and what a foreign page can do.
 
 use axum::body::Body;
 use flexgate_test_support::GATEWAY;
@@ -124,7 +124,7 @@ async fn the_active_configuration_is_used_not_the_first() {
     assert_eq!(config.json()["connection_name"], account.sso_profile_sid);
     assert_eq!(config.json()["client_id"], account.client_id);
     assert_eq!(config.json()["active"], true);
-    // It is remembered: ten logins later Twilio has been asked once.
+    // The configuration is cached: after ten more logins Twilio has still been asked only once.
     for _ in 0..10 {
         browser.begin("/sso/default/login").await;
     }

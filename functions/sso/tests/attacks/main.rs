@@ -1,4 +1,4 @@
-//! S1 to S32: sign-in under attack, each case by its id, against the router and a real simulator.
+//! S1 to S32: attacks on sign-in, each case by its id, against the router and a real simulator.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 

@@ -37,7 +37,7 @@ struct Source {
     source: String,
 }
 
-/// Which source, for a challenge.
+/// The source, for a challenge.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
@@ -47,12 +47,12 @@ struct Challenger {
     source: String,
 }
 
-/// How Okta checks an address.
+/// How Okta verifies an address.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 struct Challenge {
-    /// Comes back in the answer.
+    /// The text to return in the answer.
     #[param(rename = "x-okta-verification-challenge", pattern = "^[!-~]{1,1024}$", example = "5f1c7d0e8a9b")]
     challenge: String,
 }
@@ -60,7 +60,7 @@ struct Challenge {
 /// A delivery is in the queue.
 #[derive(Serialize, ToSchema)]
 struct Accepted {
-    /// How many events of it were queued.
+    /// How many of its events were queued.
     accepted: usize,
 }
 
@@ -73,8 +73,8 @@ struct Verification {
 
 /// Takes a delivery
 ///
-/// Verified over its raw bytes, read, queued; only then answered. A source that checks an address with a
-/// POST (Microsoft Graph: `?validationToken=`) is answered 200 and its text.
+/// The delivery is verified over its raw bytes, read and queued, and only then answered. If a source verifies an
+/// address with a POST (Microsoft Graph: `?validationToken=`), the answer is 200 and that token as text.
 #[utoipa::path(
     post,
     path = "/webhooks/{source}",
@@ -124,7 +124,7 @@ pub(crate) async fn receive(
     Ok((StatusCode::ACCEPTED, axum::Json(json!({ "accepted": messages.len() }))).into_response())
 }
 
-/// Answers the challenge by which Okta checks an address
+/// Answers the challenge by which Okta verifies an address
 #[utoipa::path(
     get,
     path = "/webhooks/{source}",
@@ -150,7 +150,8 @@ fn challenged(source: &ConfiguredSource, headers: &HeaderMap, query: &Query) -> 
     match answer {
         Challenged::Json(name, value) if fits(&value) => Ok(Some(axum::Json(json!({ name: value })).into_response())),
         Challenged::Text(value) if fits(&value) => {
-            // As text and never sniffed (the edge sees to that): whatever is echoed is not a page.
+            // Sent as plain text and never sniffed (the edge sets that header), so an echoed challenge cannot be a
+            // page.
             let plain = (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
             Ok(Some((StatusCode::OK, [plain], value).into_response()))
         }

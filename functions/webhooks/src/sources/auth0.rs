@@ -15,7 +15,7 @@ const PLACES: ProfileFields = &[
     (ProfileField::OccurredAt, &["/time", "/data/object/updated_at"]),
     (ProfileField::Username, &["/data/object/username"]),
     (ProfileField::Email, &["/data/object/email"]),
-    // An address that is not verified is one that anybody may have signed up with.
+    // Anybody may have signed up with an unverified address.
     (ProfileField::EmailVerified, &["/data/object/email_verified"]),
     (ProfileField::FullName, &["/data/object/name"]),
     (ProfileField::GivenName, &["/data/object/given_name"]),

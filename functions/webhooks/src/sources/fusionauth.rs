@@ -1,5 +1,5 @@
-//! `FusionAuth`: a JWT in a header that holds the digest of the body. Its key is a shared secret (HS256
-//! and up), or a public one in PEM; which, the configured secret decides, never the token.
+//! `FusionAuth`: a JWT in a header that holds the digest of the body. Its key is a shared secret (HS256 and up), or a
+//! public key in PEM; the configured secret decides which, never the token.
 
 use std::collections::BTreeSet;
 
@@ -43,8 +43,8 @@ impl FusionAuth {
         Self { members_of: settings.members_of.clone(), mapping: Mapping::new(PLACES, settings) }
     }
 
-    /// What an event means: an active user of `FusionAuth` is one of Flex, or, where the configuration
-    /// names applications, who is registered in one of them.
+    /// What an event means: an active user of `FusionAuth` is a Flex user. Where the configuration names applications,
+    /// only a user registered in one of them is.
     fn meaning(&self, kind: &str, event: &Value) -> Option<EventMeaning> {
         let everybody = self.members_of.is_empty();
         let inactive = event.pointer("/user/active") == Some(&Value::Bool(false));
@@ -74,7 +74,7 @@ impl FusionAuth {
         all.filter(|one| one["applicationId"].as_str().is_some_and(|id| self.members_of.contains(id)))
     }
 
-    /// Their roles; `None` where no registration names any.
+    /// The roles in those registrations; `None` where no registration names any.
     fn roles(&self, event: &Value) -> Option<Vec<String>> {
         let lists = self.registrations(event).filter_map(|one| one["roles"].as_array());
         let names: BTreeSet<&str> = lists.flatten().filter_map(Value::as_str).collect();
@@ -132,8 +132,8 @@ fn application(event: &Value) -> Option<&str> {
     event.pointer("/registration/applicationId").or_else(|| event.get("applicationId")).and_then(Value::as_str)
 }
 
-/// The claims of a JWT that one of the keys signed (RFC 7515 §5.2). Nothing in its header chooses the
-/// key but the algorithm, and that must be one the key is for.
+/// The claims of a JWT that one of the keys signed (RFC 7515 §5.2). Of its header only the algorithm influences the
+/// choice of key, and the key must be meant for that algorithm.
 fn verified(unverified_token: &str, secrets: &[SecretString]) -> Result<Map<String, Value>, Unproven> {
     let (signed, signature) = unverified_token.rsplit_once('.').ok_or(MALFORMED)?;
     let (header, claims) = signed.split_once('.').ok_or(MALFORMED)?;
@@ -169,7 +169,7 @@ fn algorithm(name: &str) -> Option<Algorithm> {
     }
 }
 
-/// The key in a secret, if the algorithm is one it is for. A public key is never an HMAC's secret.
+/// The key in a secret, if it is meant for the algorithm. A public key is never used as an HMAC secret.
 fn keys(secret: &str, algorithm: Algorithm) -> Vec<DecodingKey> {
     let candidates =
         if is_pem(secret) { public_keys(secret) } else { vec![DecodingKey::from_secret(secret.as_bytes())] };

@@ -1,5 +1,5 @@
-//! Anything that signs as Standard Webhooks says: where its payload keeps what, and what its event
-//! types mean, is configuration and nothing else.
+//! Any source that signs like Standard Webhooks. Configuration alone says where its payload keeps each field and what
+//! its event types mean.
 
 use super::standard::Standard;
 use crate::settings::SourceSettings;

@@ -1,6 +1,6 @@
-//! Microsoft Graph change notifications: a `clientState` in each item proves it, and an item says who
-//! changed and nothing about them. So a person's deletion can be acted on, by the binding their tokens
-//! made (with the tenant as `issuer`); the rest is for the issuer's tokens to say at the next sign-in.
+//! Microsoft Graph change notifications: a `clientState` in each item proves it, and an item says who changed but
+//! nothing about them. So Flexgate can act only on a person's deletion, through the binding that their tokens made
+//! (with the tenant as `issuer`). It learns the rest from the issuer's tokens at the next sign-in.
 
 use flexgate::base::strict_json;
 use flexgate::domain::PersonProfile;
@@ -27,7 +27,7 @@ impl Source for Graph {
         if secret.expose_secret().len() > 128 { Err("is longer than the 128 characters Graph takes") } else { Ok(()) }
     }
 
-    /// A delivery is as good as its best item; each item is looked at again when it is read.
+    /// A delivery passes if any of its items is proven; reading then checks each item again.
     fn verify(&self, delivery: &Delivery<'_>) -> Result<(), Unproven> {
         let unverified = strict_json::parse(delivery.body).map_err(|_| Unproven::Body)?;
         let items = unverified["value"].as_array().ok_or(Unproven::Body)?;
@@ -49,13 +49,13 @@ impl Source for Graph {
                 }
             };
             let person = item.pointer("/resourceData/id").and_then(Value::as_str);
-            // Entra's identity key has the tenant in it: an id alone is unique within one only.
+            // Entra's identity key includes the tenant: an id is unique only within one tenant.
             let subject = match (reading.issuer(), item["tenantId"].as_str(), person) {
                 (Some(_), Some(tenant), Some(person)) => Some(format!("{tenant}:{person}")),
                 (_, _, person) => person.map(str::to_owned),
             };
             let draft = Draft {
-                // Two changes of one person look alike.
+                // Two changes of one person look the same, so an item without an id gets a fresh one.
                 id: item["id"].as_str().map_or_else(|| Some(reading.fresh_id()), |id| Some(id.to_owned())),
                 occurred_at: Some(delivery.now),
                 subject,
@@ -63,7 +63,7 @@ impl Source for Graph {
                 membership: None,
                 profile: Ok(PersonProfile::default()),
             };
-            // clientState is the secret: it goes no further.
+            // clientState is the secret, so remove it before passing the item on.
             let mut said = item.clone();
             if let Some(members) = said.as_object_mut() {
                 members.remove("clientState");

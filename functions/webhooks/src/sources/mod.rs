@@ -27,7 +27,7 @@ impl ConfiguredSource {
         Self { issuer: settings.issuer.clone(), source: of_kind(settings) }
     }
 
-    /// Whether a secret can be this source's.
+    /// Whether this source can use a secret.
     pub(crate) fn takes(&self, secret: &SecretString) -> Result<(), &'static str> {
         self.source.takes(secret)
     }

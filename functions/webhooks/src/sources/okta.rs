@@ -40,15 +40,15 @@ impl Okta {
         }
     }
 
-    /// Which of the groups and applications that count a membership event is about.
+    /// The configured group or application that a membership event is about.
     fn membership(&self, kind: &str, targets: &[Value]) -> Option<String> {
         let ids = || targets.iter().filter_map(|target| target["id"].as_str());
         let about_one = kind.contains(".user_membership.");
         ids().find(|id| about_one && self.members_of.contains(*id)).map(str::to_owned)
     }
 
-    /// What an event means. Where only the members of some groups or applications are Flex users, it is
-    /// membership that makes one; else it is being in the organisation. A changed profile makes none.
+    /// What an event means. Where only the members of some groups or applications are Flex users, membership makes a
+    /// person a Flex user; otherwise being in the organisation does. A changed profile never does.
     fn meaning(&self, kind: &str, targets: &[Value]) -> Option<EventMeaning> {
         let ours = || self.membership(kind, targets).is_some();
         match kind {
@@ -76,7 +76,7 @@ impl Okta {
         };
         let nothing = Vec::new();
         let targets = event["target"].as_array().unwrap_or(&nothing);
-        // Something that was tried and failed has not happened.
+        // An attempt that failed changed nothing.
         let done = event.pointer("/outcome/result").is_none_or(|result| result == "SUCCESS");
         let Some(meaning) = self.meaning(kind, targets).filter(|_| done) else { return reading.ignore() };
         let membership = self.membership(kind, targets);

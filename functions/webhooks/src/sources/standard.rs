@@ -25,15 +25,15 @@ const SHORTEST_KEY: usize = 24;
 const HEADERS: [[&str; 3]; 2] =
     [["webhook-id", "webhook-timestamp", "webhook-signature"], ["svix-id", "svix-timestamp", "svix-signature"]];
 
-/// The delivery's id, where its signature is right.
+/// The delivery's id, if its signature is valid.
 ///
-/// The id names the *event*: a source that delivers again does so under the same id.
+/// The id identifies the *event*: a source that delivers an event again uses the same id.
 pub(super) fn verify<'d>(delivery: &Delivery<'d>) -> Result<&'d str, Unproven> {
     let [svix, standard] = [HEADERS[1], HEADERS[0]];
     let names = if delivery.headers.contains_key(standard[0]) { standard } else { svix };
     let [id, time, signatures] = names.map(|name| one(delivery.headers, name));
     let (id, time, signatures) = (id?, time?, signatures?);
-    // A full stop would let "a.1" with body "x" pass for "a" with body "1.x".
+    // A full stop would let id "a.1" with body "x" pass for id "a" with body "1.x".
     if !(1..=256).contains(&id.len()) || id.contains('.') {
         return Err(Unproven::Malformed(names[0]));
     }
@@ -59,7 +59,7 @@ pub(super) fn takes(secret: &SecretString) -> Result<(), &'static str> {
 
 fn key(secret: &SecretString) -> Option<Vec<u8>> {
     let text = secret.expose_secret();
-    // Some signers leave the padding out.
+    // Some signers omit the padding.
     let text = text.strip_prefix("whsec_").unwrap_or(text).trim_end_matches('=');
     STANDARD_NO_PAD.decode(text).ok()
 }
@@ -86,7 +86,7 @@ const PLACES: ProfileFields = &[
     (ProfileField::Active, &["/data/active"]),
 ];
 
-/// What a source calls its events, and what they mean.
+/// A source's event types, and what they mean.
 type Events = &'static [(&'static str, EventMeaning)];
 
 const EVENTS: Events = &[
@@ -99,7 +99,7 @@ const EVENTS: Events = &[
 pub(super) struct Standard {
     mapping: Mapping,
     events: BTreeMap<String, EventMeaning>,
-    /// Whether Clerk's habits are to be minded.
+    /// Whether to apply Clerk's conventions.
     clerk: bool,
 }
 
@@ -108,7 +108,7 @@ impl Standard {
         Self { clerk: true, ..Self::with(PLACES, EVENTS, settings) }
     }
 
-    /// A payload that is nobody's in particular.
+    /// A payload without vendor-specific conventions.
     pub(super) fn with(places: ProfileFields, events: Events, settings: &SourceSettings) -> Self {
         let own = events.iter().map(|(name, meaning)| ((*name).to_owned(), *meaning));
         let events = own.chain(settings.events.clone()).collect();

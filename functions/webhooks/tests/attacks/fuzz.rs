@@ -1,4 +1,4 @@
-//! Whatever is sent, signed or not: an answer below 500, and no panic.
+//! Any input, signed or not, gets an answer below 500 and causes no panic.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -103,7 +103,7 @@ fn check(cases: u32, bodies: impl Strategy<Value = Vec<u8>>) {
         })
         .unwrap();
     accepted += runtime.block_on(hooks.inbox().count(EventStatus::Waiting)).unwrap();
-    // The consumer, too, must live through what was accepted.
+    // The consumer, too, must survive what was accepted.
     runtime.block_on(hooks.settle());
     assert_eq!(runtime.block_on(hooks.inbox().count(EventStatus::Waiting)).unwrap(), 0, "of {accepted}");
 }

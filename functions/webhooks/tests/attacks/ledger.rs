@@ -1,4 +1,4 @@
-//! What several events of one person come to: cases of the field (R) that the people ledger decides.
+//! The combined effect of several events about one person: field cases (R) that the people ledger decides.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{DesiredUser, Role};
@@ -54,11 +54,11 @@ async fn r61_a_person_is_active_until_the_last_membership_ends() {
 #[tokio::test]
 async fn r61_a_membership_that_began_before_it_ended_does_not_count_however_late_it_is_delivered() {
     let hooks = with_two_groups().await;
-    // The end is delivered first, of somebody of whom nothing is known.
+    // The membership's end is delivered first, for a person who is still unknown.
     hooks.membership(REMOVED, "a", 2).await;
     hooks.membership(ADDED, "a", 1).await;
     assert_eq!(hooks.user("ada").await, Value::Null);
-    // A membership of another group is one.
+    // A membership of another group counts.
     hooks.membership(ADDED, "b", 0).await;
     assert!(hooks.active().await);
 }
@@ -115,7 +115,7 @@ async fn r63_whoever_gets_a_username_that_was_used_before_inherits_no_role() {
     let user = hooks.user("ada").await;
     let facts = (&user["roles"], &user["full_name"], &user["deactivated"]);
     assert_eq!(facts, (&json!(["agent"]), &json!("Augusta Lovelace"), &json!(false)));
-    // What is still said of the first person changes nothing for the second.
+    // Further events about the first person do not change the second.
     hooks.standard("msg_4", &clerk("user.updated", "ada", at + 3)).await;
     hooks.standard("msg_5", &clerk_deleted("ada", at + 4)).await;
     hooks.settle().await;
@@ -134,7 +134,7 @@ async fn r71_an_event_does_not_take_the_last_administrator_away() {
     hooks.settle().await;
     assert!(hooks.active().await);
     assert!(hooks.dead().await[0].reason.contains("last active administrator"), "{:?}", hooks.dead().await);
-    // With another administrator, she may go.
+    // She can be deactivated once there is another administrator.
     hooks.provision("grace", Role::Admin).await;
     hooks.standard("msg_3", &clerk_deleted("ada", at + 2)).await;
     hooks.settle().await;
@@ -142,7 +142,7 @@ async fn r71_an_event_does_not_take_the_last_administrator_away() {
 }
 
 impl Hooks {
-    /// Makes a user by hand, as in the Console.
+    /// Creates a user by hand, as in the Console.
     async fn provision(&self, username: &str, role: Role) {
         let mut reader = self.world.reader();
         let settings = flexgate_apply::Settings::read(&mut reader);

@@ -1,4 +1,4 @@
-//! Webhooks under attack (W1–W16), against the real router, queue, consumer and simulator.
+//! Attacks on webhooks (W1–W16), against the real router, queue, consumer and simulator.
 
 #![expect(
     clippy::unwrap_used,
@@ -122,7 +122,7 @@ impl Hooks {
         self.post(source, &[JSON, ("authorization", SECRET)], body.to_string()).await
     }
 
-    /// Lets the consumer work until nothing can be done now.
+    /// Runs the consumer until there is nothing left that it can do now.
     pub async fn settle(&self) {
         let inbox = self.inbox();
         let stop = CancellationToken::new();
@@ -149,7 +149,7 @@ impl Hooks {
         self.platform.dead_letters().list(100).await.unwrap()
     }
 
-    /// The Flex user of that name; null if there is none.
+    /// The Flex user with that name; null if there is none.
     pub async fn user(&self, username: &str) -> Value {
         let url = format!("{}/__sim/users", self.world.simulator.url());
         let request = self.world.exchange(request(&url)).await;
@@ -158,7 +158,7 @@ impl Hooks {
         users.into_iter().find(|user| user["username"] == username).unwrap_or_default()
     }
 
-    /// What was sent to Twilio that changes anything.
+    /// The number of requests to Twilio that change something.
     pub async fn changes(&self) -> usize {
         self.world.journal("Users/Provision").await.len() + self.world.journal("Users/Deprovision").await.len()
     }
@@ -188,7 +188,7 @@ pub fn sign(key: &[u8], id: &str, time: &str, body: &[u8]) -> String {
     format!("v1,{}", STANDARD.encode(hmac_sha256(key, &message)))
 }
 
-/// Clerk's `user.created` and the like, in the shape its documentation has.
+/// Clerk's `user.created` and similar events, in the shape its documentation gives.
 pub fn clerk(kind: &str, username: &str, at_ms: i64) -> Value {
     json!({
         "object": "event", "type": kind, "timestamp": at_ms, "instance_id": "ins_123",

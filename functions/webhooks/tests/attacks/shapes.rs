@@ -1,4 +1,4 @@
-//! What is sent, and what is configured: W6, W8, W10, W14, W16.
+//! Payload shapes and configurations: W6, W8, W10, W14, W16.
 
 use flexgate::lambda::answer_invocation;
 use flexgate_webhooks::MAX_DELIVERY;
@@ -44,7 +44,7 @@ async fn w08_oktas_challenge_is_given_back_and_its_absence_refused() {
     ] {
         assert_eq!(hooks.get("/webhooks/okta", &headers).await.problem(), (400, "challenge_invalid".to_owned()));
     }
-    // It is Okta's challenge, nobody else's.
+    // Only Okta sources answer this challenge.
     let reply = hooks.get("/webhooks/standard", &[("x-okta-verification-challenge", "a")]).await;
     assert_eq!(reply.status, 400);
 }

@@ -1,4 +1,4 @@
-//! Who says so: W1, W2, W3, W12, and the other ways of proving it.
+//! Who sent a delivery: W1, W2, W3, W12, and the other kinds of proof.
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -31,10 +31,10 @@ async fn w01_a_delivery_without_a_good_id_time_and_signature_is_refused() {
     for other in ["", "msg_2", "msg.1"] {
         refused(&hooks, "standard", &standard_headers(other, &now, &good), &body).await;
     }
-    // "a" + "1.x" reads like "a.1" + "x": signed right, and still no id.
+    // "a" + "1.x" signs the same bytes as "a.1" + "x": the signature is valid, but the id is still not accepted.
     let dotted = sign(KEY, "a.1", &now, body.as_bytes());
     refused(&hooks, "standard", &standard_headers("a.1", &now, &dotted), &body).await;
-    // The same JSON, written in another way.
+    // The same JSON, formatted differently.
     let pretty = format!("{:#}", serde_json::from_str::<Value>(&body).unwrap());
     refused(&hooks, "standard", &all, &pretty).await;
     refused(&hooks, "standard", &all, &format!("{body} ")).await;

@@ -1,4 +1,4 @@
-//! Payloads in the shapes the vendors document, each to the event it means.
+//! Payloads in the shapes the vendors document, and the event that each one means.
 
 use flexgate::domain::{Action, IdentityEvent};
 use flexgate::store::{Lane, Message};
@@ -6,7 +6,7 @@ use flexgate::store::{Lane, Message};
 use super::*;
 
 impl Hooks {
-    /// What a delivery put into the queue, and out of it again.
+    /// Takes out of the queue the events that a delivery put into it.
     async fn queued(&self, reply: Reply) -> Vec<IdentityEvent> {
         assert_eq!(reply.status, 202, "{}", reply.text);
         let now = self.world.clock_rng().now();
@@ -49,7 +49,7 @@ async fn clerk() {
     let said = json!(["ada", "ada@example.com", "Ada Lovelace", null]);
     assert_eq!(facts(&events[0]), (Action::Upsert, "user_ada", said));
     assert_eq!(events[0].occurred_at, time::macros::datetime!(2026-03-01 12:00:00.123 UTC));
-    // Without a username it is the primary address, if that is verified.
+    // Without a username, the primary address is used, if it is verified.
     for (status, username) in [("verified", json!("ada@example.com")), ("unverified", json!(null))] {
         let mut body = super::clerk("user.updated", "ada", 1_772_366_400_123);
         body["data"]["username"] = Value::Null;
@@ -122,7 +122,7 @@ async fn workos() {
         let expected = expected.map(|action| (action, "directory_user_1", said));
         assert_eq!(events.first().map(facts), expected, "{kind}");
         for event in events {
-            // One of a subject waits for the one before: let it go.
+            // Each event of a subject waits for the one before, so settle this one.
             let message = Message::Event(event);
             hooks
                 .platform
