@@ -11,7 +11,7 @@ const PREFIX: &str = "FLEXGATE_";
 const IGNORED: [&str; 3] = ["FLEXGATE_TEST_", "FLEXGATE_BIN", "FLEXGATE_BOOTSTRAPS"];
 
 /// How alike a name and a known one must be for the known one to be suggested.
-const ALIKE: f64 = 0.9;
+const ALIKE: f64 = 0.85;
 
 /// Of these names, each that Flexgate does not know, with the known one that is most like it, if one is.
 pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&'static str>)> {
@@ -22,7 +22,9 @@ pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&
             && !IGNORED.iter().any(|ignored| name.starts_with(ignored))
     };
     let nearest = |name: &str| {
-        let alike = known.iter().map(|known| (strsim::jaro_winkler(name, known), *known));
+        // Without the prefix, which all of them share.
+        let own = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
+        let alike = known.iter().map(|known| (strsim::jaro_winkler(&own(name), &own(known)), *known));
         let (score, known) = alike.max_by(|a, b| a.0.total_cmp(&b.0))?;
         (score >= ALIKE).then_some(known)
     };
