@@ -12,7 +12,7 @@ use crate::base::outbound::Deadline;
 use crate::telemetry::{Trace, traced};
 use crate::web::{Problem, kinds};
 
-/// Left of the function's time for rendering the answer and writing the log.
+/// Time reserved from the function's limit for rendering the answer and writing the log.
 const MARGIN: Duration = Duration::from_millis(300);
 
 /// The longest that Lambda lets a function run.

@@ -1,4 +1,4 @@
-//! The X-Ray trace that an invocation belongs to, handed to whom we ask.
+//! The X-Ray trace that an invocation belongs to, passed on to upstreams.
 
 use std::future::Future;
 
@@ -37,7 +37,7 @@ pub async fn traced<F: Future>(trace: Option<Trace>, work: F) -> F::Output {
     }
 }
 
-/// The header for whom we ask, within a trace.
+/// The trace header for upstream requests, within a trace.
 pub(crate) fn header() -> Option<HeaderValue> {
     TRACE.try_with(|trace| trace.0.clone()).ok()
 }

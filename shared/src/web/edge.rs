@@ -177,7 +177,7 @@ fn wants_page(headers: &HeaderMap) -> bool {
     accept.split(',').any(|range| range.trim().split(';').next() == Some("text/html"))
 }
 
-/// A panic costs one request. Its message is ours, never the caller's text.
+/// Turns a panic into the failure of one request. The panic message is Flexgate's own, never the caller's text.
 fn internal(panic: &(dyn Any + Send)) -> Problem {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = message.unwrap_or("without a message"), "a handler panicked");

@@ -25,8 +25,8 @@ pub const UPSTREAM: &[&Kind] = &[kinds::INTERNAL, kinds::UPSTREAM_INVALID, kinds
 pub const BODY: &[&Kind] =
     &[kinds::BODY_MALFORMED, kinds::FIELDS_INVALID, kinds::TOO_LARGE, kinds::UNSUPPORTED_MEDIA_TYPE];
 
-/// Adds to an operation the problems it may answer with, each status with an example of each code. Of
-/// an operation that is not described there is nothing to add to.
+/// Adds to an operation the problems it may answer with: each status with an example of each code. Does nothing if
+/// the operation is not described.
 pub fn problems(api: &mut OpenApi, method: &str, path: &str, kinds: &[&[&'static Kind]]) {
     let Some(operation) = operation(api, method, path) else { return };
     let mut by_status = BTreeMap::<u16, Vec<&Kind>>::new();
