@@ -34,7 +34,8 @@ const MAX_STALE: Duration = Duration::hours(24);
 /// Tokens with an unknown key cause at most one fetch in this time, because anybody can make up key names.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::seconds(60);
 
-/// After a failed fetch the issuer is left alone this long: briefly while nobody can be let in.
+/// After a failed fetch, Flexgate doesn't ask the issuer for this long. The pause is shorter while no keys are cached
+/// and nobody can be let in.
 const PAUSE_COLD: Duration = Duration::seconds(5);
 const PAUSE_STALE: Duration = Duration::seconds(60);
 

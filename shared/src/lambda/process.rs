@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::base::outbound::Deadline;
 
-/// Set by Lambda where one process serves several requests at once.
+/// Lambda sets this where one process serves several requests at once.
 const AT_ONCE: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
 /// Runs a function until Lambda ends it.

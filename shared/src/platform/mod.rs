@@ -58,7 +58,7 @@ macro_rules! ports {
 ports! {
     /// Sign-in sessions.
     sessions: Sessions;
-    /// What may happen once.
+    /// Keys that may be claimed only once.
     once_only: OnceOnly;
     /// What may happen only so often.
     counters: Counters;
@@ -78,7 +78,7 @@ ports! {
     usernames: UsernameIndex;
 }
 
-/// What the settings name cannot be used.
+/// Something that the settings name cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
     /// The HTTP client.

@@ -14,11 +14,11 @@ use crate::base::clock_rng::Clock;
 use crate::base::outbound::Deadline;
 use crate::telemetry;
 
-/// A value this young is served without asking.
+/// A value younger than this is served without asking the source.
 const FRESH: Duration = Duration::seconds(300);
-/// While the source is down, a value this old is still served.
+/// While the source is down, a cached value up to this age is still served.
 const STALE: Duration = Duration::hours(1);
-/// After a failed fetch, the source is left alone this long.
+/// After a failed fetch, the source is not asked again for this long.
 const PAUSE: Duration = Duration::seconds(5);
 /// Minimum time between refreshes that a stranger can cause, so that a stream of bad tokens cannot become a stream of
 /// fetches.

@@ -49,6 +49,6 @@ pub struct RequestLine<'a> {
     pub fault: Option<&'a str>,
     /// From the first byte seen to the answer made.
     pub duration: Duration,
-    /// What it asked of others.
+    /// The request's upstream calls.
     pub meter: Meter,
 }

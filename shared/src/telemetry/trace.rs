@@ -20,7 +20,7 @@ tokio::task_local! {
 pub struct Trace(HeaderValue);
 
 impl Trace {
-    /// Reads `Root=1-…;Parent=…;Sampled=1`. What looks like nothing of the kind is none.
+    /// Reads `Root=1-…;Parent=…;Sampled=1`; `None` for any other text.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"=;:-".contains(&byte);

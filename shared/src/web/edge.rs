@@ -151,7 +151,7 @@ impl Edge {
         response
     }
 
-    /// What every answer carries.
+    /// The headers on every answer.
     fn finish(&self, request_id: &RequestId, asked: &HeaderMap, preflight: bool, headers: &mut HeaderMap) {
         self.origins.allow(asked, preflight, headers);
         if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
@@ -171,7 +171,7 @@ impl Edge {
     }
 }
 
-/// A browser that navigates asks for HTML; programs and `fetch` do not.
+/// A navigating browser asks for HTML; programs and `fetch` do not.
 fn wants_page(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accept.split(',').any(|range| range.trim().split(';').next() == Some("text/html"))
