@@ -23,8 +23,8 @@ use crate::base::outbound::{self, Deadline, SendError};
 use crate::base::strict_json::{self, StrictJsonError};
 use crate::telemetry;
 
-/// Cache bounds, whatever lifetime the issuer states: Flexgate asks it at most this often, and trusts a key that the
-/// issuer withdrew for at most this long.
+/// Bounds on how long fetched keys count as fresh, whatever lifetime the issuer states. The upper bound limits how
+/// long Flexgate trusts a key that the issuer withdrew; `MAX_STALE` adds to it while the issuer cannot be reached.
 const MIN_FRESH: Duration = Duration::minutes(5);
 const MAX_FRESH: Duration = Duration::hours(24);
 
