@@ -2,7 +2,7 @@
 //!
 //! The invariant of this module: a [`Caller`] exists only if a configured issuer signed, with a key it publishes
 //! today, a token that is for one of our audiences and valid now. The rules are those of RFC 8725, each implemented
-//! explicitly here: from `jsonwebtoken` Flexgate uses only the parsing of keys, and *ring* checks signatures.
+//! explicitly here: from `jsonwebtoken` Flexgate uses only key and algorithm types; *ring* checks signatures.
 //! Anything read from a token before that check is called `unverified_*`.
 //!
 //! A refusal tells the caller only the status. [`TokenFault`] is for the log and holds no part of the token.
