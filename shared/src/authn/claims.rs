@@ -52,7 +52,7 @@ pub(super) fn judge(
     let subject = issuer.provider.subject(sub, claims)?;
     let verified_email = verified_email(issuer, claims);
     Ok(Caller {
-        // The configured name, whichever spelling the token has: one person, one key.
+        // Use the configured issuer name, whichever spelling the token has, so that one person has one key.
         identity: Identity { issuer: issuer.name.clone(), subject },
         scopes: scopes(issuer, claims)?,
         username: username(issuer, claims, verified_email.as_ref()),
@@ -131,7 +131,7 @@ fn roles(issuer: &Issuer, claims: &Claims) -> Result<RoleSet, TokenFault> {
     Ok(named.into_iter().filter_map(meaning).collect())
 }
 
-/// Only an address the issuer has verified: anybody may write any other.
+/// Returns the address only if the issuer has verified it: anybody may write an unverified one.
 fn verified_email(issuer: &Issuer, claims: &Claims) -> Option<Email> {
     let verified = issuer.email_verified_claim.find(claims) == Some(&Value::Bool(true));
     verified.then(|| parsed(&issuer.email_claim, claims)).flatten()
@@ -149,7 +149,7 @@ fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>) ->
     })
 }
 
-/// A claim that only describes: what cannot be used is as good as absent.
+/// A claim that is only descriptive: an unusable value counts as absent.
 fn parsed<T: std::str::FromStr>(path: &ClaimPath, claims: &Claims) -> Option<T> {
     path.find(claims)?.as_str()?.parse().ok()
 }

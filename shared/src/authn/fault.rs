@@ -1,4 +1,4 @@
-//! Why a caller is not believed.
+//! The reasons why Flexgate refuses a caller.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub enum CallerError {
     /// The token breaks a rule. 401, `invalid_token`.
     #[error("the token is refused")]
     Invalid(#[source] TokenFault),
-    /// The issuer's keys cannot be had, so nothing can be said of the token. 503.
+    /// The issuer's keys are unavailable, so the token cannot be checked. 503.
     #[error("the issuer's keys cannot be had")]
     Unavailable {
         /// When to try again.
@@ -64,7 +64,7 @@ pub enum TokenFault {
     /// The header demands an extension (`crit`).
     #[error("the header demands an extension")]
     Critical,
-    /// The header brings a key of its own, or says where to get one.
+    /// The header contains a key, or says where to get one.
     #[error("the header brings its own key in {0}")]
     EmbeddedKey(&'static str),
     /// The header's `typ` is none of those this issuer may use.
@@ -112,7 +112,7 @@ pub enum TokenFault {
     /// Bound to a key (`cnf`) whose possession a bearer does not prove (RFC 9449, RFC 8705).
     #[error("the token is bound to a key")]
     Bound,
-    /// Claims are left out and to be fetched elsewhere (Entra's groups overage): not "no groups".
+    /// The token omits claims that must be fetched elsewhere (Entra's groups overage). That doesn't mean "no groups".
     #[error("claims are left out of the token")]
     Overage,
     /// Entra: `tid` is not the tenant configured.

@@ -1,4 +1,4 @@
-//! Where an issuer's keys are kept, and when they are fetched again.
+//! Caches an issuer's keys and decides when to fetch them again.
 //!
 //! Nothing is refreshed in the background: a Lambda environment sleeps between requests, and a timer
 //! sleeps with it. The request that finds the keys too old fetches them, the others wait for it.
@@ -23,18 +23,19 @@ use crate::base::outbound::{self, Deadline, SendError};
 use crate::base::strict_json::{self, StrictJsonError};
 use crate::telemetry;
 
-/// However short or long the issuer says its keys may be kept: it is asked at most this often, and a
-/// key it withdrew is trusted at most this long.
+/// Bounds on how long fetched keys count as fresh, whatever lifetime the issuer states. The upper bound limits how
+/// long Flexgate trusts a key that the issuer withdrew; `MAX_STALE` adds to it while the issuer cannot be reached.
 const MIN_FRESH: Duration = Duration::minutes(5);
 const MAX_FRESH: Duration = Duration::hours(24);
 
-/// How long keys that ought to be refreshed still serve while the issuer cannot be reached.
+/// How long stale keys still serve while the issuer cannot be reached.
 const MAX_STALE: Duration = Duration::hours(24);
 
-/// A token with an unknown key may cause a fetch this often: anybody can make up key names.
+/// Tokens with an unknown key cause at most one fetch in this time, because anybody can make up key names.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::seconds(60);
 
-/// After a failed fetch the issuer is left alone this long: briefly while nobody can be let in.
+/// After a failed fetch, Flexgate doesn't ask the issuer for this long. The pause is shorter while no keys are cached
+/// and nobody can be let in.
 const PAUSE_COLD: Duration = Duration::seconds(5);
 const PAUSE_STALE: Duration = Duration::seconds(60);
 
@@ -109,14 +110,14 @@ impl Keys {
         }
         let turn = timeout_at(deadline.instant(), self.fetching.lock()).await;
         if let Ok(_turn) = turn {
-            // Whoever had the turn before may have fetched just what is missing here.
+            // The previous lock holder may have fetched the missing key.
             if let Some(settled) = self.settled(unverified_kid, algorithm) {
                 return Ok(settled?);
             }
             let fetched = self.refresh(deadline).await;
             let found = self.at_hand(unverified_kid, algorithm);
             if fetched && matches!(found, Err(CallerError::Invalid(TokenFault::KeyUnknown))) {
-                // The set just fetched does not have it: the next stranger must not fetch again.
+                // The set just fetched lacks the key, so the next unknown key must not cause another fetch.
                 self.update(|state| state.unknown_key_at = Some(self.clock_rng.now()));
             }
             return found;
@@ -154,7 +155,7 @@ impl Keys {
         }
     }
 
-    /// Fetches the keys, unless it is too soon to ask again. Whether it succeeded in fetching.
+    /// Fetches the keys, unless it is too soon to ask again. Returns whether the fetch succeeded.
     async fn refresh(&self, deadline: Deadline) -> bool {
         let now = self.clock_rng.now();
         let state = self.state();
@@ -168,7 +169,7 @@ impl Keys {
             return false;
         }
         if state.cached.is_some_and(|cached| now < cached.fresh_until) {
-            // Noted before, for a caller who hangs up must not make the next fetch free.
+            // Recorded before the fetch, so that a caller who hangs up cannot bypass the limit on fetches.
             self.update(|state| state.unknown_key_at = Some(now));
         }
         let fetched = self.fetch(deadline.within(FETCH_TIMEOUT)).await;

@@ -1,12 +1,11 @@
 //! Who is calling: a bearer's JWT in, a verified [`Caller`] out.
 //!
-//! The invariant of this module: a [`Caller`] exists only where a configured issuer signed, with a key it
-//! publishes today, a token for one of our audiences that is valid now. The rules are RFC 8725's, and
-//! each is ours and explicit: of `jsonwebtoken` only what it knows of keys is used, and *ring* checks
-//! signatures. Whatever stands in a token before that check is called `unverified_*`.
+//! The invariant of this module: a [`Caller`] exists only if a configured issuer signed, with a key it publishes
+//! today, a token that is for one of our audiences and valid now. The rules are those of RFC 8725, each implemented
+//! explicitly here: from `jsonwebtoken` Flexgate uses only key and algorithm types; *ring* checks signatures.
+//! Anything read from a token before that check is called `unverified_*`.
 //!
-//! Refusals say nothing to the caller but the status; [`TokenFault`] is for the log and holds no part
-//! of the token.
+//! A refusal tells the caller only the status. [`TokenFault`] is for the log and holds no part of the token.
 
 mod claims;
 mod fault;
@@ -90,7 +89,7 @@ impl Verifier {
     /// The caller that a token proves.
     pub async fn verify_token(&self, unverified_token: &str, deadline: Deadline) -> Result<Caller, CallerError> {
         let token = UnverifiedToken::parse(unverified_token)?;
-        // Byte for byte: what an issuer is called is not for us to normalise.
+        // Compared byte for byte: Flexgate must not normalise an issuer's name.
         let unverified_issuer = token.unverified_issuer()?;
         let (issuer, keys) = self
             .issuers

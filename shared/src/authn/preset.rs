@@ -1,4 +1,4 @@
-//! The habits of known issuers: where each differs from a plain OIDC provider.
+//! Presets for known issuers: how each differs from a plain OIDC provider.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use super::token::TokenType;
 const GOOGLE: &str = "https://accounts.google.com";
 const GOOGLE_BARE: &str = "accounts.google.com";
 
-/// Whose habits an issuer has: its defaults, and the rules it needs beyond everybody's.
+/// The preset of an issuer: its defaults, and its rules beyond those for all issuers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
@@ -36,7 +36,7 @@ pub enum Preset {
     Google,
 }
 
-/// What settings that are left out mean.
+/// The defaults for settings that are left out.
 pub(super) struct Defaults {
     pub(super) scope_claim: &'static str,
     pub(super) username_claim: &'static str,

@@ -10,7 +10,7 @@ impl From<&CallerError> for Problem {
                 kinds::TOKEN_INVALID,
                 "Send one Authorization header: Bearer and a token of a trusted issuer.",
             ),
-            // Which rule failed is for the log: a forger is told nothing.
+            // Only the log says which rule failed: a forger must learn nothing.
             CallerError::Invalid(_) => {
                 Self::new(kinds::TOKEN_INVALID, "The bearer token is not one that Flexgate accepts.").because(error)
             }

@@ -1,4 +1,4 @@
-//! A token, taken apart and not yet believed.
+//! Parses a token without trusting it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -26,7 +26,7 @@ pub enum TokenType {
     Absent,
 }
 
-/// A token whose signature has not been checked. All it says is somebody's claim, no more.
+/// A token whose signature has not been checked. Nothing it says can be trusted yet.
 pub(super) struct UnverifiedToken<'t> {
     pub(super) algorithm: Algorithm,
     pub(super) unverified_kid: Option<Box<str>>,

@@ -84,7 +84,7 @@ pub struct SystemRng;
 impl Rng for SystemRng {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks for randomness")]
     fn fill(&self, dest: &mut [u8]) {
-        // Without randomness no key is safe: lose the request, not the secret.
+        // Without randomness no key is safe, so fail the request rather than use a weak secret.
         assert!(SystemRandom::new().fill(dest).is_ok(), "the operating system has no randomness to give");
     }
 }

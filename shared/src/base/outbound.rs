@@ -1,4 +1,4 @@
-//! The way out: one HTTP client constructor and one `send`, for every upstream.
+//! Outbound HTTP: one client constructor and one `send`, for every upstream.
 //!
 //! Redirects are never followed, trust roots are compiled in, connecting takes at most two seconds,
 //! every exchange ends at its deadline, and no more of a body is read than the caller allows.
@@ -17,8 +17,8 @@ use crate::telemetry;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Twilio and the issuers close idle connections after about a minute; a shorter life here means a
-/// pooled connection is seldom a dead one.
+/// Twilio and the issuers close idle connections after about a minute. A shorter idle timeout here means that a
+/// pooled connection is seldom dead.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// The moment by which an answer must have been given.
@@ -102,13 +102,13 @@ pub struct Answer {
 /// Why there is no answer. The URL, which may name a person, is never part of it.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// No connection: nothing was sent, so sending again is safe.
+    /// Connecting failed. Nothing was sent, so a retry is safe.
     #[error("cannot connect")]
     Connect(#[source] reqwest::Error),
-    /// The connection broke after the request was, perhaps, received.
+    /// The connection broke, perhaps after the upstream received the request.
     #[error("the connection broke before the answer was complete")]
     Broken(#[source] reqwest::Error),
-    /// The deadline passed. The request was, perhaps, received.
+    /// The deadline passed. The upstream may have received the request.
     #[error("no answer in time")]
     Timeout,
     /// The answer is larger than this exchange allows.

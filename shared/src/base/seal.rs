@@ -24,7 +24,7 @@ const VERSION: &str = "v1";
 pub struct Purpose<'a>(pub &'a [&'a str]);
 
 impl Purpose<'_> {
-    /// Every part with its length before it: `["ab", "c"]` and `["a", "bc"]` stay different.
+    /// Encodes every part with its length first, so `["ab", "c"]` and `["a", "bc"]` stay different.
     fn associated_data(self, key_id: &str) -> Vec<u8> {
         let mut data = Vec::new();
         for part in [VERSION, key_id].iter().chain(self.0) {

@@ -1,8 +1,8 @@
-//! JSON from outside, read in the one way that two readers cannot disagree about.
+//! Parses JSON from outside so strictly that no two parsers can disagree about it.
 //!
-//! `serde_json` keeps the last of two members with one name, other readers the first: a token or a
-//! body that says two things says nothing. Such a document is refused, and so is one nested too deep
-//! to walk. An error names a place, never what stands there.
+//! `serde_json` keeps the last of two members with one name, other parsers keep the first. So Flexgate refuses a
+//! document with duplicate members, and one that is nested too deep to walk. An error gives a position, never the
+//! text at it.
 
 use std::cell::Cell;
 use std::fmt;

@@ -26,10 +26,10 @@ use tokio::sync::OnceCell;
 
 use crate::base::outbound::{self, Deadline, SendError};
 
-/// One try, connecting included. DynamoDB, SQS and Secrets Manager answer in tens of milliseconds.
+/// Timeout of one attempt, connecting included. DynamoDB, SQS and Secrets Manager answer in tens of milliseconds.
 const TRY: Duration = Duration::from_millis(1_500);
 
-/// All tries together: less than any function's time.
+/// Timeout of all attempts together: shorter than any function's timeout.
 const OPERATION: Duration = Duration::from_secs(4);
 
 /// DynamoDB answers with at most 16 MB, in base64 and JSON.

@@ -12,13 +12,13 @@ use crate::base::outbound::Deadline;
 use crate::telemetry::{Trace, traced};
 use crate::web::{Problem, kinds};
 
-/// Left of the function's time for rendering the answer and writing the log.
+/// Time reserved from the function's limit for rendering the answer and writing the log.
 const MARGIN: Duration = Duration::from_millis(300);
 
 /// The longest that Lambda lets a function run.
 const LONGEST_RUN: Duration = Duration::from_mins(15);
 
-/// What Lambda carries at most in an answer.
+/// The largest response that Lambda carries.
 const MAX_ANSWER: usize = 6 * 1024 * 1024;
 
 /// Serves `router` as a Lambda function until Lambda ends it. Each request's deadline is its

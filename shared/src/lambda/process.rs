@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::base::outbound::Deadline;
 
-/// Set by Lambda where one process serves several requests at once.
+/// Lambda sets this where one process serves several requests at once.
 const AT_ONCE: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
 /// Runs a function until Lambda ends it.
@@ -26,8 +26,8 @@ fn runtime() -> std::io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-/// Fetches ahead what the first request will need, all at once, for at most `time`; nothing where that
-/// is zero. It is never an error: what could not be fetched, the first request fetches, and says why not.
+/// Prefetches what the first request will need, all at once, for at most `time`; does nothing if that is zero. Never
+/// fails: the first request fetches what is missing and reports any error.
 pub async fn prewarm<F: Future>(time: Duration, fetches: impl FnOnce(Deadline) -> F) {
     if !time.is_zero() {
         let deadline = Deadline::after(time);

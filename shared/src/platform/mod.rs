@@ -20,7 +20,7 @@ use crate::twilio::{CredentialSettings, Flex, Sso};
 
 /// What a function stands on. Building it does no network I/O.
 ///
-/// Of the store a function asks for the ports it uses, so that what it does not use is not in its file.
+/// Each function requests only the store traits it uses, so that its binary excludes the rest.
 #[derive(Debug, Clone)]
 pub struct Platform {
     /// The clock and the generator.
@@ -58,7 +58,7 @@ macro_rules! ports {
 ports! {
     /// Sign-in sessions.
     sessions: Sessions;
-    /// What may happen once.
+    /// Keys that may be claimed only once.
     once_only: OnceOnly;
     /// What may happen only so often.
     counters: Counters;
@@ -78,7 +78,7 @@ ports! {
     usernames: UsernameIndex;
 }
 
-/// What the settings name cannot be used.
+/// Something that the settings name cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
     /// The HTTP client.
@@ -119,7 +119,7 @@ impl Platform {
         }
     }
 
-    /// The queue's receiving end; `None` where somebody else (SQS) hands out what arrives.
+    /// The queue's receiving end; `None` where SQS delivers the messages.
     #[must_use]
     pub fn inbox(&self) -> Option<Arc<dyn Inbox>> {
         match &self.store {

@@ -1,4 +1,4 @@
-//! What every function is told, and what those are told that act for the account's owner.
+//! The settings of every function, and those of functions that act for the account's owner.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -13,7 +13,7 @@ use crate::telemetry::Log;
 use crate::twilio::{CredentialSettings, Endpoints, endpoints, is_loopback};
 use crate::users::PolicySettings;
 
-/// What every function is told.
+/// The settings of every function.
 #[derive(Debug, Clone)]
 pub struct Common {
     /// `TWILIO_ACCOUNT_SID`.
@@ -111,7 +111,7 @@ fn origin_url(reader: &mut Reader, variable: &'static str, url: Url) -> Option<U
     reader.wrong(variable, "must be https, or http on localhost, with nothing after the host: https://gate.example.com")
 }
 
-/// What a function is told that acts for the account's owner: mint and provision.
+/// The settings of functions that act for the account's owner: mint and provision.
 #[derive(Debug, Clone)]
 pub struct OwnerSettings {
     /// What every function is told.

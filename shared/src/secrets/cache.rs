@@ -14,14 +14,14 @@ use crate::base::clock_rng::Clock;
 use crate::base::outbound::Deadline;
 use crate::telemetry;
 
-/// A value this young is served without asking.
+/// A value younger than this is served without asking the source.
 const FRESH: Duration = Duration::seconds(300);
-/// While the source is down, a value this old is still served.
+/// While the source is down, a cached value up to this age is still served.
 const STALE: Duration = Duration::hours(1);
-/// After a failed fetch, the source is left alone this long.
+/// After a failed fetch, the source is not asked again for this long.
 const PAUSE: Duration = Duration::seconds(5);
-/// Refreshes that a stranger can cause are at least this far apart, so that a stream of bad tokens cannot
-/// become a stream of fetches.
+/// Minimum time between refreshes that a stranger can cause, so that a stream of bad tokens cannot become a stream of
+/// fetches.
 const COOL_DOWN: Duration = Duration::seconds(60);
 
 /// A secret's value with its version.
@@ -45,7 +45,7 @@ pub struct CachedSecret<T> {
     source: Arc<dyn SecretSource>,
     clock: Arc<dyn Clock>,
     latest: RwLock<Option<Arc<Held<T>>>>,
-    // Held across a fetch: whoever else wants the secret meanwhile waits here and finds it fresh.
+    // Held across a fetch: concurrent readers wait here and then find the fresh value.
     flight: Mutex<Flight>,
 }
 
@@ -117,8 +117,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// The value read again, however young the one held is. For whoever has proof that it is no longer
-    /// good, and asks no more often than that.
+    /// Reads the value again, however young the cached one is. For callers that have proof that the cached value is
+    /// no longer valid, and that limit how often they ask.
     pub(super) async fn reread(&self, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         self.refresh(&mut flight, deadline).await

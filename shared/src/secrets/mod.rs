@@ -1,8 +1,9 @@
 //! Secrets, from Secrets Manager or from files, kept fresh.
 //!
-//! Both sources sit behind [`SecretSource`]; [`CachedSecret`] adds what every reader needs: a value
-//! that is at most five minutes old, one fetch however many ask, and the last value while the source is
-//! down. [`TwilioCredentials`] adds rotation, with rereads that cannot be turned into a flood. A secret's text is never in an error and never in `Debug`.
+//! Both sources implement [`SecretSource`]. [`CachedSecret`] adds what every reader needs: a value that is at most
+//! five minutes old, one shared fetch for concurrent readers, and the last value while the source is down.
+//! [`TwilioCredentials`] adds rotation, and limits rereads so that nobody can cause a flood of them. A secret's text
+//! never appears in an error or in `Debug`.
 
 mod aws;
 mod cache;

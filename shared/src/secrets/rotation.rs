@@ -1,9 +1,9 @@
 //! The Twilio credential, across its rotation.
 //!
-//! While Secrets Manager rotates a Twilio credential, `AWSCURRENT` can name a dead one for up to five
-//! minutes. So when Twilio rejects a credential: read it again; if that brings no other one, try
-//! `AWSPENDING`, and keep using that until `AWSCURRENT` moves. A pending one that is rejected itself
-//! (its rotation has not come so far, or failed) is let go again.
+//! While Secrets Manager rotates a Twilio credential, `AWSCURRENT` can name a dead one for up to five minutes. So
+//! when Twilio rejects a credential, Flexgate reads the secret again. If that returns no other credential, Flexgate
+//! tries `AWSPENDING` and keeps using it until `AWSCURRENT` moves. If Twilio rejects the pending one too (its
+//! rotation is not that far yet, or failed), Flexgate drops it.
 //!
 //! However many requests are rejected at once, one of them looks for another credential and the rest
 //! use what it found. A search that finds nothing is not repeated for a few seconds.
@@ -20,8 +20,8 @@ use crate::base::clock_rng::Clock;
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, ApiKeySid};
 
-/// After a search for another credential that found none, none is made for this long: a credential
-/// that stays dead must not turn every request into three reads.
+/// After a search that found no other credential, no search is made for this long: a credential that stays dead must
+/// not turn every request into three reads.
 const REST: Duration = Duration::seconds(5);
 
 /// A Twilio credential, in either of the shapes of AWS's managed Twilio rotation.
@@ -186,7 +186,7 @@ impl TwilioCredentials {
             );
             return Ok(Some(credential));
         }
-        // The rotation may have ended between the two reads: what was pending then is current now.
+        // The rotation may have ended between the two reads: the version that was pending is then current.
         let current = self.secret.reread(deadline).await.or(current)?;
         Ok((current.version != rejected.0.version).then_some(HeldCredential(current)))
     }

@@ -10,16 +10,16 @@ tokio::task_local! {
     static METER: Cell<Meter>;
 }
 
-/// What a request asked of others.
+/// A request's upstream calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Meter {
-    /// How many calls.
+    /// The number of calls.
     pub calls: u32,
-    /// How long they took, together.
+    /// The total time they took.
     pub time: Duration,
 }
 
-/// Runs `work`, and what it asked of others meanwhile.
+/// Runs `work` and returns its output with the upstream calls it made.
 pub async fn metered<F: Future>(work: F) -> (F::Output, Meter) {
     METER
         .scope(Cell::default(), async {

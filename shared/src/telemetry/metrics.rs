@@ -43,8 +43,8 @@ pub fn dead_letter() {
     write(&[Group { dimensions: &[], metrics: &[("dead_letters", "Count", 1.0)] }]);
 }
 
-/// A sweep came to its end: how many were active whom a source holds inactive, and how many differ because somebody else
-/// sets them anew whenever they are repaired.
+/// A sweep finished: how many users were active although a source holds them inactive, and how many differ because
+/// somebody else changes them back after every repair.
 pub fn swept(inactive_but_active: usize, contested: usize) {
     let (inactive_but_active, contested) = (number(inactive_but_active), number(contested));
     write(&[

@@ -1,4 +1,4 @@
-//! What is written down: one line for each request, audit events, and metrics.
+//! Logging: one line for each request, audit events, and metrics.
 //!
 //! Flat JSON on standard output, documented field by field in `docs/logging.md`. No token, code,
 //! verifier, secret or e-mail address is ever a field; who a person is, is logged as identifiers.

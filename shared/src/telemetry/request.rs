@@ -11,7 +11,7 @@ use crate::base::clock_rng::ClockRng;
 pub struct RequestId(String);
 
 impl RequestId {
-    /// A new one. For work that no request brought, the edge having made a request's.
+    /// A new id, for work that no request started; the edge creates the ids of requests.
     #[must_use]
     pub fn new(clock_rng: &ClockRng) -> Self {
         Self(format!("{:032x}", u128::from_be_bytes(clock_rng.random())))
@@ -49,6 +49,6 @@ pub struct RequestLine<'a> {
     pub fault: Option<&'a str>,
     /// From the first byte seen to the answer made.
     pub duration: Duration,
-    /// What it asked of others.
+    /// The request's upstream calls.
     pub meter: Meter,
 }

@@ -1,4 +1,4 @@
-//! The X-Ray trace that an invocation belongs to, handed to whom we ask.
+//! The X-Ray trace that an invocation belongs to, passed on to upstreams.
 
 use std::future::Future;
 
@@ -20,7 +20,7 @@ tokio::task_local! {
 pub struct Trace(HeaderValue);
 
 impl Trace {
-    /// Reads `Root=1-…;Parent=…;Sampled=1`. What looks like nothing of the kind is none.
+    /// Reads `Root=1-…;Parent=…;Sampled=1`; `None` for any other text.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"=;:-".contains(&byte);
@@ -37,7 +37,7 @@ pub async fn traced<F: Future>(trace: Option<Trace>, work: F) -> F::Output {
     }
 }
 
-/// The header for whom we ask, within a trace.
+/// The trace header for upstream requests, within a trace.
 pub(crate) fn header() -> Option<HeaderValue> {
     TRACE.try_with(|trace| trace.0.clone()).ok()
 }

@@ -18,8 +18,8 @@ pub struct Context {
     pub deadline: Deadline,
 }
 
-/// Outside [`super::Edge::assemble`] there is no edge to set a context. Such a request has no time at
-/// all, so that a route served without its edge fails at its first test.
+/// A request served outside [`super::Edge::assemble`] has no context, so its deadline has already passed: a route
+/// served without its edge fails at its first test.
 impl<S: Sync> FromRequestParts<S> for Context {
     type Rejection = Infallible;
 

@@ -151,7 +151,7 @@ impl Edge {
         response
     }
 
-    /// What every answer carries.
+    /// The headers on every answer.
     fn finish(&self, request_id: &RequestId, asked: &HeaderMap, preflight: bool, headers: &mut HeaderMap) {
         self.origins.allow(asked, preflight, headers);
         if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
@@ -171,13 +171,13 @@ impl Edge {
     }
 }
 
-/// A browser that navigates asks for HTML; programs and `fetch` do not.
+/// A navigating browser asks for HTML; programs and `fetch` do not.
 fn wants_page(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accept.split(',').any(|range| range.trim().split(';').next() == Some("text/html"))
 }
 
-/// A panic costs one request. Its message is ours, never the caller's text.
+/// Turns a panic into the failure of one request. The panic message is Flexgate's own, never the caller's text.
 fn internal(panic: &(dyn Any + Send)) -> Problem {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = message.unwrap_or("without a message"), "a handler panicked");

@@ -18,15 +18,15 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{Kind, kinds};
 
-/// What any route that needs something beyond this process may answer.
+/// The problems of any route that needs something beyond this process.
 pub const UPSTREAM: &[&Kind] = &[kinds::INTERNAL, kinds::UPSTREAM_INVALID, kinds::UNAVAILABLE, kinds::TIMEOUT];
 
-/// Whatever a route that reads a JSON body may answer.
+/// The problems of a route that reads a JSON body.
 pub const BODY: &[&Kind] =
     &[kinds::BODY_MALFORMED, kinds::FIELDS_INVALID, kinds::TOO_LARGE, kinds::UNSUPPORTED_MEDIA_TYPE];
 
-/// Adds to an operation the problems it may answer with, each status with an example of each code. Of
-/// an operation that is not described there is nothing to add to.
+/// Adds to an operation the problems it may answer with: each status with an example of each code. Does nothing if
+/// the operation is not described.
 pub fn problems(api: &mut OpenApi, method: &str, path: &str, kinds: &[&[&'static Kind]]) {
     let Some(operation) = operation(api, method, path) else { return };
     let mut by_status = BTreeMap::<u16, Vec<&Kind>>::new();
@@ -77,7 +77,7 @@ pub fn security(api: &mut OpenApi, name: &str, scheme: SecurityScheme) {
     api.components.get_or_insert_default().security_schemes.insert(name.to_owned(), scheme.into());
 }
 
-/// Says of an operation that its body may be left out.
+/// Marks an operation's body as optional.
 pub fn body_may_be_absent(api: &mut OpenApi, method: &str, path: &str) {
     if let Some(RefOr::T(body)) = operation(api, method, path).and_then(|operation| operation.request_body.as_mut()) {
         body.required = Some(Required::False);

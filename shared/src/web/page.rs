@@ -1,4 +1,4 @@
-//! The page a person sees where a program would get a problem document.
+//! The page that a person sees instead of a problem document.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -177,7 +177,7 @@ impl Problem {
         Self(Box::new(Parts { kind, detail: detail.into(), errors: Vec::new(), retry_after: None, fault: None }))
     }
 
-    /// Fields that are wrong, each named.
+    /// Adds the wrong fields by name.
     #[must_use]
     pub fn fields(kind: &'static Kind, errors: Vec<FieldError>) -> Self {
         let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
@@ -187,14 +187,14 @@ impl Problem {
         problem
     }
 
-    /// With what only the log may hold: an error and its causes.
+    /// Adds what only the log may hold: an error and its causes.
     #[must_use]
     pub fn because(mut self, fault: &dyn std::error::Error) -> Self {
         self.0.fault = Some(with_causes(fault));
         self
     }
 
-    /// With how long to wait before asking again.
+    /// Adds how long to wait before asking again.
     #[must_use]
     pub fn retry_after(mut self, wait: Option<Duration>) -> Self {
         self.0.retry_after = wait;
