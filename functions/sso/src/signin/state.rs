@@ -2,9 +2,9 @@
 //!
 //! Twilio's SDK sends base64url of `{"connection_name": …, "redirect_url": …}`: the same for every login, so it cannot
 //! tell two tabs apart. Whether Twilio tolerates another member is unknown. It must tolerate insignificant white space
-//! (RFC 8259, section 2), so Flexgate appends the login's number to the object as white space: a space is 0, a tab is
-//! 1. If Twilio returns `state` unchanged, the number comes back. If Twilio serializes it again, only the number is
-//! lost, and Flexgate finds the login by its profile.
+//! (RFC 8259, section 2), so Flexgate appends the login's number to the object as white space, a space for
+//! each 0 bit and a tab for each 1 bit. If Twilio returns `state` unchanged, the number comes back. If Twilio
+//! serializes it again, only the number is lost, and Flexgate finds the login by its profile.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
