@@ -24,8 +24,7 @@ async fn c16_a_create_that_fails_at_twilio_is_finished_by_its_retry() {
         world.send("POST", "/Users", ada()).await.refused(503, "-");
         world.no_faults().await;
     }
-    // Twilio carried out the last attempt, but its answer was lost: the user exists, and the retry must still answer
-    // 201.
+    // Twilio carried out the last attempt, but its answer was lost: the user exists, and the retry still answers 201.
     let made = world.send("POST", "/Users", ada()).await.is(201);
     assert_eq!((&made["externalId"], &made["name"]["givenName"]), (&json!("x-1"), &json!("Ada")));
     world.send("POST", "/Users", ada()).await.refused(409, "uniqueness");
