@@ -1,4 +1,4 @@
-//! Walking 20,000 users by `startIndex` costs at most 2.2 times walking 10,000: in calls of Twilio and in
+//! Walking 20,000 users by `startIndex` may cost at most 2.2 times as much as walking 10,000, in calls to Twilio and in
 //! time. Fails if it costs more.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails as tests do, and says what it measured")]

@@ -1,5 +1,5 @@
-//! Applies SCIM patches from standard input, for the judge in `tests/judges/scim`: each line
-//! `{"document": {…}, "operations": […]}` is answered by `{"ok": {…}}` or `{"error": "…"}`.
+//! Applies SCIM patches from standard input, for the judge in `tests/judges/scim`: answers each line `{"document": {…},
+//! "operations": […]}` with `{"ok": {…}}` or `{"error": "…"}`.
 
 use std::io::{BufRead as _, Write as _};
 

@@ -1,4 +1,4 @@
-//! The function's parts, put together.
+//! Wires the function's parts together.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use flexgate::users::ledger::Ledger;
 use crate::scim::Scim;
 use crate::settings::Settings;
 
-/// What the handlers share.
+/// State shared by all handlers.
 #[derive(Debug)]
 pub struct App {
     pub(crate) verifier: Verifier,
@@ -25,7 +25,7 @@ pub struct App {
 }
 
 impl App {
-    /// The function over a platform.
+    /// Builds the function on a platform.
     #[must_use]
     pub fn new(settings: &Settings, platform: &Platform) -> Arc<Self> {
         let Settings { owner, scim } = settings;
@@ -47,8 +47,8 @@ impl App {
         })
     }
 
-    /// Fetches ahead what the first request needs: the issuers' keys, the Twilio credential and, where
-    /// SCIM is served, the hashes of its tokens.
+    /// Prefetches what the first request needs: the issuers' keys, the Twilio credential and, if SCIM is served, the
+    /// hashes of its tokens.
     pub async fn prewarm(&self, deadline: Deadline) {
         let scim = async {
             if let Some(scim) = &self.scim {

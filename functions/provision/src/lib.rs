@@ -1,4 +1,4 @@
-//! `/users` and `/scim/v2`: Flex users provisioned, looked up and deprovisioned by trusted systems.
+//! `/users` and `/scim/v2`: trusted systems provision, look up and deprovision Flex users here.
 //!
 //! [`router`] translates HTTP to [`flexgate::users`] and to `scim`, and back.
 

@@ -1,4 +1,4 @@
-//! The description of `/users`.
+//! The OpenAPI description of `/users`.
 
 use flexgate::web::kinds;
 use flexgate::web::openapi::{BODY, UPSTREAM, link, problems};
@@ -10,7 +10,7 @@ use crate::routes::{explain, scim, users};
 #[openapi(paths(users::provision, users::list, users::show, users::deprovision, explain::explain))]
 struct Document;
 
-/// The function's part of the OpenAPI document.
+/// This function's part of the OpenAPI document.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut api = Document::openapi();

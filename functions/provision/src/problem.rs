@@ -1,4 +1,4 @@
-//! What each failure of provisioning means to the caller.
+//! Maps each provisioning error to the problem document that the caller gets.
 
 use flexgate::domain::ledger::{AttachmentRefused, PlanRefused, Source};
 use flexgate::twilio::TwilioError;
@@ -6,10 +6,10 @@ use flexgate::users::ProvisioningError;
 use flexgate::users::ledger::LedgerError;
 use flexgate::web::{Problem, kinds};
 
-/// Twilio's codes for a body it does not like: validation, unprocessable, missing fields.
+/// Twilio's error codes for an invalid body: validation, unprocessable, missing fields.
 const BODY_CODES: [u32; 3] = [45_004, 45_008, 45_050];
 
-/// Total: every failure has its problem.
+/// Maps every provisioning error to a problem; no error is left out.
 pub(crate) fn of(error: &ProvisioningError) -> Problem {
     if let ProvisioningError::Twilio(TwilioError::Refused(api)) = error
         && let Some(code) = api.code.filter(|code| BODY_CODES.contains(code))
@@ -21,7 +21,7 @@ pub(crate) fn of(error: &ProvisioningError) -> Problem {
     error.into()
 }
 
-/// Total: every way in which the ledger refuses has its problem.
+/// Maps every ledger error to a problem; no error is left out.
 pub(crate) fn of_ledger(error: LedgerError) -> Problem {
     match &error {
         LedgerError::InactiveBy(by) | LedgerError::Attachment(AttachmentRefused::Inactive(by)) => inactive(by),

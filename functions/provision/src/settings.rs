@@ -1,21 +1,21 @@
-//! What the function is told.
+//! The function's settings.
 
 use flexgate::base::settings::Reader;
 use flexgate::platform::OwnerSettings;
 
 use crate::scim::ScimSettings;
 
-/// What the function is told.
+/// The function's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What every function is told that acts for the account's owner.
+    /// Settings of every function that acts for the account's owner.
     pub owner: OwnerSettings,
-    /// How SCIM is served, if it is.
+    /// The SCIM settings, if SCIM is served.
     pub scim: Option<ScimSettings>,
 }
 
 impl Settings {
-    /// Reads the groups.
+    /// Reads all groups of settings.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (owner, scim) = (OwnerSettings::read(reader), ScimSettings::read(reader));
         Some(Self { owner: owner?, scim: scim? })

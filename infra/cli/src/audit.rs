@@ -1,7 +1,7 @@
-//! The audit trail of this command line: the gateway's audit events, of what an operator does.
+//! The command line's audit trail: the same audit events as the gateway's, about what an operator does.
 //!
-//! What cannot be written down is not done: commands open the trail before they begin. Who the operator
-//! is, the operating system says; the environment is not asked.
+//! Commands open the trail before they begin, so nothing is done that cannot be recorded. On Unix, the operating system
+//! says who the operator is, not the environment.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::FlexUserSid;
 use flexgate::telemetry::{self, Audit, Decision, RequestId};
 
-/// The `issuer` of whoever sits at the machine.
+/// The `issuer` of anyone who runs a command on this machine.
 const ISSUER: &str = "operator";
 const VARIABLE: &str = "FLEXGATE_AUDIT_FILE";
 
@@ -24,8 +24,8 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Opens the file that `FLEXGATE_AUDIT_FILE` names, else `flexgate/audit.jsonl` in the user's folder for
-    /// state. Without such a folder, as in a container, events go to standard error.
+    /// Opens the file named by `FLEXGATE_AUDIT_FILE`, else `flexgate/audit.jsonl` in the user's state folder. Without
+    /// such a folder, as in a container, events go to standard error.
     pub fn open() -> Result<Self, Box<dyn Error>> {
         match place() {
             Some(path) => {
@@ -39,12 +39,12 @@ impl Trail {
         Ok(Self { request_id: RequestId::new(&ClockRng::system()), subject: whoami() })
     }
 
-    /// It was done.
+    /// Records that the action was done.
     pub fn allowed(&self, action: &str, user: Option<&FlexUserSid>, reason: &str) {
         self.write(action, user, reason, Decision::Allowed);
     }
 
-    /// It was refused, or failed.
+    /// Records that the action was refused, or failed.
     pub fn refused(&self, action: &str, user: Option<&FlexUserSid>, reason: &str) {
         self.write(action, user, reason, Decision::Refused);
     }
@@ -81,7 +81,7 @@ fn appended(path: &std::path::Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-/// The name that the system's list of users has for this process's user, else its number.
+/// The name of this process's user in the system's user database, else the user's number.
 #[cfg(unix)]
 fn whoami() -> String {
     let uid = rustix::process::getuid().as_raw().to_string();

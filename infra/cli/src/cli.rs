@@ -69,7 +69,7 @@ enum Scim {
 }
 
 impl Cli {
-    /// Reads the command line. Options of `serve` before another command are refused: they would change nothing.
+    /// Parses the command line. Refuses options of `serve` before another command, because they would have no effect.
     pub fn parse_strictly() -> Self {
         let mut command = Self::command();
         let matches = command.get_matches_mut();
@@ -112,8 +112,8 @@ impl Cli {
     }
 }
 
-/// Says why, with every cause, on standard error. Whoever reads no further, like `head`, has what they
-/// wanted.
+/// Reports the error with all its causes on standard error. A broken pipe counts as success: a reader like `head`
+/// already has what it wanted.
 pub fn failed(error: &(dyn Error + 'static)) -> ExitCode {
     let mut chain = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
     let is_broken_pipe = |error: &(dyn Error + 'static)| {

@@ -1,4 +1,4 @@
-//! `flexgate events`: the identity events and jobs that could not be applied, from this machine's store or AWS's.
+//! `flexgate events`: identity events and jobs that could not be applied, from the store of this machine or of AWS.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::audit::Trail;
 
-/// How many letters are listed, or tried again, at once.
+/// At most this many dead letters are listed, or retried, at once.
 const PAGE: u32 = 10_000;
 
 /// Which store, and what to do.
@@ -68,7 +68,7 @@ pub async fn run(options: &Events) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Dead letters, and the queue they came from where it can be counted.
+/// The dead letters, and their queue, if its length can be read.
 struct Store {
     letters: Box<dyn DeadLetters>,
     queue: Option<Arc<dyn EventQueue>>,
@@ -136,7 +136,7 @@ fn since(letter: &DeadLetter) -> String {
     letter.since.format(&Rfc3339).unwrap_or_default()
 }
 
-/// Writes a line. What is printed came from outside: nothing in it may move a terminal's cursor.
+/// Writes a line. Replaces control characters, because the text comes from outside and must not control the terminal.
 fn say(text: &str) -> Result<(), Box<dyn Error>> {
     let plain: String = text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect();
     Ok(writeln!(std::io::stdout(), "{plain}")?)

@@ -1,5 +1,5 @@
-//! The binary `flexgate`: every function in one process, for trying it out, for development, and as
-//! the deployment of a single machine.
+//! The binary `flexgate`: every function in one process, for trying it out, for development, and for deployment on a
+//! single machine.
 
 mod audit;
 mod cli;
@@ -20,13 +20,13 @@ use std::process::ExitCode;
 use mimalloc::MiMalloc;
 use tokio::runtime::Builder;
 
-/// A tenth less processor time for a mint than with glibc's: docs/performance.md.
+/// A mint takes a tenth less processor time than with glibc's allocator: docs/performance.md.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let command = cli::Cli::parse_strictly();
-    // One thread, as on Lambda: handing requests from thread to thread costs more than it gains here.
+    // A single thread, as on Lambda: passing requests between threads costs more than it gains here.
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cli::failed(&error),

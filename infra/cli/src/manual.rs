@@ -1,4 +1,4 @@
-//! `flexgate completions` and `flexgate man`: both made from the command line's own description.
+//! `flexgate completions` and `flexgate man`, both generated from the command line's definition.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -28,7 +28,7 @@ pub struct Man {
 
 /// Writes the completions.
 pub fn completions(options: &Completions, mut program: Command) -> Result<(), Box<dyn Error>> {
-    // The generator gives up on a pipe that closes early; writing what it made need not.
+    // The generator fails if a pipe closes early, but a plain write can handle that. So generate into memory first.
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut program, "flexgate", &mut script);
     Ok(std::io::stdout().write_all(&script)?)

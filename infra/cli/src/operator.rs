@@ -1,5 +1,4 @@
-//! What an operator's command stands on: the environment of `flexgate serve --live`, and Flex with the
-//! account's credential.
+//! What operator commands share: the environment of `flexgate serve --live`, and Flex with the account's credential.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -18,24 +17,24 @@ use flexgate::users::{PolicySettings, Provisioning, in_full};
 
 use crate::audit::Trail;
 
-/// One question to Twilio, with its repetitions, may take this long.
+/// The time limit of one call to Twilio, retries included.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The settings and what they stand for.
+/// The settings, and what is built from them.
 pub struct Operator {
-    /// What every function is told.
+    /// The settings common to every function.
     pub common: Common,
-    /// What may be given to whom.
+    /// Which roles may be given.
     pub policy: Policy,
     settings: PolicySettings,
-    /// What is done is written down.
+    /// Records what the operator does.
     pub trail: Trail,
     platform: Platform,
     credential: CredentialSettings,
 }
 
 impl Operator {
-    /// Reads the environment, or says everything that is wrong with it.
+    /// Reads the environment, or reports everything that is wrong with it.
     pub fn from_environment() -> Result<Self, Box<dyn Error>> {
         let mut reader = Reader::of_process();
         let (common, credential) = (Common::read(&mut reader), CredentialSettings::read(&mut reader));
@@ -47,12 +46,12 @@ impl Operator {
         Ok(Self { common, policy: policy.policy.clone(), settings: policy, trail, platform, credential })
     }
 
-    /// Flex with the credential.
+    /// A Flex client with the credential.
     pub fn flex(&self) -> Flex {
         self.platform.flex(&self.common, &self.credential)
     }
 
-    /// Flex without one.
+    /// An SSO client, which needs no credential.
     pub fn sso(&self) -> Sso {
         self.platform.sso(&self.common)
     }
@@ -63,22 +62,23 @@ impl Operator {
         Ledger::of_platform(&self.platform, Arc::new(provisioning), &self.settings)
     }
 
-    /// Where jobs are sent.
+    /// The queue for jobs.
     pub fn queue(&self) -> Arc<dyn EventQueue> {
         self.platform.queue()
     }
 
-    /// A command's own name among the ledger's statements.
+    /// A new ID that identifies this command in the ledger's statements.
     pub fn cause(&self) -> EventId {
         EventId::from(u128::from_be_bytes(self.clock_rng().random()))
     }
 
-    /// The surroundings.
+    /// The clock and the source of randomness.
     pub fn clock_rng(&self) -> &ClockRng {
         &self.platform.clock_rng
     }
 
-    /// The user that `name` means: a SID, or else a username. Complete, as far as Twilio tells.
+    /// Looks up the user called `name`: a SID, or else a username. Twilio's search may omit fields, so this fetches all
+    /// of them.
     pub async fn user(&self, name: &str) -> Result<FlexUser, Box<dyn Error>> {
         let flex = self.flex();
         if let Ok(sid) = name.parse::<FlexUserSid>() {
@@ -91,7 +91,7 @@ impl Operator {
     }
 }
 
-/// When one question must have been answered.
+/// The deadline of one call.
 pub fn deadline() -> Deadline {
     Deadline::after(PATIENCE)
 }

@@ -1,24 +1,24 @@
-//! What is written for a person: colour only where somebody looks and has not asked for none.
+//! Output for people: coloured only on a terminal, and only if they have not disabled colour.
 
 use std::io::{IsTerminal, Write as _};
 
-/// What a mark means.
+/// The meaning of a mark's colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paint {
-    /// It is well.
+    /// All is well.
     Green,
-    /// It may not be.
+    /// Something may be wrong.
     Yellow,
-    /// It is not.
+    /// Something is wrong.
     Red,
 }
 
-/// Whether to paint on `stream` (<https://no-color.org>).
+/// Whether to use colour on `stream` (<https://no-color.org>).
 pub fn colour(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// `text`, painted where standard output takes colour.
+/// Colours `text` if standard output supports it.
 pub fn paint(text: &str, paint: Paint) -> String {
     let code = match paint {
         Paint::Green => 32,
@@ -28,14 +28,14 @@ pub fn paint(text: &str, paint: Paint) -> String {
     if colour(&std::io::stdout()) { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-/// A line on standard output, at once, also where that is a pipe.
+/// Writes a line to standard output and flushes, so that a pipe gets it at once.
 pub fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{text}")?;
     out.flush()
 }
 
-/// A line on standard error: what is not the command's result.
+/// Writes a line to standard error, for text that isn't the command's result.
 pub fn remark(text: &str) {
     let _nowhere_left_to_say_it = writeln!(std::io::stderr(), "{text}");
 }
@@ -57,7 +57,7 @@ pub async fn stopped() {
     let _either_way_stop = tokio::signal::ctrl_c().await;
 }
 
-/// Text of somebody else's, as one line that cannot drive the terminal.
+/// Text from outside, turned into one line that cannot control the terminal.
 pub fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

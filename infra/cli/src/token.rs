@@ -1,5 +1,5 @@
-//! `flexgate token`: mint one, and see what one is good for. A token comes in through standard input,
-//! never as an argument, which every process of the machine could read.
+//! `flexgate token`: mints a token, or checks one. Tokens are read from standard input, never from an argument, because
+//! every process on the machine could read that.
 
 use std::error::Error;
 use std::io::{IsTerminal as _, Read as _};
@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::operator::{Operator, deadline};
 use crate::terminal::{harmless, remark, say};
 
-/// Far more than a Flex token has.
+/// Far longer than any Flex token.
 const MAX_TOKEN: u64 = 64 * 1024;
 
 /// What to do.
@@ -46,7 +46,7 @@ enum Action {
     Check,
 }
 
-/// Does it.
+/// Runs the command.
 pub async fn run(options: &Token) -> Result<ExitCode, Box<dyn Error>> {
     let operator = Operator::from_environment()?;
     match &options.action {

@@ -1,19 +1,19 @@
-//! Finds misspelt variables: those that begin like Flexgate's and are not in docs/configuration.md.
+//! Finds misspelt variables: those with Flexgate's prefix that docs/configuration.md does not list.
 
 use std::collections::BTreeSet;
 
-/// `tests/check.py` holds this page to every variable that the code reads.
+/// `tests/check.py` verifies that this page lists every variable that the code reads.
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
 const PREFIX: &str = "FLEXGATE_";
 
-/// The tests' own.
+/// Variables that only the tests use.
 const IGNORED: [&str; 3] = ["FLEXGATE_TEST_", "FLEXGATE_BIN", "FLEXGATE_BOOTSTRAPS"];
 
-/// How alike a name and a known one must be for the known one to be suggested.
+/// The minimum similarity at which a known name is suggested.
 const ALIKE: f64 = 0.85;
 
-/// Of these names, each that Flexgate does not know, with the known one that is most like it, if one is.
+/// Returns the names that Flexgate does not know, each with the most similar known one, if any is similar enough.
 pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&'static str>)> {
     let known = known();
     let is_unknown = |name: &String| {
@@ -22,7 +22,7 @@ pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&
             && !IGNORED.iter().any(|ignored| name.starts_with(ignored))
     };
     let nearest = |name: &str| {
-        // Without the prefix, which all of them share.
+        // Compare names without the prefix, which they all share.
         let own = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
         let alike = known.iter().map(|known| (strsim::jaro_winkler(&own(name), &own(known)), *known));
         let (score, known) = alike.max_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -31,7 +31,7 @@ pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&
     names.into_iter().filter(is_unknown).map(|name| (name.clone(), nearest(&name))).collect()
 }
 
-/// The same of this process's variables.
+/// Does the same for this process's variables.
 pub fn unknown_here() -> Vec<(String, Option<&'static str>)> {
     unknown(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
 }

@@ -1,5 +1,5 @@
-//! M27: whatever the gateway is made to write, at `TRACE`, with every flow run well and badly: no
-//! secret, token, code, verifier, cookie or e-mail address is in it.
+//! M27: runs every flow, with valid and invalid input, at `TRACE`: nothing that the gateway writes contains a secret,
+//! token, code, verifier, cookie or e-mail address.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -17,12 +17,12 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What must never be written, and what each is, for the message.
+/// Values that must never be written, each with its kind for the failure message.
 #[derive(Default)]
 struct Canaries(BTreeSet<(&'static str, String)>);
 
 impl Canaries {
-    /// A long one is also looked for by parts of it: one that is logged is often cut short.
+    /// Also looks for parts of a long secret, because logs often truncate values.
     fn add(&mut self, kind: &'static str, secret: &str) {
         assert!(secret.len() >= 8, "{kind} is too short to look for: {secret}");
         let parts = secret.as_bytes().chunks(40).filter(|part| part.len() >= 24);
@@ -34,7 +34,7 @@ impl Canaries {
         self.0.iter().map(|(kind, _)| *kind).collect()
     }
 
-    /// What the gateway told others, and others it: the journal has every request with its body.
+    /// Collects the secrets that the gateway and its peers exchanged: the journal has every request with its body.
     fn read_journal(&mut self, journal: &[Value]) {
         for request in journal {
             let header = |name: &str| request["headers"][name].as_str();
@@ -142,10 +142,10 @@ fn read_secrets(world: &World, canaries: &mut Canaries) {
     }
 }
 
-/// Signs in, uses and refreshes the session, and does each wrongly too.
+/// Signs in, uses and refreshes the session, and then does each with invalid input.
 async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     let router = process.router();
-    // Less than what the gateway lets anybody go away with: the token call refreshes.
+    // Less than the five minutes that the gateway requires of a token, so the token call refreshes.
     world.control("switches", &json!({"sso_token_ttl_seconds": 240})).await;
     let mut browser = Browser::new(router.clone());
     let authorize = browser.begin("/sso/default/login?return_to=/desk").await;
@@ -173,7 +173,7 @@ async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     canaries.add("cookie", "canary-session-canary-session");
     assert_eq!(stranger.send(forged.body(Body::empty()).unwrap()).await.status, 401);
 
-    // Twilio refuses a code, with a text of its own, then sends what cannot be read.
+    // Twilio refuses a code with a text of its own, then sends an unreadable answer.
     canaries.add("upstream text", "canary-upstream-canary");
     for fault in [
         json!({"kind": "status", "status": 400, "body": {"code": 70002, "message": "canary-upstream-canary"}}),
@@ -185,7 +185,7 @@ async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     }
 }
 
-/// Provisions and mints, and does each wrongly too.
+/// Provisions and mints, and then does each with invalid input.
 async fn mint(world: &World, process: &Process, canaries: &mut Canaries) {
     let mut caller = Browser::new(process.router());
     let person = json!({
@@ -211,7 +211,7 @@ async fn mint(world: &World, process: &Process, canaries: &mut Canaries) {
     let found = Request::get("/users?username=canary-two").header(AUTHORIZATION, format!("Bearer {service}"));
     assert_eq!(caller.send(found.body(Body::empty()).unwrap()).await.status, 200);
 
-    // Refused callers and requests.
+    // Invalid callers and requests.
     let wrong = [
         json!({"aud": "other"}),
         json!({"exp": 1}),
@@ -231,7 +231,7 @@ async fn mint(world: &World, process: &Process, canaries: &mut Canaries) {
     let body = json!({"email": "canary-body@example.com", "ttl": "canary-upstream-canary"});
     assert_eq!(post(&mut caller, "/token", Some(&jwt), &body).await.0, 400);
 
-    // Twilio refuses, lies, breaks off, and does not take the credential.
+    // Twilio refuses, returns wrong answers, breaks off, and rejects the credential.
     for lie in ["mint_for_other_user", "mint_wider_roles"] {
         world.control("switches", &json!({ lie: true })).await;
         assert_eq!(post(&mut caller, "/token", Some(&jwt), &json!({})).await.0, 502);

@@ -1,5 +1,5 @@
-//! Webhooks through everything that goes wrong: every event twice and in any order, a Twilio that limits,
-//! fails, resets and loses answers, and a gateway that is killed in the middle.
+//! Webhooks under failures: every event arrives twice and in any order; Twilio limits the rate, fails, resets
+//! connections and loses answers; and the gateway is killed in the middle.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -30,10 +30,10 @@ const VARIABLES: [(&str, &str); 3] = [
 const USERS: usize = 200;
 const EVENTS: usize = 2_000;
 const KILLS: usize = 5;
-/// Senders at work at once.
+/// How many senders run concurrently.
 const SENDERS: usize = 12;
 
-/// One event, and where it stands in the order.
+/// One event, and its position in the order.
 #[derive(Debug, Clone)]
 struct Sent {
     user: usize,
@@ -43,7 +43,7 @@ struct Sent {
     roles: Vec<&'static str>,
 }
 
-/// A generator that repeats itself from run to run.
+/// A random generator with the same sequence in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -60,7 +60,7 @@ fn events(dice: &mut Dice, now_ms: i64) -> Vec<Sent> {
     (0..EVENTS)
         .map(|number| {
             let user = number % USERS;
-            // Ties happen: two events of one user at one time.
+            // Some events of one user have the same time.
             let at = now_ms - 1_000_000 + i64::try_from(dice.below(8)).unwrap() * 1_000;
             let (gone, id) = (dice.below(4) == 0, format!("msg_{number:04}"));
             let full_name = format!("Person {user} in version {number}");
@@ -74,7 +74,7 @@ fn events(dice: &mut Dice, now_ms: i64) -> Vec<Sent> {
         .collect()
 }
 
-/// Delivers, once: whether it was acknowledged.
+/// Delivers the event once; returns whether it was acknowledged.
 async fn deliver(http: &reqwest::Client, port: u16, sent: &Sent) -> bool {
     let time = ClockRng { clock: Arc::new(SystemClock), ..ClockRng::system() }.now().unix_timestamp().to_string();
     let id = &sent.order.2;
@@ -100,7 +100,7 @@ async fn deliver(http: &reqwest::Client, port: u16, sent: &Sent) -> bool {
     }
 }
 
-/// Delivers until it is acknowledged, as senders do.
+/// Redelivers the event until it is acknowledged, as senders do.
 async fn insist(http: &reqwest::Client, port: u16, sent: &Sent) {
     for _ in 0..400 {
         if deliver(http, port, sent).await {
@@ -161,7 +161,7 @@ async fn two_thousand_events_end_where_their_times_say_through_faults_and_kills(
         while left.lock().unwrap().len() > total - total * kill / (KILLS + 1) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // Dropping it is SIGKILL.
+        // Dropping the process sends SIGKILL.
         drop(gateway.take());
         gateway = Some(Process::live_with(BINARY, &world, port, &VARIABLES));
     }

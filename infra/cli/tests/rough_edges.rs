@@ -1,4 +1,4 @@
-//! What operators and newcomers stumble over: each message says what to do.
+//! Mistakes that operators and newcomers make: each message says what to do.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_flexgate");
 
-/// Without any variable but these.
+/// Runs with these variables only.
 fn flexgate(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(BINARY);
     command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder);
@@ -39,12 +39,12 @@ fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// A port that nobody has now.
+/// A port that is free now.
 fn port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// `flexgate` with a simulated Twilio in this folder, at ports of its own.
+/// `flexgate` with a simulated Twilio in this folder, on its own ports.
 fn serve(folder: &Path, more: &[&str]) -> Command {
     let ports: Vec<String> = (0..3).map(|_| port().to_string()).collect();
     let mut arguments = Vec::new();
@@ -68,7 +68,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Waits until it says that it runs.
+    /// Waits until it reports that it is running.
     fn serving(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -77,7 +77,7 @@ impl Running {
             line.clear();
             assert!(stdout.read_line(&mut line).unwrap() > 0, "it does not start");
         }
-        // Read on: with a closed pipe it would stop.
+        // Keep reading: the process would stop if the pipe closed.
         std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         Self(child)
     }
@@ -93,7 +93,7 @@ async fn r81_a_second_flexgate_in_the_same_folder_is_refused_and_the_first_is_na
     let said = err(&second);
     assert!(said.contains(&format!("process {}", first.0.id())) && said.contains("--data-dir"), "{said}");
     assert_eq!(std::fs::read(folder.path().join(".flexgate/environment")).unwrap(), environment);
-    // A folder of its own is no problem, and a process that is gone holds nothing.
+    // A folder of its own is allowed, and a process that has ended holds no lock.
     drop(Running::serving(serve(folder.path(), &["--data-dir", "other"])));
     drop(first);
     drop(Running::serving(serve(folder.path(), &[])));
@@ -124,7 +124,7 @@ async fn r83_a_mistake_is_named_by_the_line_of_the_file() {
     let csv = "username,email,full_name,roles\n\n\nada,ada@example.com,\"Ada\nLovelace\",agent\nlinus,no address,Linus,agent\n";
     std::fs::write(world.folder().join("people.csv"), csv).unwrap();
     let said = err(&output(operator(&world, &["users", "import", "people.csv", "--dry-run"])).await);
-    // The quoted name has a line break in it, which is refused as well.
+    // The quoted name contains a line break, which is also refused.
     assert!(said.contains("line 6: email") && said.contains("line 4: full_name"), "{said}");
 }
 
@@ -155,7 +155,7 @@ async fn r87_an_option_of_serve_before_another_command_is_refused() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn r88_state_that_cannot_be_written_is_named_with_what_to_do() {
-    // Root may write anywhere, so files stand where folders should be.
+    // Root may write anywhere, so put files where folders should be.
     for (file, named) in
         [(".flexgate", ".flexgate"), (".flexgate/secrets", "secrets"), (".flexgate/simulator", "simulator")]
     {

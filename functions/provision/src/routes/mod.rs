@@ -1,4 +1,4 @@
-//! The routes, from HTTP to the rules and back.
+//! The routes: they translate HTTP to the domain's rules and back.
 
 pub(crate) mod explain;
 pub(crate) mod scim;
@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 
-/// The routes, without their edge.
+/// The routes, without the web layer around them.
 pub fn router(app: Arc<App>) -> Router {
     let scim = app.scim.clone().map(scim::router).unwrap_or_default();
     Router::new()

@@ -199,7 +199,7 @@ pub(crate) async fn provision(
         );
         return Err(Problem::new(kinds::TWILIO_REFUSED, detail));
     }
-    // A person who should be active and is no Flex user would have been an error.
+    // The ledger always returns a Flex user for an active person, or else an error.
     let Some(user) = report.user else {
         return Err(Problem::new(kinds::INTERNAL, "Give the request's id to your administrator."));
     };
@@ -240,7 +240,7 @@ pub(crate) async fn list(
         return Ok(axum::Json(Users { users: found.into_iter().map(User::from).collect(), next_page_token: None }));
     }
     let page = flex.list(size, token, context.deadline).await.map_err(|error| match error {
-        // All the rest of the request is ours.
+        // Flexgate wrote the rest of the request itself, so the page token must be wrong.
         TwilioError::Refused(_) | TwilioError::NotFound(_) if token.is_some() => no_page(),
         error => problem::of(&error.into()),
     })?;
@@ -300,12 +300,12 @@ pub(crate) async fn deprovision(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Which request said it.
+/// The request's ID, recorded as the cause of what it changes.
 fn cause(context: &Context) -> EventId {
     context.request_id.as_str().parse().unwrap_or_else(|_| EventId::from(0))
 }
 
-/// The verified caller, if their token carries the scope.
+/// Returns the verified caller if their token has the scope.
 pub(super) async fn authorize(
     app: &App,
     headers: &HeaderMap,
@@ -343,7 +343,7 @@ fn read(mut fields: Fields) -> Result<DesiredUser, Problem> {
     fields.finish(desired())
 }
 
-/// `{}` or `{"attributes": {…}}`, as Twilio takes it.
+/// Reads the worker as Twilio accepts it: `{}` or `{"attributes": {…}}`.
 fn worker(value: Value) -> Result<Option<WorkerAttributes>, String> {
     let Value::Object(mut worker) = value else { return Err("must be an object, which may be empty".to_owned()) };
     let attributes = worker.remove("attributes");
@@ -367,12 +367,12 @@ fn unknown() -> Problem {
     Problem::new(kinds::USER_UNKNOWN, "Look users up with GET /users?username=….")
 }
 
-/// A token is opaque: it names a page, or it does not (any more).
+/// A page token is opaque: if Twilio does not accept it, it names no page, or no longer does.
 fn no_page() -> Problem {
     Problem::new(kinds::PAGE_UNKNOWN, "Take page_token from next_page_token of an earlier answer, or begin without it.")
 }
 
-/// Where the path names the user, a user Twilio does not know is the caller's mistake.
+/// If the path names the user, a user unknown to Twilio is the caller's mistake.
 pub(super) fn of_named_user(error: ProvisioningError) -> Problem {
     match error {
         ProvisioningError::Twilio(TwilioError::NotFound(_)) => unknown(),

@@ -1,4 +1,4 @@
-//! SCIM's parts, put together.
+//! Wires the SCIM parts together.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use super::settings::ScimSettings;
 use super::token::Tokens;
 use super::users::Users;
 
-/// Where SCIM is served.
+/// The path that SCIM is served under.
 pub(crate) const BASE: &str = "/scim/v2";
 
-/// What the handlers share.
+/// State shared by all handlers.
 #[derive(Debug)]
 pub(crate) struct Scim {
     pub(crate) tokens: Tokens,

@@ -1,8 +1,11 @@
-//! Groups: kept here, and by their names a map to roles.
+//! Groups: Flexgate stores them and maps their names to roles.
 //!
-//! A group whose name stands for no role is kept and gives none. The group with its members is written first; then
-//! those of whom something changed are reconciled: a few at once, many by jobs. The group notes what has been announced
-//! in this way. What a failure leaves undone is done by whoever writes to the group next, a repeated request above all.
+//! Flexgate stores a group even if its name maps to no role; such a group gives none. It first writes the group with
+//! its
+//! members, then reconciles the members that changed: a few within the request, many through jobs. The group records
+//! which
+//! changes have been announced in this way. If a request fails halfway, the next write to the group finishes its work,
+//! typically the client's retry.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,19 +23,19 @@ use super::refusal::{Refusal, value as wrong};
 use super::resources::group_schema;
 use super::users::{Users, check_if_match};
 
-/// A write that loses a race is tried again this often: identity systems write one group for many users at once.
+/// How often a write is attempted when it loses a race: identity systems write one group for many users at once.
 const TRIES: u32 = 12;
 
-/// The longest pause before the first of these tries. It grows with each.
+/// The longest pause before the first retry. It grows with each further one.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// So many members are reconciled while the client waits. More are reconciled by jobs.
+/// Up to this many members are reconciled while the client waits. Jobs reconcile larger changes.
 const AT_ONCE: usize = 8;
 
 /// The most members of one group.
 const MAX_MEMBERS: usize = 10_000;
 
-/// How many groups are read from the store at a time.
+/// How many groups are read from the store per batch.
 const BATCH: u64 = 100;
 
 /// How a group is changed.
@@ -44,7 +47,7 @@ pub enum GroupChange<'a> {
     Patch(&'a [Operation]),
 }
 
-/// Groups over the SCIM store, and the roles they give.
+/// Groups in the SCIM store, and the roles they give.
 #[derive(Debug)]
 pub struct Groups {
     schema: Schema,
@@ -52,13 +55,13 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Groups of these users.
+    /// Creates the groups of these users.
     #[must_use]
     pub fn new(users: Arc<Users>) -> Self {
         Self { schema: group_schema(), users }
     }
 
-    /// Their schema.
+    /// The schema of groups.
     #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.schema
@@ -68,12 +71,12 @@ impl Groups {
         self.users.scim.as_ref()
     }
 
-    /// The group of that `id`.
+    /// Returns the group with this `id`.
     pub async fn get(&self, id: &str) -> Result<Document, Refusal> {
         Ok(self.show(&self.load(id).await?))
     }
 
-    /// The groups that match, or a page of all of them.
+    /// Returns the matching groups, or a page of all groups without a filter.
     pub async fn search(&self, test: Option<&Test>, paging: &Paging) -> Result<Page, Refusal> {
         let found = match test.map(Test::plan) {
             Some(Plan::DisplayName(name)) => self.scim().group_named(&name).await?.into_iter().collect(),
@@ -128,7 +131,7 @@ impl Groups {
         }
     }
 
-    /// Creates the group. One of that name which an attempt that failed has left is finished.
+    /// Creates the group. If a failed attempt left the same group unfinished, finishes that one.
     pub async fn create(&self, document: &Document, deadline: Deadline) -> Result<Document, Refusal> {
         let display_name = display_name(document)?;
         let members = members(document)?;
@@ -204,7 +207,7 @@ impl Groups {
         Err(Refusal::Busy)
     }
 
-    /// Removes the group, and takes away the roles it gave.
+    /// Deletes the group, and takes away the roles it gave.
     pub async fn delete(&self, id: &str, if_match: Option<&str>, deadline: Deadline) -> Result<(), Refusal> {
         for tried in 0..TRIES {
             self.pause(tried).await;
@@ -223,7 +226,8 @@ impl Groups {
         Err(Refusal::Busy)
     }
 
-    /// The group with exactly these members. Those who leave stay on the list until that has been announced.
+    /// Returns the group with exactly these members. Members who leave stay on the list until their change is
+    /// announced.
     async fn with_members(
         &self,
         mut group: Group,
@@ -243,7 +247,8 @@ impl Groups {
         }
         group.members.retain(|member| member.present || member.announced.is_some() || role.is_some());
         let new: Vec<&FlexUserSid> = members.iter().filter(|user| !known.contains(*user)).collect();
-        // Only a group that gives a role asks Twilio for its members anyway. A job finds out about one of many.
+        // Flexgate asks Twilio only about new members of a group that gives a role. If there are many, the jobs check
+        // them.
         if role.is_some() && new.len() <= AT_ONCE {
             for user in &new {
                 if !self.users.exists(user.as_str(), deadline).await? {
@@ -257,19 +262,20 @@ impl Groups {
         Ok(group)
     }
 
-    /// Refuses a change after which nobody would be left to administer Flex.
+    /// Refuses a change that would leave Flex without an administrator.
     async fn check_admins(&self, group: &Group, deadline: Deadline) -> Result<(), Refusal> {
         let open = self.users.group_roles.unannounced(group);
         let leaving: Vec<FlexUserSid> =
             open.filter(|member| member.announced == Some(Role::Admin)).map(|member| member.user.clone()).collect();
         if leaving.len() > AT_ONCE {
-            // Jobs take them one by one, and what takes the last one away becomes a dead letter.
+            // Jobs process the members one by one; the job that would remove the last administrator becomes a dead
+            // letter.
             return Ok(());
         }
         Ok(self.users.ledger.check_leaving(&group.id, &leaving, deadline).await?)
     }
 
-    /// Reconciles everybody of whom something changed, or queues the jobs that do so.
+    /// Reconciles every member that changed, or queues jobs that do so.
     async fn announce(&self, id: &str, deadline: Deadline) -> Result<(), Refusal> {
         for tried in 0..TRIES {
             self.pause(tried).await;
@@ -282,7 +288,7 @@ impl Groups {
             while let Some((member, others)) = later.split_first().filter(|_| open.len() <= AT_ONCE) {
                 let left = member.announced.map(|role| (id, role));
                 match self.users.ledger.reconcile_member(&member.user, left, deadline).await {
-                    // Somebody else is at it, for longer than a client should wait.
+                    // Another process holds the person for longer than a client should wait.
                     Err(LedgerError::Busy) => break,
                     done => drop(done?),
                 }
@@ -302,7 +308,7 @@ impl Groups {
         Err(Refusal::Busy)
     }
 
-    /// Those who lost a race together come back apart.
+    /// Waits a random time, so that writers that collided don't collide again.
     async fn pause(&self, tried: u32) {
         tokio::time::sleep(self.users.clock_rng.jitter(PAUSE * tried.min(8))).await;
     }

@@ -1,8 +1,10 @@
-//! Lists of users. Twilio gives them page after page, with a token for the next; SCIM asks by index.
+//! Lists of users. Twilio returns pages, each with a token for the next; SCIM asks by index.
 //!
-//! Every token that is seen is kept with the index it stands for, so a client that walks the list by
-//! index makes Twilio walk it once. How many users there are is counted once in a while, with the
-//! largest pages, and the counting goes on where it was left.
+//! Flexgate stores every page token with the index it stands for, so when a client walks the list by index, Twilio
+//! walks it
+//! only once. The number of users is counted now and then, with the largest pages, and an interrupted count resumes
+//! where it
+//! stopped.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::FlexUser;
@@ -15,17 +17,17 @@ use super::protocol::{Cursor, Document, Page, Paging, ProtocolError, Test};
 use super::refusal::Refusal;
 use super::users::Users;
 
-/// The largest page Twilio gives.
+/// The largest page that Twilio returns.
 const LARGEST: u16 = 1_000;
 
-/// How long a token and a count are trusted. Both are forgotten when a user is made or deleted here.
+/// How long page tokens and a count are trusted. SCIM discards both when it creates or deletes a user.
 const TRUSTED: time::Duration = time::Duration::minutes(5);
 
-/// What must be left of the request's time for another of Twilio's pages to be asked for.
+/// How much of the request's time must be left to fetch another page from Twilio.
 const PAGE_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Users {
-    /// A page of all users.
+    /// Returns a page of all users, or of those that match.
     pub(super) async fn page(&self, paging: &Paging, test: Option<&Test>, deadline: Deadline) -> Result<Page, Refusal> {
         match (paging, test) {
             (Paging::Index { start, count }, None) => self.by_index(*start, *count, deadline).await,
@@ -62,8 +64,8 @@ impl Users {
         Ok(Page { resources, total: Some(total), start: Some(start), next: None })
     }
 
-    /// How many users there are; where counting takes too long, at least one more than were counted, so
-    /// that a client goes on.
+    /// Counts the users. If counting takes too long, returns at least one more than were counted, so that the client
+    /// asks for the next page.
     async fn count(&self, deadline: Deadline) -> Result<u64, Refusal> {
         let (now, until) = (self.clock_rng.now(), self.clock_rng.now() + TRUSTED);
         if let Some(total) = self.scim.total(now).await? {
@@ -84,7 +86,7 @@ impl Users {
         Ok(index)
     }
 
-    /// Everything that matches must be read to know how much there is.
+    /// Reads every user, because the total is only known once all are tested.
     async fn filtered(&self, start: u64, count: u64, test: &Test, deadline: Deadline) -> Result<Page, Refusal> {
         let (mut found, mut resources, mut token) = (0_u64, Vec::new(), None);
         loop {
@@ -108,7 +110,7 @@ impl Users {
         }
     }
 
-    /// From the cursor on. A page may hold fewer than asked for where a filter makes it slow.
+    /// Reads on from the cursor. With a filter, a page may hold fewer users than requested if time runs short.
     async fn by_cursor(
         &self,
         at: Option<&Cursor>,
@@ -153,7 +155,7 @@ impl Users {
         }
     }
 
-    /// The users as SCIM has them: those deleted through it left out.
+    /// The users that SCIM shows: without those deleted through SCIM or replaced by another Flex user.
     pub(super) async fn visible(&self, users: Vec<FlexUser>) -> Result<Vec<Person>, Refusal> {
         let sids: Vec<_> = users.iter().map(|user| user.flex_user_sid.clone()).collect();
         let entries = self.scim.entries(&sids).await?;
@@ -181,7 +183,7 @@ impl Users {
     }
 
     async fn visible_count(&self, users: &[FlexUser]) -> Result<u64, Refusal> {
-        // Only a user who is not active can be one that was deleted or replaced.
+        // Only an inactive user can have been deleted or replaced.
         let perhaps: Vec<FlexUser> = users.iter().filter(|user| !user.is_active()).cloned().collect();
         let sids: Vec<_> = perhaps.iter().map(|user| user.flex_user_sid.clone()).collect();
         let entries = self.scim.entries(&sids).await?;
@@ -192,8 +194,8 @@ impl Users {
         Ok((users.len() - gone.count()) as u64)
     }
 
-    /// Twilio finds a username only as it is spelt; SCIM compares without regard to case. So a spelling
-    /// that differs from lower case is remembered wherever it is seen.
+    /// Twilio finds a username only in its exact spelling, but SCIM ignores case. So Flexgate stores every spelling it
+    /// sees that isn't all lower case.
     async fn note_spelling(&self, person: &Person) {
         let username = &person.user.username;
         if person.entry.is_none() && folded(username.as_str()) != username.as_str() {
@@ -214,7 +216,7 @@ impl Users {
     }
 }
 
-/// Whether the Flex user is one whose place another has taken when it was reactivated.
+/// Whether another Flex user replaced this one when the person was reactivated.
 fn replaced(user: &FlexUser, entries: &[Entry]) -> bool {
     entries.iter().any(|entry| entry.id == user.flex_user_sid && entry.current != entry.id)
 }

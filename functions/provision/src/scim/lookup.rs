@@ -1,4 +1,4 @@
-//! One user: by `id`, and by name in any case.
+//! Looks up one user: by `id`, or by name in any case.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{FlexUserSid, Username};
@@ -11,14 +11,14 @@ use super::refusal::Refusal;
 use super::users::Users;
 
 impl Users {
-    /// The user of that `id`, unless it was deleted.
+    /// Returns the user with this `id`, unless it was deleted.
     pub(super) async fn load(&self, id: &str, deadline: Deadline) -> Result<Person, Refusal> {
         let id: FlexUserSid = id.parse().map_err(|_| Refusal::Unknown)?;
         let entries = self.scim.entries(std::slice::from_ref(&id)).await?;
         let (own, other): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.id == id);
         let entry = own.into_iter().next();
         if entry.is_none() && !other.is_empty() {
-            // The new SID of a user who goes by its first.
+            // This is the new SID of a user whose `id` is still their first SID.
             return Err(Refusal::Unknown);
         }
         let current = entry.as_ref().map_or(&id, |entry| &entry.current).clone();
@@ -32,7 +32,7 @@ impl Users {
         if person.is_gone() { Err(Refusal::Unknown) } else { Ok(person) }
     }
 
-    /// Looks at the person as the ledger has them now.
+    /// Refreshes the person's view from the ledger.
     pub(super) async fn look(&self, person: &mut Person) -> Result<(), Refusal> {
         person.view = self.ledger.view(&person.user, person.entry.as_ref(), &person.memberships).await?;
         Ok(())
@@ -46,17 +46,17 @@ impl Users {
         }
     }
 
-    /// The user of that name, in any case: one call to Twilio, by the spelling that is known.
+    /// Returns the user with this name in any case. Asks Twilio once, with the stored spelling.
     pub(super) async fn named(&self, username: &Username, deadline: Deadline) -> Result<Option<Person>, Refusal> {
         let entry = self.scim.entry_named(username).await?;
         let spelt = entry.as_ref().map_or(username, |entry| &entry.username);
         let found = match (self.provisioning.flex().find_alike(spelt, deadline).await?, entry) {
-            // A search may leave out whether the user is active; only then is a second call needed.
+            // Twilio's search may omit whether the user is active; only then is a second call needed.
             (Some(user), _) if !user.is_active() && !user.is_deactivated() => {
                 Some(self.provisioning.flex().get(&user.flex_user_sid, deadline).await?)
             }
             (Some(user), _) => Some(user),
-            // Twilio's search may leave out users that are not active; SCIM's does not.
+            // Twilio's search may omit inactive users; SCIM's does not.
             (None, Some(entry)) if !entry.deleted => {
                 return Ok(Self::known(self.load(entry.id.as_str(), deadline).await)?.pop());
             }
@@ -69,7 +69,7 @@ impl Users {
         Ok(person)
     }
 
-    /// The user of that name in any case, also one that was deleted.
+    /// Returns the user with this name in any case, even if it was deleted.
     pub(super) async fn anybody_named(
         &self,
         username: &Username,

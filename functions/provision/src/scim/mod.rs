@@ -1,8 +1,9 @@
-//! SCIM over Flex: what the identity systems' writing of users and groups means.
+//! SCIM over Flex: how Flexgate interprets the users and groups that identity systems write.
 //!
-//! What a client writes becomes a statement of the people ledger, which brings Flex in step. The
-//! [`ScimStore`](flexgate::store::ScimStore) keeps what neither holds: the client's own keys, its spelling, groups.
-//! Every step may be taken twice: whoever repeats a request that failed in between arrives at the same state.
+//! What a client writes becomes a statement in the people ledger, which updates Flex. The
+//! [`ScimStore`](flexgate::store::ScimStore) holds what neither of them stores: the client's own keys, its spelling,
+//! groups.
+//! Every step is idempotent: when a client retries a request that failed halfway, it reaches the same state.
 
 mod app;
 mod groups;

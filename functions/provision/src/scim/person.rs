@@ -1,4 +1,4 @@
-//! A Flex user as a SCIM user, and back.
+//! Converts a Flex user to a SCIM user, and back.
 
 use flexgate::domain::ledger::{RoleReason, Source, Statement};
 use flexgate::domain::{Email, FlexUser, FullName, Role, RoleSet, Username};
@@ -10,23 +10,23 @@ use super::protocol::Document;
 use super::refusal::{Refusal, value as wrong};
 use super::resources::FLEX_USER;
 
-/// The longest given and the longest family name: both and a space are a full name.
+/// The maximum length of a given or a family name: two of them and a space fit into a full name.
 const MAX_HALF: usize = 127;
 
-/// Everything that is known of one user.
+/// All data about one user.
 #[derive(Debug, Clone)]
 pub(super) struct Person {
     pub(super) user: FlexUser,
     pub(super) entry: Option<Entry>,
     pub(super) memberships: Vec<Membership>,
-    /// As the people ledger has them. In lists of many it is what Flex shows.
+    /// The person as the people ledger has them. In lists, it is what Flex shows.
     pub(super) view: View,
 }
 
-/// Under which name an entry keeps what the client called a person whom it has deleted.
+/// The field in which an entry keeps the client's own key of a person whom the client has deleted.
 pub(super) const LEFT_AS: &str = "leftAs";
 
-/// What a client writes and Flexgate remembers.
+/// Attributes that Flexgate stores as the client wrote them.
 const ASSERTED: [&str; 6] = ["name", "displayName", "locale", "emails", "roles", FLEX_USER];
 
 impl Person {
@@ -35,13 +35,14 @@ impl Person {
         self.entry.as_ref().map_or(self.user.flex_user_sid.as_str(), |entry| entry.id.as_str())
     }
 
-    /// Whether the user was deleted through SCIM, and nobody has made it active again since.
+    /// Whether the user was deleted through SCIM and has not been reactivated since.
     pub(super) fn is_gone(&self) -> bool {
         let deleted = self.entry.as_ref().is_some_and(|entry| entry.deleted);
         deleted && !self.user.is_active()
     }
 
-    /// What is the person's whom a client creates where this one was deleted. Another key is another person.
+    /// What a recreated user inherits from this deleted one. A different `externalId` means a different person, who
+    /// inherits nothing.
     pub(super) fn earlier(&self, document: &Document) -> Earlier {
         let left_as = self.entry.as_ref().and_then(|entry| entry.asserted.get(LEFT_AS));
         match (left_as, document.get("externalId")) {
@@ -50,12 +51,12 @@ impl Person {
         }
     }
 
-    /// Whether SCIM has said that the person is inactive.
+    /// Whether SCIM has stated that the person is inactive.
     pub(super) fn says_inactive(&self) -> bool {
         self.statement().and_then(Statement::says_active) == Some(false)
     }
 
-    /// What SCIM has said of the person.
+    /// SCIM's statement about the person.
     pub(super) fn statement(&self) -> Option<&Statement> {
         self.view.person.as_ref()?.statements.get(&Source::Scim)
     }
@@ -66,12 +67,12 @@ impl Person {
         said.iter().flat_map(|said| &said.value).filter_map(|name| name.parse().ok()).collect()
     }
 
-    /// The roles that are shown, of those that Flexgate can give.
+    /// The roles to show, limited to those that Flexgate can give.
     pub(super) fn shown_roles(&self) -> RoleSet {
         self.view.roles.as_ref().map_or_else(|| self.own_roles(), |roles| roles.known().clone())
     }
 
-    /// Why the person has the role, or does not.
+    /// Why the person has the role, or lacks it.
     pub(super) fn reason(&self, role: Role) -> Option<&RoleReason> {
         self.view.explanation.as_ref()?.roles.get(role.as_str())
     }
@@ -80,8 +81,8 @@ impl Person {
         self.entry.as_ref().map(|entry| &entry.asserted).filter(|asserted| !asserted.is_empty())
     }
 
-    /// The resource, `meta` with times only. What the client wrote is shown as it wrote it while Twilio
-    /// still says the same; otherwise what Twilio says.
+    /// The resource; `meta` holds only the times. Shows the client's own spelling as long as Twilio's value agrees with
+    /// it, otherwise Twilio's value.
     pub(super) fn document(&self, base: &str) -> Document {
         let mut shown = Document::new();
         shown.insert("id".to_owned(), self.id().into());
@@ -137,7 +138,7 @@ impl Person {
             }
         }
         let Some(full) = twilio else { return };
-        // Okta takes nobody in without a given and a family name.
+        // Okta doesn't import a user without a given and a family name.
         let (given, family) = full.split_once(' ').unwrap_or((full, full));
         shown.insert("displayName".to_owned(), full.into());
         shown.insert("name".to_owned(), json!({ "formatted": full, "givenName": given, "familyName": family }));
@@ -165,7 +166,7 @@ impl Person {
             }
             (roles, _) => roles.as_ref().map(|roles| roles.names()).unwrap_or_default(),
         };
-        // As the client wrote a role, if it did: it may have said which is primary.
+        // Keep the client's own item for a role, if there is one: it may mark the primary role.
         let written = |name: &str| {
             let mut items = asserted.and_then(Value::as_array).into_iter().flatten();
             items.find(|item| item.get("value").and_then(Value::as_str) == Some(name)).cloned()
@@ -178,20 +179,20 @@ impl Person {
     }
 }
 
-/// What of a resource is remembered.
+/// The attributes of a resource that Flexgate stores.
 pub(super) fn asserted(document: &Document) -> Document {
     let keep = |name: &&str| document.get(*name).map(|value| ((*name).to_owned(), value.clone()));
     ASSERTED.iter().filter_map(keep).collect()
 }
 
-/// Under which name Twilio is to know the user.
+/// The username for Twilio.
 pub(super) fn username(document: &Document) -> Result<Username, Refusal> {
     let text = document.get("userName").and_then(Value::as_str).ok_or_else(|| wrong("userName", "is required"))?;
     text.parse().map_err(|error| wrong("userName", error))
 }
 
-/// The full name: `displayName`, else `name.formatted`, else the given and the family name, else the
-/// username. Each that is given must be a name, whichever is taken.
+/// The full name: `displayName`, else `name.formatted`, else the given and the family name, else the username. All of
+/// those that the client gives must be valid, even if unused.
 pub(super) fn full_name(document: &Document, username: &Username) -> Result<FullName, Refusal> {
     let said = |holder: Option<&Value>, name: &str| match holder.and_then(Value::as_str).map(str::trim) {
         None | Some("") => Ok(None),
@@ -214,7 +215,7 @@ pub(super) fn full_name(document: &Document, username: &Username) -> Result<Full
     }
 }
 
-/// The address: the primary one, else the one for work, else the first, else the username if it is one.
+/// The e-mail address: the primary one, else the one for work, else the first, else the username if it is an address.
 pub(super) fn email(document: &Document, username: &Username) -> Result<Email, Refusal> {
     let empty = Vec::new();
     let emails = document.get("emails").and_then(Value::as_array).unwrap_or(&empty);
@@ -233,13 +234,13 @@ pub(super) fn email(document: &Document, username: &Username) -> Result<Email, R
     }
 }
 
-/// The role of an item of the list.
+/// The role that a list item names.
 pub(super) fn role(item: &Value) -> Result<Role, Refusal> {
     let text = item.get("value").and_then(Value::as_str).ok_or_else(|| wrong("roles.value", "is required"))?;
     text.to_ascii_lowercase().parse().map_err(|error| wrong("roles.value", error))
 }
 
-/// The roles of a list.
+/// The roles that a list names.
 pub(super) fn roles(value: &Value) -> Result<RoleSet, Refusal> {
     value.as_array().into_iter().flatten().map(role).collect()
 }

@@ -1,4 +1,4 @@
-//! Why a SCIM request is not carried out.
+//! Why Flexgate refuses a SCIM request.
 
 use flexgate::domain::Role;
 use flexgate::domain::ledger::{AttachmentRefused, PlanRefused, Source};
@@ -9,40 +9,40 @@ use flexgate::users::ledger::LedgerError;
 
 use super::protocol::{ProtocolError, error};
 
-/// Why a SCIM request is not carried out. The texts are for the caller: what to do, in words of ours.
+/// Why Flexgate refuses a SCIM request. The texts tell the caller what to do, in Flexgate's own words.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The request is not SCIM as it should be.
+    /// The request violates the SCIM protocol.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
-    /// The value is somebody else's.
+    /// Another resource already has this value.
     #[error("{0}")]
     Uniqueness(String),
-    /// Finding everything that matches takes longer than a request may.
+    /// Finding all matches would take longer than a request may.
     #[error("Too many users must be read to answer this. Filter by userName, id or externalId, or page with cursor.")]
     TooMany,
     /// There is no such resource.
     #[error("There is no such resource.")]
     Unknown,
-    /// The resource is not the one the caller last saw.
+    /// The resource has changed since the caller read it.
     #[error("The resource has changed since its version in If-Match. Read it again.")]
     Stale,
-    /// Somebody else is changing the resource.
+    /// Another request is changing the resource.
     #[error("The resource is being changed by another request. Try again.")]
     Busy,
-    /// The policy gives nobody this role.
+    /// The policy doesn't allow anyone to give this role.
     #[error("The role {0} is not among FLEXGATE_ALLOWED_ROLES.")]
     RoleForbidden(Role),
-    /// Nobody would be left to administer Flex.
+    /// Flex would have no administrator left.
     #[error("This is the last active administrator. Make somebody else admin first, or set FLEXGATE_SCIM_LAST_ADMIN.")]
     LastAdmin,
-    /// Another source of the people ledger says that the person is inactive.
+    /// Another source in the people ledger says that the person is inactive.
     #[error("{0} says that the person is inactive. Activate them there first.")]
     InactiveBy(Source),
-    /// The person was deactivated, and the rest of the request refused.
+    /// The person was deactivated, but the rest of the request was refused.
     #[error("the user was deactivated, and the rest of the request refused")]
     Partly(Box<Refusal>),
-    /// Flex shows a role that Flexgate cannot give, and would lose it if these fields were changed.
+    /// Changing these fields would take away a role that Flex shows but Flexgate cannot give.
     #[error(
         "Flex shows a role that Flexgate cannot give, and changing {0} would take it away. Change that in the Console."
     )]
@@ -53,13 +53,13 @@ pub enum Refusal {
     /// Twilio did not reactivate the user.
     #[error("Twilio does not make the user active again.")]
     StaysDeactivated,
-    /// Twilio.
+    /// Twilio failed or refused the call.
     #[error("Twilio")]
     Twilio(#[from] TwilioError),
-    /// The store.
+    /// The store failed.
     #[error("the store")]
     Store(#[from] StoreError),
-    /// The tokens.
+    /// The secret with the tokens could not be read.
     #[error("the SCIM tokens")]
     Secret(#[from] SecretError),
 }
@@ -86,7 +86,7 @@ impl From<LedgerError> for Refusal {
     }
 }
 
-/// `name` must be something else.
+/// The refusal that says what the value of `name` must be.
 pub(super) fn value(name: &str, must: impl std::fmt::Display) -> Refusal {
     error::value(name, must).into()
 }

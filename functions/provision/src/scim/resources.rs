@@ -1,4 +1,4 @@
-//! What a Flex user and a group are in SCIM: their attributes.
+//! The SCIM schemas of Flex users and groups.
 
 use super::protocol::{Attribute, GROUP, Kind, Mutability, Schema, USER};
 use super::settings::WorkerFields;
@@ -6,7 +6,7 @@ use super::settings::WorkerFields;
 /// Flexgate's extension: the worker's attributes.
 pub const FLEX_USER: &str = "urn:flexgate:params:scim:schemas:extension:flex:2.0:User";
 
-/// Users, with the worker's attributes that may be written.
+/// The schema of users, with the worker attributes that clients may write.
 #[must_use]
 pub fn user_schema(worker: &WorkerFields) -> Schema {
     use Attribute as A;
@@ -47,7 +47,7 @@ pub fn user_schema(worker: &WorkerFields) -> Schema {
     Schema { id: USER, name: "User", attributes, extension, optional_extension: FLEX_USER }
 }
 
-/// Groups.
+/// The schema of groups.
 #[must_use]
 pub fn group_schema() -> Schema {
     use Attribute as A;

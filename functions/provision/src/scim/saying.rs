@@ -1,4 +1,4 @@
-//! What a document says, and how it came to be.
+//! The statement derived from a document, and how the client wrote that document.
 
 use flexgate::domain::RoleSet;
 use flexgate::domain::ledger::Statement;
@@ -6,16 +6,16 @@ use flexgate::users::ledger::Earlier;
 
 use super::protocol::Document;
 
-/// How a document came to be.
+/// How the client wrote the document.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Written<'a> {
-    /// `PUT`: the client wrote this, and it replaces what was before.
+    /// `PUT`: the client sent this document, which replaces the previous one.
     Whole(&'a Document),
-    /// `PATCH`: the one before with changes. What it says of `active`, if it names that.
+    /// `PATCH`: the previous document with changes. `active` is the new value, if the patch names it.
     Changed { active: Option<bool> },
 }
 
-/// What a document says, and which roles are then the client's own.
+/// The statement derived from a document, and the roles that are then the client's own.
 pub(super) struct Saying {
     pub(super) statement: Statement,
     pub(super) earlier: Earlier,

@@ -1,7 +1,8 @@
-//! What a client's document says of a person, as a statement of the people ledger.
+//! Turns a client's document about a person into a statement for the people ledger.
 //!
-//! A client reads a user, changes it and writes it back, so a document repeats much that is not the client's own: the
-//! roles of groups and of other sources, above all. Only what differs from what was shown is said.
+//! A client reads a user, changes it and writes it back, so a document repeats much that is not the client's own, above
+//! all
+//! the roles from groups and from other sources. The statement contains only what differs from what Flexgate showed.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +20,7 @@ use super::saying::{Saying, Written};
 use super::users::Users;
 
 impl Users {
-    /// What `after` says that was not said or shown before.
+    /// The parts of `after` that SCIM has not stated and Flexgate has not shown before.
     pub(super) fn says(
         &self,
         person: &Person,
@@ -35,7 +36,7 @@ impl Users {
         let locale = after.get("locale").and_then(Value::as_str).map(Box::from);
         let (at, id) = (self.clock_rng.now(), self.cause());
 
-        // A PUT says everything that is in it; a PATCH what it changes.
+        // A PUT states everything it contains; a PATCH states what it changes.
         let says = |names: &[&str]| {
             let changes = |name: &&str| after.get(*name) != before.get(*name);
             let holds = |name: &&str| matches!(written, Written::Whole(document) if document.contains_key(*name));
@@ -64,19 +65,19 @@ impl Users {
         Ok(Saying { statement, earlier, own_roles })
     }
 
-    /// Whether the document says that the person is active, where that is news.
+    /// The new value of `active`, if the document states one that is news.
     fn says_active(person: &Person, after: &Document, written: Written<'_>) -> Option<bool> {
         let active = after.get("active").and_then(Value::as_bool)?;
         let named = match written {
             Written::Whole(_) => active != person.view.active,
             Written::Changed { active } => active.is_some(),
         };
-        // Said again where it has no effect, it is refused by whoever says otherwise.
+        // State it again if it has had no effect: the ledger then refuses and names the source that disagrees.
         let known = person.statement().and_then(Statement::says_active);
         (named && (known != Some(active) || active != person.view.active)).then_some(active)
     }
 
-    /// The roles that are the client's own after the document, and those that it takes away though nobody gave them.
+    /// The client's own roles after the document, and the roles made by hand that it takes away.
     fn own_roles(
         &self,
         person: &Person,
@@ -91,7 +92,7 @@ impl Users {
         let mut asked = after.get("roles").map(person::roles).transpose()?.unwrap_or_default();
         let shown = person.shown_roles();
         if matches!(written, Written::Whole(_)) {
-            // The client has read the user before the role was taken back.
+            // The client may have read the user before Flexgate took the role back.
             let taken = person.view.person.as_ref().map(|person| &person.given.taken);
             asked.retain(|role| own.contains(role) || !taken.is_some_and(|taken| taken.contains(role)));
         }
@@ -103,7 +104,7 @@ impl Users {
         if asked.is_empty() {
             after = self.default_roles();
         } else if !after.is_empty() {
-            // The default roles go once a role is named; those that are asked for are named too.
+            // Naming any role drops the default roles, so name those that the client still asks for.
             after.extend(asked.iter().filter(|role| person.reason(**role) == Some(&RoleReason::Default)));
         }
         let by_hand = |role: &&Role| matches!(person.reason(**role), None | Some(RoleReason::MadeByHand));
@@ -112,12 +113,13 @@ impl Users {
         Ok((after, earlier))
     }
 
-    /// The roles of a user whom the client gives none. They are the client's own, so a group's role comes beside them.
+    /// The roles of a user to whom the client gives none. They count as the client's own, so a group's role adds to
+    /// them.
     fn default_roles(&self) -> RoleSet {
         self.policy.default_roles.intersection(&self.policy.allowed_roles).copied().collect()
     }
 
-    /// What the document of a new user says.
+    /// Turns a new user's document into a statement.
     pub(super) fn says_in_full(&self, document: &Document, person: &News) -> Result<Saying, Refusal> {
         let Some(username) = &person.username else { return Err(Refusal::Unknown) };
         person::check_locale(document)?;
@@ -140,7 +142,7 @@ impl Users {
         Ok(Saying { statement, earlier: person.earlier.clone(), own_roles })
     }
 
-    /// States that the person is inactive, and nothing else. `withdraws`: all that SCIM has said no longer counts.
+    /// States that the person is inactive, and nothing else. `withdraws` also cancels everything SCIM has said before.
     pub(super) async fn deactivate(
         &self,
         person: &mut Person,
@@ -153,7 +155,7 @@ impl Users {
         self.state(person, statement, Earlier::Everything, deadline).await
     }
 
-    /// States it, and notes how the person is afterwards.
+    /// Sends the statement to the ledger, and refreshes the person.
     pub(super) async fn state(
         &self,
         person: &mut Person,
@@ -190,7 +192,7 @@ impl Users {
     }
 }
 
-/// What is said, unless it was said before.
+/// Returns the statement, unless it repeats the known one.
 fn news<T: PartialEq>(known: Option<&Said<T>>, said: Said<T>) -> Option<Said<T>> {
     known.is_none_or(|known| known.value != said.value).then_some(said)
 }
@@ -199,7 +201,7 @@ fn names(roles: &RoleSet) -> BTreeSet<Box<str>> {
     roles.iter().map(|role| role.as_str().into()).collect()
 }
 
-/// The fields that a statement is about, as a plan names them.
+/// The fields that the statement covers, by the names that a plan uses.
 fn told(statement: &Statement) -> Vec<&'static str> {
     let fields = [
         ("full_name", statement.full_name.is_some()),

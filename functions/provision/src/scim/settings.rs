@@ -1,4 +1,4 @@
-//! SCIM's part of the configuration.
+//! The SCIM settings.
 
 use std::str::FromStr;
 
@@ -17,7 +17,7 @@ pub struct ScimSettings {
 }
 
 impl ScimSettings {
-    /// Reads the group; without `SCIM_TOKENS_SECRET_ID` SCIM is not served at all.
+    /// Reads the settings. Without `SCIM_TOKENS_SECRET_ID`, SCIM is not served at all.
     pub fn read(reader: &mut Reader) -> Option<Option<Self>> {
         let secret_id = reader.text("SCIM_TOKENS_SECRET_ID").map(str::to_owned);
         let worker_fields = reader.or("FLEXGATE_SCIM_ATTRIBUTES", WorkerFields::default());
@@ -26,7 +26,7 @@ impl ScimSettings {
     }
 }
 
-/// The worker attributes that may be written: `language.string`, `skill_level.int`, `remote.boolean`.
+/// The worker attributes that clients may write: `language.string`, `skill_level.int`, `remote.boolean`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkerFields(Vec<Field>);
 
@@ -60,7 +60,7 @@ impl FromStr for WorkerFields {
             let plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
                 && name.len() <= 64
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
-                // Whoever could write it would receive somebody else's calls.
+                // A client that could write it could redirect other people's calls to itself.
                 && !name.eq_ignore_ascii_case("contact_uri");
             plain.then(|| Field { name: name.to_owned(), kind })
         };
@@ -73,7 +73,7 @@ impl FromStr for WorkerFields {
 }
 
 impl WorkerFields {
-    /// As attributes of the extension.
+    /// The fields as attributes of the extension.
     pub(super) fn attributes(&self) -> Vec<Attribute> {
         let kind = |field: &Field| match field.kind {
             FieldKind::String => Kind::Text,
@@ -83,7 +83,7 @@ impl WorkerFields {
         self.0.iter().map(|field| Attribute::new(&field.name, kind(field), "A worker attribute.")).collect()
     }
 
-    /// As Flex takes them: keys with their type. Only those that may be written.
+    /// The written fields in Flex's format, in which keys carry their type. Only those that clients may write.
     pub(super) fn for_flex(&self, written: Option<&serde_json::Map<String, Value>>) -> serde_json::Map<String, Value> {
         let typed = |field: &Field| {
             let suffix = match field.kind {

@@ -1,4 +1,4 @@
-//! Bearer tokens for identity systems: long, random, known here by their hash only.
+//! Bearer tokens for identity systems: long and random. Flexgate stores only their hashes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-/// What every token begins with, so that scanners find one that was leaked.
+/// The prefix of every token, so that scanners recognize a leaked one.
 const PREFIX: &str = "fgscim_";
 
-/// The old token and the new one, while the identity system is being switched over.
+/// Two: the old token and the new one, while the identity system is switched over.
 const MAX_LIVE: usize = 2;
 
-/// The secret's document: `{"tokens": [{"id": "…", "sha256": "…"}]}`, one or two of them.
+/// The content of the secret: `{"tokens": [{"id": "…", "sha256": "…"}]}`, with one or two tokens.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "Listed", into = "Listed")]
 pub struct TokenHashes(Vec<TokenHash>);
@@ -72,17 +72,17 @@ impl TryFrom<Listed> for TokenHashes {
     }
 }
 
-/// A token that was just made. It is shown once.
+/// A newly generated token. It is shown only once.
 #[derive(Debug)]
 pub struct NewToken {
     /// The token.
     pub token: SecretString,
-    /// What the secret must hold for it to be good.
+    /// The content that the secret must have for the token to be valid.
     pub hashes: TokenHashes,
 }
 
 impl NewToken {
-    /// Makes one, known as `id` in audit events.
+    /// Generates a token that audit events call `id`.
     #[must_use]
     pub fn generate(id: &str, rng: &dyn Rng) -> Self {
         let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<32>(rng)));
@@ -97,25 +97,25 @@ fn sha256(text: &str) -> [u8; 32] {
     hash
 }
 
-/// Checks tokens.
+/// Verifies tokens.
 #[derive(Debug)]
 pub struct Tokens(CachedSecret<TokenHashes>);
 
 impl Tokens {
-    /// The tokens of the secret called `id`.
+    /// Verifies against the secret called `id`.
     #[must_use]
     pub fn new(id: &str, source: Arc<dyn SecretSource>, clock_rng: &ClockRng) -> Self {
         Self(CachedSecret::new(id, source, clock_rng.clock.clone()))
     }
 
-    /// Reads the hashes ahead. If that fails, the first request reads them.
+    /// Prefetches the hashes. If that fails, the first request reads them.
     pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.0.get(deadline).await;
     }
 
-    /// The id of the token that the request carries; `None` where it carries none that is good.
+    /// Returns the `id` of the request's token, or `None` if it has no valid one.
     ///
-    /// A token in the address is refused even beside a good one: addresses are logged on the way.
+    /// A token in the address is refused even with a valid header: addresses are logged along the way.
     pub async fn verify(
         &self,
         headers: &HeaderMap,
@@ -136,7 +136,7 @@ impl Tokens {
         if let Some(id) = held.value.id_of(&hash) {
             return Ok(Some(id));
         }
-        // It may have been created a moment ago.
+        // The token may be new, so read the secret again.
         let held = self.0.get_after_rejection(&held.version, deadline).await?;
         Ok(held.value.id_of(&hash))
     }

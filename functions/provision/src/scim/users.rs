@@ -1,4 +1,4 @@
-//! Users: found, created, changed, deleted.
+//! Users: search, create, change, delete.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::resources::user_schema;
 use super::saying::Written;
 use super::settings::ScimSettings;
 
-/// A write that loses a race is tried again this often.
+/// How often a write is attempted when it loses a race.
 const TRIES: usize = 3;
 
 /// How a user is changed.
@@ -33,7 +33,7 @@ enum Change {
     Patch,
 }
 
-/// Users over Flex and the SCIM store.
+/// Users in Flex and the SCIM store.
 #[derive(Debug)]
 pub struct Users {
     pub(super) schema: Schema,
@@ -49,7 +49,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// Users, whose resources are found below `base`.
+    /// Creates the users; their addresses start with `base`.
     #[must_use]
     pub fn new(
         base: String,
@@ -65,7 +65,7 @@ impl Users {
         Self { schema, base, provisioning, ledger, scim, queue, settings, group_roles, policy, clock_rng }
     }
 
-    /// Their schema.
+    /// The schema of users.
     #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.schema
@@ -75,12 +75,12 @@ impl Users {
         complete(&self.schema, person.document(&self.base), &self.base)
     }
 
-    /// The user of that `id`.
+    /// Returns the user with this `id`.
     pub async fn get(&self, id: &str, deadline: Deadline) -> Result<Document, Refusal> {
         Ok(self.show(&self.load(id, deadline).await?))
     }
 
-    /// The users that match, or a page of all of them.
+    /// Returns the matching users, or a page of all users without a filter.
     pub async fn search(&self, test: Option<&Test>, paging: &Paging, deadline: Deadline) -> Result<Page, Refusal> {
         let found = match test.map(Test::plan) {
             Some(Plan::UserName(name)) => match name.parse() {
@@ -118,7 +118,7 @@ impl Users {
         let created = self.create_once(document, &username, &work, intended, deadline).await;
         match &created {
             Ok(_) => self.scim.forget_marks().await?,
-            // Nothing was sent to Twilio, or it is not to be continued.
+            // Nothing was sent to Twilio, or there is nothing to resume.
             Err(error) if !unfinished(error) => self.scim.finish(&work).await?,
             Err(_) => self.scim.abandon(&work).await?,
         }
@@ -143,7 +143,7 @@ impl Users {
             source: Source::Scim,
             subject: None,
             identity: None,
-            // Twilio knows a user that is made again by its old spelling.
+            // Twilio knows a recreated user by the old spelling.
             username: Some(existing.as_ref().map_or(username, |person| &person.user.username).clone()),
             flex_user_sid: existing.as_ref().map(|person| person.user.flex_user_sid.clone()),
             statement: Statement::default(),
@@ -167,8 +167,8 @@ impl Users {
         }
     }
 
-    /// Replaces what the client may write. What it leaves out is removed; but roles, whether the user is
-    /// active, and what Flex cannot be without stay as they were.
+    /// Replaces what the client may write. Omitted attributes are removed, except roles, `active` and what Flex
+    /// requires: those stay as they were.
     pub async fn replace(
         &self,
         id: &str,
@@ -179,7 +179,7 @@ impl Users {
         self.change(id, if_match, body, Change::Replace, deadline).await
     }
 
-    /// Applies operations.
+    /// Applies the operations of a patch.
     pub async fn patch(
         &self,
         id: &str,
@@ -190,7 +190,7 @@ impl Users {
         self.change(id, if_match, body, Change::Patch, deadline).await
     }
 
-    /// Whoever says that a person is inactive is heard first. Nothing else in the request can prevent that.
+    /// Applies a deactivation first, so that no other part of the request can prevent it.
     async fn change(
         &self,
         id: &str,
@@ -253,7 +253,7 @@ impl Users {
         Err(Refusal::Busy)
     }
 
-    /// Brings Flex in step where it is not, as after a request that failed.
+    /// Brings Flex in line with the ledger if it differs, as after a failed request.
     async fn mend(&self, person: &mut Person, deadline: Deadline) -> Result<(), Refusal> {
         let known = person.view.person.as_ref().map(|known| known.id).filter(|_| !person.view.in_step);
         let Some(known) = known else { return Ok(()) };
@@ -264,7 +264,7 @@ impl Users {
         Ok(())
     }
 
-    /// Deprovisions the user, and keeps that it was deleted.
+    /// Deprovisions the user, and records that it was deleted.
     pub async fn delete(&self, id: &str, if_match: Option<&str>, deadline: Deadline) -> Result<(), Refusal> {
         for _ in 0..TRIES {
             let mut person = self.load(id, deadline).await?;
@@ -274,7 +274,7 @@ impl Users {
             self.scim.leave_all(&sid).await?;
             let entry = person.entry.take().unwrap_or_else(|| self.new_entry(&person.user));
             let mut entry = Entry { deleted: true, updated_at: self.clock_rng.now(), ..entry };
-            // The key is free. It tells whether it is the same person who comes back.
+            // Free the key, but keep a copy: it tells whether the same person comes back.
             if let Some(external_id) = entry.external_id.take() {
                 entry.asserted.insert(LEFT_AS.to_owned(), external_id.into());
             }
@@ -286,7 +286,7 @@ impl Users {
         Err(Refusal::Busy)
     }
 
-    /// `userName` is Twilio's key and never changes, but for its case, which does not count.
+    /// Refuses a new `userName`: it is Twilio's key and never changes. Differences in case are ignored.
     async fn same_name(&self, person: &Person, after: &Document, deadline: Deadline) -> Result<(), Refusal> {
         let asked = person::username(after)?;
         if folded(asked.as_str()) == folded(person.user.username.as_str()) {
@@ -299,7 +299,7 @@ impl Users {
         Err(ProtocolError::Mutability(fixed.to_owned()).into())
     }
 
-    /// Writes down what the client wrote, as it wrote it. False if somebody else did meanwhile.
+    /// Stores what the client wrote, in its own spelling. Returns false if another write came first.
     async fn remember(
         &self,
         person: &mut Person,
@@ -339,7 +339,7 @@ impl Users {
         }
     }
 
-    /// Whether there is such a user.
+    /// Whether a user with this `id` exists.
     pub(super) async fn exists(&self, id: &str, deadline: Deadline) -> Result<bool, Refusal> {
         Ok(!Self::known(self.load(id, deadline).await)?.is_empty())
     }
@@ -354,12 +354,12 @@ impl Users {
     }
 }
 
-/// Whether a failure may have left something done at Twilio, so that the next attempt goes on with it.
+/// Whether a failed attempt may have changed something at Twilio, so that the next attempt must resume it.
 fn unfinished(error: &Refusal) -> bool {
     matches!(error, Refusal::Twilio(_) | Refusal::Store(_) | Refusal::Busy | Refusal::StaysDeactivated)
 }
 
-/// `If-Match` (RFC 7644 §3.14): any of the listed versions, or `*`.
+/// Checks `If-Match` (RFC 7644 §3.14): any of the listed versions, or `*`.
 pub(super) fn check_if_match(if_match: Option<&str>, document: &Document) -> Result<(), Refusal> {
     let Some(tags) = if_match else { return Ok(()) };
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
@@ -368,7 +368,7 @@ pub(super) fn check_if_match(if_match: Option<&str>, document: &Document) -> Res
     if matches { Ok(()) } else { Err(Refusal::Stale) }
 }
 
-/// The resource after a `PUT`.
+/// The resource after a `PUT`: the document, plus the attributes that stay if it omits them.
 fn replaced(before: &Document, document: &Document) -> Document {
     let mut after = document.clone();
     let keep = |after: &mut Document, name: &str| {

@@ -1,4 +1,4 @@
-//! A gateway's provisioning function over a simulated Twilio, and short names for what tests do.
+//! A gateway's provisioning function on a simulated Twilio, and helpers for the tests.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -32,7 +32,7 @@ pub struct World {
     control: reqwest::Client,
 }
 
-/// What an answer was.
+/// A response.
 #[derive(Debug)]
 pub struct Answered {
     pub status: StatusCode,
@@ -47,7 +47,7 @@ impl Answered {
         self.body
     }
 
-    /// A SCIM error body with that status and `scimType` (`-` for none).
+    /// Asserts a SCIM error body with this status and `scimType` (`-` for none).
     #[track_caller]
     pub fn refused(self, status: u16, scim_type: &str) {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
@@ -105,12 +105,12 @@ fn assemble(settings: &Settings) -> Router {
 }
 
 impl World {
-    /// What the function stands on.
+    /// The platform that the function runs on.
     pub fn platform(&self) -> Platform {
         Platform::new(&self.settings.owner.common, ClockRng::system()).unwrap()
     }
 
-    /// The people ledger, as another way in has it.
+    /// The people ledger, as another source would use it.
     pub fn ledger(&self) -> Ledger {
         let (owner, platform) = (&self.settings.owner, self.platform());
         let flex = Arc::new(platform.flex(&owner.common, &owner.credential));
@@ -118,7 +118,7 @@ impl World {
         Ledger::of_platform(&platform, provisioning, &owner.policy)
     }
 
-    /// The function as another instance of it, with nothing in memory.
+    /// Replaces the function with a new instance that has nothing in memory.
     pub fn restarted(&mut self) {
         self.router = assemble(&self.settings);
     }
@@ -157,7 +157,7 @@ impl World {
         self.send("PATCH", path, body).await
     }
 
-    /// A user made through SCIM; its `id`.
+    /// Creates a user through SCIM; returns its `id`.
     pub async fn user(&self, name: &str) -> String {
         let body = json!({ "userName": name, "displayName": format!("The {name}"),
             "emails": [{ "value": format!("{name}@example.com"), "primary": true }] });
@@ -165,7 +165,7 @@ impl World {
         made["id"].as_str().unwrap().to_owned()
     }
 
-    /// A user made at Twilio, not through here; its SID.
+    /// Creates a user directly at Twilio; returns its SID.
     pub async fn at_twilio(&self, name: &str, roles: &[&str]) -> String {
         let body = json!({ "username": name, "email": "some@example.com", "full_name": "Some One", "roles": roles, "worker": {} });
         let account = self.simulator.account();
@@ -204,7 +204,7 @@ impl World {
         self.sim(Method::DELETE, "faults", Value::Null).await;
     }
 
-    /// Twilio's user of that SID, with everything the simulator knows.
+    /// Twilio's user with this SID, with all the simulator's fields.
     pub async fn twilio_user(&self, sid: &str) -> Value {
         let users = self.sim(Method::GET, "users", Value::Null).await;
         let users = users["users"].as_array().or_else(|| users.as_array()).unwrap().clone();
@@ -221,7 +221,7 @@ impl World {
         self.sim(Method::DELETE, "requests", Value::Null).await;
     }
 
-    /// Makes every write to a table of the store fail, until it is mended.
+    /// Makes every write to a table of the store fail, until `mend_table`.
     pub fn break_table(&self, table: &str) {
         self.sql(&format!(
             "CREATE TRIGGER broken_insert BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END;
@@ -233,7 +233,7 @@ impl World {
         self.sql("DROP TRIGGER broken_insert; DROP TRIGGER broken_update;");
     }
 
-    /// Makes every write fail that notes of a group's member that their role has been announced.
+    /// Makes every write fail that records that a group member's role has been announced.
     pub fn break_announcement(&self) {
         self.sql(
             "CREATE TRIGGER broken_announcement BEFORE INSERT ON scim_members WHEN NEW.conferred IS NOT NULL
@@ -252,7 +252,7 @@ impl World {
     }
 }
 
-/// Everything that is logged by this thread while it lives.
+/// Captures everything that this thread logs while the value is alive.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 

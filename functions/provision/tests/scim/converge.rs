@@ -1,5 +1,5 @@
-//! C16: Twilio and the directory cannot be written together. Whatever fails in between, the repeated
-//! request arrives at the same state.
+//! C16: Twilio and the directory cannot be written atomically. Whatever fails in between, a retry reaches the same
+//! state.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ async fn c16_a_create_that_fails_at_twilio_is_finished_by_its_retry() {
         world.send("POST", "/Users", ada()).await.refused(503, "-");
         world.no_faults().await;
     }
-    // The last attempt was carried out, and its answer lost: the user is there, and the retry still creates.
+    // Twilio carried out the last attempt, but its answer was lost: the user exists, and the retry still answers 201.
     let made = world.send("POST", "/Users", ada()).await.is(201);
     assert_eq!((&made["externalId"], &made["name"]["givenName"]), (&json!("x-1"), &json!("Ada")));
     world.send("POST", "/Users", ada()).await.refused(409, "uniqueness");
@@ -54,7 +54,7 @@ async fn c16_an_update_converges_whichever_side_fails() {
         { "op": "add", "path": "externalId", "value": "x-2" },
         { "op": "add", "path": "locale", "value": "en-GB" },
     ]);
-    // Before the change at Twilio, after half of it, and after all of it.
+    // The change fails before Twilio has any of it, when Twilio has half of it, and when Twilio has all of it.
     twilio_fails(&world, "Provision", "status").await;
     world.patch(&path, change.clone()).await.refused(503, "-");
     world.no_faults().await;
@@ -74,7 +74,7 @@ async fn c16_an_update_converges_whichever_side_fails() {
 #[tokio::test]
 async fn c16_a_deactivation_and_a_deletion_converge_whichever_side_fails() {
     let world = world().await;
-    // Twilio may refuse to deprovision twice.
+    // Twilio may refuse to deprovision a user twice.
     world.simulator.switch(|switches| switches.deprovision_twice_status = 404);
     let id = world.user("ada").await;
     let path = format!("/Users/{id}");
@@ -82,7 +82,7 @@ async fn c16_a_deactivation_and_a_deletion_converge_whichever_side_fails() {
     twilio_fails(&world, "Deprovision", "status").await;
     world.patch(&path, off.clone()).await.refused(503, "-");
     world.no_faults().await;
-    // What was said is shown at once; Flex catches up with the retry.
+    // SCIM shows the statement at once; Flex catches up with the retry.
     assert_eq!(world.get(&path).await.is(200)["active"], false);
     assert_eq!(world.twilio_user(&id).await["deactivated"], false);
     world.break_table("people");
@@ -122,7 +122,7 @@ async fn c16_a_group_that_was_written_down_before_twilio_failed_is_finished_by_t
     twilio_fails(&world, "Provision", "status").await;
     world.patch(&path, remove.clone()).await.refused(503, "-");
     world.no_faults().await;
-    // It is not a member any more, but the role is still there: the retry takes it.
+    // The user is no longer a member but still has the role: the retry takes it away.
     assert_eq!(world.twilio_user(&grace).await["roles"], json!(["agent", "supervisor"]));
     world.patch(&path, remove.clone()).await.is(200);
     for user in [&ada, &grace] {
@@ -144,7 +144,7 @@ async fn c16_a_role_given_at_twilio_but_not_announced_is_announced_by_the_retry(
     let group = world.send("POST", "/Groups", json!({ "displayName": "Flex Supervisors" })).await.is(201);
     let path = format!("/Groups/{}", group["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
-    // The group is written with its member, Twilio is told, and then the note fails.
+    // The store records the group with its member and Twilio gets the role; then recording the announcement fails.
     world.break_announcement();
     world.patch(&path, add.clone()).await.refused(503, "-");
     world.mend_announcement();

@@ -1,9 +1,11 @@
-//! Provisioning cycles as the identity systems' documentation has them: create, update, deactivate,
-//! reactivate, push a group, remove it.
+//! Provisioning cycles from the identity systems' documentation: create, update, deactivate, reactivate, push a group,
+//! remove it.
 //!
-//! A fixture is a list of steps. `save` names what later steps write as `${name}`; `expect` holds the
-//! status and, by JSON pointer, what the answer and Twilio's user must say (`null`: nothing). Twilio's user is the
-//! one saved as `id`.
+//! A fixture is a list of steps. `save` names a value that later steps use as `${name}`; `expect` holds the status and,
+//! by
+//! JSON pointer, the expected values of the response and of Twilio's user (`null`: absent). Twilio's user is the one
+//! saved
+//! as `id`.
 
 use serde_json::{Map, Value, json};
 

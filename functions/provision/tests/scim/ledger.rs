@@ -1,4 +1,4 @@
-//! SCIM by the rules of the people ledger: R40, R42, R70, and who owns a role.
+//! SCIM under the rules of the people ledger: R40, R42, R70, and which source owns a role.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::base::outbound::Deadline;
@@ -34,7 +34,7 @@ async fn roles(world: &World, id: &str) -> Value {
     world.twilio_user(id).await["roles"].clone()
 }
 
-/// What another source says of the person of that username.
+/// States something about the person with this username on behalf of another source.
 async fn says(world: &World, source: &str, username: &str, on: bool, names: &[&str]) -> Result<(), LedgerError> {
     let (at, id) = (SystemClock.now(), EventId::from(7));
     let statement = Statement {
@@ -78,7 +78,7 @@ async fn r40_so_it_is_for_a_group_that_is_deleted_renamed_or_replaced_and_for_a_
         assert_eq!(roles(&world, &id).await, json!(["agent", "supervisor"]), "{way}");
         if way == "user" {
             world.delete(&user).await.is(204);
-            // The membership ended with the user.
+            // Deleting the user ended the membership.
             assert_eq!(world.get(&group).await.is(200).get("members"), None);
             assert_eq!(world.user("ada").await, id);
         } else {
@@ -129,7 +129,7 @@ async fn r42_whoever_says_inactive_is_heard_whatever_else_is_wrong() {
         let id = world.user(&format!("user{number}")).await;
         let path = format!("/Users/{id}");
         let off = off[number % off.len()].clone();
-        // Before it or after it.
+        // The deactivation comes after the invalid operation, or before it.
         let operations = if number % 2 == 0 { json!([wrong, off]) } else { json!([off, wrong]) };
         let answer = world.patch(&path, operations).await;
         let detail = answer.body["detail"].as_str().unwrap().to_owned();
@@ -201,7 +201,7 @@ async fn r70_a_role_that_flexgate_cannot_give_survives_what_scim_writes() {
     let twilio = world.twilio_user(&id).await;
     assert_eq!(twilio["email"], "new@example.com");
     assert_eq!(twilio["roles"], json!(["agent", "wfo.full_access"]));
-    // What cannot be done without losing it is refused, and says so.
+    // A change that would lose the role is refused, and the error says why.
     let name = json!([{ "op": "replace", "path": "displayName", "value": "Augusta Ada" }]);
     let refused = world.patch(&path, name).await;
     assert!(refused.body["detail"].as_str().unwrap().contains("full_name"), "{}", refused.body);
@@ -222,11 +222,11 @@ async fn a_put_that_repeats_the_roles_it_was_shown_gives_none_of_them() {
     world.send("PUT", &path, body.clone()).await.is(200);
     world.patch(&group, leaves(&id)).await.is(200);
     assert_eq!(roles(&world, &id).await, json!(["agent"]));
-    // What it has read before the role was taken back does not bring it back.
+    // The client read this before Flexgate took the role back, so writing it does not bring the role back.
     body["displayName"] = "Ada Lovelace".into();
     world.send("PUT", &path, body).await.is(200);
     assert_eq!(roles(&world, &id).await, json!(["agent"]));
-    // A PATCH that names it does.
+    // A PATCH that names the role does.
     let add = json!([{ "op": "add", "path": "roles", "value": [{ "value": "supervisor" }] }]);
     world.patch(&path, add).await.is(200);
     assert_eq!(roles(&world, &id).await, json!(["agent", "supervisor"]));
@@ -257,16 +257,16 @@ async fn whoever_comes_back_under_another_key_is_somebody_else() {
     };
     let made = world.send("POST", "/Users", body("x-1")).await.is(201);
     let id = made["id"].as_str().unwrap().to_owned();
-    // By hand, and by another source that then holds the person inactive.
+    // The role was given by hand, and by another source that later holds the person inactive.
     says(&world, "webhook:hr", "ada@example.com", true, &["supervisor"]).await.unwrap();
     world.at_twilio("ada@example.com", &["agent", "supervisor"]).await;
     world.delete(&format!("/Users/{id}")).await.is(204);
     says(&world, "webhook:hr", "ada@example.com", false, &["supervisor"]).await.unwrap();
 
-    // The same person: what the other source says holds.
+    // The same person returns: the other source's statement still counts.
     world.send("POST", "/Users", body("x-1")).await.refused(409, "-");
     assert_eq!(world.twilio_user(&id).await["deactivated"], true);
-    // Somebody else: nothing of the earlier one is theirs.
+    // A different person arrives: they inherit nothing from the earlier one.
     let made = world.send("POST", "/Users", body("x-2")).await.is(201);
     assert_eq!(made["roles"], json!([{ "value": "agent" }]));
     let twilio = world.twilio_user(made["id"].as_str().unwrap()).await;
@@ -300,7 +300,7 @@ async fn r71_a_group_does_not_lose_the_last_administrator_and_stays_as_it_was() 
     let shown = world.get(&path).await.is(200);
     assert_eq!(shown["members"][0]["value"], json!(ada), "a refused change leaves nothing behind");
     assert_eq!(roles(&world, &ada).await, json!(["agent", "admin"]));
-    // Both at once are the last one, too.
+    // Removing both at once would also remove the last administrator.
     world.patch(&path, joins(&grace)).await.is(200);
     world.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.refused(409, "-");
     world.at_twilio("other", &["admin"]).await;
@@ -321,7 +321,7 @@ async fn what_was_said_is_shown_before_flex_has_caught_up() {
     assert_eq!(shown["roles"], json!([{ "value": "agent" }, { "value": "supervisor" }]));
     assert_eq!(roles(&world, &id).await, json!(["agent"]));
     world.no_faults().await;
-    // The same request again, though it changes nothing of what is shown, is carried out.
+    // A retry is carried out even though SCIM already shows the new role.
     world.patch(&format!("/Users/{id}"), add).await.is(200);
     assert_eq!(roles(&world, &id).await, json!(["agent", "supervisor"]));
 }

@@ -1,4 +1,4 @@
-//! What the version before the people ledger left in the directory.
+//! Data that the version before the people ledger left in the directory.
 
 use flexgate::domain::{FlexUserSid, Role};
 use flexgate::store::scim::{Entry, Group, GroupWritten, Member};
@@ -9,7 +9,7 @@ use crate::common::{World, world};
 
 const AT: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-/// A user as that version left one: in Flex, and as an entry.
+/// A user as that version stored it: in Flex, and as an entry.
 async fn user(world: &World, name: &str, roles: &[&str], own: Value, deleted: bool) -> FlexUserSid {
     let sid: FlexUserSid = world.at_twilio(name, roles).await.parse().unwrap();
     let asserted = json!({ "roles": own, "displayName": "Some One", "emails": [{ "value": "some@example.com" }] });
@@ -27,7 +27,7 @@ async fn user(world: &World, name: &str, roles: &[&str], own: Value, deleted: bo
     sid
 }
 
-/// A group as that version left one: each membership notes the role that it conferred.
+/// A group as that version stored it: each membership records the role that it gave.
 async fn group(world: &World, members: &[&FlexUserSid]) -> String {
     let member =
         |user: &&FlexUserSid| Member { user: (*user).clone(), present: true, announced: Some(Role::Supervisor) };
@@ -52,7 +52,7 @@ async fn a_membership_of_before_ends_and_takes_its_role_along() {
     let path = group(&world, &[&ada, &grace]).await;
     world.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.is(200);
     assert_eq!(world.twilio_user(ada.as_str()).await["roles"], json!(["agent"]));
-    // Whose own role it is keeps it.
+    // Grace also has the role as her own, so she keeps it.
     assert_eq!(world.twilio_user(grace.as_str()).await["roles"], json!(["agent", "supervisor"]));
 }
 
@@ -83,7 +83,7 @@ async fn a_role_of_before_that_scim_gave_is_scims_to_take() {
 async fn whoever_was_deleted_before_stays_so_for_every_other_source() {
     let world = world().await;
     let ada = user(&world, "ada", &["agent"], json!([]), true).await;
-    // Somebody has reactivated the user since; another way in must not take that for granted.
+    // Somebody has reactivated the user since; other sources must still see them as inactive.
     let platform = world.platform();
     let key = "ada".parse::<flexgate::domain::Username>().unwrap().key();
     world.get(&format!("/Users/{ada}")).await.is(200);

@@ -1,4 +1,4 @@
-//! SCIM over real HTTP to a simulated Twilio: the attacks of the list, dialects, lists, failures.
+//! SCIM over real HTTP on a simulated Twilio: the listed attacks, dialects, lists, failures.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

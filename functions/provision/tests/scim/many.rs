@@ -1,4 +1,4 @@
-//! Many users, and walking their list.
+//! Creates many users, and walks their list.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 use crate::common::{World, world_over};
 
-/// A world whose Twilio has that many users.
+/// A world whose Twilio has this many users.
 pub async fn world_of(count: usize) -> World {
     let world = world_over(Config::default(), &[]).await;
     world.sim(Method::POST, "users", json!({ "count": count })).await;
     world
 }
 
-/// Walks the list as Okta does; how many calls Twilio got, and how long the answers took.
+/// Walks the list as Okta does. Returns the number of Twilio calls and the total response time.
 pub async fn walk(world: &mut World, count: usize, total: usize, fresh_instances: bool) -> (usize, Duration) {
     world.forget_calls().await;
     let (mut start, mut calls, mut seen, mut time) = (1, 0, Vec::new(), Duration::ZERO);

@@ -1,4 +1,4 @@
-//! What must be refused: C1, C3, C5, C8, C9, C11 to C13, C15, C17.
+//! Requests that must be refused: C1, C3, C5, C8, C9, C11 to C13, C15, C17.
 
 use axum::body::Body;
 use flexgate::base::clock_rng::SystemRng;
@@ -73,7 +73,7 @@ async fn c03_a_user_name_that_differs_in_case_only_is_taken() {
     for name in ["ada@example.com", "ADA@EXAMPLE.COM"] {
         world.send("POST", "/Users", json!({ "userName": name })).await.refused(409, "uniqueness");
     }
-    // One that came from elsewhere, in lower case, and one that was seen in a list.
+    // One user who was created elsewhere in lower case, and one whom a list has shown.
     world.at_twilio("grace", &["agent"]).await;
     world
         .send("POST", "/Users", json!({ "userName": "GRACE", "emails": ["g@example.com"] }))
@@ -113,7 +113,7 @@ async fn c05_a_role_that_the_policy_forbids_is_given_neither_directly_nor_throug
     let path = format!("/Groups/{}", empty["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }]);
     world.patch(&path, add.clone()).await.refused(403, "-");
-    // Renaming a group to one that gives the role is no way round.
+    // Renaming a group to one that gives the role must not bypass the check.
     let plain = json!({ "displayName": "Plain", "members": [{ "value": id }] });
     let plain = world.send("POST", "/Groups", plain).await.is(201);
     world.delete(&path).await.is(204);
@@ -195,7 +195,7 @@ async fn c12_nobody_is_renamed_onto_somebody_else() {
     world.send("PUT", &path, json!({ "userName": "Grace" })).await.refused(409, "uniqueness");
     let rename = |name: &str| json!([{ "op": "replace", "value": { "userName": name } }]);
     world.patch(&path, rename("grace")).await.refused(409, "uniqueness");
-    // Twilio's key never changes; its case does not count.
+    // Twilio's key never changes, but a different case is accepted.
     world.patch(&path, rename("ada.lovelace")).await.refused(400, "mutability");
     assert_eq!(world.patch(&path, rename("ADA")).await.is(200)["userName"], "ada");
 }
@@ -266,7 +266,7 @@ async fn c17_two_who_remove_the_last_two_administrators_leave_one() {
     let world = world().await;
     let first = world.at_twilio("first", &["admin"]).await;
     let second = world.at_twilio("second", &["admin"]).await;
-    // Long enough for the other to look who is left.
+    // Slow enough for the other request to check who is left.
     let slow = json!({ "service": "flex-api", "path_contains": "Deprovision", "kind": "delay", "delay_ms": 500, "times": "always" });
     world.fault(slow).await;
     let (one, other) = (format!("/Users/{first}"), format!("/Users/{second}"));

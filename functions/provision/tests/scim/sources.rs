@@ -1,4 +1,4 @@
-//! SCIM beside the other sources of the people ledger.
+//! SCIM alongside the other sources of the people ledger.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{Person, Said, Source, Statement};
@@ -76,7 +76,7 @@ async fn a_role_that_a_scim_group_gives_is_kept_by_another_source_until_the_grou
         world.ledger().state(&news, Deadline::after(std::time::Duration::from_secs(10))).await.unwrap();
         world.twilio_user(&id).await["roles"].clone()
     };
-    // The other source gives the role as well, and takes back what it gave.
+    // The other source also gives the role, then takes back what it gave.
     assert_eq!(says(1, &["supervisor"]).await, json!(["agent", "supervisor"]));
     assert_eq!(says(2, &["agent"]).await, json!(["agent", "supervisor"]));
     world.patch(&format!("/Groups/{group}"), json!([{ "op": "remove", "path": "members" }])).await.is(200);
@@ -91,7 +91,7 @@ async fn r92_whom_twilio_brought_back_is_shown_inactive_until_scim_activates_the
     let sign_in = world.platform().deactivations();
     let key = "ada@example.com".parse::<Username>().unwrap().key();
     world.patch(&path, active(false)).await.is(200);
-    // Twilio's SSO reactivates whomever the identity provider lets in.
+    // Twilio's SSO reactivates everyone whom the identity provider lets in.
     world.at_twilio("ada@example.com", &["agent"]).await;
     assert_eq!(world.get(&path).await.is(200)["active"], false);
     let found = world.get("/Users?filter=userName%20eq%20%22ada@example.com%22").await.is(200);

@@ -1,4 +1,4 @@
-//! What identity systems write, and what becomes of it: C4, C6, C7, C14, and the map to Flex.
+//! What identity systems write, and how Flexgate interprets it: C4, C6, C7, C14, and the mapping to Flex.
 
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ async fn c07_operators_and_names_in_any_case_with_and_without_a_path() {
             ]),
         )
         .await;
-    // The list has an address, but none for work: RFC 7644 §3.5.2.3.
+    // The list has an address, but none of type work: RFC 7644 §3.5.2.3.
     shown.refused(400, "noTarget");
     let before = world.get(&path).await.is(200);
     assert_eq!(before["displayName"], "The ada", "all operations or none");
@@ -158,7 +158,7 @@ async fn users_from_elsewhere_are_found_listed_and_keep_what_scim_does_not_touch
     world.send("PUT", &path, body).await.is(200);
     let twilio = world.twilio_user(&sid).await;
     assert_eq!((&twilio["roles"], &twilio["full_name"]), (&json!(["supervisor"]), &json!("Grace Hopper")));
-    // What changes at Twilio afterwards is what is shown.
+    // SCIM shows later changes at Twilio.
     world.at_twilio("Grace.Hopper", &["agent"]).await;
     let shown = world.get(&path).await.is(200);
     assert_eq!((&shown["displayName"], &shown["externalId"]), (&json!("Some One"), &json!("g-1")));
@@ -222,7 +222,7 @@ async fn a_group_gives_its_role_and_takes_it_back_and_an_unmapped_one_gives_none
     assert_eq!(world.twilio_user(&ada).await["roles"], json!(["agent", "supervisor"]));
     let shown = world.get(&format!("/Users/{ada}")).await.is(200);
     assert_eq!(shown["groups"].as_array().unwrap().len(), 2);
-    // A change of something else keeps the role; deactivation and reactivation bring it back.
+    // An unrelated change keeps the role; deactivation followed by reactivation restores it.
     let user = format!("/Users/{ada}");
     world.patch(&user, json!([{ "op": "replace", "path": "displayName", "value": "A" }])).await.is(200);
     for active in [false, true] {
@@ -232,7 +232,7 @@ async fn a_group_gives_its_role_and_takes_it_back_and_an_unmapped_one_gives_none
     let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{ada}\"]") }]);
     assert_eq!(world.patch(&path, remove).await.is(200).get("members"), None);
     assert_eq!(world.twilio_user(&ada).await["roles"], json!(["agent"]));
-    // Renaming a group changes what it gives.
+    // Renaming a group changes the role it gives.
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
     world.patch(&path, add).await.is(200);
     world.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Old Supervisors" }])).await.is(200);

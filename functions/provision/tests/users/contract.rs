@@ -1,4 +1,4 @@
-//! What the routes promise when all is well.
+//! The routes' behaviour when everything works.
 
 use http::Method;
 use serde_json::json;
@@ -84,7 +84,7 @@ async fn a_user_is_deprovisioned_and_provisioned_again() {
 async fn an_answer_that_leaves_fields_out_is_completed_before_it_is_compared() {
     let mut directory = Directory::start().await;
     directory.post(&katherine()).await;
-    // A ledger that does not know the user yet, and so must search.
+    // This ledger doesn't know the user yet, so it must search.
     let store = format!("sqlite:{}", directory.world.store_path().with_file_name("another.db").display());
     directory.router = process(&directory.world, &[("FLEXGATE_STORE", &store)]);
     directory.world.simulator.switch(|switches| switches.find_returns_deactivated = false);

@@ -1,4 +1,4 @@
-//! `/users` at the router, against a real simulator.
+//! `/users` at the router, on a real simulator.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
@@ -30,7 +30,7 @@ impl Directory {
         Self { world, router, bearer }
     }
 
-    /// A request with the trusted system's token.
+    /// Sends a request with the trusted system's token.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
         let mut request =
             Request::builder().method(method).uri(path).header("authorization", format!("Bearer {}", self.bearer));

@@ -1,4 +1,4 @@
-//! Bad input, each piece named; and callers who may not.
+//! Invalid input, with an error for each wrong field; and callers without permission.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, Reply};
@@ -129,7 +129,7 @@ async fn without_a_token_or_its_scope_nothing_is_done_and_nothing_is_said() {
         if let Some(bearer) = bearer {
             request = request.header("authorization", format!("Bearer {bearer}"));
         }
-        // The body is wrong as well: who may not ask is not told how to ask.
+        // The body is invalid too: a caller without permission must not learn that.
         let reply = Browser::new(directory.router.clone()).send(request.body(Body::from("{")).unwrap()).await;
         let code = if expected == 401 { "token_invalid" } else { "scope_missing" };
         assert_eq!(reply.problem(), (expected, code.into()), "{method} {path}");

@@ -1,4 +1,4 @@
-//! Twilio ill: what the caller is told, and that nothing of Twilio's text reaches them.
+//! Twilio failures: which error the caller gets, and that no text from Twilio reaches the caller.
 
 use http::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! As much of a browser as signing in needs: cookies for the gateway, redirects followed, one form.
+//! Just enough of a browser to sign in: cookies for the gateway, redirects, one form.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -27,7 +27,7 @@ impl<'a> Browser<'a> {
         Self { stage, cookies: BTreeMap::new() }
     }
 
-    /// Signs in as `person`; where the browser stands afterwards.
+    /// Signs in as `person`; returns the address where the browser ends up.
     pub(super) async fn sign_in(&mut self, person: &str) -> Result<Url, Box<dyn Error>> {
         let login = format!("{}/sso/default/login?return_to=/", self.stage.gateway).parse()?;
         let (page, at) = self.navigate(login, None).await?;
@@ -42,7 +42,7 @@ impl<'a> Browser<'a> {
         Ok(at)
     }
 
-    /// Calls the gateway as its page does.
+    /// Calls the gateway like its own page does.
     pub(super) async fn call(&mut self, path: &str) -> Result<Answer, Box<dyn Error>> {
         let mut request = Request::new(Method::POST, format!("{}{path}", self.stage.gateway).parse()?);
         request.headers_mut().insert(ORIGIN, HeaderValue::from_str(&self.stage.gateway)?);
@@ -89,7 +89,7 @@ impl<'a> Browser<'a> {
     }
 }
 
-/// The value of a hidden field.
+/// The value of a hidden form field.
 fn hidden(page: &str, name: &str) -> Option<String> {
     let field = page.split("<input").find(|field| field.contains(&format!("name=\"{name}\"")))?;
     let value = field.split("value=\"").nth(1)?.split('"').next()?;

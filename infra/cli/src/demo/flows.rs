@@ -1,4 +1,4 @@
-//! The flows, in the order in which a newcomer meets them.
+//! The demo's flows, in the order in which a newcomer meets them.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::stage::{Stage, report};
 
 type Outcome = Result<String, Box<dyn Error>>;
 
-/// Plays every flow; how many failed. A flow that needs what an earlier one did not bring fails too.
+/// Runs every flow; returns how many failed. If a flow fails, flows that need its result fail too.
 pub(super) async fn play(stage: &Stage) -> Result<usize, Box<dyn Error>> {
     let mut failed = 0;
     let mut note = |step: &str, outcome: Outcome| -> Result<Option<String>, Box<dyn Error>> {
@@ -52,7 +52,7 @@ async fn validate(stage: &Stage, browser: &mut Browser<'_>) -> Outcome {
 }
 
 async fn refresh(stage: &Stage) -> Outcome {
-    // Four minutes are less than Flexgate lets anybody go away with.
+    // Four minutes is less than the five that Flexgate requires of a token that it hands out.
     switch(stage, &json!({ "sso_token_ttl_seconds": 240 })).await?;
     let mut browser = Browser::new(stage);
     browser.sign_in("grace").await?;
@@ -166,7 +166,7 @@ async fn sent(stage: &Stage, request: Request) -> Result<Answer, Box<dyn Error>>
     Ok(send(&stage.http, request, Deadline::after(Duration::from_secs(10)), 1 << 20).await?)
 }
 
-/// The JSON of an answer that must have this status. A problem document is shown by its code.
+/// The JSON of an answer that must have this status. For a problem document, the error names its code.
 fn expect(answer: &Answer, status: StatusCode) -> Result<Value, Box<dyn Error>> {
     let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
     if answer.status == status {

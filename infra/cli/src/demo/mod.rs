@@ -1,4 +1,4 @@
-//! `flexgate demo`: every flow once, end to end, over HTTP, against the simulator.
+//! `flexgate demo`: runs every flow once, end to end, over HTTP, against the simulator.
 
 mod browser;
 mod flows;
@@ -12,12 +12,12 @@ use flexgate::telemetry;
 use crate::serve::{Gateway, Settings, Simulated, Started};
 use stage::Stage;
 
-/// Runs the flows, prints a line for each, and fails if one failed.
+/// Runs the flows, prints a line for each, and returns an error if any failed.
 pub async fn run() -> Result<(), Box<dyn Error>> {
     telemetry::start(&telemetry::Log { levels: "error".to_owned(), metrics: None, old_names: Vec::new() });
     let folder = tempfile::tempdir()?;
     let any_port: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
-    // The gateway's address is part of its settings, so its port is chosen before it starts.
+    // The gateway's address is part of its settings, so pick its port before it starts.
     let port = std::net::TcpListener::bind(any_port)?.local_addr()?.port();
     let set_up =
         Simulated { data_dir: folder.path(), gateway: port, simulator: any_port, tls: None, environment: false };

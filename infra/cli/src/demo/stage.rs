@@ -1,10 +1,10 @@
-//! What the steps of the demo share.
+//! State shared by the demo's steps.
 
 use std::error::Error;
 
 use crate::terminal::{Paint, paint, say};
 
-/// What the steps share.
+/// State shared by the steps.
 pub(super) struct Stage {
     pub(super) http: reqwest::Client,
     pub(super) gateway: String,
@@ -12,7 +12,7 @@ pub(super) struct Stage {
     pub(super) issuer: String,
 }
 
-/// One line: what was tried, whether it worked, what came of it.
+/// Prints one line: the step, whether it worked, and its result.
 pub(super) fn report(step: &str, outcome: &Result<String, Box<dyn Error>>) -> std::io::Result<()> {
     let (mark, text) = match outcome {
         Ok(text) => (paint("ok  ", Paint::Green), text.clone()),

@@ -1,4 +1,4 @@
-//! What is looked at, from the inside out: the settings, what they name, and who is out there.
+//! The checks, from the inside out: the settings, what they refer to, and the remote services.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ use super::finding::{Finding, Status};
 use super::groups::Groups;
 use super::{people, queue};
 
-/// One check may take this long.
+/// The time limit of one check.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// What a clock may be off before somebody should look at it.
+/// How many seconds a clock may be off before the doctor warns.
 const DRIFT: i64 = 5;
 
-/// What to check if Twilio cannot be reached, or what stands in for it.
+/// What the operator should check if Twilio, or its stand-in, cannot be reached.
 fn network(common: &Common) -> String {
     match common.endpoints.stand_in() {
         Some(url) => format!(
@@ -35,7 +35,7 @@ fn network(common: &Common) -> String {
     }
 }
 
-/// Everything there is to say, in the order in which to mend it.
+/// Runs all checks; returns the findings in the order in which to fix them.
 pub(super) async fn all(groups: &Groups, clock_rng: &ClockRng) -> Vec<Finding> {
     let mut findings = settings(groups);
     let Some(common) = &groups.common else {
@@ -111,8 +111,8 @@ fn settings(groups: &Groups) -> Vec<Finding> {
     findings
 }
 
-/// The platform. Where the store cannot be used, one with a store that is thrown away, so that the
-/// other checks can still be made.
+/// The platform. If the store cannot be used, a platform with a temporary store, so that the other checks can still
+/// run.
 async fn store(common: &Common, clock_rng: &ClockRng, findings: &mut Vec<Finding>) -> Result<Platform, PlatformError> {
     let remedy = "the folder in FLEXGATE_STORE must exist and the file be this user's to read and write";
     let now = clock_rng.now();
@@ -179,7 +179,7 @@ fn secret_remedy(error: &SecretError, variable: &str, shape: &str) -> String {
     }
 }
 
-/// The secret's shape, the credential, the instance.
+/// Checks the secret's format, the credential and the instance.
 async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Platform) -> Vec<Finding> {
     let id = &credential.secret_id;
     let secret = match secret::<TwilioCredential>(platform, id).await {
@@ -209,11 +209,11 @@ async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Pla
             return findings;
         }
     };
-    // Reading the configuration is not reading users: a key can be let in to one alone.
+    // A key may be allowed to read the configuration but not users, so check both.
     let listed = flex.list(1, None, Deadline::after(PATIENCE)).await;
     match listed {
         Ok(_) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}, and it may read users"))),
-        // The wrong instance is unknown; that is said below.
+        // A wrong instance answers "not found"; a check below reports that.
         Err(TwilioError::NotFound(_)) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}"))),
         Err(error) => findings.push(refused(common, &error, kind)),
     }

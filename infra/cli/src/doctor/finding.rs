@@ -1,8 +1,8 @@
-//! One thing that was looked at.
+//! The result of one check.
 
 use serde::Serialize;
 
-/// How a thing is.
+/// How severe a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
@@ -11,13 +11,13 @@ pub(super) enum Status {
     Failure,
 }
 
-/// One thing looked at.
+/// The result of one check.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Finding {
     pub(super) check: &'static str,
     pub(super) status: Status,
     pub(super) text: String,
-    /// What to do about it.
+    /// What the operator should do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) remedy: Option<String>,
 }

@@ -18,12 +18,12 @@ pub(super) struct Groups {
     pub(super) sign_in: Option<SignInSettings>,
     pub(super) caller: Option<CallerSettings>,
     pub(super) webhooks: Option<WebhookSettings>,
-    /// `None` also where SCIM is not served.
+    /// Also `None` if SCIM is not served.
     pub(super) scim: Option<ScimSettings>,
     pub(super) mistakes: Vec<VariableError>,
     /// Variables that are set under an old name, each with its new one.
     pub(super) old_names: Vec<(&'static str, &'static str)>,
-    /// Variables that Flexgate does not know, each with a known one that is like it.
+    /// Variables that Flexgate does not know, each with a similar known one, if there is one.
     pub(super) unknown: Vec<(String, Option<&'static str>)>,
 }
 

@@ -1,7 +1,6 @@
-//! `flexgate doctor`: is this set-up well, and if not, what to do.
+//! `flexgate doctor`: checks the set-up and says how to fix what is wrong.
 //!
-//! A line for each thing looked at: ok, warning or failure. It changes nothing at Twilio, and nothing
-//! it writes holds a secret.
+//! Prints one line per check: ok, warning or failure. It changes nothing at Twilio and prints no secrets.
 
 mod checks;
 mod finding;
@@ -33,7 +32,7 @@ pub struct Doctor {
     json: bool,
 }
 
-/// Looks at everything and reports.
+/// Runs all checks and reports.
 pub async fn run(options: &Doctor) -> Result<ExitCode, Box<dyn Error>> {
     let groups = Groups::read(Reader::of_process());
     let findings = checks::all(&groups, &ClockRng::system()).await;

@@ -1,4 +1,4 @@
-//! The people ledger: is Flex compared with it, and does somebody else write against it?
+//! Checks the people ledger: is Flex compared with it regularly, and does somebody else keep overwriting its repairs?
 
 use flexgate::base::error_chain::with_causes;
 use flexgate::domain::ledger::Repairs;
@@ -8,13 +8,13 @@ use time::{Duration, OffsetDateTime};
 
 use super::finding::Finding;
 
-/// The template's schedule sweeps every six hours, and docs/operations.md asks for once a day.
+/// The template schedules a sweep every six hours, and docs/operations.md asks for one a day.
 const LONG_AGO: Duration = Duration::hours(36);
 
-/// How many people are read at a time.
+/// How many people are read per batch.
 const BATCH: u32 = 500;
 
-/// Whether everybody is compared with the ledger, and who is set anew whenever they are repaired.
+/// Reports whether Flex is compared with the ledger, and how many users somebody else changes back after each repair.
 pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     match look(platform).await {
         Ok(findings) => findings,

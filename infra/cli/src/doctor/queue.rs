@@ -1,4 +1,4 @@
-//! The queues of identity events and of jobs: do they move, and have they given anything up?
+//! Checks the queues of identity events and of jobs: do they make progress, and was anything given up?
 
 use flexgate::base::error_chain::with_causes;
 use flexgate::domain::Action;
@@ -8,22 +8,22 @@ use time::{Duration, OffsetDateTime};
 
 use super::finding::Finding;
 
-/// An event is applied within seconds. One this old is waiting for something (the template's alarm
-/// rings then as well).
+/// Events are normally applied within seconds. One this old is blocked by something (the template's alarm also fires at
+/// this age).
 const SLOW: Duration = Duration::minutes(10);
-/// Nobody can call this slow any more: access that was taken away is still there.
+/// No normal delay takes this long: a person may still have access that should be gone.
 const STUCK: Duration = Duration::hours(1);
 /// More than a gateway applies in a minute or two.
 const LONG: u64 = 1_000;
-/// Jobs come by the thousand: a group of SCIM's, a sweep's repairs.
+/// Jobs come by the thousand, for a SCIM group or a sweep's repairs.
 const MANY_JOBS: u64 = 50_000;
-/// So many dead letters are looked at.
+/// At most this many dead letters are examined.
 const LETTERS: u32 = 1_000;
 
 const CONSUMER: &str = "is a gateway running with this store? fault in its flexgate::apply lines says why it waits";
 const LOOK: &str = "see flexgate events list, mend the reason, then flexgate events retry --all";
 
-/// What waits, and what has been given up.
+/// Checks both queues and the dead letters.
 pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     let now = platform.clock_rng.now();
     let queue = platform.queue();
@@ -34,7 +34,7 @@ pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     ]
 }
 
-/// What is waited for, and from when on it has waited for too long.
+/// What waits in a queue, and from when on it has waited too long.
 struct Patience {
     noun: &'static str,
     slow: Duration,
@@ -66,8 +66,8 @@ fn waiting(patience: &Patience, backlog: Result<Backlog, StoreError>, now: Offse
     }
 }
 
-/// A letter that takes access away is worse than one that gives it: somebody still has what they
-/// should not.
+/// A dead letter that takes access away is worse than one that gives it: a person still has access that they should not
+/// have.
 fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     let letters = match letters {
         Ok([]) => return Finding::ok("dead letters", "no event was given up"),
@@ -85,7 +85,7 @@ fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     }
 }
 
-/// A job does not say whether it gives or takes, so it counts as the worse of the two.
+/// A job doesn't say whether it gives or takes access, so assume the worse.
 fn takes_access_away(letter: &DeadLetter) -> bool {
     match serde_json::from_str(&letter.body) {
         Ok(Message::Event(event)) => event.action == Action::Deactivate,

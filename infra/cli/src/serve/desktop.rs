@@ -1,4 +1,4 @@
-//! The agent desktop of `examples/agent-desktop`, compiled in, at `/`.
+//! Serves the agent desktop of `examples/agent-desktop` at `/`. It is compiled into the binary.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,7 @@ use flexgate::web::{Problem, kinds};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
-/// The page runs its own scripts and the SDK's, talks to its own origin and to Twilio, and to nobody
-/// else.
+/// The page may run its own scripts and the SDK's, and may connect to its own origin and to Twilio, nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self' https://*.twilio.com wss://*.twilio.com; media-src 'self' https://*.twilio.com blob:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -25,8 +24,8 @@ const FILES: [(&str, &str, &str); 5] = [
     ("/desktop.css", "text/css; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.css")),
 ];
 
-/// Where `npm ci` puts the Flex SDK, seen from the repository. It is under Twilio's terms: installed by
-/// whoever uses it, never part of Flexgate.
+/// Where `npm ci` installs the Flex SDK, relative to the repository. The SDK is under Twilio's terms, so its users
+/// install it; it is never part of Flexgate.
 const SDK: &str = "examples/agent-desktop/node_modules/@twilio/flex-sdk";
 
 /// The routes.

@@ -1,4 +1,4 @@
-//! Every function's router behind one listener.
+//! Serves every function's routes on one listener.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -23,10 +23,10 @@ use url::Url;
 
 use super::{desktop, openapi};
 
-/// Requests under way when the gateway stops get this long to finish.
+/// How long pending requests may take to finish when the gateway stops.
 const DRAIN: Duration = Duration::from_secs(15);
 
-/// The settings of every function together.
+/// The settings of all functions.
 #[derive(Debug, Clone)]
 pub struct Settings {
     common: Common,
@@ -38,7 +38,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads them, or says everything that is wrong with them.
+    /// Reads the settings, or reports everything that is wrong with them.
     pub fn read(mut reader: Reader) -> Result<Self, SettingsError> {
         let common = Common::read(&mut reader);
         let sign_in = SignInSettings::read(&mut reader);
@@ -55,7 +55,7 @@ impl Settings {
         reader.finish(settings())
     }
 
-    /// Where browsers see the gateway, without a trailing slash.
+    /// The gateway's address for browsers, without a trailing slash.
     pub fn public_url(&self) -> &str {
         Url::as_str(&self.common.public_url).trim_end_matches('/')
     }
@@ -69,7 +69,7 @@ impl Settings {
         }
     }
 
-    /// What is logged.
+    /// The logging settings.
     pub fn log(&self) -> Log {
         self.common.log.clone()
     }
@@ -81,12 +81,12 @@ pub struct Gateway {
     address: SocketAddr,
     stopping: CancellationToken,
     served: JoinHandle<std::io::Result<()>>,
-    /// Applies the identity events and jobs that arrive, with webhooks or without.
+    /// Applies incoming identity events and jobs, whether webhooks are configured or not.
     consumer: Option<JoinHandle<()>>,
 }
 
 impl Gateway {
-    /// Listens at `address` and serves.
+    /// Listens on `address` and serves.
     pub async fn start(address: SocketAddr, settings: &Settings, clock_rng: ClockRng) -> Result<Self, Box<dyn Error>> {
         let platform = Platform::new(&settings.common, clock_rng)?;
         let router = assemble(settings, &platform).await?;
@@ -103,12 +103,12 @@ impl Gateway {
         Ok(Self { address, stopping, served, consumer })
     }
 
-    /// Where it listens.
+    /// The address that the gateway listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes no more requests and events, and finishes those that have begun.
+    /// Stops accepting requests and events, and finishes those that have begun.
     pub async fn stop(self) {
         self.stopping.cancel();
         let finished = async {
@@ -118,7 +118,7 @@ impl Gateway {
             }
         };
         if tokio::time::timeout(DRAIN, finished).await.is_err() {
-            // An event that is not finished comes again at the next start.
+            // An unfinished event is delivered again at the next start.
             tracing::warn!("requests or events were still under way when the gateway stopped");
         }
     }

@@ -1,7 +1,7 @@
-//! The OpenAPI document: each function describes its routes, here they become one.
+//! The OpenAPI document: each function describes its routes, and this module merges the descriptions.
 //!
-//! `docs/openapi.json` is this document, committed: the test below fails when the two differ, and
-//! `UPDATE=1 cargo test -p flexgate-cli openapi` writes it anew.
+//! `docs/openapi.json` is the committed copy: the test below fails if the two differ, and
+//! `UPDATE=1 cargo test -p flexgate-cli openapi` updates the copy.
 
 use axum::routing::get;
 use axum::{Json, Router};
@@ -60,8 +60,8 @@ mod tests {
     fn every_kind_of_problem_a_route_can_answer_with_is_an_answer_of_some_route() {
         let text = serde_json::to_string(&document().paths).unwrap();
         for kind in kinds::ALL {
-            // No route answers these: there is no route, it is not of this method, or nothing of SCIM's
-            // is there (/Bulk). SCIM's bodies have types of their own; its codes are in the descriptions.
+            // No described route returns these: no route matches, the method is wrong, or SCIM does not support the
+            // path (/Bulk). SCIM's bodies have their own types, so its codes are in the descriptions.
             let of_no_route = ["route_unknown", "method_not_allowed", "scim_unsupported"].contains(&kind.code);
             let named = text.contains(&format!("{:?}", kind.uri())) || text.contains(&format!("`{}`", kind.code));
             assert_eq!(named, !of_no_route, "{}", kind.code);

@@ -1,4 +1,4 @@
-//! A complete set-up against the simulator: every setting, every secret, made up on the spot.
+//! A complete set-up for the simulator: generates every setting and every secret.
 
 use std::error::Error;
 use std::fs::{File, TryLockError};
@@ -16,44 +16,46 @@ use flexgate_simulator::{AUDIENCE, Config, Simulator};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-/// Variables that describe the simulated set-up itself. What the environment says about real Twilio is
-/// not heard here: nobody's account is touched by trying Flexgate out.
+/// Variables that describe the simulated set-up itself. The environment's values for real Twilio are ignored here, so
+/// trying Flexgate out cannot touch a real account.
 const OURS: [&str; 5] =
     ["FLEXGATE_TWILIO_URL", "FLEXGATE_PUBLIC_URL", "FLEXGATE_SECRETS", "FLEXGATE_STORE", "FLEXGATE_SSO_PROFILES"];
 
-/// Where the set-up keeps the SCIM token itself, for trying SCIM out. Elsewhere it is shown once.
+/// The file with the SCIM token itself, for trying SCIM out. A real set-up shows the token only once and stores its
+/// hash.
 pub const SCIM_TOKEN_FILE: &str = "scim-token";
 
-/// Where it writes its settings, for a shell: with them, operators' commands work against it.
+/// The file with the settings for a shell: after loading it, operator commands work on this set-up.
 pub const ENVIRONMENT_FILE: &str = "environment";
 
-/// The set-up.
+/// The simulated set-up.
 #[derive(Debug)]
 pub struct Simulated<'a> {
-    /// Where state is kept.
+    /// The folder for its state.
     pub data_dir: &'a Path,
     /// The gateway's port.
     pub gateway: u16,
-    /// Where the simulator listens.
+    /// The simulator's address.
     pub simulator: SocketAddr,
-    /// Where it listens with TLS.
+    /// The simulator's TLS address.
     pub tls: Option<SocketAddr>,
-    /// Whether `FLEXGATE_…` variables of the environment change the made-up settings.
+    /// Whether `FLEXGATE_…` variables in the environment override the generated settings.
     pub environment: bool,
 }
 
-/// A simulated set-up that runs.
+/// A running simulated set-up.
 pub struct Started {
     /// The simulated Twilio.
     pub simulator: Simulator,
     /// The gateway's settings.
     pub reader: Reader,
-    /// Keeps other processes out of the folder until it is dropped.
+    /// Locks the folder against other processes until it is dropped.
     pub lock: File,
 }
 
 impl Simulated<'_> {
-    /// Starts the simulator. Refuses if another process uses the folder: each would overwrite the other's state.
+    /// Starts the simulator. Refuses if another process uses the folder, because each would overwrite the other's
+    /// state.
     pub async fn start(&self) -> Result<Started, Box<dyn Error>> {
         std::fs::create_dir_all(self.data_dir).map_err(|error| {
             format!("cannot make the folder {} ({error}): choose another with --data-dir", self.data_dir.display())
@@ -104,7 +106,7 @@ impl Simulated<'_> {
         Ok(Started { simulator, reader: Reader::empty().with(made_up).with(chosen), lock })
     }
 
-    /// Says which option or file to change.
+    /// The error, with the option or file to change.
     fn explained(&self, error: &flexgate_simulator::StartError) -> String {
         let said = with_causes(error);
         match error {
@@ -117,7 +119,7 @@ impl Simulated<'_> {
     }
 }
 
-/// Takes the folder for this process.
+/// Locks the folder for this process.
 fn lock(folder: &Path) -> Result<File, String> {
     let path = folder.join("lock");
     let mut file = private().open(&path).map_err(|error| unwritable(&path, &error))?;
@@ -144,8 +146,8 @@ fn unwritable(path: &Path, error: &std::io::Error) -> String {
     )
 }
 
-/// The credential as it is now; cookie keys and the webhook secret once, so that sessions and whoever
-/// signs webhooks survive a restart.
+/// Writes the current credential at every start. Writes cookie keys and the webhook secret only once, so that sessions
+/// and webhook senders survive a restart.
 fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
     let account = simulator.account();
@@ -166,7 +168,7 @@ fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-/// A token for SCIM, once, and its hash.
+/// Generates a SCIM token and its hash, unless both exist.
 fn write_scim_token(secrets: &Path, token_file: &Path) -> Result<(), Box<dyn Error>> {
     let hashes = secrets.join("scim-tokens.json");
     if !(hashes.exists() && token_file.exists()) {
@@ -177,7 +179,7 @@ fn write_scim_token(secrets: &Path, token_file: &Path) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-/// The settings as lines for `. FILE`. No secret is among them: they name secrets.
+/// Writes the settings as lines for `. FILE`. They only name secrets, so the file holds none.
 fn write_environment(path: &Path, settings: &[(&str, String)]) -> Result<(), String> {
     let line = |(name, value): &(&str, String)| format!("export {name}='{}'\n", value.replace('\'', "'\\''"));
     write_private_text(path, &settings.iter().map(line).collect::<String>())

@@ -1,27 +1,28 @@
-//! Cells of a CSV file that a spreadsheet may open: none is a formula there.
+//! Cells of a CSV file that a spreadsheet may open: no cell is read as a formula.
 //!
-//! A cell that begins like a formula gets an apostrophe before it, which spreadsheets take for "this is
-//! text". So that reading takes away exactly what writing put there, a cell that already begins with
-//! apostrophes before such a beginning gets one more.
+//! Writing puts an apostrophe before a cell that begins like a formula; spreadsheets take it to mean "this is text". A
+//! cell
+//! that already has apostrophes before such a beginning gets one more, so that reading removes exactly what writing
+//! added.
 
 use std::borrow::Cow;
 
 /// The columns of an import and an export.
 pub(super) const COLUMNS: [&str; 4] = ["username", "email", "full_name", "roles"];
 
-/// With what a spreadsheet begins a formula (OWASP, CSV injection).
+/// The characters with which a spreadsheet formula can begin (OWASP, CSV injection).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 fn would_be_a_formula(cell: &str) -> bool {
     cell.trim_start_matches('\'').starts_with(FORMULA)
 }
 
-/// The cell as it is written.
+/// Escapes a cell for writing.
 pub(super) fn written(cell: &str) -> Cow<'_, str> {
     if would_be_a_formula(cell) { format!("'{cell}").into() } else { cell.into() }
 }
 
-/// What was written as this cell.
+/// Undoes [`written`].
 pub(super) fn read(cell: &str) -> &str {
     cell.strip_prefix('\'').filter(|_| would_be_a_formula(cell)).unwrap_or(cell)
 }

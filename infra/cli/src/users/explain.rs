@@ -1,4 +1,4 @@
-//! `flexgate users explain`: why a user is what they are, in sentences.
+//! `flexgate users explain`: explains in sentences why a user is active or not and has each role or not.
 
 use std::error::Error;
 
@@ -18,7 +18,7 @@ pub struct Explain {
     json: bool,
 }
 
-/// Explains.
+/// Explains the user.
 pub async fn run(operator: &Operator, options: &Explain) -> Result<(), Box<dyn Error>> {
     let user = operator.user(&options.user).await?;
     let explained = operator.ledger(operator.flex()).explain(&user).await?;

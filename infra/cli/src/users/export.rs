@@ -1,18 +1,18 @@
-//! The file of an export: it appears under its name once it is complete.
+//! The file of an export: it gets its name only when it is complete.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// A file that is written under another name, and readable by its owner alone, for it names people.
+/// A temporary file that later gets its final name. Only its owner can read it, because it names people.
 pub(super) struct Output {
     file: NamedTempFile,
     path: PathBuf,
 }
 
 impl Output {
-    /// Refuses a path that exists: an export overwrites nothing.
+    /// Refuses an existing path: an export never overwrites a file.
     pub(super) fn create(path: &Path) -> Result<Self, String> {
         if path.exists() {
             return Err(format!("{} exists already: choose another file with --output", path.display()));
@@ -22,12 +22,12 @@ impl Output {
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// Where to write.
+    /// A handle to write with.
     pub(super) fn writer(&self) -> Result<File, String> {
         self.file.as_file().try_clone().map_err(|error| named(&self.path, &error))
     }
 
-    /// Gives the complete file its name.
+    /// Moves the complete file to its final name.
     pub(super) fn keep(self) -> Result<(), String> {
         let Self { file, path } = self;
         file.persist_noclobber(&path).map(drop).map_err(|error| named(&path, &error.error))

@@ -1,5 +1,5 @@
-//! `flexgate users`: an operator's view of Flex users, through the same client and the same
-//! people ledger as the gateway's.
+//! `flexgate users`: shows and changes Flex users for an operator, through the same client and people ledger as the
+//! gateway.
 
 mod cells;
 mod explain;
@@ -101,7 +101,7 @@ struct Provision {
     same: bool,
 }
 
-/// Does it.
+/// Runs the command.
 pub async fn run(options: &Users) -> Result<ExitCode, Box<dyn Error>> {
     let operator = Operator::from_environment()?;
     match &options.action {

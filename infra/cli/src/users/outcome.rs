@@ -1,9 +1,9 @@
-//! What was done to a user, in words for the operator.
+//! Describes to the operator what was done to a user.
 
 use flexgate::domain::ledger::{AttachmentRefused, PlanRefused};
 use flexgate::users::ledger::{LedgerError, Outcome, Report};
 
-/// For the audit trail and the operator.
+/// The outcome, for the audit trail and the operator.
 pub(super) fn became(report: &Report) -> &'static str {
     match report.outcome {
         Outcome::Created | Outcome::Updated | Outcome::Deactivated => report.outcome.as_str(),
@@ -12,7 +12,7 @@ pub(super) fn became(report: &Report) -> &'static str {
     }
 }
 
-/// What could not be changed without taking a role away that Flexgate cannot give back.
+/// The fields that could not be changed without removing a role that Flexgate cannot give back.
 pub(super) fn blocked(report: &Report) -> Option<String> {
     (!report.blocked.is_empty()).then(|| {
         format!(
@@ -22,7 +22,7 @@ pub(super) fn blocked(report: &Report) -> Option<String> {
     })
 }
 
-/// Why it was refused, and what to do.
+/// Why the change was refused, and what to do.
 pub(super) fn reason(error: &LedgerError) -> String {
     match error {
         LedgerError::InactiveBy(by) | LedgerError::Attachment(AttachmentRefused::Inactive(by)) => format!(

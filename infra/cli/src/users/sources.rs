@@ -1,4 +1,4 @@
-//! `flexgate users sources`: who has said something about people, and the end of one that is retired.
+//! `flexgate users sources`: lists the sources that have said something about people, and withdraws a retired source.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::operator::{Operator, deadline};
 use crate::terminal::{harmless, remark, say};
 
-/// From so many people, or a twentieth of all if that is more, a withdrawal takes roles only with --force.
+/// If more people than this, or than a twentieth of all if that is more, would lose a role, a withdrawal needs --force.
 const FEW: usize = 20;
 
 /// What to do with the sources.

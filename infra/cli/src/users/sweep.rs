@@ -1,4 +1,4 @@
-//! `flexgate users sweep`: everybody in Flex compared with what the people ledger says.
+//! `flexgate users sweep`: compares everybody in Flex with the people ledger.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -50,7 +50,7 @@ pub struct Sweep {
     names: bool,
 }
 
-/// Sweeps.
+/// Runs a sweep.
 pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<dyn Error>> {
     let queue = operator.queue();
     let sweeping = SweepOptions {
@@ -98,7 +98,7 @@ pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<d
     Ok(ExitCode::SUCCESS)
 }
 
-/// Deactivates the idle users, one after the other. Refuses if there are more than a sweep may take access from.
+/// Deactivates the idle users one by one. Refuses if there are more than a sweep may take access from.
 async fn deactivate(operator: &Operator, swept: &Swept, limit: Option<usize>) -> Result<(), Box<dyn Error>> {
     let limit = limit.unwrap_or(FEW.max(swept.users / SHARE));
     if swept.idle.len() > limit {

@@ -42,7 +42,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// The answer, whatever it is; `None` if there is none.
+    /// Sends the request once; returns the answer, or `None` if there is none.
     pub async fn once(&self, method: &Method, path: &str, body: &Value) -> Option<(StatusCode, Value)> {
         let url = format!("http://127.0.0.1:{}/scim/v2{path}", self.port).parse().unwrap();
         let mut request = reqwest::Request::new(method.clone(), url);
@@ -54,7 +54,7 @@ impl Client {
         Some((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
     }
 
-    /// What a client of SCIM does: it asks again while the answer is 503.
+    /// Retries while the answer is 503, as a SCIM client does.
     pub async fn ask(&self, method: Method, path: &str, body: Value) -> Value {
         for _ in 0..200 {
             match self.once(&method, path, &body).await {
@@ -78,7 +78,7 @@ impl Scim {
         Self::over(World::start().await)
     }
 
-    /// The gateway over what is in the world already.
+    /// Starts a gateway on the existing world.
     pub fn over(world: World) -> Self {
         world
             .write_secret("webhook-secrets", &json!({ "standard": format!("whsec_{}", STANDARD.encode(WEBHOOK_KEY)) }));
@@ -91,7 +91,7 @@ impl Scim {
         Self { world, gateway, client }
     }
 
-    /// SIGKILL, and another process at the same data.
+    /// Sends SIGKILL, and starts another process on the same data.
     pub fn kill(&mut self) {
         drop(self.gateway.take());
         self.gateway = Some(Process::live_with(BINARY, &self.world, self.client.port, &VARIABLES));
@@ -139,7 +139,7 @@ impl Scim {
     }
 }
 
-/// A delivery of the standard webhook source.
+/// Delivers an event from the standard webhook source.
 pub async fn deliver(client: &Client, id: &str, event: &Value) {
     let body = event.to_string();
     let time = ClockRng::system().now().unix_timestamp().to_string();

@@ -1,4 +1,4 @@
-//! Groups of many through a gateway that is killed, and changes that cross: R41, R52.
+//! Large groups while the gateway is killed, and changes that overlap: R41, R52.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ async fn r52_a_group_that_is_emptied_takes_every_role_back() {
     scim.simulator(Method::POST, "users", json!({ "count": 300 })).await;
     let (group, users) = (scim.group("Leads").await, scim.users().await);
     scim.client.patch(&group, json!({ "op": "add", "path": "members", "value": members(&users) })).await;
-    // Before everybody has the role, half of them leave; the process dies, and the rest leaves.
+    // Half of them leave before everybody has the role; the process dies, and then the rest leave.
     let half = users.iter().take(150).map(|(sid, user)| (sid.clone(), user.clone())).collect();
     scim.client.patch(&group, json!({ "op": "remove", "path": "members", "value": members(&half) })).await;
     scim.kill();

@@ -1,7 +1,7 @@
-//! SCIM through the whole gateway: groups of many, and the store of the version before.
+//! SCIM through the whole gateway: large groups, and a store of the previous version.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
-#![expect(clippy::print_stderr, reason = "figures for whoever asks for them with --nocapture")]
+#![expect(clippy::print_stderr, reason = "figures for a run with --nocapture")]
 
 mod client;
 mod groups;

@@ -1,4 +1,4 @@
-//! A store that the version before the people ledger wrote is opened, and what it holds becomes statements.
+//! Opens a store written by the version before the people ledger, and checks that its data becomes statements.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
@@ -13,7 +13,7 @@ use crate::client::{Scim, deliver};
 const BEFORE: &str = include_str!("fixtures/before_the_ledger.sql");
 const GROUP: &str = "/Groups/fggrp_202a35ee4776a5712a289e57739ebd6a";
 
-/// Flex's users as that version left them: name, SID, roles, whether deactivated.
+/// The Flex users that the old version left: name, SID, roles, whether deactivated.
 const USERS: [(&str, &str, &[Role], bool); 6] = [
     ("ada@example.com", "FU15e5d11d7ac7d981f8172d3c69ead9e4", &[Role::Agent, Role::Supervisor], false),
     ("linus@example.com", "FU9c2698f20735cf77bba5883137acd732", &[Role::Agent, Role::Supervisor], true),
@@ -23,7 +23,7 @@ const USERS: [(&str, &str, &[Role], bool); 6] = [
     ("carol", "FUc2d10168a2dffb60b5037c25d9918567", &[Role::Agent], true),
 ];
 
-/// The gateway over that store. The SIDs in it are those of the simulator's users.
+/// A gateway on that store. Replaces the SIDs in it with those of the simulator's users.
 async fn upgraded() -> Scim {
     let world = World::start().await;
     let mut reader = world.reader();
@@ -47,7 +47,7 @@ async fn upgraded() -> Scim {
         }
         sql = sql.replace(sid, made.flex_user_sid.as_str());
     }
-    // The platform has made a file of this version.
+    // The platform has created a file of the current version; delete it.
     drop(flex);
     for suffix in ["", "-wal", "-shm"] {
         let _may_be_absent = std::fs::remove_file(format!("{}{suffix}", world.store_path().display()));
@@ -78,7 +78,7 @@ async fn a_group_of_before_takes_its_role_along_and_leaves_what_is_the_users_own
     scim.client.patch(GROUP, json!({ "op": "remove", "path": "members" })).await;
     assert_eq!(scim.roles("ada@example.com").await, json!(["agent"]));
     assert_eq!(scim.roles("grace@example.com").await, json!(["supervisor"]));
-    // Who left while inactive comes back without the role, and as renamed meanwhile.
+    // Linus left the group while inactive: he comes back without its role, and with his changed name.
     let linus = scim.path("linus@example.com").await;
     scim.client.patch(&linus, json!({ "op": "replace", "path": "active", "value": true })).await;
     let linus = scim.flex_user("linus@example.com").await;
@@ -93,7 +93,7 @@ async fn what_scim_said_before_holds_against_what_others_say_now() {
                 "full_name": "From Hr", "roles": roles, "updated_at": at } })
     };
     let now = ClockRng::system().now().unix_timestamp() * 1000;
-    // Grace's role is SCIM's, Margaret was deleted by SCIM.
+    // SCIM gave Grace's role and deleted Margaret.
     deliver(&scim.client, "e1", &event("grace@example.com", &["agent"], now)).await;
     deliver(&scim.client, "e2", &event("margaret@example.com", &["agent"], now)).await;
     scim.wait_until_at_most(0).await;
@@ -108,9 +108,9 @@ async fn events_of_before_are_not_applied_again_and_the_next_ones_go_on_from_the
         json!({ "type": "user.updated", "data": { "id": id, "username": name, "email": format!("{name}@example.com"),
                 "full_name": "New Name", "roles": roles, "updated_at": at } })
     };
-    // From before m3, which ended Carol: it is late.
+    // This event is older than m3, which deprovisioned Carol, so it is ignored.
     deliver(&scim.client, "late", &event("hr-2", "carol", &["supervisor"], 1_795_695_300_000)).await;
-    // Barbara's role came from m1.
+    // Barbara got her role from m1.
     let now = ClockRng::system().now().unix_timestamp() * 1000;
     deliver(&scim.client, "next", &event("hr-1", "barbara", &["agent"], now)).await;
     scim.wait_until_at_most(0).await;

@@ -1,4 +1,4 @@
-//! Answers: a resource, a list, or nothing.
+//! SCIM responses: a resource, a list, or no content.
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, ETAG, LOCATION};
@@ -9,11 +9,11 @@ use crate::scim::protocol::{Document, Page, Projection, Schema};
 
 const LIST: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 
-/// Whom a write was about, for the audit event.
+/// The user or group that a write was about, for the audit event.
 #[derive(Debug, Clone)]
 pub(super) struct About(pub(super) String);
 
-/// What a handler gives.
+/// A handler's response.
 #[derive(Debug)]
 pub(super) struct Answer {
     status: StatusCode,
@@ -34,12 +34,12 @@ impl Answer {
         Self { status, body: Some(shown.apply(schema, document).into()), location, version, about }
     }
 
-    /// A document that is no resource of anybody's.
+    /// A document that isn't a stored resource.
     pub(super) fn plain(body: Value) -> Self {
         Self { status: StatusCode::OK, body: Some(body), location: None, version: None, about: None }
     }
 
-    /// Part of a list.
+    /// One page of a list.
     pub(super) fn list(page: Page, schema: &Schema, shown: &Projection) -> Self {
         let resources: Vec<Value> =
             page.resources.into_iter().map(|document| shown.apply(schema, document).into()).collect();
@@ -53,7 +53,7 @@ impl Answer {
         Self::plain(body)
     }
 
-    /// More resources, behind those of the list.
+    /// Appends resources to the list.
     pub(super) fn append(&mut self, more: Vec<Value>) {
         let Some(body) = self.body.as_mut().and_then(Value::as_object_mut) else { return };
         let Some(resources) = body.get_mut("Resources").and_then(Value::as_array_mut) else { return };
@@ -62,7 +62,7 @@ impl Answer {
         body.insert("itemsPerPage".to_owned(), count.into());
     }
 
-    /// Everything there is of a kind.
+    /// All resources of one kind, as a single list.
     pub(super) fn whole(resources: &[Value]) -> Self {
         Self::plain(json!({
             "schemas": [LIST], "totalResults": resources.len(), "startIndex": 1, "itemsPerPage": resources.len(),
@@ -70,7 +70,7 @@ impl Answer {
         }))
     }
 
-    /// Nothing to say of what was done to `id`.
+    /// No content, after a write to `id`.
     pub(super) fn done(id: String) -> Self {
         Self { status: StatusCode::NO_CONTENT, body: None, location: None, version: None, about: Some(About(id)) }
     }

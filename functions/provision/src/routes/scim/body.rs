@@ -1,4 +1,4 @@
-//! Bodies: one JSON object, as SCIM or plain JSON.
+//! Reads request bodies: one JSON object, sent as SCIM or plain JSON.
 
 use std::error::Error;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use crate::scim::protocol::Document;
 
-/// A group of ten thousand members, written as a list of objects, fits.
+/// Large enough for a group of ten thousand members, written as a list of objects.
 const MAX_BODY: usize = 1024 * 1024;
 
 pub(super) async fn read(request: Request) -> Result<Document, Failure> {

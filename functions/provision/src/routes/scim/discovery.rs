@@ -1,4 +1,4 @@
-//! What Flexgate says of itself.
+//! The discovery endpoints: what Flexgate publishes about itself.
 
 use std::sync::Arc;
 

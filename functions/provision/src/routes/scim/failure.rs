@@ -1,4 +1,4 @@
-//! What each refusal means to the caller: a SCIM error body (RFC 7644 §3.12).
+//! Maps each refusal to a SCIM error body (RFC 7644 §3.12).
 
 use axum::response::{IntoResponse, Response};
 use flexgate::users::ProvisioningError;
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::scim::Refusal;
 use crate::scim::protocol::ProtocolError;
 
-/// A problem on its way to a SCIM client.
+/// A problem that is answered as a SCIM error.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure(pub(crate) Problem);
 
@@ -40,7 +40,7 @@ impl From<Problem> for Failure {
     }
 }
 
-/// Total: every refusal has its problem.
+/// Maps every refusal to a problem; no refusal is left out.
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         if let Refusal::Partly(rest) = refusal {
@@ -100,7 +100,7 @@ fn dependency(refusal: Refusal) -> Failure {
     })
 }
 
-/// RFC 7644 table 9 and RFC 9865 §2.1; the other problems have none.
+/// The `scimType` values of RFC 7644 table 9 and RFC 9865 §2.1; other problems have none.
 pub(super) fn scim_type(kind: &Kind) -> Option<&'static str> {
     [
         (kinds::SCIM_INVALID_SYNTAX, "invalidSyntax"),
@@ -122,7 +122,7 @@ pub(super) fn scim_type(kind: &Kind) -> Option<&'static str> {
     .map(|(_, scim_type)| scim_type)
 }
 
-/// The table of RFC 7644 ends at 501; what Twilio refuses of a user is the user's fault.
+/// RFC 7644's table of statuses ends at 501. If Twilio refuses a user's data, the client is at fault.
 pub(super) fn status(kind: &Kind) -> StatusCode {
     if kind == kinds::TWILIO_REFUSED { StatusCode::BAD_REQUEST } else { kind.status }
 }

@@ -1,4 +1,4 @@
-//! The one gate: who calls, and the one audit event.
+//! The middleware in front of every SCIM route: it authenticates the caller and writes the request's one audit event.
 
 use std::sync::Arc;
 
@@ -34,8 +34,8 @@ fn action(method: &Method) -> &'static str {
     }
 }
 
-/// Refusals and writes are events; what was read, and what failed without a decision, is in the request's
-/// line alone.
+/// Refusals and writes become audit events. Reads, and failures without a decision, appear only in the request's log
+/// line.
 fn audit(action: &str, token_id: Option<&str>, response: &Response, context: &Context) {
     let told = response.extensions().get::<LoggedProblem>().map(|told| told.0.kind());
     let about = response.extensions().get::<About>().map(|about| about.0.as_str());

@@ -1,7 +1,8 @@
-//! The description of `/scim/v2`, made from the schemas that `/Schemas` publishes.
+//! The OpenAPI description of `/scim/v2`, generated from the schemas that `/Schemas` publishes.
 //!
-//! What a client may write is described as it is read: a list may be a single value, a flag may be its
-//! name, what is not known is passed over (RFC 7644 §3.3). Refusals are SCIM's own error bodies.
+//! It describes bodies as leniently as Flexgate reads them: a single value may replace a list, a flag may be written as
+//! a
+//! string, and unknown attributes are ignored (RFC 7644 §3.3). Refusals are SCIM's own error bodies.
 
 mod bodies;
 
@@ -27,17 +28,17 @@ use bodies::{shared_schemas, written_group, written_user};
 
 const MEDIA: &str = "application/scim+json";
 
-/// The header is optional, and no value but the resource's present version does any good.
+/// The header is optional, and only the resource's current version is useful as its value.
 const IF_MATCH: &str = "With `If-Match`, only if that is still the resource's version (`ETag`, `meta.version`).";
 
-/// What any request may be answered.
+/// Problems that any request may get.
 const ALWAYS: &[&Kind] = &[kinds::TOKEN_INVALID];
-/// What one that names a resource may be.
+/// Problems of requests that name a resource.
 const NAMED: &[&Kind] = &[kinds::SCIM_UNKNOWN];
-/// What one with a body may be.
+/// Problems of requests with a body.
 const BODY: &[&Kind] =
     &[kinds::BODY_MALFORMED, kinds::TOO_LARGE, kinds::UNSUPPORTED_MEDIA_TYPE, kinds::SCIM_INVALID_VALUE];
-/// What a search may be.
+/// Problems of searches.
 const SEARCH: &[&Kind] = &[
     kinds::SCIM_INVALID_FILTER,
     kinds::SCIM_INVALID_CURSOR,
@@ -45,7 +46,7 @@ const SEARCH: &[&Kind] = &[
     kinds::SCIM_TOO_MANY,
     kinds::SCIM_INVALID_VALUE,
 ];
-/// What a write may be.
+/// Problems of writes.
 const WRITE: &[&Kind] = &[
     kinds::QUERY_INVALID,
     kinds::SCIM_UNIQUENESS,
@@ -55,12 +56,12 @@ const WRITE: &[&Kind] = &[
     kinds::USER_INACTIVE,
     kinds::TWILIO_REFUSED,
 ];
-/// What a change of what exists may be.
+/// Problems of changes to an existing resource.
 const CHANGE: &[&Kind] = &[kinds::SCIM_STALE, kinds::SCIM_MUTABILITY];
-/// What a patch may be.
+/// Problems of patches.
 const PATCH: &[&Kind] = &[kinds::SCIM_INVALID_SYNTAX, kinds::SCIM_INVALID_PATH, kinds::SCIM_NO_TARGET];
 
-/// The routes.
+/// Describes all the SCIM routes.
 pub(crate) fn document() -> OpenApi {
     let (users, groups) = (user_schema(&WorkerFields::default()), group_schema());
     let mut api = OpenApiBuilder::new().components(Some(Components::new())).build();
@@ -100,7 +101,7 @@ pub(crate) fn document() -> OpenApi {
     api
 }
 
-/// What there is for users as for groups.
+/// Describes the routes that users and groups have in common.
 fn resources(api: &mut OpenApi, schema: &Schema) {
     let (name, plain) = (schema.name, schema.name.to_lowercase());
     let (all, one) = (format!("/{name}s"), format!("/{name}s/{{id}}"));
@@ -188,7 +189,7 @@ fn shown(description: &str, schema: &str) -> Response {
     ResponseBuilder::new().description(description).content(MEDIA, content).build()
 }
 
-/// RFC 7644 §3.12. The codes are what the log says.
+/// An error response (RFC 7644 §3.12). The codes are those that the log shows.
 fn refusal(status: StatusCode, kinds: &[&Kind]) -> Response {
     let texts: Vec<_> = kinds
         .iter()
@@ -214,7 +215,7 @@ fn body(schema: &str) -> RequestBody {
     RequestBodyBuilder::new().content(MEDIA, content).required(Some(Required::True)).build()
 }
 
-/// As Okta and Entra write them.
+/// The body of a patch, with an example like those that Okta and Entra send.
 fn patch_body(name: &str) -> RequestBody {
     let operations = |operations: Value| json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
     let first = match name {

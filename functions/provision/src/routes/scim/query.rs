@@ -1,4 +1,4 @@
-//! Which resources are asked for, and what of them: in the address, or in the body of `.search`.
+//! What a client searches for and which attributes it wants, read from the query or from the body of `.search`.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::web::Query;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use crate::scim::protocol::{Document, Paging, Projection, ProtocolError, Test};
 
-/// What is asked for.
+/// A parsed search request.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) test: Option<Test>,
@@ -23,7 +23,7 @@ impl Asked {
         Ok(Self { test, paging, shown: projection(query)? })
     }
 
-    /// RFC 7644 §3.4.3.
+    /// Reads the body of a `.search` (RFC 7644 §3.4.3).
     pub(super) fn of_body(body: &Document, clock_rng: &ClockRng) -> Result<Self, Failure> {
         let wrong =
             |name: &str, must: &str| Failure::from(ProtocolError::InvalidValue(format!("{name} must be {must}.")));
@@ -51,7 +51,7 @@ impl Asked {
     }
 }
 
-/// To JSON, 3.0 is a whole number.
+/// JSON allows 3.0 for a whole number.
 fn whole(number: &serde_json::Number) -> String {
     let text = number.to_string();
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)

@@ -1,4 +1,4 @@
-//! What Flexgate says of itself (RFC 7643 §5 to §7): reduced to what is true.
+//! The discovery documents (RFC 7643 §5 to §7), limited to what Flexgate supports.
 
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ pub fn resource_types(schemas: &[&Schema], base: &str) -> Vec<Value> {
     schemas.iter().map(resource_type).collect()
 }
 
-/// `/Schemas`: only the attributes there are, with who may write them and what values they have.
+/// `/Schemas`: only the supported attributes, with who may write them and which values they can have.
 #[must_use]
 pub fn schemas(schemas: &[&Schema], base: &str) -> Vec<Value> {
     let document = |id: &str, name: &str, attributes: &[Attribute]| {

@@ -1,35 +1,35 @@
-//! Why a request is not SCIM as it should be.
+//! Why a request violates the SCIM protocol.
 
-/// Why a request is not SCIM as it should be. The texts are for the caller: what to do, in words of ours.
+/// Why a request violates the SCIM protocol. The texts tell the caller what to do, in Flexgate's own words.
 #[derive(Debug, thiserror::Error)]
 pub enum ProtocolError {
-    /// The body is not what this request takes.
+    /// This request doesn't accept such a body.
     #[error("{0}")]
     InvalidSyntax(String),
-    /// An attribute has a value it cannot have.
+    /// An attribute has an invalid value.
     #[error("{0}")]
     InvalidValue(String),
-    /// A path names nothing that can be patched.
+    /// The path names no attribute that can be patched.
     #[error("{0}")]
     InvalidPath(String),
-    /// The filter cannot be read, or not be used here.
+    /// The filter cannot be parsed, or cannot be used here.
     #[error("{0}")]
     InvalidFilter(String),
     /// The path is missing, or selects no value.
     #[error("{0}")]
     NoTarget(String),
-    /// The attribute cannot be changed, or not be removed.
+    /// The attribute cannot be changed, or cannot be removed.
     #[error("{0}")]
     Mutability(String),
-    /// The cursor is not one of ours.
+    /// Flexgate did not issue this cursor.
     #[error("The cursor is not one that Flexgate gave: begin again without a value for cursor.")]
     InvalidCursor,
-    /// The cursor is too old.
+    /// The cursor has expired.
     #[error("The cursor has expired: begin again without a value for cursor.")]
     ExpiredCursor,
 }
 
-/// `name` must be something else.
+/// The error that says what the value of `name` must be.
 pub(crate) fn value(name: &str, must: impl std::fmt::Display) -> ProtocolError {
     ProtocolError::InvalidValue(format!("{name} {must}."))
 }

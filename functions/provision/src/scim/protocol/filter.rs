@@ -1,4 +1,4 @@
-//! Filters (RFC 7644 §3.4.2.2): read, planned, tested.
+//! Filters (RFC 7644 §3.4.2.2): parsing, planning, matching.
 
 use std::cmp::Ordering;
 
@@ -10,30 +10,30 @@ use super::grammar::{self, AttrExp, AttrPath, CompValue, CompareOp, Filter};
 use super::schema::{Attribute, Kind, ResolvedAttribute, Schema};
 use super::{Document, ProtocolError};
 
-/// The longest filter and the longest path, in bytes.
+/// The maximum length of a filter or a path, in bytes.
 pub const MAX_FILTER: usize = 8 * 1024;
 
-/// How the resources that match are found.
+/// How to find the resources that match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
     /// By `userName`: one look-up.
     UserName(String),
     /// By `id`: one look-up.
     Id(String),
-    /// By `externalId`: the SCIM store knows.
+    /// By `externalId`: the SCIM store has an index.
     ExternalId(String),
-    /// By `displayName`: the SCIM store knows.
+    /// By `displayName`: the SCIM store has an index.
     DisplayName(String),
-    /// By reading everything.
+    /// By reading all resources.
     Everything,
 }
 
-/// A filter that has been read.
+/// A parsed filter.
 #[derive(Debug, Clone)]
 pub struct Test(Filter);
 
 impl Test {
-    /// Reads a filter.
+    /// Parses a filter.
     pub fn read(text: &str) -> Result<Self, ProtocolError> {
         if text.len() > MAX_FILTER {
             return Err(ProtocolError::InvalidFilter(format!("The filter may have {MAX_FILTER} bytes at most.")));
@@ -43,7 +43,7 @@ impl Test {
         parsed.map_err(|_| ProtocolError::InvalidFilter("The filter cannot be read (RFC 7644 §3.4.2.2).".to_owned()))
     }
 
-    /// How to find what matches. What is found must still be tested.
+    /// Plans how to find the candidates. Each candidate must still be tested.
     #[must_use]
     pub fn plan(&self) -> Plan {
         let terms = match &self.0 {
@@ -53,7 +53,7 @@ impl Test {
         terms.iter().find_map(key).unwrap_or(Plan::Everything)
     }
 
-    /// Whether the filter asks only for this one key, so that what is found by it matches.
+    /// Whether the resource matches the filter.
     #[must_use]
     pub fn matches(&self, schema: &Schema, document: &Document) -> bool {
         holds(&self.0, schema, document)
@@ -103,7 +103,7 @@ fn holds(filter: &Filter, schema: &Schema, document: &Document) -> bool {
     }
 }
 
-/// Whether one value of a list is among those the filter in the brackets selects.
+/// Whether the filter in the brackets selects this value of a list.
 pub(super) fn value_matches(attribute: &Attribute, filter: &Filter, item: &Value) -> bool {
     match filter {
         Filter::Attr(expression) => {
@@ -113,7 +113,7 @@ pub(super) fn value_matches(attribute: &Attribute, filter: &Filter, item: &Value
                 None => false,
             }
         }
-        // A list has no list in it.
+        // Lists are not nested.
         Filter::ValuePath(..) => false,
         Filter::Not(inner) => !value_matches(attribute, inner, item),
         Filter::And(all) => all.iter().all(|filter| value_matches(attribute, filter, item)),
@@ -121,7 +121,7 @@ pub(super) fn value_matches(attribute: &Attribute, filter: &Filter, item: &Value
     }
 }
 
-/// What is compared, and with what; `None` asks whether there is anything.
+/// The operator and the value to compare with; `None` tests for presence.
 type Comparison<'a> = Option<(CompareOp, &'a CompValue)>;
 
 fn parts(expression: &AttrExp) -> (&AttrPath, Comparison<'_>) {
@@ -146,7 +146,8 @@ fn items(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
     }
 }
 
-/// Any of the values will do. A complex value without a sub-attribute means its `value` (RFC 7644 §3.4.2.2).
+/// Matches if any of the values does. A complex value without a sub-attribute stands for its `value` (RFC 7644
+/// §3.4.2.2).
 fn compare(attribute: &Attribute, sub: Option<&str>, value: Option<&Value>, test: Comparison<'_>) -> bool {
     let Some((op, with)) = test else {
         return value.is_some_and(|value| match sub {
@@ -154,7 +155,7 @@ fn compare(attribute: &Attribute, sub: Option<&str>, value: Option<&Value>, test
             Some(sub) => items(value).any(|item| member(attribute, sub, item).is_some_and(present)),
         });
     };
-    // `ne` is the contrary of `eq`, also where there is no value.
+    // `ne` is the negation of `eq`, even if there is no value.
     if op == CompareOp::Ne {
         return !compare(attribute, sub, value, Some((CompareOp::Eq, with)));
     }

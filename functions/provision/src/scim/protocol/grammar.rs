@@ -1,17 +1,18 @@
 //! The grammar of filters (RFC 7644 §3.4.2.2, figure 1) and of the paths of a `PATCH` (§3.5.2, figure 7).
 //!
-//! A parser of our own: the crate that has one compiles regular expressions when it starts, and with them is twice the
-//! size of the rest of SCIM. It judges this one in the tests.
+//! Flexgate has its own parser: the existing crate compiles regular expressions at start-up and, with them, is twice
+//! the
+//! size of the rest of SCIM. The tests compare this parser with that crate.
 
 use serde_json::Number;
 
-/// How deep parentheses and brackets may be nested.
+/// The maximum nesting depth of parentheses and brackets.
 const MAX_DEPTH: usize = 64;
 
-/// How many comparisons a filter may have.
+/// The maximum number of comparisons in a filter.
 const MAX_TERMS: usize = 1_024;
 
-/// An attribute, perhaps of a named schema, perhaps one of its sub-attributes.
+/// An attribute, optionally qualified by a schema, optionally with a sub-attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AttrPath {
     pub(super) uri: Option<String>,
@@ -47,19 +48,19 @@ pub(super) enum AttrExp {
     Comparison(AttrPath, CompareOp, CompValue),
 }
 
-/// A filter. `and` and `or` hold two or more.
+/// A filter. `and` and `or` hold at least two.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Filter {
     Attr(AttrExp),
-    /// Some value of a list is as the filter says, whose attributes are sub-attributes. No filter in it is a
-    /// [`Filter::ValuePath`] in turn.
+    /// Matches if some value of the list matches the inner filter, whose attributes are sub-attributes. The inner
+    /// filter contains no [`Filter::ValuePath`].
     ValuePath(AttrPath, Box<Filter>),
     Not(Box<Filter>),
     And(Vec<Filter>),
     Or(Vec<Filter>),
 }
 
-/// What a path of a `PATCH` leads to.
+/// The target of a `PATCH` path.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PatchPath {
     pub(super) attr: AttrPath,
@@ -68,11 +69,11 @@ pub(super) struct PatchPath {
     pub(super) sub_attr: Option<String>,
 }
 
-/// The text is no filter, or no path.
+/// The text is not a valid filter or path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unreadable;
 
-/// Reads a filter.
+/// Parses a filter.
 pub(super) fn filter(text: &str) -> Result<Filter, Unreadable> {
     let mut parser = Parser::new(text);
     let filter = parser.or(Values::Allowed)?;
@@ -80,7 +81,7 @@ pub(super) fn filter(text: &str) -> Result<Filter, Unreadable> {
     if parser.rest.is_empty() { Ok(filter) } else { Err(Unreadable) }
 }
 
-/// Reads a path.
+/// Parses a path.
 pub(super) fn path(text: &str) -> Result<PatchPath, Unreadable> {
     let mut parser = Parser::new(text);
     let attr = parser.attr_path()?;
@@ -96,11 +97,11 @@ pub(super) fn path(text: &str) -> Result<PatchPath, Unreadable> {
     if parser.rest.is_empty() { Ok(PatchPath { attr, filter, sub_attr }) } else { Err(Unreadable) }
 }
 
-/// Whether an attribute may be followed by a filter in brackets.
+/// Whether a filter in brackets may follow an attribute.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Values {
     Allowed,
-    /// Inside of brackets already.
+    /// Not allowed: already inside brackets.
     Inside,
 }
 
@@ -201,7 +202,7 @@ impl<'a> Parser<'a> {
         if self.eat(close) { Ok(filter) } else { Err(Unreadable) }
     }
 
-    /// `urn:…:name.sub`, of which all but the name may be missing. The schema ends at the last colon.
+    /// Parses `urn:…:name.sub`, where only the name is required. The schema ends at the last colon.
     fn attr_path(&mut self) -> Result<AttrPath, Unreadable> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':' | '.');
         let end = self.rest.find(|c| !allowed(c)).unwrap_or(self.rest.len());
@@ -229,7 +230,7 @@ impl<'a> Parser<'a> {
         if is_name(name) { Ok(name) } else { Err(Unreadable) }
     }
 
-    /// A JSON string, number, `true`, `false` or `null`.
+    /// Parses a JSON string, number, `true`, `false` or `null`.
     fn value(&mut self) -> Result<CompValue, Unreadable> {
         let end = if self.rest.starts_with('"') {
             end_of_string(self.rest).ok_or(Unreadable)?
@@ -247,7 +248,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Whether `and` or `or` comes next, with space around it.
+    /// Consumes `and` or `or`, if it comes next with space around it.
     fn word_between(&mut self, word: &str) -> bool {
         let after_space = self.rest.trim_start();
         let is_spaced = after_space.len() < self.rest.len() || self.rest.is_empty();
@@ -295,7 +296,7 @@ const OPERATORS: [(&str, CompareOp); 9] = [
     ("le", CompareOp::Le),
 ];
 
-/// One filter of all of them. Parentheses that change nothing are gone: `(a and b) and c` is `a and b and c`.
+/// Joins the filters into one, and flattens redundant parentheses: `(a and b) and c` becomes `a and b and c`.
 fn joined(
     mut all: Vec<Filter>,
     same: impl Fn(Filter) -> Result<Vec<Filter>, Filter>,
@@ -316,7 +317,7 @@ fn joined(
     join(flat)
 }
 
-/// Where a JSON string ends that begins here.
+/// Where the JSON string that starts the text ends.
 fn end_of_string(text: &str) -> Option<usize> {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -330,12 +331,13 @@ fn end_of_string(text: &str) -> Option<usize> {
     None
 }
 
-/// A scheme and something after it. Of what a URI may be, only its own characters have been read.
+/// Whether the text is a scheme followed by something. The caller has already limited it to characters that a URI may
+/// contain here.
 fn is_uri(text: &str) -> bool {
     text.split_once(':').is_some_and(|(scheme, _)| is_name(&scheme.replace('.', "-")) && !scheme.contains('_'))
 }
 
-/// `ATTRNAME`: a letter, then letters, digits, `-` and `_`.
+/// Whether the text is an `ATTRNAME`: a letter, then letters, digits, `-` and `_`.
 fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))

@@ -1,4 +1,4 @@
-//! Which part of a list is asked for: by index (RFC 7644 §3.4.2.4) or by cursor (RFC 9865).
+//! Which part of a list a client requests: by index (RFC 7644 §3.4.2.4) or by cursor (RFC 9865).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,39 +7,39 @@ use time::{Duration, OffsetDateTime};
 
 use super::{Document, ProtocolError};
 
-/// The most resources of one page.
+/// The maximum number of resources per page.
 pub const MAX_PAGE: u64 = 200;
-/// How many there are where the client does not say.
+/// The page size if the client names none.
 pub const DEFAULT_PAGE: u64 = 100;
-/// How long a cursor is good.
+/// How long a cursor is valid.
 pub const CURSOR_TIME: Duration = Duration::hours(1);
 
-/// Where a page begins, and how many it may hold.
+/// Where a page begins, and how many resources it may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Paging {
     /// At the 1-based index `start`.
     Index {
-        /// From 1.
+        /// Starts at 1.
         start: u64,
         /// From 0 to [`MAX_PAGE`].
         count: u64,
     },
-    /// At a cursor; `None` at the beginning.
+    /// At a cursor; `None` means the beginning.
     Cursor {
-        /// Where the page before ended.
+        /// Where the previous page ended.
         at: Option<Cursor>,
         /// From 0 to [`MAX_PAGE`].
         count: u64,
     },
 }
 
-/// Where a page ended. Opaque to clients; whoever alters one gets another part of the same list.
+/// Where a page ended. Opaque to clients; a client that alters it only gets another part of the same list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// Twilio's token for the page of Twilio's in which the next one begins, or a group's id.
+    /// Twilio's token for the page in which the next SCIM page begins, or a group's `id`.
     #[serde(rename = "t")]
     pub token: String,
-    /// How many of that page were given already.
+    /// How many users of that page were already returned.
     #[serde(rename = "s")]
     pub skip: u64,
     #[serde(rename = "e")]
@@ -47,7 +47,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// A cursor that is good for a while.
+    /// Creates a cursor that is valid for [`CURSOR_TIME`].
     #[must_use]
     pub fn new(token: String, skip: u64, now: OffsetDateTime) -> Self {
         Self { token, skip, expires: (now + CURSOR_TIME).unix_timestamp() }
@@ -69,8 +69,8 @@ impl std::fmt::Display for Cursor {
 }
 
 impl Paging {
-    /// Reads the parameters. A start below 1 is 1, a count below 0 is 0, and one that is too large is the
-    /// largest (RFC 7644 §3.4.2.4).
+    /// Reads the parameters. Raises a start below 1 to 1 and a count below 0 to 0, and lowers a count that is too large
+    /// to the maximum (RFC 7644 §3.4.2.4).
     pub fn read(
         start: Option<&str>,
         count: Option<&str>,
@@ -95,7 +95,7 @@ impl Paging {
         }
     }
 
-    /// The most resources of the page.
+    /// The maximum number of resources on the page.
     #[must_use]
     pub fn count(&self) -> u64 {
         match self {
@@ -104,14 +104,14 @@ impl Paging {
     }
 }
 
-/// Part of a list.
+/// One page of a list.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
     /// The resources.
     pub resources: Vec<Document>,
-    /// How many there are in all, where that is known. By cursor it need not be (RFC 9865 §2.1).
+    /// The total number, if known. With a cursor it may be omitted (RFC 9865 §2.1).
     pub total: Option<u64>,
-    /// The index of the first, where the page was asked for by index.
+    /// The index of the first resource, if the client asked by index.
     pub start: Option<u64>,
     /// Where the next page begins.
     pub next: Option<Cursor>,

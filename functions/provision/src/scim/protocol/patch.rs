@@ -1,4 +1,4 @@
-//! `PATCH` (RFC 7644 §3.5.2): operations applied to a document, all or none.
+//! `PATCH` (RFC 7644 §3.5.2): applies all operations to a document, or none.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use super::patch_target::{Op, PatchTarget, object};
 use super::schema::{Attribute, Kind, Mutability, ResolvedAttribute, Schema};
 use super::{Document, ProtocolError};
 
-/// The most operations of one request. Entra sends 20 at most, Okta 100.
+/// The maximum number of operations per request. Entra sends 20 at most, Okta 100.
 const MAX_OPERATIONS: usize = 1_000;
 
-/// One operation, as it was sent.
+/// One operation, as the client sent it.
 #[derive(Debug, Clone)]
 pub struct Operation {
     op: Op,
@@ -21,8 +21,8 @@ pub struct Operation {
     value: Option<Value>,
 }
 
-/// Reads the body of a `PATCH`: `Operations`, each with `op`, `path` and `value`. Names and operators in
-/// any case, as Entra writes them.
+/// Reads the body of a `PATCH`: `Operations`, each with `op`, `path` and `value`. Ignores the case of names and
+/// operators, since Entra varies it.
 pub fn operations(body: &Map<String, Value>) -> Result<Vec<Operation>, ProtocolError> {
     let syntax = |detail: &str| ProtocolError::InvalidSyntax(detail.to_owned());
     let listed = member(body, "Operations").and_then(Value::as_array);
@@ -57,8 +57,8 @@ fn member<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     map.get(name).or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
-/// What the body of a `PUT` or `PATCH` says of `active`, however wrong the rest of it may be. The last of several
-/// counts.
+/// What the body of a `PUT` or `PATCH` says about `active`, even if the rest of the body is invalid. If it says so more
+/// than once, the last one counts.
 #[must_use]
 pub fn says_active(schema: &Schema, body: &Map<String, Value>) -> Option<bool> {
     let Some(operations) = member(body, "Operations").and_then(Value::as_array) else {
@@ -91,7 +91,7 @@ fn active_at(schema: &Schema, key: &str, value: &Value) -> Option<bool> {
     }
 }
 
-/// The document after the operations.
+/// Returns the document with the operations applied.
 pub fn apply(schema: &Schema, document: &Document, operations: &[Operation]) -> Result<Document, ProtocolError> {
     let mut patched = document.clone();
     for operation in operations {
@@ -126,7 +126,7 @@ fn one(schema: &Schema, document: &mut Document, operation: &Operation) -> Resul
     }
 }
 
-/// Where a path leads.
+/// What a path refers to.
 enum Target<'a> {
     At { attribute: &'a Attribute, extension: bool, filter: Option<Filter>, sub: Option<&'a Attribute> },
     Whole,
@@ -160,8 +160,7 @@ fn target<'a>(schema: &'a Schema, path: &str) -> Result<Target<'a>, ProtocolErro
     Ok(Target::At { attribute, extension, filter, sub })
 }
 
-/// Without a path the value holds attributes; what of it cannot be written is passed over, since Okta
-/// sends the `id` along.
+/// Without a path, the value is an object of attributes. Read-only ones are ignored, since Okta also sends the `id`.
 fn without_path(schema: &Schema, document: &mut Document, operation: &Operation) -> Result<(), ProtocolError> {
     match (operation.op, &operation.value) {
         (Op::Remove, _) => Err(ProtocolError::NoTarget("An operation that removes needs a path.".to_owned())),
@@ -189,10 +188,10 @@ fn each_key(
 }
 
 impl Schema {
-    /// A resource as a client wrote it: what is known and may be written.
+    /// Reads a resource from a client: keeps the known attributes that clients may write.
     pub fn read(&self, resource: &Map<String, Value>) -> Result<Document, ProtocolError> {
         let mut read = Document::new();
-        // A schema's own key before its dotted and qualified ones, which add to it.
+        // Read plain keys before dotted and qualified ones, which add to them.
         let mut keys: Vec<_> = resource.iter().collect();
         keys.sort_by_key(|(key, _)| key.contains(['.', ':']));
         for (key, value) in keys {
@@ -202,7 +201,7 @@ impl Schema {
     }
 }
 
-/// A key of a resource that is read, as an `add` to what has been read so far.
+/// Applies one key of a resource to what has been read so far.
 fn assign(schema: &Schema, document: &mut Document, key: &str, value: &Value) -> Result<(), ProtocolError> {
     let (named, sub) = schema.key(key);
     key_change(schema, document, named, sub, Op::Replace, value)?;
@@ -250,7 +249,7 @@ fn container<'a>(schema: &Schema, document: &'a mut Document, extension: bool) -
     }
 }
 
-/// An extension without attributes is none.
+/// Removes the extension if it has no attributes left.
 fn prune(schema: &Schema, document: &mut Document) {
     if let Some((id, _)) = &schema.extension
         && document.get(*id).and_then(Value::as_object).is_some_and(Map::is_empty)
@@ -259,8 +258,8 @@ fn prune(schema: &Schema, document: &mut Document) {
     }
 }
 
-/// A list holds no value twice (RFC 7643 §2.4). And §3.5.2: where an operation makes a value primary,
-/// the one that was is no longer.
+/// Removes duplicates from changed lists (RFC 7643 §2.4). If an operation makes a value primary, the previous primary
+/// value loses the flag (§3.5.2).
 fn tidy(schema: &Schema, before: &Document, document: &mut Document) {
     for attribute in schema.attributes.iter().filter(|attribute| attribute.multi_valued) {
         let unchanged = document.get(&attribute.name) == before.get(&attribute.name);

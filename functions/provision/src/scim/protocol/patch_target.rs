@@ -1,4 +1,4 @@
-//! Where an operation writes, and how (RFC 7644 §3.5.2.1 to §3.5.2.3).
+//! The target of an operation, and how the operation changes it (RFC 7644 §3.5.2.1 to §3.5.2.3).
 
 use serde_json::{Map, Value};
 
@@ -7,7 +7,7 @@ use super::grammar::{AttrExp, CompValue, CompareOp, Filter};
 use super::schema::{Attribute, Mutability};
 use super::{Document, ProtocolError};
 
-/// What an operation does.
+/// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
     Add,
@@ -15,7 +15,7 @@ pub(super) enum Op {
     Remove,
 }
 
-/// An attribute, perhaps some of its values, perhaps a sub-attribute of those.
+/// An attribute, optionally limited to some of its values, optionally to one of their sub-attributes.
 pub(super) struct PatchTarget<'a> {
     pub(super) attribute: &'a Attribute,
     pub(super) filter: Option<&'a Filter>,
@@ -30,7 +30,7 @@ impl PatchTarget<'_> {
         }
         match (op, value) {
             (Op::Remove, _) => self.remove(container, value),
-            // RFC 7643 §2.5: null, and an empty list, mean that there is no value.
+            // RFC 7643 §2.5: null and an empty list both mean "no value".
             (_, None | Some(Value::Null)) => self.remove(container, None),
             (Op::Replace, Some(Value::Array(list))) if list.is_empty() && self.sub.is_none() => {
                 self.remove(container, None)
@@ -54,7 +54,7 @@ impl PatchTarget<'_> {
                     }
                 }
             }
-            // §3.5.2.3: the sub-attributes given replace those there are; the others stay.
+            // §3.5.2.3: the given sub-attributes replace the existing ones; the others stay.
             (Some(Value::Object(present)), Value::Object(given)) => present.extend(given),
             (_, read) => drop(container.insert(attribute.name.clone(), read)),
         }
@@ -102,8 +102,8 @@ impl PatchTarget<'_> {
         if found {
             return Ok(());
         }
-        // §3.5.2.3: a replace that selects nothing fails, unless there is no such attribute yet: then it
-        // is an add. An add makes the value that its filter describes.
+        // §3.5.2.3: a replace that selects nothing fails. But if the attribute has no values yet, it acts as an add,
+        // and an add creates the value that its filter describes.
         match described(self.attribute, filter) {
             Some(mut made) if op == Op::Add || was_empty => {
                 made.extend(given);
@@ -119,7 +119,7 @@ impl PatchTarget<'_> {
         }
     }
 
-    /// What the operation gives to each value it selects.
+    /// The sub-attributes that the operation sets on each selected value.
     fn given(&self, value: &Value) -> Result<Option<Document>, ProtocolError> {
         match self.sub {
             Some(sub) => Ok(sub.read(value)?.map(|read| Map::from_iter([(sub.name.clone(), read)]))),
@@ -140,7 +140,7 @@ impl PatchTarget<'_> {
         if let Some(filter) = self.filter {
             self.permit(filter)?;
         }
-        // Entra removes members by listing them in the value.
+        // Entra removes members by listing them in the operation's value.
         let listed = match value {
             Some(value) if self.attribute.multi_valued && !narrowed => self.attribute.read(value)?,
             _ => None,
@@ -180,7 +180,7 @@ impl PatchTarget<'_> {
         Ok(())
     }
 
-    /// Members are selected one by one. A filter that is true of everybody would empty a group by mistake.
+    /// Members must be selected individually: a filter that matches everybody could empty a group by mistake.
     fn permit(&self, filter: &Filter) -> Result<(), ProtocolError> {
         if self.attribute.name != "members" || names_values(filter) {
             return Ok(());
@@ -189,7 +189,7 @@ impl PatchTarget<'_> {
     }
 }
 
-/// Whether the value that is listed for removal is this one: by its `value`, or wholly.
+/// Whether the value listed for removal is this item: by its `value` if both have one, else as a whole.
 fn same(listed: &Value, item: &Value) -> bool {
     match (listed.get("value"), item.get("value")) {
         (Some(listed), Some(value)) => listed == value,
@@ -207,7 +207,7 @@ fn names_values(filter: &Filter) -> bool {
     }
 }
 
-/// The value that a filter of equalities describes.
+/// The value that a filter made only of equalities describes.
 fn described(attribute: &Attribute, filter: &Filter) -> Option<Document> {
     let mut made = Document::new();
     let parts = match filter {
@@ -240,14 +240,14 @@ fn list<'a>(container: &'a mut Document, name: &str) -> &'a mut Vec<Value> {
     }
 }
 
-/// The object that `value` is, made one where it is not.
+/// Returns `value` as an object; replaces it with an empty one if it isn't.
 pub(super) fn object(value: &mut Value) -> &mut Document {
     if !value.is_object() {
         *value = Value::Object(Map::new());
     }
     match value {
         Value::Object(map) => map,
-        // Just made one.
+        // The code above made it an object.
         _ => unreachable!("it is an object"),
     }
 }

@@ -1,8 +1,9 @@
-//! The attributes there are, and how a client's writing of them becomes ours.
+//! The supported attributes, and how Flexgate normalizes what a client writes.
 //!
-//! Names are matched without regard to case (RFC 7643 §2.1), the values of a known attribute are read
-//! as its type, also where Entra sends `"False"` or a number as a string, and what is not known is
-//! dropped: identity systems send a good deal that Flex has no place for.
+//! Names match in any case (RFC 7643 §2.1). Values of known attributes are converted to the attribute's type, even if
+//! Entra
+//! sends `"False"` or a number as a string. Unknown attributes are dropped: identity systems send much that Flex cannot
+//! store.
 
 use std::collections::HashSet;
 
@@ -15,10 +16,10 @@ use super::{Document, ProtocolError};
 pub const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 /// The core schema of groups.
 pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
-/// The enterprise extension: read, never kept.
+/// The enterprise extension: accepted but never stored.
 pub const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
-/// Attributes of RFC 7643 that identity systems send by default and Flex has no place for.
+/// Attributes of RFC 7643 that identity systems send by default and Flex cannot store.
 const NOT_KEPT: [&str; 14] = [
     "nickName",
     "profileUrl",
@@ -36,7 +37,7 @@ const NOT_KEPT: [&str; 14] = [
     "department",
 ];
 
-/// What an attribute's values are.
+/// The type of an attribute's values.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
     /// Text.
@@ -45,11 +46,11 @@ pub enum Kind {
     Boolean,
     /// A whole number.
     Integer,
-    /// A time, RFC 3339.
+    /// A time as in RFC 3339.
     DateTime,
     /// The address or identifier of a resource of one of these types.
     Reference(&'static [&'static str]),
-    /// Attributes of its own.
+    /// Sub-attributes.
     Complex(Vec<Attribute>),
 }
 
@@ -58,31 +59,31 @@ pub enum Kind {
 pub enum Mutability {
     /// The client, always.
     ReadWrite,
-    /// The client, once.
+    /// The client, but only once.
     Immutable,
     /// Only Flexgate.
     ReadOnly,
 }
 
-/// An attribute.
+/// The definition of an attribute.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "they are the characteristics of RFC 7643 §2.2")]
 pub struct Attribute {
-    /// Its name, in the case that is sent.
+    /// The attribute's name, in the case in which it is sent.
     pub name: String,
-    /// What its values are.
+    /// The type of its values.
     pub kind: Kind,
-    /// Whether it has a list of them.
+    /// Whether it holds a list of values.
     pub multi_valued: bool,
-    /// Whether a resource cannot be without.
+    /// Whether every resource must have it.
     pub required: bool,
-    /// Whether case counts in comparisons.
+    /// Whether comparisons are case-sensitive.
     pub case_exact: bool,
-    /// Whether no two resources have the same.
+    /// Whether its value is unique among all resources.
     pub unique: bool,
     /// Who may write it.
     pub mutability: Mutability,
-    /// The only values it has, if they are few.
+    /// The allowed values, if limited to a few.
     pub canonical: &'static [&'static str],
     /// What it is for.
     pub description: &'static str,
@@ -133,7 +134,7 @@ impl Attribute {
         self
     }
 
-    /// The sub-attribute of that name.
+    /// The sub-attribute with this name.
     #[must_use]
     pub fn sub(&self, name: &str) -> Option<&Self> {
         match &self.kind {
@@ -142,7 +143,7 @@ impl Attribute {
         }
     }
 
-    /// The client's value as ours; `None` where it says that there is none.
+    /// Normalizes the client's value; `None` if it means "no value".
     pub(super) fn read(&self, value: &Value) -> Result<Option<Value>, ProtocolError> {
         if !self.multi_valued {
             return self.read_one(value);
@@ -162,7 +163,7 @@ impl Attribute {
         Ok((!read.is_empty()).then_some(Value::Array(read)))
     }
 
-    /// One value, of several or the only one.
+    /// Normalizes a single value: one of a list, or the only one.
     pub(super) fn read_one(&self, value: &Value) -> Result<Option<Value>, ProtocolError> {
         let read = match (&self.kind, value) {
             (_, Value::Null) => return Ok(None),
@@ -182,7 +183,7 @@ impl Attribute {
                 let read = members(subs, map, &self.name)?;
                 return Ok((!read.is_empty()).then_some(Value::Object(read)));
             }
-            // Entra may send the bare values of a list of complex ones.
+            // Entra may send a list of complex values as bare strings.
             (Kind::Complex(_), Value::String(_)) if self.multi_valued && self.sub("value").is_some() => {
                 Value::Object(Map::from_iter([("value".to_owned(), value.clone())]))
             }
@@ -211,7 +212,7 @@ pub(super) fn named<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a A
     attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case(name))
 }
 
-/// A resource's attributes, and those of its extension.
+/// The attributes of a resource, and those of its extension.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schema {
     /// Its URN.
@@ -222,12 +223,12 @@ pub struct Schema {
     pub attributes: Vec<Attribute>,
     /// The extension, if there is one.
     pub extension: Option<(&'static str, Vec<Attribute>)>,
-    /// The URN of the extension that resources here may have. Where the schema has none, a client's writing of it is
-    /// passed over.
+    /// The URN of the extension that such resources may have. If the schema has no extension, what a client writes
+    /// there is ignored.
     pub optional_extension: &'static str,
 }
 
-/// What a name stands for.
+/// What a name refers to.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ResolvedAttribute<'a> {
     /// An attribute of the core schema.
@@ -236,14 +237,14 @@ pub(super) enum ResolvedAttribute<'a> {
     Extension(&'a Attribute),
     /// The extension as a whole.
     WholeExtension,
-    /// Something of RFC 7643 that is not kept.
+    /// An attribute of RFC 7643 that Flexgate doesn't store.
     NotKept,
-    /// Nothing.
+    /// Nothing known.
     Nothing,
 }
 
 impl Schema {
-    /// What `name`, perhaps qualified by `uri`, stands for.
+    /// Resolves `name`, optionally qualified by `uri`.
     pub(super) fn named(&self, uri: Option<&str>, name: &str) -> ResolvedAttribute<'_> {
         let is = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
         match (uri, &self.extension) {
@@ -267,8 +268,8 @@ impl Schema {
         }
     }
 
-    /// A key of a resource or of a patch without a path: a name, a dotted one, or one that begins with a
-    /// schema's URN. The sub-attribute is the second part.
+    /// Resolves a key of a resource or of a patch without a path: a name, a dotted name, or a name qualified by a
+    /// schema's URN. The second part of the result is the sub-attribute.
     pub(super) fn key<'a>(&self, key: &'a str) -> (ResolvedAttribute<'_>, Option<&'a str>) {
         match self.named(None, key) {
             ResolvedAttribute::Nothing => {}
@@ -280,7 +281,7 @@ impl Schema {
     }
 }
 
-/// The attributes that every resource has beside its schema's.
+/// The attributes that every resource has in addition to its schema's.
 pub(super) static COMMON: std::sync::LazyLock<Vec<Attribute>> = std::sync::LazyLock::new(|| {
     let meta = ["resourceType", "location", "version"].map(|name| Attribute::new(name, Kind::Text, "").exact());
     let times = ["created", "lastModified"].map(|name| Attribute::new(name, Kind::DateTime, ""));

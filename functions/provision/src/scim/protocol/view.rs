@@ -1,4 +1,4 @@
-//! A resource as it is sent: with `schemas` and `meta`, and only the attributes asked for.
+//! A resource as it is sent: with `schemas` and `meta`, and only the requested attributes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Document;
 use super::schema::{ResolvedAttribute, Schema};
 
-/// The version of a resource, a weak entity tag: a digest of what it says.
+/// The version of a resource: a weak entity tag, computed as a digest of its content.
 #[must_use]
 pub fn version(document: &Document) -> String {
     let mut bare = document.clone();
@@ -18,7 +18,7 @@ pub fn version(document: &Document) -> String {
     format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(short))
 }
 
-/// The resource with its `schemas` and `meta`. `meta` may hold times already.
+/// Adds `schemas` and `meta` to the resource. `meta` may already hold times.
 pub(crate) fn complete(schema: &Schema, mut document: Document, base: &str) -> Document {
     let id = document.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     let version = version(&document);
@@ -40,18 +40,18 @@ pub(crate) fn complete(schema: &Schema, mut document: Document, base: &str) -> D
     document
 }
 
-/// `attributes` and `excludedAttributes` (RFC 7644 §3.9).
+/// Selects attributes by `attributes` and `excludedAttributes` (RFC 7644 §3.9).
 #[derive(Debug, Clone, Default)]
 pub struct Projection {
     only: Option<Vec<String>>,
     without: Vec<String>,
 }
 
-/// What is sent whatever was asked for.
+/// Attributes that are sent whatever the client requests.
 const ALWAYS: [&str; 2] = ["id", "schemas"];
 
 impl Projection {
-    /// Reads the two parameters, comma-separated lists.
+    /// Reads the two parameters, which are comma-separated lists.
     #[must_use]
     pub fn new(attributes: Option<&str>, excluded: Option<&str>) -> Self {
         let list = |text: &str| {
@@ -63,7 +63,7 @@ impl Projection {
         }
     }
 
-    /// The resource with what was asked for.
+    /// Returns the resource with only the requested attributes.
     #[must_use]
     pub fn apply(&self, schema: &Schema, document: Document) -> Document {
         let mut shown = match &self.only {
@@ -86,7 +86,7 @@ impl Projection {
     }
 }
 
-/// Where a name leads: into the extension or not, the attribute, the sub-attribute.
+/// Resolves a name to its extension (if any), attribute and sub-attribute.
 fn place<'a>(schema: &'a Schema, name: &'a str) -> Option<(Option<&'static str>, &'a str, Option<&'a str>)> {
     let extension = schema.extension.as_ref().map(|(id, _)| *id);
     match schema.key(name) {

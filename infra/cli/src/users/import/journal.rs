@@ -1,4 +1,4 @@
-//! Which rows are finished: a line each, in a file that outlives a kill. It names nobody.
+//! Records the finished rows in a file, one line each, so that they survive a kill. The file names nobody.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -10,7 +10,7 @@ use super::rows::Row;
 
 const TITLE: &str = "flexgate import journal 1";
 
-/// The open journal. Locked: two imports at once would each send what the other has not noted yet.
+/// The open journal. It is locked: otherwise two imports would each send rows that the other has not recorded yet.
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
@@ -38,7 +38,7 @@ impl Journal {
         if text.is_empty() {
             file.write_all(format!("{TITLE} {instance}\n").as_bytes()).map_err(named)?;
         } else if !text.ends_with('\n') {
-            // A kill tore the last line; what it noted is reconciled again.
+            // A kill cut off the last line. Its row is reconciled again.
             file.write_all(b"\n").map_err(named)?;
         }
         Ok(Self { path: path.to_owned(), file, done })
@@ -48,19 +48,19 @@ impl Journal {
         self.done.contains(&row.key)
     }
 
-    /// Notes that the row is finished.
+    /// Records that the row is finished.
     pub(super) fn note(&mut self, row: &Row) -> std::io::Result<()> {
-        // One write: a line is there whole or not at all, but for a kill in the middle of it.
+        // A single write, so that a line is written whole or not at all, except if a kill interrupts the write.
         self.file.write_all(format!("{}\n", row.key).as_bytes())
     }
 
-    /// Everything is finished: the next import of the file begins anew.
+    /// Deletes the journal once every row is finished: the next import of the file starts over.
     pub(super) fn remove(self) -> std::io::Result<()> {
         std::fs::remove_file(self.path)
     }
 }
 
-/// The rows that are finished; none where there is no journal.
+/// The finished rows; none if there is no journal.
 pub(super) fn read(path: &Path, instance: &str) -> Result<HashSet<String>, Box<dyn Error>> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(parse(&text, instance).ok_or_else(|| other(path))?),
@@ -73,7 +73,7 @@ fn other(path: &Path) -> String {
     format!("{}: it is no import journal of this Flex instance; choose another file with --state", path.display())
 }
 
-/// `None` if it is another file, or another instance's journal.
+/// Returns `None` if it is another kind of file, or another instance's journal.
 fn parse(text: &str, instance: &str) -> Option<HashSet<String>> {
     if text.is_empty() {
         return Some(HashSet::new());

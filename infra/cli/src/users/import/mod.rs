@@ -1,8 +1,10 @@
-//! `flexgate users import`: every row of a file, once.
+//! `flexgate users import`: provisions every row of a file once.
 //!
-//! The invariant: a row that succeeded is in the journal before anything else is done with its slot,
-//! and a row in the journal is never sent again. What a kill leaves between the two is found by
-//! reconciliation to be as desired, and is not sent either.
+//! The invariant: a row that succeeded is recorded in the journal before anything else is done with its slot, and a row
+//! in
+//! the journal is never sent again. If a kill comes between the two, reconciliation finds that the user already matches
+//! the
+//! row, and does not send it either.
 
 mod journal;
 mod pace;
@@ -32,11 +34,12 @@ use pace::Pace;
 use progress::Progress;
 use rows::Row;
 
-/// A row that Twilio keeps failing is given up after so many tries; one it is too busy for, later.
+/// How often a row is tried before it is given up because Twilio keeps failing. If Twilio is only busy, the limit is
+/// `BUSY_TRIES`.
 const TRIES: u32 = 6;
 const BUSY_TRIES: u32 = 30;
 
-/// So many rows for each place wait for another try while others are sent.
+/// For each slot, up to this many rows may wait for a retry while other rows are sent.
 const WAITING: usize = 4;
 
 /// What to import, and how.
@@ -70,13 +73,13 @@ pub struct Import {
     failed: Option<PathBuf>,
 }
 
-/// What became of a row.
+/// The outcome of a row.
 enum Fate {
     Done(Box<Report>),
     Failed(String),
-    /// No row would fare better.
+    /// An error that every other row would get too.
     Hopeless(String),
-    /// The import stopped before it was sent again.
+    /// The import stopped before the row was sent again.
     Left,
 }
 
@@ -136,7 +139,7 @@ async fn send(
     failures: &mut Failures,
     progress: &Progress,
 ) -> Result<(Counts, Option<String>), Box<dyn Error>> {
-    // Repeating is the pace's business here: it must see every refusal.
+    // Disable the client's own retries: the pace does them here, and must see every refusal.
     let ledger = Arc::new(operator.ledger(operator.flex().asking_once()));
     let cause = operator.cause();
     let most = usize::from(options.concurrency);
@@ -188,7 +191,7 @@ async fn send(
     Ok((counts, halted))
 }
 
-/// Brings one row to Flex, with as many tries as make sense.
+/// Provisions one row, with retries for errors that may pass.
 async fn one(row: Row, ledger: Arc<Ledger>, cause: EventId, pace: Arc<Pace>) -> (Row, Fate) {
     let mut tries = 0;
     let fate = loop {
@@ -203,7 +206,7 @@ async fn one(row: Row, ledger: Arc<Ledger>, cause: EventId, pace: Arc<Pace>) -> 
                 Some(blocked) => break Fate::Failed(blocked),
             },
             Err(LedgerError::Store(error)) => break Fate::Hopeless(error.to_string()),
-            // Somebody else is changing the person, or was until they were killed: what they hold runs out.
+            // Another process is changing the person, or was killed while doing so; its lease will expire.
             Err(LedgerError::Busy) if tries < BUSY_TRIES => {
                 pace.pause(tries).await;
                 continue;
@@ -233,7 +236,7 @@ async fn one(row: Row, ledger: Arc<Ledger>, cause: EventId, pace: Arc<Pace>) -> 
     (row, fate)
 }
 
-/// The file of failed rows, made when the first row fails.
+/// The file of failed rows, created when the first row fails.
 struct Failures {
     path: PathBuf,
     writer: Option<csv::Writer<File>>,
@@ -262,7 +265,7 @@ impl Failures {
     }
 }
 
-/// For a file that only its owner can read, since it names people.
+/// Options for a file that only its owner can read, since it names people.
 fn private() -> std::fs::OpenOptions {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);

@@ -1,5 +1,5 @@
-//! How many rows are being sent at once: fewer as soon as Twilio says 429, one by one more while it does
-//! not. A row that waits for its next try holds no place: what Twilio limits is what it is asked.
+//! Limits how many rows are sent at once: fewer as soon as Twilio answers 429, and one more at a time while it doesn't.
+//! A row that waits for a retry holds no slot, because Twilio limits only actual calls.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use flexgate::base::clock_rng::ClockRng;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Refusals that come together are one: the limit is halved at most this often.
+/// Refusals that arrive together count as one: the limit is halved at most this often.
 const ONE_REFUSAL: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: u64 = 10_000;
 
@@ -16,7 +16,7 @@ pub(super) struct Pace {
     most: usize,
     clock_rng: ClockRng,
     state: Mutex<State>,
-    /// A place is free, or there are more or fewer of them.
+    /// Signals that a slot is free, or that the limit has changed.
     changed: Notify,
 }
 
@@ -27,12 +27,12 @@ struct State {
     /// Rows that succeeded since the limit last changed.
     good: usize,
     halved_at: Option<Instant>,
-    /// Nobody asks before this: Twilio said how long to wait.
+    /// No calls before this time: Twilio said how long to wait.
     not_before: Option<Instant>,
     stopped: bool,
 }
 
-/// A place to send a row from. It is free again when this is dropped.
+/// A slot to send a row from. Dropping it frees the slot.
 pub(super) struct Slot<'a>(&'a Pace);
 
 impl Drop for Slot<'_> {
@@ -56,12 +56,12 @@ impl Pace {
         self.state().limit
     }
 
-    /// Waits until asking is allowed and there is a place; `None` once the import is to stop.
+    /// Waits until calls are allowed and a slot is free; `None` once the import is to stop.
     pub(super) async fn slot(&self) -> Option<Slot<'_>> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
-            // From here on, no change is missed.
+            // From here on, no notification is missed.
             changed.as_mut().enable();
             let until = {
                 let mut state = self.state();
@@ -84,7 +84,7 @@ impl Pace {
         }
     }
 
-    /// After a 429: fewer at once, and a pause for this row.
+    /// After a 429: lowers the limit and pauses this row.
     pub(super) async fn slow_down(&self, asked: Option<Duration>, tries: u32) {
         {
             let now = Instant::now();
@@ -99,13 +99,13 @@ impl Pace {
         self.pause(tries).await;
     }
 
-    /// A pause of random length over a doubling span.
+    /// Pauses for a random time, up to a limit that doubles with each try.
     pub(super) async fn pause(&self, tries: u32) {
         let span = (100 << tries.min(8)).min(LONGEST_PAUSE);
         tokio::time::sleep(self.clock_rng.jitter(Duration::from_millis(span))).await;
     }
 
-    /// After a success: as many successes as there are places earn one more place.
+    /// After a success: raises the limit by one after as many successes as there are slots.
     pub(super) fn speed_up(&self) {
         let mut state = self.state();
         state.good += 1;
@@ -116,7 +116,7 @@ impl Pace {
         }
     }
 
-    /// No row gets a place any more.
+    /// Gives no row a slot any more.
     pub(super) fn stop(&self) {
         self.state().stopped = true;
         self.changed.notify_waiters();
@@ -160,7 +160,7 @@ mod tests {
         assert!(tokio::time::timeout(soon, pace.slot()).await.is_err(), "both places are taken");
         drop(first);
         let third = tokio::time::timeout(soon, pace.slot()).await.unwrap().unwrap();
-        // After a refusal there is one place, and it is free only when both have left.
+        // After a refusal there is only one slot, and it is free only once both rows have left.
         drop(second);
         pace.slow_down(None, 1).await;
         assert!(tokio::time::timeout(soon, pace.slot()).await.is_err());

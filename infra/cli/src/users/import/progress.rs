@@ -1,4 +1,4 @@
-//! How far it is: a bar where somebody looks, a plain line now and then where not.
+//! Shows the progress: a bar on a terminal, otherwise a plain line now and then.
 
 use std::collections::VecDeque;
 use std::io::stderr;
@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use crate::terminal::{colour, remark};
 
-/// Without a terminal, a line at most this often.
+/// Without a terminal, at most one line per interval.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// The rate and the estimate are of this span.
+/// The rate and the remaining time are computed over this span.
 const WINDOW: Duration = Duration::from_secs(20);
 
 pub(super) struct Progress {
@@ -22,11 +22,11 @@ pub(super) struct Progress {
     plain: Option<Mutex<Recent>>,
 }
 
-/// The lines that were written lately: when, and how many rows were finished then.
+/// The last lines written: when, and how many rows were finished then.
 struct Recent(VecDeque<(Instant, u64)>);
 
 impl Recent {
-    /// Rows per second since the oldest line that counts, or since the start.
+    /// Rows per second since the oldest line in the window, or since the start.
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown to one decimal")]
     fn rate(&mut self, now: Instant, done: u64) -> f64 {
         while self.0.len() > 1 && self.0.front().is_some_and(|(at, _)| now - *at > WINDOW) {
@@ -62,7 +62,7 @@ impl Progress {
         progress
     }
 
-    /// One more row is finished.
+    /// Counts one more finished row.
     pub(super) fn step(&self, failed: usize, limit: usize) {
         self.bar.inc(1);
         let failures = if failed > 0 { format!(", {failed} failed") } else { String::new() };
@@ -110,7 +110,7 @@ mod tests {
             assert!((recent.rate(Instant::now(), done) - 100.0).abs() < 0.1);
             recent.0.push_back((Instant::now(), done));
         }
-        // Twilio slows it down to one row a second.
+        // Twilio slows the import down to one row a second.
         for _ in 0..20 {
             tokio::time::advance(INTERVAL).await;
             done += 2;

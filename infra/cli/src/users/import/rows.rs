@@ -1,4 +1,4 @@
-//! The file: read and checked whole, before anything is sent.
+//! The file: it is read and checked completely before anything is sent.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -13,18 +13,18 @@ use ring::digest;
 
 use crate::users::cells::{self, COLUMNS};
 
-/// So many mistakes are shown; the rest is counted.
+/// At most this many mistakes are shown; the rest are counted.
 const SHOWN: usize = 50;
 
-/// A row that can be sent.
+/// A valid row, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) desired: DesiredUser,
-    /// The same for the same row of any file; says nothing about it.
+    /// The same for equal rows of any file; reveals nothing about the row.
     pub(super) key: String,
 }
 
-/// Reads the file, or says everything that is wrong with it, by the line of the file.
+/// Reads the file, or reports everything that is wrong with it, by line number.
 pub(super) fn read(path: &Path, policy: &Policy) -> Result<Vec<Row>, Box<dyn Error>> {
     let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     match parse(&bytes, policy) {
@@ -66,7 +66,7 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Vec<Row>, Vec<String>> {
         }
         match row(&record, places, policy) {
             Ok(row) => {
-                // Whether Twilio tells Ada from ada is not certain, so a file must not depend on it.
+                // Twilio may or may not distinguish Ada from ada, so a file must not depend on it.
                 match seen.insert(row.desired.username.key(), number) {
                     Some(first) => mistakes.push(format!("line {number}: username: the same as in line {first}")),
                     None => rows.push(row),
@@ -81,14 +81,14 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Vec<Row>, Vec<String>> {
     if mistakes.is_empty() { Ok(rows) } else { Err(mistakes) }
 }
 
-/// The line that the record begins at. The reader's position is before the blank lines that it skips.
+/// The line at which the record begins. The reader's position is before any blank lines that it skips.
 fn line(bytes: &[u8], position: &csv::Position) -> u64 {
     let rest = usize::try_from(position.byte()).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
     let blank = rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r'));
     position.line() + blank.filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// Where each column is.
+/// The position of each column.
 fn places(header: &StringRecord) -> Result<[usize; 4], Vec<String>> {
     let mut mistakes = Vec::new();
     let known = |name: &str| COLUMNS.contains(&name) || name == "error";

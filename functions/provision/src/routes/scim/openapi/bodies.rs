@@ -1,4 +1,4 @@
-//! What is in bodies: requests as they are read, answers as they are written.
+//! Body schemas: requests as Flexgate reads them, responses as it writes them.
 
 use flexgate::web::openapi::{ANY_SPACE, INVISIBLE};
 use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Ref, SchemaType, Type};
@@ -90,8 +90,8 @@ pub(super) fn shared_schemas() -> Vec<(String, RefOr<Described>)> {
     .collect()
 }
 
-/// A resource as a client writes it: what may be written, each as it is read. `given` says more of an
-/// attribute than its kind does.
+/// A resource as a client may write it: the writable attributes, each in every form that Flexgate reads. `given`
+/// returns a more specific schema for an attribute than its kind implies.
 fn written(schema: &Schema, given: impl Fn(&Attribute) -> Option<RefOr<Described>>) -> ObjectBuilder {
     let resource = ObjectBuilder::new()
         .property("schemas", anything().description(Some("Passed over.")))
@@ -112,7 +112,7 @@ fn value(attribute: &Attribute) -> RefOr<Described> {
 }
 
 fn one(attribute: &Attribute) -> Described {
-    // What a resource cannot be without cannot be taken away with null.
+    // A null removes an attribute, so a required attribute doesn't accept null.
     let typed = |kind| if attribute.required { ObjectBuilder::new().schema_type(kind) } else { or_null(kind) };
     let plain = |kind| typed(kind).description(Some(attribute.description)).build();
     match &attribute.kind {
@@ -129,7 +129,7 @@ fn one(attribute: &Attribute) -> Described {
             let object =
                 writable.fold(typed(Type::Object), |object, sub| object.property(sub.name.clone(), value(sub)));
             let object = RefOr::T(object.description(Some(attribute.description)).build().into());
-            // Entra may send the bare values of a list of complex ones.
+            // Entra may send a list of complex values as bare strings.
             if attribute.multi_valued && attribute.sub("value").is_some() {
                 any_of([object, RefOr::T(ObjectBuilder::new().schema_type(Type::String).build().into())])
             } else {
@@ -139,15 +139,15 @@ fn one(attribute: &Attribute) -> Described {
     }
 }
 
-/// White space alone, or a name of up to `longest` characters, perhaps with white space around it.
+/// Only white space, or a name of up to `longest` characters that may have white space around it.
 fn name_or_nothing(longest: usize) -> RefOr<Described> {
     let (space, visible) = (format!("[{ANY_SPACE}]*"), format!("[^{ANY_SPACE}{INVISIBLE}]"));
     let pattern = format!("^{space}({visible}([^{INVISIBLE}]{{0,{}}}{visible})?)?{space}$", longest - 2);
     RefOr::T(or_null(Type::String).pattern(Some(pattern)).build().into())
 }
 
-/// A list of those that count by their `value`: each an object, or the bare value, or one that says
-/// nothing and is passed over, unless one is `needed`. A single one may stand without the list.
+/// A list whose items are identified by their `value`: each is an object or the bare value. Unless the list is
+/// `needed`, an item may be empty; Flexgate ignores it. A single item may be written without the list.
 fn several(attribute: &Attribute, value_is: &RefOr<Described>, needed: bool) -> RefOr<Described> {
     let subs = match &attribute.kind {
         Values::Complex(subs) => subs.as_slice(),

@@ -1,4 +1,4 @@
-//! The crate `scim_v2` judges the parser: both accept the same, and read the same in it.
+//! Compares the parser with the crate `scim_v2`, the judge: both must accept the same texts and read them alike.
 
 use proptest::prelude::*;
 use scim_v2::filter as judge;
@@ -115,7 +115,8 @@ fn any_filter() -> impl Strategy<Value = String> {
     prop_oneof![3 => simple.clone(), 1 => listed.clone(), 1 => (listed, simple).prop_map(|(a, b)| format!("{a} and {b}"))]
 }
 
-/// To the judge a word of the grammar is not always the attribute that it names. RFC 7644 does not say so.
+/// Whether the name is a word of the grammar. The judge does not always accept those as attribute names; RFC 7644 does
+/// not reserve them.
 fn is_word(name: &&str) -> bool {
     let words =
         ["not", "true", "false", "null", "and", "or", "pr", "eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le"];
@@ -137,23 +138,24 @@ fn has_word(path: &PatchPath) -> bool {
     [path.attr.name.as_str()].into_iter().chain(subs).chain(filter).any(|name| is_word(&name))
 }
 
-/// Whether both read the path alike. Our parser reads more in the two ways that [`agree`] names.
+/// Whether both parsers read the path alike. Ours may accept more in the two ways that [`agree`] describes.
 fn agree_on_path(text: &str) -> bool {
     let (ours, judged) = (path(text).ok(), judge_path(text));
     let more = ours.as_ref().is_some_and(|path| text.to_lowercase().contains("not(") || has_word(path));
     ours == judged || (judged.is_none() && more)
 }
 
-/// Whether both read the filter alike. Ours reads more in two ways only.
+/// Whether both parsers read the filter alike. Ours may accept more in only two ways: `not(`, and words of the grammar
+/// as names.
 fn agree(text: &str) -> bool {
     let (ours, judged) = (filter(text).ok(), judge_filter(text));
-    // `not(` is how RFC 7644 spells it. The judge wants a space.
+    // RFC 7644 writes `not(`. The judge requires a space.
     let spelt = text.to_lowercase().contains("not(");
     let more = ours.as_ref().is_some_and(|filter| spelt || names(filter).iter().any(is_word));
     ours == judged || (judged.is_none() && more)
 }
 
-/// A text with one character less, more, or another.
+/// The text with one character removed, replaced or inserted.
 fn mutated(text: &str, at: usize, how: usize, with: char) -> String {
     let mut all: Vec<char> = text.chars().collect();
     let at = at % (all.len() + 1);
@@ -232,7 +234,7 @@ fn a_word_of_the_grammar_is_also_the_name_of_an_attribute() {
 
 #[test]
 fn not_needs_no_space_before_its_parenthesis() {
-    // RFC 7644 figure 1: `*1"not" "(" FILTER ")"`.
+    // RFC 7644 figure 1 requires no space: `*1"not" "(" FILTER ")"`.
     let spaced = filter("not (a pr)");
     assert!(spaced.is_ok());
     assert_eq!(filter("not(a pr)"), spaced);
@@ -241,7 +243,7 @@ fn not_needs_no_space_before_its_parenthesis() {
 
 #[test]
 fn the_operators_are_ascii() {
-    // The judge folds case as Unicode does, so U+017F (long s) is an "s" to it. RFC 5234 §2.3: a quoted string of the
+    // The judge folds case by Unicode, so it reads U+017F (long s) as an "s". RFC 5234 §2.3: a quoted string of the
     // grammar is US-ASCII.
     let text = "a \u{17f}w \"b\"";
     assert!(judge_filter(text).is_some());
