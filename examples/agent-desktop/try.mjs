@@ -102,16 +102,23 @@ const profile = mkdtempSync(path.join(tmpdir(), "flexgate-try-"));
 let browser;
 
 let stopping = false;
-function stop(status) {
+async function stop(status) {
   if (stopping) return;
   stopping = true;
+  const ended = (child) => !child || child.exitCode !== null || child.signalCode !== null
+    ? undefined
+    : new Promise((resolve) => child.once("exit", resolve));
+  const both = [ended(browser), ended(flexgate.child)];
   browser?.kill();
   flexgate.child.kill("SIGTERM");
-  flexgate.child.once("exit", () => {
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
-    process.exit(status);
-  });
-  if (flexgate.child.exitCode !== null) flexgate.child.emit("exit");
+  await Promise.all(both);
+  try {
+    // The browser's own processes may write for a moment longer.
+    rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  } catch {
+    console.error(`try: ${profile} could not be removed`);
+  }
+  process.exit(status);
 }
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop(0));
 
