@@ -7,6 +7,7 @@
 #[expect(dead_code, reason = "other suites use the store alone")]
 mod dynamodb;
 
+mod attack;
 mod groups;
 mod oracle;
 mod rules;

@@ -138,7 +138,11 @@ impl Users {
             Some(_) => return Err(Refusal::Uniqueness("Another user has this userName.".to_owned())),
             None => None,
         };
-        let earlier = existing.as_ref().map_or(Earlier::Everything, |person| person.earlier(document));
+        let earlier = match &existing {
+            // An earlier attempt got as far as Flex.
+            Some(person) if !person.is_gone() => Earlier::Everything,
+            existing => existing.as_ref().map_or(Earlier::Everything, |person| person.earlier(document)),
+        };
         let mut news = News {
             source: Source::Scim,
             subject: None,

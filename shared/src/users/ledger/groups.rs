@@ -73,7 +73,8 @@ impl Ledger {
 
     /// Finds the person with that SCIM id, and adds them to the ledger if it does not know them.
     async fn member(&self, id: &FlexUserSid, deadline: Deadline) -> Result<Option<PersonId>, LedgerError> {
-        if let Some(person) = self.people.person(&PersonKey::FlexUser(id.clone())).await? {
+        let person = self.people.person(&PersonKey::FlexUser(id.clone())).await?;
+        if let Some(person) = person.filter(|person| !person.superseded) {
             return Ok(Some(person.id));
         }
         let Some(user) = self.flex_user_of(id, deadline).await? else { return Ok(None) };

@@ -10,6 +10,7 @@ use super::{Ledger, LedgerError};
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{Active, Desired};
 use crate::domain::{FlexUser, Role};
+use crate::store::PersonKey;
 use crate::store::scim::Begun;
 use crate::users::{LastAdmin, Pages};
 
@@ -71,6 +72,11 @@ impl Ledger {
             let is_leaving = |other: &FlexUser| leaving.iter().any(|one| one.flex_user_sid == other.flex_user_sid);
             let others = users.iter().filter(|other| !is_the_user(other) && !is_leaving(other));
             for other in others.filter(|other| is_admin(other)) {
+                // Whoever a source holds inactive is about to be deactivated, and may not sign in.
+                let person = self.people.person(&PersonKey::FlexUser(other.flex_user_sid.clone())).await?;
+                if person.is_some_and(|person| person.inactive_by().next().is_some()) {
+                    continue;
+                }
                 if is_admin(&flex.get(&other.flex_user_sid, deadline).await?) {
                     return Ok(());
                 }

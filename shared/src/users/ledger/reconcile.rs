@@ -155,10 +155,14 @@ impl Ledger {
         let (outcome, user) = self.send(plan.step, observed, deadline).await?;
         // A search does not show a deactivated user, so Flexgate may learn only now that the user had a previous owner.
         if given.taking_over
-            && let Some(user) = user.as_ref().filter(|user| existing.as_ref() != Some(&user.flex_user_sid))
+            && let Some(user) = user.as_ref().filter(|user| person.flex_user_sid.as_ref() != Some(&user.flex_user_sid))
         {
             self.end_access(&user.flex_user_sid).await?;
             self.leave_groups(&user.flex_user_sid).await?;
+        }
+        // Flex shows nothing of the previous owner any more.
+        if outcome == Outcome::Unchanged && user.as_ref().is_some_and(FlexUser::is_active) {
+            given.taking_over = false;
         }
         if outcome == Outcome::Created || outcome == Outcome::Updated {
             given.taking_over = false;

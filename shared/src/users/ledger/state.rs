@@ -74,6 +74,7 @@ impl Ledger {
         let change = self.change(&before, news, deadline).await?;
         let locked = self.guard(&change, deadline).await?;
         let done = async {
+            self.hand_over(&change, news).await?;
             let stating = Stating {
                 source: &news.source,
                 statement: &change.person.statements[&news.source],
@@ -141,6 +142,7 @@ impl Ledger {
         news: &News,
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
+        self.hand_over(&change, news).await?;
         let mut person = change.person;
         // Store the person under Flex's spelling from the start.
         if let Some(user) = &change.observed {
@@ -186,19 +188,21 @@ impl Ledger {
             }
         }
         let plan = plan(&person, &desired, observed.as_ref())?;
-        if judged.given.taking_over
-            && let Some(user) = &observed
-        {
-            // The previous owner of the Flex user must not sign in as the new one.
+        Ok(Change { person, observed, desired, plan })
+    }
+
+    /// Makes the Flex user the person's: ends what a previous owner of it could still use, and binds the identity that
+    /// the source names. This comes after everything that may refuse the statement, and before the statement is
+    /// written, because the Flex user may turn out to be bound to somebody else.
+    async fn hand_over(&self, change: &Change, news: &News) -> Result<(), LedgerError> {
+        let Some(user) = &change.observed else { return Ok(()) };
+        if change.desired.given.taking_over {
             self.end_access(&user.flex_user_sid).await?;
         }
-        if let (Some(identity), Some(user)) = (&news.identity, &observed)
-            && desired.active != Active::No
-        {
-            // Bind before writing anything: the Flex user may turn out to be somebody else's.
-            self.bind(identity, &user.flex_user_sid).await?;
+        match &news.identity {
+            Some(identity) if change.desired.active != Active::No => self.bind(identity, &user.flex_user_sid).await,
+            _ => Ok(()),
         }
-        Ok(Change { person, observed, desired, plan })
     }
 
     /// Takes the administrators' lock if the change takes an administrator away, and refuses if that is the last one.

@@ -1,0 +1,219 @@
+//! Faults that an attack on the ledger found: takeovers whose answer was lost, and what a refusal must not leave behind.
+
+use crate::world::{GROUPS, World, deadline};
+use flexgate::base::clock_rng::{Clock as _, SystemClock};
+use flexgate::domain::ledger::{Said, Source, Statement};
+use flexgate::domain::{DesiredUser, EventId, Identity, Role, Username};
+use flexgate::store::{Lane, Message, PersonKey, Settled};
+use flexgate::users::ledger::{Earlier, LedgerError, News, SweepOptions};
+use http::Method;
+use serde_json::json;
+use time::Duration;
+
+fn name(text: &str) -> Username {
+    text.parse().unwrap()
+}
+
+fn says(from: &str, username: &str, active: Option<bool>, roles: &[&str]) -> News {
+    let (at, id) = (SystemClock.now(), EventId::from(3));
+    News {
+        source: from.parse().unwrap(),
+        subject: None,
+        identity: None,
+        username: Some(name(username)),
+        flex_user_sid: None,
+        statement: Statement {
+            active: active.map(|active| Said::access(at, &id, active)),
+            roles: Some(Said::new(at, &id, roles.iter().map(|&role| role.into()).collect())),
+            full_name: Some(Said::new(at, &id, Some("Some One".parse().unwrap()))),
+            email: Some(Said::new(at, &id, Some("some@example.com".parse().unwrap()))),
+            ..Statement::default()
+        },
+        earlier: Earlier::Everything,
+    }
+}
+
+fn new(username: &str, roles: &[&str]) -> News {
+    let user = DesiredUser {
+        username: name(username),
+        email: "new@example.com".parse().unwrap(),
+        full_name: "Ada the Second".parse().unwrap(),
+        roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
+        worker_attributes: None,
+    };
+    let news = News::user(Source::Operator, user, SystemClock.now(), &EventId::from(7));
+    News { earlier: Earlier::Nothing, ..news }
+}
+
+async fn sweep(world: &World) -> flexgate::users::ledger::Swept {
+    let queue = world.platform.queue();
+    let options = SweepOptions { queue: Some(queue.as_ref()), ..SweepOptions::default() };
+    world.ledger.sweep(options, deadline, |_| {}).await.unwrap()
+}
+
+async fn work(world: &World) -> usize {
+    let Some(inbox) = world.platform.inbox() else { return 0 };
+    let (mut done, now) = (0, SystemClock.now());
+    loop {
+        let taken = inbox.take(Lane::Bulk, 8, now, now + Duration::MINUTE).await.unwrap();
+        if taken.is_empty() {
+            return done;
+        }
+        for message in taken {
+            let Ok(Message::Reconcile { user, .. }) = serde_json::from_str(&message.body) else { unreachable!() };
+            drop(world.ledger.reconcile_member(&user, None, deadline()).await);
+            inbox.settle(&message, Settled::Applied, now).await.unwrap();
+            done += 1;
+        }
+    }
+}
+
+async fn hidden_and_lost(world: &World) -> (Identity, flexgate::domain::FlexUserSid) {
+    world.at_twilio("ada", &["supervisor"]).await;
+    let sid = world.flex(&name("ada")).await.unwrap().flex_user_sid;
+    let identity = Identity { issuer: "https://idp.example.com".into(), subject: "ada-the-first".into() };
+    world.provisioning.bindings().bind(&identity, &sid, SystemClock.now()).await.unwrap();
+    world.write_member(GROUPS[0], &sid, true).await;
+    world.provisioning.flex().deprovision(&sid, deadline()).await.unwrap();
+    world.control(Method::POST, "switches", &json!({ "find_returns_deactivated": false })).await;
+    world.fault(json!({ "path_contains": "Provision", "kind": "lost_response", "times": 0 })).await;
+    assert!(world.state(&new("ada", &["agent"])).await.is_err());
+    world.no_faults().await;
+    assert!(world.is_active("ada").await);
+    (identity, sid)
+}
+
+async fn nothing_of_the_first(world: &World, identity: &Identity) {
+    for _ in 0..2 {
+        sweep(world).await;
+        work(world).await;
+    }
+    let bound = world.provisioning.bindings().user_of(identity).await.unwrap();
+    assert_eq!((world.roles_of("ada").await, bound), (vec!["agent".to_owned()], None));
+}
+
+#[tokio::test]
+async fn r71_an_administrator_who_is_to_be_deactivated_does_not_count_as_the_other_one() {
+    let world = World::start().await;
+    world.at_twilio("one", &["admin"]).await;
+    world.at_twilio("two", &["admin"]).await;
+    let mut sids = vec![];
+    for who in ["one", "two"] {
+        sids.push(world.flex(&name(who)).await.unwrap().flex_user_sid);
+    }
+    let end = |number: usize| News {
+        flex_user_sid: Some(sids[number].clone()),
+        ..says("api", ["one", "two"][number], Some(false), &[])
+    };
+    world.fault(json!({ "path_contains": "Deprovision", "kind": "status", "status": 503, "times": 0 })).await;
+    drop(world.state(&end(0)).await);
+    world.no_faults().await;
+    let second = world.state(&end(1)).await;
+    world.ledger.reconcile_member(&sids[0], None, deadline()).await.unwrap();
+    assert!(matches!(second, Err(LedgerError::LastAdmin)), "{second:?}");
+    assert!(!world.is_active("one").await);
+}
+
+#[tokio::test]
+async fn a_role_made_by_hand_for_the_second_owner_stays() {
+    let world = World::start().await;
+    world.at_twilio("ada", &["supervisor"]).await;
+    let sid = world.flex(&name("ada")).await.unwrap().flex_user_sid;
+    world.provisioning.flex().deprovision(&sid, deadline()).await.unwrap();
+    world.fault(json!({ "path_contains": "Provision", "kind": "lost_response", "times": 0 })).await;
+    assert!(world.state(&new("ada", &["agent"])).await.is_err());
+    world.no_faults().await;
+    world.state(&new("ada", &["agent"])).await.unwrap();
+
+    // In the Console she is made a supervisor.
+    let user = DesiredUser {
+        username: name("ada"),
+        email: "new@example.com".parse().unwrap(),
+        full_name: "Ada the Second".parse().unwrap(),
+        roles: [Role::Agent, Role::Supervisor].into(),
+        worker_attributes: None,
+    };
+    world.provisioning.flex().provision(&user, deadline()).await.unwrap();
+    sweep(&world).await;
+    work(&world).await;
+    assert_eq!(world.roles_of("ada").await, ["agent", "supervisor"]);
+}
+
+#[tokio::test]
+async fn r63_the_second_owner_keeps_the_username_and_her_binding() {
+    let world = World::start().await;
+    world.at_twilio("ada", &["supervisor"]).await;
+    let sid = world.flex(&name("ada")).await.unwrap().flex_user_sid;
+    world.provisioning.flex().deprovision(&sid, deadline()).await.unwrap();
+    world.fault(json!({ "path_contains": "Provision", "kind": "lost_response", "times": 0 })).await;
+    assert!(world.state(&new("ada", &["agent"])).await.is_err());
+    world.no_faults().await;
+    world.state(&new("ada", &["agent"])).await.unwrap();
+    let sid = world.flex(&name("ada")).await.unwrap().flex_user_sid;
+    let identity = Identity { issuer: "https://idp.example.com".into(), subject: "ada-the-second".into() };
+    world.provisioning.bindings().bind(&identity, &sid, SystemClock.now()).await.unwrap();
+    // An ordinary statement about her.
+    world.state(&News { earlier: Earlier::Everything, ..new("ada", &["agent"]) }).await.unwrap();
+    let bound = world.provisioning.bindings().user_of(&identity).await.unwrap();
+    // A third person.
+    let third = world.state(&new("ada", &["supervisor"])).await;
+    assert!(bound.is_some() && third.is_err(), "bound {bound:?}, third {:?}", third.map(|r| r.outcome));
+}
+
+#[tokio::test]
+async fn a_refused_statement_binds_nobody_to_the_last_administrator() {
+    let world = World::start().await;
+    world.at_twilio("chief", &["admin"]).await;
+    let hr = |subject: &str, identity: Option<&str>| News {
+        subject: Some(subject.parse().unwrap()),
+        identity: identity
+            .map(|subject| Identity { issuer: "https://idp.example.com".into(), subject: subject.into() }),
+        ..says("webhook:hr", "chief", Some(true), &["agent"])
+    };
+    world.state(&hr("hr-1", None)).await.unwrap();
+    let hr_source: Source = "webhook:hr".parse().unwrap();
+    world.ledger.withdraw_source(&hr_source, &EventId::from(9), deadline, |_| {}).await.unwrap();
+    let own = Identity { issuer: "https://idp.example.com".into(), subject: "chief".into() };
+    let sid = world.flex(&name("chief")).await.unwrap().flex_user_sid;
+    world.provisioning.bindings().bind(&own, &sid, SystemClock.now()).await.unwrap();
+    let refused = world.state(&hr("hr-2", Some("hr-2"))).await;
+    assert!(matches!(refused, Err(LedgerError::LastAdmin)));
+    let identity = Identity { issuer: "https://idp.example.com".into(), subject: "hr-2".into() };
+    let bound = world.provisioning.bindings().user_of(&identity).await.unwrap();
+    assert_eq!(bound, None, "the identity whom the ledger refused is bound to the administrator's Flex user");
+}
+
+#[tokio::test]
+async fn r63_a_hidden_user_whose_takeover_got_no_answer_is_finished_by_the_repetition() {
+    let world = World::start().await;
+    // On AWS somebody else hands out the jobs.
+    if world.platform.inbox().is_none() {
+        return;
+    }
+    let (identity, _) = hidden_and_lost(&world).await;
+    world.state(&new("ada", &["agent"])).await.unwrap();
+    nothing_of_the_first(&world, &identity).await;
+}
+
+#[tokio::test]
+async fn r63_or_by_the_sweep() {
+    let world = World::start().await;
+    // On AWS somebody else hands out the jobs.
+    if world.platform.inbox().is_none() {
+        return;
+    }
+    let (identity, _) = hidden_and_lost(&world).await;
+    nothing_of_the_first(&world, &identity).await;
+}
+
+#[tokio::test]
+async fn r63_or_by_a_job() {
+    let world = World::start().await;
+    // On AWS somebody else hands out the jobs.
+    if world.platform.inbox().is_none() {
+        return;
+    }
+    let (identity, sid) = hidden_and_lost(&world).await;
+    world.ledger.reconcile_member(&sid, None, deadline()).await.unwrap();
+    nothing_of_the_first(&world, &identity).await;
+}
