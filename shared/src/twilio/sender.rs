@@ -149,8 +149,8 @@ impl Sender {
         if answer.status.is_success() { Ok(answer) } else { Err(refusal(api_error(&answer))) }
     }
 
-    /// How long to wait before a retry: as long as Twilio asks, or else full jitter over a doubling span (0.2 s, 0.4 s),
-    /// so that callers that failed together do not retry together.
+    /// How long to wait before a retry: as long as Twilio asks, or else full jitter over a doubling span (0.2 s,
+    /// 0.4 s), so that callers that failed together do not retry together.
     fn pause(&self, attempt: u32, error: &TwilioError) -> Duration {
         if let TwilioError::Busy(api) | TwilioError::Failing(api) = error
             && let Some(asked) = api.retry_after
