@@ -1,8 +1,8 @@
 //! Identity events on their way to Flex: the queue, what has been applied, and dead letters.
 //!
-//! The queue is first in, first out for each subject, keeps a message before it says so, and takes the
-//! same event once (SQS FIFO: group is [`Message::group`], deduplication is [`Message::key`]). It has two
-//! lanes, which do not wait for each other.
+//! The queue is first in, first out for each subject. It stores a message before it acknowledges it, and accepts the
+//! same event only once (on SQS FIFO, [`Message::group`] is the message group id and [`Message::key`] the deduplication
+//! id). It has two lanes, which do not wait for each other.
 
 use std::sync::Arc;
 
@@ -17,22 +17,23 @@ use crate::domain::{History, SourceName, SubjectId};
 /// The queue's sending end.
 #[async_trait]
 pub trait EventQueue: std::fmt::Debug + Send + Sync {
-    /// Keeps the messages, all or none of them, each in its lane. When this returns they survive anything but the
-    /// loss of the store. One that the queue holds or has held lately is not taken again.
+    /// Queues the messages, all or none of them, each in its lane. Once this returns, they survive anything but the
+    /// loss of the store. The queue ignores a message that it holds or held recently.
     async fn send(&self, messages: &[Message], now: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// What waits in a lane to be applied, including what somebody is at.
+    /// Returns what waits in a lane, including messages that a consumer has taken but not settled.
     async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError>;
 }
 
-/// The queue's receiving end, where this very machine is its consumer.
+/// The queue's receiving end, where this machine itself is the consumer.
 #[async_trait]
 pub trait Inbox: std::fmt::Debug + Send + Sync {
     /// Notified when a message may have arrived. Messages from other processes are found by polling.
     fn arrivals(&self) -> Arc<Notify>;
 
-    /// Takes at most `limit` messages of a lane, of different subjects, until `until`: who has not settled one by
-    /// then has lost it to whoever takes it next. A subject's next message waits for the one before.
+    /// Takes at most `limit` messages of a lane, of different subjects, and leases them until `until`. A message that
+    /// is not settled by then goes to the next consumer that takes it. A subject's next message waits for the previous
+    /// one.
     async fn take(
         &self,
         lane: Lane,
@@ -41,20 +42,20 @@ pub trait Inbox: std::fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<Vec<Taken>, StoreError>;
 
-    /// Says what became of a message. Nothing happens if it was lost to somebody else meanwhile.
+    /// Records the outcome of a message. Does nothing if another consumer has taken the message in between.
     async fn settle(&self, taken: &Taken, settled: Settled, now: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// How many messages stand at `status`, in both lanes.
+    /// Returns how many messages have `status`, in both lanes together.
     async fn count(&self, status: EventStatus) -> Result<u64, StoreError>;
 
-    /// Forgets what was applied long ago; how much that was.
+    /// Removes messages that were applied long ago, and returns how many.
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
-/// A message taken from the queue, for a while.
+/// A message leased from the queue.
 #[derive(Debug, Clone)]
 pub struct Taken {
-    /// Names it in the queue.
+    /// Identifies the message in the queue.
     pub seq: i64,
     /// The message, JSON.
     pub body: String,
@@ -62,14 +63,14 @@ pub struct Taken {
     pub attempts: u32,
 }
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
-    /// It is applied.
+    /// It was applied.
     Applied,
-    /// It is to be tried again, not before that moment.
+    /// It must be retried, not before that time.
     Later(OffsetDateTime),
-    /// It cannot be applied, for that reason.
+    /// It cannot be applied. The string is the reason.
     Dead(String),
 }
 
@@ -78,22 +79,22 @@ pub enum Settled {
 pub struct Backlog {
     /// How many messages.
     pub waiting: u64,
-    /// Since when the oldest waits; `None` where none does, or the queue does not tell (SQS).
+    /// Since when the oldest one waits; `None` if none does, or if the queue does not report it (SQS).
     pub oldest: Option<OffsetDateTime>,
 }
 
-/// What the version before the people ledger had applied to whom. It is read where an event is about somebody of whom
-/// the ledger does not know yet.
+/// What the version before the people ledger had applied to each subject. It is read when an event is about somebody
+/// who is not in the ledger yet.
 #[async_trait]
 pub trait EventHistory: std::fmt::Debug + Send + Sync {
-    /// What had been applied to the subject.
+    /// Returns what had been applied to the subject.
     async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError>;
 }
 
 /// A message that could not be applied, kept with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Names it: [`Message::key`], or a digest of what cannot be read as a message.
+    /// Identifies the letter: [`Message::key`], or a digest of a body that cannot be read as a message.
     pub key: String,
     /// The source, if it can be read; `flexgate` for a job.
     pub source: String,
@@ -105,12 +106,12 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// Why it was not applied.
     pub reason: String,
-    /// Since when it is here.
+    /// When it became a dead letter.
     pub since: OffsetDateTime,
 }
 
 impl DeadLetter {
-    /// The letter for a message's body.
+    /// Makes the letter for a message's body.
     #[must_use]
     pub fn of(body: &str, attempts: u32, reason: impl Into<String>, since: OffsetDateTime) -> Self {
         let (key, source, event_id) = match serde_json::from_str::<Message>(body) {
@@ -121,7 +122,7 @@ impl DeadLetter {
     }
 }
 
-/// Where an event stands.
+/// The status of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventStatus {
     /// In the queue.
@@ -135,15 +136,15 @@ pub enum EventStatus {
 /// Messages that could not be applied.
 #[async_trait]
 pub trait DeadLetters: std::fmt::Debug + Send + Sync {
-    /// Keeps a letter; one of that key is replaced.
+    /// Stores a letter, and replaces one with the same key.
     async fn bury(&self, letter: DeadLetter) -> Result<(), StoreError>;
 
-    /// The letters, oldest first, at most `limit`.
+    /// Returns at most `limit` letters, oldest first.
     async fn list(&self, limit: u32) -> Result<Vec<DeadLetter>, StoreError>;
 
-    /// The letter of that key.
+    /// Returns the letter with that key.
     async fn find(&self, key: &str) -> Result<Option<DeadLetter>, StoreError>;
 
-    /// Puts the letter back into the queue, to be tried from the start. False if there is none.
+    /// Puts the letter back into the queue with its attempts reset. Returns false if there is no such letter.
     async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError>;
 }

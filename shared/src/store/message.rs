@@ -1,4 +1,4 @@
-//! What travels through the queue: identity events, and jobs that Flexgate gives itself.
+//! The messages in the queue: identity events, and jobs that Flexgate creates itself.
 
 use std::borrow::Cow;
 
@@ -8,51 +8,51 @@ use serde_json::Value;
 use super::fingerprint;
 use crate::domain::{EventId, FlexUserSid, IdentityEvent, Role, SourceName};
 
-/// What a job shows where an event shows its source.
+/// The source of a job, which has no identity source.
 const OWN: &str = "flexgate";
 
-/// What travels through the queue, as JSON.
+/// A message in the queue, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Message {
     /// An event to apply.
     Event(IdentityEvent),
-    /// What a source has proven to be its own but nobody can read: kept for a person to look at.
+    /// A message that provably came from the source, but that Flexgate cannot read. It is kept for a person to look at.
     Unreadable {
         /// The source.
         source: SourceName,
-        /// Names it among the source's events.
+        /// Identifies it among the source's events.
         id: EventId,
         /// What is wrong with it.
         reason: String,
         /// What the source sent.
         document: Value,
     },
-    /// A job: bring one person in step with the ledger.
+    /// A job: reconcile one person with the ledger.
     Reconcile {
         /// The person's SCIM `id`, or one of their Flex users.
         user: FlexUserSid,
-        /// What asks for it, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`. Holds nothing personal.
-        /// The queue takes one job of each cause for a user.
+        /// What caused the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`. Holds no personal data.
+        /// The queue accepts only one job for each cause and user.
         cause: String,
-        /// A role that they had by a group, if that is why.
+        /// The role that the person had through a group, if the job is about that group.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         left: Option<LeftGroup>,
     },
-    /// A job: have many members of a SCIM group reconciled.
+    /// A job: queue a [`Message::Reconcile`] for each of many members of a SCIM group.
     FanOut {
         /// The group's SCIM `id`.
         group: String,
-        /// The version of the group that asks for it.
+        /// The version of the group that caused the job.
         version: u64,
-        /// Which part of the members this is: a message has room for so many.
+        /// Which part of the members this is, since one message holds only a limited number.
         part: usize,
-        /// The members who joined, left or get another role.
+        /// The members who joined, left or get another role through the group.
         members: Vec<ChangedMember>,
     },
 }
 
-/// A role that somebody had by a SCIM group. It counts as given, although no statement may say so.
+/// A role that somebody had through a SCIM group. It counts as given by Flexgate, even if no statement mentions it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftGroup {
     /// The group's SCIM `id`.
@@ -61,20 +61,21 @@ pub struct LeftGroup {
     pub role: Role,
 }
 
-/// A member of whom something changed.
+/// A member whose membership or role changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangedMember {
     /// The person's SCIM `id`.
     pub user: FlexUserSid,
-    /// The role that they had by the group.
+    /// The role that the person had through the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub had: Option<Role>,
 }
 
-/// So many members are in one message: SQS takes 256 KiB in a request of ten.
+/// The most members in one message: SQS accepts 256 KiB in a request of ten messages.
 const PART: usize = 400;
 
-/// The two queues. Work in bulk has one of its own, so that a leaver never waits behind 5,000 jobs.
+/// The two queues. Bulk work has its own queue, so that the event of a person who leaves never waits behind 5,000
+/// jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Identity events.
@@ -89,7 +90,7 @@ impl Lane {
 }
 
 impl Message {
-    /// The jobs that have these members of the group reconciled.
+    /// Makes the jobs that reconcile these members of the group.
     #[must_use]
     pub fn fan_out(group: &str, version: u64, members: &[ChangedMember]) -> Vec<Self> {
         let job = |(part, members): (usize, &[ChangedMember])| Self::FanOut {
@@ -111,7 +112,7 @@ impl Message {
         }
     }
 
-    /// The event's id at the source; of a job, what it is to do and why.
+    /// The event's id at the source. For a job, what it does and why.
     #[must_use]
     pub fn id(&self) -> Cow<'_, str> {
         match self {
@@ -122,7 +123,7 @@ impl Message {
         }
     }
 
-    /// Names the message everywhere: the queue takes it once.
+    /// Identifies the message everywhere. The queue accepts each key only once.
     #[must_use]
     pub fn key(&self) -> String {
         match self {
@@ -134,7 +135,7 @@ impl Message {
         }
     }
 
-    /// Messages of one group are handled one after the other, in the order they came.
+    /// The message group. Messages of one group are handled one at a time, in the order they arrived.
     #[must_use]
     pub fn group(&self) -> String {
         match self {
@@ -145,7 +146,7 @@ impl Message {
         }
     }
 
-    /// The queue that the message belongs in.
+    /// The queue that the message belongs to.
     #[must_use]
     pub fn lane(&self) -> Lane {
         match self {
@@ -154,7 +155,7 @@ impl Message {
         }
     }
 
-    /// The group and the lane of a message's body. What cannot be read is an event in a group of its own.
+    /// The group and the lane of a message's body. A body that cannot be read counts as an event in its own group.
     pub(super) fn place(body: &str) -> (String, Lane) {
         match serde_json::from_str::<Self>(body) {
             Ok(message) => (message.group(), message.lane()),

@@ -1,7 +1,7 @@
-//! What must be remembered and Twilio cannot: sign-in sessions, and which identity is which Flex user.
+//! Stores what Flexgate must remember and Twilio cannot: sign-in sessions, and which identity is which Flex user.
 //!
-//! Traits here, adapters beside them. Every adapter passes the one conformance suite
-//! (`tests/store.rs`). Writes that race are conditional: the store, not the process, decides who won.
+//! This module has the traits, its submodules the adapters. Every adapter passes the same conformance suite
+//! (`tests/store.rs`). Writes that can race are conditional: the store, not the process, decides which one wins.
 
 mod dynamodb;
 mod events;
@@ -34,19 +34,19 @@ pub use sqs::SqsQueue;
 
 use crate::domain::{FlexUserSid, Identity, ProfileName};
 
-/// The store did not do what was asked. Nothing is known to have changed.
+/// The store failed. The caller must not assume that it wrote anything.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It cannot be reached, is full, or is locked for too long.
+    /// The store cannot be reached, is full, or stayed locked for too long.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It holds something this version cannot read.
+    /// The store holds a record that this version cannot read.
     #[error("the store holds a record that cannot be read")]
     Corrupt(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Under what a session is stored: the SHA-256 of the identifier in the cookie. Whoever reads the
-/// store cannot make a cookie from it.
+/// The key of a stored session: the SHA-256 of the identifier in the cookie. Somebody who reads the store cannot make
+/// a cookie from it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(Box<str>);
 
@@ -70,7 +70,7 @@ impl fmt::Debug for SessionKey {
     }
 }
 
-/// SHA-256 over the parts, each with its length before it; base64url.
+/// SHA-256 over the parts, each prefixed with its length; base64url.
 fn fingerprint(parts: &[&str]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in parts {
@@ -89,42 +89,42 @@ pub struct Session {
     pub profile: ProfileName,
     /// The Flex user it belongs to.
     pub flex_user_sid: FlexUserSid,
-    /// The tokens, sealed; opaque to the store.
+    /// The encrypted tokens; opaque to the store.
     pub sealed: String,
-    /// Counts the refreshes. A refresh is written only over the version it began with.
+    /// The number of refreshes. A refresh is written only if the version is still the one it began with.
     pub version: u64,
     /// When the person signed in.
     pub created_at: OffsetDateTime,
     /// When the session was last used.
     pub used_at: OffsetDateTime,
-    /// When it ends whatever happens; the store may remove it afterwards.
+    /// When it ends at the latest; the store may remove it afterwards.
     pub ends_at: OffsetDateTime,
 }
 
-/// May this process refresh the session now?
+/// Whether this process may refresh the session now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
-    /// Yes; nobody else will until the lease ends.
+    /// Yes; no other process may until the lease ends.
     Granted,
-    /// Somebody else is at it.
+    /// No: another process holds the lease.
     Held,
-    /// The session has moved on to another version, or is gone.
+    /// No: the session has another version by now, or is gone.
     Moved,
 }
 
 /// Sign-in sessions.
 #[async_trait]
 pub trait Sessions: fmt::Debug + Send + Sync {
-    /// Keeps a new session.
+    /// Stores a new session.
     async fn insert(&self, session: Session) -> Result<(), StoreError>;
 
-    /// The session of that key. One past its end may still be returned: the caller compares.
+    /// Returns the session with that key. It may be past its end: the caller must check.
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
 
-    /// Notes that the session was used at `at`.
+    /// Records that the session was used at `at`.
     async fn touch(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Asks to be the only one to refresh version `version` until `until`.
+    /// Requests a lease: the exclusive right to refresh version `version` until `until`.
     async fn lease(
         &self,
         key: &SessionKey,
@@ -133,28 +133,28 @@ pub trait Sessions: fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<Lease, StoreError>;
 
-    /// Gives the lease back without a refresh.
+    /// Releases the lease without a refresh.
     async fn release(&self, key: &SessionKey, version: u64) -> Result<(), StoreError>;
 
-    /// Writes refreshed tokens over version `version`, ending the lease. False if the session has
-    /// moved on or is gone.
+    /// Writes the refreshed tokens if the session still has version `version`, and ends the lease. Returns false if the
+    /// session has another version by now or is gone.
     async fn refreshed(&self, key: &SessionKey, version: u64, sealed: &str) -> Result<bool, StoreError>;
 
     /// Ends one session.
     async fn end(&self, key: &SessionKey) -> Result<(), StoreError>;
 
-    /// Ends every session of a Flex user; how many there were.
+    /// Ends every session of a Flex user, and returns how many there were.
     async fn end_all_of(&self, user: &FlexUserSid) -> Result<u64, StoreError>;
 
-    /// Removes what ended before `now`, unless the store does so by itself; how many it removed.
+    /// Removes the sessions that ended before `now`, unless the store does so by itself. Returns how many it removed.
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
-/// Things that may happen once.
+/// Claims on things that may happen only once.
 #[async_trait]
 pub trait OnceOnly: fmt::Debug + Send + Sync {
-    /// True for the first to claim `what` (of kind `kind`); false for everybody after, at least until
-    /// `until`.
+    /// Returns true for the first caller that claims `what` (of kind `kind`), and false for every later one, at least
+    /// until `until`.
     async fn claim(
         &self,
         kind: &str,
@@ -164,20 +164,20 @@ pub trait OnceOnly: fmt::Debug + Send + Sync {
     ) -> Result<bool, StoreError>;
 }
 
-/// How often something was done within a span of time.
+/// How often something was counted within a span of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
-    /// How often, this time included.
+    /// The count, this time included.
     pub times: u32,
-    /// When the span ends and counting begins anew.
+    /// When the span ends and the count restarts.
     pub until: OffsetDateTime,
 }
 
-/// Counts of what may happen only so often.
+/// Counters for rate limits.
 #[async_trait]
 pub trait Counters: fmt::Debug + Send + Sync {
-    /// Counts `what` (of kind `kind`) once more. The span of `span` begins with the first count after
-    /// the last span ended; of several who count at once, each gets another number.
+    /// Counts `what` (of kind `kind`) once more. A span lasts for `span` and begins with the first count after the
+    /// previous one ended. Concurrent callers each get a different number.
     async fn count(
         &self,
         kind: &str,
@@ -187,10 +187,10 @@ pub trait Counters: fmt::Debug + Send + Sync {
     ) -> Result<Counted, StoreError>;
 }
 
-/// What became of a wish to bind an identity to a Flex user.
+/// The outcome of binding an identity to a Flex user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bound {
-    /// They are bound, now or already.
+    /// They are bound to each other, by this call or an earlier one.
     Yes,
     /// The identity is bound to another Flex user.
     IdentityTaken(FlexUserSid),
@@ -198,16 +198,16 @@ pub enum Bound {
     UserTaken,
 }
 
-/// Which identity is which Flex user. An identity has one user and a user one identity, so a changed
-/// e-mail address or a username given to somebody new takes over no account.
+/// Which identity is which Flex user. Each identity has one user and each user one identity, so nobody takes over an
+/// account through a changed e-mail address or a reused username.
 #[async_trait]
 pub trait Bindings: fmt::Debug + Send + Sync {
     /// The Flex user bound to the identity.
     async fn user_of(&self, identity: &Identity) -> Result<Option<FlexUserSid>, StoreError>;
 
-    /// Binds the identity to the user, unless either is bound otherwise.
+    /// Binds the identity to the user, unless one of them is bound to another.
     async fn bind(&self, identity: &Identity, user: &FlexUserSid, now: OffsetDateTime) -> Result<Bound, StoreError>;
 
-    /// Forgets whatever is bound to the user.
+    /// Removes the user's binding, if there is one.
     async fn unbind(&self, user: &FlexUserSid) -> Result<(), StoreError>;
 }

@@ -1,9 +1,10 @@
-//! The people ledger: who is known, what each source says about them, and what Flexgate has given.
+//! The people ledger: the known people, what each source says about them, and what Flexgate has given them.
 //!
-//! A person is a head, a statement for each source, and pointers: from the username's key, from each Flex SID, and
-//! from what each source calls them. The head counts the writes of all of it, and every write is conditional on that
-//! count, so two writers never undo each other unnoticed. Each statement is a record of its own, whose key begins
-//! with the kind of its source: a function's role can be held to the statements that are its own.
+//! The store keeps a person as a head, one statement for each source, and pointers: from the username's key, from each
+//! Flex SID, and from the subject id that each source uses. The head has a version that counts every write to the
+//! person, and every write is conditional on it, so no writer silently overwrites another's change. Each statement is
+//! a separate record whose key begins with the kind of its source, so that a function's IAM role can be limited to the
+//! statements of its own sources.
 
 use std::fmt;
 
@@ -14,60 +15,62 @@ use super::StoreError;
 use crate::domain::ledger::{Given, Person, PersonId, Source, Statement};
 use crate::domain::{FlexUserSid, SubjectId, Username, UsernameKey};
 
-/// How a person is found.
+/// A key by which a person is found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PersonKey {
     /// By their own id.
     Id(PersonId),
     /// By the key of their username.
     Username(UsernameKey),
-    /// By a Flex user that they are or once were.
+    /// By their current Flex user or an earlier one.
     FlexUser(FlexUserSid),
-    /// By what a source calls them.
+    /// By the subject id that a source uses for them.
     Subject(Source, SubjectId),
 }
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// It is written. The person now has this version.
+    /// It was written. The person now has this version.
     Yes(u64),
-    /// Somebody else has written meanwhile, or the username, the Flex user or the subject is another person's.
+    /// It was not written: another writer changed the person in between, or the username, the Flex user or the subject
+    /// belongs to another person.
     Moved,
 }
 
-/// What a source's statement is written with.
+/// A statement to write, with its source and subject.
 #[derive(Debug, Clone, Copy)]
 pub struct Stating<'a> {
-    /// Who says it.
+    /// The source of the statement.
     pub source: &'a Source,
     /// Everything that the source says, already merged with what it said before.
     pub statement: &'a Statement,
-    /// What the source calls the person, if it has a name of its own for people.
+    /// The source's own subject id for the person, if it has one.
     pub subject: Option<&'a SubjectId>,
 }
 
-/// What is noted about a person beside the statements.
+/// What Flexgate records about a person besides the statements.
 #[derive(Debug, Clone, Copy)]
 pub struct Noting<'a> {
-    /// What Flexgate has given.
+    /// What Flexgate has given the person.
     pub given: &'a Given,
-    /// The current Flex user. An earlier one goes on leading to the person.
+    /// The current Flex user. The pointers of earlier ones still lead to the person.
     pub flex_user_sid: Option<&'a FlexUserSid>,
-    /// The username as Flex spells it. Its key does not change.
+    /// The username as Flex spells it. The spelling may change, but the username's key does not.
     pub username: &'a Username,
 }
 
-/// May this process reconcile the person now?
+/// Whether this process may reconcile the person now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PersonLease {
-    /// Yes; nobody else will before the lease ends.
+    /// Yes; no other process may before the lease ends.
     Granted {
-        /// Whether an earlier holder never gave the lease back. What it sent to Twilio may still arrive. Also true where
-        /// a holder asks again for a lease that it has: the answer to its first request may be lost.
+        /// Whether an earlier holder never released the lease: a request that it sent to Twilio may still arrive there.
+        /// Also true if a holder requests a lease that it already has, because the answer to its first request may have
+        /// been lost.
         taken_over: bool,
     },
-    /// Somebody else is at it until then.
+    /// No: another process holds the lease until this time.
     Held(OffsetDateTime),
     /// There is no such person.
     Unknown,
@@ -76,30 +79,32 @@ pub enum PersonLease {
 /// The people ledger.
 #[async_trait]
 pub trait People: fmt::Debug + Send + Sync {
-    /// The person of that key, with all statements, as every earlier write left them.
+    /// Returns the person with that key, with all statements. The read is strongly consistent.
     async fn person(&self, key: &PersonKey) -> Result<Option<Person>, StoreError>;
 
-    /// Those of these keys that are known, each once, in no order.
+    /// Returns the people with these keys who are known, each once, in no order.
     async fn people(&self, keys: &[PersonKey]) -> Result<Vec<Person>, StoreError>;
 
-    /// The people after `after`, in the order of their ids, at most `limit`.
+    /// Returns at most `limit` people after `after`, in the order of their ids.
     async fn page(&self, after: Option<PersonId>, limit: u32) -> Result<Vec<Person>, StoreError>;
 
-    /// Writes a person who is not known yet (`version` 0), with statements and subjects. [`Written::Moved`] if their
-    /// username, Flex user or one of their subjects already leads to somebody, unless that is `instead_of`: whoever
-    /// takes a username over takes those pointers over too, in the same transaction, and leaves `instead_of`
-    /// superseded and without a Flex user. [`Written::Moved`] too if `instead_of` has another version by now: somebody
-    /// who has come back in between is not replaced.
+    /// Writes a person who is not known yet (`version` 0), with statements and subjects.
+    ///
+    /// If their username, Flex user or one of their subjects already leads to somebody other than `instead_of`, the
+    /// result is [`Written::Moved`]. A person who takes over the username of `instead_of` also takes over those
+    /// pointers, and the same transaction marks `instead_of` superseded and removes its Flex user. The result is also
+    /// [`Written::Moved`] if `instead_of` has another version by now, so that a person who came back in between is not
+    /// replaced.
     async fn add(&self, person: &Person, instead_of: Option<&Person>) -> Result<Written, StoreError>;
 
-    /// Writes what one source says over version `version` of the person.
+    /// Writes what one source says, if the person still has version `version`.
     async fn state(&self, person: PersonId, version: u64, stating: Stating<'_>) -> Result<Written, StoreError>;
 
-    /// Notes what was given and which Flex user the person is, over version `version`.
+    /// Records what Flexgate has given and which Flex user the person is, if the person still has version `version`.
     async fn note(&self, person: PersonId, version: u64, noting: Noting<'_>) -> Result<Written, StoreError>;
 
-    /// Asks to be the only one to reconcile the person until `until`. `holder` is random; a holder who asks again keeps
-    /// its lease until the new `until`.
+    /// Requests a lease: the exclusive right to reconcile the person until `until`. `holder` is random; a holder that
+    /// requests its lease again extends it to the new `until`.
     async fn lease(
         &self,
         person: PersonId,
@@ -108,16 +113,16 @@ pub trait People: fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<PersonLease, StoreError>;
 
-    /// Gives the lease back if the person still has version `version`; false if not, or if somebody else has taken
-    /// the lease over. `None` gives it back whatever the version.
+    /// Releases the lease if the person still has version `version`. Returns false if the version has changed, or if
+    /// another holder has taken over the lease. `None` releases the lease regardless of the version.
     async fn release(&self, person: PersonId, holder: u128, version: Option<u64>) -> Result<bool, StoreError>;
 
-    /// What a source has said of a subject before it said which username is theirs. There is no person yet whom it
-    /// could be said of, and it must not be forgotten: an ended membership, above all.
+    /// Returns what a source said about a subject before it named the subject's username. No person exists yet to
+    /// attach the statement to, but it must not be lost, above all when it ends a membership.
     async fn unattached(&self, source: &Source, subject: &SubjectId) -> Result<Option<Statement>, StoreError>;
 
-    /// Keeps what a source says of a subject who is no person yet. Whoever calls it handles one statement of a
-    /// subject at a time.
+    /// Stores what a source says about a subject who has no person yet. The caller must handle the statements of one
+    /// subject one at a time.
     async fn keep_unattached(
         &self,
         source: &Source,
@@ -126,10 +131,10 @@ pub trait People: fmt::Debug + Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
-/// Who is inactive, for sign-in: a read of pointers and heads alone, and nothing that can be written.
+/// Tells sign-in who is inactive. It reads only pointers and heads, and can write nothing.
 #[async_trait]
 pub trait Deactivations: fmt::Debug + Send + Sync {
-    /// Whether any source says that the person of that Flex user or of that username is inactive.
+    /// Whether any source says that the person with that Flex user or that username is inactive.
     async fn says_inactive(
         &self,
         user: Option<&FlexUserSid>,
@@ -137,7 +142,7 @@ pub trait Deactivations: fmt::Debug + Send + Sync {
     ) -> Result<bool, StoreError>;
 }
 
-/// What the last walk over Flex has seen of a username.
+/// A Flex user as the index last saw them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenUser {
     /// The username's key.
@@ -146,24 +151,25 @@ pub struct SeenUser {
     pub username: Username,
     /// The Flex user.
     pub flex_user_sid: FlexUserSid,
-    /// Whether it was active.
+    /// Whether the user was active.
     pub active: bool,
 }
 
-/// The username index: Flex's users by folded username, as the last sweep saw them. Twilio finds a username only as
-/// it is spelt, and may not show a deactivated user at all.
+/// The username index: Flex's users by folded username, as the last sweep saw them. It exists because Twilio finds a
+/// username only in its exact spelling, and may not show a deactivated user at all.
 #[async_trait]
 pub trait UsernameIndex: fmt::Debug + Send + Sync {
-    /// Writes what was seen at `at`: by a walk, which counts as of when it began, or by a change of Flexgate's own.
-    /// What the index knows from a later time stays.
+    /// Writes the users seen at `at`. A walk passes the time it began; a change that Flexgate made itself passes its
+    /// own time. Entries from a later time are not overwritten.
     async fn put_seen(&self, seen: &[SeenUser], at: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// The users of that key, an active one first.
+    /// Returns the users with that key, active ones first.
     async fn seen(&self, key: &UsernameKey) -> Result<Vec<SeenUser>, StoreError>;
 
-    /// Ends a complete walk that began at `began`: whatever was last seen before that is gone from Flex, and forgotten.
+    /// Records that a complete walk began at `began`. Users last seen before that are gone from Flex, and the index no
+    /// longer returns them.
     async fn finish_walk(&self, began: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// When the last complete walk began; `None` before the first.
+    /// Returns when the last complete walk began; `None` before the first.
     async fn last_walk(&self) -> Result<Option<OffsetDateTime>, StoreError>;
 }

@@ -1,4 +1,4 @@
-//! What a failure of the store means to the caller.
+//! The problem that a caller sees when the store fails.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! What SCIM has to remember and Flex has no field for: external ids, spellings, groups.
+//! Stores what SCIM must remember and Flex has no field for: external ids, spellings, groups.
 //!
-//! Twilio stays the truth about users. Here are the identity system's own key for each of them
-//! (`externalId`), the attributes as it wrote them, groups with their members, tombstones, work that
-//! was begun, and where the pages of a long list start. Every write of an entry or a group is
-//! conditional on the version it was read at.
+//! Twilio stays the source of truth about users. For each user this store keeps the identity system's own key
+//! (`externalId`), the attributes as the identity system wrote them, and a tombstone after a deletion. It also keeps
+//! groups with their members, work in progress, and where each page of a long list starts. Every write of an entry or
+//! a group is conditional on the version that was read.
 
 use std::fmt;
 
@@ -14,22 +14,22 @@ use time::OffsetDateTime;
 use super::StoreError;
 use crate::domain::{FlexUserSid, Role, Username};
 
-/// What is remembered about one user.
+/// What SCIM remembers about one user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The SCIM `id`: the Flex user's SID when it was first seen.
+    /// The SCIM `id`: the SID that the Flex user had when Flexgate first saw it.
     pub id: FlexUserSid,
-    /// The Flex user it is now. Differs from `id` only where Twilio gave a reactivated user a new SID.
+    /// The current Flex user. Differs from `id` only if Twilio gave a reactivated user a new SID.
     pub current: FlexUserSid,
-    /// Under which name Twilio knows the user.
+    /// The username that Twilio has for the user.
     pub username: Username,
-    /// The identity system's own key. Never an `id` (CVE-2025-41115).
+    /// The identity system's own key. It must never be used as an `id` (CVE-2025-41115).
     pub external_id: Option<String>,
-    /// The writable attributes as they were last written.
+    /// The writable attributes as the identity system last wrote them.
     pub asserted: Map<String, Value>,
-    /// Deleted through SCIM. Twilio keeps the user, deactivated.
+    /// Whether the user was deleted through SCIM. Twilio keeps such a user, deactivated.
     pub deleted: bool,
-    /// Counts the writes; 0 for an entry that is not stored yet.
+    /// The number of writes; 0 for an entry that is not stored yet.
     pub version: u64,
     /// When it was last written.
     pub updated_at: OffsetDateTime,
@@ -40,10 +40,11 @@ pub struct Entry {
 pub struct Member {
     /// The member's SCIM `id`.
     pub user: FlexUserSid,
-    /// Whether the identity system lists it. A row that is not present waits until its end has been announced.
+    /// Whether the identity system lists this member. A member who left stays stored until the end of the membership
+    /// has been announced.
     pub present: bool,
-    /// The role of the group that has been announced: the member has been reconciled with it, or a job is queued that
-    /// does so.
+    /// The group's role that has been announced for this member: the member has been reconciled with it, or a job that
+    /// does so is queued.
     pub announced: Option<Role>,
 }
 
@@ -52,13 +53,13 @@ pub struct Member {
 pub struct Group {
     /// The SCIM `id`.
     pub id: String,
-    /// The name, unique without regard to case.
+    /// The name, unique regardless of case.
     pub display_name: String,
     /// The identity system's own key.
     pub external_id: Option<String>,
-    /// Everybody who is, or is about to be or not to be, a member.
+    /// The members, including those who left but whose end of membership has not been announced yet.
     pub members: Vec<Member>,
-    /// Counts the writes; 0 for a group that is not stored yet.
+    /// The number of writes; 0 for a group that is not stored yet.
     pub version: u64,
     /// When it was created.
     pub created_at: OffsetDateTime,
@@ -66,7 +67,7 @@ pub struct Group {
     pub updated_at: OffsetDateTime,
 }
 
-/// That a user is in a group.
+/// A user's membership in a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
     /// The user's SCIM `id`.
@@ -79,31 +80,31 @@ pub struct Membership {
     pub present: bool,
 }
 
-/// What became of writing a group.
+/// The outcome of writing a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupWritten {
-    /// It is written.
+    /// It was written.
     Yes,
     /// Another group has the name.
     NameTaken,
-    /// Somebody else wrote it meanwhile, or removed it.
+    /// Another writer changed or removed the group in between.
     Moved,
 }
 
-/// May this process do a piece of work now?
+/// Whether this process may do a piece of work now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
-    /// Yes, and nobody else until the time given. `intended`: an earlier attempt had decided to carry
-    /// it out and may have done so in part.
+    /// Yes, and no other process may until the time given. If `intended`, an earlier attempt had decided to carry out
+    /// the work and may have done part of it.
     Yes {
-        /// Whether [`ScimStore::intend`] was called for it before.
+        /// Whether [`ScimStore::intend`] was called for the work before.
         intended: bool,
     },
-    /// Somebody else is at it.
+    /// No: another process is doing the work.
     Busy,
 }
 
-/// Where a page of the list of users begins.
+/// The start of a page in the list of users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// The 1-based index of the first user of the page.
@@ -115,75 +116,75 @@ pub struct Mark {
 /// What SCIM remembers.
 #[async_trait]
 pub trait ScimStore: fmt::Debug + Send + Sync {
-    /// The entry of that `id`.
+    /// Returns the entry with that `id`.
     async fn entry(&self, id: &FlexUserSid) -> Result<Option<Entry>, StoreError>;
 
-    /// The entries of these Flex users, whether they are so by `id` or by `current`.
+    /// Returns the entries whose `id` or `current` is one of these Flex users.
     async fn entries(&self, users: &[FlexUserSid]) -> Result<Vec<Entry>, StoreError>;
 
-    /// The entry of that username, without regard to case.
+    /// Returns the entry with that username, regardless of case.
     async fn entry_named(&self, username: &Username) -> Result<Option<Entry>, StoreError>;
 
-    /// The entries of that `externalId`.
+    /// Returns the entries with that `externalId`.
     async fn entries_of_external_id(&self, external_id: &str) -> Result<Vec<Entry>, StoreError>;
 
-    /// Writes the entry over the version it holds, and ends the piece of work `finishes` with it. False
-    /// if the entry has moved on.
+    /// Writes the entry if the stored version is still the entry's, and in the same transaction ends the piece of work
+    /// `finishes`. Returns false if the stored version has changed.
     async fn put_entry(&self, entry: &Entry, finishes: Option<&str>) -> Result<bool, StoreError>;
 
-    /// The group of that `id`.
+    /// Returns the group with that `id`.
     async fn group(&self, id: &str) -> Result<Option<Group>, StoreError>;
 
-    /// The group of that name, without regard to case.
+    /// Returns the group with that name, regardless of case.
     async fn group_named(&self, display_name: &str) -> Result<Option<Group>, StoreError>;
 
-    /// Groups in the order of their ids, after `after`, skipping `skip`, at most `limit`.
+    /// Returns at most `limit` groups in the order of their ids: those after `after`, without the first `skip`.
     async fn groups(&self, after: &str, skip: u64, limit: u64) -> Result<Vec<Group>, StoreError>;
 
-    /// How many groups there are.
+    /// Returns the number of groups.
     async fn count_groups(&self) -> Result<u64, StoreError>;
 
-    /// Writes the group and its members over the version it holds.
+    /// Writes the group and its members if the stored version is still the group's.
     async fn put_group(&self, group: &Group) -> Result<GroupWritten, StoreError>;
 
     /// Removes the group and its members.
     async fn remove_group(&self, id: &str) -> Result<(), StoreError>;
 
-    /// The memberships of these users.
+    /// Returns the memberships of these users.
     async fn memberships(&self, users: &[FlexUserSid]) -> Result<Vec<Membership>, StoreError>;
 
     /// Ends every membership of a user.
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError>;
 
-    /// Asks to be the only one to do `work` until `until`.
+    /// Requests the exclusive right to do `work` until `until`.
     async fn begin(&self, work: &str, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError>;
 
-    /// Notes, before anything is done, that the work will be carried out.
+    /// Records, before anything is done, that the work will be carried out.
     async fn intend(&self, work: &str) -> Result<(), StoreError>;
 
-    /// Lets others begin the work, and keeps what was intended.
+    /// Lets others begin the work, and keeps the record of [`ScimStore::intend`].
     async fn abandon(&self, work: &str) -> Result<(), StoreError>;
 
-    /// Forgets the work.
+    /// Removes the record of the work.
     async fn finish(&self, work: &str) -> Result<(), StoreError>;
 
-    /// The last mark at or before `index`.
+    /// Returns the last mark at or before `index`.
     async fn mark_before(&self, index: u64, now: OffsetDateTime) -> Result<Option<Mark>, StoreError>;
 
-    /// Keeps a mark until `until`.
+    /// Stores a mark until `until`.
     async fn put_mark(&self, mark: &Mark, until: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// How many users the last whole walk saw.
+    /// Returns how many users the last complete walk saw.
     async fn total(&self, now: OffsetDateTime) -> Result<Option<u64>, StoreError>;
 
-    /// Keeps how many users there are until `until`.
+    /// Stores the number of users until `until`.
     async fn put_total(&self, total: u64, until: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Forgets marks and total: the list has changed.
+    /// Discards the marks and the total, because the list has changed.
     async fn forget_marks(&self) -> Result<(), StoreError>;
 }
 
-/// How a name is compared where case does not count.
+/// The form of a name for comparisons that ignore case.
 #[must_use]
 pub fn folded(name: &str) -> String {
     name.to_lowercase()

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::base::settings::Reader;
 
-/// Where Flexgate remembers.
+/// The store that Flexgate uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreAt {
     /// `sqlite:FILE`.
@@ -32,7 +32,7 @@ impl FromStr for StoreAt {
     }
 }
 
-/// The SQS queues' URLs, where the store is DynamoDB. `None` where nothing is sent.
+/// The URLs of the SQS queues, if the store is DynamoDB. A queue is `None` if nothing is sent to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Queues {
     /// `FLEXGATE_QUEUE`: where identity events are sent.

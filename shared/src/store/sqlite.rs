@@ -1,7 +1,7 @@
 //! The store in one SQLite file: for the local gateway and single machines.
 //!
-//! Several processes may share the file: it is in WAL mode, every writing transaction takes the write
-//! lock first, and a busy file is waited for. A write is on disk before it is acknowledged, but for counts.
+//! Several processes may share the file: it is in WAL mode, every writing transaction takes the write lock first, and a
+//! process waits while the file is busy. Every write except a count is on disk before it is acknowledged.
 
 mod event_tables;
 mod events;
@@ -31,11 +31,11 @@ use values::{failure, moment, parsed};
 use worker::{Keep, Worker};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// More than there are here: each is parsed once.
+/// The size of the statement cache. It is larger than the number of statements here, so each is parsed only once.
 const STATEMENTS: usize = 128;
 
-/// Tables of small rows are WITHOUT ROWID. One of large rows must not be: in its tree they would lie in the inner pages
-/// as well, five to a page, and the tree would be as deep as that makes it.
+/// Tables with small rows are WITHOUT ROWID. Tables with large rows must not be: such a table's tree keeps rows in its
+/// inner pages as well, only five to a page, which makes the tree deep.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS sessions (
     key           TEXT NOT NULL PRIMARY KEY,
@@ -77,7 +77,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, creating it and its tables where they are missing.
+    /// Opens the file, and creates it and its tables if they are missing.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         make_private(path).map_err(|error| StoreError::Unavailable(error.into()))?;
         let mut connection = Connection::open(path).map_err(failure)?;
@@ -93,7 +93,7 @@ impl SqliteStore {
         Ok(Self { worker: Arc::new(worker), arrivals: Arc::default() })
     }
 
-    /// What `work` reads.
+    /// Runs `work`, which only reads, and returns its result.
     async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -102,7 +102,7 @@ impl SqliteStore {
         self.worker.ask(Keep::Nothing, work).await
     }
 
-    /// What `work` returns, once what it wrote is on disk. It runs in a transaction that has the write lock.
+    /// Runs `work` in a transaction that has the write lock. Returns its result once its writes are on disk.
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -112,8 +112,7 @@ impl SqliteStore {
     }
 }
 
-/// Creates the file, where it is missing, readable by its owner alone; SQLite's own files beside it
-/// take over its mode.
+/// Creates the file, if it is missing, with access for its owner only. SQLite's own files beside it inherit this mode.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);
@@ -288,7 +287,7 @@ impl Counters for SqliteStore {
                 .execute(params![counter, until.unix_timestamp()])?;
             Ok(Counted { times: 1, until })
         };
-        // A count is of this minute or hour: none is worth a wait for the disk.
+        // A count matters only for this minute or hour, so it is not worth an fsync.
         self.worker.ask(Keep::Soon, count).await
     }
 }

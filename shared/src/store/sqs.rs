@@ -1,8 +1,8 @@
-//! The queue's sending end on AWS: for each lane a queue of SQS, first in, first out.
+//! The queue's sending end on AWS: one SQS FIFO queue for each lane.
 //!
-//! SQS takes ten messages at a time. If it fails between two tens, some are kept and the sender is told
-//! that none is; sending them again is harmless, since a message's key is its deduplication id and
-//! applying an event twice does nothing.
+//! SQS accepts ten messages at a time. If it fails between two batches, it has stored some messages although the sender
+//! gets an error. Sending them again is harmless: a message's key is its deduplication id, and applying an event is
+//! idempotent.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use tokio::sync::OnceCell;
 use super::{Backlog, DeadLetter, EventQueue, Lane, Message, Queues, StoreError, fingerprint};
 use crate::lambda::Aws;
 
-/// As many messages as SQS takes at once.
+/// The most messages that SQS accepts in one request.
 const BATCH: usize = 10;
 
-/// The queue. The client is built at the first use.
+/// The queue. The client is built on first use.
 #[derive(Debug, Clone)]
 pub struct SqsQueue {
     aws: Aws,
@@ -27,14 +27,15 @@ pub struct SqsQueue {
 }
 
 impl SqsQueue {
-    /// The queue at `urls`, with the credentials, region and endpoint of the environment. Into a lane without a URL
-    /// nothing can be sent.
+    /// The queue at `urls`, with the credentials, region and endpoint of the environment. Sending to a lane without a
+    /// URL fails.
     #[must_use]
     pub fn new(urls: Queues, aws: Aws) -> Self {
         Self { aws, urls: Arc::new(urls), client: Arc::default() }
     }
 
-    /// Puts a dead letter back. Its deduplication id is a new one: SQS would take it for the same message.
+    /// Puts a dead letter back into the queue with a new deduplication id, since SQS would drop it as a duplicate under
+    /// the old one.
     pub(super) async fn revive(&self, letter: &DeadLetter, now: OffsetDateTime) -> Result<(), StoreError> {
         let (group, lane) = Message::place(&letter.body);
         let again = fingerprint(&["revived", &letter.key, &now.unix_timestamp().to_string()]);
@@ -81,7 +82,7 @@ impl SqsQueue {
 
 #[async_trait]
 impl EventQueue for SqsQueue {
-    /// How many there are is approximate; since when the oldest waits only SQS's metrics tell.
+    /// The number is approximate. Only SQS's metrics tell since when the oldest message waits.
     async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError> {
         let (client, url) = self.open(lane).await?;
         let counted = [

@@ -1,10 +1,10 @@
-//! Where Twilio's services are.
+//! The addresses of Twilio's services.
 
 use std::str::FromStr;
 
 use url::{Host, Url};
 
-/// One of Twilio's services, each on a host of its own.
+/// One of Twilio's services. Each has its own host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Service {
     /// `flex-api.twilio.com`: users, tokens, configuration.
@@ -25,8 +25,7 @@ impl Service {
     }
 }
 
-/// Where Twilio's services are: in a region of Twilio's, or at one address with a path per service
-/// (the simulator).
+/// The addresses of Twilio's services: in a Twilio region, or at one address with a path per service (the simulator).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints(Base);
 
@@ -36,13 +35,13 @@ enum Base {
     At(Url),
 }
 
-/// Why this is not a place where Twilio can be.
+/// Why a region or an address cannot be used for Twilio.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointsError {
-    /// Not a region label.
+    /// It is not a region label.
     #[error("must be a Twilio region like ie1 or dublin.ie1")]
     Region,
-    /// Not a usable address.
+    /// It is not a usable address.
     #[error("must be an https URL, or an http URL of this machine, like http://localhost:9010")]
     Address,
 }
@@ -64,12 +63,12 @@ impl Endpoints {
         if !region.split('.').all(label) || region.split('.').count() > 2 {
             return Err(EndpointsError::Region);
         }
-        // us1 is where the hosts without a region are.
+        // us1 is the default region, whose hosts have no region label.
         let region = (region != "us1").then(|| region.into());
         Ok(Self(Base::Twilio { region }))
     }
 
-    /// Every service below one address, its name as the first part of the path.
+    /// Every service below one address, with the service's name as the first part of the path.
     pub fn at(address: &str) -> Result<Self, EndpointsError> {
         let url = Url::from_str(address).map_err(|_| EndpointsError::Address)?;
         let acceptable = match url.scheme() {
@@ -84,7 +83,7 @@ impl Endpoints {
         }
     }
 
-    /// The address of what stands in for Twilio, if something does.
+    /// The address of the server that stands in for Twilio, if there is one.
     #[must_use]
     pub fn stand_in(&self) -> Option<&Url> {
         match &self.0 {
@@ -93,7 +92,7 @@ impl Endpoints {
         }
     }
 
-    /// The URL of `path` at `service`; each part of the path is percent-encoded.
+    /// Makes the URL of `path` at `service`, with each part of the path percent-encoded.
     pub(super) fn url(&self, service: Service, path: &[&str]) -> Url {
         let mut url = match &self.0 {
             Base::At(base) => {
@@ -112,7 +111,7 @@ impl Endpoints {
     }
 }
 
-/// Whether the URL names this very machine, so that plain HTTP leaves it for nobody to read.
+/// Whether the URL's host is this machine, so that nobody else can read plain HTTP to it.
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {

@@ -1,4 +1,4 @@
-//! What can go wrong with Twilio, in the words a caller must tell apart.
+//! The errors of Twilio requests, one for each case that a caller must distinguish.
 
 use std::time::Duration;
 
@@ -8,16 +8,17 @@ use serde::Deserialize;
 use crate::base::outbound::{Answer, SendError};
 use crate::secrets::SecretError;
 
-/// Twilio's description of a refusal: numbers only. Its messages can hold names and stay behind.
+/// Twilio's description of a refusal: status, codes and ids only. Twilio's messages can contain names, so they are
+/// dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// The HTTP status.
     pub status: StatusCode,
     /// Twilio's error code, explained at `twilio.com/docs/errors/{code}`.
     pub code: Option<u32>,
-    /// Twilio's identifier of the request, for its support.
+    /// Twilio's identifier of the request, for Twilio's support.
     pub request_id: Option<String>,
-    /// How long Twilio asks to wait.
+    /// How long Twilio asks the client to wait.
     pub retry_after: Option<Duration>,
 }
 
@@ -34,57 +35,58 @@ impl std::fmt::Display for ApiError {
     }
 }
 
-/// Why Twilio did not do what was asked.
+/// Why a request to Twilio failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TwilioError {
-    /// There is no such thing (404, 20404).
+    /// The resource does not exist (404, 20404).
     #[error("Twilio does not know it ({0})")]
     NotFound(ApiError),
-    /// It refused the request itself (another 4xx). For a code or a refresh token: it is not good.
+    /// Twilio refused the request itself (another 4xx). For an exchange or a refresh, the code or the refresh token is
+    /// not valid.
     #[error("Twilio refused the request ({0})")]
     Refused(ApiError),
-    /// It does not take our credential, nor any that a rotation holds ready.
+    /// Twilio rejects our credential and every other one that a rotation has ready.
     #[error("Twilio does not accept the configured credential ({0})")]
     CredentialRejected(ApiError),
-    /// The credential is good but may not do this (a restricted API key: 8001).
+    /// The credential is valid but lacks the permission (a restricted API key: 8001).
     #[error("the configured Twilio credential lacks the permission ({0})")]
     PermissionMissing(ApiError),
-    /// It is overloaded or limits us, and stayed so (429).
+    /// Twilio is overloaded or limits our rate, also after retries (429).
     #[error("Twilio limits the rate ({0})")]
     Busy(ApiError),
-    /// It is failing, and stayed so (5xx).
+    /// Twilio is failing, also after retries (5xx).
     #[error("Twilio is failing ({0})")]
     Failing(ApiError),
-    /// It cannot be reached.
+    /// Twilio cannot be reached.
     #[error("Twilio cannot be reached")]
     Unreachable(#[source] SendError),
-    /// The connection broke after the request was sent: it may or may not have been done.
+    /// The connection broke after the request was sent: Twilio may or may not have carried it out.
     #[error("Twilio's answer was lost")]
     Lost(#[source] SendError),
-    /// It did not answer in time: it may or may not have been done.
+    /// Twilio did not answer in time: it may or may not have carried out the request.
     #[error("Twilio did not answer in time")]
     Timeout,
-    /// Its answer is not what it should be.
+    /// Twilio's answer is not what it should be.
     #[error("Twilio's answer is unusable: {0}")]
     Malformed(&'static str),
-    /// It answered about another account or instance than ours.
+    /// Twilio's answer is about another account or instance than ours.
     #[error("Twilio's answer belongs to another account or instance")]
     Foreign,
-    /// It knows several users of one username.
+    /// Twilio has several users with one username.
     #[error("Twilio knows several users of that username")]
     Ambiguous,
-    /// Our credential cannot be read.
+    /// Flexgate cannot read its Twilio credential.
     #[error("the Twilio credential cannot be read")]
     Secret(#[from] SecretError),
 }
 
 impl TwilioError {
-    /// How long the caller should wait before asking again, where waiting helps.
+    /// How long the caller should wait before it retries; `None` if waiting does not help.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy(error) | Self::Failing(error) => Some(error.retry_after.unwrap_or(Duration::from_secs(5))),
-            // A rotation settles within minutes, a network within seconds.
+            // A credential rotation takes minutes to settle, a network failure seconds.
             Self::CredentialRejected(_) | Self::Secret(_) => Some(Duration::from_secs(30)),
             Self::Unreachable(_) | Self::Lost(_) | Self::Timeout => Some(Duration::from_secs(5)),
             _ => None,
@@ -92,14 +94,14 @@ impl TwilioError {
     }
 }
 
-/// Both shapes Twilio's errors come in: its own (`code`, `message`, `status`) and RFC 9457
-/// (`code`, `title`, `status`).
+/// The common part of Twilio's two error formats: its own (`code`, `message`, `status`) and RFC 9457 (`code`, `title`,
+/// `status`).
 #[derive(Deserialize)]
 struct ErrorBody {
     code: Option<u32>,
 }
 
-/// Reads a refusal. Anything that is not one of Twilio's shapes still has its status.
+/// Reads a refusal. If the body has neither of Twilio's formats, only the status and the headers are used.
 pub(super) fn api_error(answer: &Answer) -> ApiError {
     let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
     let request_id = header("twilio-request-id")
@@ -113,13 +115,13 @@ pub(super) fn api_error(answer: &Answer) -> ApiError {
     }
 }
 
-/// What a refusal means.
+/// Maps a refusal to an error.
 pub(super) fn refusal(error: ApiError) -> TwilioError {
     match (error.status.as_u16(), error.code) {
         (_, Some(8001)) => TwilioError::PermissionMissing(error),
         (404, _) => TwilioError::NotFound(error),
         (429, _) => TwilioError::Busy(error),
-        // 45773 is an internal error, 45780 a clash of two writers: both pass.
+        // 45773 is an internal error and 45780 a conflict between two writers. Both are temporary.
         (500.., _) | (_, Some(45773 | 45780)) => TwilioError::Failing(error),
         _ => TwilioError::Refused(error),
     }

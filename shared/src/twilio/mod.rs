@@ -1,11 +1,11 @@
 //! The Flex client: users, tokens, SSO, over one HTTP sender.
 //!
-//! Two clients, split by what they hold. [`Flex`] has the account's credential and provisions, looks
-//! up and mints. [`Sso`] has none and cannot get any: it exchanges codes, refreshes and checks tokens,
-//! which prove themselves. The sign-in function is given only the second.
+//! There are two clients, separated by credential. [`Flex`] has the account's credential; it provisions and looks up
+//! users and mints tokens. [`Sso`] has no credential and cannot get one; it exchanges codes, and refreshes and checks
+//! tokens, and these requests need no other proof than the code or the token. The sign-in function has only [`Sso`].
 //!
-//! The v4 endpoints are in no Twilio helper library; `docs/architecture.md` says what is certain about
-//! them. Every field of every answer is optional to this client until it has checked it.
+//! No Twilio helper library covers the v4 endpoints; `docs/architecture.md` says what is certain about them. This
+//! client treats every field of every answer as optional until it has checked it.
 
 mod authorized;
 mod endpoints;
@@ -37,7 +37,7 @@ use crate::domain::{AccountSid, InstanceSid};
 use crate::secrets::TwilioCredentials;
 use sender::Sender;
 
-/// Flex as the account's owner sees it: needs the Twilio credential.
+/// The client for the account owner's operations. It needs the Twilio credential.
 #[derive(Debug)]
 pub struct Flex {
     sender: Sender,
@@ -60,15 +60,15 @@ impl Flex {
         Self { sender: Sender::new(http, endpoints, clock_rng), credentials, account, instance }
     }
 
-    /// The same client, which asks once and never again: for a caller that paces itself, as a bulk
-    /// import does, and so must see every refusal.
+    /// The same client without retries, for a caller that paces itself and so must see every refusal, such as a bulk
+    /// import.
     #[must_use]
     pub fn asking_once(mut self) -> Self {
         self.sender = self.sender.asking_once();
         self
     }
 
-    /// Reads the credential, so that the first call need not wait for it. If that fails, the call does it.
+    /// Reads the credential ahead of the first call. If this fails, the first call reads it.
     pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.credentials.current(deadline).await;
     }
@@ -86,7 +86,7 @@ impl Flex {
     }
 }
 
-/// Flex as a browser that signs in sees it: needs no credential.
+/// The client for sign-in. It needs no credential.
 #[derive(Debug)]
 pub struct Sso {
     sender: Sender,

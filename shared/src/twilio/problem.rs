@@ -1,6 +1,6 @@
-//! What a failure of Twilio means to the caller, in every function alike.
+//! The problem that a caller sees when Twilio fails, the same in every function.
 //!
-//! An upstream's 401 is never the caller's 401, and nothing an upstream wrote is passed on.
+//! A 401 from Twilio never becomes a 401 for the caller, and nothing that Twilio wrote is passed on.
 
 use super::TwilioError;
 use crate::web::{Kind, Problem, kinds};

@@ -1,4 +1,4 @@
-//! Sends requests to Twilio: with a deadline, and retried only if that is safe.
+//! Sends requests to Twilio with a deadline, and retries them only if that is safe.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use super::error::{TwilioError as Error, TwilioError, api_error, refusal};
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::{self, Answer, Deadline};
 
-/// Twilio's answers are a few kilobytes, a page of 1,000 users some hundred. More is a fault.
+/// The largest answer that is accepted. Twilio's answers have a few kilobytes, a page of 1,000 users some hundred.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
 const MAX_ATTEMPTS: u32 = 3;
-/// One attempt may take this long; a hanging connection must leave time for another.
+/// The time limit of one attempt, so that a hanging connection leaves time for another attempt.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// When a request may be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RetrySafety {
-    /// Doing it twice has the effect of doing it once: retry after any transient error.
+    /// The request is idempotent: retry after any transient error.
     Idempotent,
-    /// Doing it twice would fail (a code, a refresh token): retry only if nothing was sent.
+    /// A second request would fail (a code, a refresh token): retry only if nothing was sent.
     OnlyIfUnsent,
 }
 
@@ -73,7 +73,7 @@ impl TwilioRequest {
     }
 }
 
-/// HTTP Basic.
+/// Makes the `Authorization` header for HTTP Basic.
 pub(super) fn basic(username: &str, password: &SecretString) -> Result<header::HeaderValue, Error> {
     use base64::Engine as _;
     let pair = format!("{username}:{}", password.expose_secret());
@@ -108,7 +108,8 @@ impl Sender {
         self.endpoints.url(service, path)
     }
 
-    /// Sends until there is a 2xx answer, a retry would not help, or no time is left for one.
+    /// Sends the request until there is a 2xx answer, the attempts are used up, a retry is unsafe or would not help, or
+    /// no time is left for a retry.
     pub(super) async fn send(
         &self,
         request: &TwilioRequest,
@@ -131,7 +132,7 @@ impl Sender {
         }
     }
 
-    /// Whatever is answered, whatever its status.
+    /// Sends one GET request without a credential, and returns the answer whatever its status.
     pub(super) async fn look(&self, url: Url, deadline: Deadline) -> Result<Answer, TwilioError> {
         let request = TwilioRequest::get(url).build(None);
         Ok(outbound::send(&self.http, request, deadline.within(ATTEMPT), MAX_ANSWER).await?)
@@ -148,8 +149,8 @@ impl Sender {
         if answer.status.is_success() { Ok(answer) } else { Err(refusal(api_error(&answer))) }
     }
 
-    /// How long to wait: what Twilio asks for, else full jitter over a doubling span (0.2 s, 0.4 s), so that callers that
-    /// failed together do not retry together.
+    /// How long to wait before a retry: as long as Twilio asks, or else full jitter over a doubling span (0.2 s,
+    /// 0.4 s), so that callers that failed together do not retry together.
     fn pause(&self, attempt: u32, error: &TwilioError) -> Duration {
         if let TwilioError::Busy(api) | TwilioError::Failing(api) = error
             && let Some(asked) = api.retry_after
@@ -171,7 +172,7 @@ fn is_transient(error: &TwilioError, safety: RetrySafety) -> bool {
     }
 }
 
-/// Parses a JSON answer. The error does not quote it: the text could hold anything.
+/// Parses a JSON answer. The error does not quote the answer, because its text could contain anything.
 pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, TwilioError> {
     serde_json::from_slice(&answer.body).map_err(|_| TwilioError::Malformed("it is not the JSON it should be"))
 }

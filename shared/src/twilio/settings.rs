@@ -1,4 +1,4 @@
-//! Which Twilio is called, and with which credential.
+//! Settings: the Twilio endpoints, and the secret with the credential.
 
 use super::Endpoints;
 use crate::base::settings::Reader;
@@ -14,7 +14,7 @@ pub fn endpoints(reader: &mut Reader) -> Option<Endpoints> {
     }
 }
 
-/// The secret with the Twilio credential. Not for the sign-in function.
+/// The secret with the Twilio credential. The sign-in function does not have this setting.
 #[derive(Debug, Clone)]
 pub struct CredentialSettings {
     /// `TWILIO_SECRET_ID`.
@@ -22,7 +22,7 @@ pub struct CredentialSettings {
 }
 
 impl CredentialSettings {
-    /// Reads the group.
+    /// Reads this group of settings.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let hint = "the secret with accountSid and authToken (or apiKeySid and apiKeySecret)";
         Some(Self { secret_id: reader.required("TWILIO_SECRET_ID", hint)? })

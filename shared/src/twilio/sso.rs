@@ -1,4 +1,4 @@
-//! Sign-in: the active configuration, where to send the browser, the exchange and the refresh.
+//! Sign-in: the active configuration, the URL to send the browser to, the code exchange and the refresh.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -37,32 +37,32 @@ pub struct SsoConfiguration {
     pub app_type: String,
 }
 
-/// What a browser is sent to Twilio with.
+/// The parameters with which the browser goes to Twilio.
 #[derive(Debug)]
 pub struct Authorization<'a> {
-    /// Where Twilio sends the browser back to; one of the Trusted URLs.
+    /// The URL that Twilio sends the browser back to. It is one of the Trusted URLs.
     pub redirect_url: &'a str,
     /// The nonce of this login.
     pub nonce: &'a str,
     /// The code verifier of this login; only its hash is sent.
     pub code_verifier: &'a SecretString,
-    /// The state, made by the sign-in function.
+    /// The state, which the sign-in function makes.
     pub state: &'a str,
 }
 
 /// The tokens of a signed-in person.
 #[derive(Debug)]
 pub struct SsoTokens {
-    /// For the SDK.
+    /// The access token, for the SDK.
     pub access_token: SecretString,
-    /// For one refresh; never leaves Flexgate.
+    /// The refresh token, for one refresh. It never leaves Flexgate.
     pub refresh_token: SecretString,
-    /// What the access token is good for.
+    /// Twilio's information about the access token.
     pub info: TokenInfo,
 }
 
 impl Sso {
-    /// The active configuration of a profile; `None` if Twilio has no active one.
+    /// Returns the active configuration of a profile; `None` if Twilio has no active one.
     pub async fn configuration(
         &self,
         profile: &SsoProfileSid,
@@ -81,7 +81,7 @@ impl Sso {
         };
         let list = read::<wire::Configurations>(&answer)?.config_list;
         let list = list.ok_or(TwilioError::Malformed("there is no list of configurations"))?;
-        // The first entry need not be the active one.
+        // The first entry is not always the active one.
         let active = list
             .into_iter()
             .find(|entry| entry.active == Some(true) && entry.connection_name.as_deref() == Some(profile.as_str()));
@@ -101,8 +101,8 @@ impl Sso {
         }))
     }
 
-    /// Where to send the browser. The parameters stand in the order in which Twilio's SDK sends them;
-    /// the challenge is S256, which Twilio takes for granted.
+    /// Makes the URL to send the browser to. The parameters have the order in which Twilio's SDK sends them. The code
+    /// challenge is S256; the URL does not name the method, because Twilio assumes S256.
     #[must_use]
     pub fn authorize_url(&self, profile: &SsoProfileSid, authorization: &Authorization<'_>) -> Url {
         let verifier = authorization.code_verifier.expose_secret().as_bytes();
@@ -117,8 +117,8 @@ impl Sso {
         url
     }
 
-    /// Exchanges the code for tokens. The code is good once: this is never sent twice, whatever
-    /// becomes of the answer.
+    /// Exchanges the code for tokens. The code is valid only once, so the request is never sent twice, even if the
+    /// answer is lost.
     pub async fn exchange(
         &self,
         profile: &SsoProfileSid,
@@ -137,7 +137,7 @@ impl Sso {
         self.tokens(&body, deadline).await
     }
 
-    /// Refreshes the tokens. The refresh token may be good only once: never sent twice.
+    /// Refreshes the tokens. The refresh token may be valid only once, so the request is never sent twice.
     pub async fn refresh(
         &self,
         profile: &SsoProfileSid,

@@ -1,4 +1,4 @@
-//! Minting tokens, and checking one.
+//! Mints and checks tokens.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -46,7 +46,7 @@ pub struct TokenInfo {
 }
 
 impl TokenInfo {
-    /// The information, if it is complete and about our account and instance.
+    /// Returns the information if it is complete and about our account and instance.
     pub(super) fn checked(
         info: wire::TokenInfo,
         account: &AccountSid,
@@ -79,13 +79,13 @@ impl TokenInfo {
 pub struct MintedToken {
     /// The token.
     pub access_token: SecretString,
-    /// What it is good for.
+    /// Twilio's information about the token.
     pub info: TokenInfo,
 }
 
 impl Flex {
-    /// Mints a token for a user. There is no refresh token: mint again before it expires. Sent again
-    /// where the answer is lost; the lost token dies unseen at its expiration.
+    /// Mints a token for a user. There is no refresh token: mint again before this one expires. If the answer is lost,
+    /// the request is sent again; nobody sees the lost token, and it expires like any other.
     pub async fn mint(
         &self,
         user: &FlexUserSid,
@@ -102,10 +102,10 @@ impl Flex {
 }
 
 impl Sso {
-    /// What `token` is good for, asked of Twilio with the token itself (Tokens/Info).
+    /// Asks Twilio what `token` is for, with the token itself as the credential (Tokens/Info).
     ///
-    /// [`TwilioError::Refused`] where Twilio does not accept it; a past expiration is the caller's to
-    /// compare, since Twilio's answer does not always.
+    /// Returns [`TwilioError::Refused`] if Twilio does not accept the token. The caller must check the expiration,
+    /// since Twilio does not always refuse an expired token.
     pub async fn token_info(&self, token: &SecretString, deadline: Deadline) -> Result<TokenInfo, TwilioError> {
         let url = self.sender.url(Service::FlexApi, &["v1", "Accounts", self.account.as_str(), "Tokens", "Info"]);
         let request = TwilioRequest::post_form(url, &[("Token", token.expose_secret())], RetrySafety::Idempotent);

@@ -1,4 +1,4 @@
-//! Provision, deprovision, find, get, list; and which instance this is.
+//! Provisions, deprovisions, finds, reads, updates and lists users, and discovers the instance.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use super::{Flex, TwilioError, wire};
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, DesiredUser, Email, FlexUser, FlexUserSid, InstanceSid, Username, WorkspaceSid};
 
-/// Provisioning creates a worker in `TaskRouter` as well and takes Twilio longer than a look-up.
+/// The time limit of one attempt to provision. Provisioning also creates a worker in `TaskRouter`, so it takes Twilio
+/// longer than a look-up.
 const PROVISION_ATTEMPT: Duration = Duration::from_secs(6);
 
 /// A page of users.
@@ -20,11 +21,11 @@ const PROVISION_ATTEMPT: Duration = Duration::from_secs(6);
 pub struct UserPage {
     /// The users, deactivated ones included.
     pub users: Vec<FlexUser>,
-    /// Where the next page begins; `None` on the last one.
+    /// The token of the next page; `None` on the last one.
     pub next_page_token: Option<String>,
 }
 
-/// What [`Flex::update`] changes; `None` stays as it is.
+/// What [`Flex::update`] changes. A field that is `None` stays as it is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UserUpdate<'a> {
     /// The e-mail address.
@@ -40,9 +41,9 @@ pub struct Instance {
     pub account_sid: AccountSid,
     /// `GO…`
     pub instance_sid: InstanceSid,
-    /// `WS…`, where Twilio says.
+    /// `WS…`, if Twilio returns it.
     pub workspace_sid: Option<WorkspaceSid>,
-    /// The runtime domain, where Twilio says.
+    /// The runtime domain, if Twilio returns it.
     pub runtime_domain: Option<String>,
 }
 
@@ -55,8 +56,8 @@ struct InstanceConfiguration {
 }
 
 impl Flex {
-    /// Creates the user, or updates the one of that username. Twilio has no create-only: look first
-    /// where that matters. Idempotent, so it is retried if the answer is lost.
+    /// Creates the user, or updates the one with that username. Twilio has no create-only request: look the user up
+    /// first if that matters. The request is idempotent, so it is retried if the answer is lost.
     pub async fn provision(&self, user: &DesiredUser, deadline: Deadline) -> Result<FlexUser, TwilioError> {
         let worker = match &user.worker_attributes {
             Some(attributes) => json!({ "attributes": attributes }),
@@ -80,16 +81,17 @@ impl Flex {
         }
     }
 
-    /// Deactivates the user and removes its worker. There is no delete.
+    /// Deactivates the user and removes its worker. Twilio cannot delete a user.
     pub async fn deprovision(&self, user: &FlexUserSid, deadline: Deadline) -> Result<(), TwilioError> {
         let url = self.instance_url("v4", &["Users", "Deprovision"]);
         let request = TwilioRequest::post_json(url, &json!({ "flex_user_sid": user }), RetrySafety::Idempotent);
         let answer = self.send(request.attempt_within(PROVISION_ATTEMPT), deadline).await?;
-        // A success is empty. A page of some proxy's is none, and the user is still active.
+        // On success the body is empty, or else must be JSON. Anything else, such as a proxy's page, is an error, since
+        // the user may still be active.
         if answer.body.is_empty() { Ok(()) } else { read::<serde::de::IgnoredAny>(&answer).map(drop) }
     }
 
-    /// The user of exactly that username. A user whose name differs in case only is another one.
+    /// Returns the user with exactly that username. A user whose username differs only in case is a different user.
     pub async fn find(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
         let mut same = self.search(username, deadline).await?;
         same.retain(|user| user.username == *username);
@@ -99,8 +101,8 @@ impl Flex {
         }
     }
 
-    /// The user of that username in whatever case Twilio's search finds it; the exact one before others.
-    /// For callers to whom case does not count (SCIM).
+    /// Returns the user with that username, regardless of case, among those that Twilio's search finds. Prefers an
+    /// exact match. For callers that ignore case (SCIM).
     pub async fn find_alike(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
         let key = username.key();
         let mut alike = self.search(username, deadline).await?;
@@ -125,7 +127,7 @@ impl Flex {
         found.into_iter().map(|user| user.checked(&self.account, &self.instance)).collect()
     }
 
-    /// Changes what provisioning does not: the locale; and the e-mail address without the rest.
+    /// Changes the locale, which provisioning cannot change, or the e-mail address without the other fields.
     pub async fn update(
         &self,
         user: &FlexUserSid,
@@ -142,7 +144,7 @@ impl Flex {
         if updated.flex_user_sid == *user { Ok(updated) } else { Err(TwilioError::Malformed("it is another user")) }
     }
 
-    /// The user of that SID.
+    /// Returns the user with that SID.
     pub async fn get(&self, user: &FlexUserSid, deadline: Deadline) -> Result<FlexUser, TwilioError> {
         let url = self.instance_url("v4", &["Users", user.as_str()]);
         let found = read::<wire::User>(&self.send(TwilioRequest::get(url), deadline).await?)?;
@@ -150,7 +152,7 @@ impl Flex {
         if found.flex_user_sid == *user { Ok(found) } else { Err(TwilioError::Malformed("it is another user")) }
     }
 
-    /// One page of all users, `page_size` from 1 to 1,000.
+    /// Returns one page of all users, with a `page_size` from 1 to 1,000.
     pub async fn list(
         &self,
         page_size: u16,
@@ -169,7 +171,7 @@ impl Flex {
         Ok(UserPage { users: users?, next_page_token: next_page_token(page.meta) })
     }
 
-    /// Which Flex instance the configured credential belongs to.
+    /// Returns the Flex instance that the configured credential belongs to.
     pub async fn discover(&self, deadline: Deadline) -> Result<Instance, TwilioError> {
         let url = self.sender.url(Service::FlexApi, &["v1", "Configuration"]);
         let answer = read::<InstanceConfiguration>(&self.send(TwilioRequest::get(url), deadline).await?)?;
@@ -188,7 +190,7 @@ impl Flex {
     }
 }
 
-/// The token alone: the rest of `next_page_url` is Twilio's own address.
+/// Returns only the page token, because the rest of `next_page_url` is Twilio's own address.
 pub(super) fn next_page_token(meta: Option<wire::Meta>) -> Option<String> {
     let url = Url::parse(&meta?.next_page_url?).ok()?;
     url.query_pairs().find(|(name, _)| name == "PageToken").map(|(_, token)| token.into_owned())

@@ -1,11 +1,11 @@
-//! Twilio's answers as they come: everything optional, nothing trusted.
+//! Twilio's answers before they are checked: every field is optional, and none is trusted.
 
 use serde::Deserialize;
 
 use super::TwilioError;
 use crate::domain::{AccountSid, FlexUser, InstanceSid, ObservedRoles};
 
-/// A user, in any of the shapes of provision, get, find and list.
+/// A user, in any of the formats that provision, get, find and list return.
 #[derive(Deserialize)]
 pub(super) struct User {
     account_sid: Option<String>,
@@ -30,7 +30,7 @@ struct Worker {
 }
 
 impl User {
-    /// The user, if the answer says at least who it is and that it is ours.
+    /// Returns the user if the answer has at least a SID and a username, and names no other account or instance.
     pub(super) fn checked(self, account: &AccountSid, instance: &InstanceSid) -> Result<FlexUser, TwilioError> {
         let foreign = |said: Option<&str>, ours: &str| said.is_some_and(|said| said != ours);
         if foreign(self.account_sid.as_deref(), account.as_str())
@@ -81,7 +81,7 @@ pub(super) struct Meta {
     pub(super) next_page_url: Option<String>,
 }
 
-/// What a token is good for, from a mint, an exchange or Tokens/Info.
+/// Information about a token, from a mint, an exchange, a refresh or Tokens/Info.
 #[derive(Deserialize)]
 pub(super) struct TokenInfo {
     pub(super) account_sid: Option<String>,
@@ -95,7 +95,7 @@ pub(super) struct TokenInfo {
     pub(super) expiration: Option<String>,
 }
 
-/// A mint, an exchange or a refresh.
+/// The answer to a mint, an exchange or a refresh.
 #[derive(Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the names are Twilio's")]
 pub(super) struct Token {
@@ -104,7 +104,7 @@ pub(super) struct Token {
     pub(super) token_info: Option<TokenInfo>,
 }
 
-/// The SSO configurations.
+/// The list of SSO configurations.
 #[derive(Deserialize)]
 pub(super) struct Configurations {
     pub(super) config_list: Option<Vec<Configuration>>,

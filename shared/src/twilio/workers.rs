@@ -24,12 +24,12 @@ pub struct WorkerPage {
 pub struct WorkerStatus {
     /// The worker.
     pub sid: WorkerSid,
-    /// When; `None` where Twilio does not say.
+    /// The time of that change; `None` if Twilio does not return one that can be read.
     pub status_changed: Option<OffsetDateTime>,
 }
 
 impl Flex {
-    /// A page of the workspace's workers, at most 1,000, and the token of the next page
+    /// Returns a page of at most 1,000 of the workspace's workers, and the token of the next page
     /// (<https://www.twilio.com/docs/taskrouter/api/worker>).
     pub async fn workers(
         &self,

@@ -1,4 +1,4 @@
-//! Counters: an item each, counted up while its span lasts, and begun anew after.
+//! Counters: one item each, incremented while its span lasts and replaced after that.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnValue;

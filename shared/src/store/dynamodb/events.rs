@@ -1,6 +1,6 @@
-//! Dead letters, and what the version before the people ledger had applied to whom.
+//! Dead letters, and what the version before the people ledger had applied to each subject.
 //!
-//! Dead letters lie under one key: they are few, and a person looks at all of them.
+//! All dead letters have the same partition key: they are few, and a person looks at all of them.
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -14,7 +14,8 @@ const HISTORY: &str = "history";
 const DEAD_LETTERS: &str = "dead_letters";
 const LETTER: &str = "letter#";
 
-/// Personal data is kept no longer than a person may need to look at it.
+/// How long a dead letter is kept. It holds personal data, which is kept only as long as a person may need to look at
+/// it.
 const KEPT: Duration = Duration::days(90);
 
 fn pk(source: &SourceName, subject: &SubjectId) -> String {
@@ -95,7 +96,7 @@ impl DeadLetters for DynamoStore {
 
     async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
         let Some(letter) = self.find(key).await? else { return Ok(false) };
-        // Sent before it is removed: dying between the two leaves it twice, never nowhere.
+        // Send before removing: a crash in between duplicates the letter but never loses it.
         self.queue.revive(&letter, now).await?;
         self.remove(DEAD_LETTERS, &letter_sk(key)).await?;
         Ok(true)

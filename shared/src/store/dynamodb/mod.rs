@@ -1,9 +1,9 @@
 //! The store in one DynamoDB table.
 //!
-//! Every item has the string keys `pk` and `sk`; `expires_at` is the table's TTL attribute. There is
-//! no index: what must be found by its user is written a second time under that user, in the same
-//! transaction. Reads are strongly consistent, since a session that was ended must not be served.
-//! Attribute names hold an underscore, so none is a reserved word.
+//! Every item has the string keys `pk` and `sk`; `expires_at` is the table's TTL attribute. The table has no index: an
+//! item that must be found by its user has a second item under that user, written in the same transaction. Reads are
+//! strongly consistent, since a session that has ended must not be served. Every other attribute name contains an
+//! underscore, so none is a reserved word.
 
 mod bindings;
 mod counters;
@@ -36,25 +36,25 @@ use crate::lambda::Aws;
 const PK: &str = "pk";
 const SK: &str = "sk";
 
-/// The TTL attribute: seconds since 1970. DynamoDB removes the item some time later.
+/// The TTL attribute: seconds since 1970. DynamoDB removes the item some time after that.
 const EXPIRES_AT: &str = "expires_at";
 
-/// How often a transaction is tried that another one got in the way of.
+/// How often a transaction is attempted if it conflicts with another one.
 const TRIES: u32 = 10;
 
-/// As many items as DynamoDB reads at once, and how many such reads run beside one another.
+/// The most items in one batch read of DynamoDB, and how many such reads run concurrently.
 const BATCH: usize = 100;
 const BATCHES_AT_ONCE: usize = 8;
 
 type Item = HashMap<String, AttributeValue>;
 
-/// The store in one DynamoDB table. The client is built at the first use.
+/// The store in one DynamoDB table. The client is built on first use.
 #[derive(Debug, Clone)]
 pub struct DynamoStore {
     aws: Aws,
     table: Arc<str>,
     client: Arc<OnceCell<Client>>,
-    /// Where a dead letter goes that is revived.
+    /// The queue that a revived dead letter goes back to.
     queue: SqsQueue,
 }
 
@@ -65,7 +65,7 @@ impl DynamoStore {
         Self { aws, table: table.into(), client: Arc::default(), queue }
     }
 
-    /// The table through a client of one's own.
+    /// The table through the given client.
     #[must_use]
     pub fn with_client(table: &str, client: Client, aws: Aws) -> Self {
         let queue = SqsQueue::new(Queues::default(), aws.clone());
@@ -76,13 +76,13 @@ impl DynamoStore {
         self.client.get_or_init(|| async { Client::new(self.aws.config().await) }).await
     }
 
-    /// The item of that key, as every earlier write left it.
+    /// Returns the item with that key. The read is strongly consistent.
     async fn item(&self, pk: &str, sk: &str) -> Result<Option<Item>, StoreError> {
         let request = self.client().await.get_item().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk));
         Ok(request.consistent_read(true).send().await.map_err(unavailable)?.item)
     }
 
-    /// Every item under `pk` whose `sk` begins with `prefix`, in the order of `sk`.
+    /// Returns every item under `pk` whose `sk` begins with `prefix`, in the order of `sk`.
     async fn items(&self, pk: &str, prefix: &str) -> Result<Vec<Item>, StoreError> {
         let mut items = Vec::new();
         let mut from = None;
@@ -101,7 +101,7 @@ impl DynamoStore {
         }
     }
 
-    /// The items of these keys, those that exist, in no order.
+    /// Returns those items with these keys that exist, in no order.
     async fn batch(&self, keys: BTreeSet<(String, String)>) -> Result<Vec<Item>, StoreError> {
         let keys: Vec<Item> = keys.iter().map(|(pk, sk)| item_of(pk, sk, [])).collect();
         let some: Vec<Vec<Item>> = keys.chunks(BATCH).map(<[Item]>::to_vec).collect();
@@ -117,7 +117,7 @@ impl DynamoStore {
             let request = request.request_items(&*self.table, keys.build().map_err(unbuildable)?);
             let answer = request.send().await.map_err(unavailable)?;
             items.extend(answer.responses.unwrap_or_default().into_values().flatten());
-            // DynamoDB answers in part where the answer is too large or it is asked too much.
+            // DynamoDB returns only part of the items if the answer would be too large or if it throttles.
             left = answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys).collect();
             if left.is_empty() {
                 return Ok(items);
@@ -127,14 +127,14 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    /// Removes the item of that key; what it was.
+    /// Removes the item with that key, and returns what it held.
     async fn remove(&self, pk: &str, sk: &str) -> Result<Option<Item>, StoreError> {
         use aws_sdk_dynamodb::types::ReturnValue;
         let request = self.client().await.delete_item().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk));
         Ok(request.return_values(ReturnValue::AllOld).send().await.map_err(unavailable)?.attributes)
     }
 
-    /// Writes all of it or nothing.
+    /// Writes all items or none.
     async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Transacted, StoreError> {
         Ok(match self.attempt(writes).await? {
             Attempt::Written => Transacted::Yes,
@@ -142,7 +142,7 @@ impl DynamoStore {
         })
     }
 
-    /// Writes all of it or nothing, as soon as no other transaction is in the way. False if a condition did not hold.
+    /// Writes all items or none. Retries if another transaction conflicts; returns false if a condition did not hold.
     async fn commit(&self, writes: Vec<TransactWriteItem>) -> Result<bool, StoreError> {
         for tried in 0..TRIES {
             match self.attempt(writes.clone()).await? {
@@ -164,11 +164,11 @@ impl DynamoStore {
         cancelled.ok_or_else(|| unavailable(error))
     }
 
-    /// Updates one item. `None` if its condition did not hold.
+    /// Updates one item. Returns `None` if its condition did not hold.
     async fn send_update(&self, request: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>, StoreError> {
         for tried in 0..TRIES {
             match request.clone().send().await {
-                // A transaction is at the item. The SDK does not retry this one.
+                // A transaction is writing the item. The SDK does not retry this error.
                 Err(error) if error.code() == Some("TransactionConflictException") => pause(tried).await,
                 answer => return refused(answer),
             }
@@ -176,14 +176,14 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    /// A part of a transaction: writes `item` if `condition` holds of what is there.
+    /// One write of a transaction: writes `item` if `condition` holds for the stored item.
     fn put(&self, item: Item, condition: Option<&str>) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder().table_name(&*self.table).set_item(Some(item));
         let put = put.set_condition_expression(condition.map(str::to_owned)).build().map_err(unbuildable)?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// A part of a transaction: removes the item, if an attribute of it has that value.
+    /// One write of a transaction: removes the item, if `only_if` is absent or names an attribute that has that value.
     fn delete(
         &self,
         pk: &str,
@@ -199,28 +199,28 @@ impl DynamoStore {
     }
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transacted {
     /// It is written.
     Yes,
-    /// A condition did not hold, or another transaction was at the same items.
+    /// A condition did not hold, or another transaction was writing the same items.
     No,
 }
 
-/// What became of one attempt at a transaction.
+/// The outcome of one attempt at a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attempt {
     /// It is written.
     Written,
     /// A condition did not hold.
     Unmet,
-    /// Another transaction was at the same items, or DynamoDB was asked too much. The same attempt may succeed later.
+    /// Another transaction was writing the same items, or DynamoDB throttled. The same attempt may succeed later.
     Busy,
 }
 
-/// Why DynamoDB cancelled a transaction. `None` for a reason that no retry overcomes, such as an item that is too
-/// large.
+/// Returns why DynamoDB cancelled a transaction. `None` means that a retry cannot help, for example because an item is
+/// too large.
 fn cancelled_by(cancelled: &TransactionCanceledException) -> Option<Attempt> {
     let mut attempt = Attempt::Busy;
     for reason in cancelled.cancellation_reasons() {
@@ -233,7 +233,7 @@ fn cancelled_by(cancelled: &TransactionCanceledException) -> Option<Attempt> {
     Some(attempt)
 }
 
-/// Whether the condition of a single write did not hold; any other failure is the store's.
+/// Returns `None` if the condition of a single write did not hold. Any other failure is an error of the store.
 fn refused<T, E>(answer: Result<T, SdkError<E>>) -> Result<Option<T>, StoreError>
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
@@ -253,12 +253,12 @@ fn unbuildable(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
     StoreError::Unavailable(error.into())
 }
 
-/// Another writer was in the way every time.
+/// The error when every attempt conflicted with another writer.
 fn crowded() -> StoreError {
     StoreError::Unavailable("other writers were at the same items all the time".into())
 }
 
-/// Waits a little before a transaction is tried again, longer each time.
+/// Waits before a transaction is retried, longer after each attempt.
 async fn pause(tried: u32) {
     tokio::time::sleep(std::time::Duration::from_millis(u64::from(tried + 1) * 10)).await;
 }
@@ -275,7 +275,7 @@ fn seconds(moment: OffsetDateTime) -> AttributeValue {
     n(moment.unix_timestamp())
 }
 
-/// An item of these keys and attributes.
+/// Makes an item from these keys and attributes.
 fn item_of<const N: usize>(pk: &str, sk: &str, attributes: [(&str, AttributeValue); N]) -> Item {
     let keys = [(PK, s(pk)), (SK, s(sk))];
     keys.into_iter().chain(attributes).map(|(name, value)| (name.to_owned(), value)).collect()

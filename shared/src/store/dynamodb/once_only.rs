@@ -1,6 +1,6 @@
-//! Claims: an item each, written only where none is or where its time is over. If the answer to a
-//! write is lost and the write is sent again, the first claimant is told no: one claim too few, never
-//! one too many.
+//! Claims: one item each, written only if there is none or it has expired. If the answer to a write is lost and the
+//! write is sent again, the claimant is refused although it was the first. So a claim may be granted to nobody, but
+//! never to two.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

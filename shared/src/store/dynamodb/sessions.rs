@@ -1,5 +1,5 @@
-//! Sessions: an item each, and a mark under their user, by which all of a user's sessions can be
-//! ended. A session whose mark is missing cannot exist; a mark whose session has ended does no harm.
+//! Sessions: one item each, and a mark under their user, through which all of a user's sessions can be ended. A session
+//! always has its mark, because one transaction writes both. A mark whose session has ended does no harm.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
@@ -124,7 +124,7 @@ impl Sessions for DynamoStore {
         Ok(ended)
     }
 
-    /// The table's TTL does it.
+    /// Does nothing: the table's TTL removes expired sessions.
     async fn sweep(&self, _now: OffsetDateTime) -> Result<u64, StoreError> {
         Ok(0)
     }

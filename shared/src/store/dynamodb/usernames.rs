@@ -1,7 +1,7 @@
 //! The username index in the table: Flex's users under the fingerprint of their folded username.
 //!
-//! A sweep writes every user again, so what is gone from Flex is whatever the last complete walk has not written.
-//! Ending a walk is one write: readers compare with the time it began.
+//! Every walk of a sweep rewrites every user, so a user that the last complete walk did not write is gone from Flex.
+//! Ending a walk writes only the time it began; readers ignore users that were last seen before that.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::store::{SeenUser, StoreError, UsernameIndex, fingerprint};
 
 const WALK: &str = "walk";
 const LAST: &str = "last";
-/// How every Flex user's SID begins.
+/// The prefix of every Flex user's SID.
 const SID: &str = "FU";
 
-/// How many users are written at a time. A batch write would take more, but cannot be conditional.
+/// How many users are written concurrently. A batch write would take more, but cannot be conditional.
 const AT_ONCE: usize = 8;
 
 fn pk(key: &UsernameKey) -> String {
@@ -29,7 +29,7 @@ fn pk(key: &UsernameKey) -> String {
 #[async_trait]
 impl UsernameIndex for DynamoStore {
     async fn put_seen(&self, seen: &[SeenUser], at: OffsetDateTime) -> Result<(), StoreError> {
-        // Writes that run beside one another have no order, so of two about one user only the last is sent.
+        // Concurrent writes have no order, so only the last of several entries for one user is sent.
         let items: BTreeMap<_, _> =
             seen.iter().map(|user| ((&user.key, &user.flex_user_sid), item_of_seen(user, at))).collect();
         let writes = stream::iter(items.into_values()).map(|item| self.put_later(item, "seen_at", at));
@@ -66,7 +66,7 @@ impl UsernameIndex for DynamoStore {
 }
 
 impl DynamoStore {
-    /// Writes the item unless there is one whose `attribute` is later than `at`.
+    /// Writes the item, unless the stored one has a later `attribute` than `at`.
     async fn put_later(&self, item: Item, attribute: &str, at: OffsetDateTime) -> Result<(), StoreError> {
         let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item));
         let request = request
@@ -89,7 +89,7 @@ fn item_of_seen(user: &SeenUser, at: OffsetDateTime) -> Item {
     item_of(&pk(&user.key), user.flex_user_sid.as_str(), attributes)
 }
 
-/// Two changes can fall into one millisecond, and their order counts.
+/// Nanoseconds, because two changes can fall into one millisecond and their order matters.
 fn nanos(moment: OffsetDateTime) -> AttributeValue {
     n(moment.unix_timestamp_nanos())
 }

@@ -1,4 +1,4 @@
-//! The tables of the queue, and of subjects' histories, which only the version before the people ledger wrote.
+//! The tables of the queue and of the subjects' histories. Only the version before the people ledger wrote histories.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -32,11 +32,11 @@ CREATE TABLE IF NOT EXISTS subjects (
 ) STRICT;
 ";
 
-/// Made after the columns that it names.
+/// Created after the columns that it names.
 const BY_LANE: &str = "CREATE INDEX IF NOT EXISTS events_by_lane ON events (lane, seq) WHERE status = 'waiting';";
 
-/// Makes what is missing. A store of before events had a time of arrival gets one: when each was last
-/// to be tried is the nearest thing known. What a store of before there were lanes holds are events.
+/// Creates the missing tables, columns and indexes. In a store from before `arrived_at` existed, each event gets its
+/// `visible_at`, the closest time known. In a store from before lanes existed, every message is an event.
 pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     db.execute_batch(SCHEMA)?;

@@ -1,7 +1,7 @@
 //! The queue, its dead letters and the subjects' histories, in SQLite.
 //!
-//! One table holds an event from its arrival to a week after it was applied: that is how the queue
-//! knows an event it has had. The text of an event, which is personal data, goes when it is applied.
+//! One table holds an event from its arrival until a week after it was applied, so that the queue recognizes an event
+//! that it gets again. The body of an event is personal data and is erased when the event is applied.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::store::{
     Taken, fingerprint,
 };
 
-/// How long an applied event is remembered.
+/// How long an applied event is remembered, without its body.
 const REMEMBERED: Duration = Duration::days(7);
 
 impl SqliteStore {
@@ -92,7 +92,7 @@ impl Inbox for SqliteStore {
     }
 }
 
-/// The first waiting message of each subject, unless it is taken or to be tried later.
+/// Returns the first waiting message of each subject, unless it is leased or must be retried later.
 fn ready(db: &Connection, lane: Lane, limit: u32, now: i64) -> rusqlite::Result<Vec<Taken>> {
     let mut statement = db.prepare_cached(
         "SELECT seq, body, attempts FROM events AS this
@@ -271,7 +271,7 @@ fn millis(moment: OffsetDateTime) -> i64 {
     nanos(moment) / 1_000_000
 }
 
-/// Nanoseconds since 1970: enough until 2262, and clamped there.
+/// Nanoseconds since 1970. They fit until 2262 and are clamped after that.
 fn nanos(moment: OffsetDateTime) -> i64 {
     let nanos = moment.unix_timestamp_nanos().clamp(0, i128::from(i64::MAX));
     i64::try_from(nanos).unwrap_or(i64::MAX)

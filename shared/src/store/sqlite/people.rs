@@ -249,7 +249,7 @@ impl Deactivations for SqliteStore {
     }
 }
 
-/// What leads to a person, as text. Nobody can read a username or a subject from it.
+/// The text of a pointer to a person. It does not reveal the username or the subject.
 fn pointer(key: &PersonKey) -> String {
     match key {
         PersonKey::Id(id) => fingerprint(&["id", &id.to_string()]),
@@ -271,7 +271,7 @@ fn point(db: &Connection, pointer: &str, id: &str) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-/// Counts one more write, if the person has that version.
+/// Increments the person's version, if they have that version. Returns false if not.
 fn advance(db: &Connection, id: &str, version: u64) -> rusqlite::Result<bool> {
     db.prepare_cached("UPDATE people SET version = version + 1 WHERE id = ?1 AND version = ?2")?
         .execute(params![id, version.cast_signed()])
@@ -293,7 +293,7 @@ fn put_statement(
     .map(drop)
 }
 
-/// `old` loses the username to `new`, and with it every subject that is now `new`.
+/// `old` loses its username to `new`, and every subject that now belongs to `new`.
 fn supersede(db: &Connection, old: &str, new: &Person) -> rusqlite::Result<()> {
     db.prepare_cached("UPDATE people SET superseded = 1, flex_user_sid = NULL, version = version + 1 WHERE id = ?1")?
         .execute([old])?;
@@ -304,7 +304,7 @@ fn supersede(db: &Connection, old: &str, new: &Person) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Keeps beside the person whether any source says that they are inactive: sign-in reads that and no statement.
+/// Stores on the person's row whether any source says that they are inactive, so that sign-in need not read statements.
 fn note_activity(db: &Connection, id: &str) -> rusqlite::Result<()> {
     let Some(person) = load(db, id)? else { return Ok(()) };
     let inactive = person.inactive_by().next().is_some();
@@ -341,8 +341,8 @@ fn load(db: &Connection, id: &str) -> rusqlite::Result<Option<Person>> {
     Ok(Some(person))
 }
 
-/// A statement, or what is given. Fails for a time that RFC 3339 cannot express: a person whom nobody can read again
-/// must not be written.
+/// Serializes a statement, or what Flexgate has given. Fails for a time that RFC 3339 cannot express, because a person
+/// with such a time could never be read again.
 fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.into()))
 }

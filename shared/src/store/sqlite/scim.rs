@@ -45,7 +45,7 @@ impl ScimStore for SqliteStore {
     async fn entry_named(&self, username: &Username) -> Result<Option<Entry>, StoreError> {
         let key = folded(username.as_str());
         self.read(move |db| {
-            // One that is there counts before one that was deleted.
+            // An entry that exists takes precedence over a deleted one.
             let sql = format!("SELECT {ENTRY} FROM scim_users WHERE username_key = ?1 ORDER BY deleted, id LIMIT 1");
             db.prepare_cached(&sql)?.query_row([key], entry).optional()
         })
@@ -183,7 +183,8 @@ impl ScimStore for SqliteStore {
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError> {
         let user = user.to_string();
         self.write(move |db| {
-            // Whoever has read one of the groups must read it again, or would write the member back.
+            // Raise the version of the user's groups: a writer that has already read one of them must read it again, or
+            // it would write the member back.
             let moved = "UPDATE scim_groups SET version = version + 1
                          WHERE id IN (SELECT group_id FROM scim_members WHERE user = ?1)";
             db.prepare_cached(moved)?.execute([&user])?;

@@ -1,4 +1,4 @@
-//! From rows to values, and from SQLite's errors to the store's.
+//! Converts rows to values, and SQLite's errors to the store's.
 
 use std::error::Error;
 use std::str::FromStr;

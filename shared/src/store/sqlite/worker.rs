@@ -1,7 +1,7 @@
-//! The thread that has the connection.
+//! The thread that owns the connection.
 //!
-//! What waits together is one transaction: sixteen writes cost one wait for the disk, not sixteen. Nobody is answered
-//! before what they wrote is kept as they asked, and what fails for one of them is undone for that one alone.
+//! Group commit: queued jobs share one transaction, so sixteen writes cost one fsync, not sixteen. A caller gets its
+//! answer only after its write is as durable as it requested. If one job fails, only its own changes are rolled back.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,19 +14,19 @@ use tokio::sync::oneshot;
 use super::values::failure;
 use crate::store::StoreError;
 
-/// When what a job writes is on disk. A process that is killed loses nothing either way; a machine that
-/// loses power may lose what was to be kept soon.
+/// When a job's writes must be on disk. A killed process loses nothing either way; a machine that loses power may lose
+/// writes with [`Keep::Soon`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
-    /// It writes nothing.
+    /// The job writes nothing.
     Nothing,
     Soon,
     AtOnce,
 }
 
-/// Work on the file, of whatever result.
+/// A job on the connection, with any type of result.
 trait Job: Send {
-    /// Does it, unless it is done. Whether there is something to commit.
+    /// Runs the job, unless it has run already. Returns whether it succeeded, so that there is something to commit.
     fn run(&mut self, db: &Connection, alone: bool) -> bool;
     fn tell(self: Box<Self>, kept: &std::result::Result<(), Arc<Error>>);
 }
@@ -47,23 +47,23 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T> + Send> Job for Asked<T, F> {
 
     fn tell(self: Box<Self>, kept: &std::result::Result<(), Arc<Error>>) {
         let answer = match (self.result, kept) {
-            // Its own fault says more than what came of it.
+            // The job's own error says more than the failed commit that it may have caused.
             (Some(Err(error)), _) => Err(failure(error)),
             (_, Err(error)) => Err(StoreError::Unavailable(Box::new(error.clone()))),
             (Some(Ok(result)), Ok(())) => Ok(result),
-            // It panicked; whoever asked learns it from there being no answer.
+            // The job panicked. The caller notices because the channel closes without an answer.
             (None, Ok(())) => return,
         };
         let _nobody_waits = self.told.send(answer);
     }
 }
 
-/// What `work` does. `None` if it panics.
+/// Runs `work`. Returns `None` if it panics.
 fn caught<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Option<Result<T>> {
     catch_unwind(AssertUnwindSafe(|| work(db))).ok()
 }
 
-/// What `work` does, or, where it fails, nothing of it.
+/// Runs `work` in a savepoint, and rolls its changes back if it fails.
 fn apart<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Option<Result<T>> {
     if let Err(error) = plain(db, "SAVEPOINT job") {
         return Some(Err(error));
@@ -76,15 +76,16 @@ fn apart<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Opt
     }
 }
 
-/// A statement that is parsed once.
+/// Executes a cached statement, which is parsed only once.
 fn plain(db: &Connection, sql: &str) -> Result<()> {
     db.prepare_cached(sql)?.execute([]).map(drop)
 }
 
 type Jobs = Vec<(Keep, Box<dyn Job>)>;
 
-/// The jobs that nobody has begun. A channel would wake the thread for each of them, while it still holds the lock that
-/// the thread wants next; here it is woken for the first, and takes all that came until it runs.
+/// The jobs that have not started. A channel would wake the thread for every job, while the sender still holds the lock
+/// that the thread needs next. This queue wakes the thread only for the first job, and the thread takes all jobs that
+/// have arrived by the time it runs.
 struct Waiting {
     desk: Mutex<Desk>,
     arrived: Condvar,
@@ -104,7 +105,7 @@ impl Waiting {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job. One that comes too late is dropped, and whoever waits for it is told by that.
+    /// Adds a job. A job that arrives after the queue was closed is dropped, which tells the waiting caller.
     fn add(&self, keep: Keep, job: Box<dyn Job>) {
         let mut desk = self.desk();
         if desk.open {
@@ -117,7 +118,7 @@ impl Waiting {
         }
     }
 
-    /// All that have come, once one has. `None` when none will come any more.
+    /// Waits for at least one job and takes all that have arrived. Returns `None` once the queue is closed and empty.
     fn take(&self) -> Option<Jobs> {
         let idle = |desk: &mut Desk| desk.jobs.is_empty() && desk.open;
         let mut desk = self.arrived.wait_while(self.desk(), idle).unwrap_or_else(PoisonError::into_inner);
@@ -125,14 +126,14 @@ impl Waiting {
         if jobs.is_empty() { None } else { Some(jobs) }
     }
 
-    /// Takes no more. What has come is left to be done.
+    /// Closes the queue to new jobs. Jobs that have arrived still run.
     fn close(&self) {
         self.desk().open = false;
         self.arrived.notify_one();
     }
 }
 
-/// The thread, and the way to it. Dropping it waits until the file is closed.
+/// The thread and its queue. Dropping this waits until the thread has closed the file.
 pub(super) struct Worker {
     waiting: Arc<Waiting>,
     thread: Option<JoinHandle<()>>,
@@ -146,7 +147,7 @@ impl Worker {
         Ok(Self { waiting, thread: Some(thread) })
     }
 
-    /// What `work` returns, once what it wrote is kept.
+    /// Runs `work` on the thread. Returns its result once its writes are as durable as `keep` says.
     pub(super) async fn ask<T, F>(&self, keep: Keep, work: F) -> std::result::Result<T, StoreError>
     where
         T: Send + 'static,
@@ -173,16 +174,16 @@ impl Drop for Worker {
     }
 }
 
-/// The open file, on its thread.
+/// The open file. The thread owns it.
 struct File {
     connection: Connection,
-    /// What a commit waits for at present.
+    /// The durability that SQLite's `synchronous` setting gives at present.
     synced: Keep,
     waiting: Arc<Waiting>,
 }
 
 impl Drop for File {
-    /// However the thread ends, nobody waits for it.
+    /// Drops the waiting jobs, so that no caller waits forever however the thread ends.
     fn drop(&mut self) {
         self.waiting.close();
         let _dropped = self.waiting.take();
@@ -201,13 +202,14 @@ impl File {
                 };
                 group.push(job);
             }
-            // Whoever reads does not wait for the disk, and the file is locked once for them and for what is kept soon.
+            // Reads do not wait for an fsync, and they share one lock of the file with the writes that are kept soon.
             self.round(reads, Keep::Soon, soon);
             self.round(Vec::new(), Keep::AtOnce, at_once);
         }
     }
 
-    /// Does these jobs, and tells. All are told at the end, so that who waits for two of them is woken once.
+    /// Runs these jobs and answers them. It answers all at the end, so that a caller that waits for two of them is
+    /// woken once.
     fn round(&mut self, mut reads: Vec<Box<dyn Job>>, keep: Keep, mut writes: Vec<Box<dyn Job>>) {
         let kept =
             if writes.is_empty() { Ok(()) } else { self.commit(&mut reads, keep, &mut writes).map_err(Arc::new) };
@@ -234,14 +236,15 @@ impl File {
         let alone = writes.len() == 1;
         let mut any = false;
         for write in writes {
-            // A fault of the disk may have ended the transaction: what is done after it would be kept, though refused.
+            // A disk fault may have ended the transaction. Writes after that would be committed although their callers
+            // get an error.
             if db.is_autocommit() {
                 break;
             }
             any |= write.run(db, alone);
         }
         let done = if any || db.is_autocommit() { plain(db, "COMMIT") } else { Ok(()) };
-        // There is nothing to keep, or the commit failed without an end of the transaction.
+        // Either there was nothing to commit, or the commit failed without ending the transaction.
         if !db.is_autocommit() {
             plain(db, "ROLLBACK")?;
         }
@@ -259,7 +262,7 @@ mod tests {
         Worker::start(connection).unwrap()
     }
 
-    /// Keeps the thread busy until all of the next round have come.
+    /// Keeps the thread busy until all jobs of the next round have arrived.
     async fn pile_up(worker: &Worker) {
         let slow = |_: &Connection| {
             std::thread::sleep(std::time::Duration::from_millis(200));
@@ -297,13 +300,13 @@ mod tests {
         assert!(one.is_ok() && two.is_ok());
         assert!(failed.is_err() && panicked.is_err());
         assert_eq!(numbers(&worker).await, [1, 2]);
-        // Alone, in a transaction of their own, they leave nothing either.
+        // They also leave nothing when each is alone in its own transaction.
         assert!(worker.ask(Keep::Soon, half).await.is_err());
         assert!(worker.ask(Keep::AtOnce, broken).await.is_err());
         assert_eq!(numbers(&worker).await, [1, 2]);
     }
 
-    /// As SQLite does it, of itself, when the disk is full or fails.
+    /// The job rolls the transaction back, as SQLite itself does if the disk is full or fails.
     #[tokio::test]
     async fn what_comes_after_the_end_of_a_transaction_is_not_kept() {
         let worker = worker("CREATE TABLE numbers (n INTEGER PRIMARY KEY)");
@@ -323,7 +326,7 @@ mod tests {
             "PRAGMA foreign_keys = ON;
              CREATE TABLE numbers (n INTEGER PRIMARY KEY, of INTEGER REFERENCES numbers DEFERRABLE INITIALLY DEFERRED)",
         );
-        // Only the commit finds that nobody is number 7.
+        // Only the commit detects that there is no row 7.
         let insert = |n: i64, of: Option<i64>| {
             worker.ask(Keep::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1, ?2)", (n, of)))
         };
@@ -375,7 +378,7 @@ mod tests {
         let worker = Worker::start(connection).unwrap();
         let insert = |n: i64| worker.ask(Keep::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1)", [n]));
         {
-            // Whoever asked went away.
+            // The callers go away before their jobs run.
             let (mut slow, mut one, mut two) = (Box::pin(pile_up(&worker)), Box::pin(insert(1)), Box::pin(insert(2)));
             assert!(futures_util::poll!(&mut slow).is_pending());
             assert!(futures_util::poll!(&mut one).is_pending() && futures_util::poll!(&mut two).is_pending());

@@ -1,4 +1,4 @@
-//! The items of a person, and the parts of a transaction that write them.
+//! The items of a person, and the transaction writes that change them.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub(super) fn head_pk(id: PersonId) -> String {
     format!("person#{id}")
 }
 
-/// Where the people whose ids begin with that digit are listed.
+/// The partition key under which the people whose ids begin with that digit are listed.
 pub(super) fn shard(digit: u32) -> String {
     format!("people#{digit:x}")
 }
@@ -31,7 +31,7 @@ pub(super) fn statement_key(id: PersonId, source: &Source) -> (String, String) {
     (format!("{}#{id}", source.kind().as_str()), format!("statement#{source}"))
 }
 
-/// What leads to a person. Nobody can read a username or a subject from it.
+/// The partition key of an item that leads to a person. It does not reveal the username or the subject.
 pub(super) struct Pointer(String);
 
 impl Pointer {
@@ -55,7 +55,7 @@ impl Pointer {
     }
 }
 
-/// Everything that leads to the person.
+/// All pointers to the person.
 pub(super) fn pointers(person: &Person) -> Vec<Pointer> {
     let username = PersonKey::Username(person.username.key());
     let user = person.flex_user_sid.clone().map(PersonKey::FlexUser);
@@ -69,8 +69,8 @@ pub(super) fn inactive(person: &Person) -> bool {
     person.inactive_by().next().is_some()
 }
 
-/// A statement, or what is given. Fails for a time that RFC 3339 cannot express: a person whom nobody can read again
-/// must not be written.
+/// Serializes a statement, or what Flexgate has given. Fails for a time that RFC 3339 cannot express, because a person
+/// with such a time could never be read again.
 pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(corrupt)
 }
@@ -146,7 +146,7 @@ pub(super) fn read_statement(item: &Item, person: &mut Person) -> Result<(), Sto
 }
 
 impl DynamoStore {
-    /// A part of a transaction: counts one more write of the person, if they have that version.
+    /// One write of a transaction: increments the person's version and sets the values, if they have that version.
     pub(super) fn advance<const N: usize>(
         &self,
         id: PersonId,
@@ -168,7 +168,7 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().update(update.build().map_err(unbuildable)?).build())
     }
 
-    /// Parts of a transaction: `old` loses the username to `new`, and with it every subject that is now `new`.
+    /// Writes of a transaction: `old` loses its username to `new`, and every subject that now belongs to `new`.
     pub(super) fn supersede(&self, old: &Person, new: &Person) -> Result<Vec<TransactWriteItem>, StoreError> {
         let set = "was_superseded = :yes REMOVE flex_user_sid";
         let mut writes = vec![self.advance(old.id, old.version, set, [(":yes", AttributeValue::Bool(true))])?];
@@ -181,7 +181,8 @@ impl DynamoStore {
         Ok(writes)
     }
 
-    /// A part of a transaction: makes the pointer lead to the person, if it still leads to `from`.
+    /// One write of a transaction: points the pointer at the person, if it still leads to `from` (`None`: if it does
+    /// not exist).
     pub(super) fn point(
         &self,
         pointer: &Pointer,
@@ -198,7 +199,7 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().put(put.build().map_err(unbuildable)?).build())
     }
 
-    /// A part of a transaction: makes the pointer lead to the person, unless it leads to somebody else.
+    /// One write of a transaction: points the pointer at the person, unless it leads to somebody else.
     pub(super) fn point_unless_taken(&self, pointer: &Pointer, to: PersonId) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .table_name(&*self.table)

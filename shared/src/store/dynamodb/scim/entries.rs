@@ -1,5 +1,5 @@
-//! Entries, and the pointers by which they are found: by the Flex user that they are now, by username,
-//! by `externalId`. An entry's transaction writes its pointers and removes those that no longer hold.
+//! Entries, and the pointers by which they are found: from the current Flex user, from the username and from the
+//! `externalId`. The transaction that writes an entry also writes its pointers and removes outdated ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,11 +14,11 @@ use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Entry, folded};
 use crate::store::{StoreError, fingerprint};
 
-/// The entry itself, under its `id`.
+/// The sort key of the entry itself, under its `id`.
 pub(super) const ENTRY: &str = "entry";
-/// Under a username or an `externalId`, before the `id` of the entry that has it.
+/// The prefix of a pointer's sort key, under a username or an `externalId`. The `id` of the entry follows it.
 const POINTER: &str = "entry#";
-/// Under the Flex user that an entry is now, where that is not its `id`.
+/// The sort key of the pointer under an entry's current Flex user, if that differs from its `id`.
 const REACTIVATED: &str = "reactivated";
 
 pub(super) fn pk(user: &FlexUserSid) -> String {
@@ -62,8 +62,8 @@ impl DynamoStore {
         Ok(found.into_values().collect())
     }
 
-    /// The entries that the pointers under `pk` name, in the order of their ids. A pointer may be older
-    /// than its entry: the caller compares.
+    /// Returns the entries that the pointers under `pointer_pk` name, in the order of their ids. A pointer may be
+    /// outdated, so the caller must check the entry.
     pub(super) async fn entries_at(&self, pointer_pk: &str) -> Result<Vec<Entry>, StoreError> {
         let pointers = self.items(pointer_pk, POINTER).await?;
         let ids = pointers.iter().map(|item| parsed::<FlexUserSid>(item, "entry_id")).collect::<Result<Vec<_>, _>>()?;
@@ -73,7 +73,7 @@ impl DynamoStore {
         Ok(entries)
     }
 
-    /// Writes the entry and its pointers over the version it holds, and `with` in the same transaction.
+    /// Writes the entry, its pointers and `with` in one transaction, if the stored version is still the entry's.
     pub(super) async fn write_entry(&self, entry: &Entry, with: Option<TransactWriteItem>) -> Result<bool, StoreError> {
         for tried in 0..TRIES {
             let before = self.item(&pk(&entry.id), ENTRY).await?.as_ref().map(read).transpose()?;

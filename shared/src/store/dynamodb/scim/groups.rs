@@ -1,10 +1,10 @@
-//! Groups: a head each, all heads under one key in the order of their ids, and buckets of members.
+//! Groups: one head each, all heads under one partition key in the order of their ids, and buckets of members.
 //!
-//! A write changes the head and the buckets that differ in one transaction. The head says at which
-//! version each of its buckets was written, so a reader notices when it has seen half a write.
+//! One transaction writes the head and the buckets that changed. The head records at which version each of its buckets
+//! was written, so a reader notices when it has read half of a write.
 //!
-//! A user's groups are found by a mark under the user, written before the membership and never taken
-//! back: a mark without its membership does no harm, a membership without its mark cannot be.
+//! A user's groups are found through a mark under the user. The mark is written before the membership and never
+//! removed, so every membership has its mark. A mark without a membership does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,10 +24,10 @@ const HEADS: &str = "scim_groups";
 const NAMED: &str = "group";
 const MARK: &str = "groups";
 
-/// A group of 10,000 members has 28 kB in each: an item may have 400.
+/// The number of buckets. In a group of 10,000 members, each bucket has 28 kB; DynamoDB allows 400 kB per item.
 const BUCKETS: u8 = 16;
 
-/// Marks are written this many at a time.
+/// How many marks are written concurrently.
 const AT_ONCE: usize = 16;
 
 fn members_pk(group: &str) -> String {
@@ -42,7 +42,7 @@ fn mark_pk(user: &FlexUserSid) -> String {
     format!("scim_member#{user}")
 }
 
-/// The bucket of a user: SIDs are random, so their last character is.
+/// The bucket of a user, from the last character of the SID. SIDs are random, so the buckets fill evenly.
 fn bucket(user: &FlexUserSid) -> u8 {
     user.as_str().bytes().last().map_or(0, |digit| if digit.is_ascii_digit() { digit } else { digit + 9 } % BUCKETS)
 }
@@ -96,7 +96,7 @@ impl DynamoStore {
         loop {
             let request = self.client().await.query().table_name(&*self.table).consistent_read(true);
             let request = request
-                // No key is empty, and `!` comes before every character of an id.
+                // A key cannot be empty, and `!` sorts before every character of an id.
                 .key_condition_expression("pk = :pk AND sk > :after")
                 .expression_attribute_values(":pk", s(HEADS))
                 .expression_attribute_values(":after", s(if after.is_empty() { "!" } else { after }));
@@ -109,7 +109,7 @@ impl DynamoStore {
                     left -= 1;
                     continue;
                 }
-                // One that has been removed meanwhile is not listed.
+                // Skips a group that was removed in between.
                 groups.extend(self.whole_group(text(&item, SK)?).await?);
             }
             from = page.last_evaluated_key;
@@ -154,7 +154,7 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    /// The group over what it was: head, name, and the buckets that differ.
+    /// The writes that replace `before` with the group: head, name, and the buckets that changed.
     fn writes(&self, group: &Group, before: Option<&Head>) -> Result<Vec<TransactWriteItem>, StoreError> {
         let (old, new) = (before.map(|head| by_bucket(&head.group)).unwrap_or_default(), by_bucket(group));
         let mut buckets = before.map(|head| head.buckets.clone()).unwrap_or_default();
@@ -210,7 +210,7 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().put(put.build().map_err(unbuildable)?).build())
     }
 
-    /// Marks those who become members.
+    /// Writes the marks of new members.
     async fn mark_members(&self, group: &Group, before: Option<&Group>) -> Result<(), StoreError> {
         let known: BTreeSet<_> = before.iter().flat_map(|group| &group.members).map(|member| &member.user).collect();
         let new = group.members.iter().map(|member| &member.user).filter(|user| !known.contains(user));
@@ -226,7 +226,7 @@ impl DynamoStore {
             .await
     }
 
-    /// Changes one membership, if there is one; it ends where `change` says false.
+    /// Changes one membership, if there is one. Removes it if `change` returns false.
     pub(super) async fn change_member(
         &self,
         group: &str,

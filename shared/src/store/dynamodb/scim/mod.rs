@@ -1,8 +1,8 @@
 //! The SCIM store in the table.
 //!
-//! An entry is found by its other keys through pointers that are written and removed in its own
-//! transaction ([`entries`]). A group is a head and, since an item has its limits, buckets of members
-//! ([`groups`]). The marks of a list belong to a generation: to forget them is to begin the next.
+//! An entry is found by its other keys through pointers that its own transaction writes and removes ([`entries`]). A
+//! group is a head and, since the size of an item is limited, buckets of members ([`groups`]). The marks of a list
+//! belong to a generation; starting the next generation discards them.
 
 mod entries;
 mod groups;
@@ -17,9 +17,9 @@ use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, folded};
 use crate::store::{StoreError, fingerprint};
 
-/// Work that was begun.
+/// The sort key of work in progress.
 const WORK: &str = "work";
-/// What is known about the list of users, and the generation of its marks.
+/// The partition key of the state of the user list: the total and the generation of the marks.
 const LIST: &str = "scim_list";
 const LIST_STATE: &str = "state";
 
@@ -40,7 +40,7 @@ impl ScimStore for DynamoStore {
     async fn entry_named(&self, username: &Username) -> Result<Option<Entry>, StoreError> {
         let named = self.entries_at(&entries::name_pk(username)).await?;
         let same = |entry: &Entry| folded(entry.username.as_str()) == folded(username.as_str());
-        // One that is there counts before one that was deleted.
+        // An entry that exists takes precedence over a deleted one.
         Ok(named.into_iter().filter(same).min_by_key(|entry| (entry.deleted, entry.id.clone())))
     }
 
@@ -135,7 +135,7 @@ impl ScimStore for DynamoStore {
                 .expression_attribute_values(":index", s(mark_sk(index)))
                 .expression_attribute_values(":now", seconds(now))
                 .scan_index_forward(false)
-                // Nearly always the first is one that still counts.
+                // Nearly always the first mark has not expired.
                 .limit(2);
             let page = request.set_exclusive_start_key(from).send().await.map_err(unavailable)?;
             if let Some(item) = page.items.unwrap_or_default().first() {
@@ -195,7 +195,7 @@ impl DynamoStore {
     }
 }
 
-/// Sends the update if its item exists; one that does not stays away.
+/// Sends the update if its item exists. Does not create the item otherwise.
 async fn if_there(request: UpdateItemFluentBuilder, value: AttributeValue) -> Result<(), StoreError> {
     let request = request.condition_expression("attribute_exists(pk)").expression_attribute_values(":value", value);
     refused(request.send().await).map(drop)
@@ -206,7 +206,7 @@ fn marks_pk(state: &Item) -> Result<String, StoreError> {
     Ok(format!("scim_marks#{generation}"))
 }
 
-/// Indexes in the order of numbers.
+/// The sort key of a mark. Padding makes keys sort in the numeric order of their indexes.
 fn mark_sk(index: u64) -> String {
     format!("{index:020}")
 }
