@@ -4,7 +4,7 @@ use crate::world::{GROUPS, World, deadline};
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Said, Source, Statement};
 use flexgate::domain::{DesiredUser, EventId, Identity, Role, Username};
-use flexgate::store::{Lane, Message, PersonKey, Settled};
+use flexgate::store::{Lane, Message, Settled};
 use flexgate::users::ledger::{Earlier, LedgerError, News, SweepOptions};
 use http::Method;
 use serde_json::json;
