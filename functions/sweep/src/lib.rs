@@ -83,7 +83,7 @@ impl App {
             SweepOptions { queue, limit: None, orphans_after: self.orphans_after, idle_after: self.idle_after };
         let swept = self.ledger.sweep(options, each_call, |_| {}).await;
         let swept = swept.inspect_err(|error| {
-            tracing::error!(target: "flexgate::sweep", error = with_causes(error), "nothing was repaired");
+            tracing::error!(target: "flexgate::sweep", error = with_causes(error), "the sweep failed");
         })?;
         let (active, contested) = (swept.inactive_but_active, swept.contested.len());
         if active > 0 {

@@ -1,37 +1,14 @@
 //! Faults that an attack on the ledger found: takeovers whose answer was lost, and what a refusal must not leave behind.
 
-use crate::world::{GROUPS, World, deadline};
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
-use flexgate::domain::ledger::{Said, Source, Statement};
-use flexgate::domain::{DesiredUser, EventId, Identity, Role, Username};
-use flexgate::store::{Lane, Message, Settled};
-use flexgate::users::ledger::{Earlier, LedgerError, News, SweepOptions};
+use flexgate::domain::ledger::Source;
+use flexgate::domain::{DesiredUser, EventId, Identity, Role};
+use flexgate::users::ledger::{Earlier, LedgerError, News};
 use http::Method;
 use serde_json::json;
-use time::Duration;
 
-fn name(text: &str) -> Username {
-    text.parse().unwrap()
-}
-
-fn says(from: &str, username: &str, active: Option<bool>, roles: &[&str]) -> News {
-    let (at, id) = (SystemClock.now(), EventId::from(3));
-    News {
-        source: from.parse().unwrap(),
-        subject: None,
-        identity: None,
-        username: Some(name(username)),
-        flex_user_sid: None,
-        statement: Statement {
-            active: active.map(|active| Said::access(at, &id, active)),
-            roles: Some(Said::new(at, &id, roles.iter().map(|&role| role.into()).collect())),
-            full_name: Some(Said::new(at, &id, Some("Some One".parse().unwrap()))),
-            email: Some(Said::new(at, &id, Some("some@example.com".parse().unwrap()))),
-            ..Statement::default()
-        },
-        earlier: Earlier::Everything,
-    }
-}
+use crate::rules::{name, news};
+use crate::world::{GROUPS, World, deadline};
 
 fn new(username: &str, roles: &[&str]) -> News {
     let user = DesiredUser {
@@ -43,29 +20,6 @@ fn new(username: &str, roles: &[&str]) -> News {
     };
     let news = News::user(Source::Operator, user, SystemClock.now(), &EventId::from(7));
     News { earlier: Earlier::Nothing, ..news }
-}
-
-async fn sweep(world: &World) -> flexgate::users::ledger::Swept {
-    let queue = world.platform.queue();
-    let options = SweepOptions { queue: Some(queue.as_ref()), ..SweepOptions::default() };
-    world.ledger.sweep(options, deadline, |_| {}).await.unwrap()
-}
-
-async fn work(world: &World) -> usize {
-    let Some(inbox) = world.platform.inbox() else { return 0 };
-    let (mut done, now) = (0, SystemClock.now());
-    loop {
-        let taken = inbox.take(Lane::Bulk, 8, now, now + Duration::MINUTE).await.unwrap();
-        if taken.is_empty() {
-            return done;
-        }
-        for message in taken {
-            let Ok(Message::Reconcile { user, .. }) = serde_json::from_str(&message.body) else { unreachable!() };
-            drop(world.ledger.reconcile_member(&user, None, deadline()).await);
-            inbox.settle(&message, Settled::Applied, now).await.unwrap();
-            done += 1;
-        }
-    }
 }
 
 async fn hidden_and_lost(world: &World) -> (Identity, flexgate::domain::FlexUserSid) {
@@ -85,8 +39,8 @@ async fn hidden_and_lost(world: &World) -> (Identity, flexgate::domain::FlexUser
 
 async fn nothing_of_the_first(world: &World, identity: &Identity) {
     for _ in 0..2 {
-        sweep(world).await;
-        work(world).await;
+        world.sweep(None).await.unwrap();
+        world.work().await;
     }
     let bound = world.provisioning.bindings().user_of(identity).await.unwrap();
     assert_eq!((world.roles_of("ada").await, bound), (vec!["agent".to_owned()], None));
@@ -103,7 +57,7 @@ async fn r71_an_administrator_who_is_to_be_deactivated_does_not_count_as_the_oth
     }
     let end = |number: usize| News {
         flex_user_sid: Some(sids[number].clone()),
-        ..says("api", ["one", "two"][number], Some(false), &[])
+        ..news("api", ["one", "two"][number], Some(false), &[])
     };
     world.fault(json!({ "path_contains": "Deprovision", "kind": "status", "status": 503, "times": 0 })).await;
     drop(world.state(&end(0)).await);
@@ -134,8 +88,8 @@ async fn a_role_made_by_hand_for_the_second_owner_stays() {
         worker_attributes: None,
     };
     world.provisioning.flex().provision(&user, deadline()).await.unwrap();
-    sweep(&world).await;
-    work(&world).await;
+    world.sweep(None).await.unwrap();
+    world.work().await;
     assert_eq!(world.roles_of("ada").await, ["agent", "supervisor"]);
 }
 
@@ -168,7 +122,7 @@ async fn a_refused_statement_binds_nobody_to_the_last_administrator() {
         subject: Some(subject.parse().unwrap()),
         identity: identity
             .map(|subject| Identity { issuer: "https://idp.example.com".into(), subject: subject.into() }),
-        ..says("webhook:hr", "chief", Some(true), &["agent"])
+        ..news("webhook:hr", "chief", Some(true), &["agent"])
     };
     world.state(&hr("hr-1", None)).await.unwrap();
     let hr_source: Source = "webhook:hr".parse().unwrap();

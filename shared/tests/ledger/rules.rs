@@ -10,7 +10,7 @@ use time::Duration;
 
 use crate::world::{GROUPS, World, deadline};
 
-fn name(text: &str) -> Username {
+pub fn name(text: &str) -> Username {
     text.parse().unwrap()
 }
 
@@ -19,7 +19,7 @@ fn source(text: &str) -> Source {
 }
 
 /// What the source `from` says about the person of that username. Without `active` it says only roles.
-fn news(from: &str, username: &str, active: Option<bool>, roles: &[&str]) -> News {
+pub fn news(from: &str, username: &str, active: Option<bool>, roles: &[&str]) -> News {
     let (at, id) = (SystemClock.now(), EventId::from(3));
     News {
         source: source(from),

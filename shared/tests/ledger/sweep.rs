@@ -35,7 +35,7 @@ async fn says(world: &World, username: &str, active: bool, roles: &[&str]) {
 }
 
 impl World {
-    async fn sweep(&self, limit: Option<usize>) -> Result<Swept, SweepError> {
+    pub async fn sweep(&self, limit: Option<usize>) -> Result<Swept, SweepError> {
         let queue = self.platform.queue();
         let options = SweepOptions { queue: Some(queue.as_ref()), limit, ..SweepOptions::default() };
         self.ledger.sweep(options, deadline, |_| {}).await
@@ -46,7 +46,7 @@ impl World {
     }
 
     /// Runs the queued jobs, as `apply` does. Only for a store that has its own queue.
-    async fn work(&self) -> usize {
+    pub async fn work(&self) -> usize {
         let Some(inbox) = self.platform.inbox() else { return 0 };
         let (mut done, now) = (0, SystemClock.now());
         loop {
@@ -64,9 +64,7 @@ impl World {
             }
         }
     }
-}
 
-impl World {
     async fn sid(&self, name: &str) -> FlexUserSid {
         self.flex(&name.parse::<Username>().unwrap()).await.unwrap().flex_user_sid
     }
@@ -275,6 +273,13 @@ async fn a_seat_is_idle_if_its_worker_has_not_changed_its_activity_for_long() {
     let twilio = json!({ "service": "taskrouter", "kind": "status", "status": 500, "times": 0 });
     world.control(Method::POST, "faults", &twilio).await;
     assert_eq!(world.dry_run().await.idle, []);
-    let options = SweepOptions { idle_after: Some(Duration::ZERO), ..SweepOptions::default() };
-    assert!(matches!(world.ledger.sweep(options, deadline, |_| {}).await, Err(SweepError::Ledger(_))));
+    // And a TaskRouter that fails keeps no leaver active.
+    world.at_twilio("leaver", &["agent"]).await;
+    let queue = world.platform.queue();
+    let options =
+        SweepOptions { queue: Some(queue.as_ref()), idle_after: Some(Duration::ZERO), ..SweepOptions::default() };
+    assert!(matches!(world.ledger.sweep(options, deadline, |_| {}).await, Err(SweepError::Idle(_))));
+    if has_a_queue(&world) {
+        assert_eq!((world.work().await, world.is_active("leaver").await), (1, false));
+    }
 }

@@ -5,14 +5,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use flexgate::domain::ledger::Source;
-use flexgate::users::ledger::Withdrawal;
+use flexgate::users::ledger::{Withdrawal, most_losing_access};
 use time::format_description::well_known::Rfc3339;
 
 use crate::operator::{Operator, deadline};
 use crate::terminal::{harmless, remark, say};
-
-/// If more people than this, or than a twentieth of all if that is more, would lose a role, a withdrawal needs --force.
-const FEW: usize = 20;
 
 /// What to do with the sources.
 #[derive(Debug, Args)]
@@ -94,7 +91,7 @@ async fn withdraw(
         return Ok(ExitCode::SUCCESS);
     }
     let all = sources.values().map(|count| count.people).max().unwrap_or_default();
-    if foreseen.losing_any > FEW.max(all / 20) && !force {
+    if foreseen.losing_any > most_losing_access(all) && !force {
         return Err(format!("{} people would lose a role: say --force if that is meant", foreseen.losing_any).into());
     }
     if !yes {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use flexgate::domain::Role;
 use flexgate::domain::ledger::Source;
-use flexgate::users::ledger::{FEW, News, SHARE, SweepOptions, Swept};
+use flexgate::users::ledger::{News, SweepOptions, Swept, most_losing_access};
 
 use super::outcome::reason;
 use crate::operator::{Operator, deadline};
@@ -100,7 +100,7 @@ pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<d
 
 /// Deactivates the idle users one by one. Refuses if there are more than a sweep may take access from.
 async fn deactivate(operator: &Operator, swept: &Swept, limit: Option<usize>) -> Result<(), Box<dyn Error>> {
-    let limit = limit.unwrap_or(FEW.max(swept.users / SHARE));
+    let limit = limit.unwrap_or(most_losing_access(swept.users));
     if swept.idle.len() > limit {
         return Err(
             format!("{} idle users are more than --limit {limit}: nobody was deactivated", swept.idle.len()).into()

@@ -46,10 +46,8 @@ impl Ledger {
             };
             let claimant = self.claimant(claims, PersonKey::Username(claims.username.key())).await?;
             let (person, subject) = (claimant.person, claimant.subject.as_ref());
-            if found.is_some() {
-                self.refuse_previous_owner(claims).await?;
-            }
             if let Some(user) = found {
+                self.refuse_previous_owner(claims).await?;
                 // If an earlier mint asked Twilio for this user and got no answer, judge the user as if it were created
                 // now.
                 let Some(person) = person.filter(is_being_made) else {
@@ -76,17 +74,6 @@ impl Ledger {
             }
         }
         Err(LedgerError::Busy)
-    }
-
-    /// Refuses the bearer of `claims` if somebody else took the username over from them.
-    async fn refuse_previous_owner(&self, claims: &TokenClaims) -> Result<(), LedgerError> {
-        let Some(subject) = &claims.subject else { return Ok(()) };
-        let bearer = self.people.person(&PersonKey::Subject(claims.source.clone(), subject.clone())).await?;
-        let lost = |bearer: &Person| bearer.superseded && bearer.username.key() == claims.username.key();
-        if bearer.as_ref().is_some_and(lost) {
-            return Err(AttachmentRefused::HeldByAnother(claims.source.clone()).into());
-        }
-        Ok(())
     }
 
     /// Records the user's current state in the username index, unless `was_active` says that nothing has changed.

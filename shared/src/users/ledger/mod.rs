@@ -38,7 +38,7 @@ pub use error::LedgerError;
 pub use explain::{Explained, ExplainedField, ExplainedRole, ExplainedSource};
 pub use news::{Earlier, News};
 pub use sources::{SourceCount, Withdrawal};
-pub use sweep::{FEW, SHARE, SweepError, SweepOptions, Swept};
+pub use sweep::{SweepError, SweepOptions, Swept, most_losing_access};
 pub use view::View;
 
 /// What a statement or a reconciliation did to a person.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 use super::{Earlier, Ledger, LedgerError, News, Outcome, Report};
+use crate::base::error_chain::with_causes;
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{Person, PersonId, Said, Source, Statement, desired};
 use crate::domain::{EventId, Role, RoleSet, Username};
@@ -139,7 +140,7 @@ impl Ledger {
                         done.people += 1;
                         done.kept_inactive += usize::from(kept_inactive);
                     }
-                    Err(error) => done.failed.push((person.id, error.to_string())),
+                    Err(error) => done.failed.push((person.id, with_causes(&error))),
                 }
                 progress(done.people);
             }

@@ -21,9 +21,12 @@ use crate::users::Pages;
 /// How many people to read at a time when reading the whole ledger.
 const BATCH: u32 = 500;
 
-/// A sweep stops if it would take access from more people than the larger of `FEW` and one in `SHARE` of all users.
-pub const FEW: usize = 20;
-pub const SHARE: usize = 20;
+/// From how many people one command may take access, unless its operator says otherwise: 20, or a twentieth of `users` if
+/// that is more.
+#[must_use]
+pub fn most_losing_access(users: usize) -> usize {
+    (users / 20).max(20)
+}
 
 /// The user, with the desired value for each field that the list omits. A sweep reads no user individually, so it
 /// repairs only differences that the list shows.
@@ -100,6 +103,9 @@ pub enum SweepError {
     /// Twilio, or the store.
     #[error("the walk over Flex did not come to its end")]
     Ledger(#[from] LedgerError),
+    /// `TaskRouter` did not say who is idle. Everything else is done.
+    #[error("the repairs are queued, but TaskRouter did not say who is idle")]
+    Idle(#[source] LedgerError),
 }
 
 /// What the pages read so far have shown.
@@ -136,14 +142,11 @@ impl Ledger {
         let is_due = |user: &FlexUser| options.orphans_after.is_some_and(|after| orphans::is_due(user, after, began));
         let orphans: Vec<FlexUser> = strangers.into_iter().filter(is_due).collect();
         swept.missing = self.missing(&seen).await?;
-        if let Some(after) = options.idle_after {
-            swept.idle = self.idle(&workers, began - after, &each_call).await?;
-        }
         swept.orphans_due = orphans.len();
         // An empty list can only be a mistake. The index must not forget everybody because of it.
         if let Some(queue) = options.queue.filter(|_| swept.users > 0) {
             self.usernames.finish_walk(began).await.map_err(LedgerError::from)?;
-            let limit = options.limit.unwrap_or(FEW.max(swept.users / SHARE));
+            let limit = options.limit.unwrap_or(most_losing_access(swept.users));
             let losing_access = swept.losing_access + swept.orphans_due;
             if losing_access > limit {
                 return Err(SweepError::TooMany { losing_access, users: swept.users });
@@ -156,6 +159,11 @@ impl Ledger {
                 }
             }
             swept.queued = self.queue_repairs(queue, repairs, began).await?;
+        }
+        // Last: this only reports, and must not keep a leaver from being deactivated.
+        if let Some(after) = options.idle_after {
+            let idle = self.idle(&workers, began - after, &each_call).await;
+            swept.idle = idle.map_err(SweepError::Idle)?;
         }
         Ok(swept)
     }
