@@ -17,7 +17,8 @@ use super::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
-    Active, Desired, Occasion, Person, PersonId, Plan, PlanRefused, Said, Source, Statement, Step, desired,
+    Active, AttachmentRefused, Desired, Occasion, Person, PersonId, Plan, PlanRefused, Said, Source, Statement, Step,
+    desired,
 };
 use crate::domain::policy::JustInTime;
 use crate::domain::{Caller, Email, EventId, FlexUser, FlexUserSid, FullName, RoleSet, SubjectId, Username};
@@ -206,6 +207,17 @@ impl Ledger {
             }
             (person, Some(_)) => Claimant { person, subject: None },
         })
+    }
+
+    /// Refuses the bearer of `claims` if somebody else took the username over from them.
+    pub(super) async fn refuse_previous_owner(&self, claims: &TokenClaims) -> Result<(), LedgerError> {
+        let Some(subject) = &claims.subject else { return Ok(()) };
+        let bearer = self.people.person(&PersonKey::Subject(claims.source.clone(), subject.clone())).await?;
+        let lost = |bearer: &Person| bearer.superseded && bearer.username.key() == claims.username.key();
+        if bearer.as_ref().is_some_and(lost) {
+            return Err(AttachmentRefused::HeldByAnother(claims.source.clone()).into());
+        }
+        Ok(())
     }
 
     /// The occasion of a mint by the bearer of `claims`: only then may their claims add roles.

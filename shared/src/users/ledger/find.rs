@@ -1,6 +1,6 @@
 //! Finds the person that a source means, and the Flex user of a person.
 
-use super::{Earlier, Ledger, LedgerError, News, TokenClaims};
+use super::{Earlier, Ledger, LedgerError, News};
 use crate::base::outbound::Deadline;
 use crate::domain::FlexUser;
 use crate::domain::ledger::{Active, Attachment, AttachmentRefused, Desired, Person, PersonId, Plan, attach};
@@ -101,17 +101,6 @@ impl Ledger {
             return Err(AttachmentRefused::HeldByAnother(news.source.clone()).into());
         }
         Ok(user)
-    }
-
-    /// Refuses the bearer of `claims` if somebody else took the username over from them.
-    pub(super) async fn refuse_previous_owner(&self, claims: &TokenClaims) -> Result<(), LedgerError> {
-        let Some(subject) = &claims.subject else { return Ok(()) };
-        let bearer = self.people.person(&PersonKey::Subject(claims.source.clone(), subject.clone())).await?;
-        let lost = |bearer: &Person| bearer.superseded && bearer.username.key() == claims.username.key();
-        if bearer.as_ref().is_some_and(lost) {
-            return Err(AttachmentRefused::HeldByAnother(claims.source.clone()).into());
-        }
-        Ok(())
     }
 
     /// The person's Flex user, as far as Twilio describes it.
