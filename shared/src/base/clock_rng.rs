@@ -1,8 +1,8 @@
 //! Time and randomness, as parameters.
 //!
-//! Nothing in Flexgate asks the operating system for the time or for random bytes on its own
-//! (`clippy.toml` bans it): both come in through these two traits, so an eight-hour shift or an
-//! expired cookie is a test that takes a millisecond.
+//! Flexgate takes the wall-clock time and its random bytes from these two traits, so a test of an eight-hour shift or
+//! an expired cookie takes a millisecond. `clippy.toml` bans direct calls to the operating system; the exceptions are
+//! marked and give a reason.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,7 @@ pub fn random<const N: usize>(rng: &dyn Rng) -> [u8; N] {
     bytes
 }
 
-/// What a function needs of its surroundings: the time and random bytes.
+/// The clock and the random generator.
 #[derive(Debug, Clone)]
 pub struct ClockRng {
     /// The wall clock.
@@ -57,8 +57,8 @@ impl ClockRng {
         random(self.rng.as_ref())
     }
 
-    /// A random time of at most `most` and more than none, so that those that failed together do not retry together
-    /// (full jitter).
+    /// A random duration, more than zero and at most `most` (full jitter), so that requests that failed together do not
+    /// retry together.
     #[must_use]
     pub fn jitter(&self, most: std::time::Duration) -> std::time::Duration {
         let share = (f64::from(u32::from_be_bytes(self.random())) + 1.0) / (f64::from(u32::MAX) + 1.0);
@@ -85,11 +85,11 @@ impl Rng for SystemRng {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks for randomness")]
     fn fill(&self, dest: &mut [u8]) {
         // Without randomness no key is safe, so fail the request rather than use a weak secret.
-        assert!(SystemRandom::new().fill(dest).is_ok(), "the operating system has no randomness to give");
+        assert!(SystemRandom::new().fill(dest).is_ok(), "the operating system did not return random bytes");
     }
 }
 
-/// A clock that moves only when told to. For tests.
+/// A clock that moves only when a test moves it.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<OffsetDateTime>);
 

@@ -1,4 +1,4 @@
-//! An error and its causes, for a log line or an operator.
+//! Formats an error and its causes, for a log line or an operator.
 
 use std::error::Error;
 

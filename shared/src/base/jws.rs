@@ -1,14 +1,14 @@
-//! Whether a key made a signature (JWS, RFC 7515), as *ring* checks it.
+//! Checks signatures (JWS, RFC 7515) with *ring*.
 //!
-//! `jsonwebtoken` reads keys and names algorithms; its own signature checks need a crypto provider that
-//! Flexgate does not have.
+//! `jsonwebtoken` only reads keys and names algorithms here. Its own signature checks need a crypto provider that
+//! Flexgate does not include.
 
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use ring::hmac;
 use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm};
 
-/// Whether `key` made `signature` over `message` by `algorithm`. False if the key is not for that algorithm, or nothing
-/// in Flexgate accepts it.
+/// Whether `key` made `signature` over `message` with `algorithm`. False if the key does not fit the algorithm, or if
+/// the algorithm is not supported here.
 #[must_use]
 pub fn signed(key: &DecodingKey, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
     if key.family() != algorithm.family() {
@@ -37,7 +37,7 @@ fn by(algorithm: &'static dyn VerificationAlgorithm, key: &DecodingKey, message:
     key.try_get_as_bytes().is_ok_and(|key| UnparsedPublicKey::new(algorithm, key).verify(message, signature).is_ok())
 }
 
-/// An RSA key is a pair of numbers where it came as a JWK, and DER where it came as PEM.
+/// An RSA key read from a JWK is a modulus and an exponent; one read from PEM is DER.
 fn by_rsa(parameters: &'static RsaParameters, key: &DecodingKey, message: &[u8], signature: &[u8]) -> bool {
     match key.kind() {
         DecodingKeyKind::RsaModulusExponent { n, e } => {

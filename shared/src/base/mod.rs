@@ -1,5 +1,5 @@
-//! What every other module stands on: clock and randomness, the HTTP client, signatures, sealing, strict JSON and
-//! the settings reader. Nothing here knows Twilio, a store or a route.
+//! The foundation of every other module: clock and randomness, the HTTP client, signatures, sealing, strict JSON and
+//! the settings reader. Nothing here depends on Twilio, a store or a route.
 
 pub mod clock_rng;
 pub mod error_chain;

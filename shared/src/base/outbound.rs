@@ -1,7 +1,7 @@
 //! Outbound HTTP: one client constructor and one `send`, for every upstream.
 //!
-//! Redirects are never followed, trust roots are compiled in, connecting takes at most two seconds,
-//! every exchange ends at its deadline, and no more of a body is read than the caller allows.
+//! Redirects are never followed, the public trust roots are compiled in, connecting takes at most two seconds, every
+//! exchange ends at its deadline, and a body larger than the caller allows is refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,18 +21,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// pooled connection is seldom dead.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// The moment by which an answer must have been given.
+/// The time by which an answer is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// The moment `duration` from now.
+    /// The time `duration` from now.
     #[must_use]
     pub fn after(duration: Duration) -> Self {
         Self(Instant::now() + duration)
     }
 
-    /// The earlier of this and the moment `duration` from now.
+    /// The earlier of this deadline and the time `duration` from now.
     #[must_use]
     pub fn within(self, duration: Duration) -> Self {
         self.min(Self::after(duration))
@@ -44,7 +44,7 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// The moment itself.
+    /// The deadline as an instant.
     #[must_use]
     pub fn instant(self) -> Instant {
         self.0
@@ -54,7 +54,7 @@ impl Deadline {
 /// The HTTP client could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// A certificate in the configured file is not one.
+    /// An additional trust root is not a valid certificate.
     #[error("the additional trust root is not a certificate")]
     Root(#[source] rustls::Error),
     /// The TLS library refused its own defaults.
@@ -65,7 +65,7 @@ pub enum ClientError {
     Http(#[source] reqwest::Error),
 }
 
-/// The HTTP client. It trusts the public roots and `extra_roots` (the simulator's, in tests).
+/// Builds the HTTP client. It trusts the public roots and `extra_roots` (in tests, the simulator's).
 pub fn http_client(extra_roots: &[CertificateDer<'static>]) -> Result<reqwest::Client, ClientError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     for root in extra_roots {
@@ -88,18 +88,18 @@ pub fn http_client(extra_roots: &[CertificateDer<'static>]) -> Result<reqwest::C
         .map_err(ClientError::Http)
 }
 
-/// What an upstream answered.
+/// An upstream's answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The whole body. It may hold tokens: never logged, never passed on.
+    /// The whole body. It may contain tokens, so never log it.
     pub body: Bytes,
 }
 
-/// Why there is no answer. The URL, which may name a person, is never part of it.
+/// Why there is no answer. It never contains the URL, which may name a person.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// Connecting failed. Nothing was sent, so a retry is safe.
@@ -114,7 +114,7 @@ pub enum SendError {
     /// The answer is larger than this exchange allows.
     #[error("the answer is larger than {limit} bytes")]
     TooLarge {
-        /// The most bytes this exchange reads.
+        /// The most bytes that this exchange reads.
         limit: usize,
     },
 }

@@ -1,7 +1,7 @@
 //! Authenticated encryption of cookies and stored tokens.
 //!
-//! AES-256-GCM under a ring of keys: the *current* key seals, every key in the ring opens, a key that
-//! has been taken out (retired) opens nothing. What a value is for (its [`Purpose`]) is authenticated
+//! AES-256-GCM with a ring of keys. The *current* key seals, and every key in the ring opens. Once a key has been
+//! removed from the ring (retired), the values that it sealed no longer open. Each value's [`Purpose`] is authenticated
 //! with it, so a value moved to another cookie, host, profile or session does not open.
 
 use std::collections::BTreeMap;
@@ -19,12 +19,12 @@ use crate::base::clock_rng::{Rng, random};
 
 const VERSION: &str = "v1";
 
-/// What a sealed value is for; authenticated, not stored.
+/// What a sealed value is for. It is authenticated with the value, but not stored in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose<'a>(pub &'a [&'a str]);
 
 impl Purpose<'_> {
-    /// Encodes every part with its length first, so `["ab", "c"]` and `["a", "bc"]` stay different.
+    /// Prefixes every part with its length, so that `["ab", "c"]` and `["a", "bc"]` stay different.
     fn associated_data(self, key_id: &str) -> Vec<u8> {
         let mut data = Vec::new();
         for part in [VERSION, key_id].iter().chain(self.0) {
@@ -35,13 +35,13 @@ impl Purpose<'_> {
     }
 }
 
-/// A sealed value does not open: altered, moved, sealed by a retired key, or never sealed at all.
-/// Which of these is deliberately not said.
+/// A sealed value does not open: it was altered, moved, sealed with a retired key, or never sealed at all. The error
+/// deliberately does not say which. It also stands for a value that could not be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed value does not open")]
 pub struct OpenError;
 
-/// The key document is unusable. Never holds key material.
+/// Why the key document is unusable. It never contains key material.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRingError {
     /// `current` names no key.
@@ -50,20 +50,22 @@ pub enum KeyRingError {
     /// A key is not 32 bytes of base64.
     #[error("every key must be 32 random bytes in base64 (openssl rand -base64 32)")]
     Key,
-    /// A key of equal bytes is a placeholder, not a key.
+    /// A key consists of one repeated byte, so it is a placeholder.
     #[error("a key consists of one repeated byte: generate it with openssl rand -base64 32")]
     Weak,
-    /// Too short to be what Secrets Manager generates.
+    /// `generated` is too short for 256 random bits, or repeats one character.
     #[error("\"generated\" must be at least 43 random characters")]
     Generated,
-    /// A key's name would not survive in a cookie.
+    /// A key's name has characters that are not safe in a cookie, has the wrong length, or occurs twice.
     #[error("a key's name must have 1 to 32 letters, digits, hyphens or underscores")]
     Name,
 }
 
-/// The keys. The secret's document is `{"current": "2026-11", "keys": {"2026-11": "<base64>", …}}`.
-/// Secrets Manager can generate no such key, only letters and digits: `"generated": "<43 or more>"` is a
-/// key of the name `generated`, which is the SHA-256 of that text.
+/// The keys. The secret's document is `{"current": "2026-11", "keys": {"2026-11": "<base64>", …}}`, where each key is
+/// 32 random bytes.
+///
+/// Secrets Manager cannot generate such a key, only letters and digits. The document may therefore contain
+/// `"generated": "<43 or more letters and digits>"`. The SHA-256 of that text is the key named `generated`.
 #[derive(Deserialize)]
 #[serde(try_from = "Document")]
 pub struct KeyRing {
@@ -80,10 +82,10 @@ struct Document {
     generated: Option<SecretString>,
 }
 
-/// What the key made of a generated text is called.
+/// The name of the key derived from the generated text.
 const GENERATED: &str = "generated";
 
-/// The fewest letters and digits that hold 256 random bits.
+/// The fewest random letters and digits that contain 256 bits of entropy.
 const GENERATED_LENGTH: usize = 43;
 
 impl TryFrom<Document> for KeyRing {
@@ -131,7 +133,7 @@ impl fmt::Debug for KeyRing {
 }
 
 impl KeyRing {
-    /// Seals `plain` for `purpose` under the current key. The result is URL- and cookie-safe:
+    /// Seals `plain` for `purpose` with the current key. The result is safe in a URL and in a cookie:
     /// `v1.<key>.<base64url(nonce, ciphertext, tag)>`.
     pub fn seal(&self, plain: &[u8], purpose: Purpose<'_>, rng: &dyn Rng) -> Result<String, OpenError> {
         let key = self.keys.get(&self.current).ok_or(OpenError)?;
@@ -144,7 +146,7 @@ impl KeyRing {
         Ok(format!("{VERSION}.{}.{}", self.current, URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// Opens what [`KeyRing::seal`] made for the same purpose under any key still in the ring.
+    /// Opens a value that [`KeyRing::seal`] made for the same purpose with any key still in the ring.
     pub fn open(&self, sealed: &str, purpose: Purpose<'_>) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let mut parts = sealed.split('.');
         let (Some(VERSION), Some(key_id), Some(text), None) = (parts.next(), parts.next(), parts.next(), parts.next())

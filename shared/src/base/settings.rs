@@ -1,4 +1,4 @@
-//! Reads variables and collects mistakes.
+//! Reads environment variables and collects every mistake in them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,7 +36,7 @@ impl fmt::Display for SettingsError {
     }
 }
 
-/// A `main` that returns this error prints it for a person.
+/// Prints the same text as `Display`, because a `main` that returns this error prints it with `Debug`.
 impl fmt::Debug for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -45,10 +45,10 @@ impl fmt::Debug for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// Variables by the name they had before, and the name they have now. The old name is still read.
+/// Renamed variables: the old name, which is still read, and the new one.
 const RENAMED: [(&str, &str); 1] = [("FLEXGATE_AHEAD_MILLISECONDS", "FLEXGATE_PREWARM_MILLISECONDS")];
 
-/// The variables, and what has been found wrong with them so far.
+/// The variables, and the mistakes found in them so far.
 #[derive(Debug)]
 pub struct Reader {
     variables: BTreeMap<String, String>,
@@ -56,7 +56,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The variables of this process.
+    /// The environment variables of this process. Those that are not valid Unicode are ignored.
     #[must_use]
     pub fn of_process() -> Self {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
@@ -65,7 +65,7 @@ impl Reader {
         Self { variables: std::env::vars_os().filter_map(text).collect(), errors: Vec::new() }
     }
 
-    /// The given variables, over the present ones.
+    /// Adds the given variables; they replace present ones of the same name.
     #[must_use]
     pub fn with<N: Into<String>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
         self.variables.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
@@ -78,8 +78,8 @@ impl Reader {
         Self { variables: BTreeMap::new(), errors: Vec::new() }
     }
 
-    /// The variable's text; an empty one counts as not set. A variable that is set only under its old name is read from
-    /// there.
+    /// The variable's text. An empty variable counts as not set. If a variable is set only under its old name, that
+    /// value is returned.
     #[must_use]
     pub fn text(&self, variable: &str) -> Option<&str> {
         let set = |name: &str| self.variables.get(name).map(String::as_str).filter(|text| !text.is_empty());
@@ -87,13 +87,13 @@ impl Reader {
         set(variable).or_else(old)
     }
 
-    /// The variables that are set under an old name, each with its new one: for a warning.
+    /// The variables that are set under an old name, each with its new name, so that the caller can warn of them.
     #[must_use]
     pub fn old_names(&self) -> Vec<(&'static str, &'static str)> {
         RENAMED.into_iter().filter(|(old, _)| self.variables.get(*old).is_some_and(|text| !text.is_empty())).collect()
     }
 
-    /// A variable that must be set. `hint` says what it is, in the words of the message.
+    /// A variable that must be set. `hint` describes it, and ends the message if it is not set.
     pub fn required<T: FromStr<Err: Display>>(&mut self, variable: &'static str, hint: &str) -> Option<T> {
         if self.text(variable).is_none() {
             return self.wrong(variable, format!("is not set: {hint}"));
@@ -101,12 +101,13 @@ impl Reader {
         self.parsed(variable, str::parse)
     }
 
-    /// A variable that may be absent, then it is `default`.
+    /// A variable that is `default` if it is not set.
     pub fn or<T: FromStr<Err: Display>>(&mut self, variable: &'static str, default: T) -> Option<T> {
         if self.text(variable).is_none() { Some(default) } else { self.parsed(variable, str::parse) }
     }
 
-    /// A variable that may be absent, read by `read`.
+    /// A variable that need not be set, parsed by `read`. Returns `Some(None)` if it is not set, and `None` if it is
+    /// wrong.
     pub fn optional<T, E: Display>(
         &mut self,
         variable: &'static str,
@@ -115,7 +116,7 @@ impl Reader {
         if self.text(variable).is_none() { Some(None) } else { self.parsed(variable, read).map(Some) }
     }
 
-    /// A whole number of seconds within bounds, or `default`.
+    /// A whole number of seconds within `bounds`, or `default` if the variable is not set.
     pub fn seconds(
         &mut self,
         variable: &'static str,
@@ -125,7 +126,7 @@ impl Reader {
         self.bounded(variable, default, bounds, "seconds")
     }
 
-    /// The same of milliseconds.
+    /// Like [`Reader::seconds`], for milliseconds.
     pub fn milliseconds(
         &mut self,
         variable: &'static str,
@@ -149,13 +150,13 @@ impl Reader {
         self.wrong(variable, format!("must be from {} to {} {unit}", bounds.start(), bounds.end()))
     }
 
-    /// Notes a mistake.
+    /// Records a mistake, and returns `None`.
     pub fn wrong<T>(&mut self, variable: &'static str, problem: impl Into<String>) -> Option<T> {
         self.errors.push(VariableError { variable, problem: problem.into() });
         None
     }
 
-    /// The settings, if nothing was wrong.
+    /// Returns the settings if nothing was wrong, and otherwise every mistake.
     pub fn finish<T>(self, settings: Option<T>) -> Result<T, SettingsError> {
         match settings {
             Some(settings) if self.errors.is_empty() => Ok(settings),
@@ -163,7 +164,7 @@ impl Reader {
         }
     }
 
-    /// Reads a variable that is set.
+    /// Parses a variable that is set.
     fn parsed<T, E: Display>(&mut self, variable: &'static str, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.text(variable)?.trim().to_owned();
         read(&text).map_err(|error| self.wrong::<T>(variable, error.to_string())).ok()

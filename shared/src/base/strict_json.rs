@@ -1,8 +1,8 @@
-//! Parses JSON from outside so strictly that no two parsers can disagree about it.
+//! Parses JSON from outside, and refuses what parsers read differently.
 //!
-//! `serde_json` keeps the last of two members with one name, other parsers keep the first. So Flexgate refuses a
-//! document with duplicate members, and one that is nested too deep to walk. An error gives a position, never the
-//! text at it.
+//! If an object has two members of the same name, `serde_json` keeps the last one and other parsers keep the first. So
+//! Flexgate refuses a document with duplicate members, and one that is nested too deeply. An error contains a position,
+//! never the document's text.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,14 +10,14 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// How deep objects and arrays may be nested.
+/// How deeply objects and arrays may be nested.
 pub const MAX_DEPTH: usize = 32;
 
-/// Why a document was refused, to be read after "the document is". Holds nothing of it but a position,
-/// counted from 1.
+/// Why a document was refused. The text completes the sentence "the document is …". Of the document, it contains only a
+/// position, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StrictJsonError {
-    /// Not JSON, not UTF-8, or followed by something else.
+    /// The document is not JSON, is not UTF-8, or is followed by something else.
     #[error("not valid JSON at line {line}, column {column}")]
     Syntax {
         /// The line.
@@ -25,7 +25,7 @@ pub enum StrictJsonError {
         /// The column, in bytes.
         column: usize,
     },
-    /// An object has two members of one name.
+    /// An object has two members of the same name.
     #[error("ambiguous: a member is repeated at line {line}, column {column}")]
     Duplicate {
         /// The line.
@@ -33,12 +33,12 @@ pub enum StrictJsonError {
         /// The column, in bytes.
         column: usize,
     },
-    /// Nested deeper than [`MAX_DEPTH`].
+    /// The document is nested deeper than [`MAX_DEPTH`].
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
 }
 
-/// Reads one JSON document (RFC 8259) that fills `bytes`.
+/// Parses `bytes` as exactly one JSON document (RFC 8259).
 pub fn parse(bytes: &[u8]) -> Result<Value, StrictJsonError> {
     let refusal = Cell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
@@ -55,7 +55,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, StrictJsonError> {
         })
 }
 
-/// What the reader itself refuses. It travels beside serde's error, which can only carry text.
+/// Why this parser itself refused a document. Kept separately, because serde's error can only carry text.
 #[derive(Debug, Clone, Copy)]
 enum Refusal {
     Duplicate,
