@@ -1,4 +1,4 @@
-//! The rules for a verified token's claims, and who its bearer then is.
+//! Checks the claims of a token whose signature is verified, and reads the caller from them.
 
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
@@ -11,16 +11,17 @@ use crate::domain::{Caller, Email, Identity, RoleSet, Scopes, Username};
 
 type Claims = Map<String, Value>;
 
-/// How far an issuer's clock may be from ours.
+/// How far an issuer's clock may be ahead of or behind ours.
 pub const LEEWAY: Duration = Duration::seconds(30);
 
-/// The year 3000: a later date is a mistake, and adding to it would overflow.
+/// The latest date accepted, in seconds since 1970: the start of the year 3000. A later date is a mistake, and
+/// arithmetic on it could overflow.
 const LAST_SECOND: i64 = 32_503_680_000;
 
-/// The longest `sub` (OIDC Core §2).
+/// The longest `sub`, in bytes (OIDC Core §2).
 const MAX_SUBJECT: usize = 255;
 
-/// Judges the claims that `issuer` signed.
+/// Applies all rules to the claims that `issuer` signed, and returns the caller.
 pub(super) fn judge(
     issuer: &Issuer,
     token_type: TokenType,
@@ -52,7 +53,8 @@ pub(super) fn judge(
     let subject = issuer.provider.subject(sub, claims)?;
     let verified_email = verified_email(issuer, claims);
     Ok(Caller {
-        // Use the configured issuer name, whichever spelling the token has, so that one person has one key.
+        // Always use the configured issuer name, because a token may have another spelling of it and one person must
+        // have one key.
         identity: Identity { issuer: issuer.name.clone(), subject },
         scopes: scopes(issuer, claims)?,
         username: username(issuer, claims, verified_email.as_ref()),
@@ -64,7 +66,7 @@ pub(super) fn judge(
     })
 }
 
-/// Checks `exp`, `nbf` and `iat`; the answer is `exp`.
+/// Checks `exp`, `nbf` and `iat`, and returns `exp`.
 fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDateTime, TokenFault> {
     let expires_at = date(claims, "exp")?.ok_or(TokenFault::Missing("exp"))?;
     if expires_at <= now - LEEWAY {
@@ -78,11 +80,11 @@ fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDateTime, Token
     Ok(expires_at)
 }
 
-/// A `NumericDate` (RFC 7519 §2) of whole seconds, if it is there.
+/// Reads a `NumericDate` (RFC 7519 §2) of whole seconds; `None` if the claim is absent.
 fn date(claims: &Claims, name: &'static str) -> Result<Option<OffsetDateTime>, TokenFault> {
     let Some(value) = claims.get(name) else { return Ok(None) };
-    // A float prints all its digits and no exponent: `1.0` as `1`, which is whole, `1e300` as what is
-    // no `i64`.
+    // Rust prints a float with all its digits and no exponent: `1.0` becomes `1`, which parses; `1e300` becomes a
+    // number too large for an `i64`.
     let seconds = value.as_i64().or_else(|| value.as_f64()?.to_string().parse().ok());
     seconds
         .filter(|seconds| (1..=LAST_SECOND).contains(seconds))
@@ -131,14 +133,14 @@ fn roles(issuer: &Issuer, claims: &Claims) -> Result<RoleSet, TokenFault> {
     Ok(named.into_iter().filter_map(meaning).collect())
 }
 
-/// Returns the address only if the issuer has verified it: anybody may write an unverified one.
+/// Returns the address only if the issuer says that it has verified it: anybody can enter an unverified one.
 fn verified_email(issuer: &Issuer, claims: &Claims) -> Option<Email> {
     let verified = issuer.email_verified_claim.find(claims) == Some(&Value::Bool(true));
     verified.then(|| parsed(&issuer.email_claim, claims)).flatten()
 }
 
-/// An e-mail address within a username counts only if it is the verified one: otherwise whoever can
-/// edit that field would become the person it names (CVE-2023-3128).
+/// Builds the username from its template. The e-mail claim may be part of it only if the address is verified: otherwise
+/// anybody who can edit that claim could become the person it names (CVE-2023-3128).
 fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>) -> Option<Username> {
     issuer.username.render(|name| {
         let path = ClaimPath::new(name);
@@ -149,7 +151,7 @@ fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>) ->
     })
 }
 
-/// A claim that is only descriptive: an unusable value counts as absent.
+/// Reads a claim that is only descriptive. An unusable value counts as absent.
 fn parsed<T: std::str::FromStr>(path: &ClaimPath, claims: &Claims) -> Option<T> {
     path.find(claims)?.as_str()?.parse().ok()
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::base::strict_json::StrictJsonError;
 
-/// The largest token that is looked at, in bytes.
+/// The largest token that is parsed, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8192;
 
 /// Why there is no [`Caller`](crate::domain::Caller).
 ///
-/// The answer tells the caller no more than the status: which rule failed is for the log.
+/// The answer does not tell the caller which rule a token breaks. Only the log says that.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallerError {
     /// There is not exactly one `Authorization` header, or its scheme is not `Bearer`. 401.
@@ -22,9 +22,9 @@ pub enum CallerError {
     #[error("the token is refused")]
     Invalid(#[source] TokenFault),
     /// The issuer's keys are unavailable, so the token cannot be checked. 503.
-    #[error("the issuer's keys cannot be had")]
+    #[error("the issuer's keys are not available")]
     Unavailable {
-        /// When to try again.
+        /// How long the caller should wait before trying again.
         retry_after: Duration,
     },
 }
@@ -35,19 +35,19 @@ impl From<TokenFault> for CallerError {
     }
 }
 
-/// The rule that a token breaks. Names claims, never their values: fit for the audit line.
+/// The rule that a token breaks. It names claims but never contains their values, so it may be logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
-    /// Not three non-empty segments.
+    /// The token does not consist of three non-empty segments.
     #[error("the token does not consist of three segments")]
     Shape,
     /// A segment is not canonical base64url without padding.
     #[error("the {0} is not canonical base64url")]
     Encoding(Part),
-    /// The header or the claims are not JSON, or say one thing twice.
+    /// The header or the claims are not valid JSON, have a duplicate member, or are nested too deeply.
     #[error("the {part} segment is {error}")]
     Json {
-        /// Which.
+        /// Which of the two.
         part: Part,
         /// Why.
         error: StrictJsonError,
@@ -55,71 +55,72 @@ pub enum TokenFault {
     /// The header or the claims are not a JSON object.
     #[error("the {0} is not an object")]
     NotAnObject(Part),
-    /// A header parameter has the wrong type, or one that must be there is missing.
+    /// A header parameter has the wrong type, or a required one is missing.
     #[error("the header's {0} is missing or malformed")]
     Header(&'static str),
-    /// The header's `alg` is none of those allowed (`none` and every HMAC among them).
+    /// The header's `alg` is not an allowed algorithm. `none` and every HMAC are refused.
     #[error("the algorithm is not allowed")]
     Algorithm,
     /// The header demands an extension (`crit`).
     #[error("the header demands an extension")]
     Critical,
     /// The header contains a key, or says where to get one.
-    #[error("the header brings its own key in {0}")]
+    #[error("the header supplies its own key in {0}")]
     EmbeddedKey(&'static str),
-    /// The header's `typ` is none of those this issuer may use.
+    /// The header's `typ` is unknown, or this issuer may not use it.
     #[error("the token is of a type that is not accepted")]
     Type,
     /// `iss` is missing or not a string.
     #[error("iss is missing or malformed")]
     IssuerMissing,
-    /// `iss` is none of the configured issuers.
+    /// `iss` is not a configured issuer.
     #[error("the issuer is not trusted")]
     IssuerUnknown,
-    /// The header names no key, and the issuer has more than one or none.
+    /// The header names no key, and the issuer does not have exactly one usable key.
     #[error("the header names no key")]
     KeyMissing,
     /// The issuer has no usable key of that name.
     #[error("the issuer has no such key")]
     KeyUnknown,
-    /// The key is for another algorithm than the header's `alg`.
+    /// The key is for an algorithm other than the header's `alg`.
     #[error("the key is for another algorithm")]
     KeyAlgorithm,
-    /// The signature is not the key's.
+    /// The key did not make the signature.
     #[error("the signature does not verify")]
     Signature,
     /// A claim is missing.
     #[error("the claim {0} is missing")]
     Missing(&'static str),
-    /// A claim has the wrong type or a senseless value.
+    /// A claim has the wrong type or an invalid value.
     #[error("the claim {0} is malformed")]
     Malformed(&'static str),
-    /// `exp` has passed.
+    /// `exp` has passed, by at least [`LEEWAY`](super::LEEWAY).
     #[error("the token has expired")]
     Expired,
-    /// `nbf` or `iat` has not come yet.
+    /// `nbf` or `iat` is in the future, by more than [`LEEWAY`](super::LEEWAY).
     #[error("{0} lies in the future")]
     Early(&'static str),
-    /// The token is for somebody else.
+    /// The token is for another audience.
     #[error("the token is for another audience")]
     Audience,
-    /// An ID token, where an access token is required.
+    /// The token is an ID token, and an access token is required.
     #[error("an ID token is not accepted")]
     IdToken,
-    /// A logout token or another security event (RFC 8417).
+    /// The token is a logout token or another security event (RFC 8417).
     #[error("a security event is not accepted")]
     SecurityEvent,
-    /// Bound to a key (`cnf`) whose possession a bearer does not prove (RFC 9449, RFC 8705).
+    /// The token is bound to a key (`cnf`), and Flexgate does not check that the sender has that key (RFC 9449, RFC
+    /// 8705).
     #[error("the token is bound to a key")]
     Bound,
     /// The token omits claims that must be fetched elsewhere (Entra's groups overage). That doesn't mean "no groups".
     #[error("claims are left out of the token")]
     Overage,
-    /// Entra: `tid` is not the tenant configured.
-    #[error("the token is of another tenant")]
+    /// Entra: `tid` is not the configured tenant.
+    #[error("the token belongs to another tenant")]
     Tenant,
-    /// Google: `hd` is none of the configured domains.
-    #[error("the account is of another domain")]
+    /// Google: `hd` is not one of the configured domains.
+    #[error("the account belongs to another domain")]
     HostedDomain,
     /// Google: the e-mail address is not verified.
     #[error("the account's e-mail address is not verified")]

@@ -1,7 +1,7 @@
 //! Caches an issuer's keys and decides when to fetch them again.
 //!
-//! Nothing is refreshed in the background: a Lambda environment sleeps between requests, and a timer
-//! sleeps with it. The request that finds the keys too old fetches them, the others wait for it.
+//! Nothing is refreshed in the background, because a Lambda environment is frozen between requests and timers are
+//! frozen with it. The first request that finds the keys too old fetches them, and the others wait for it.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration as StdDuration;
@@ -28,18 +28,21 @@ use crate::telemetry;
 const MIN_FRESH: Duration = Duration::minutes(5);
 const MAX_FRESH: Duration = Duration::hours(24);
 
-/// How long stale keys still serve while the issuer cannot be reached.
+/// How long stale keys are still used while the issuer cannot be reached.
 const MAX_STALE: Duration = Duration::hours(24);
 
-/// Tokens with an unknown key cause at most one fetch in this time, because anybody can make up key names.
+/// While the cached keys are fresh, tokens with an unknown key cause at most one fetch in this time, because anybody
+/// can make up key names.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::seconds(60);
 
-/// After a failed fetch, Flexgate doesn't ask the issuer for this long. The pause is shorter while no keys are cached
-/// and nobody can be let in.
+/// After a failed fetch, Flexgate doesn't ask the issuer for this long: `PAUSE_COLD` if it never had keys of this
+/// issuer, because nobody can be let in then; `PAUSE_STALE` if it has old keys, even if they are older than `MAX_STALE`
+/// and no longer used. Callers are told to try again after `PAUSE_COLD` in both cases, so beyond `MAX_STALE` they may
+/// be refused several times before the next fetch.
 const PAUSE_COLD: Duration = Duration::seconds(5);
 const PAUSE_STALE: Duration = Duration::seconds(60);
 
-/// The longest that one request waits for an issuer, metadata and keys together.
+/// The longest that one fetch takes, metadata and keys together.
 const FETCH_TIMEOUT: StdDuration = StdDuration::from_secs(4);
 
 const MAX_DOCUMENT: usize = 256 * 1024;
@@ -50,9 +53,9 @@ pub(super) struct Keys {
     jwks_uri: Option<Url>,
     http: reqwest::Client,
     clock_rng: ClockRng,
-    /// Read by every request, held for a moment.
+    /// Locked only briefly, because every request reads it.
     state: RwLock<State>,
-    /// Held while fetching: one fetch at a time.
+    /// Locked during a fetch, so that there is only one at a time.
     fetching: Mutex<()>,
 }
 
@@ -74,13 +77,13 @@ struct Cached {
 pub(super) enum FetchError {
     #[error("no answer from the issuer")]
     Send(#[from] SendError),
-    #[error("the request cannot be made")]
+    #[error("the request cannot be built")]
     Request(#[source] reqwest::Error),
     #[error("the issuer answered with status {0}")]
     Status(StatusCode),
     #[error("the document cannot be read")]
     Json(#[from] StrictJsonError),
-    #[error("the metadata is another issuer's")]
+    #[error("the metadata belongs to another issuer")]
     OtherIssuer,
     #[error("the metadata names no usable jwks_uri")]
     JwksUri,
@@ -93,12 +96,12 @@ impl Keys {
         Self { issuer, jwks_uri, http, clock_rng, state: RwLock::default(), fetching: Mutex::default() }
     }
 
-    /// Fetches the keys as a request would and keeps nothing: whether it works, or why not.
+    /// Fetches the keys as a request would, and discards them. Returns why if that fails.
     pub(super) async fn probe(&self, deadline: Deadline) -> Result<(), FetchError> {
         self.fetch(deadline.within(FETCH_TIMEOUT)).await.map(drop)
     }
 
-    /// The key that a token names.
+    /// Returns the key that a token names. Fetches the keys if they are not fresh or lack that key.
     pub(super) async fn find(
         &self,
         unverified_kid: Option<&str>,
@@ -125,8 +128,8 @@ impl Keys {
         self.at_hand(unverified_kid, algorithm)
     }
 
-    /// Fetches the keys unless they are there. What goes wrong is logged, and the first caller tries again:
-    /// nobody asked this time, and it may have been in a hurry.
+    /// Fetches the keys if none are cached. A failure is logged but starts no pause, so the first caller tries again at
+    /// once: the prewarm may have failed only because it had little time.
     pub(super) async fn prewarm(&self, deadline: Deadline) {
         if let Ok(_turn) = timeout_at(deadline.instant(), self.fetching.lock()).await
             && self.state().cached.is_none()
@@ -136,7 +139,7 @@ impl Keys {
         }
     }
 
-    /// What fresh keys say, unless it is that a fetch might find the key.
+    /// Looks the key up in fresh keys. `None` if a fetch might help: the cached keys are not fresh, or lack the key.
     fn settled(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Option<Result<Key, TokenFault>> {
         let cached = self.state().cached.filter(|cached| self.clock_rng.now() < cached.fresh_until)?;
         match cached.keys.find(unverified_kid, algorithm) {
@@ -145,7 +148,7 @@ impl Keys {
         }
     }
 
-    /// What the keys at hand say, be they stale.
+    /// Looks the key up in the cached keys, even if they are stale.
     fn at_hand(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Result<Key, CallerError> {
         match self.state().cached {
             Some(cached) if self.clock_rng.now() < cached.fresh_until + MAX_STALE => {
@@ -199,7 +202,7 @@ impl Keys {
         Ok(Cached { keys: Arc::new(keys), fresh_until: self.clock_rng.now() + fresh })
     }
 
-    /// Where the issuer's metadata says the keys are (OIDC Discovery §4).
+    /// Returns the `jwks_uri` from the issuer's metadata (OIDC Discovery §4).
     async fn discover(&self, deadline: Deadline) -> Result<Url, FetchError> {
         let well_known = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
         let well_known = web_address(&well_known).map_err(|_| FetchError::JwksUri)?;
@@ -211,7 +214,7 @@ impl Keys {
         metadata
             .get("jwks_uri")
             .and_then(|uri| web_address(uri.as_str()?).ok())
-            // An issuer elsewhere has no business sending us to our own machine.
+            // Only an issuer on this machine may send Flexgate to this machine.
             .filter(|uri| issuer_is_loopback || !is_loopback(uri))
             .ok_or(FetchError::JwksUri)
     }
@@ -234,7 +237,7 @@ impl Keys {
     }
 }
 
-/// `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1); zero if there is none, or the answer is not to be kept.
+/// `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1); zero if there is none, or with `no-store` or `no-cache`.
 fn max_age(headers: &HeaderMap) -> Duration {
     let values = headers.get_all(CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
     let directives: Vec<String> =

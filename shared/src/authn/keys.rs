@@ -8,11 +8,12 @@ use serde_json::{Map, Value};
 use super::fault::TokenFault;
 use crate::base::jws;
 
-/// Factoring 1024 bits is within reach; past 8192 bits checking a signature is a denial of service.
+/// The allowed lengths of an RSA modulus. Shorter keys are too weak. Checking a signature with a longer key takes so
+/// long that it could serve as a denial of service.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// The algorithms of a token that may be accepted at all (RFC 7518). No symmetric one: the public key
-/// would be the secret. An algorithm is then fixed by the key, see [`Key`].
+/// The algorithms that a token may use (RFC 7518, RFC 8037). Symmetric ones are refused: the published key would be the
+/// secret. Which algorithm a given token must use depends on its [`Key`].
 pub(super) fn allowed_algorithm(name: &str) -> Option<Algorithm> {
     match name {
         "RS256" => Some(Algorithm::RS256),
@@ -24,7 +25,7 @@ pub(super) fn allowed_algorithm(name: &str) -> Option<Algorithm> {
     }
 }
 
-/// A public key for one algorithm: the key decides which, never the token (RFC 8725 §3.1).
+/// A public key for one algorithm. The key determines the algorithm, never the token (RFC 8725 §3.1).
 #[derive(Clone)]
 pub(super) struct Key {
     algorithm: Algorithm,
@@ -42,7 +43,7 @@ impl Key {
     }
 }
 
-/// The usable keys of an issuer. Those for encryption, of a weak or an unknown kind are left out.
+/// The usable keys of an issuer. Encryption keys, weak keys and keys of an unknown type are left out.
 pub(super) struct KeySet(Vec<(Option<Box<str>>, Key)>);
 
 impl KeySet {
@@ -56,7 +57,7 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    /// The key that a token names, or the only one there is.
+    /// Returns the key that a token names; if it names none, the only key of the set.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&Key, TokenFault> {
         let Some(kid) = kid else {
             return match self.0.as_slice() {
@@ -65,7 +66,7 @@ impl KeySet {
             };
         };
         let mut named = self.0.iter().filter(|(name, _)| name.as_deref() == Some(kid)).map(|(_, key)| key).peekable();
-        // Keys of different kinds may share a name (RFC 7517 §4.5).
+        // Keys of different types may share a `kid` (RFC 7517 §4.5).
         let fault = if named.peek().is_none() { TokenFault::KeyUnknown } else { TokenFault::KeyAlgorithm };
         named.find(|key| key.algorithm == algorithm).ok_or(fault)
     }
@@ -89,7 +90,7 @@ fn usable(jwk: &Map<String, Value>) -> Option<(Option<Box<str>>, Key)> {
         _ => return None,
     };
     let algorithm = match jwk.get("alg") {
-        // Without `alg` the kind decides; an RSA key is then for RS256, as Entra's are.
+        // Without `alg`, the key type determines the algorithm. An RSA key is then for RS256, like Entra's keys.
         None => *of_kind.first()?,
         Some(alg) => allowed_algorithm(alg.as_str()?).filter(|algorithm| of_kind.contains(algorithm))?,
     };
@@ -111,19 +112,19 @@ fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
 }
 
 fn ec(x: &[u8], y: &[u8], length: usize) -> Option<DecodingKey> {
-    // 4: both coordinates follow, uncompressed (SEC 1 §2.3.3).
+    // The byte 4 means that both coordinates follow, uncompressed (SEC 1 §2.3.3).
     (x.len() == length && y.len() == length).then(|| DecodingKey::from_ec_der(&[&[4], x, y].concat()))
 }
 
-/// Refuses points of small order: some signatures verify under them for every message.
+/// Refuses points of small order, because anybody can forge signatures that verify under them.
 fn ed25519(x: &[u8]) -> Option<DecodingKey> {
     let mut y: [u8; 32] = x.try_into().ok()?;
     y[31] &= 0x7f;
     (!SMALL_ORDER.contains(&y)).then(|| DecodingKey::from_ed_der(x))
 }
 
-/// The y coordinates, little-endian and without the sign of x, of the points of Ed25519 whose order divides 8, and
-/// those that are equal to them modulo p: 0, 1, both of order 8, p - 1, p and p + 1.
+/// The y coordinates of the Ed25519 points whose order divides 8, little-endian and without the sign of x, and the
+/// encodings that equal them modulo p: 0, 1, the two of order 8, p - 1, p and p + 1.
 const SMALL_ORDER: [[u8; 32]; 7] = [
     [0; 32],
     near_p(1, 0, 0),
@@ -140,7 +141,7 @@ const SMALL_ORDER: [[u8; 32]; 7] = [
     near_p(0xee, 0xff, 0x7f),
 ];
 
-/// The number of 32 bytes with this first, these middle and this last one.
+/// The 32-byte number with this first byte, this last byte, and `middle` in between.
 const fn near_p(first: u8, middle: u8, last: u8) -> [u8; 32] {
     let mut bytes = [middle; 32];
     bytes[0] = first;

@@ -1,12 +1,12 @@
-//! What is wrong with `FLEXGATE_ISSUERS`: all of it at once.
+//! Collects the mistakes in `FLEXGATE_ISSUERS`, so that all of them are reported at once.
 
-/// One thing wrong with the configuration of the issuers.
+/// One mistake in the configuration of the issuers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct SettingsFault {
     /// Which setting, like `[0].audiences`.
     pub place: String,
-    /// What is wrong with it, and what would be right.
+    /// What is wrong with it, or what it must be.
     pub problem: String,
 }
 

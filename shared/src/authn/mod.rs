@@ -1,11 +1,15 @@
-//! Who is calling: a bearer's JWT in, a verified [`Caller`] out.
+//! Verifies who is calling: turns a bearer token (a JWT) into a verified [`Caller`].
 //!
-//! The invariant of this module: a [`Caller`] exists only if a configured issuer signed, with a key it publishes
-//! today, a token that is for one of our audiences and valid now. The rules are those of RFC 8725, each implemented
-//! explicitly here: from `jsonwebtoken` Flexgate uses only key and algorithm types; *ring* checks signatures.
-//! Anything read from a token before that check is called `unverified_*`.
+//! The invariant of this module: [`Verifier`] returns a [`Caller`] only for a token that a configured issuer signed,
+//! that is for one of our audiences, and that is valid now, with [`LEEWAY`] for the clocks. The key comes from the
+//! issuer's published key set, which may be cached: for up to 24 hours, and while the issuer cannot be reached for up
+//! to 24 hours more. A key that the issuer withdraws can stay trusted for that long.
 //!
-//! A refusal tells the caller only the status. [`TokenFault`] is for the log and holds no part of the token.
+//! The rules follow RFC 8725 and are implemented here. Flexgate uses only the key and algorithm types of
+//! `jsonwebtoken`; *ring* checks the signatures. Anything read from a token before that check is called `unverified_*`.
+//!
+//! The answer to a refused token does not say which rule the token breaks. [`TokenFault`] is for the log and contains
+//! no value from the token.
 
 mod claims;
 mod fault;
@@ -37,7 +41,7 @@ use crate::domain::Caller;
 use jwks::Keys;
 use token::UnverifiedToken;
 
-/// Verifies callers. One per process: it keeps the issuers' keys.
+/// Verifies callers. A process needs only one; it caches the issuers' keys.
 pub struct Verifier {
     issuers: Vec<(Issuer, Arc<Keys>)>,
     clock_rng: ClockRng,
@@ -50,7 +54,7 @@ impl fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// A verifier that trusts `issuers` and nobody else. Fetches nothing yet.
+    /// A verifier that trusts only `issuers`. It fetches nothing yet.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "a client is a handle, and this keeps one per issuer")]
     pub fn new(issuers: Vec<Issuer>, http: reqwest::Client, clock_rng: ClockRng) -> Self {
@@ -61,8 +65,8 @@ impl Verifier {
         Self { issuers: issuers.into_iter().map(with_keys).collect(), clock_rng }
     }
 
-    /// Fetches every issuer's keys, all at once, so that the first caller need not wait. One that does
-    /// not answer is asked again by its first caller.
+    /// Fetches every issuer's keys concurrently, so that the first caller need not wait. If a fetch fails, the issuer's
+    /// first caller repeats it.
     pub async fn prewarm(&self, deadline: Deadline) {
         let mut fetches = JoinSet::new();
         for (_, keys) in &self.issuers {
@@ -72,7 +76,8 @@ impl Verifier {
         fetches.join_all().await;
     }
 
-    /// Whether each issuer's keys can be fetched now; for one whose keys cannot, why.
+    /// Tries to fetch each issuer's keys. Returns each issuer's name with the result, or with the reason for the
+    /// failure.
     pub async fn probe(&self, deadline: Deadline) -> Vec<(&str, Result<(), String>)> {
         let mut found = Vec::new();
         for (issuer, keys) in &self.issuers {
@@ -81,15 +86,15 @@ impl Verifier {
         found
     }
 
-    /// The caller that a request's one `Authorization: Bearer` header proves (RFC 6750 §2.1).
+    /// Verifies the token in a request's only `Authorization: Bearer` header (RFC 6750 §2.1) and returns the caller.
     pub async fn verify(&self, headers: &HeaderMap, deadline: Deadline) -> Result<Caller, CallerError> {
         self.verify_token(bearer(headers).ok_or(CallerError::Missing)?, deadline).await
     }
 
-    /// The caller that a token proves.
+    /// Verifies a token and returns the caller.
     pub async fn verify_token(&self, unverified_token: &str, deadline: Deadline) -> Result<Caller, CallerError> {
         let token = UnverifiedToken::parse(unverified_token)?;
-        // Compared byte for byte: Flexgate must not normalise an issuer's name.
+        // Compare byte for byte: Flexgate must not normalise an issuer's name.
         let unverified_issuer = token.unverified_issuer()?;
         let (issuer, keys) = self
             .issuers
@@ -103,7 +108,7 @@ impl Verifier {
     }
 }
 
-/// The token of the one `Authorization` header, if its scheme is `Bearer`.
+/// The token of the only `Authorization` header, if its scheme is `Bearer`.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).into_iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };

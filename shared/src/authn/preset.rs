@@ -11,32 +11,33 @@ use super::token::TokenType;
 const GOOGLE: &str = "https://accounts.google.com";
 const GOOGLE_BARE: &str = "accounts.google.com";
 
-/// The preset of an issuer: its defaults, and its rules beyond those for all issuers.
+/// The preset of an issuer: its default settings, and the rules that apply in addition to those for all issuers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
     /// Any OIDC provider.
     #[default]
     Generic,
-    /// Microsoft Entra ID. The issuer is `https://login.microsoftonline.com/{tenant id}/v2.0`; the
-    /// tenant's v1 issuer is accepted too. `tid` must be the tenant, the subject is `tid` and `oid`.
-    /// Scopes from `scp`; an e-mail address counts where `xms_edov` is true.
+    /// Microsoft Entra ID. The issuer is `https://login.microsoftonline.com/{tenant id}/v2.0`, and the tenant's v1
+    /// issuer is accepted too. `tid` must be the tenant. The subject is `{tid}:{oid}`. The scopes come from `scp`. An
+    /// e-mail address counts only if `xms_edov` is true.
     Entra,
-    /// An Okta custom authorization server. Scopes from `scp`, the username from `sub`, the subject is
-    /// `uid` (which never changes, as the login in `sub` may) where the token is a person's.
+    /// An Okta custom authorization server. The scopes come from `scp` and the username from `sub`. The subject is
+    /// `uid`, because the login in `sub` may change and `uid` never does; a token without `uid`, which is a service's,
+    /// has `sub`.
     Okta,
-    /// Auth0. Scopes from `permissions`, which only role-based access control fills: any application
-    /// may ask for a `scope`.
+    /// Auth0. The scopes come from `permissions`, which only role-based access control fills, and not from `scope`,
+    /// which any application may request.
     Auth0,
-    /// Amazon Cognito. An access token's `client_id` stands for its audience, `token_use` must be
-    /// there. The username from `username`.
+    /// Amazon Cognito. The audience of an access token is its `client_id`. `token_use` is required. The username comes
+    /// from `username`.
     Cognito,
-    /// Google. ID tokens, for Google's access tokens are opaque; `hd` must be one of `hosted_domains`
-    /// and `email_verified` true. The username from `email`.
+    /// Google. ID tokens are accepted, because Google's access tokens are opaque. `hd` must be one of `hosted_domains`,
+    /// and `email_verified` must be true. The username comes from `email`.
     Google,
 }
 
-/// The defaults for settings that are left out.
+/// The defaults for settings that are not given.
 pub(super) struct Defaults {
     pub(super) scope_claim: &'static str,
     pub(super) username_claim: &'static str,
@@ -62,7 +63,7 @@ impl Preset {
         }
     }
 
-    /// The provider that `issuer` must then be.
+    /// Returns the provider with this preset's rules, or adds a fault if `issuer` cannot be such a provider.
     pub(super) fn provider(
         self,
         issuer: &str,
@@ -71,7 +72,7 @@ impl Preset {
         faults: &mut Faults,
     ) -> Option<Provider> {
         if self != Self::Google && !hosted_domains.is_empty() {
-            return faults.add("hosted_domains", "is a setting of the preset google");
+            return faults.add("hosted_domains", "is only for the preset google");
         }
         match self {
             Self::Entra => match tenant(url) {
@@ -79,7 +80,7 @@ impl Preset {
                 None => faults.add(
                     "issuer",
                     "must be https://login.microsoftonline.com/{tenant id}/v2.0 with one tenant's id: \
-                     common and organizations are every tenant",
+                     common and organizations stand for every tenant",
                 ),
             },
             Self::Okta if !url.path().starts_with("/oauth2/") => faults.add(
@@ -111,7 +112,7 @@ fn tenant(url: &Url) -> Option<&str> {
     is_guid.then_some(tenant)
 }
 
-/// The rules of an issuer beyond everybody's.
+/// The rules of an issuer in addition to those for all issuers.
 #[derive(Debug, Clone)]
 pub(super) enum Provider {
     Plain,
@@ -121,7 +122,7 @@ pub(super) enum Provider {
     Google { hosted_domains: Vec<String> },
 }
 
-/// A claim that is a string, if it is there.
+/// Reads a claim that must be a string; `None` if it is absent.
 pub(super) fn text<'c>(claims: &'c Map<String, Value>, name: &'static str) -> Result<Option<&'c str>, TokenFault> {
     match claims.get(name) {
         None => Ok(None),
@@ -141,7 +142,7 @@ impl Provider {
         Self::Entra { tenant: tenant.into(), v1_issuer }
     }
 
-    /// A second `iss` that this issuer uses.
+    /// The second `iss` value that this issuer uses, if it has one.
     pub(super) fn other_spelling(&self) -> Option<&str> {
         match self {
             Self::Entra { v1_issuer, .. } => v1_issuer.as_deref(),
@@ -150,8 +151,8 @@ impl Provider {
         }
     }
 
-    /// Whether these claims are an ID token's. OIDC gives no sure sign: where a provider has
-    /// one it is asked for, elsewhere an ID token betrays itself by claims only ID tokens carry.
+    /// Whether these are the claims of an ID token. OIDC defines no certain sign. If a provider has its own sign, that
+    /// decides; otherwise a token is an ID token if it has claims that only ID tokens have.
     pub(super) fn is_id_token(&self, token_type: TokenType, claims: &Map<String, Value>) -> Result<bool, TokenFault> {
         let has_any = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
         let says = |name, value| claims.get(name).is_some_and(|claim| claim == value);
@@ -171,7 +172,7 @@ impl Provider {
         })
     }
 
-    /// The claim that says for whom a token is.
+    /// The claim that names the audience.
     pub(super) fn audience_claim(&self, is_id_token: bool) -> &'static str {
         match self {
             Self::Cognito if !is_id_token => "client_id",
@@ -179,7 +180,7 @@ impl Provider {
         }
     }
 
-    /// Who the token is about, checked as this provider needs. `sub` is what everybody's rules found.
+    /// Applies this provider's rules and returns the subject. `sub` has already passed the rules for all issuers.
     pub(super) fn subject(&self, sub: &str, claims: &Map<String, Value>) -> Result<Box<str>, TokenFault> {
         match self {
             Self::Plain | Self::Cognito => Ok(sub.into()),

@@ -1,4 +1,4 @@
-//! What a caller who is not verified is told.
+//! The problem document for a caller who could not be verified.
 
 use super::CallerError;
 use crate::web::{Problem, kinds};
@@ -10,7 +10,7 @@ impl From<&CallerError> for Problem {
                 kinds::TOKEN_INVALID,
                 "Send one Authorization header: Bearer and a token of a trusted issuer.",
             ),
-            // Only the log says which rule failed: a forger must learn nothing.
+            // Only the log says which rule the token breaks: a forger must learn nothing.
             CallerError::Invalid(_) => {
                 Self::new(kinds::TOKEN_INVALID, "The bearer token is not one that Flexgate accepts.").because(error)
             }

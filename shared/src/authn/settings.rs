@@ -18,12 +18,12 @@ use crate::domain::{Role, Scope};
 /// Whose tokens are trusted.
 #[derive(Debug, Clone)]
 pub struct CallerSettings {
-    /// `FLEXGATE_ISSUERS`: a JSON array; `docs/configuration.md` has its fields.
+    /// `FLEXGATE_ISSUERS`: a JSON array; `docs/configuration.md` describes its fields.
     pub issuers: Vec<Issuer>,
 }
 
 impl CallerSettings {
-    /// Reads the group.
+    /// Reads this group of settings.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let Some(text) = reader.text("FLEXGATE_ISSUERS").map(str::to_owned) else {
             return reader
@@ -48,27 +48,27 @@ impl CallerSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerSettings {
-    /// The issuer, exactly as it stands in a token's `iss`: a trailing slash counts.
+    /// The issuer, exactly as in a token's `iss`, including a trailing slash.
     pub issuer: String,
-    /// The audiences that mean Flexgate. A token for none of them is refused. For Cognito, client ids.
+    /// The audiences that mean Flexgate. A token for none of them is refused. For Cognito, these are client ids.
     pub audiences: Vec<String>,
-    /// Whose habits this issuer has. Default `generic`.
+    /// The kind of issuer. Default `generic`.
     #[serde(default)]
     pub preset: Preset,
-    /// Where the keys are. Default: as `{issuer}/.well-known/openid-configuration` says.
+    /// The URL of the keys. Default: the one in `{issuer}/.well-known/openid-configuration`.
     pub jwks_uri: Option<String>,
-    /// What a token's header may say in `typ`. Default `["at+jwt", "jwt", "absent"]`.
+    /// The allowed values of `typ` in a token's header. Default `["at+jwt", "jwt", "absent"]`.
     pub token_types: Option<Vec<TokenType>>,
-    /// Whether ID tokens are accepted beside access tokens. Default false (*preset*).
+    /// Whether ID tokens are accepted as well as access tokens. Default false (*preset*).
     pub accept_id_tokens: Option<bool>,
-    /// The claim with the scopes: space-separated, or an array. Default `scope` (*preset*).
+    /// The claim with the scopes: a space-separated string, or an array. Default `scope` (*preset*).
     pub scope_claim: Option<String>,
-    /// What their scopes, roles or groups mean here: `{"agents": "flexgate.token"}`. With it, only the
-    /// names in it confer anything; without it, Flexgate's own names do.
+    /// Maps the issuer's scopes, roles or groups to Flexgate's scopes: `{"agents": "flexgate.token"}`. If it is set,
+    /// only the names in it count; if not, only the names of Flexgate's scopes count.
     pub scope_map: Option<BTreeMap<String, String>>,
     /// The claim with the Flex username. Default `preferred_username` (*preset*).
     pub username_claim: Option<String>,
-    /// Instead of `username_claim`: a username with claims in it, `{tid}.{oid}` or `{sub}@example.com`.
+    /// Instead of `username_claim`: a template with claims in it, like `{tid}.{oid}` or `{sub}@example.com`.
     pub username_template: Option<String>,
     /// The claim with the e-mail address. Default `email`.
     pub email_claim: Option<String>,
@@ -78,22 +78,22 @@ pub struct IssuerSettings {
     pub name_claim: Option<String>,
     /// The claim with the roles or groups: a string, or an array. Default: no roles are read.
     pub roles_claim: Option<String>,
-    /// What their roles mean here: `{"group-x": "supervisor"}`. With it, only the names in it confer
-    /// anything; without it, Flex's own names do.
+    /// Maps the issuer's roles or groups to Flex roles: `{"group-x": "supervisor"}`. If it is set, only the names in it
+    /// count; if not, only the names of Flex's roles count.
     pub role_map: Option<BTreeMap<String, String>>,
     /// Google only, and required there: the Workspace domains (`hd`) whose accounts are accepted.
     #[serde(default)]
     pub hosted_domains: Vec<String>,
 }
 
-/// Where a claim is: a JSON pointer (`/a/b`), or a name (`https://example.com/roles`), or, where no
-/// claim has that whole name, names with dots between them (`realm_access.roles`).
+/// Where a claim is: a JSON pointer (`/a/b`) or a name (`https://example.com/roles`). If no claim has that whole name,
+/// it is read as names separated by dots (`realm_access.roles`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClaimPath(Box<str>);
 
 impl ClaimPath {
     pub(super) fn new(text: &str) -> Self {
-        // `/email` and `email` are one claim, and must compare as one.
+        // `/email` and `email` are the same claim and must compare equal.
         let name = text.strip_prefix('/').filter(|rest| !rest.contains(['/', '~']));
         Self(name.unwrap_or(text).into())
     }
@@ -114,7 +114,7 @@ impl ClaimPath {
     }
 }
 
-/// A trusted issuer, checked. See [`IssuerSettings`] for the meaning of its parts.
+/// A trusted issuer with validated settings. [`IssuerSettings`] explains the fields.
 #[derive(Debug, Clone)]
 pub struct Issuer {
     pub(super) name: Box<str>,
@@ -134,20 +134,20 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// The issuer as it is configured.
+    /// The issuer's name, as configured.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Every `iss` that means this issuer.
+    /// Every `iss` value that means this issuer.
     pub(super) fn spellings(&self) -> impl Iterator<Item = &str> {
         [Some(&*self.name), self.provider.other_spelling()].into_iter().flatten()
     }
 }
 
-/// Reads the trusted issuers from the JSON array in `FLEXGATE_ISSUERS`, or says everything that is
-/// wrong with it. An empty array would trust nobody, and is refused.
+/// Reads the trusted issuers from the JSON array in `FLEXGATE_ISSUERS`, or returns everything that is wrong with it. An
+/// empty array is refused, because it would trust nobody.
 pub fn issuers(json: &str) -> Result<Vec<Issuer>, Vec<SettingsFault>> {
     let whole = |problem: String| vec![SettingsFault { place: "the list".into(), problem }];
     let items = match strict_json::parse(json.as_bytes()) {
@@ -182,7 +182,7 @@ pub fn issuers(json: &str) -> Result<Vec<Issuer>, Vec<SettingsFault>> {
 }
 
 impl IssuerSettings {
-    /// Checks the settings; on failure, everything that is wrong with them.
+    /// Checks the settings. The error is everything that is wrong with them.
     pub fn validate(self) -> Result<Issuer, Vec<SettingsFault>> {
         let mut faults = Faults::default();
         let defaults = self.preset.defaults();
@@ -259,7 +259,7 @@ fn meanings<T: std::str::FromStr<Err: std::fmt::Display>>(
     faults: &mut Faults,
 ) -> Option<BTreeMap<String, T>> {
     if map.is_empty() {
-        return faults.add(place, "must map at least one name: an empty map would confer nothing");
+        return faults.add(place, "must map at least one name: an empty map would grant nothing");
     }
     map.into_iter()
         .map(|(theirs, ours)| match ours.parse() {
@@ -269,7 +269,7 @@ fn meanings<T: std::str::FromStr<Err: std::fmt::Display>>(
         .collect()
 }
 
-/// An address that keys or metadata may be fetched from: https, or http on this very machine.
+/// Parses an address that keys or metadata may be fetched from: https, or http on this machine.
 pub(super) fn web_address(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "must be a URL, like https://login.example.com/")?;
     let secure = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));

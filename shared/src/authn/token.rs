@@ -9,24 +9,24 @@ use super::fault::{CallerError, MAX_TOKEN_BYTES, Part, TokenFault};
 use super::keys::{Key, allowed_algorithm};
 use crate::base::strict_json;
 
-/// Header parameters by which a token could choose the key it is checked with.
+/// Header parameters with which a token could choose the key that verifies it.
 const KEY_PARAMETERS: [&str; 4] = ["jku", "jwk", "x5u", "x5c"];
 
-/// What a token says it is, in its header's `typ`.
+/// The type of a token, from its header's `typ`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 pub enum TokenType {
-    /// `at+jwt`: an access token of RFC 9068.
+    /// `at+jwt`: an access token (RFC 9068).
     #[serde(rename = "at+jwt")]
     AccessToken,
     /// `JWT`: any JWT.
     #[serde(rename = "jwt")]
     Jwt,
-    /// Nothing.
+    /// There is no `typ`.
     #[serde(rename = "absent")]
     Absent,
 }
 
-/// A token whose signature has not been checked. Nothing it says can be trusted yet.
+/// A token whose signature has not been checked. Nothing in it can be trusted yet.
 pub(super) struct UnverifiedToken<'t> {
     pub(super) algorithm: Algorithm,
     pub(super) unverified_kid: Option<Box<str>>,
@@ -81,7 +81,7 @@ impl<'t> UnverifiedToken<'t> {
         self.unverified_claims.get("iss").and_then(Value::as_str).ok_or(TokenFault::IssuerMissing)
     }
 
-    /// The claims, if `key` signed them.
+    /// Returns the claims if `key` signed them.
     pub(super) fn verified_by(self, key: &Key) -> Result<Map<String, Value>, TokenFault> {
         if key.algorithm() != self.algorithm {
             return Err(TokenFault::KeyAlgorithm);
@@ -93,7 +93,7 @@ impl<'t> UnverifiedToken<'t> {
     }
 }
 
-/// The media type may be written with or without `application/`, in any case (RFC 7515 §4.1.9).
+/// Reads `typ`, with or without `application/` and in any case (RFC 7515 §4.1.9).
 fn token_type(header: &Map<String, Value>) -> Result<TokenType, TokenFault> {
     let typ = match header.get("typ") {
         None => return Ok(TokenType::Absent),
@@ -107,7 +107,8 @@ fn token_type(header: &Map<String, Value>) -> Result<TokenType, TokenFault> {
     }
 }
 
-/// Refuses padding, white space and left-over bits: a signature has one spelling, not several.
+/// Decodes base64url. Padding, white space and non-zero trailing bits are refused, so that a signature has only one
+/// spelling.
 fn decode(segment: &str, part: Part) -> Result<Vec<u8>, TokenFault> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| TokenFault::Encoding(part))
 }
