@@ -22,9 +22,9 @@ pub enum Preset {
     /// issuer is accepted too. `tid` must be the tenant. The subject is `{tid}:{oid}`. The scopes come from `scp`. An
     /// e-mail address counts only if `xms_edov` is true.
     Entra,
-    /// An Okta custom authorization server. The scopes come from `scp` and the username from `sub`. The subject is
-    /// `uid`, because the login in `sub` may change and `uid` never does; a token without `uid`, which is a service's,
-    /// has `sub`.
+    /// An Okta custom authorization server. The scopes come from `scp` and the username from `sub`. The subject of a
+    /// person's token is `uid`, because the login in `sub` may change and `uid` never does. A service's token has no
+    /// `uid`, so its subject is `sub`.
     Okta,
     /// Auth0. The scopes come from `permissions`, which only role-based access control fills, and not from `scope`,
     /// which any application may request.

@@ -15,11 +15,11 @@ use super::{FetchError, SecretSource, SecretValue, Stage};
 use crate::base::outbound::Deadline;
 use crate::lambda::Aws;
 
-/// One fetch takes at most this long, so that a slow Secrets Manager leaves time to serve a stale value.
+/// The longest that one fetch takes, so that there is time to serve a stale value if Secrets Manager is slow.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// AWS Secrets Manager, with the credentials, region and endpoint of the environment. The client is
-/// built at the first fetch.
+/// AWS Secrets Manager, with the credentials, region and endpoint from the environment. The first fetch builds the
+/// client.
 #[derive(Debug)]
 pub struct SecretsManager {
     aws: Aws,
@@ -27,7 +27,7 @@ pub struct SecretsManager {
 }
 
 impl SecretsManager {
-    /// Secrets Manager as the environment configures it. Nothing is read yet.
+    /// Secrets Manager as the environment configures it. It reads nothing yet.
     #[must_use]
     pub fn new(aws: Aws) -> Self {
         Self { aws, client: OnceCell::new() }

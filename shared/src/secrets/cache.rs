@@ -1,4 +1,4 @@
-//! One secret, kept fresh.
+//! Caches one secret and refreshes it.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,12 +16,12 @@ use crate::telemetry;
 
 /// A value younger than this is served without asking the source.
 const FRESH: Duration = Duration::seconds(300);
-/// While the source is down, a cached value up to this age is still served.
+/// While the secret cannot be fetched, a cached value up to this age is still served.
 const STALE: Duration = Duration::hours(1);
-/// After a failed fetch, the source is not asked again for this long.
+/// After a failed fetch, [`CachedSecret::get`] serves a stale value for this long without asking the source again.
 const PAUSE: Duration = Duration::seconds(5);
-/// Minimum time between refreshes that a stranger can cause, so that a stream of bad tokens cannot become a stream of
-/// fetches.
+/// The minimum time between refreshes after a rejection. Otherwise a stream of bad tokens, which anybody can send,
+/// would cause a stream of fetches.
 const COOL_DOWN: Duration = Duration::seconds(60);
 
 /// A secret's value with its version.
@@ -45,7 +45,7 @@ pub struct CachedSecret<T> {
     source: Arc<dyn SecretSource>,
     clock: Arc<dyn Clock>,
     latest: RwLock<Option<Arc<Held<T>>>>,
-    // Held across a fetch: concurrent readers wait here and then find the fresh value.
+    // Locked during a fetch: concurrent readers wait here and then find the fresh value.
     flight: Mutex<Flight>,
 }
 
@@ -62,7 +62,7 @@ impl<T> fmt::Debug for CachedSecret<T> {
 }
 
 impl<T: DeserializeOwned> CachedSecret<T> {
-    /// The secret called `id`; nothing is read yet.
+    /// The secret called `id`. It reads nothing yet.
     #[must_use]
     pub fn new(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
         Self { id: id.into(), source, clock, latest: RwLock::new(None), flight: Mutex::default() }
@@ -74,7 +74,7 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         &self.id
     }
 
-    /// The value: fresh, or the last one while the source is down.
+    /// The value: at most five minutes old, or, if it cannot be fetched, the last one up to an hour old.
     pub async fn get(&self, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         if let Some(held) = self.younger_than(FRESH) {
             return Ok(held);
@@ -99,8 +99,9 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// The value after a refresh, because the one of version `rejected` did not serve somebody. Within
-    /// the cool-down, and while the source is down, the value held is returned as it is.
+    /// Refreshes the value, because somebody presented a credential that the version `rejected` does not accept.
+    /// Returns the cached value without a fetch if it already has another version, or if such a refresh was tried less
+    /// than a minute ago. If the fetch fails, returns the cached value up to an hour old.
     pub async fn get_after_rejection(&self, rejected: &str, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         let now = self.clock.now();
@@ -117,14 +118,14 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// Reads the value again, however young the cached one is. For callers that have proof that the cached value is
-    /// no longer valid, and that limit how often they ask.
+    /// Reads the value again, however young the cached one is. For callers who have proof that the cached value is no
+    /// longer valid, and who limit how often they ask.
     pub(super) async fn reread(&self, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         self.refresh(&mut flight, deadline).await
     }
 
-    /// The version at `AWSPENDING`, if a rotation is under way. Not cached.
+    /// The version at `AWSPENDING`, if a rotation is in progress. It is not cached.
     pub(super) async fn pending(&self, deadline: Deadline) -> Result<Option<Held<T>>, SecretError> {
         match self.source.fetch(&self.id, Stage::Pending, deadline).await {
             Ok(value) => Ok(Some(self.parse(&value)?)),
@@ -155,8 +156,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
 
     fn parse(&self, secret: &SecretValue) -> Result<Held<T>, SecretError> {
         let malformed = |reason: String| SecretError::Malformed { id: self.id.clone(), reason };
-        // serde_json quotes the offending text in its messages. Only a `try_from` of ours ("data"
-        // without a quoted value) says something that is safe and worth reading.
+        // serde_json may quote the secret's text in its messages, so a message is shown only if it quotes no value.
+        // Those are mainly the messages of Flexgate's own `try_from`.
         let value = serde_json::from_str(secret.text.expose_secret()).map_err(|error| {
             malformed(if error.is_data() { shape(&error) } else { "it is not a JSON document".to_owned() })
         })?;
@@ -173,7 +174,7 @@ impl<T: DeserializeOwned> CachedSecret<T> {
     }
 }
 
-/// What is wrong with a document, without its values.
+/// What is wrong with a document, without any of its values.
 fn shape(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let quotes_a_value = text.starts_with("invalid") || text.starts_with("unknown variant");

@@ -1,9 +1,9 @@
-//! Secrets, from Secrets Manager or from files, kept fresh.
+//! Reads secrets from Secrets Manager or from files, and caches them.
 //!
-//! Both sources implement [`SecretSource`]. [`CachedSecret`] adds what every reader needs: a value that is at most
-//! five minutes old, one shared fetch for concurrent readers, and the last value while the source is down.
-//! [`TwilioCredentials`] adds rotation, and limits rereads so that nobody can cause a flood of them. A secret's text
-//! never appears in an error or in `Debug`.
+//! Both sources implement [`SecretSource`]. [`CachedSecret`] adds what every reader needs: a value that is at most five
+//! minutes old, one shared fetch for concurrent readers, and the last value, up to an hour old, while the source fails.
+//! [`TwilioCredentials`] adds rotation, and limits how often the secret is read again. A secret's values never appear
+//! in an error or in `Debug`.
 
 mod aws;
 mod cache;
@@ -25,16 +25,16 @@ pub use settings::SecretsFrom;
 
 use crate::base::outbound::Deadline;
 
-/// Which version of a secret is meant.
+/// A version of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// `AWSCURRENT`: the one in force.
+    /// `AWSCURRENT`: the version in use.
     Current,
-    /// `AWSPENDING`: the one a rotation is about to put in force.
+    /// `AWSPENDING`: the version that a rotation is about to make current.
     Pending,
 }
 
-/// A secret as its source holds it.
+/// A secret as its source stores it.
 #[derive(Debug, Clone)]
 pub struct SecretValue {
     /// Changes whenever the text does.
@@ -43,16 +43,16 @@ pub struct SecretValue {
     pub text: SecretString,
 }
 
-/// Why a source did not give a secret.
+/// Why a source did not return a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// There is no such secret, or no such version of it.
+    /// There is no such secret, no such version of it, or the version holds no text.
     #[error("there is no such secret")]
     NotFound,
-    /// This function's role may not read it.
+    /// This process may not read it.
     #[error("reading the secret is not allowed")]
     Denied(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The source did not answer, or not in time.
+    /// The source failed, or did not answer in time.
     #[error("the source of secrets is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -67,7 +67,7 @@ pub trait SecretSource: Debug + Send + Sync {
 /// Why a secret cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// The source did not give it, and no earlier value is young enough to serve.
+    /// The source did not return it, and no cached value may be served instead.
     #[error("the secret {id} cannot be read")]
     Unreadable {
         /// The secret's name.
@@ -76,15 +76,15 @@ pub enum SecretError {
         #[source]
         source: FetchError,
     },
-    /// It is not the document it should be.
+    /// Its document does not have the expected form.
     #[error("the secret {id} is malformed: {reason}")]
     Malformed {
         /// The secret's name.
         id: String,
-        /// What is wrong, without any of the secret's text.
+        /// What is wrong, without any of the secret's values. It may contain the name of an unknown field.
         reason: String,
     },
-    /// The request's deadline passed while another request was fetching it.
+    /// The request's deadline passed while it waited for another request to fetch the secret.
     #[error("the secret {id} was not read in time")]
     Timeout {
         /// The secret's name.

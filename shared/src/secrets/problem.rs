@@ -1,4 +1,4 @@
-//! What an unreadable secret means to the caller.
+//! The problem document for a secret that cannot be used.
 
 use std::time::Duration;
 

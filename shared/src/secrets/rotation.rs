@@ -1,12 +1,12 @@
-//! The Twilio credential, across its rotation.
+//! The Twilio credential, and what happens while it is rotated.
 //!
-//! While Secrets Manager rotates a Twilio credential, `AWSCURRENT` can name a dead one for up to five minutes. So
+//! While Secrets Manager rotates a Twilio credential, `AWSCURRENT` can name an invalid one for up to five minutes. So
 //! when Twilio rejects a credential, Flexgate reads the secret again. If that returns no other credential, Flexgate
-//! tries `AWSPENDING` and keeps using it until `AWSCURRENT` moves. If Twilio rejects the pending one too (its
-//! rotation is not that far yet, or failed), Flexgate drops it.
+//! tries `AWSPENDING` and keeps using it until `AWSCURRENT` moves. If Twilio rejects the pending one too (the rotation
+//! has not got that far, or has failed), Flexgate stops using it.
 //!
-//! However many requests are rejected at once, one of them looks for another credential and the rest
-//! use what it found. A search that finds nothing is not repeated for a few seconds.
+//! If many requests are rejected at once, one of them searches for another credential and the others use its result. A
+//! search that finds nothing is not repeated for five seconds.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,11 +20,11 @@ use crate::base::clock_rng::Clock;
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, ApiKeySid};
 
-/// After a search that found no other credential, no search is made for this long: a credential that stays dead must
-/// not turn every request into three reads.
+/// After a search that found no other credential, there is no new search for this long. Otherwise, while the credential
+/// stays invalid, every request would cause three reads.
 const REST: Duration = Duration::seconds(5);
 
-/// A Twilio credential, in either of the shapes of AWS's managed Twilio rotation.
+/// A Twilio credential, in either of the two shapes that AWS's managed rotation for Twilio uses.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Document")]
 pub struct Credential {
@@ -36,13 +36,13 @@ pub struct Credential {
     pub password: SecretString,
 }
 
-/// Why the document is no credential. Never holds its values.
+/// Why the document is not a credential. Never contains its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
-    /// Neither shape, or both.
+    /// It has neither shape, or both.
     #[error("it must hold accountSid and either authToken or both apiKeySid and apiKeySecret")]
     Shape,
-    /// An identifier is not one.
+    /// An identifier is malformed.
     #[error("accountSid must be AC and 32 hexadecimal digits, apiKeySid SK and 32 hexadecimal digits")]
     Sid,
     /// The password is empty.
@@ -99,11 +99,11 @@ pub struct TwilioCredentials {
     secret: CachedSecret<Credential>,
     clock: Arc<dyn Clock>,
     takeover: Mutex<Takeover>,
-    // One search at a time: fifty requests that are rejected together cause one round of reading.
+    // Allows one search at a time, so that fifty requests that are rejected together cause only one.
     turn: tokio::sync::Mutex<()>,
 }
 
-/// A pending credential that took over from a rejected current one, and when a search found nothing.
+/// The pending credential that replaces a rejected current one, and when a search last found nothing.
 #[derive(Debug, Default)]
 struct Takeover {
     pending: Option<Pending>,
@@ -117,7 +117,7 @@ struct Pending {
 }
 
 impl TwilioCredentials {
-    /// The credential in the secret called `id`.
+    /// The credential in the secret called `id`. It reads nothing yet.
     #[must_use]
     pub fn new(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -134,7 +134,7 @@ impl TwilioCredentials {
         Ok(self.taken_over(&held.version).unwrap_or(HeldCredential(held)))
     }
 
-    /// Another credential to try after Twilio rejected `rejected`; `None` if there is none yet.
+    /// Returns another credential to try after Twilio rejected `rejected`; `None` if there is none yet.
     pub async fn after_rejection(
         &self,
         rejected: &HeldCredential,
@@ -158,8 +158,8 @@ impl TwilioCredentials {
         found
     }
 
-    /// Looks for a credential that is neither `rejected` nor, if it can be helped, the current one of
-    /// version `rejected_before`.
+    /// Searches for a credential other than `rejected`. Returns the current one of version `rejected_before`, which
+    /// Twilio rejected earlier, only if there is no other.
     async fn search(
         &self,
         rejected: &HeldCredential,
@@ -186,13 +186,13 @@ impl TwilioCredentials {
             );
             return Ok(Some(credential));
         }
-        // The rotation may have ended between the two reads: the version that was pending is then current.
+        // The rotation may have ended between the two reads. Then the version that was pending is now current.
         let current = self.secret.reread(deadline).await.or(current)?;
         Ok((current.version != rejected.0.version).then_some(HeldCredential(current)))
     }
 
-    /// Forgets the takeover if it is the pending credential that was rejected; the version of the
-    /// current one, which was rejected before it.
+    /// If `rejected` is the pending credential in use, stops using it and returns the version of the current credential
+    /// that it replaced.
     fn let_go_of(&self, rejected: &HeldCredential) -> Option<String> {
         let mut takeover = self.takeover();
         let pending = takeover.pending.take_if(|pending| pending.credential.0.version == rejected.0.version)?;

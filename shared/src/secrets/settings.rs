@@ -8,7 +8,7 @@ use std::str::FromStr;
 pub enum SecretsFrom {
     /// `aws`: Secrets Manager. The default.
     SecretsManager,
-    /// `files:FOLDER`: one JSON document each.
+    /// `files:FOLDER`: a folder with one JSON document per secret.
     Files(PathBuf),
 }
 
