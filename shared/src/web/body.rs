@@ -1,4 +1,4 @@
-//! Request bodies: JSON objects of at most 64 KB, every mistake named at once.
+//! Reads request bodies. For a JSON object of at most 64 KiB, reports every mistake at once.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -14,11 +14,11 @@ use serde_json::{Map, Value};
 use super::problem::{FieldError, Problem, kinds};
 use crate::base::strict_json;
 
-/// The largest body taken, in bytes.
+/// The largest body that [`Fields::read`] accepts, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// The fields of a JSON body. Each reader takes a field out and notes what is wrong with it;
-/// [`Fields::finish`] answers for all of them together, and for fields nobody asked for.
+/// The fields of a JSON body. Each reading method removes a field and records what is wrong with it. [`Fields::finish`]
+/// reports all mistakes together, including fields that were never read.
 #[derive(Debug)]
 pub struct Fields {
     map: Map<String, Value>,
@@ -26,7 +26,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Reads the body. Without any body there are no fields.
+    /// Reads the body. An empty body has no fields.
     pub async fn read(request: Request) -> Result<Self, Problem> {
         let content_type = request.headers().get(CONTENT_TYPE).cloned();
         let bytes = to_bytes(request.into_body(), MAX_BODY).await.map_err(|error| unreadable(&error, MAX_BODY))?;
@@ -43,17 +43,17 @@ impl Fields {
         }
     }
 
-    /// A string that must be there.
+    /// Reads a required string.
     pub fn text<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         self.required(name, parse_text)
     }
 
-    /// A string that may be absent or null.
+    /// Reads a string that may be absent or null.
     pub fn optional_text<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         self.optional(name, parse_text)
     }
 
-    /// A field that must be there, read by `read`.
+    /// Reads a required field with `read`.
     pub fn required<T>(&mut self, name: &str, read: impl FnOnce(Value) -> Result<T, String>) -> Option<T> {
         match self.map.remove(name) {
             None | Some(Value::Null) => self.wrong(name, "is required".to_owned()),
@@ -61,7 +61,7 @@ impl Fields {
         }
     }
 
-    /// A field that may be absent or null, read by `read`.
+    /// Reads a field that may be absent or null with `read`.
     pub fn optional<T>(&mut self, name: &str, read: impl FnOnce(Value) -> Result<T, String>) -> Option<T> {
         match self.map.remove(name) {
             None | Some(Value::Null) => None,
@@ -69,10 +69,10 @@ impl Fields {
         }
     }
 
-    /// `value`, if every field was right and none was left over.
+    /// Returns `value` if no field was wrong and none was left over.
     pub fn finish<T>(mut self, value: Option<T>) -> Result<T, Problem> {
         for name in std::mem::take(&mut self.map).into_iter().map(|(name, _)| name) {
-            // The name is the caller's own text: enough of it to recognise.
+            // The name is the caller's own text, so return only enough of it to recognise it.
             let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
             self.errors.push(FieldError { field: name, detail: "is not a field of this request".to_owned() });
         }
@@ -99,8 +99,8 @@ fn parse_text<T: FromStr<Err: Display>>(value: Value) -> Result<T, String> {
     }
 }
 
-/// The bytes of a JSON body, as they came: signatures are over these and nothing else. Takes
-/// `application/json` and everything of the form `application/…+json`.
+/// Returns the headers and the unchanged bytes of a JSON body of at most `limit` bytes: a signature covers exactly
+/// these bytes. The content type must be `application/json` or `application/…+json`. The body is not parsed.
 pub async fn raw_json(request: Request, limit: usize) -> Result<(HeaderMap, Bytes), Problem> {
     let (parts, body) = request.into_parts();
     let bytes = to_bytes(body, limit).await.map_err(|error| unreadable(&error, limit))?;

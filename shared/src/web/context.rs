@@ -1,4 +1,4 @@
-//! What a handler knows of the request beside its content.
+//! What a handler knows about a request besides its content.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use http::request::Parts;
 use crate::base::outbound::Deadline;
 use crate::telemetry::RequestId;
 
-/// The request's id, and by when it must be answered.
+/// A request's id and deadline.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// Names the request.
+    /// The request's id.
     pub request_id: RequestId,
-    /// When the answer must have been given.
+    /// When the answer is due.
     pub deadline: Deadline,
 }
 
-/// A request served outside [`super::Edge::assemble`] has no context, so its deadline has already passed: a route
-/// served without its edge fails at its first test.
+/// A request served outside [`super::Edge::assemble`] has no context. It gets a deadline that has already passed, so
+/// that a route without its edge fails in its first test.
 impl<S: Sync> FromRequestParts<S> for Context {
     type Rejection = Infallible;
 

@@ -1,7 +1,7 @@
-//! Cross-origin requests: reading only from the origins that are listed, and to those with credentials.
+//! Cross-origin requests: only the listed origins may read answers, and they may send credentials.
 //!
-//! Not `tower-http`'s layer: that one tells every origin which methods and headers there are, and an
-//! unlisted origin is to learn nothing.
+//! Flexgate does not use the layer of `tower-http`, because that tells every origin which methods and headers are
+//! allowed. An unlisted origin must learn nothing.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -13,12 +13,12 @@ use http::{HeaderMap, HeaderValue, Method};
 use super::problem::{Problem, kinds};
 use crate::platform::Common;
 
-/// An origin as a browser writes it: scheme, host, and port where it is not the scheme's own.
+/// The listed origins, as a browser writes them: scheme, host, and the port if it is not the scheme's default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origins(Vec<String>);
 
 impl Origins {
-    /// The origins of the settings: Flexgate's own, and those of front ends elsewhere.
+    /// The origins from the settings: Flexgate's own, and those of front ends elsewhere.
     #[must_use]
     pub fn new(settings: &Common) -> Self {
         let listed = std::iter::once(&settings.public_url).chain(&settings.allowed_origins);
@@ -30,8 +30,9 @@ impl Origins {
         self.0.iter().any(|listed| listed.as_bytes() == origin.as_bytes()).then_some(origin)
     }
 
-    /// Refuses a request that a cookie alone could have been made to send: it must name a listed
-    /// origin, carry `x-flexgate: 1`, which no form can, and not call itself cross-site.
+    /// Refuses a request that another site could have made the browser send with its cookies (CSRF). The request must
+    /// name exactly one listed origin, must have the header `x-flexgate: 1`, which no HTML form can send, and must not
+    /// be marked as cross-site.
     pub fn require(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let header = headers.get("x-flexgate").is_some_and(|value| value == "1");
         let cross_site = headers.get("sec-fetch-site").is_some_and(|value| value == "cross-site");
@@ -45,12 +46,12 @@ impl Origins {
         ))
     }
 
-    /// Whether this is a preflight, which no route needs to see.
+    /// Whether this is a CORS preflight. The edge answers those itself.
     pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// The headers that let a listed origin read the answer; none for any other.
+    /// Adds the headers that let a listed origin read the answer. For any other origin, adds only `vary`.
     pub(super) fn allow(&self, request: &HeaderMap, preflight: bool, response: &mut HeaderMap) {
         response.append(VARY, HeaderValue::from_static("origin"));
         let Some(origin) = self.listed(request) else { return };

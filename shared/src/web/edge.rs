@@ -1,5 +1,5 @@
-//! The edge around every route: the request's id and deadline, one place where a problem becomes a
-//! document, security headers, CORS, and the one log line.
+//! The edge around every route: the request's id and deadline, the rendering of problems, security headers, CORS, and
+//! the request's log line.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::telemetry::{self, Meter, RequestId, RequestLine};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Where a function is served, and by which rules.
+/// The edge of one function: its name, and the settings that apply to all its routes.
 #[derive(Debug)]
 pub struct Edge {
     function: &'static str,
@@ -38,7 +38,7 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// The edge of `function`, as the settings describe it.
+    /// The edge of `function`, with these settings.
     #[must_use]
     pub fn new(function: &'static str, settings: &Common, clock_rng: ClockRng) -> Arc<Self> {
         let policy = page::content_security_policy();
@@ -52,7 +52,7 @@ impl Edge {
         })
     }
 
-    /// The routes within their edge, with `/health` and answers for unknown routes and methods.
+    /// Puts the edge around `routes`, and adds `/health` and the answers to unknown routes and methods.
     pub fn assemble(self: Arc<Self>, routes: Router) -> Router {
         let function = self.function;
         let health = move || async move {
@@ -67,7 +67,7 @@ impl Edge {
     }
 }
 
-/// The answer to a method that a route does not take.
+/// The answer to a method that a route does not support.
 pub async fn refuse_method() -> Problem {
     Problem::new(kinds::METHOD_NOT_ALLOWED, "See the route table in Flexgate's README.")
 }
@@ -115,8 +115,8 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
 }
 
 impl Edge {
-    /// The problem as a document, or as a page where a browser navigates. The cookies the handler set
-    /// stay.
+    /// Renders the problem: as a page if the request accepts HTML, otherwise as a document. Keeps the cookies that the
+    /// handler set, and the `allow` header.
     fn render(&self, problem: &Problem, request_id: &RequestId, asked: &HeaderMap, from: &Response) -> Response {
         let parts = problem.parts();
         let mut response = if wants_page(asked) {
@@ -151,7 +151,7 @@ impl Edge {
         response
     }
 
-    /// The headers on every answer.
+    /// Adds the headers that every answer has.
     fn finish(&self, request_id: &RequestId, asked: &HeaderMap, preflight: bool, headers: &mut HeaderMap) {
         self.origins.allow(asked, preflight, headers);
         if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
@@ -171,13 +171,13 @@ impl Edge {
     }
 }
 
-/// A navigating browser asks for HTML; programs and `fetch` do not.
+/// A browser that navigates asks for HTML; programs and `fetch` do not.
 fn wants_page(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accept.split(',').any(|range| range.trim().split(';').next() == Some("text/html"))
 }
 
-/// Turns a panic into the failure of one request. The panic message is Flexgate's own, never the caller's text.
+/// Turns a panic into the failure of one request. The message goes only to the log.
 fn internal(panic: &(dyn Any + Send)) -> Problem {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = message.unwrap_or("without a message"), "a handler panicked");

@@ -1,8 +1,8 @@
-//! What every route's description has in common: problem documents, the bearer token, and the header on
-//! every answer. The rest stands beside each handler.
+//! The parts of the OpenAPI document that all routes share: problem documents, the bearer token, and the header on
+//! every answer. The rest is described beside each handler.
 //!
-//! A route names the kinds of problem it may answer with; statuses and examples follow from them, so
-//! that the description cannot say another status than the code.
+//! A route lists the kinds of problem that it may answer with. Statuses and examples are derived from them, so that the
+//! document and the code cannot differ in a status.
 
 use std::collections::BTreeMap;
 
@@ -18,15 +18,15 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{Kind, kinds};
 
-/// The problems of any route that needs something beyond this process.
+/// The problems of any route that depends on another service.
 pub const UPSTREAM: &[&Kind] = &[kinds::INTERNAL, kinds::UPSTREAM_INVALID, kinds::UNAVAILABLE, kinds::TIMEOUT];
 
 /// The problems of a route that reads a JSON body.
 pub const BODY: &[&Kind] =
     &[kinds::BODY_MALFORMED, kinds::FIELDS_INVALID, kinds::TOO_LARGE, kinds::UNSUPPORTED_MEDIA_TYPE];
 
-/// Adds to an operation the problems it may answer with: each status with an example of each code. Does nothing if
-/// the operation is not described.
+/// Adds to an operation the problems that it may answer with: each status, with an example of each code. Does nothing
+/// if the document does not contain the operation.
 pub fn problems(api: &mut OpenApi, method: &str, path: &str, kinds: &[&[&'static Kind]]) {
     let Some(operation) = operation(api, method, path) else { return };
     let mut by_status = BTreeMap::<u16, Vec<&Kind>>::new();
@@ -38,7 +38,7 @@ pub fn problems(api: &mut OpenApi, method: &str, path: &str, kinds: &[&[&'static
     }
 }
 
-/// The operation of that method and path.
+/// The operation with that method (GET, POST or DELETE) and path.
 fn operation<'a>(api: &'a mut OpenApi, method: &str, path: &str) -> Option<&'a mut Operation> {
     let item = api.paths.paths.get_mut(path)?;
     match method {
@@ -56,8 +56,8 @@ pub fn parameter(api: &mut OpenApi, method: &str, path: &str, parameter: impl In
     }
 }
 
-/// Adds to an answer where what it holds leads: `parameters` of the operation `operation_id`, as runtime
-/// expressions.
+/// Adds a link to the answer with that method, path and status: which of its values can be used as `parameters` of the
+/// operation `operation_id`, as runtime expressions.
 pub fn link(
     api: &mut OpenApi,
     (method, path, status): (&str, &str, &str),
@@ -72,7 +72,7 @@ pub fn link(
     }
 }
 
-/// Adds a way for a caller to prove itself, under the name that operations refer to.
+/// Adds a security scheme, under the name by which operations refer to it.
 pub fn security(api: &mut OpenApi, name: &str, scheme: SecurityScheme) {
     api.components.get_or_insert_default().security_schemes.insert(name.to_owned(), scheme.into());
 }
@@ -84,19 +84,19 @@ pub fn body_may_be_absent(api: &mut OpenApi, method: &str, path: &str) {
     }
 }
 
-/// What [`crate::domain::Username`] and [`crate::domain::FullName`] take, as a schema.
+/// The schema of [`crate::domain::Username`] and [`crate::domain::FullName`].
 #[derive(Debug)]
 pub struct Name;
 
-/// What [`crate::domain::Email`] takes, as a schema.
+/// The schema of [`crate::domain::Email`].
 #[derive(Debug)]
 pub struct Email;
 
-/// White space that is no control character, for the inside of a character class.
+/// White space without control characters, for use in a character class.
 const SPACE: &str = r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
-/// All white space.
+/// All white space, for use in a character class.
 pub const ANY_SPACE: &str = r"\u0009-\u000d\u0085\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
-/// What the domain refuses within a name: controls, bidirectional overrides, zero width.
+/// The characters that the domain refuses in a name: control, bidirectional-formatting and zero-width characters.
 pub const INVISIBLE: &str = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff";
 
 impl PartialSchema for Name {
@@ -157,8 +157,8 @@ fn header(description: &str, kind: Type) -> utoipa::openapi::Header {
     HeaderBuilder::new().schema(Some(ObjectBuilder::new().schema_type(kind))).description(Some(description)).build()
 }
 
-/// Completes the document: the schema of problems with every code there is, the bearer token of trusted issuers,
-/// and `x-request-id` on every answer.
+/// Completes the document: adds the schema of problems with every code, the bearer token of trusted issuers, and
+/// `x-request-id` on every answer.
 pub fn complete(api: &mut OpenApi) {
     let components = api.components.get_or_insert_with(Default::default);
     components.schemas.insert("Problem".to_owned(), problem_schema());

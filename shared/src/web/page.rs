@@ -1,4 +1,4 @@
-//! The page that a person sees instead of a problem document.
+//! The HTML page that a person sees instead of a problem document.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,7 +6,7 @@ use ring::digest;
 
 use super::problem::Problem;
 
-/// The colours are named, not left to the browser, so that their contrast is known in both themes.
+/// The style sets its own colours instead of using the browser's, so that their contrast is known in both themes.
 const STYLE: &str = "\
 :root{color-scheme:light dark;background:#f3f3f8;color:#17172b;font:16px/1.5 system-ui,sans-serif}\
 body{margin:0;min-height:100vh;display:grid;place-items:center}\
@@ -17,7 +17,7 @@ dd{margin:0;overflow-wrap:anywhere;font-family:ui-monospace,monospace}\
 a{color:#4b48c8}\
 @media(prefers-color-scheme:dark){:root{background:#101019;color:#eeeef8}a{color:#a6a3ff}}";
 
-/// The page. Everything in it is either ours or escaped.
+/// Renders the page. Every inserted value is escaped.
 pub(super) fn render(problem: &Problem, request_id: &str) -> String {
     let parts = problem.parts();
     format!(
@@ -35,7 +35,7 @@ pub(super) fn render(problem: &Problem, request_id: &str) -> String {
     )
 }
 
-/// The policy under which exactly that page works: its one style, no script, no frame.
+/// The content security policy of that page. It allows the page's own style, and no script, form or frame.
 pub(super) fn content_security_policy() -> String {
     let hash = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
     format!(

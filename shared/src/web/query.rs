@@ -1,4 +1,4 @@
-//! Query strings: every parameter at most once.
+//! Reads query strings. A parameter that is read may occur only once.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -11,7 +11,8 @@ use super::problem::{FieldError, Problem, kinds};
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// The parameter's value; a parameter given twice says nothing and is refused.
+    /// The parameter's value; `None` if it is absent. A parameter that is given twice is refused, because it is
+    /// ambiguous.
     pub fn once(&self, name: &str) -> Result<Option<&str>, Problem> {
         let mut values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         match (values.next(), values.next()) {
@@ -20,7 +21,7 @@ impl Query {
         }
     }
 
-    /// The problem that `name` is wrong.
+    /// The problem document for the wrong parameter `name`.
     #[must_use]
     pub fn wrong(name: &str, detail: impl Into<String>) -> Problem {
         Problem::fields(kinds::QUERY_INVALID, vec![FieldError { field: name.to_owned(), detail: detail.into() }])
