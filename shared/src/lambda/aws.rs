@@ -1,9 +1,9 @@
-//! How Flexgate talks to AWS: credentials, region and endpoint of the environment, and limits that
-//! leave a request time to answer 503 itself.
+//! How Flexgate talks to AWS: the credentials, region and endpoint from the environment, and timeouts that leave a
+//! function time to answer 503 itself.
 //!
-//! The SDK's requests go through the one HTTP client, so that there is one TLS stack, one set of trust
-//! roots and one pool of connections: an HTTP client of the SDK's own is another to build at a cold
-//! start, and reads the machine's certificates then.
+//! The SDK's requests go through Flexgate's only HTTP client, so that there is one TLS stack, one set of trust roots
+//! and one pool of connections. A client of the SDK's own would have to be built at a cold start too, and would read
+//! the machine's certificates then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,16 +26,18 @@ use tokio::sync::OnceCell;
 
 use crate::base::outbound::{self, Deadline, SendError};
 
-/// Timeout of one attempt, connecting included. DynamoDB, SQS and Secrets Manager answer in tens of milliseconds.
+/// The timeout of one attempt, including connecting. DynamoDB, SQS and Secrets Manager usually answer in tens of
+/// milliseconds.
 const TRY: Duration = Duration::from_millis(1_500);
 
-/// Timeout of all attempts together: shorter than any function's timeout.
+/// The timeout of all attempts together. It is shorter than any function's timeout.
 const OPERATION: Duration = Duration::from_secs(4);
 
-/// DynamoDB answers with at most 16 MB, in base64 and JSON.
+/// The largest answer that is read, in bytes. DynamoDB returns at most 16 MB of data, which base64 and JSON make
+/// larger.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
-/// What every AWS client is made from, read from the environment at the first use and then kept.
+/// The configuration of every AWS client. It is read from the environment at the first use, and then kept.
 #[derive(Debug, Clone)]
 pub struct Aws {
     http: reqwest::Client,
@@ -43,7 +45,7 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// AWS through this HTTP client. Nothing is read yet.
+    /// AWS through this HTTP client. It reads nothing yet.
     #[must_use]
     pub fn new(http: reqwest::Client) -> Self {
         Self { http, config: Arc::default() }
@@ -54,7 +56,7 @@ impl Aws {
         self.config.get_or_init(|| load(self.http_client())).await
     }
 
-    /// The HTTP client, as the SDK takes one.
+    /// The HTTP client in the form that the SDK takes.
     #[must_use]
     pub fn http_client(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(Connector(self.http.clone()));
@@ -62,15 +64,15 @@ impl Aws {
     }
 }
 
-/// Where AWS's environment says nothing of a credential: its profiles, containers and machines.
+/// Loads the SDK's default configuration: from the environment, or from AWS profiles, the container or the machine.
 #[cfg(feature = "local")]
 async fn load(http: SharedHttpClient) -> SdkConfig {
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
     loader.retry_config(retries()).timeout_config(timeouts()).load().await
 }
 
-/// Lambda gives a function its credentials, its region and nothing else in the environment. The rest of
-/// the chain is a tenth of a function's size.
+/// Reads the configuration from the environment only, where Lambda puts the credentials and the region. The rest of the
+/// SDK's provider chain is not needed and would be a tenth of a function's size.
 #[cfg(not(feature = "local"))]
 fn load(http: SharedHttpClient) -> std::future::Ready<SdkConfig> {
     let variable = |name: &str| environment::variable(name);
@@ -102,13 +104,13 @@ fn timeouts() -> TimeoutConfig {
 mod environment {
     use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
-    /// A variable of AWS's, as its SDKs read them; an empty one counts as not set.
-    #[expect(clippy::disallowed_methods, reason = "these are AWS's variables, not settings of Flexgate's")]
+    /// One of AWS's environment variables. An empty one counts as not set.
+    #[expect(clippy::disallowed_methods, reason = "these are AWS's variables, not Flexgate's settings")]
     pub(super) fn variable(name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|text| !text.is_empty())
     }
 
-    /// `AWS_ENDPOINT_URL_DYNAMODB` and the like, else `AWS_ENDPOINT_URL`.
+    /// The endpoint of a service: `AWS_ENDPOINT_URL_DYNAMODB` and the like, or else `AWS_ENDPOINT_URL`.
     #[derive(Debug)]
     pub(super) struct Endpoints;
 
@@ -120,7 +122,7 @@ mod environment {
     }
 }
 
-/// The SDK's way out.
+/// Sends the SDK's requests with Flexgate's HTTP client.
 #[derive(Debug)]
 struct Connector(reqwest::Client);
 
@@ -145,7 +147,7 @@ async fn exchange(http: &reqwest::Client, request: HttpRequest) -> Result<HttpRe
     HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
 }
 
-/// What the SDK may try again, and what it may not.
+/// Tells the SDK the kind of failure, from which it decides whether to retry.
 fn failure(error: SendError) -> ConnectorError {
     match error {
         SendError::Connect(_) => ConnectorError::io(error.into()).never_connected(),

@@ -1,4 +1,4 @@
-//! A router as a Lambda function.
+//! Runs a router as a Lambda function.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use crate::base::outbound::Deadline;
 use crate::telemetry::{Trace, traced};
 use crate::web::{Problem, kinds};
 
-/// Time reserved from the function's limit for rendering the answer and writing the log.
+/// The time before the end of an invocation that is reserved for rendering the answer and writing the log.
 const MARGIN: Duration = Duration::from_millis(300);
 
 /// The longest that Lambda lets a function run.
@@ -21,8 +21,8 @@ const LONGEST_RUN: Duration = Duration::from_mins(15);
 /// The largest response that Lambda carries.
 const MAX_ANSWER: usize = 6 * 1024 * 1024;
 
-/// Serves `router` as a Lambda function until Lambda ends it. Each request's deadline is its
-/// invocation's, less a margin: Flexgate answers 504 itself, before Lambda kills the invocation.
+/// Serves `router` as a Lambda function until Lambda ends it. Each request's deadline is a little before that of its
+/// invocation, so that Flexgate answers 504 itself before Lambda kills the invocation.
 pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     lambda_http::run_concurrent(service_fn(move |request| {
         let router = router.clone();
@@ -31,8 +31,8 @@ pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     .await
 }
 
-/// The answer of `router` to one invocation. A failure is a response too: an error would become the
-/// gateway's own opaque 500.
+/// Returns the answer of `router` to one invocation. A failure is also a response, because API Gateway turns an error
+/// into an opaque 500 of its own.
 pub async fn answer_invocation(router: Router, mut request: Request) -> Response<Body> {
     let mut trace = None;
     if let Some(context) = request.lambda_context_ref() {
@@ -55,11 +55,12 @@ pub async fn answer_invocation(router: Router, mut request: Request) -> Response
     }
 }
 
-/// The deadline of an invocation that Lambda ends at `ends`, with time left to say so. None where no
-/// function could still have been running then: cargo-lambda names ten minutes past midnight, 1970.
+/// The deadline for answering an invocation that Lambda ends at `ends`: a little earlier, to leave time for the answer.
+/// `None` if `ends` is longer ago than any function can run: cargo-lambda sends ten minutes past midnight on 1 January
+/// 1970.
 #[must_use]
 pub fn invocation_deadline(ends: SystemTime) -> Option<Deadline> {
-    #[expect(clippy::disallowed_methods, reason = "Lambda names the deadline by the wall clock of this very machine")]
+    #[expect(clippy::disallowed_methods, reason = "Lambda gives the deadline by the wall clock of this machine")]
     let now = SystemTime::now();
     let long_ago = now.duration_since(ends).is_ok_and(|ago| ago > LONGEST_RUN);
     let left = ends.duration_since(now).unwrap_or_default();
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "the deadline is named by the wall clock")]
+    #[expect(clippy::disallowed_methods, reason = "the deadline is given by the wall clock")]
     fn a_deadline_that_has_passed_is_one_and_what_no_lambda_names_is_none() {
         let now = SystemTime::now();
         let left = |ends| invocation_deadline(ends).map(Deadline::remaining);

@@ -1,4 +1,4 @@
-//! A function's process on Lambda: the runtime it has, and what it does before it is asked anything.
+//! A function's process on Lambda: its async runtime, and what it does before the first request.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,26 +8,26 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::base::outbound::Deadline;
 
-/// Lambda sets this where one process serves several requests at once.
+/// Lambda sets this variable if one process serves several requests at once.
 const AT_ONCE: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
 /// Runs a function until Lambda ends it.
 ///
-/// One request at a time needs one thread, and threads cost memory and start-up; where Lambda hands out
-/// several at once there is one for each processor.
+/// A process that serves one request at a time has one thread, because threads cost memory and start-up time. A process
+/// that serves several at once has one thread for each processor.
 pub fn run(function: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
     runtime()?.block_on(function)
 }
 
-#[expect(clippy::disallowed_methods, reason = "Lambda says it in the environment; it is no setting of Flexgate's")]
+#[expect(clippy::disallowed_methods, reason = "this is Lambda's variable, not a setting of Flexgate")]
 fn runtime() -> std::io::Result<Runtime> {
     let several = std::env::var(AT_ONCE).is_ok_and(|count| count.parse::<u32>().is_ok_and(|count| count > 1));
     let mut builder = if several { Builder::new_multi_thread() } else { Builder::new_current_thread() };
     builder.enable_all().build()
 }
 
-/// Prefetches what the first request will need, all at once, for at most `time`; does nothing if that is zero. Never
-/// fails: the first request fetches what is missing and reports any error.
+/// Prefetches what the first request will need, for at most `time`; does nothing if `time` is zero. It never fails: the
+/// first request fetches what is missing and reports any error.
 pub async fn prewarm<F: Future>(time: Duration, fetches: impl FnOnce(Deadline) -> F) {
     if !time.is_zero() {
         let deadline = Deadline::after(time);
