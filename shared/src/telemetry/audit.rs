@@ -1,29 +1,29 @@
-//! Audit events: who did what for whom, and what was decided. Never sampled, never mixed with the
-//! request's line.
+//! Audit events: who did what for whom, and what was decided. They are never sampled, and are separate from the
+//! request's log line.
 
 use super::request::RequestId;
 
-/// What was decided.
+/// The decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// It was done.
+    /// The action was allowed.
     Allowed,
-    /// It was refused.
+    /// The action was refused.
     Refused,
 }
 
-/// One audited action. Set what is known; what is not stays out of the event.
+/// One audited action. Fields that are `None` are left out of the event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Audit<'a> {
-    /// What was asked for: `mint`, `provision`, `sign_in`, …
+    /// The requested action: `mint`, `provision`, `sign_in`, …
     pub action: &'a str,
     /// The issuer of the caller's token.
     pub issuer: Option<&'a str>,
     /// The caller's subject at that issuer.
     pub subject: Option<&'a str>,
-    /// The Flex user it was about.
+    /// The Flex user that the action is about.
     pub flex_user_sid: Option<&'a str>,
-    /// Which rule decided, and over what.
+    /// Which rule decided, and about what.
     pub reason: Option<&'a str>,
 }
 
@@ -47,7 +47,7 @@ impl Audit<'_> {
     }
 }
 
-/// Something that somebody should look at now: an `ERROR` line under a name that an alarm filters on.
+/// Reports something that somebody should look at now: writes an `ERROR` line with a name on which an alarm can filter.
 pub fn alarm(request_id: &RequestId, name: &str, reason: &dyn std::fmt::Display) {
     tracing::error!(target: "flexgate::alarm", request_id = request_id.as_str(), alarm = name, reason = %reason, "alarm");
 }

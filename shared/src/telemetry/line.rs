@@ -1,4 +1,4 @@
-//! The one line each request writes.
+//! The log line of a request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,13 +8,14 @@ use super::request::RequestLine;
 
 static COLD: AtomicBool = AtomicBool::new(true);
 
-/// Writes the line: at `ERROR` for what is broken here, `WARN` for what is broken elsewhere, else `INFO`.
+/// Writes the line and the request's metrics. The level is `ERROR` for the status 500 (a fault of Flexgate), `WARN` for
+/// a higher one (mostly a fault elsewhere), and `INFO` for all others.
 pub fn request(line: &RequestLine<'_>) {
     let cold_start = COLD.swap(false, Ordering::Relaxed);
     metrics::request(line, cold_start);
     let duration_ms = millis(line.duration);
     let upstream_ms = millis(line.meter.time);
-    // tracing takes a level at compile time only.
+    // tracing needs the level at compile time.
     macro_rules! write_at {
         ($level:ident) => {
             tracing::$level!(

@@ -1,8 +1,8 @@
-//! Metrics, in the embedded metric format of `CloudWatch`: lines beside the log, from which it makes
-//! metrics without a call being made. Where no namespace is configured there are none.
+//! Metrics, in the embedded metric format of `CloudWatch`: lines on standard output, from which `CloudWatch` extracts
+//! the metrics, so that no API call is needed. Without a configured namespace, there are no metrics.
 //!
-//! What is counted for an alarm has no dimension, so that one alarm sees every function. A dimension
-//! never holds anything about a person: functions, routes as patterns, outcomes.
+//! A metric for an alarm has no dimension, so that one alarm covers every function. The dimensions of the others are
+//! functions, patterns of routes, outcomes, and what was refreshed. They never contain anything about a person.
 
 use std::io::Write as _;
 use std::sync::OnceLock;
@@ -20,31 +20,31 @@ pub(super) fn start(namespace: &str) {
 /// A metric: its name, unit and value.
 type Metric = (&'static str, &'static str, f64);
 
-/// Metrics of the same dimensions.
+/// Metrics with the same dimensions.
 struct Group<'a> {
     dimensions: &'a [(&'static str, &'a str)],
     metrics: &'a [Metric],
 }
 
-/// Something that is kept was fetched anew: `secret`, `keys` (an issuer's), `session`.
+/// Counts an attempt to refresh something that is cached or stored: `secret`, `keys` (an issuer's) or `session`.
 pub fn refreshed(what: &'static str, succeeded: bool) {
     let outcome = if succeeded { "ok" } else { "failed" };
     let dimensions = [("what", what), ("outcome", outcome)];
     write(&[Group { dimensions: &dimensions, metrics: &[("refreshes", "Count", 1.0)] }]);
 }
 
-/// A secret cannot be read, or Twilio refuses the credential.
+/// Counts a secret that could not be read, or a credential that Twilio rejected.
 pub fn credential_failed() {
     write(&[Group { dimensions: &[], metrics: &[("credential_failures", "Count", 1.0)] }]);
 }
 
-/// An event is a dead letter.
+/// Counts an event that became a dead letter.
 pub fn dead_letter() {
     write(&[Group { dimensions: &[], metrics: &[("dead_letters", "Count", 1.0)] }]);
 }
 
-/// A sweep finished: how many users were active although a source holds them inactive, and how many differ because
-/// somebody else changes them back after every repair.
+/// Counts a finished sweep, the users who were active although a source says that they are inactive, and the users who
+/// differ because somebody else changes them back after every repair.
 pub fn swept(inactive_but_active: usize, contested: usize) {
     let (inactive_but_active, contested) = (number(inactive_but_active), number(contested));
     write(&[
@@ -86,10 +86,10 @@ pub(super) fn request(line: &RequestLine<'_>, cold_start: bool) {
 
 fn write(groups: &[Group<'_>]) {
     let Some(namespace) = NAMESPACE.get() else { return };
-    #[expect(clippy::disallowed_methods, reason = "CloudWatch files a metric under the wall clock's time")]
+    #[expect(clippy::disallowed_methods, reason = "CloudWatch stores a metric under its wall-clock time")]
     let now = time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
     let document = document(namespace, i64::try_from(now).unwrap_or_default(), groups);
-    // A metric that cannot be written is no reason to fail a request.
+    // A request must not fail because a metric cannot be written.
     let _not_written = writeln!(std::io::stdout().lock(), "{document}");
 }
 

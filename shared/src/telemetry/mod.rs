@@ -1,7 +1,7 @@
 //! Logging: one line for each request, audit events, and metrics.
 //!
-//! Flat JSON on standard output, documented field by field in `docs/logging.md`. No token, code,
-//! verifier, secret or e-mail address is ever a field; who a person is, is logged as identifiers.
+//! The log is flat JSON on standard output. `docs/logging.md` documents each field. No field is meant for a token,
+//! code, verifier, secret or e-mail address; people are logged by their identifiers.
 
 mod audit;
 mod line;
@@ -24,20 +24,21 @@ pub use request::{RequestId, RequestLine};
 pub(crate) use trace::header as trace_header;
 pub use trace::{Trace, X_AMZN_TRACE_ID, traced};
 
-/// What is written down.
+/// What is logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// The levels: `info`, or `flexgate=debug,hyper=warn`.
+    /// The levels, like `info` or `flexgate=debug,hyper=warn`.
     pub levels: String,
-    /// The namespace of the metrics in `CloudWatch`; none, no metrics.
+    /// The namespace of the metrics in `CloudWatch`; `None` for no metrics.
     pub metrics: Option<String>,
-    /// Variables that are set under an old name, each with its new one. The start of the log warns of them.
+    /// The variables that are set under an old name, each with its new name. [`start`] warns of them.
     pub old_names: Vec<(&'static str, &'static str)>,
 }
 
-/// Starts writing. A second start in one process changes nothing.
+/// Starts logging. A second start in the same process does not change the levels or the namespace.
 ///
-/// The levels are read leniently: a typing mistake in a log level must not keep agents from signing in.
+/// If the levels cannot be parsed, they are `info`: a typing mistake in a log level must not keep agents from signing
+/// in.
 pub fn start(log: &Log) {
     if let Some(namespace) = &log.metrics {
         metrics::start(namespace);
@@ -56,7 +57,7 @@ pub fn start(log: &Log) {
     }
 }
 
-/// Writes audit events alone, to `writer`: standard output is the command's own.
+/// Logs only audit events and alarms, to `writer`. For commands, which use standard output for their own output.
 pub fn start_audit<W>(writer: W)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! What is known of a request when it has been answered, and its name.
+//! A request's id, and the fields of its log line.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use super::meter::Meter;
 use crate::base::clock_rng::ClockRng;
 
-/// Names one request, in `x-request-id`, in every problem document and in the log.
+/// Identifies one request in `x-request-id`, in every problem document and in the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestId(String);
 
 impl RequestId {
-    /// A new id, for work that no request started; the edge creates the ids of requests.
+    /// A new random id. The edge creates one for each request; work that no request started creates its own.
     #[must_use]
     pub fn new(clock_rng: &ClockRng) -> Self {
         Self(format!("{:032x}", u128::from_be_bytes(clock_rng.random())))
     }
 
-    /// 32 hexadecimal digits.
+    /// The id as 32 hexadecimal digits; the default id is empty.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -30,7 +30,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// What a request's line says.
+/// The fields of a request's log line.
 #[derive(Debug)]
 pub struct RequestLine<'a> {
     /// Which function answered.
@@ -41,13 +41,13 @@ pub struct RequestLine<'a> {
     pub method: &'a str,
     /// The route's pattern, never the path itself: paths can hold names.
     pub route: &'a str,
-    /// The status answered.
+    /// The status of the answer.
     pub status: u16,
-    /// The problem's code, if it was one.
+    /// The problem's code, if the answer is a problem.
     pub code: Option<&'a str>,
-    /// Why, with causes; for operators only.
+    /// The error and its causes; for operators only.
     pub fault: Option<&'a str>,
-    /// From the first byte seen to the answer made.
+    /// The time from when the edge received the request until the answer was ready.
     pub duration: Duration,
     /// The request's upstream calls.
     pub meter: Meter,

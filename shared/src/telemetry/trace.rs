@@ -1,26 +1,27 @@
-//! The X-Ray trace that an invocation belongs to, passed on to upstreams.
+//! The X-Ray trace that an invocation belongs to. Flexgate passes it on to upstreams.
 
 use std::future::Future;
 
 use http::HeaderValue;
 use http::header::HeaderName;
 
-/// The header that carries it.
+/// The header with the trace.
 pub const X_AMZN_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
-/// The most bytes of it.
+/// The longest value of that header, in bytes.
 const MAX: usize = 256;
 
 tokio::task_local! {
     static TRACE: Trace;
 }
 
-/// A trace, as Lambda's runtime API names it. A caller's own header is never taken for one.
+/// A trace from Lambda's runtime API. A header that the caller sent is never used as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace(HeaderValue);
 
 impl Trace {
-    /// Reads `Root=1-…;Parent=…;Sampled=1`; `None` for any other text.
+    /// Reads a trace like `Root=1-…;Parent=…;Sampled=1`. `None` if the text does not begin with `Root=`, is longer than
+    /// 256 bytes, or has other characters than letters, digits and `=;:-`.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"=;:-".contains(&byte);
@@ -29,7 +30,7 @@ impl Trace {
     }
 }
 
-/// Runs `work` as a part of the trace, if there is one.
+/// Runs `work` as part of the trace, if there is one.
 pub async fn traced<F: Future>(trace: Option<Trace>, work: F) -> F::Output {
     match trace {
         Some(trace) => TRACE.scope(trace, work).await,
@@ -37,7 +38,7 @@ pub async fn traced<F: Future>(trace: Option<Trace>, work: F) -> F::Output {
     }
 }
 
-/// The trace header for upstream requests, within a trace.
+/// The trace header for upstream requests; `None` outside a trace.
 pub(crate) fn header() -> Option<HeaderValue> {
     TRACE.try_with(|trace| trace.0.clone()).ok()
 }
