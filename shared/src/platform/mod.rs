@@ -1,4 +1,4 @@
-//! What the settings stand for: the HTTP client, the source of secrets, the store.
+//! Builds what the settings describe: the HTTP client, the source of secrets, the store.
 
 mod settings;
 
@@ -18,14 +18,14 @@ use crate::store::{
 };
 use crate::twilio::{CredentialSettings, Flex, Sso};
 
-/// What a function stands on. Building it does no network I/O.
+/// The services that a function uses. Building it does no network I/O.
 ///
-/// Each function requests only the store traits it uses, so that its binary excludes the rest.
+/// Each function requests only the store traits that it uses, so that the linker drops the rest from its binary.
 #[derive(Debug, Clone)]
 pub struct Platform {
-    /// The clock and the generator.
+    /// The clock and the random generator.
     pub clock_rng: ClockRng,
-    /// The one HTTP client.
+    /// The only HTTP client.
     pub http: reqwest::Client,
     /// Where secrets come from.
     pub secrets: Arc<dyn SecretSource>,
@@ -58,27 +58,27 @@ macro_rules! ports {
 ports! {
     /// Sign-in sessions.
     sessions: Sessions;
-    /// Keys that may be claimed only once.
+    /// Keys that can be claimed only once.
     once_only: OnceOnly;
-    /// What may happen only so often.
+    /// Counters for rate limits.
     counters: Counters;
-    /// Who is which Flex user.
+    /// Which identity is bound to which Flex user.
     bindings: Bindings;
     /// Events that could not be applied.
     dead_letters: DeadLetters;
-    /// What has been applied to whom.
+    /// Which events have been applied to whom.
     event_history: EventHistory;
-    /// What SCIM remembers.
+    /// What Flexgate stores for SCIM.
     scim: ScimStore;
     /// The people ledger.
     people: People;
-    /// Who is inactive.
+    /// Which people are inactive.
     deactivations: Deactivations;
     /// Flex's users by folded username, as the last sweep saw them.
     usernames: UsernameIndex;
 }
 
-/// Something that the settings name cannot be used.
+/// Something that the settings describe cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
     /// The HTTP client.
@@ -109,7 +109,7 @@ impl Platform {
         Ok(Self { clock_rng, http, secrets, store })
     }
 
-    /// Identity events and jobs on their way.
+    /// The queue of identity events and jobs.
     #[must_use]
     pub fn queue(&self) -> Arc<dyn EventQueue> {
         match &self.store {
@@ -119,7 +119,7 @@ impl Platform {
         }
     }
 
-    /// The queue's receiving end; `None` where SQS delivers the messages.
+    /// The receiving end of the queue; `None` if SQS delivers the messages.
     #[must_use]
     pub fn inbox(&self) -> Option<Arc<dyn Inbox>> {
         match &self.store {
@@ -129,7 +129,7 @@ impl Platform {
         }
     }
 
-    /// Flex with the account's credential.
+    /// The client for Flex with the account's credential.
     #[must_use]
     pub fn flex(&self, settings: &Common, credential: &CredentialSettings) -> Flex {
         let clock = self.clock_rng.clock.clone();
@@ -139,7 +139,7 @@ impl Platform {
         Flex::new(self.http.clone(), endpoints, self.clock_rng.clone(), Arc::new(credentials), account, instance)
     }
 
-    /// Flex without one.
+    /// The client for Flex's sign-in, which needs no credential.
     #[must_use]
     pub fn sso(&self, settings: &Common) -> Sso {
         let (account, instance) = (settings.account.clone(), settings.instance.clone());

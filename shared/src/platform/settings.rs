@@ -22,35 +22,35 @@ pub struct Common {
     pub instance: InstanceSid,
     /// `TWILIO_REGION`, or `FLEXGATE_TWILIO_URL` for a simulator.
     pub endpoints: Endpoints,
-    /// `FLEXGATE_PUBLIC_URL`: where browsers see Flexgate. Only its origin counts.
+    /// `FLEXGATE_PUBLIC_URL`: the origin at which browsers reach Flexgate.
     pub public_url: Url,
-    /// `FLEXGATE_ALLOWED_ORIGINS`: other origins of front ends, comma-separated.
+    /// `FLEXGATE_ALLOWED_ORIGINS`: the origins of other front ends, comma-separated.
     pub allowed_origins: Vec<Url>,
     /// `FLEXGATE_SECRETS`.
     pub secrets: SecretsFrom,
     /// `FLEXGATE_STORE`.
     pub store: StoreAt,
-    /// `FLEXGATE_QUEUE`, `FLEXGATE_BULK_QUEUE`: the SQS queues, where the store is DynamoDB.
+    /// `FLEXGATE_QUEUE`, `FLEXGATE_BULK_QUEUE`: the SQS queues, if the store is DynamoDB.
     pub queues: Queues,
-    /// `FLEXGATE_REQUEST_SECONDS`: how long a request may take where its host sets no deadline.
+    /// `FLEXGATE_REQUEST_SECONDS`: how long a request may take if its host sets no deadline.
     pub request_time: std::time::Duration,
-    /// `FLEXGATE_PREWARM_MILLISECONDS`: how long a function on Lambda may fetch ahead at its start.
+    /// `FLEXGATE_PREWARM_MILLISECONDS`: how long a function on Lambda may prefetch at its start.
     pub prewarm: std::time::Duration,
     /// `FLEXGATE_CA_FILE`: additional trust roots, PEM.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    /// `FLEXGATE_LOG`: which levels are logged, `info` or `flexgate=debug`. `FLEXGATE_METRICS`: `emf:` and
-    /// the namespace of the metrics.
+    /// `FLEXGATE_LOG`: the levels that are logged, like `info` or `flexgate=debug`. `FLEXGATE_METRICS`: `emf:` and the
+    /// namespace of the metrics.
     pub log: Log,
 }
 
 impl Common {
-    /// Reads the group.
+    /// Reads this group of settings.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let account = reader.required("TWILIO_ACCOUNT_SID", "the account's SID, AC and 32 hexadecimal digits");
         let instance = reader.required("TWILIO_INSTANCE_SID", "the Flex instance's SID, GO and 32 hexadecimal digits");
         let endpoints = endpoints(reader);
         let public_url =
-            reader.required("FLEXGATE_PUBLIC_URL", "where browsers see Flexgate, like https://gate.example.com");
+            reader.required("FLEXGATE_PUBLIC_URL", "where browsers reach Flexgate, like https://gate.example.com");
         let public_url = public_url.and_then(|url| origin_url(reader, "FLEXGATE_PUBLIC_URL", url));
         let origins = reader.optional("FLEXGATE_ALLOWED_ORIGINS", |text| {
             text.split(',')
@@ -67,7 +67,7 @@ impl Common {
                 .collect::<Option<Vec<_>>>()
         });
         let secrets = reader.or("FLEXGATE_SECRETS", SecretsFrom::SecretsManager);
-        let store = reader.required("FLEXGATE_STORE", "where to remember: dynamodb:TABLE or sqlite:FILE");
+        let store = reader.required("FLEXGATE_STORE", "where to store data: dynamodb:TABLE or sqlite:FILE");
         let queues = Queues::read(reader);
         let request_seconds = reader.seconds("FLEXGATE_REQUEST_SECONDS", 10, 1..=900);
         let prewarm = reader.milliseconds("FLEXGATE_PREWARM_MILLISECONDS", 1_000, 0..=5_000);
@@ -97,7 +97,7 @@ impl Common {
     }
 }
 
-/// An origin: https, or http on this very machine, and nothing after the host and port.
+/// Checks that `url` is an origin: https, or http on this machine, with nothing after the host and port.
 fn origin_url(reader: &mut Reader, variable: &'static str, url: Url) -> Option<Url> {
     let safe = match url.scheme() {
         "https" => true,
@@ -114,18 +114,18 @@ fn origin_url(reader: &mut Reader, variable: &'static str, url: Url) -> Option<U
 /// The settings of functions that act for the account's owner: mint and provision.
 #[derive(Debug, Clone)]
 pub struct OwnerSettings {
-    /// What every function is told.
+    /// The settings of every function.
     pub common: Common,
     /// The Twilio credential.
     pub credential: CredentialSettings,
     /// Whose tokens are trusted.
     pub caller: CallerSettings,
-    /// Who may have what.
+    /// The policy: who may have which roles and tokens.
     pub policy: PolicySettings,
 }
 
 impl OwnerSettings {
-    /// Reads the groups.
+    /// Reads these groups of settings.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, credential) = (Common::read(reader), CredentialSettings::read(reader));
         let (caller, policy) = (CallerSettings::read(reader), PolicySettings::read(reader));
