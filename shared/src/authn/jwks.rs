@@ -148,7 +148,7 @@ impl Keys {
         }
     }
 
-    /// Looks the key up in the cached keys, even if they are stale.
+    /// Looks the key up in the cached keys, even if they have been stale for up to `MAX_STALE`.
     fn at_hand(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Result<Key, CallerError> {
         match self.state().cached {
             Some(cached) if self.clock_rng.now() < cached.fresh_until + MAX_STALE => {

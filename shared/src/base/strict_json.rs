@@ -13,8 +13,8 @@ use serde_json::{Map, Number, Value};
 /// How deeply objects and arrays may be nested.
 pub const MAX_DEPTH: usize = 32;
 
-/// Why a document was refused. The text completes the sentence "the document is …". Of the document, it contains only a
-/// position, counted from 1.
+/// Why a document was refused. The text completes the sentence "the document is …". It contains nothing from the
+/// document except a position, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StrictJsonError {
     /// The document is not JSON, is not UTF-8, or is followed by something else.

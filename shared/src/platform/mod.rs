@@ -74,7 +74,7 @@ ports! {
     people: People;
     /// Which people are inactive.
     deactivations: Deactivations;
-    /// Flex's users by folded username, as the last sweep saw them.
+    /// Flex's users by folded username, as Flexgate last saw them.
     usernames: UsernameIndex;
 }
 

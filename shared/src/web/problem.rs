@@ -130,7 +130,7 @@ kinds! {
     SCIM_NO_ROLE = CONFLICT "scim_no_role" "The user would have no role";
     /// SCIM: the request uses something that Flexgate does not support.
     SCIM_UNSUPPORTED = NOT_IMPLEMENTED "scim_unsupported" "This is not supported";
-    /// Flexgate has a fault.
+    /// Flexgate itself failed.
     INTERNAL = INTERNAL_SERVER_ERROR "internal" "Something went wrong here";
     /// Twilio's answer is unusable, or is about somebody else.
     UPSTREAM_INVALID = BAD_GATEWAY "upstream_invalid" "An upstream service gave an unusable answer";
