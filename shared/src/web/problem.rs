@@ -1,8 +1,8 @@
-//! Problem documents (RFC 9457): every refusal and failure a caller can see.
+//! Problem documents (RFC 9457): every refusal and failure that a caller can see.
 //!
-//! A [`Problem`] is what a handler returns; it becomes a document, or a page for a person, only at the
-//! edge, where the request's id is known. What the caller may read (`detail`) and what only the log
-//! may hold (`fault`) are two fields, so that neither becomes the other by accident.
+//! A handler returns a [`Problem`]. The edge, which knows the request's id, turns it into a document, or into a page
+//! for a person. The text for the caller (`detail`) and the text that only the log may contain (`fault`) are separate
+//! fields, so that nobody mixes them up by accident.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,18 +14,18 @@ use serde::Serialize;
 
 use crate::base::error_chain::with_causes;
 
-/// One kind of problem. Its code is a promise: programs decide on it.
+/// One kind of problem. Its code never changes, because programs decide on it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kind {
     /// Stable, snake case.
     pub code: &'static str,
-    /// The status it is answered with.
+    /// The HTTP status of the answer.
     pub status: StatusCode,
-    /// What it is, in a few words.
+    /// A short description.
     pub title: &'static str,
 }
 
-/// Declares the kinds and the list of all of them, which `docs/status-codes.md` is checked against.
+/// Declares the kinds, and the list of all kinds that `tests/check.py` compares with `docs/status-codes.md`.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $status:ident $code:literal $title:literal;)*) => {
         /// Every kind of problem there is.
@@ -35,7 +35,7 @@ macro_rules! kinds {
                 $(#[$doc])*
                 pub const $name: &Kind = &Kind { code: $code, status: StatusCode::$status, title: $title };
             )*
-            /// All of them.
+            /// All kinds.
             pub const ALL: &[&Kind] = &[$($name),*];
         }
     };
@@ -44,9 +44,9 @@ macro_rules! kinds {
 kinds! {
     /// No such route.
     ROUTE_UNKNOWN = NOT_FOUND "route_unknown" "There is nothing at this address";
-    /// The route does not take this method.
-    METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method_not_allowed" "This address does not take this method";
-    /// The body is not JSON by its content type.
+    /// The route does not support this method.
+    METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method_not_allowed" "This address does not support this method";
+    /// The content type is not JSON.
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" "The body must be JSON";
     /// The body or the token is too large.
     TOO_LARGE = PAYLOAD_TOO_LARGE "too_large" "The request is too large";
@@ -63,60 +63,60 @@ kinds! {
     /// The policy does not let this caller mint this.
     MINT_REFUSED = FORBIDDEN "mint_refused" "This token may not be minted";
     /// The policy does not let anybody have this role.
-    ROLE_FORBIDDEN = FORBIDDEN "role_forbidden" "The role may not be given";
-    /// Twilio knows several users of one name.
-    USER_AMBIGUOUS = CONFLICT "user_ambiguous" "Several Flex users have this username";
+    ROLE_FORBIDDEN = FORBIDDEN "role_forbidden" "The role is not allowed";
+    /// Several Flex users have the username, or it belongs to another person.
+    USER_AMBIGUOUS = CONFLICT "user_ambiguous" "The username is ambiguous or taken";
     /// No such user.
     USER_UNKNOWN = NOT_FOUND "user_unknown" "There is no such Flex user";
     /// Another source of the people ledger says that the person is inactive.
     USER_INACTIVE = CONFLICT "user_inactive" "Another source says that the person is inactive";
-    /// Nobody would be left to administer Flex.
-    LAST_ADMIN = CONFLICT "last_admin" "The last administrator cannot be taken away";
+    /// The request would leave Flex without an active administrator.
+    LAST_ADMIN = CONFLICT "last_admin" "The last administrator cannot be removed";
     /// No such page of a list.
     PAGE_UNKNOWN = NOT_FOUND "page_unknown" "There is no such page";
     /// No such SSO profile.
     PROFILE_UNKNOWN = NOT_FOUND "profile_unknown" "There is no such SSO profile";
-    /// The login was not begun here, or too long ago.
-    LOGIN_INVALID = BAD_REQUEST "login_invalid" "This sign-in was not begun in this browser, or too long ago";
-    /// The identity provider refused, or the person cancelled.
-    LOGIN_REFUSED = FORBIDDEN "login_refused" "The identity provider did not sign you in";
+    /// The login was not started in this browser, or it was started too long ago.
+    LOGIN_INVALID = BAD_REQUEST "login_invalid" "This sign-in was started in another browser, or too long ago";
+    /// The identity provider refused, the person cancelled, or a source says that they are inactive.
+    LOGIN_REFUSED = FORBIDDEN "login_refused" "You were not signed in";
     /// Twilio did not accept the code.
     LOGIN_REJECTED = UNAUTHORIZED "login_rejected" "Twilio did not accept this sign-in";
     /// Not signed in.
     NOT_SIGNED_IN = UNAUTHORIZED "not_signed_in" "You are not signed in";
-    /// Signed in too long ago; the session is over.
+    /// The session has ended.
     REAUTHENTICATE = UNAUTHORIZED "reauthenticate" "Your session has ended: sign in again";
-    /// The Flex token is not good.
+    /// The Flex token is not valid.
     FLEX_TOKEN_INVALID = UNAUTHORIZED "flex_token_invalid" "The Flex token is not valid here";
-    /// The request comes from another site, or lacks the header that proves it does not.
+    /// The request comes from another site, or lacks the header that proves that it does not.
     CROSS_SITE = FORBIDDEN "cross_site" "The request comes from another site";
-    /// More requests than are allowed; `Retry-After` says when there are more.
+    /// Too many requests; `Retry-After` says when to try again.
     TOO_MANY_REQUESTS = TOO_MANY_REQUESTS "too_many_requests" "Too many requests";
     /// No such webhook source.
     SOURCE_UNKNOWN = NOT_FOUND "source_unknown" "There is no such webhook source";
-    /// A webhook delivery is not proven to come from its source.
-    DELIVERY_UNPROVEN = UNAUTHORIZED "delivery_unproven" "The delivery is not proven to come from its source";
+    /// A webhook delivery does not prove that it comes from its source.
+    DELIVERY_UNPROVEN = UNAUTHORIZED "delivery_unproven" "The delivery does not prove that it comes from its source";
     /// A GET that is not a source's challenge.
-    CHALLENGE_INVALID = BAD_REQUEST "challenge_invalid" "The request holds no challenge of this source";
+    CHALLENGE_INVALID = BAD_REQUEST "challenge_invalid" "The request contains no challenge of this source";
     /// Twilio refused what the caller asked for.
     TWILIO_REFUSED = UNPROCESSABLE_ENTITY "twilio_refused" "Twilio refused the request";
-    /// SCIM: the body is not what the request takes.
-    SCIM_INVALID_SYNTAX = BAD_REQUEST "scim_invalid_syntax" "The body is not what this request takes";
-    /// SCIM: an attribute has a value it cannot have.
-    SCIM_INVALID_VALUE = BAD_REQUEST "scim_invalid_value" "An attribute has a value it cannot have";
-    /// SCIM: a path names nothing that can be patched.
-    SCIM_INVALID_PATH = BAD_REQUEST "scim_invalid_path" "The path names nothing that can be patched";
-    /// SCIM: the filter cannot be read or used.
+    /// SCIM: the body does not have the form that the request needs.
+    SCIM_INVALID_SYNTAX = BAD_REQUEST "scim_invalid_syntax" "The body does not have the required form";
+    /// SCIM: an attribute has an invalid value.
+    SCIM_INVALID_VALUE = BAD_REQUEST "scim_invalid_value" "An attribute has an invalid value";
+    /// SCIM: a path names no attribute that can be patched.
+    SCIM_INVALID_PATH = BAD_REQUEST "scim_invalid_path" "The path names no attribute that can be patched";
+    /// SCIM: the filter is malformed or cannot be used here.
     SCIM_INVALID_FILTER = BAD_REQUEST "scim_invalid_filter" "The filter cannot be used";
     /// SCIM: the path is missing or selects nothing.
     SCIM_NO_TARGET = BAD_REQUEST "scim_no_target" "The operation has no target";
     /// SCIM: the attribute cannot be changed.
     SCIM_MUTABILITY = BAD_REQUEST "scim_mutability" "The attribute cannot be changed";
-    /// SCIM: finding everything takes too long.
-    SCIM_TOO_MANY = BAD_REQUEST "scim_too_many" "Too much must be read to answer";
-    /// SCIM: not a cursor of ours.
+    /// SCIM: Flexgate would have to read too many users.
+    SCIM_TOO_MANY = BAD_REQUEST "scim_too_many" "Too many users must be read to answer";
+    /// SCIM: Flexgate did not issue this cursor.
     SCIM_INVALID_CURSOR = BAD_REQUEST "scim_invalid_cursor" "The cursor is not valid";
-    /// SCIM: a cursor that is too old.
+    /// SCIM: the cursor is too old.
     SCIM_EXPIRED_CURSOR = BAD_REQUEST "scim_expired_cursor" "The cursor has expired";
     /// SCIM: the name is taken.
     SCIM_UNIQUENESS = CONFLICT "scim_uniqueness" "Another resource has this name";
@@ -124,19 +124,19 @@ kinds! {
     SCIM_UNKNOWN = NOT_FOUND "scim_unknown" "There is no such resource";
     /// SCIM: the resource has changed since the version in If-Match.
     SCIM_STALE = PRECONDITION_FAILED "scim_stale" "The resource has changed";
-    /// SCIM: the last administrator, or a user's last role, would be taken away.
+    /// SCIM: the request would leave Flex without an active administrator.
     SCIM_LAST_ADMIN = CONFLICT "scim_last_admin" "Flex would be left without an administrator";
     /// SCIM: the user would be left without a role.
     SCIM_NO_ROLE = CONFLICT "scim_no_role" "The user would have no role";
     /// SCIM: not supported.
     SCIM_UNSUPPORTED = NOT_IMPLEMENTED "scim_unsupported" "This is not supported";
-    /// Something here is broken.
+    /// Flexgate has a fault.
     INTERNAL = INTERNAL_SERVER_ERROR "internal" "Something went wrong here";
-    /// Twilio's answer makes no sense, or is about somebody else.
+    /// Twilio's answer is unusable, or is about somebody else.
     UPSTREAM_INVALID = BAD_GATEWAY "upstream_invalid" "An upstream service gave an unusable answer";
-    /// Something needed is down or busy.
+    /// A service that Flexgate needs is down or busy.
     UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "A service that is needed is unavailable";
-    /// Something needed did not answer in time.
+    /// A service that Flexgate needs did not answer in time.
     TIMEOUT = GATEWAY_TIMEOUT "timeout" "An upstream service did not answer in time";
 }
 
@@ -171,7 +171,7 @@ pub(super) struct Parts {
 }
 
 impl Problem {
-    /// A problem of this kind. `detail` is for the caller and says what to do.
+    /// A problem of this kind. `detail` tells the caller what to do.
     #[must_use]
     pub fn new(kind: &'static Kind, detail: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Parts { kind, detail: detail.into(), errors: Vec::new(), retry_after: None, fault: None }))
@@ -187,33 +187,33 @@ impl Problem {
         problem
     }
 
-    /// Adds what only the log may hold: an error and its causes.
+    /// Adds an error and its causes, for the log only.
     #[must_use]
     pub fn because(mut self, fault: &dyn std::error::Error) -> Self {
         self.0.fault = Some(with_causes(fault));
         self
     }
 
-    /// Adds how long to wait before asking again.
+    /// Adds how long the caller should wait before trying again.
     #[must_use]
     pub fn retry_after(mut self, wait: Option<Duration>) -> Self {
         self.0.retry_after = wait;
         self
     }
 
-    /// What the caller is told.
+    /// The text for the caller.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.0.detail
     }
 
-    /// How long the caller should wait, in whole seconds, where that is known.
+    /// How long the caller should wait, in whole seconds, if that is known.
     #[must_use]
     pub fn wait_seconds(&self) -> Option<u64> {
         self.0.retry_after.map(|wait| wait.as_secs().max(1))
     }
 
-    /// What kind it is.
+    /// The kind of problem.
     #[must_use]
     pub fn kind(&self) -> &'static Kind {
         self.0.kind
@@ -224,7 +224,7 @@ impl Problem {
     }
 }
 
-/// A problem whose document the response holds already, for the log: SCIM has error bodies of its own.
+/// A problem for the log only. The response already has its body, because SCIM has its own error bodies.
 #[derive(Debug, Clone)]
 pub struct LoggedProblem(pub Problem);
 
@@ -234,7 +234,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The document itself comes at the edge, which knows the request's id and who reads it.
+/// The edge writes the document, because it knows the request's id and who reads the answer.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.0.kind.status.into_response();
@@ -243,7 +243,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// As it is sent.
+/// The document as it is sent.
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
     #[serde(rename = "type")]

@@ -194,7 +194,7 @@ pub(crate) async fn provision(
     };
     if !report.blocked.is_empty() {
         let detail = format!(
-            "Flex shows a role that Flexgate cannot give, and changing {} would take it away. Change that in the Console.",
+            "Flex shows a role that Flexgate cannot give, and changing {} would remove it. Do that in the Console.",
             report.blocked.join(", ")
         );
         return Err(Problem::new(kinds::TWILIO_REFUSED, detail));
@@ -348,7 +348,7 @@ fn worker(value: Value) -> Result<Option<WorkerAttributes>, String> {
     let Value::Object(mut worker) = value else { return Err("must be an object, which may be empty".to_owned()) };
     let attributes = worker.remove("attributes");
     if !worker.is_empty() {
-        return Err("may hold attributes only".to_owned());
+        return Err("may contain only attributes".to_owned());
     }
     match attributes {
         None | Some(Value::Null) => Ok(None),
@@ -369,7 +369,7 @@ fn unknown() -> Problem {
 
 /// A page token is opaque: if Twilio does not accept it, it names no page, or no longer does.
 fn no_page() -> Problem {
-    Problem::new(kinds::PAGE_UNKNOWN, "Take page_token from next_page_token of an earlier answer, or begin without it.")
+    Problem::new(kinds::PAGE_UNKNOWN, "Use next_page_token of an earlier answer as page_token, or start without it.")
 }
 
 /// If the path names the user, a user unknown to Twilio is the caller's mistake.

@@ -180,7 +180,7 @@ async fn complete(
 /// so it is not passed on.
 async fn refused(app: &App, profile: &SsoProfile, cookie: Option<&str>, state: &str, context: &Context) -> Refusal {
     match app.sign_in.began(profile, cookie, state, context.deadline).await {
-        Ok(true) => Problem::new(kinds::LOGIN_REFUSED, "You were not signed in. Try again, or ask for access.").into(),
+        Ok(true) => Problem::new(kinds::LOGIN_REFUSED, "Try again, or ask for access.").into(),
         Ok(false) => Refusal { problem: problem::of_callback(&CallbackError::NoLogin), ends_login: true },
         Err(fault) => Problem::from(&fault).into(),
     }
