@@ -41,13 +41,13 @@ fn refused(refusal: &MintRefusal) -> Problem {
             Problem::new(kinds::SCOPE_MISSING, format!("The token needs the scope {scope}."))
         }
         MintRefusal::UsernameMissing => {
-            Problem::new(kinds::MINT_REFUSED, "Your token names no Flex user. Services name one in \"username\".")
+            Problem::new(kinds::MINT_REFUSED, "Your token names no Flex user. A service must name one in \"username\".")
         }
         MintRefusal::OtherUser => {
             Problem::new(kinds::MINT_REFUSED, "A token for somebody else needs the scope flexgate.token.any.")
         }
         MintRefusal::RoleNotAllowed(role) => {
-            Problem::new(kinds::ROLE_FORBIDDEN, format!("The role {role} is not yours to ask for."))
+            Problem::new(kinds::ROLE_FORBIDDEN, format!("You may not request the role {role}."))
         }
         MintRefusal::ExpiresTooSoon => {
             Problem::new(kinds::MINT_REFUSED, "Your own token expires within a minute. Renew it first.")

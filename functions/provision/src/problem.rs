@@ -15,7 +15,7 @@ pub(crate) fn of(error: &ProvisioningError) -> Problem {
         && let Some(code) = api.code.filter(|code| BODY_CODES.contains(code))
     {
         let detail =
-            format!("Twilio does not take the user: error {code}, see https://www.twilio.com/docs/errors/{code}");
+            format!("Twilio does not accept the user: error {code}, see https://www.twilio.com/docs/errors/{code}");
         return Problem::new(kinds::TWILIO_REFUSED, detail).because(error);
     }
     error.into()
@@ -37,10 +37,9 @@ pub(crate) fn of_ledger(error: LedgerError) -> Problem {
         LedgerError::LastAdmin => {
             Problem::new(kinds::LAST_ADMIN, "Make somebody else admin first, or set FLEXGATE_SCIM_LAST_ADMIN to allow.")
         }
-        LedgerError::StaysDeactivated => Problem::new(
-            kinds::TWILIO_REFUSED,
-            "Twilio does not make the user active again. Look at it in the Console.",
-        ),
+        LedgerError::StaysDeactivated => {
+            Problem::new(kinds::TWILIO_REFUSED, "Twilio does not reactivate the user. Check the user in the Console.")
+        }
         LedgerError::Busy => Problem::new(kinds::UNAVAILABLE, "Another request is changing the user. Try again.")
             .retry_after(Some(std::time::Duration::from_secs(2))),
         LedgerError::Twilio(_) | LedgerError::Store(_) => {

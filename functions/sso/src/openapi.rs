@@ -20,7 +20,7 @@ fn outcome() -> ParameterBuilder {
     let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
     let either = |name: &str, description: &str| {
         ObjectBuilder::new()
-            .property("state", text("What the login was begun with."))
+            .property("state", text("The `state` with which the login started."))
             .property(name, text(description))
             .additional_properties(Some(ObjectBuilder::new().schema_type(Type::String)))
             .required("state")
@@ -28,14 +28,14 @@ fn outcome() -> ParameterBuilder {
     };
     let schema = OneOfBuilder::new()
         .item(either("code", "The authorization code."))
-        .item(either("error", "Why there is no code."));
+        .item(either("error", "Why Twilio issued no code."));
     ParameterBuilder::new()
         .name("outcome")
         .parameter_in(ParameterIn::Query)
         .required(Required::True)
         .style(Some(ParameterStyle::Form))
         .explode(Some(true))
-        .description(Some("What became of the login, as Twilio says it."))
+        .description(Some("The outcome of the login."))
         .schema(Some(schema))
 }
 
@@ -59,11 +59,11 @@ pub fn document() -> utoipa::openapi::OpenApi {
     parameter(&mut api, "GET", "/sso/{profile}/callback", outcome());
     problems(&mut api, "POST", "/sso/validate", &[BODY, &[kinds::FLEX_TOKEN_INVALID], UPSTREAM]);
     security(&mut api, "session", cookie(SESSION_COOKIE, SESSION));
-    security(&mut api, "login", cookie(LOGIN_COOKIE, "Set by the login. Holds the logins under way."));
+    security(&mut api, "login", cookie(LOGIN_COOKIE, "Set by the login. Contains the pending logins."));
     api
 }
 
-const SESSION: &str = "Set by the callback. HttpOnly: no script reads it, the browser sends it.";
+const SESSION: &str = "Set by the callback. HttpOnly: the browser sends it, and no script can read it.";
 
 fn cookie(name: &str, description: &str) -> SecurityScheme {
     SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(name, description)))

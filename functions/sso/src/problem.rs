@@ -35,7 +35,7 @@ pub(crate) fn of_session(error: &SessionError) -> Problem {
 
 /// The problem for a Flex token that is not accepted. It does not say why.
 pub(crate) fn flex_token_invalid() -> Problem {
-    Problem::new(kinds::FLEX_TOKEN_INVALID, "Get a new token from Flex; it must be of this account and instance.")
+    Problem::new(kinds::FLEX_TOKEN_INVALID, "Get a new token from Flex, for this account and instance.")
 }
 
 impl From<&Fault> for Problem {

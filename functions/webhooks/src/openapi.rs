@@ -27,7 +27,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     problems(&mut api, "GET", path, &[&[kinds::SOURCE_UNKNOWN, kinds::CHALLENGE_INVALID], UPSTREAM]);
     let signature = ApiKeyValue::with_description(
         "webhook-signature",
-        "Standard Webhooks, with `webhook-id` and `webhook-timestamp`. Each kind of source has its own proof: docs/webhooks.md.",
+        "Standard Webhooks, with `webhook-id` and `webhook-timestamp`. For other kinds of source, see docs/webhooks.md.",
     );
     security(&mut api, "webhook", SecurityScheme::ApiKey(ApiKey::Header(signature)));
     api

@@ -20,7 +20,7 @@ pub(crate) fn unreadable(error: StrictJsonError) -> Problem {
 }
 
 pub(crate) fn no_challenge() -> Problem {
-    Problem::new(kinds::CHALLENGE_INVALID, "Events are delivered with POST.")
+    Problem::new(kinds::CHALLENGE_INVALID, "Deliver events with POST.")
 }
 
 pub(crate) fn secrets(error: &SecretError) -> Problem {

@@ -21,10 +21,10 @@ use crate::{demo, doctor, events, manual, scim, serve, token, users};
     name = "flexgate",
     version,
     after_help = "Examples:\n  \
-        flexgate                 try it: gateway, simulated Twilio and a sign-in page, nothing to configure\n  \
+        flexgate                 try it: gateway, simulated Twilio and a sign-in page, without configuration\n  \
         flexgate demo            run every flow once and print what happened\n  \
         flexgate serve --live    serve real Twilio, configured by the environment (docs/configuration.md)\n  \
-        flexgate doctor          check that configuration, and say what to mend\n  \
+        flexgate doctor          check that configuration, and suggest fixes\n  \
         flexgate users import people.csv --dry-run\n  \
         flexgate token mint --user ada | flexgate token check"
 )]
@@ -37,32 +37,32 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the gateway (what happens without any command)
+    /// Serve the gateway (the default command)
     Serve(Serve),
-    /// Run every flow end to end against the simulator, a line each; fails if one fails
+    /// Run every flow end to end against the simulator and print one line for each; fails if one fails
     Demo,
-    /// Identity events that could not be applied: look at them, try them again
+    /// List, show and retry identity events that could not be applied
     Events(Events),
     /// Credentials for identity systems that provision through SCIM
     #[command(subcommand)]
     Scim(Scim),
-    /// Check this set-up, a line each, and say what to do about what is wrong
+    /// Check this set-up, one line per check, and suggest fixes
     Doctor(Doctor),
-    /// Look at Flex users, provision them, import them from a file
+    /// Show, provision and import Flex users
     Users(Users),
-    /// Mint a Flex token, or see what one is good for
+    /// Mint a Flex token, or check one
     Token(Token),
-    /// Write completions for a shell
+    /// Print completions for a shell
     Completions(Completions),
-    /// Write the manual page, of one command or of all
+    /// Print the manual page of one command, or of the whole program
     Man(Man),
 }
 
 #[derive(Debug, Subcommand)]
 enum Scim {
-    /// Make a token; prints it, once, and the document to store as its secret
+    /// Make a token. Prints the token, which is shown only once, and the document to store as the secret
     Token {
-        /// What the token is called in audit events
+        /// The token's name in audit events
         #[arg(long, default_value = "scim", value_name = "NAME")]
         id: String,
     },

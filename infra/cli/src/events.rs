@@ -21,7 +21,7 @@ const PAGE: u32 = 10_000;
 /// Which store, and what to do.
 #[derive(Debug, Args)]
 pub struct Events {
-    /// The store's file; without it, `FLEXGATE_STORE`'s, or else that of the simulated set-up
+    /// The store's file [default: `FLEXGATE_STORE`, or else the store of the simulated set-up]
     #[arg(long, global = true, value_name = "FILE")]
     store: Option<PathBuf>,
     #[command(subcommand)]
@@ -30,21 +30,21 @@ pub struct Events {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List them, oldest first: key, since when, tries, source (flexgate: a job), event, reason
+    /// List all, oldest first: key, time, tries, source (flexgate for a job), event, reason
     List,
-    /// Show one in full, as JSON. It holds personal data
+    /// Show one in full, as JSON. The output contains personal data
     Show {
         /// Its key, from the list
         #[arg(allow_hyphen_values = true)]
         key: String,
     },
-    /// Put one back into the queue, or all of them: a running gateway, or `apply` on AWS, applies them
+    /// Put one or all back into the queue. A running gateway, or `apply` on AWS, then applies them
     #[command(group = clap::ArgGroup::new("which").args(["key", "all"]).required(true))]
     Retry {
         /// Its key, from the list
         #[arg(allow_hyphen_values = true)]
         key: Option<String>,
-        /// Every one of them
+        /// Retry all
         #[arg(long)]
         all: bool,
     },

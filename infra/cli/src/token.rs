@@ -19,7 +19,7 @@ const MAX_TOKEN: u64 = 64 * 1024;
 
 /// What to do.
 #[derive(Debug, Args)]
-#[command(after_help = "Reads the environment as flexgate serve --live does.\n\n\
+#[command(after_help = "Reads the same environment variables as flexgate serve --live.\n\n\
     Examples:\n  \
     flexgate token mint --user ada --ttl 600\n  \
     flexgate token mint --user ada | flexgate token check\n  \
@@ -31,18 +31,18 @@ pub struct Token {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Mint a token for a Flex user; it alone goes to standard output
+    /// Mint a token for a Flex user; prints only the token to standard output
     Mint {
         /// The username, or the SID (FU…)
         #[arg(long, value_name = "NAME")]
         user: String,
-        /// How long it is good for, in seconds: from 60 to the configured longest (default: an hour at most)
+        /// Its lifetime in seconds, from 60 to the configured maximum [default: that maximum, but at most an hour]
         #[arg(long, value_name = "SECONDS")]
         ttl: Option<u64>,
     },
-    /// Ask Twilio what the token on standard input is good for; prints JSON
+    /// Ask Twilio what the token on standard input is valid for; prints JSON
     Claims,
-    /// Whether the token on standard input is good; exits 1 if not
+    /// Check whether the token on standard input is valid; exits 1 if not
     Check,
 }
 

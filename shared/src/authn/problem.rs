@@ -8,11 +8,11 @@ impl From<&CallerError> for Problem {
         match error {
             CallerError::Missing => Self::new(
                 kinds::TOKEN_INVALID,
-                "Send one Authorization header: Bearer and a token of a trusted issuer.",
+                "Send one Authorization header with Bearer and a token from a trusted issuer.",
             ),
             // Only the log says which rule the token breaks: a forger must learn nothing.
             CallerError::Invalid(_) => {
-                Self::new(kinds::TOKEN_INVALID, "The bearer token is not one that Flexgate accepts.").because(error)
+                Self::new(kinds::TOKEN_INVALID, "Flexgate does not accept the bearer token.").because(error)
             }
             CallerError::TooLarge => Self::new(kinds::TOO_LARGE, "A bearer token may have at most 8192 bytes."),
             CallerError::Unavailable { retry_after } => {

@@ -25,12 +25,12 @@ pub struct SsoConfiguration {
     /// The Flex instance.
     #[schema(value_type = String, pattern = "^GO[0-9a-fA-F]{32}$", example = "GO00000000000000000000000000000001")]
     pub instance_sid: InstanceSid,
-    /// The SSO profile, which Twilio calls a connection here.
+    /// The SSO profile, which Twilio here calls a connection.
     #[schema(value_type = String, pattern = "^JQ[0-9a-fA-F]{32}$", example = "JQ00000000000000000000000000000001")]
     pub connection_name: SsoProfileSid,
-    /// What `state` names as the connection.
+    /// The client id, which `state` contains as the connection.
     pub client_id: String,
-    /// Always true here: only active configurations are used.
+    /// Always true: Flexgate uses only active configurations.
     pub active: bool,
     /// `SinglePageApp`.
     #[schema(example = "SinglePageApp")]

@@ -12,7 +12,7 @@ use super::{Flex, Sso, TwilioError, wire};
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, FlexUserSid, InstanceSid, ObservedRoles, TokenTtl, WorkerSid};
 
-/// What a token is good for, checked to be for our account and instance.
+/// Twilio's information about a token, checked to be for our account and instance.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct TokenInfo {
     /// The account.
@@ -27,7 +27,7 @@ pub struct TokenInfo {
     /// The identity in Twilio's other products (`ada_40example_2Ecom`).
     #[schema(required)]
     pub identity: Option<String>,
-    /// The username, where Twilio says.
+    /// The username, if Twilio gives it.
     #[schema(required, example = "ada")]
     pub username: Option<String>,
     /// The roles.
@@ -35,7 +35,7 @@ pub struct TokenInfo {
     pub roles: ObservedRoles,
     /// Twilio's permission codes.
     pub permissions: Vec<String>,
-    /// The `TaskRouter` worker, where Twilio says.
+    /// The `TaskRouter` worker, if Twilio gives it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, pattern = "^WK[0-9a-fA-F]{32}$", nullable = false)]
     pub worker_sid: Option<WorkerSid>,

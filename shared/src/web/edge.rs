@@ -88,7 +88,7 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
         let answered = telemetry::metered(timeout_at(deadline.instant(), next.run(request)));
         let (answered, meter) = answered.await;
         let mut response = answered.unwrap_or_else(|_| {
-            Problem::new(kinds::TIMEOUT, "Try again; if it lasts, see the status of Twilio.").into_response()
+            Problem::new(kinds::TIMEOUT, "Try again. If it keeps happening, check Twilio's status.").into_response()
         });
         response.extensions_mut().insert(meter);
         response

@@ -102,7 +102,7 @@ pub const INVISIBLE: &str = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u20
 impl PartialSchema for Name {
     fn schema() -> RefOr<Schema> {
         let edge = format!("[^{SPACE}{INVISIBLE}]");
-        name(&format!("^{edge}([^{INVISIBLE}]*{edge})?$"), "1 to 256 visible characters, no white space around them.")
+        name(&format!("^{edge}([^{INVISIBLE}]*{edge})?$"), "1 to 256 visible characters, no surrounding white space.")
     }
 }
 
@@ -143,7 +143,7 @@ fn example(kind: &Kind) -> Value {
         "type": kind.uri(),
         "title": kind.title,
         "status": kind.status.as_u16(),
-        "detail": "What to do about it.",
+        "detail": "What to do about the problem.",
         "code": kind.code,
         "request_id": "5f1c7d0e8a9b4c3d2e1f0a9b8c7d6e5f",
     });
@@ -167,7 +167,7 @@ pub fn complete(api: &mut OpenApi) {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
-        .description(Some("A token of an issuer in FLEXGATE_ISSUERS, with the scope the route needs."))
+        .description(Some("A token from an issuer in FLEXGATE_ISSUERS, with the scope that the route needs."))
         .build();
     components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(bearer).into());
     for item in api.paths.paths.values_mut() {
@@ -175,7 +175,7 @@ pub fn complete(api: &mut OpenApi) {
         for operation in operations.into_iter().flatten() {
             for response in operation.responses.responses.values_mut() {
                 if let RefOr::T(response) = response {
-                    let id = header("Names the request, here and in the log.", Type::String);
+                    let id = header("The request's id, which is also in the log.", Type::String);
                     response.headers.insert("x-request-id".to_owned(), RefOr::T(id));
                 }
             }
@@ -188,19 +188,19 @@ fn problem_schema() -> RefOr<Schema> {
     let codes = kinds::ALL.iter().map(|kind| kind.code);
     let error = ObjectBuilder::new()
         .property("field", text("The field's or parameter's name."))
-        .property("detail", text("What it must be."))
+        .property("detail", text("What is wrong with it."))
         .required("field")
         .required("detail");
     let errors =
-        utoipa::openapi::schema::ArrayBuilder::new().items(error).description(Some("Each field that is wrong."));
+        utoipa::openapi::schema::ArrayBuilder::new().items(error).description(Some("The fields that are wrong."));
     let mut problem = ObjectBuilder::new()
         .description(Some("A problem document (RFC 9457). Decide on `code`."))
         .property("type", text("`urn:flexgate:problem:{code}`"))
-        .property("title", text("What it is, in a few words."))
-        .property("status", ObjectBuilder::new().schema_type(Type::Integer).description(Some("The status.")))
-        .property("detail", text("What to do about it."))
-        .property("code", text("Stable: docs/status-codes.md says what to do about each.").enum_values(Some(codes)))
-        .property("request_id", text("Also in the header `x-request-id`, and in the log."))
+        .property("title", text("A short description of the problem."))
+        .property("status", ObjectBuilder::new().schema_type(Type::Integer).description(Some("The HTTP status.")))
+        .property("detail", text("What to do about the problem."))
+        .property("code", text("Stable; docs/status-codes.md lists all codes.").enum_values(Some(codes)))
+        .property("request_id", text("Also in the header `x-request-id` and in the log."))
         .property("errors", errors);
     for name in ["type", "title", "status", "detail", "code", "request_id"] {
         problem = problem.required(name);

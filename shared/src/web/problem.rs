@@ -21,7 +21,7 @@ pub struct Kind {
     pub code: &'static str,
     /// The HTTP status of the answer.
     pub status: StatusCode,
-    /// What it is, in a few words.
+    /// A short description.
     pub title: &'static str,
 }
 
@@ -35,7 +35,7 @@ macro_rules! kinds {
                 $(#[$doc])*
                 pub const $name: &Kind = &Kind { code: $code, status: StatusCode::$status, title: $title };
             )*
-            /// All of them.
+            /// All kinds.
             pub const ALL: &[&Kind] = &[$($name),*];
         }
     };
@@ -45,7 +45,7 @@ kinds! {
     /// There is no such route.
     ROUTE_UNKNOWN = NOT_FOUND "route_unknown" "There is nothing at this address";
     /// The route does not support this method.
-    METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method_not_allowed" "This address does not take this method";
+    METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method_not_allowed" "This address does not support this method";
     /// The content type is not that of JSON.
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" "The body must be JSON";
     /// The body or the token is too large.
@@ -63,23 +63,23 @@ kinds! {
     /// The policy does not allow this caller to mint this token.
     MINT_REFUSED = FORBIDDEN "mint_refused" "This token may not be minted";
     /// The policy does not allow anybody to have this role, or this caller to ask for it.
-    ROLE_FORBIDDEN = FORBIDDEN "role_forbidden" "The role may not be given";
+    ROLE_FORBIDDEN = FORBIDDEN "role_forbidden" "The role is not allowed";
     /// Twilio has several users with this name, or the name belongs to another person.
-    USER_AMBIGUOUS = CONFLICT "user_ambiguous" "Several Flex users have this username";
+    USER_AMBIGUOUS = CONFLICT "user_ambiguous" "The username is ambiguous or taken";
     /// There is no such user.
     USER_UNKNOWN = NOT_FOUND "user_unknown" "There is no such Flex user";
     /// Another source of the people ledger says that the person is inactive.
     USER_INACTIVE = CONFLICT "user_inactive" "Another source says that the person is inactive";
     /// Nobody would be left to administer Flex.
-    LAST_ADMIN = CONFLICT "last_admin" "The last administrator cannot be taken away";
+    LAST_ADMIN = CONFLICT "last_admin" "The last administrator cannot be removed";
     /// There is no such page of the list.
     PAGE_UNKNOWN = NOT_FOUND "page_unknown" "There is no such page";
     /// There is no such SSO profile.
     PROFILE_UNKNOWN = NOT_FOUND "profile_unknown" "There is no such SSO profile";
     /// The sign-in was not begun in this browser, or was begun too long ago.
-    LOGIN_INVALID = BAD_REQUEST "login_invalid" "This sign-in was not begun in this browser, or too long ago";
+    LOGIN_INVALID = BAD_REQUEST "login_invalid" "This sign-in was started in another browser, or too long ago";
     /// The identity provider refused, or the person cancelled.
-    LOGIN_REFUSED = FORBIDDEN "login_refused" "The identity provider did not sign you in";
+    LOGIN_REFUSED = FORBIDDEN "login_refused" "You were not signed in";
     /// Twilio did not accept the code.
     LOGIN_REJECTED = UNAUTHORIZED "login_rejected" "Twilio did not accept this sign-in";
     /// The browser is not signed in.
@@ -95,17 +95,17 @@ kinds! {
     /// There is no such webhook source.
     SOURCE_UNKNOWN = NOT_FOUND "source_unknown" "There is no such webhook source";
     /// A webhook delivery is not proven to come from its source.
-    DELIVERY_UNPROVEN = UNAUTHORIZED "delivery_unproven" "The delivery is not proven to come from its source";
+    DELIVERY_UNPROVEN = UNAUTHORIZED "delivery_unproven" "The delivery does not prove that it comes from its source";
     /// A GET request is not a challenge of this source.
-    CHALLENGE_INVALID = BAD_REQUEST "challenge_invalid" "The request holds no challenge of this source";
+    CHALLENGE_INVALID = BAD_REQUEST "challenge_invalid" "The request contains no challenge of this source";
     /// Twilio refused what the caller asked for.
     TWILIO_REFUSED = UNPROCESSABLE_ENTITY "twilio_refused" "Twilio refused the request";
     /// SCIM: the body is not valid for this request.
-    SCIM_INVALID_SYNTAX = BAD_REQUEST "scim_invalid_syntax" "The body is not what this request takes";
+    SCIM_INVALID_SYNTAX = BAD_REQUEST "scim_invalid_syntax" "The body does not have the required form";
     /// SCIM: an attribute has a value it cannot have.
-    SCIM_INVALID_VALUE = BAD_REQUEST "scim_invalid_value" "An attribute has a value it cannot have";
+    SCIM_INVALID_VALUE = BAD_REQUEST "scim_invalid_value" "An attribute has an invalid value";
     /// SCIM: a path names nothing that can be patched.
-    SCIM_INVALID_PATH = BAD_REQUEST "scim_invalid_path" "The path names nothing that can be patched";
+    SCIM_INVALID_PATH = BAD_REQUEST "scim_invalid_path" "The path names no attribute that can be patched";
     /// SCIM: the filter cannot be read or used.
     SCIM_INVALID_FILTER = BAD_REQUEST "scim_invalid_filter" "The filter cannot be used";
     /// SCIM: the path is missing or selects nothing.
@@ -113,7 +113,7 @@ kinds! {
     /// SCIM: the attribute cannot be changed.
     SCIM_MUTABILITY = BAD_REQUEST "scim_mutability" "The attribute cannot be changed";
     /// SCIM: answering would take too long, because too much must be read.
-    SCIM_TOO_MANY = BAD_REQUEST "scim_too_many" "Too much must be read to answer";
+    SCIM_TOO_MANY = BAD_REQUEST "scim_too_many" "Too many users must be read to answer";
     /// SCIM: the cursor was not issued by Flexgate.
     SCIM_INVALID_CURSOR = BAD_REQUEST "scim_invalid_cursor" "The cursor is not valid";
     /// SCIM: the cursor is too old.

@@ -22,18 +22,19 @@ use crate::app::App;
 use crate::minting::MintError;
 use crate::problem;
 
-/// What to mint. Without a body: a token for the caller, valid for an hour at most.
+/// What to mint. Without a body, Flexgate mints a token for the caller that is valid for at most an hour.
 #[derive(ToSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 struct Asked {
-    /// The token's lifetime in seconds. Limited by the settings and by the caller's own token.
+    /// The token's lifetime in seconds. The settings and the lifetime of the caller's own token limit it.
     #[schema(minimum = 60, maximum = 86_400, example = 3600)]
     ttl: Option<u32>,
-    /// The user to mint for. Naming another user than the caller needs the scope `flexgate.token.any`.
+    /// The user to mint for. To name somebody other than the caller, the scope `flexgate.token.any` is required.
     #[schema(value_type = Option<Name>)]
     username: Option<String>,
-    /// The token's roles, if fewer than the caller has.
+    /// The only roles that the token may have. Twilio always mints with all of the user's roles, so Flexgate refuses if
+    /// the user has any other role.
     #[schema(min_items = 1, example = json!(["agent"]))]
     roles: Option<Vec<Role>>,
 }
@@ -57,21 +58,21 @@ struct Minted<'a> {
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:00:00Z")]
     expires_at: OffsetDateTime,
-    /// What the token is valid for, as Twilio says.
+    /// Twilio's information about the token.
     token_info: &'a TokenInfo,
 }
 
 /// Mints a Flex token
 ///
-/// For the caller; for another user only with the scope `flexgate.token.any`. Username and roles come from the verified
-/// token, and the body can only ask for less.
+/// Mints for the caller, or for another user with the scope `flexgate.token.any`. The caller's username and roles come
+/// from their verified token; the body can only narrow the roles and the lifetime.
 #[utoipa::path(
     post,
     path = "/token",
     operation_id = "mint",
     tag = "mint",
     request_body(content = Asked, example = json!({ "ttl": 3600 })),
-    responses((status = 201, description = "A token", body = Minted<'_>)),
+    responses((status = 201, description = "The token", body = Minted<'_>)),
     security(("bearer" = ["flexgate.token"]), ("bearer" = ["flexgate.token.any"])),
 )]
 pub(crate) async fn mint(State(app): State<Arc<App>>, context: Context, request: Request) -> Result<Response, Problem> {

@@ -14,15 +14,15 @@ use crate::problem;
 
 /// Explains a user
 ///
-/// What each source says about the person, and why they are active or not, have each role or not. Values of profile
-/// fields are not shown.
+/// Shows what each source says about the person, and why they are active or not and have each role or not. It does not
+/// show the values of profile fields.
 #[utoipa::path(
     get,
     path = "/users/{flex_user_sid}/explain",
     operation_id = "explain_user",
     tag = "provision",
     params(UserPath),
-    responses((status = 200, description = "Why the user is what they are", body = Explained)),
+    responses((status = 200, description = "The explanation", body = Explained)),
     security(("bearer" = ["flexgate.users.read"])),
 )]
 pub(crate) async fn explain(

@@ -27,19 +27,19 @@ use crate::problem;
 const DEFAULT_PAGE: u16 = 50;
 const MAX_PAGE: u16 = 1_000;
 
-/// A user as it should be.
+/// The desired state of a user.
 #[derive(ToSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 struct Desired {
-    /// The key under which Twilio knows the user. Compared exactly.
+    /// Twilio's key for the user, compared exactly.
     #[schema(value_type = Name, example = "ada")]
     username: String,
     #[schema(value_type = Email, example = "ada@example.com")]
     email: String,
     #[schema(value_type = Name, example = "Ada Lovelace")]
     full_name: String,
-    /// At least one, each among `FLEXGATE_ALLOWED_ROLES`.
+    /// One or more of the roles in `FLEXGATE_ALLOWED_ROLES`.
     #[schema(min_items = 1, example = json!(["agent"]))]
     roles: Vec<Role>,
     worker: Option<Worker>,
@@ -59,7 +59,7 @@ enum Role {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 struct Worker {
-    /// Keys carry their type, as Flex takes them; values are strings, numbers and booleans.
+    /// Each key ends with its type, as Flex requires (`language.string`). Values are strings, numbers or booleans.
     #[schema(value_type = Option<BTreeMap<String, Attribute>>, example = json!({ "language.string": "en" }))]
     attributes: Option<BTreeMap<String, Value>>,
 }
@@ -79,13 +79,13 @@ enum Attribute {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 struct Listing {
-    /// Only the user of exactly this username; the other parameters are then unused.
+    /// Finds only the user with exactly this username. The other parameters are then ignored.
     #[param(value_type = Option<Name>, example = "ada")]
     username: Option<String>,
-    /// How many users to a page; 50 if not given.
+    /// The number of users per page, 50 by default.
     #[param(minimum = 1, maximum = 1000, example = 50)]
     page_size: Option<u16>,
-    /// The `next_page_token` of the page before.
+    /// The `next_page_token` of the previous page.
     #[param(max_length = 1024)]
     page_token: Option<String>,
 }
@@ -95,17 +95,17 @@ struct Listing {
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 pub(super) struct UserPath {
-    /// The user, by SID.
+    /// The user's SID.
     #[param(pattern = "^FU[0-9a-fA-F]{32}$", example = "FU00000000000000000000000000000001")]
     flex_user_sid: String,
 }
 
-/// A Flex user. What Twilio does not say is null.
+/// A Flex user. Fields that Twilio omits are null.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct User {
     #[schema(value_type = String, pattern = "^FU[0-9a-fA-F]{32}$", example = "FU00000000000000000000000000000001")]
     flex_user_sid: FlexUserSid,
-    /// The key under which Twilio knows the user; not an e-mail address.
+    /// Twilio's key for the user; not an e-mail address.
     #[schema(value_type = String, example = "ada")]
     username: Username,
     #[schema(required, example = "ada@example.com")]
@@ -116,7 +116,7 @@ pub(crate) struct User {
     roles: Option<ObservedRoles>,
     #[schema(required, example = "en-us")]
     locale: Option<String>,
-    /// True for a deprovisioned user: Flex keeps those.
+    /// True for a deprovisioned user, because Flex never deletes users.
     #[schema(required)]
     deactivated: Option<bool>,
     /// The TaskRouter worker. A deprovisioned user has none.
@@ -126,7 +126,7 @@ pub(crate) struct User {
     created_date: Option<String>,
     #[schema(required, example = "2026-11-24T07:00:00Z")]
     updated_date: Option<String>,
-    /// Twilio's count of changes.
+    /// The number of changes, as Twilio counts them.
     #[schema(required)]
     version: Option<u64>,
 }
@@ -153,14 +153,14 @@ impl From<FlexUser> for User {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Users {
     users: Vec<User>,
-    /// For the next page; null at the end.
+    /// The token for the next page; null on the last page.
     #[schema(required)]
     next_page_token: Option<String>,
 }
 
 /// Provisions a user
 ///
-/// Makes the user as described: new, changed, reactivated, or left as it was. Idempotent.
+/// Creates the user, updates or reactivates an existing one, or leaves it unchanged. Idempotent.
 #[utoipa::path(
     post,
     path = "/users",
@@ -169,7 +169,7 @@ pub(crate) struct Users {
     request_body = Desired,
     responses(
         (status = 201, description = "Created", body = User),
-        (status = 200, description = "Updated, or as it was", body = User),
+        (status = 200, description = "Updated or unchanged", body = User),
     ),
     security(("bearer" = ["flexgate.users.write"])),
 )]
@@ -194,7 +194,7 @@ pub(crate) async fn provision(
     };
     if !report.blocked.is_empty() {
         let detail = format!(
-            "Flex shows a role that Flexgate cannot give, and changing {} would take it away. Change that in the Console.",
+            "Flex shows a role that Flexgate cannot give, and changing {} would remove it. Do that in the Console.",
             report.blocked.join(", ")
         );
         return Err(Problem::new(kinds::TWILIO_REFUSED, detail));
@@ -208,14 +208,14 @@ pub(crate) async fn provision(
     Ok((status, axum::Json(user)).into_response())
 }
 
-/// Finds a user by username, or lists all
+/// Finds a user by username, or lists all users
 #[utoipa::path(
     get,
     path = "/users",
     operation_id = "list_users",
     tag = "provision",
     params(Listing),
-    responses((status = 200, description = "A page of users; of an unknown username an empty one", body = Users)),
+    responses((status = 200, description = "A page of users, empty for an unknown username", body = Users)),
     security(("bearer" = ["flexgate.users.read"])),
 )]
 pub(crate) async fn list(
@@ -271,14 +271,14 @@ pub(crate) async fn show(
 
 /// Deprovisions a user
 ///
-/// The user stays in Flex, deactivated and without a worker; `GET` shows it still. Idempotent.
+/// The user stays in Flex, deactivated and without a worker, and `GET` still shows it. Idempotent.
 #[utoipa::path(
     delete,
     path = "/users/{flex_user_sid}",
     operation_id = "deprovision",
     tag = "provision",
     params(UserPath),
-    responses((status = 204, description = "Deprovisioned, or was so before")),
+    responses((status = 204, description = "The user is deprovisioned")),
     security(("bearer" = ["flexgate.users.write"])),
 )]
 pub(crate) async fn deprovision(
@@ -348,7 +348,7 @@ fn worker(value: Value) -> Result<Option<WorkerAttributes>, String> {
     let Value::Object(mut worker) = value else { return Err("must be an object, which may be empty".to_owned()) };
     let attributes = worker.remove("attributes");
     if !worker.is_empty() {
-        return Err("may hold attributes only".to_owned());
+        return Err("may contain only attributes".to_owned());
     }
     match attributes {
         None | Some(Value::Null) => Ok(None),
@@ -369,7 +369,7 @@ fn unknown() -> Problem {
 
 /// A page token is opaque: if Twilio does not accept it, it names no page, or no longer does.
 fn no_page() -> Problem {
-    Problem::new(kinds::PAGE_UNKNOWN, "Take page_token from next_page_token of an earlier answer, or begin without it.")
+    Problem::new(kinds::PAGE_UNKNOWN, "Use next_page_token of an earlier answer as page_token, or start without it.")
 }
 
 /// If the path names the user, a user unknown to Twilio is the caller's mistake.

@@ -19,16 +19,16 @@ pub enum Refusal {
     #[error("{0}")]
     Uniqueness(String),
     /// Finding all matches would take longer than a request may.
-    #[error("Too many users must be read to answer this. Filter by userName, id or externalId, or page with cursor.")]
+    #[error("Flexgate would have to read too many users. Filter by userName, id or externalId, or page with cursor.")]
     TooMany,
     /// There is no such resource.
     #[error("There is no such resource.")]
     Unknown,
     /// The resource has changed since the caller read it.
-    #[error("The resource has changed since its version in If-Match. Read it again.")]
+    #[error("The resource no longer has the version in If-Match. Read it again.")]
     Stale,
     /// Another request is changing the resource.
-    #[error("The resource is being changed by another request. Try again.")]
+    #[error("Another request is changing the resource. Try again.")]
     Busy,
     /// The policy doesn't allow anyone to give this role.
     #[error("The role {0} is not among FLEXGATE_ALLOWED_ROLES.")]
@@ -42,16 +42,14 @@ pub enum Refusal {
     /// The person was deactivated, but the rest of the request was refused.
     #[error("the user was deactivated, and the rest of the request refused")]
     Partly(Box<Refusal>),
-    /// Changing these fields would take away a role that Flex shows but Flexgate cannot give.
-    #[error(
-        "Flex shows a role that Flexgate cannot give, and changing {0} would take it away. Change that in the Console."
-    )]
+    /// Changing these fields would remove a role that Flex shows but Flexgate cannot give.
+    #[error("Flex shows a role that Flexgate cannot give, and changing {0} would remove it. Do that in the Console.")]
     Blocked(String),
     /// The user would be left without any role.
     #[error("The user would have no role: every Flex user needs one. See FLEXGATE_DEFAULT_ROLES.")]
     NoRole,
     /// Twilio did not reactivate the user.
-    #[error("Twilio does not make the user active again.")]
+    #[error("Twilio does not reactivate the user.")]
     StaysDeactivated,
     /// Twilio failed or refused the call.
     #[error("Twilio")]

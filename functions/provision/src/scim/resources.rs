@@ -17,12 +17,12 @@ pub fn user_schema(worker: &WorkerFields) -> Schema {
     ];
     let emails = vec![
         A::new("value", Kind::Text, "The address.").required(),
-        A::new("type", Kind::Text, "What it is for.").among(&["work", "home", "other"]),
-        A::new("primary", Kind::Boolean, "Whether it is the one that Flex has."),
+        A::new("type", Kind::Text, "The kind of address.").among(&["work", "home", "other"]),
+        A::new("primary", Kind::Boolean, "Whether Flex uses this address."),
     ];
     let roles = vec![
         A::new("value", Kind::Text, "The Flex role.").required().among(&["agent", "supervisor", "admin"]),
-        A::new("primary", Kind::Boolean, "Has no meaning for Flex."),
+        A::new("primary", Kind::Boolean, "Ignored: it has no meaning in Flex."),
     ];
     let groups = vec![
         A::new("value", Kind::Text, "The group's id.").exact().only(Mutability::ReadOnly),
@@ -30,17 +30,17 @@ pub fn user_schema(worker: &WorkerFields) -> Schema {
         A::new("display", Kind::Text, "The group's name.").only(Mutability::ReadOnly),
     ];
     let attributes = vec![
-        A::new("userName", Kind::Text, "The key under which Twilio knows the user. It never changes.")
+        A::new("userName", Kind::Text, "Twilio's key for the user. It never changes.")
             .required()
             .unique()
             .only(Mutability::Immutable),
         A::new("name", Kind::Complex(name), "The parts of the name."),
-        A::new("displayName", Kind::Text, "The full name, as colleagues see it; before name.formatted."),
-        A::new("locale", Kind::Text, "The locale, like en-US."),
+        A::new("displayName", Kind::Text, "The full name, as colleagues see it. Takes precedence over name.formatted."),
+        A::new("locale", Kind::Text, "The locale, such as en-US."),
         A::new("active", Kind::Boolean, "False deprovisions the user, true provisions it again.").required(),
-        A::new("emails", Kind::Complex(emails), "Addresses; Flex has the primary one.").many().required(),
-        A::new("roles", Kind::Complex(roles), "Flex roles; those that groups give are among them.").many().required(),
-        A::new("groups", Kind::Complex(groups), "The groups the user is in.").many().only(Mutability::ReadOnly),
+        A::new("emails", Kind::Complex(emails), "E-mail addresses. Flex uses the primary one.").many().required(),
+        A::new("roles", Kind::Complex(roles), "Flex roles, including those that groups give.").many().required(),
+        A::new("groups", Kind::Complex(groups), "The user's groups.").many().only(Mutability::ReadOnly),
     ];
     let fields = worker.attributes();
     let extension = (!fields.is_empty()).then_some((FLEX_USER, fields));
@@ -56,8 +56,8 @@ pub fn group_schema() -> Schema {
         A::new("$ref", Kind::Reference(&["User"]), "The user's address.").exact().only(Mutability::Immutable),
     ];
     let attributes = vec![
-        A::new("displayName", Kind::Text, "The name; it may stand for a Flex role.").required().unique(),
-        A::new("members", Kind::Complex(members), "The users in the group.").many(),
+        A::new("displayName", Kind::Text, "The group's name, which may give a Flex role.").required().unique(),
+        A::new("members", Kind::Complex(members), "The group's members.").many(),
     ];
     Schema { id: GROUP, name: "Group", attributes, extension: None, optional_extension: FLEX_USER }
 }

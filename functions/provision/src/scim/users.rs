@@ -299,7 +299,7 @@ impl Users {
         if self.anybody_named(&asked, deadline).await?.is_some_and(|other| !other.is_gone()) {
             return Err(Refusal::Uniqueness("Another user has this userName.".to_owned()));
         }
-        let fixed = "userName cannot be changed: it is the key under which Twilio knows the user.";
+        let fixed = "userName cannot be changed, because it is Twilio's key for the user.";
         Err(ProtocolError::Mutability(fixed.to_owned()).into())
     }
 

@@ -33,19 +33,23 @@ struct Profile {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
 struct Login {
-    /// Where to go after sign-in: a path of this site. Anything else is replaced by `/`.
+    /// Where to go after sign-in: a path on Flexgate's origin. Flexgate replaces any other address with `/`.
     #[param(example = "/")]
     return_to: Option<String>,
 }
 
-/// The active authentication configuration
+/// Shows the active authentication configuration
 #[utoipa::path(
     get,
     path = "/sso/{profile}/config",
     operation_id = "sso_config",
     tag = "sign-in",
     params(Profile),
-    responses((status = 200, description = "As Twilio has it; at most five minutes old", body = SsoConfiguration)),
+    responses((
+        status = 200,
+        description = "Twilio's configuration, at most five minutes old (an hour if Twilio fails)",
+        body = SsoConfiguration,
+    )),
 )]
 pub(crate) async fn config(
     State(app): State<Arc<App>>,
@@ -56,9 +60,9 @@ pub(crate) async fn config(
     Ok(axum::Json(configuration(&app, profile, &context).await?))
 }
 
-/// Begins a login and sends the browser to Twilio
+/// Starts a login and sends the browser to Twilio
 ///
-/// For navigation, not for `fetch`. Sets the sealed login cookie.
+/// Navigate to this address; do not `fetch` it. It sets the sealed login cookie.
 #[utoipa::path(
     get,
     path = "/sso/{profile}/login",
@@ -67,7 +71,7 @@ pub(crate) async fn config(
     params(Profile, Login),
     responses(
         (status = 303, description = "To Twilio, with the login cookie", headers(("location" = String))),
-        (status = 204, description = "A prefetch begins nothing"),
+        (status = 204, description = "The request is a prefetch, which starts no login"),
     ),
 )]
 pub(crate) async fn login(
@@ -92,7 +96,7 @@ pub(crate) async fn login(
     see_other(begun.location.as_str(), [cookies::login(Some(&begun.cookie))])
 }
 
-/// Completes a login, or says why it does not
+/// Completes a login, or reports why it failed
 ///
 /// Twilio sends the browser here with `code` and `state`, or with `error` and `state`.
 #[utoipa::path(
@@ -176,7 +180,7 @@ async fn complete(
 /// so it is not passed on.
 async fn refused(app: &App, profile: &SsoProfile, cookie: Option<&str>, state: &str, context: &Context) -> Refusal {
     match app.sign_in.began(profile, cookie, state, context.deadline).await {
-        Ok(true) => Problem::new(kinds::LOGIN_REFUSED, "You were not signed in. Try again, or ask for access.").into(),
+        Ok(true) => Problem::new(kinds::LOGIN_REFUSED, "Try again, or ask for access.").into(),
         Ok(false) => Refusal { problem: problem::of_callback(&CallbackError::NoLogin), ends_login: true },
         Err(fault) => Problem::from(&fault).into(),
     }

@@ -23,7 +23,7 @@ use crate::signin::{SESSION_COOKIE, SessionError};
 /// A Flex token is about 1.8 KB.
 const MAX_TOKEN: usize = 8_192;
 
-/// What proves that a page from an allowed origin sends the request.
+/// Proof that a page from an allowed origin sends the request.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
@@ -31,7 +31,7 @@ struct SameSite {
     /// Always `1`: an HTML form cannot send this header.
     #[param(rename = "x-flexgate", pattern = "^1$", example = "1")]
     x_flexgate: String,
-    /// Browsers send this header by themselves. Flexgate's own origin, or one of `FLEXGATE_ALLOWED_ORIGINS`.
+    /// The page's origin, which browsers send by themselves: Flexgate's own, or one of `FLEXGATE_ALLOWED_ORIGINS`.
     #[param(rename = "origin", example = "http://localhost:9000")]
     origin: String,
 }
@@ -53,7 +53,7 @@ struct Token<'a> {
     /// The Flex token, for `createClient`.
     #[schema(example = "eyJ6aXAiOiJERUYi…")]
     access_token: &'a str,
-    /// When it expires. Ask again before then: the token is renewed when less than five minutes are left.
+    /// When it expires. Call this route again before then: it renews a token with less than five minutes left.
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:00:00Z")]
     expires_at: OffsetDateTime,
@@ -76,9 +76,9 @@ struct Token<'a> {
     sso_profile_sid: SsoProfileSid,
 }
 
-/// The access token of the signed-in browser
+/// Returns the access token of the signed-in person
 ///
-/// Flexgate refreshes it when less than five minutes are left; the refresh token never leaves Flexgate.
+/// Flexgate refreshes the token when less than five minutes are left. The refresh token never leaves Flexgate.
 #[utoipa::path(
     post,
     path = "/sso/token",
@@ -123,15 +123,15 @@ fn gone(app: &App, error: &SessionError) -> Response {
 
 /// Ends the session
 ///
-/// Without a session there is nothing to end, which is not an error. The access token stays valid until it expires:
-/// Twilio does not revoke access tokens.
+/// The call also succeeds if there is no session. The access token stays valid until it expires, because Twilio cannot
+/// revoke access tokens.
 #[utoipa::path(
     post,
     path = "/sso/logout",
     operation_id = "logout",
     tag = "sign-in",
     params(SameSite),
-    responses((status = 204, description = "There is no session any more")),
+    responses((status = 204, description = "The session has ended")),
     security((), ("session" = [])),
 )]
 pub(crate) async fn logout(
@@ -151,16 +151,16 @@ pub(crate) async fn logout(
     Ok(response)
 }
 
-/// Who a token from hosted Flex belongs to
+/// Validates a token from hosted Flex and shows whose it is
 ///
-/// Flexgate asks Twilio, using the token itself; the token is valid only if it is for this account and instance.
+/// Flexgate validates the token with Twilio. It is valid only if it is for this account and instance.
 #[utoipa::path(
     post,
     path = "/sso/validate",
     operation_id = "validate",
     tag = "sign-in",
     request_body = Unverified,
-    responses((status = 200, description = "The token is good", body = TokenInfo)),
+    responses((status = 200, description = "The token is valid", body = TokenInfo)),
 )]
 pub(crate) async fn validate(
     State(app): State<Arc<App>>,

@@ -57,32 +57,32 @@ struct Challenge {
     challenge: String,
 }
 
-/// A delivery is in the queue.
+/// The answer to a delivery.
 #[derive(Serialize, ToSchema)]
 struct Accepted {
-    /// How many of its events were queued.
+    /// How many events of the delivery were queued.
     accepted: usize,
 }
 
 /// The answer to a challenge.
 #[derive(Serialize, ToSchema)]
 struct Verification {
-    /// The challenge.
+    /// The text of the challenge.
     verification: String,
 }
 
-/// Takes a delivery
+/// Receives a delivery
 ///
-/// The delivery is verified over its raw bytes, read and queued, and only then answered. If a source verifies an
-/// address with a POST (Microsoft Graph: `?validationToken=`), the answer is 200 and that token as text.
+/// Flexgate verifies the signature over the raw bytes, and answers once the events are queued. If a source verifies an
+/// address with a POST (Microsoft Graph: `?validationToken=`), the answer is 200 with that token as text.
 #[utoipa::path(
     post,
     path = "/webhooks/{source}",
     operation_id = "deliver",
     tag = "webhooks",
     params(Source),
-    request_body(content = serde_json::Value, description = "As the source writes it; the signature is over these bytes."),
-    responses((status = 202, description = "Queued durably", body = Accepted)),
+    request_body(content = serde_json::Value, description = "Exactly as the source sends it: the signature covers it."),
+    responses((status = 202, description = "The events are durably queued", body = Accepted)),
     security(("webhook" = [])),
 )]
 pub(crate) async fn receive(
@@ -124,14 +124,14 @@ pub(crate) async fn receive(
     Ok((StatusCode::ACCEPTED, axum::Json(json!({ "accepted": messages.len() }))).into_response())
 }
 
-/// Answers the challenge by which Okta verifies an address
+/// Answers the challenge with which Okta verifies an address
 #[utoipa::path(
     get,
     path = "/webhooks/{source}",
     operation_id = "challenge",
     tag = "webhooks",
     params(Challenger, Challenge),
-    responses((status = 200, description = "The challenge", body = Verification)),
+    responses((status = 200, description = "The text of the challenge", body = Verification)),
 )]
 pub(crate) async fn challenge(
     State(app): State<Arc<App>>,

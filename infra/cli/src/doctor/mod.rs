@@ -22,12 +22,12 @@ use groups::Groups;
 
 /// How to report.
 #[derive(Debug, Args)]
-#[command(after_help = "Reads the environment as flexgate serve --live does. Exits 1 if anything failed.\n\n\
+#[command(after_help = "Reads the same environment variables as flexgate serve --live. Exits 1 if a check failed.\n\n\
     Examples:\n  \
     flexgate doctor\n  \
     flexgate doctor --json | jq '.checks[] | select(.status != \"ok\")'")]
 pub struct Doctor {
-    /// One JSON document instead of lines
+    /// Print one JSON document instead of lines
     #[arg(long)]
     json: bool,
 }

@@ -7,7 +7,7 @@ use clap::Args;
 /// How to serve.
 #[derive(Debug, Clone, Args)]
 pub struct Serve {
-    /// Serve real Twilio, as the environment configures it, instead of the simulator
+    /// Serve real Twilio, configured by the environment, instead of the simulator
     #[arg(long)]
     pub live: bool,
     /// The gateway's port on this machine
@@ -16,10 +16,10 @@ pub struct Serve {
     /// The simulator's port
     #[arg(long, default_value_t = 9010, value_name = "PORT", conflicts_with = "live")]
     pub simulator_port: u16,
-    /// The simulator's TLS port, for the unmodified Flex SDK (certificates of *.twilio.com from its own CA)
+    /// The simulator's TLS port, for the unmodified Flex SDK (it has certificates for *.twilio.com from its own CA)
     #[arg(long, default_value_t = 9443, value_name = "PORT", conflicts_with = "live")]
     pub tls_port: u16,
-    /// Where the simulated set-up keeps its state: sessions, users, keys
+    /// The folder in which the simulated set-up keeps its state: sessions, users, keys
     #[arg(long, default_value = ".flexgate", value_name = "FOLDER", conflicts_with = "live")]
     pub data_dir: PathBuf,
 }

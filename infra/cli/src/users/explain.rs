@@ -13,7 +13,7 @@ use crate::terminal::{harmless, say};
 pub struct Explain {
     /// The username, or the SID (FU…)
     user: String,
-    /// The JSON document that GET /users/{sid}/explain answers
+    /// Print the JSON document that GET /users/{sid}/explain returns
     #[arg(long)]
     json: bool,
 }

@@ -28,7 +28,7 @@ use outcome::{became, blocked, reason};
 
 /// What to do.
 #[derive(Debug, Args)]
-#[command(after_help = "Reads the environment as flexgate serve --live does.\n\n\
+#[command(after_help = "Reads the same environment variables as flexgate serve --live.\n\n\
     Examples:\n  \
     flexgate users list\n  \
     flexgate users show ada\n  \
@@ -43,9 +43,9 @@ pub struct Users {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List every user: SID, state, username, roles
+    /// List all users: SID, state, username, roles
     List {
-        /// A JSON document a line, with every field
+        /// Print one JSON document per line, with all fields
         #[arg(long)]
         json: bool,
     },
@@ -54,33 +54,33 @@ enum Action {
         /// The username, or the SID (FU…)
         user: String,
     },
-    /// Say why a user is active or not, and has each role or not: what every source says
+    /// Explain why a user is active or not and has each role or not, and show what each source says
     Explain(explain::Explain),
-    /// Create a user, or make an existing one as described
+    /// Create a user, or update an existing one
     Provision(Provision),
-    /// Deactivate a user, and end its sessions
+    /// Deactivate a user and end their sessions
     Deprovision {
         /// The username, or the SID (FU…)
         user: String,
     },
-    /// Write the active users as a file that import reads
+    /// Export the active users to a file that import can read
     Export {
-        /// The file; without it, standard output. An existing file is not overwritten
+        /// The file [default: standard output]. An existing file is not overwritten
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Provision every row of a CSV file; goes on where it was stopped
+    /// Provision every row of a CSV file; continues where it was stopped
     Import(import::Import),
-    /// Compare everybody in Flex with what the people ledger says, and repair what differs
+    /// Compare all Flex users with the people ledger, and repair the differences
     Sweep(sweep::Sweep),
-    /// List who has said something about people, or withdraw one of them for good
+    /// List the sources that have described people, or withdraw a retired source
     Sources(sources::Sources),
 }
 
-/// A user as it should be.
+/// The user to provision.
 #[derive(Debug, Args)]
 struct Provision {
-    /// The key under which Twilio knows the user; not the e-mail address
+    /// Twilio's key for the user; not the e-mail address
     #[arg(long)]
     username: Username,
     /// The e-mail address
@@ -89,14 +89,13 @@ struct Provision {
     /// The full name
     #[arg(long)]
     full_name: FullName,
-    /// agent, supervisor or admin; may be given several times
+    /// agent, supervisor or admin; repeat it for several roles
     #[arg(long = "role", required = true, value_name = "ROLE")]
     roles: Vec<Role>,
-    /// The user is somebody else than the inactive one who had the username: nothing of theirs is kept
+    /// A different person gets the username of an inactive one, and inherits nothing from them
     #[arg(long)]
     new: bool,
-    /// The user is the same person as the inactive one who had the username, and is back: sources that say otherwise are
-    /// not heard any more, until they say something new
+    /// The inactive person is back: withdraws every statement that they are inactive, until a source makes a new one
     #[arg(long, conflicts_with = "new")]
     same: bool,
 }

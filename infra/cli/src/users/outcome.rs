@@ -16,7 +16,7 @@ pub(super) fn became(report: &Report) -> &'static str {
 pub(super) fn blocked(report: &Report) -> Option<String> {
     (!report.blocked.is_empty()).then(|| {
         format!(
-            "Flex shows a role that Flexgate cannot give, and changing {} would take it away: change that in the Console",
+            "Flex shows a role that Flexgate cannot give, and changing {} would remove it: do that in the Console",
             report.blocked.join(", ")
         )
     })

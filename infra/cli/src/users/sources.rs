@@ -28,18 +28,18 @@ pub struct Sources {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Withdraw all that a retired source has said. Roles that only it gave go. Nobody becomes active by it:
-    /// of whomever it holds inactive, an operator says so from then on
+    /// Withdraw everything that a retired source has said. Roles that only this source gave are removed. Nobody becomes
+    /// active: for people whom the source says are inactive, the operator says so from then on
     Withdraw {
         /// The source, as `flexgate users sources` lists it
         source: Source,
-        /// Say what would change, and change nothing
+        /// Show what would change, without changing anything
         #[arg(long)]
         dry_run: bool,
-        /// Do it
+        /// Withdraw the source
         #[arg(long, conflicts_with = "dry_run")]
         yes: bool,
-        /// Do it although more than 20 people, and a twentieth of all, lose a role
+        /// Withdraw it even if more than 20 people (or a twentieth of all, if that is more) lose a role
         #[arg(long)]
         force: bool,
     },

@@ -15,13 +15,13 @@ use crate::terminal::{remark, say};
 /// How to sweep.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Walks over all users of Flex once and refreshes the index of usernames. Whoever is not as the people\n\
-    ledger says is repaired by a job, which the running gateway (on AWS: apply) does. Users of whom no source has\n\
-    said anything are counted and left alone, unless --deactivate-orphans is said. Whoever was repaired twice within\n\
-    30 days and differs again is reported, not repaired: somebody else, such as Twilio's SSO, sets them at each\n\
-    login. A walk that does not come to its end repairs nothing.\n\n\
-    A sweep that would take a role or access from more than 20 users, or a twentieth of all if that is more,\n\
-    queues no repair and exits 1.\n\n\
+    after_help = "Lists all Flex users once and refreshes the username index. If a user differs from the people\n\
+    ledger, the sweep queues a repair job, which the running gateway (on AWS: apply) carries out. It counts users\n\
+    about whom no source has said anything, and changes them only with --deactivate-orphans. It repairs a user at\n\
+    most twice in 30 days, but deactivates leavers every time. It only reports a third difference: something else,\n\
+    such as Twilio's SSO, sets the user at each login. If the sweep cannot list all users, it repairs nothing.\n\n\
+    If the repairs would take a role or access from more than 20 users (or a twentieth of all users, if that is\n\
+    more), the sweep queues no repair and exits 1.\n\n\
     Examples:\n  \
     flexgate users sweep --dry-run\n  \
     flexgate users sweep\n  \
@@ -29,23 +29,24 @@ use crate::terminal::{remark, say};
     flexgate users sweep --dry-run --names --deactivate-orphans 90"
 )]
 pub struct Sweep {
-    /// Say what differs; write and repair nothing
+    /// Show what differs; write and repair nothing
     #[arg(long)]
     dry_run: bool,
-    /// From how many users the repairs may take a role or access [default: 20, or a twentieth of all users]
+    /// The most users who may lose a role or access [default: 20, or a twentieth of all users if that is more]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Deactivate users of whom no source ever said anything, if they were made so many days ago; administrators are
-    /// left alone
+    /// Deactivate users about whom no source ever said anything and who were created at least this many days ago, except
+    /// administrators
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3_650))]
     deactivate_orphans: Option<u16>,
-    /// Report active users whose TaskRouter worker has not changed its activity for so many days
+    /// Count active users whose TaskRouter worker has not changed its activity for this many days
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3_650))]
     idle: Option<u16>,
-    /// Deactivate the users that --idle finds; administrators are left alone
+    /// Deactivate the users that --idle finds, except administrators
     #[arg(long, requires = "idle")]
     deactivate_idle: bool,
-    /// Name the users of whom no source says anything, and those whom somebody else sets anew whenever they are repaired
+    /// Name the users about whom no source says anything, those whom somebody else changes back after every repair, and
+    /// those that --idle finds
     #[arg(long)]
     names: bool,
 }

@@ -9,33 +9,33 @@ use super::{Ledger, LedgerError};
 use crate::domain::FlexUser;
 use crate::domain::ledger::{FieldReason, Person, PersonId, RoleReason, Said, Source, Statement};
 
-/// Why a person is what they are.
+/// Why a person is active or not, and why they have each role and field.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Explained {
     /// The Flex user.
     #[schema(example = "FU00000000000000000000000000000001")]
     pub flex_user_sid: String,
-    /// Whether the person should be active. One source that says inactive is enough for `false`.
+    /// Whether the person should be active. It is `false` if any source says that they are inactive.
     pub active: bool,
-    /// The sources that say they are.
+    /// The sources that say that the person is active.
     #[schema(example = json!(["scim"]))]
     pub active_by: Vec<String>,
-    /// The sources that say they are not.
+    /// The sources that say that the person is inactive.
     pub inactive_by: Vec<String>,
-    /// Whether Flex shows what it should. If not, the next job, sweep or change repairs it.
+    /// Whether Flex shows the desired state. If not, the next job, sweep or change repairs it.
     pub in_step: bool,
     /// Every role that a source names, that Flex shows, or that Flexgate has taken back.
     pub roles: Vec<ExplainedRole>,
     /// Where each profile field comes from.
     pub fields: Vec<ExplainedField>,
-    /// What each source says. Empty if none has said anything: Flexgate leaves the user alone.
+    /// What each source says. If no source has said anything, the list is empty and Flexgate does not change the user.
     pub sources: Vec<ExplainedSource>,
 }
 
 /// A role, and why the person has it or not.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ExplainedRole {
-    /// Its name.
+    /// The role's name.
     #[schema(example = "agent")]
     pub role: String,
     /// Whether the person should have it.
@@ -44,7 +44,7 @@ pub struct ExplainedRole {
     /// `not_restored` or `previous_owner`.
     #[schema(example = "stated")]
     pub reason: &'static str,
-    /// The sources that name it.
+    /// The sources that name the role.
     #[schema(example = json!(["scim-group:fggrp_0123"]))]
     pub by: Vec<String>,
 }
@@ -58,29 +58,29 @@ pub struct ExplainedField {
     /// `stated`, `as_in_flex` or `username`.
     #[schema(example = "stated")]
     pub reason: &'static str,
-    /// The source, where one says it.
+    /// The source that states the value, if any.
     #[schema(required, example = "scim")]
     pub by: Option<String>,
 }
 
-/// What a source says.
+/// What one source says.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ExplainedSource {
-    /// Its name.
+    /// The source's name.
     #[schema(example = "webhook:okta")]
     pub source: String,
-    /// When it last said something, RFC 3339.
+    /// When the source last said something, RFC 3339.
     #[schema(required, example = "2026-11-24T07:00:00Z")]
     pub at: Option<String>,
-    /// Whether it says that the person is active; null if it does not say.
+    /// Whether the source says that the person is active; null if it says neither.
     #[schema(required)]
     pub active: Option<bool>,
-    /// How many memberships of it remain.
+    /// How many memberships in the source the person still has.
     pub memberships: usize,
-    /// The roles that it names; null if it does not say.
+    /// The roles that the source names; null if it says nothing about roles.
     #[schema(required, example = json!(["agent"]))]
     pub roles: Option<Vec<String>>,
-    /// The profile fields that it says.
+    /// The profile fields for which the source states a value.
     #[schema(example = json!(["email", "full_name"]))]
     pub fields: Vec<&'static str>,
 }

@@ -17,12 +17,12 @@ pub(crate) struct Failure(pub(crate) Problem);
 impl Failure {
     pub(super) fn unproven() -> Self {
         let detail =
-            "Send one Authorization header: Bearer and a SCIM token of Flexgate's. Never put it in the address.";
+            "Send one Authorization header with Bearer and a Flexgate SCIM token. Never put it in the address.";
         Self(Problem::new(kinds::TOKEN_INVALID, detail))
     }
 
     pub(super) fn unsupported() -> Self {
-        Self(Problem::new(kinds::SCIM_UNSUPPORTED, "Flexgate does not support this, see ServiceProviderConfig."))
+        Self(Problem::new(kinds::SCIM_UNSUPPORTED, "Flexgate does not support this. See ServiceProviderConfig."))
     }
 
     pub(super) fn unknown() -> Self {
@@ -30,7 +30,7 @@ impl Failure {
     }
 
     pub(super) fn method_not_allowed() -> Self {
-        Self(Problem::new(kinds::METHOD_NOT_ALLOWED, "This resource does not take this method."))
+        Self(Problem::new(kinds::METHOD_NOT_ALLOWED, "This resource does not support this method."))
     }
 }
 

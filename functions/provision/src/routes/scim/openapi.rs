@@ -29,7 +29,7 @@ use bodies::{shared_schemas, written_group, written_user};
 const MEDIA: &str = "application/scim+json";
 
 /// The header is optional, and only the resource's current version is useful as its value.
-const IF_MATCH: &str = "With `If-Match`, only if that is still the resource's version (`ETag`, `meta.version`).";
+const IF_MATCH: &str = "Fails if `If-Match` names a version that is not current (`ETag`, `meta.version`).";
 
 /// Problems that any request may get.
 const ALWAYS: &[&Kind] = &[kinds::TOKEN_INVALID];
@@ -67,18 +67,18 @@ pub(crate) fn document() -> OpenApi {
     let mut api = OpenApiBuilder::new().components(Some(Components::new())).build();
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A token made by `flexgate scim token`, one of those in SCIM_TOKENS_SECRET_ID."))
+        .description(Some("A token made by `flexgate scim token` whose hash is in the secret SCIM_TOKENS_SECRET_ID."))
         .build();
     security(&mut api, "scim", SecurityScheme::Http(token));
     for schema in [&users, &groups] {
         resources(&mut api, schema);
     }
     let everything = operation("scim_search", "Searches users and groups", Some(body("ScimSearch")))
-        .response("200", shown("What matches, users first", "ScimList"));
+        .response("200", shown("The matches, users first", "ScimList"));
     add(&mut api, "/.search", HttpMethod::Post, everything, &[BODY, SEARCH]);
-    let single = [("/ServiceProviderConfig", "scim_config", "Says what Flexgate's SCIM can do")];
+    let single = [("/ServiceProviderConfig", "scim_config", "Shows which SCIM features Flexgate supports")];
     let lists = [
-        ("/ResourceTypes", "scim_resource_types", "Lists the kinds of resource"),
+        ("/ResourceTypes", "scim_resource_types", "Lists the resource types"),
         ("/Schemas", "scim_schemas", "Lists the schemas"),
     ];
     for (path, id, summary) in single {
@@ -109,7 +109,7 @@ fn resources(api: &mut OpenApi, schema: &Schema) {
     let resource = |text: &str| shown(text, "ScimResource");
 
     let listed = listing().into_iter().fold(
-        operation(&format!("scim_list_{plain}s"), &format!("Lists {plain}s, or finds some"), None),
+        operation(&format!("scim_list_{plain}s"), &format!("Lists or searches {plain}s"), None),
         OperationBuilder::parameter,
     );
     add(
@@ -138,7 +138,7 @@ fn resources(api: &mut OpenApi, schema: &Schema) {
 
     let show =
         operation(&format!("scim_show_{plain}"), &format!("Shows a {plain}"), None).parameter(in_path("its `id`"));
-    let show = projected(show).response("200", resource("As it is"));
+    let show = projected(show).response("200", resource("The resource"));
     add(api, &one, HttpMethod::Get, show, &[NAMED, &[kinds::QUERY_INVALID]]);
     for (method, verb, text, body, more) in [
         (HttpMethod::Put, "replace", "Replaces", written(), &[][..]),
@@ -147,11 +147,11 @@ fn resources(api: &mut OpenApi, schema: &Schema) {
         let change = operation(&format!("scim_{verb}_{plain}"), &format!("{text} a {plain}"), body)
             .parameter(in_path("its `id`"))
             .description(Some(IF_MATCH));
-        let change = projected(change).response("200", resource("As it is now"));
+        let change = projected(change).response("200", resource("The changed resource"));
         add(api, &one, method, change, &[NAMED, BODY, WRITE, CHANGE, more]);
     }
-    let what = if name == "User" { "Deprovisions a user" } else { "Removes a group, and takes away the roles it gave" };
-    let gone = ResponseBuilder::new().description("Gone: SCIM shows it no more").build();
+    let what = if name == "User" { "Deprovisions a user" } else { "Deletes a group and removes the roles it gave" };
+    let gone = ResponseBuilder::new().description("Deleted: SCIM no longer shows it").build();
     let delete = operation(&format!("scim_delete_{plain}"), what, None)
         .parameter(in_path("its `id`"))
         .description(Some(IF_MATCH))
@@ -250,8 +250,8 @@ fn in_query(name: &str, kind: Type, description: &str) -> Parameter {
 
 fn projection() -> [Parameter; 2] {
     [
-        in_query("attributes", Type::String, "Only these attributes, with commas between them."),
-        in_query("excludedAttributes", Type::String, "Without these attributes, with commas between them."),
+        in_query("attributes", Type::String, "Return only these attributes, separated by commas."),
+        in_query("excludedAttributes", Type::String, "Omit these attributes, separated by commas."),
     ]
 }
 
@@ -261,10 +261,10 @@ fn projected(operation: OperationBuilder) -> OperationBuilder {
 
 fn listing() -> Vec<Parameter> {
     let own = [
-        in_query("filter", Type::String, "RFC 7644 §3.4.2.2, like `userName eq \"ada\"`."),
-        in_query("startIndex", Type::Integer, "From 1; not together with `cursor`."),
-        in_query("count", Type::Integer, "How many, 200 at most; 100 if not given."),
-        in_query("cursor", Type::String, "Empty to begin, then the `nextCursor` of the page before (RFC 9865)."),
+        in_query("filter", Type::String, "A filter (RFC 7644 §3.4.2.2), such as `userName eq \"ada\"`."),
+        in_query("startIndex", Type::Integer, "The index of the first result, from 1; not with `cursor`."),
+        in_query("count", Type::Integer, "The number of results, at most 200; 100 by default."),
+        in_query("cursor", Type::String, "Empty for the first page, then the previous `nextCursor` (RFC 9865)."),
     ];
     own.into_iter().chain(projection()).collect()
 }

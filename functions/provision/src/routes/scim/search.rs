@@ -20,7 +20,7 @@ pub(super) async fn everything(
 ) -> Result<Answer, Failure> {
     let asked = Asked::of_body(&body::read(request).await?, &scim.clock_rng)?;
     let Paging::Index { start, count } = asked.paging else {
-        return Err(ProtocolError::InvalidValue("cursor works at /Users and /Groups.".to_owned()).into());
+        return Err(ProtocolError::InvalidValue("cursor works only at /Users and /Groups.".to_owned()).into());
     };
     let test = asked.test.as_ref();
     let users = scim.users.search(test, &asked.paging, context.deadline).await?;

@@ -22,10 +22,10 @@ pub enum ProtocolError {
     #[error("{0}")]
     Mutability(String),
     /// Flexgate did not issue this cursor.
-    #[error("The cursor is not one that Flexgate gave: begin again without a value for cursor.")]
+    #[error("Flexgate did not issue this cursor. Start again without a value for cursor.")]
     InvalidCursor,
     /// The cursor has expired.
-    #[error("The cursor has expired: begin again without a value for cursor.")]
+    #[error("The cursor has expired. Start again without a value for cursor.")]
     ExpiredCursor,
 }
 

@@ -36,11 +36,11 @@ impl Test {
     /// Parses a filter.
     pub fn read(text: &str) -> Result<Self, ProtocolError> {
         if text.len() > MAX_FILTER {
-            return Err(ProtocolError::InvalidFilter(format!("The filter may have {MAX_FILTER} bytes at most.")));
+            return Err(ProtocolError::InvalidFilter(format!("The filter may have at most {MAX_FILTER} bytes.")));
         }
         let parsed = grammar::filter(text).map(Self);
         // The parser's message quotes the filter, which may name people.
-        parsed.map_err(|_| ProtocolError::InvalidFilter("The filter cannot be read (RFC 7644 §3.4.2.2).".to_owned()))
+        parsed.map_err(|_| ProtocolError::InvalidFilter("The filter is malformed (RFC 7644 §3.4.2.2).".to_owned()))
     }
 
     /// Plans how to find the candidates. Each candidate must still be tested.

@@ -26,12 +26,13 @@ pub struct Operation {
 pub fn operations(body: &Map<String, Value>) -> Result<Vec<Operation>, ProtocolError> {
     let syntax = |detail: &str| ProtocolError::InvalidSyntax(detail.to_owned());
     let listed = member(body, "Operations").and_then(Value::as_array);
-    let listed =
-        listed.filter(|list| !list.is_empty()).ok_or_else(|| syntax("Operations must be a list with at least one."))?;
+    let listed = listed
+        .filter(|list| !list.is_empty())
+        .ok_or_else(|| syntax("Operations must be a list with at least one operation."))?;
     if listed.len() > MAX_OPERATIONS {
-        return Err(syntax("Operations may be 1000 at most."));
+        return Err(syntax("Operations may have at most 1000 entries."));
     }
-    listed.iter().map(|operation| read(operation).ok_or_else(|| syntax("Each operation has an op (add, replace or remove), perhaps a path, and a value where it adds or replaces."))).collect()
+    listed.iter().map(|operation| read(operation).ok_or_else(|| syntax("Each operation needs an op (add, replace or remove), and a value if it adds or replaces. A path must be a string."))).collect()
 }
 
 fn read(operation: &Value) -> Option<Operation> {
@@ -144,7 +145,7 @@ fn target<'a>(schema: &'a Schema, path: &str) -> Result<Target<'a>, ProtocolErro
         _ => {}
     }
     let parsed = grammar::path(path)
-        .map_err(|_| ProtocolError::InvalidPath("The path cannot be read (RFC 7644 §3.5.2).".to_owned()))?;
+        .map_err(|_| ProtocolError::InvalidPath("The path is malformed (RFC 7644 §3.5.2).".to_owned()))?;
     let (attr, filter) = (parsed.attr, parsed.filter);
     let sub = if filter.is_some() { parsed.sub_attr } else { attr.sub_attr.clone() };
     let (attribute, extension) = match schema.named(attr.uri.as_deref(), &attr.name) {
@@ -155,7 +156,7 @@ fn target<'a>(schema: &'a Schema, path: &str) -> Result<Target<'a>, ProtocolErro
     };
     let sub = sub.map(|name| attribute.sub(&name).ok_or_else(unknown)).transpose()?;
     if filter.is_some() && !(attribute.multi_valued && matches!(attribute.kind, Kind::Complex(_))) {
-        return Err(ProtocolError::InvalidPath("Only the values of a list can be selected by a filter.".to_owned()));
+        return Err(ProtocolError::InvalidPath("A filter can select only values of a list.".to_owned()));
     }
     Ok(Target::At { attribute, extension, filter, sub })
 }
@@ -163,7 +164,7 @@ fn target<'a>(schema: &'a Schema, path: &str) -> Result<Target<'a>, ProtocolErro
 /// Without a path, the value is an object of attributes. Read-only ones are ignored, since Okta also sends the `id`.
 fn without_path(schema: &Schema, document: &mut Document, operation: &Operation) -> Result<(), ProtocolError> {
     match (operation.op, &operation.value) {
-        (Op::Remove, _) => Err(ProtocolError::NoTarget("An operation that removes needs a path.".to_owned())),
+        (Op::Remove, _) => Err(ProtocolError::NoTarget("A remove operation needs a path.".to_owned())),
         (_, Some(Value::Object(map))) => each_key(schema, document, operation.op, map, false),
         _ => Err(ProtocolError::InvalidValue("Without a path, the value must be an object of attributes.".to_owned())),
     }

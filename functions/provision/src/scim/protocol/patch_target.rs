@@ -114,7 +114,7 @@ impl PatchTarget<'_> {
                 if was_empty {
                     container.remove(&self.attribute.name);
                 }
-                Err(ProtocolError::NoTarget("No value of the list matches the filter of the path.".to_owned()))
+                Err(ProtocolError::NoTarget("No value of the list matches the path's filter.".to_owned()))
             }
         }
     }
@@ -185,7 +185,7 @@ impl PatchTarget<'_> {
         if self.attribute.name != "members" || names_values(filter) {
             return Ok(());
         }
-        Err(ProtocolError::InvalidFilter("Members are selected by value eq \"id\", several joined by or.".to_owned()))
+        Err(ProtocolError::InvalidFilter("Select members by value eq \"id\", and join several with or.".to_owned()))
     }
 }
 

@@ -45,12 +45,12 @@ const WAITING: usize = 4;
 /// What to import, and how.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The file is UTF-8 CSV with the header username,email,full_name,roles in any order; roles are\n\
-    separated by semicolons. The whole file is checked before anything is sent. A column named error, as in\n\
-    the file of failed rows, is ignored: correct that file and import it.\n\n  \
+    after_help = "The file is UTF-8 CSV with the columns username,email,full_name,roles in any order. Separate roles\n\
+    with semicolons. The whole file is checked before anything is sent. A column named error, as in the file of\n\
+    failed rows, is ignored, so you can correct that file and import it.\n\n  \
     username,email,full_name,roles\n  \
     ada,ada@example.com,Ada Lovelace,agent;supervisor\n\n\
-    Stopped or killed, the same command goes on where it was. Exits 1 if a row failed.\n\n\
+    If the import is stopped or killed, the same command continues it. Exits 1 if a row failed.\n\n\
     Examples:\n  \
     flexgate users import people.csv --dry-run\n  \
     flexgate users import people.csv\n  \
@@ -59,16 +59,16 @@ const WAITING: usize = 4;
 pub struct Import {
     /// The CSV file
     file: PathBuf,
-    /// Check the file, say what would be sent, send nothing
+    /// Check the file and show how many rows would be sent; send nothing
     #[arg(long)]
     dry_run: bool,
-    /// How many rows are under way at once, at most; fewer where Twilio limits the rate
+    /// The most rows that are sent at once; fewer while Twilio limits the rate
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     concurrency: u16,
-    /// Where finished rows are noted [default: FILE.journal]
+    /// The file in which finished rows are recorded [default: FILE.journal]
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Where failed rows are written [default: FILE.failed.csv]
+    /// The file to which failed rows are written [default: FILE.failed.csv]
     #[arg(long, value_name = "FILE")]
     failed: Option<PathBuf>,
 }

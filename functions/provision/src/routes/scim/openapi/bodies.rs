@@ -28,7 +28,7 @@ pub(super) fn shared_schemas() -> Vec<(String, RefOr<Described>)> {
     let integer = || ObjectBuilder::new().schema_type(Type::Integer);
     let schemas = || ArrayBuilder::new().items(text()).build();
     let error = ObjectBuilder::new()
-        .description(Some("RFC 7644 §3.12."))
+        .description(Some("A SCIM error (RFC 7644 §3.12)."))
         .property("schemas", schemas())
         .property("status", text())
         .property("detail", text())
@@ -51,7 +51,7 @@ pub(super) fn shared_schemas() -> Vec<(String, RefOr<Described>)> {
         any_of([RefOr::T(or_null(Type::Integer).build().into()), RefOr::T(digits.into())])
     };
     let search = ObjectBuilder::new()
-        .description(Some("RFC 7644 §3.4.3: what the address of a list says, as a body."))
+        .description(Some("A search (RFC 7644 §3.4.3): a list's query parameters, as a body."))
         .property("schemas", anything())
         .property("filter", or_null(Type::String))
         .property("startIndex", number())
@@ -59,8 +59,8 @@ pub(super) fn shared_schemas() -> Vec<(String, RefOr<Described>)> {
         .property("cursor", or_null(Type::String))
         .property("attributes", text_list())
         .property("excludedAttributes", text_list());
-    let op = |names: &[&'static str]| text().enum_values(Some(names.to_vec())).description(Some("In any case."));
-    let where_to = "RFC 7644 §3.5.2, like `emails[type eq \"work\"].value`.";
+    let op = |names: &[&'static str]| text().enum_values(Some(names.to_vec())).description(Some("Case-insensitive."));
+    let where_to = "A path (RFC 7644 §3.5.2), such as `emails[type eq \"work\"].value`.";
     let adds = ObjectBuilder::new()
         .property("op", op(&["add", "replace"]))
         .property("path", or_null(Type::String).description(Some(where_to)))
@@ -94,8 +94,8 @@ pub(super) fn shared_schemas() -> Vec<(String, RefOr<Described>)> {
 /// returns a more specific schema for an attribute than its kind implies.
 fn written(schema: &Schema, given: impl Fn(&Attribute) -> Option<RefOr<Described>>) -> ObjectBuilder {
     let resource = ObjectBuilder::new()
-        .property("schemas", anything().description(Some("Passed over.")))
-        .property("externalId", or_null(Type::String).description(Some("The client's own key.")));
+        .property("schemas", anything().description(Some("Ignored.")))
+        .property("externalId", or_null(Type::String).description(Some("The client's own key for the resource.")));
     let writable = schema.attributes.iter().filter(|attribute| attribute.mutability != Mutability::ReadOnly);
     writable.fold(resource, |resource, attribute| {
         let described = given(attribute).unwrap_or_else(|| value(attribute));
