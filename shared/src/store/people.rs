@@ -47,6 +47,9 @@ pub struct Stating<'a> {
     pub statement: &'a Statement,
     /// The source's own subject id for the person, if it has one.
     pub subject: Option<&'a SubjectId>,
+    /// What Flexgate has given the person, if the statement changes it. Written in the same transaction: a process that
+    /// stops in between must not leave a statement whose consequence for earlier roles is lost.
+    pub given: Option<&'a Given>,
 }
 
 /// What Flexgate records about a person besides the statements.

@@ -9,6 +9,7 @@ mod dynamodb;
 
 mod attack;
 mod groups;
+mod leavers;
 mod oracle;
 mod rules;
 mod sequences;

@@ -276,8 +276,9 @@ async fn a_seat_is_idle_if_its_worker_has_not_changed_its_activity_for_long() {
     // And a TaskRouter that fails keeps no leaver active.
     world.at_twilio("leaver", &["agent"]).await;
     let queue = world.platform.queue();
-    let options =
-        SweepOptions { queue: Some(queue.as_ref()), idle_after: Some(Duration::ZERO), ..SweepOptions::default() };
+    // On AWS the queue is somebody else's.
+    let queue = Some(queue.as_ref()).filter(|_| has_a_queue(&world));
+    let options = SweepOptions { queue, idle_after: Some(Duration::ZERO), ..SweepOptions::default() };
     assert!(matches!(world.ledger.sweep(options, deadline, |_| {}).await, Err(SweepError::Idle(_))));
     if has_a_queue(&world) {
         assert_eq!((world.work().await, world.is_active("leaver").await), (1, false));

@@ -112,7 +112,7 @@ impl Adapter {
     /// Writes a statement, on condition that the stored version is that of `person`.
     async fn state(&self, person: &Person, of: &str, statement: &Statement, subject: Option<&str>) -> Written {
         let (source, subject) = (source(of), subject.map(|subject| subject.parse().unwrap()));
-        let stating = Stating { source: &source, statement, subject: subject.as_ref() };
+        let stating = Stating { source: &source, statement, subject: subject.as_ref(), given: None };
         self.one.state(person.id, person.version, stating).await.unwrap()
     }
 

@@ -37,7 +37,7 @@ async fn of_sixteen_who_state_over_one_version_one_wins() {
     };
     let won = race(&store, |process, number| async move {
         let (okta, statement) = (source("webhook:okta"), statement(number));
-        let stating = Stating { source: &okta, statement: &statement, subject: None };
+        let stating = Stating { source: &okta, statement: &statement, subject: None, given: None };
         process.state(id(100), 1, stating).await.unwrap()
     });
     let won = won.await;
@@ -54,7 +54,7 @@ async fn of_sixteen_who_write_again_until_they_win_every_one_is_seen() {
         let issuer = source(&format!("claims:https://{number}.example"));
         loop {
             let read = process.person(&PersonKey::Id(id(100))).await.unwrap().unwrap();
-            let stating = Stating { source: &issuer, statement: &Statement::default(), subject: None };
+            let stating = Stating { source: &issuer, statement: &Statement::default(), subject: None, given: None };
             let written = process.state(id(100), read.version, stating).await.unwrap();
             if written != Written::Moved {
                 return written;

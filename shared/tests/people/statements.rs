@@ -92,7 +92,7 @@ fn whatever_a_source_says_is_read_as_it_was_written() {
     let tried = runner.run(&case, |(source, statement, subject)| {
         let mut expected = expected.borrow_mut();
         let subject = subject.map(|subject| subject.parse().unwrap());
-        let stating = Stating { source: &source, statement: &statement, subject: subject.as_ref() };
+        let stating = Stating { source: &source, statement: &statement, subject: subject.as_ref(), given: None };
         let written = runtime.block_on(store.one.state(id(1), expected.version, stating)).unwrap();
         prop_assert_eq!(written, Written::Yes(expected.version + 1));
         expected.version += 1;
@@ -210,7 +210,7 @@ async fn a_time_that_cannot_be_read_again_is_not_written() {
     let mut unreadable = says_active(true);
     unreadable.active.as_mut().unwrap().moment.at = datetime!(-0001-01-01 00:00 UTC);
     let (okta, subject) = (source("webhook:okta"), "u-1".parse().unwrap());
-    let stating = Stating { source: &okta, statement: &unreadable, subject: None };
+    let stating = Stating { source: &okta, statement: &unreadable, subject: None, given: None };
     store.one.state(id(1), 1, stating).await.unwrap_err();
     store.one.keep_unattached(&okta, &subject, &unreadable).await.unwrap_err();
     let mut eve = person(2, "eve");

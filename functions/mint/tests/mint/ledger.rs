@@ -157,7 +157,7 @@ async fn claims_add_a_role_only_at_a_mint_of_their_own() {
     let moment = statement.roles.as_ref().unwrap().moment.clone();
     let roles = ["agent".into(), "supervisor".into()].into();
     statement.roles = Some(Said { moment, value: roles });
-    let stating = flexgate::store::Stating { source: &source, statement: &statement, subject: None };
+    let stating = flexgate::store::Stating { source: &source, statement: &statement, subject: None, given: None };
     gate.platform.people().state(person.id, person.version, stating).await.unwrap();
 
     let soon = Deadline::after(std::time::Duration::from_secs(10));

@@ -37,7 +37,8 @@ async fn scim_activates_nobody_whom_another_source_holds_inactive_and_says_which
         active: Some(Said::access(time::OffsetDateTime::UNIX_EPOCH, &EventId::from(1), false)),
         ..Statement::default()
     };
-    let stating = flexgate::store::Stating { source: &Source::Operator, statement: &leaves, subject: None };
+    let stating =
+        flexgate::store::Stating { source: &Source::Operator, statement: &leaves, subject: None, given: None };
     assert!(matches!(people.state(person.id, person.version, stating).await.unwrap(), Written::Yes(_)));
 
     let on = json!([{ "op": "replace", "value": { "active": true } }]);

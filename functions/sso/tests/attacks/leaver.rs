@@ -36,7 +36,7 @@ async fn r92_a_leaver_gets_no_session_and_may_come_back_when_their_source_says_s
     assert!(user.as_str().starts_with("FU"), "{user}");
 
     let back = said(true, 2);
-    let stating = Stating { source: &Source::Scim, statement: &back, subject: None };
+    let stating = Stating { source: &Source::Scim, statement: &back, subject: None, given: None };
     assert_eq!(people.state(person.id, 1, stating).await.unwrap(), Written::Yes(2));
     assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
 }

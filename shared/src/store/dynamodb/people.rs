@@ -106,18 +106,15 @@ impl People for DynamoStore {
         let subject = stating.subject.or(known.as_ref());
         let statement = items::statement(person, stating.source, stating.statement, subject)?;
         before.statements.insert(stating.source.clone(), stating.statement.clone());
-        let mut writes = vec![
-            self.advance(
-                person,
-                version,
-                "says_inactive = :inactive ADD source_names :source",
-                [
-                    (":inactive", AttributeValue::Bool(inactive(&before))),
-                    (":source", AttributeValue::Ss(vec![stating.source.to_string()])),
-                ],
-            )?,
-            self.put(statement, None)?,
-        ];
+        let inactive = (":inactive", AttributeValue::Bool(inactive(&before)));
+        let source = (":source", AttributeValue::Ss(vec![stating.source.to_string()]));
+        let head = if let Some(given) = stating.given {
+            let set = "says_inactive = :inactive, given_json = :given ADD source_names :source";
+            self.advance(person, version, set, [inactive, source, (":given", s(items::json(given)?))])?
+        } else {
+            self.advance(person, version, "says_inactive = :inactive ADD source_names :source", [inactive, source])?
+        };
+        let mut writes = vec![head, self.put(statement, None)?];
         if let Some(subject) = stating.subject.filter(|subject| Some(*subject) != known.as_ref()) {
             let pointer = Pointer::of(&PersonKey::Subject(stating.source.clone(), subject.clone()));
             writes.push(self.point_unless_taken(&pointer, person)?);

@@ -110,7 +110,7 @@ impl People for SqliteStore {
 
     async fn state(&self, person: PersonId, version: u64, stating: Stating<'_>) -> Result<Written, StoreError> {
         let (id, source, statement) = (person.to_string(), stating.source.clone(), json(stating.statement)?);
-        let subject = stating.subject.cloned();
+        let (subject, given) = (stating.subject.cloned(), stating.given.map(json).transpose()?);
         self.write(move |db| {
             if let Some(subject) = &subject {
                 let pointer = pointer(&PersonKey::Subject(source.clone(), subject.clone()));
@@ -125,6 +125,9 @@ impl People for SqliteStore {
                 return Ok(Written::Moved);
             }
             put_statement(db, &id, &source, &statement, subject.as_ref().map(SubjectId::as_str))?;
+            if let Some(given) = given {
+                db.prepare_cached("UPDATE people SET given = ?2 WHERE id = ?1")?.execute(params![id, given])?;
+            }
             note_activity(db, &id)?;
             Ok(Written::Yes(version + 1))
         })

@@ -6,26 +6,19 @@
 //! create a user without updating an existing one. So Flexgate also checks the dates in Twilio's answer before it binds
 //! anybody to the user.
 
-use time::format_description::well_known::Rfc3339;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use super::claims::{TRIES, refuse_inactive};
 use super::find::plan;
+use super::given_back::{is_being_made, was_there_before};
 use super::state::Change;
 use super::{Ledger, LedgerError, Outcome, Report, TokenClaims};
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
-    Active, Attachment, AttachmentRefused, Desired, Given, Person, PersonId, Plan, Statement, Step, attach, desired,
+    Active, Attachment, AttachmentRefused, Desired, Given, Person, PersonId, Plan, Step, attach, desired,
 };
-use crate::domain::{EventId, FlexUser, FlexUserSid, SubjectId};
+use crate::domain::{FlexUser, FlexUserSid, SubjectId};
 use crate::store::{Noting, PersonKey, SeenUser, Written};
-use crate::twilio::TwilioError;
-
-/// How far Twilio's clock may be from ours.
-const CLOCKS: Duration = Duration::minutes(5);
-
-/// The largest error in the difference between two of Twilio's times: each is rounded to a second.
-const ROUNDING: Duration = Duration::seconds(2);
 
 impl Ledger {
     /// Finds the Flex user of the person that `claims` are about, who has no bound user yet, and creates it if need be.
@@ -174,7 +167,7 @@ impl Ledger {
         }
         let change = Change { person, observed, desired, plan };
         let locked = self.guard(&change, deadline).await?;
-        let made = self.make(change, claims, deadline).await;
+        let made = self.make(change, deadline).await;
         self.unguard(locked).await?;
         made
     }
@@ -200,7 +193,7 @@ impl Ledger {
         let now = self.people.person(&PersonKey::Id(id)).await;
         let done = match now {
             Ok(Some(now)) if now.version == version => {
-                self.make(Change { person, observed: None, desired, plan }, claims, deadline).await
+                self.make(Change { person, observed: None, desired, plan }, deadline).await
             }
             // Another mint of the same person got the lease first.
             Ok(_) => Ok(None),
@@ -230,12 +223,7 @@ impl Ledger {
 
     /// Creates the user, unless an earlier mint has, and settles the person. The caller has already recorded the roles
     /// given.
-    async fn make(
-        &self,
-        change: Change,
-        claims: &TokenClaims,
-        deadline: Deadline,
-    ) -> Result<Option<(Report, u64)>, LedgerError> {
+    async fn make(&self, change: Change, deadline: Deadline) -> Result<Option<(Report, u64)>, LedgerError> {
         let Change { person, observed, mut desired, plan } = change;
         let since = desired.given.asked_since.take();
         let created = observed.is_none();
@@ -246,7 +234,7 @@ impl Ledger {
                 Ok((_, None)) => return Err(LedgerError::Busy),
                 Err(error) => {
                     if matches!(error, LedgerError::StaysDeactivated) {
-                        self.withdraw(&person, claims, None).await?;
+                        self.withdraw_claims(&person, None).await?;
                     }
                     return Err(error);
                 }
@@ -257,7 +245,7 @@ impl Ledger {
             && was_there_before(&user, since, self.clock_rng.now())?
         {
             let sid = user.flex_user_sid.clone();
-            Box::pin(self.give_back(&person, claims, user, deadline)).await?;
+            Box::pin(self.give_back(&person, user, deadline)).await?;
             return Err(AttachmentRefused::BroughtBack(sid).into());
         }
         if created && let Some(attributes) = desired.attributes.take() {
@@ -269,52 +257,6 @@ impl Ledger {
             let outcome = if created { Outcome::Created } else { report.outcome };
             (Report { outcome, ..report }, version)
         }))
-    }
-
-    /// The user with its creation date. Twilio may omit the date when it answers a provision request.
-    async fn dated(&self, user: FlexUser, deadline: Deadline) -> Result<FlexUser, LedgerError> {
-        if user.created_date.is_some() {
-            return Ok(user);
-        }
-        let found = self.provisioning.flex().find(&user.username, deadline).await?;
-        let dates = found.filter(|found| found.flex_user_sid == user.flex_user_sid);
-        let (created_date, updated_date) = dates.map(|user| (user.created_date, user.updated_date)).unwrap_or_default();
-        Ok(FlexUser { created_date, updated_date, ..user })
-    }
-
-    /// Undoes the reactivation of somebody else's user, and withdraws what the claims said. Takes the access away
-    /// first. From then on the ledger and the index know that the name is taken.
-    async fn give_back(
-        &self,
-        person: &Person,
-        claims: &TokenClaims,
-        user: FlexUser,
-        deadline: Deadline,
-    ) -> Result<(), LedgerError> {
-        self.provisioning.deprovision(&user.flex_user_sid, deadline).await?;
-        let sid = user.flex_user_sid.clone();
-        self.see(&FlexUser { deactivated: Some(true), worker_sid: None, ..user }).await?;
-        self.withdraw(person, claims, Some(sid)).await
-    }
-
-    /// Withdraws what the claims said, and takes back what was given because of it.
-    async fn withdraw(
-        &self,
-        person: &Person,
-        claims: &TokenClaims,
-        user: Option<FlexUserSid>,
-    ) -> Result<(), LedgerError> {
-        let mut person = person.clone();
-        let id = EventId::from(u128::from_be_bytes(self.clock_rng.random()));
-        person.statements.insert(claims.source.clone(), Statement::in_full(self.clock_rng.now(), &id));
-        if let Written::Yes(version) = self.state_claims(&person, claims, None).await? {
-            person.version = version;
-            let taken = person.given.roles.union(&person.given.taken).copied().collect();
-            person.given = Given { taken, asked_since: None, roles: [].into(), ..person.given };
-            person.flex_user_sid = user.or(person.flex_user_sid);
-            self.note_settled(&person).await?;
-        }
-        Ok(())
     }
 }
 
@@ -330,67 +272,4 @@ pub struct Admitted {
 fn admitted(report: Report) -> Result<Admitted, LedgerError> {
     let user = report.user.ok_or(LedgerError::Busy)?;
     Ok(Admitted { user: user.flex_user_sid, created: report.outcome == Outcome::Created })
-}
-
-/// Whether a mint has asked Twilio to create the person's user and does not know the outcome.
-fn is_being_made(person: &Person) -> bool {
-    person.flex_user_sid.is_none() && person.given.asked_since.is_some()
-}
-
-/// Whether a user that was provisioned after `since` existed before, judged by Twilio's dates at `now`.
-///
-/// Twilio's clock may differ from ours, so a Twilio date counts as earlier than `since` only by more than [`CLOCKS`].
-/// The time between two of Twilio's dates can be compared with ours whatever the clocks say: provisioning is the user's
-/// last change, and a user created for this request cannot be older at that change than the request is.
-fn was_there_before(user: &FlexUser, since: OffsetDateTime, now: OffsetDateTime) -> Result<bool, LedgerError> {
-    let date = |text: &Option<String>| text.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
-    let created =
-        date(&user.created_date).ok_or(TwilioError::Malformed("it does not say when the user was created"))?;
-    let older_than_us = date(&user.updated_date).is_some_and(|updated| updated - created > now - since + ROUNDING);
-    Ok(older_than_us || created < since - CLOCKS)
-}
-
-#[cfg(test)]
-mod tests {
-    use time::macros::datetime;
-
-    use super::*;
-
-    #[test]
-    fn a_user_is_older_than_the_request_by_its_dates_whatever_the_clocks_say() {
-        let since = datetime!(2026-03-01 12:00 UTC);
-        let user = |created: OffsetDateTime, updated: Option<OffsetDateTime>| FlexUser {
-            flex_user_sid: format!("FU{}", "0".repeat(32)).parse().unwrap(),
-            username: "ada".parse().unwrap(),
-            email: None,
-            full_name: None,
-            roles: None,
-            locale: None,
-            deactivated: None,
-            worker_sid: None,
-            created_date: Some(created.format(&Rfc3339).unwrap()),
-            updated_date: updated.map(|updated| updated.format(&Rfc3339).unwrap()),
-            version: None,
-        };
-        let seconds = Duration::seconds;
-        let now = since + seconds(1);
-        let cases = [
-            ("made now", since, Some(since), false),
-            ("its answer was lost, and it was asked for again", since, Some(since + seconds(2)), false),
-            ("Twilio's clock is behind", since - seconds(240), Some(since - seconds(239)), false),
-            ("Twilio's clock is ahead", since + seconds(240), Some(since + seconds(241)), false),
-            ("four seconds old", since - seconds(4), Some(since + seconds(1)), true),
-            ("four seconds old, the clock ahead", since + seconds(100), Some(since + seconds(105)), true),
-            ("old, and Twilio does not say when it changed", since - Duration::DAY, None, true),
-            ("new, and Twilio does not say when it changed", since - seconds(4), None, false),
-        ];
-        for (case, created, updated, expected) in cases {
-            assert_eq!(was_there_before(&user(created, updated), since, now).unwrap(), expected, "{case}");
-        }
-        // Asked for a day ago, and found only now.
-        let found = user(since + seconds(1), Some(since + seconds(1)));
-        assert!(!was_there_before(&found, since, since + Duration::DAY).unwrap());
-        let silent = FlexUser { created_date: None, ..found };
-        assert!(was_there_before(&silent, since, now).is_err());
-    }
 }

@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::find::plan;
 use super::state::Change;
-use super::{Earlier, Ledger, LedgerError, News, Outcome, Report};
+use super::{Ledger, LedgerError, Outcome, Report};
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
@@ -113,19 +113,6 @@ impl TokenClaims {
             person.subjects.insert(self.source.clone(), subject.clone());
         }
         Some(person)
-    }
-
-    /// The claims as [`News`], the form in which every source's statements come.
-    pub(super) fn news(&self, subject: Option<SubjectId>) -> News {
-        News {
-            source: self.source.clone(),
-            subject,
-            identity: None,
-            username: Some(self.username.clone()),
-            flex_user_sid: None,
-            statement: self.statement.clone(),
-            earlier: Earlier::Everything,
-        }
     }
 
     fn issuer(&self) -> Option<&str> {
@@ -319,7 +306,7 @@ impl Ledger {
         let Some((desired, plan)) = self.judged(&person, claims, &found)? else { return Ok(Some(unchanged(found))) };
         let change = Change { person, observed: Some(found), desired, plan };
         let locked = self.guard(&change, deadline).await?;
-        let done = self.add(change, None, &claims.news(subject), deadline).await;
+        let done = self.add(change, None, None, deadline).await;
         self.unguard(locked).await?;
         done
     }
@@ -332,7 +319,7 @@ impl Ledger {
         subject: Option<&SubjectId>,
     ) -> Result<Written, LedgerError> {
         let statement = person.statements.get(&claims.source).unwrap_or(&claims.statement);
-        let stating = Stating { source: &claims.source, statement, subject };
+        let stating = Stating { source: &claims.source, statement, subject, given: None };
         Ok(self.people.state(person.id, person.version, stating).await?)
     }
 

@@ -109,11 +109,32 @@ impl Ledger {
         if let Some(sid) = &person.flex_user_sid {
             match flex.get(sid, deadline).await {
                 Err(TwilioError::NotFound(_)) => {}
+                Ok(user) if user.is_deactivated() => {
+                    return Ok(Some(self.returned(person, deadline).await?.unwrap_or(user)));
+                }
                 found => return Ok(Some(found?)),
             }
         }
         let Some(found) = flex.find_alike(&person.username, deadline).await? else { return Ok(None) };
         Ok(Some(in_full(flex, found, deadline).await?))
+    }
+
+    /// The active user of a person whose recorded user is deactivated. Twilio may give somebody who signs in again
+    /// through SSO, or whom an administrator provisions again, a new SID.
+    async fn returned(&self, person: &Person, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
+        let flex = self.provisioning.flex();
+        let mut found = flex.search_alike(&person.username, deadline).await?;
+        found.retain(|user| !user.is_deactivated());
+        let Some(user) = found.pop() else { return Ok(None) };
+        if !found.is_empty() {
+            return Err(TwilioError::Ambiguous.into());
+        }
+        let owner = self.people.person(&PersonKey::FlexUser(user.flex_user_sid.clone())).await?;
+        if owner.is_some_and(|owner| owner.id != person.id && !owner.superseded) {
+            return Ok(None);
+        }
+        let user = in_full(flex, user, deadline).await?;
+        Ok(Some(user).filter(|user| !user.is_deactivated()))
     }
 }
 

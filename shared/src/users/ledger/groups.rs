@@ -125,7 +125,7 @@ impl Ledger {
         left: Option<(&str, Role)>,
     ) -> Result<Option<Person>, LedgerError> {
         for (source, statement) in self.due(&person, &self.kept(&person).await?, left) {
-            let stating = Stating { source: &source, statement: &statement, subject: None };
+            let stating = Stating { source: &source, statement: &statement, subject: None, given: None };
             match self.people.state(person.id, person.version, stating).await? {
                 Written::Yes(version) => person.version = version,
                 Written::Moved => return Ok(None),

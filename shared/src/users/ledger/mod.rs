@@ -10,6 +10,7 @@ mod claims;
 mod error;
 mod explain;
 mod find;
+mod given_back;
 mod groups;
 mod guard;
 mod idle;

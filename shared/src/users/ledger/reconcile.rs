@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::find::plan;
+use super::given_back::is_being_made;
 use super::state::Change;
 use super::{Ledger, LedgerError, Outcome, Report};
 use crate::base::outbound::Deadline;
@@ -107,6 +108,13 @@ impl Ledger {
             let stored = person.given.clone();
             let Some(person) = self.projected(person, left).await? else { continue };
             let observed = self.flex_user(&person, deadline).await?;
+            // Boxed: this is rare, and every reconciliation would carry it.
+            if let Some(user) = &observed
+                && is_being_made(&person)
+                && Box::pin(self.returned_to_owner(&person, user, deadline)).await?
+            {
+                continue;
+            }
             let Some(mut desired) = desired(&person, &self.policy, observed.as_ref(), &self.occasion()) else {
                 return Ok(Some((Report::nothing(Outcome::Unchanged), person.version)));
             };

@@ -171,7 +171,7 @@ impl Ledger {
             person.inactive_by().filter(|source| **source != Source::Operator).cloned().collect();
         for source in &inactive_by {
             let silent = Statement::in_full(self.clock_rng.now(), cause).made_after(person.statements[source].latest());
-            let stating = Stating { source, statement: &silent, subject: None };
+            let stating = Stating { source, statement: &silent, subject: None, given: None };
             match self.people.state(id, person.version, stating).await? {
                 Written::Yes(version) => person.version = version,
                 Written::Moved => return Err(LedgerError::Busy),
@@ -226,7 +226,7 @@ impl Ledger {
             let mut statement = person.statements.get(&Source::Operator).cloned().unwrap_or_default();
             let said = said.made_after(statement.latest());
             statement.merge(said);
-            let stating = Stating { source: &Source::Operator, statement: &statement, subject: None };
+            let stating = Stating { source: &Source::Operator, statement: &statement, subject: None, given: None };
             match self.people.state(id, person.version, stating).await? {
                 Written::Yes(version) => person.version = version,
                 Written::Moved => return Ok(None),

@@ -7,7 +7,7 @@ use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
     Active, AttachmentRefused, Desired, Person, Plan, PlanRefused, Repairs, Source, Statement, desired,
 };
-use crate::domain::{EventId, FlexUser};
+use crate::domain::{EventId, FlexUser, Identity};
 use crate::store::{PersonKey, Stating, Written};
 
 /// How many attempts to make when a write loses a race.
@@ -79,6 +79,7 @@ impl Ledger {
                 source: &news.source,
                 statement: &change.person.statements[&news.source],
                 subject: news.subject.as_ref(),
+                given: Some(&change.person.given).filter(|given| **given != before.given),
             };
             let version = match self.people.state(before.id, before.version, stating).await? {
                 Written::Yes(version) => version,
@@ -130,34 +131,40 @@ impl Ledger {
             };
         }
         let locked = self.guard(&change, deadline).await?;
-        let done = self.add(change, instead_of, news, deadline).await;
+        let done = async {
+            self.hand_over(&change, news).await?;
+            let change = if person.given.taking_over { self.without_predecessor(change).await? } else { change };
+            self.add(change, instead_of, news.identity.as_ref(), deadline).await
+        }
+        .await;
         self.unguard(locked).await?;
         done
+    }
+
+    /// Ends the group memberships of the Flex user's previous owner, and keeps the SCIM store's data about them from
+    /// being adopted: with a SCIM statement present, though silent, it is not.
+    async fn without_predecessor(&self, mut change: Change) -> Result<Change, LedgerError> {
+        if let Some(user) = change.observed.as_ref().map(|user| &user.flex_user_sid) {
+            self.leave_groups(user).await?;
+        }
+        let cause = EventId::from(u128::from_be_bytes(self.clock_rng.random()));
+        let silent = Statement::in_full(self.clock_rng.now(), &cause);
+        change.person.statements.entry(Source::Scim).or_insert(silent);
+        Ok(change)
     }
 
     pub(super) async fn add(
         &self,
         change: Change,
         instead_of: Option<Box<Person>>,
-        news: &News,
+        identity: Option<&Identity>,
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
-        self.hand_over(&change, news).await?;
         let mut person = change.person;
         // Store the person under Flex's spelling from the start.
         if let Some(user) = &change.observed {
             person.username = user.username.clone();
             person.flex_user_sid = Some(user.flex_user_sid.clone());
-        }
-        if person.given.taking_over {
-            // The SCIM store's data describes the previous owner of the Flex user. With a SCIM statement present,
-            // though silent, that data is not adopted.
-            if let Some(user) = &person.flex_user_sid {
-                self.leave_groups(user).await?;
-            }
-            let cause = EventId::from(u128::from_be_bytes(self.clock_rng.random()));
-            let silent = Statement::in_full(self.clock_rng.now(), &cause);
-            person.statements.entry(Source::Scim).or_insert(silent);
         }
         let Written::Yes(version) = self.people.add(&person, instead_of.as_deref()).await? else { return Ok(None) };
         let id = person.id;
@@ -166,7 +173,7 @@ impl Ledger {
         // Somebody else may have reconciled the person before this process got the lease.
         let now = self.people.person(&PersonKey::Id(id)).await;
         let done = match now {
-            Ok(Some(now)) if now.version == version => self.bring(change, news.identity.as_ref(), deadline).await,
+            Ok(Some(now)) if now.version == version => self.bring(change, identity, deadline).await,
             Ok(_) => Ok(None),
             Err(error) => Err(error.into()),
         };
@@ -177,8 +184,7 @@ impl Ledger {
     async fn change(&self, before: &Person, news: &News, deadline: Deadline) -> Result<Change, LedgerError> {
         let person = with(before, news);
         let observed = self.flex_user(&person, deadline).await?;
-        let judged = judged(&person, &news.earlier);
-        let desired = desired(&judged, &self.policy, observed.as_ref(), &self.occasion());
+        let desired = desired(&person, &self.policy, observed.as_ref(), &self.occasion());
         let desired = desired.ok_or(LedgerError::Busy)?;
         let contradicts = news.statement.says_active() == Some(true) && desired.active == Active::No;
         if contradicts && !matches!(news.source, Source::Webhook(_)) {
@@ -235,7 +241,7 @@ fn superseded(source: &Source, gives_access: bool) -> Result<Report, LedgerError
     Ok(Report::nothing(Outcome::NoUser))
 }
 
-/// The person with the statement merged in.
+/// The person with the statement merged in, and without what belongs to the previous owner of the Flex user.
 fn with(before: &Person, news: &News) -> Person {
     let mut person = before.clone();
     person.given.repairs = Repairs::default();
@@ -249,19 +255,12 @@ fn with(before: &Person, news: &News) -> Person {
     if let Some(subject) = &news.subject {
         person.subjects.insert(news.source.clone(), subject.clone());
     }
-    person
-}
-
-/// The person without what belongs to the previous owner of the Flex user. `bring` records that before it sends
-/// anything.
-fn judged(person: &Person, earlier: &Earlier) -> Person {
-    let mut judged = person.clone();
-    match earlier {
+    match &news.earlier {
         Earlier::Everything | Earlier::Nothing => {}
-        Earlier::AllBut(roles) => judged.given.taken.extend(roles),
-        Earlier::Statements => judged.given.taking_over = true,
+        Earlier::AllBut(roles) => person.given.taken.extend(roles),
+        Earlier::Statements => person.given.taking_over = true,
     }
-    judged
+    person
 }
 
 /// Whether the ledger already holds everything that is said, and Flex is in step with it.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
+use super::given_back::is_being_made;
 use super::groups::{Kept, adopt};
 use super::reconcile::is_drift;
 use super::{Ledger, LedgerError, orphans};
@@ -115,6 +116,8 @@ struct Found {
     repairs: Vec<FlexUserSid>,
     /// Orphans whom the ledger does not know.
     strangers: Vec<FlexUser>,
+    /// Active users whose username belongs to a person with another Flex user.
+    returned: Vec<(FlexUser, Person)>,
 }
 
 impl Ledger {
@@ -127,6 +130,7 @@ impl Ledger {
     ) -> Result<Swept, SweepError> {
         let began = self.clock_rng.now();
         let (mut found, mut seen, mut workers) = (Found::default(), BTreeSet::new(), BTreeMap::new());
+        let mut active = BTreeSet::new();
         let mut pages = Pages::of(self.provisioning.flex());
         while let Some(users) = pages.next(each_call()).await.map_err(LedgerError::from)? {
             if options.queue.is_some() {
@@ -135,10 +139,18 @@ impl Ledger {
             self.compare(&users, &mut found).await?;
             let with_worker = users.iter().filter(|user| user.is_active());
             workers.extend(with_worker.filter_map(|user| Some((user.worker_sid.clone()?, user.flex_user_sid.clone()))));
+            active.extend(users.iter().filter(|user| user.is_active()).map(|user| user.flex_user_sid.clone()));
             seen.extend(users.into_iter().map(|user| user.flex_user_sid));
             progress(seen.len());
         }
-        let Found { mut swept, mut repairs, strangers } = found;
+        // Whoever came back under a new SID left a deactivated user behind. If the other user is active, these are two
+        // users, and only one of them is the person's.
+        for (user, person) in std::mem::take(&mut found.returned) {
+            let has_left = person.flex_user_sid.as_ref().is_none_or(|sid| !active.contains(sid));
+            let kept = if has_left { self.kept(&person).await? } else { Kept::default() };
+            self.judge(&user, has_left.then_some(person), &kept, &mut found);
+        }
+        let Found { mut swept, mut repairs, strangers, .. } = found;
         let is_due = |user: &FlexUser| options.orphans_after.is_some_and(|after| orphans::is_due(user, after, began));
         let orphans: Vec<FlexUser> = strangers.into_iter().filter(is_due).collect();
         swept.missing = self.missing(&seen).await?;
@@ -187,10 +199,10 @@ impl Ledger {
         let people = self.people.people(&keys).await?;
         let (mut by_sid, mut by_name) = (BTreeMap::new(), BTreeMap::new());
         for person in people.into_iter().filter(|person| !person.superseded) {
-            match person.flex_user_sid.clone() {
-                Some(sid) => drop(by_sid.insert(sid, person)),
-                None => drop(by_name.insert(person.username.key(), person)),
+            if let Some(sid) = person.flex_user_sid.clone() {
+                by_sid.insert(sid, person.clone());
             }
+            by_name.insert(person.username.key(), person);
         }
         let entries = self.scim.entries(&sids).await?;
         let ids: BTreeSet<FlexUserSid> = sids.into_iter().chain(entries.iter().map(|entry| entry.id.clone())).collect();
@@ -199,7 +211,13 @@ impl Ledger {
             let entry = entries.iter().find(|entry| entry.current == user.flex_user_sid).cloned();
             let id = entry.as_ref().map_or(&user.flex_user_sid, |entry| &entry.id).clone();
             let memberships = memberships.iter().filter(|one| one.user == id).cloned().collect();
-            let person = by_sid.remove(&user.flex_user_sid).or_else(|| by_name.remove(&user.username.key()));
+            let person = by_sid.remove(&user.flex_user_sid);
+            let by_name = person.is_none().then(|| by_name.get(&user.username.key())).flatten();
+            if let Some(other) = by_name.filter(|person| person.flex_user_sid.is_some() && user.is_active()) {
+                found.returned.push((user.clone(), other.clone()));
+                continue;
+            }
+            let person = person.or_else(|| by_name.filter(|person| person.flex_user_sid.is_none()).cloned());
             self.judge(user, person, &Kept { entry, memberships }, found);
         }
         Ok(())
@@ -216,6 +234,12 @@ impl Ledger {
             ..Person::new(PersonId::of(self.clock_rng.random()), user.username.clone())
         };
         let mut person = person.unwrap_or_else(new);
+        // A mint asked Twilio for this user and got no answer. A job finds out whether it was somebody else's.
+        if is_being_made(&person) && user.is_active() {
+            swept.drifted += 1;
+            found.repairs.push(user.flex_user_sid.clone());
+            return;
+        }
         let due = self.due(&person, kept, None);
         if !due.is_empty() {
             found.repairs.push(user.flex_user_sid.clone());
