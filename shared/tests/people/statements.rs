@@ -204,6 +204,24 @@ async fn what_is_noted_is_kept_and_earlier_flex_users_still_lead_to_the_person()
 }
 
 #[tokio::test]
+async fn a_statement_and_what_it_takes_away_are_one_write() {
+    let store = store().await;
+    let ada = store.add(&person(1, "ada")).await;
+    let given = Given { taken: [Role::Supervisor].into(), ..ada.given.clone() };
+    let (okta, statement) = (source("webhook:okta"), says_active(true));
+    let stating = Stating { source: &okta, statement: &statement, subject: None, given: Some(&given) };
+    // Nothing of it is written if somebody else wrote in between.
+    assert_eq!(store.one.state(id(1), 7, stating).await.unwrap(), Written::Moved);
+    assert_eq!(store.read(id(1)).await, ada);
+    assert_eq!(store.one.state(id(1), 1, stating).await.unwrap(), Written::Yes(2));
+    let read = store.read(id(1)).await;
+    assert_eq!((&read.given, read.statements.contains_key(&okta)), (&given, true));
+    // A statement that changes nothing about it leaves it as it is.
+    assert_eq!(store.one.state(id(1), 2, Stating { given: None, ..stating }).await.unwrap(), Written::Yes(3));
+    assert_eq!(store.read(id(1)).await.given, given);
+}
+
+#[tokio::test]
 async fn a_time_that_cannot_be_read_again_is_not_written() {
     let store = store().await;
     let ada = store.add(&person(1, "ada")).await;

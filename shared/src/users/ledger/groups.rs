@@ -117,6 +117,30 @@ impl Ledger {
         Ok(self.scim.leave_all(entry.map_or(user, |entry| &entry.id)).await?)
     }
 
+    /// Records in the SCIM store that the person of `old` has the Flex user `new` from now on. Their SCIM id, and with it
+    /// their memberships, stay.
+    pub(super) async fn follow_in_scim(&self, old: &FlexUserSid, new: &FlexUser) -> Result<(), LedgerError> {
+        let users = std::slice::from_ref(old);
+        let entry = self.scim.entries(users).await?.into_iter().find(|entry| entry.current == *old);
+        if entry.is_none() && self.scim.memberships(users).await?.is_empty() {
+            return Ok(());
+        }
+        let unknown = || Entry {
+            id: old.clone(),
+            current: old.clone(),
+            username: new.username.clone(),
+            external_id: None,
+            asserted: serde_json::Map::new(),
+            deleted: false,
+            version: 0,
+            updated_at: self.clock_rng.now(),
+        };
+        let entry = Entry { current: new.flex_user_sid.clone(), ..entry.unwrap_or_else(unknown) };
+        // A SCIM request may have recorded it, or something newer, in between.
+        self.scim.put_entry(&entry, None).await?;
+        Ok(())
+    }
+
     /// The person with the statements derived from the SCIM store. Writes those that the ledger does not hold yet.
     /// `None` if somebody else wrote in between.
     pub(super) async fn projected(

@@ -162,11 +162,13 @@ impl Ledger {
         let was_active = observed.as_ref().map(FlexUser::is_active);
         let (outcome, user) = self.send(plan.step, observed, deadline).await?;
         // A search does not show a deactivated user, so Flexgate may learn only now that the user had a previous owner.
-        if given.taking_over
-            && let Some(user) = user.as_ref().filter(|user| person.flex_user_sid.as_ref() != Some(&user.flex_user_sid))
-        {
-            self.end_access(&user.flex_user_sid).await?;
-            self.leave_groups(&user.flex_user_sid).await?;
+        if let Some(user) = user.as_ref().filter(|user| person.flex_user_sid.as_ref() != Some(&user.flex_user_sid)) {
+            if given.taking_over {
+                self.end_access(&user.flex_user_sid).await?;
+                self.leave_groups(&user.flex_user_sid).await?;
+            } else if let Some(old) = &person.flex_user_sid {
+                self.follow_in_scim(old, user).await?;
+            }
         }
         // Flex shows nothing of the previous owner any more.
         if outcome == Outcome::Unchanged && user.as_ref().is_some_and(FlexUser::is_active) {
