@@ -7,6 +7,7 @@ use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Said, Source, Statement};
 use flexgate::domain::{EventId, Username};
 use flexgate::store::PersonKey;
+use flexgate::store::scim::Entry;
 use flexgate::users::ledger::{Earlier, News, Withdrawal};
 use serde_json::json;
 
@@ -60,7 +61,7 @@ async fn whom_twilio_failed_for_is_brought_in_step_when_it_is_begun_again() {
     world.provision_fails().await;
     let done = world.withdraw().await;
     assert_eq!((done.people, done.failed.len()), (0, 3));
-    let left = world.ledger.foresee_withdrawal(&hr()).await.unwrap();
+    let left = world.ledger.foresee_withdrawal(&hr(), deadline).await.unwrap();
     assert_eq!((left.people, left.unfinished, left.finished), (0, 3, 0));
     world.no_faults().await;
     let done = world.withdraw().await;
@@ -68,7 +69,7 @@ async fn whom_twilio_failed_for_is_brought_in_step_when_it_is_begun_again() {
     for number in 0..3 {
         assert_eq!(world.roles_of(&name(number)).await, ["agent"]);
     }
-    let left = world.ledger.foresee_withdrawal(&hr()).await.unwrap();
+    let left = world.ledger.foresee_withdrawal(&hr(), deadline).await.unwrap();
     assert_eq!((left.people, left.unfinished, left.finished), (0, 0, 3));
 }
 
@@ -111,4 +112,45 @@ async fn whoever_leaves_while_it_runs_stays_inactive() {
         world.ledger.reconcile(person.id, deadline()).await.unwrap();
         assert_eq!(world.is_active(&name(number)).await, number == first);
     }
+}
+
+#[tokio::test]
+async fn withdrawing_scim_also_withdraws_what_the_version_before_the_ledger_stored() {
+    let world = World::start().await;
+    for who in ["ada", "grace"] {
+        world.at_twilio(who, &["agent", "supervisor"]).await;
+        let user = world.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
+        let asserted = json!({ "roles": [{ "value": "supervisor" }], "displayName": "Some One" });
+        let entry = Entry {
+            id: user.clone(),
+            current: user,
+            username: who.parse().unwrap(),
+            external_id: None,
+            asserted: asserted.as_object().unwrap().clone(),
+            deleted: false,
+            version: 0,
+            updated_at: SystemClock.now(),
+        };
+        assert!(world.platform.scim().put_entry(&entry, None).await.unwrap());
+    }
+    // The ledger knows ada from elsewhere, and grace not at all.
+    says_ada_is_active(&world).await;
+    let foreseen = world.ledger.foresee_withdrawal(&Source::Scim, deadline).await.unwrap();
+    assert_eq!((foreseen.people, foreseen.losing_any), (2, 2));
+    let withdrawn = world.ledger.withdraw_source(&Source::Scim, &EventId::from(9), deadline, |_| {}).await.unwrap();
+    assert_eq!((withdrawn.people, withdrawn.failed.len()), (2, 0), "{withdrawn:?}");
+    for who in ["ada", "grace"] {
+        assert_eq!(world.roles_of(who).await, ["agent"], "{who}");
+    }
+    // And no sweep adopts it again.
+    let swept = world.sweep(None).await.unwrap();
+    assert_eq!((swept.queued, world.roles_of("grace").await), (0, vec!["agent".to_owned()]));
+}
+
+async fn says_ada_is_active(world: &World) {
+    let user = world.flex(&"ada".parse().unwrap()).await.unwrap().flex_user_sid;
+    world
+        .state(&News { flex_user_sid: Some(user), ..crate::rules::news("api", "ada", None, &["agent"]) })
+        .await
+        .unwrap();
 }

@@ -79,7 +79,7 @@ async fn withdraw(
     }
     let ledger = operator.ledger(operator.flex());
     let sources = ledger.sources(|_| {}).await?;
-    let foreseen = ledger.foresee_withdrawal(source).await?;
+    let foreseen = ledger.foresee_withdrawal(source, deadline).await?;
     if foreseen.people + foreseen.unfinished + foreseen.finished == 0 {
         let known: Vec<String> = sources.keys().map(ToString::to_string).collect();
         return Err(format!("{source} has said nothing about anybody; those that have: {}", known.join(", ")).into());

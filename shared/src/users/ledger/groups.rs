@@ -13,6 +13,7 @@ use crate::domain::{EventId, FlexUser, FlexUserSid, Role};
 use crate::store::scim::{Entry, Membership};
 use crate::store::{PersonKey, Stating, Written};
 use crate::twilio::TwilioError;
+use crate::users::Pages;
 
 /// What the SCIM store keeps about a person, outside the ledger.
 #[derive(Debug, Default)]
@@ -117,6 +118,48 @@ impl Ledger {
         Ok(self.scim.leave_all(entry.map_or(user, |entry| &entry.id)).await?)
     }
 
+    /// The users about whom the version before the ledger stored something that the ledger has not adopted yet: their
+    /// SCIM ids, and the people that they become. Walks over Flex.
+    pub(super) async fn unadopted(
+        &self,
+        each_call: impl Fn() -> Deadline,
+    ) -> Result<Vec<(FlexUserSid, Person)>, LedgerError> {
+        let (mut unadopted, mut pages) = (Vec::new(), Pages::of(self.provisioning.flex()));
+        while let Some(users) = pages.next(each_call()).await? {
+            let sids: Vec<FlexUserSid> = users.iter().map(|user| user.flex_user_sid.clone()).collect();
+            for entry in self.scim.entries(&sids).await? {
+                let Some(user) = users.iter().find(|user| user.flex_user_sid == entry.current) else { continue };
+                let mut person = match self.people.person(&PersonKey::FlexUser(entry.current.clone())).await? {
+                    Some(person) => person,
+                    None => Person::new(PersonId::of(self.clock_rng.random()), user.username.clone()),
+                };
+                let id = entry.id.clone();
+                let due = self.due(&person, &Kept { entry: Some(entry), memberships: Vec::new() }, None);
+                let said = due.into_iter().find(|(source, _)| *source == Source::Scim);
+                if let Some((source, said)) = said.filter(|_| !person.superseded) {
+                    adopt(&mut person, source, said);
+                    unadopted.push((id, person));
+                }
+            }
+        }
+        Ok(unadopted)
+    }
+
+    /// Adopts what the version before the ledger stored about the person with that SCIM id. Changes nothing in Flex.
+    pub(super) async fn adopt_member(&self, id: &FlexUserSid, deadline: Deadline) -> Result<(), LedgerError> {
+        let Some(id) = self.member(id, deadline).await? else { return Ok(()) };
+        let lease = self.lease(id, deadline).await?;
+        let adopted = async {
+            match self.people.person(&PersonKey::Id(id)).await? {
+                Some(person) => Ok::<_, LedgerError>(self.projected(person, None).await?.is_some()),
+                None => Ok(true),
+            }
+        }
+        .await;
+        self.people.release(id, lease.holder(), None).await?;
+        if adopted? { Ok(()) } else { Err(LedgerError::Busy) }
+    }
+
     /// Records in the SCIM store that the person of `old` has the Flex user `new` from now on. Their SCIM id, and with it
     /// their memberships, stay.
     pub(super) async fn follow_in_scim(&self, old: &FlexUserSid, new: &FlexUser) -> Result<(), LedgerError> {
@@ -149,12 +192,14 @@ impl Ledger {
         left: Option<(&str, Role)>,
     ) -> Result<Option<Person>, LedgerError> {
         for (source, statement) in self.due(&person, &self.kept(&person).await?, left) {
-            let stating = Stating { source: &source, statement: &statement, subject: None, given: None };
+            let mut after = person.clone();
+            adopt(&mut after, source.clone(), statement);
+            let given = Some(&after.given).filter(|given| **given != person.given);
+            let stating = Stating { source: &source, statement: &after.statements[&source], subject: None, given };
             match self.people.state(person.id, person.version, stating).await? {
-                Written::Yes(version) => person.version = version,
+                Written::Yes(version) => person = Person { version, ..after },
                 Written::Moved => return Ok(None),
             }
-            adopt(&mut person, source, statement);
         }
         // Not written here: the reconciliation records it together with the roles it gives.
         person.given.roles.extend(left.map(|(_, role)| role));

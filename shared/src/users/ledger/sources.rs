@@ -76,28 +76,42 @@ impl Ledger {
         }
     }
 
-    /// What withdrawing a source would change, judged by the roles that Flexgate has given.
-    pub async fn foresee_withdrawal(&self, source: &Source) -> Result<Withdrawal, LedgerError> {
+    /// What withdrawing a source would change, judged by the roles that Flexgate has given. Writes nothing.
+    pub async fn foresee_withdrawal(
+        &self,
+        source: &Source,
+        each: impl Fn() -> Deadline,
+    ) -> Result<Withdrawal, LedgerError> {
         let mut found = Withdrawal::default();
         let mut after = None;
         loop {
             let people = self.people.page(after, BATCH).await?;
-            let Some(last) = people.last() else { return Ok(found) };
+            let Some(last) = people.last() else { break };
             after = Some(last.id);
             for person in &people {
-                match standing(source, person) {
-                    None => {}
-                    Some(Standing::Finished) => found.finished += 1,
-                    Some(Standing::Unfinished) => found.unfinished += 1,
-                    Some(Standing::Speaks) => {
-                        found.people += 1;
-                        found.kept_inactive += usize::from(person.inactive_by().any(|by| by == source));
-                        let loses = self.loses(person, source);
-                        found.losing_any += usize::from(!loses.is_empty());
-                        for role in loses {
-                            *found.losing.entry(role).or_default() += 1;
-                        }
-                    }
+                self.foresee(source, person, &mut found);
+            }
+        }
+        if *source == Source::Scim {
+            for (_, person) in self.unadopted(each).await? {
+                self.foresee(source, &person, &mut found);
+            }
+        }
+        Ok(found)
+    }
+
+    fn foresee(&self, source: &Source, person: &Person, found: &mut Withdrawal) {
+        match standing(source, person) {
+            None => {}
+            Some(Standing::Finished) => found.finished += 1,
+            Some(Standing::Unfinished) => found.unfinished += 1,
+            Some(Standing::Speaks) => {
+                found.people += 1;
+                found.kept_inactive += usize::from(person.inactive_by().any(|by| by == source));
+                let loses = self.loses(person, source);
+                found.losing_any += usize::from(!loses.is_empty());
+                for role in loses {
+                    *found.losing.entry(role).or_default() += 1;
                 }
             }
         }
@@ -125,6 +139,12 @@ impl Ledger {
         mut progress: impl FnMut(usize),
     ) -> Result<Withdrawal, LedgerError> {
         let (mut done, mut after) = (Withdrawal::default(), None);
+        if *source == Source::Scim {
+            // Otherwise the next sweep would adopt it, and SCIM would speak again.
+            for (id, _) in self.unadopted(&each).await? {
+                self.adopt_member(&id, each()).await?;
+            }
+        }
         loop {
             let people = self.people.page(after, BATCH).await?;
             let Some(last) = people.last() else { return Ok(done) };
