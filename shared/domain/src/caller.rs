@@ -79,7 +79,7 @@ impl<'a> FromIterator<&'a str> for Scopes {
 /// who can edit an e-mail field becomes that person).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
-    /// The `iss` of the verified token.
+    /// The name of the configured issuer, which the verified token's `iss` matched.
     pub issuer: Box<str>,
     /// The `sub` of the verified token (for Entra, `tid` and `oid`).
     pub subject: Box<str>,

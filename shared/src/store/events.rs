@@ -17,8 +17,9 @@ use crate::domain::{History, SourceName, SubjectId};
 /// The queue's sending end.
 #[async_trait]
 pub trait EventQueue: std::fmt::Debug + Send + Sync {
-    /// Queues the messages, all or none of them, each in its lane. Once this returns, they survive anything but the
-    /// loss of the store. The queue ignores a message that it holds or held recently.
+    /// Queues the messages, each in its lane. Once this returns, they survive anything but the loss of the store. After
+    /// an error, a local store has queued none of them, while SQS, which takes ten at a time, may have queued some: send
+    /// all of them again. The queue ignores a message that it holds or held recently.
     async fn send(&self, messages: &[Message], now: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Returns what waits in a lane, including messages that a consumer has taken but not settled.

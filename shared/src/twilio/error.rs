@@ -69,7 +69,7 @@ pub enum TwilioError {
     /// Twilio's answer is not what it should be.
     #[error("Twilio's answer is unusable: {0}")]
     Malformed(&'static str),
-    /// Twilio's answer is about another account or instance than ours.
+    /// Twilio's answer, or the credential that was just read, belongs to another account or instance than ours.
     #[error("Twilio's answer belongs to another account or instance")]
     Foreign,
     /// Twilio has several users with one username.

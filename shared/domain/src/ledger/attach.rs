@@ -17,7 +17,7 @@ pub enum Attachment {
 /// Why a source's subject cannot be the person who has a username.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AttachmentRefused {
-    /// Another subject of the same source has the username, and has not left.
+    /// Somebody else has the username: another subject of the same source who has not left, or whoever took it over.
     #[error("another person of {0} has the username")]
     HeldByAnother(Source),
     /// The person is inactive, and the source has not spoken of them before. They may be somebody else.
