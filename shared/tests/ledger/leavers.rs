@@ -170,6 +170,22 @@ async fn a_second_user_of_the_name_is_an_orphan_and_stays_as_it_is() {
     assert_eq!(world.roles_of("grace@example.com").await, ["agent"]);
 }
 
+#[tokio::test]
+async fn a_leaver_whose_name_somebody_else_has_in_another_spelling_ends_nobody_elses_access() {
+    let world = World::start().await;
+    if world.platform.inbox().is_none() {
+        return;
+    }
+    world.switch(json!({ "find_case_sensitive": false, "find_returns_deactivated": false })).await;
+    world.state(&news("api", "grace@example.com", Some(true), &["agent"])).await.unwrap();
+    world.state(&news("api", "grace@example.com", Some(false), &[])).await.unwrap();
+    world.at_twilio("Grace@example.com", &["supervisor"]).await;
+    let swept = world.sweep(None).await.unwrap();
+    assert_eq!((swept.drifted, swept.orphans.len(), swept.queued), (0, 1, 0));
+    world.state(&news("api", "grace@example.com", Some(false), &["agent"])).await.unwrap();
+    assert!(world.is_active("Grace@example.com").await);
+}
+
 /// Polls `work` at most `polls` times, then drops it: a process that stops there.
 struct UpTo<F> {
     work: Pin<Box<F>>,

@@ -120,11 +120,12 @@ impl Ledger {
     }
 
     /// The active user of a person whose recorded user is deactivated. Twilio may give somebody who signs in again
-    /// through SSO, or whom an administrator provisions again, a new SID.
+    /// through SSO, or whom an administrator provisions again, a new SID. Whoever has the username in another spelling
+    /// may be somebody else.
     async fn returned(&self, person: &Person, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let flex = self.provisioning.flex();
         let mut found = flex.search_alike(&person.username, deadline).await?;
-        found.retain(|user| !user.is_deactivated());
+        found.retain(|user| user.username == person.username && !user.is_deactivated());
         let Some(user) = found.pop() else { return Ok(None) };
         if !found.is_empty() {
             return Err(TwilioError::Ambiguous.into());

@@ -213,7 +213,8 @@ impl Ledger {
             let memberships = memberships.iter().filter(|one| one.user == id).cloned().collect();
             let person = by_sid.remove(&user.flex_user_sid);
             let by_name = person.is_none().then(|| by_name.get(&user.username.key())).flatten();
-            if let Some(other) = by_name.filter(|person| person.flex_user_sid.is_some() && user.is_active()) {
+            let is_theirs = |person: &&Person| person.flex_user_sid.is_some() && person.username == user.username;
+            if let Some(other) = by_name.filter(is_theirs).filter(|_| user.is_active()) {
                 found.returned.push((user.clone(), other.clone()));
                 continue;
             }
