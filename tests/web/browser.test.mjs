@@ -214,7 +214,7 @@ test("signing out in one tab empties the others", bounded, async () => {
     const other = await context.newPage();
     await other.goto(gateway.url);
     await other.getByRole("heading", { name: "ada", level: 2 }).waitFor();
-    // The SDK complains about a page that leaves while it is connecting.
+    // Sign out from settled pages, however slow the machine is.
     for (const tab of [page, other]) await activity(tab).filter({ hasNotText: "Connecting" }).waitFor();
     await named(other, "Sign out").click();
     await page.getByText("You are signed out").waitFor();

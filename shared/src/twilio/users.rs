@@ -104,29 +104,20 @@ impl Flex {
     /// Returns the user with that username, regardless of case, among those that Twilio's search finds. Prefers an
     /// exact match. For callers that ignore case (SCIM).
     pub async fn find_alike(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
-        let mut alike = self.search_alike(username, deadline).await?;
-        match alike.len() {
-            0 | 1 => Ok(alike.pop()),
-            _ => Err(TwilioError::Ambiguous),
-        }
-    }
-
-    /// Like [`Self::find_alike`], but returns every user found if none or several match exactly.
-    pub(crate) async fn search_alike(
-        &self,
-        username: &Username,
-        deadline: Deadline,
-    ) -> Result<Vec<FlexUser>, TwilioError> {
         let key = username.key();
         let mut alike = self.search(username, deadline).await?;
         alike.retain(|user| user.username.key() == key);
         if alike.iter().filter(|user| user.username == *username).count() == 1 {
             alike.retain(|user| user.username == *username);
         }
-        Ok(alike)
+        match alike.len() {
+            0 | 1 => Ok(alike.pop()),
+            _ => Err(TwilioError::Ambiguous),
+        }
     }
 
-    async fn search(&self, username: &Username, deadline: Deadline) -> Result<Vec<FlexUser>, TwilioError> {
+    /// Returns what Twilio's search for the username finds, unfiltered.
+    pub(crate) async fn search(&self, username: &Username, deadline: Deadline) -> Result<Vec<FlexUser>, TwilioError> {
         let mut url = self.instance_url("v4", &["Users"]);
         url.query_pairs_mut().append_pair("Username", username.as_str());
         let answer = match self.send(TwilioRequest::get(url), deadline).await {

@@ -13,6 +13,7 @@ use serde_json::json;
 use time::Duration;
 
 use crate::rules::{name, news};
+use crate::sweep::has_a_queue;
 use crate::world::{GROUPS, World, deadline};
 
 impl World {
@@ -59,8 +60,7 @@ impl World {
 async fn the_sweep_gives_back_a_leaver_whom_a_mint_without_an_answer_brought_back() {
     for is_member in [false, true] {
         let world = World::start().await;
-        // On AWS somebody else hands out the jobs.
-        if world.platform.inbox().is_none() {
+        if !has_a_queue(&world) {
             return;
         }
         let sid = world.hidden_leaver("ada").await;
@@ -113,8 +113,7 @@ async fn back_under_a_new_sid(world: &World, username: &str) -> FlexUserSid {
 #[tokio::test]
 async fn a_leaver_who_comes_back_under_a_new_sid_is_deactivated_by_the_sweep() {
     let world = World::start().await;
-    // On AWS somebody else hands out the jobs.
-    if world.platform.inbox().is_none() {
+    if !has_a_queue(&world) {
         return;
     }
     world.at_twilio("stranger", &["agent"]).await;
@@ -129,6 +128,18 @@ async fn a_leaver_who_comes_back_under_a_new_sid_is_deactivated_by_the_sweep() {
 async fn a_leaver_who_comes_back_under_a_new_sid_is_deactivated_by_the_next_statement() {
     let world = World::start().await;
     let sid = back_under_a_new_sid(&world, "ada@example.com").await;
+    world.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
+    assert!(!world.is_active_under(&sid).await);
+}
+
+#[tokio::test]
+async fn two_users_of_the_name_keep_no_leaver_active() {
+    let world = World::start().await;
+    let sid = back_under_a_new_sid(&world, "ada@example.com").await;
+    world.switch(json!({ "find_returns_two": true })).await;
+    // Which of them is hers nobody can tell, so nobody gets access by it.
+    let back = world.state(&news("api", "ada@example.com", Some(true), &["agent"])).await;
+    assert!(matches!(back, Err(LedgerError::Twilio(_))), "{back:?}");
     world.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
     assert!(!world.is_active_under(&sid).await);
 }
@@ -155,7 +166,7 @@ async fn whoever_comes_back_under_a_new_sid_stays_in_their_groups() {
 #[tokio::test]
 async fn a_second_user_of_the_name_is_an_orphan_and_stays_as_it_is() {
     let world = World::start().await;
-    if world.platform.inbox().is_none() {
+    if !has_a_queue(&world) {
         return;
     }
     world.state(&news("api", "grace@example.com", Some(true), &["agent"])).await.unwrap();
@@ -173,7 +184,7 @@ async fn a_second_user_of_the_name_is_an_orphan_and_stays_as_it_is() {
 #[tokio::test]
 async fn a_leaver_whose_name_somebody_else_has_in_another_spelling_ends_nobody_elses_access() {
     let world = World::start().await;
-    if world.platform.inbox().is_none() {
+    if !has_a_queue(&world) {
         return;
     }
     world.switch(json!({ "find_case_sensitive": false, "find_returns_deactivated": false })).await;

@@ -71,7 +71,7 @@ impl World {
 }
 
 /// Whether the store has its own queue; on AWS, SQS delivers the messages.
-fn has_a_queue(world: &World) -> bool {
+pub fn has_a_queue(world: &World) -> bool {
     world.platform.inbox().is_some()
 }
 

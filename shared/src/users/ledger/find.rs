@@ -124,15 +124,12 @@ impl Ledger {
     /// may be somebody else.
     async fn returned(&self, person: &Person, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let flex = self.provisioning.flex();
-        let mut found = flex.search_alike(&person.username, deadline).await?;
-        found.retain(|user| user.username == person.username && !user.is_deactivated());
-        let Some(user) = found.pop() else { return Ok(None) };
-        if !found.is_empty() {
+        let found = flex.search(&person.username, deadline).await?.into_iter();
+        let mut found = found.filter(|user| user.username == person.username && !user.is_deactivated());
+        let Some(user) = found.next() else { return Ok(None) };
+        // Several users must not keep a leaver active: take any of them.
+        if found.next().is_some() && person.inactive_by().next().is_none() {
             return Err(TwilioError::Ambiguous.into());
-        }
-        let owner = self.people.person(&PersonKey::FlexUser(user.flex_user_sid.clone())).await?;
-        if owner.is_some_and(|owner| owner.id != person.id && !owner.superseded) {
-            return Ok(None);
         }
         let user = in_full(flex, user, deadline).await?;
         Ok(Some(user).filter(|user| !user.is_deactivated()))

@@ -31,7 +31,7 @@ impl Ledger {
 
     /// Gives the person's user back if a mint asked for it, its answer was lost, and it turns out to be somebody else's
     /// whom that request reactivated. Returns whether it was.
-    pub(super) async fn returned_to_owner(
+    pub(super) async fn give_back_if_older(
         &self,
         person: &Person,
         user: &FlexUser,

@@ -179,9 +179,8 @@ impl Ledger {
             updated_at: self.clock_rng.now(),
         };
         let entry = Entry { current: new.flex_user_sid.clone(), ..entry.unwrap_or_else(unknown) };
-        // A SCIM request may have recorded it, or something newer, in between.
-        self.scim.put_entry(&entry, None).await?;
-        Ok(())
+        // If a SCIM request writes the entry in between, the next reconciliation tries again.
+        if self.scim.put_entry(&entry, None).await? { Ok(()) } else { Err(LedgerError::Busy) }
     }
 
     /// The person with the statements derived from the SCIM store. Writes those that the ledger does not hold yet.

@@ -108,12 +108,15 @@ impl Ledger {
             let stored = person.given.clone();
             let Some(person) = self.projected(person, left).await? else { continue };
             let observed = self.flex_user(&person, deadline).await?;
-            // Boxed: this is rare, and every reconciliation would carry it.
-            if let Some(user) = &observed
-                && is_being_made(&person)
-                && Box::pin(self.returned_to_owner(&person, user, deadline)).await?
-            {
-                continue;
+            if let Some(user) = observed.as_ref().filter(|_| is_being_made(&person)) {
+                // Boxed: this is rare, and every reconciliation would carry it.
+                match Box::pin(self.give_back_if_older(&person, user, deadline)).await {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    // Whoever is inactive is deactivated in any case.
+                    Err(_) if person.inactive_by().next().is_some() => {}
+                    Err(error) => return Err(error),
+                }
             }
             let Some(mut desired) = desired(&person, &self.policy, observed.as_ref(), &self.occasion()) else {
                 return Ok(Some((Report::nothing(Outcome::Unchanged), person.version)));
