@@ -5,11 +5,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
+use flexgate::domain::ledger::Statement;
 use flexgate::domain::{Caller, FlexUserSid, Identity, Role, Scopes};
 use flexgate::store::{PersonKey, PersonLease};
 use flexgate::users::ledger::{Earlier, LedgerError, News, SweepOptions, TokenClaims};
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use time::Duration;
 
 use crate::rules::{name, news};
@@ -17,7 +18,7 @@ use crate::sweep::has_a_queue;
 use crate::world::{GROUPS, World, deadline};
 
 impl World {
-    async fn switch(&self, switches: serde_json::Value) {
+    async fn switch(&self, switches: Value) {
         self.control(Method::POST, "switches", &switches).await;
     }
 
@@ -49,6 +50,15 @@ impl World {
         let admitted = self.ledger.admit(&claims, None, SystemClock.now(), deadline()).await;
         assert!(matches!(admitted, Err(LedgerError::Twilio(_))), "{admitted:?}");
         self.no_faults().await;
+    }
+
+    /// Makes Twilio answer every GET request whose path contains `path` with this body.
+    async fn answers_with(&self, path: &str, body: Value) {
+        let fault = json!({
+            "service": "flex-api", "method": "GET", "path_contains": path, "kind": "status", "status": 200, "times": 0,
+            "body": body,
+        });
+        self.control(Method::POST, "faults", &fault).await;
     }
 
     async fn is_active_under(&self, sid: &FlexUserSid) -> bool {
@@ -86,6 +96,26 @@ async fn a_job_gives_back_a_leaver_whom_a_mint_without_an_answer_brought_back() 
     world.lost_mint("ada").await;
     world.ledger.reconcile_member(&sid, None, deadline()).await.unwrap();
     assert!(!world.is_active_under(&sid).await);
+    // What the newcomer's token said is withdrawn: whoever reactivates the leaver must not give it to them.
+    let person = world.platform.people().person(&PersonKey::FlexUser(sid)).await.unwrap().unwrap();
+    assert!(person.statements.values().all(Statement::is_silent), "{:?}", person.statements);
+}
+
+#[tokio::test]
+async fn whoever_is_inactive_is_deactivated_even_if_nobody_can_tell_whose_the_user_is() {
+    let world = World::start().await;
+    let sid = world.hidden_leaver("ada").await;
+    world.lost_mint("ada").await;
+    world.fault(json!({ "path_contains": "Deprovision", "kind": "status", "status": 503, "times": 0 })).await;
+    world.state(&news("operator", "ada", Some(false), &[])).await.unwrap_err();
+    world.no_faults().await;
+    // Twilio does not say when the user was created.
+    let mut answer = shown(&sid, "ada");
+    answer["users"] = json!([answer]);
+    world.answers_with("/v4/", answer).await;
+    world.ledger.reconcile_member(&sid, None, deadline()).await.unwrap();
+    world.no_faults().await;
+    assert!(!world.is_active_under(&sid).await);
 }
 
 #[tokio::test]
@@ -97,6 +127,14 @@ async fn a_user_whom_a_mint_without_an_answer_created_stays() {
     assert!(world.is_active_under(&sid).await);
     let person = world.platform.people().person(&PersonKey::FlexUser(sid)).await.unwrap().unwrap();
     assert_eq!(person.given.asked_since, None);
+}
+
+/// An active user as Twilio may show it, without any date.
+fn shown(sid: &FlexUserSid, username: &str) -> Value {
+    json!({
+        "flex_user_sid": sid, "username": username, "email": "new@example.com", "full_name": "Ada Lovelace",
+        "roles": ["agent"], "deactivated": false, "worker_sid": format!("WK{}", "0".repeat(32)),
+    })
 }
 
 /// Deactivates `username` by a statement, and brings them back in Flex under another SID. Returns the new SID.
@@ -122,6 +160,18 @@ async fn a_leaver_who_comes_back_under_a_new_sid_is_deactivated_by_the_sweep() {
     assert_eq!((swept.inactive_but_active, swept.orphans.len(), swept.queued), (1, 1, 1));
     assert_eq!((world.work().await, world.is_active_under(&sid).await), (1, false));
     assert_eq!(world.sweep(None).await.unwrap().drifted, 0);
+}
+
+#[tokio::test]
+async fn the_user_whom_somebody_left_behind_under_the_old_sid_is_not_judged() {
+    let world = World::start().await;
+    back_under_a_new_sid(&world, "ada@example.com").await;
+    world.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
+    let new = world.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
+    world.provisioning.flex().deprovision(&new, deadline()).await.unwrap();
+    // Only the new user differs from what the source says.
+    let swept = world.ledger.sweep(SweepOptions::default(), deadline, |_| {}).await.unwrap();
+    assert_eq!((swept.users, swept.drifted), (2, 1));
 }
 
 #[tokio::test]
@@ -179,6 +229,20 @@ async fn a_second_user_of_the_name_is_an_orphan_and_stays_as_it_is() {
     }
     assert_eq!(world.roles_of("Grace@example.com").await, ["supervisor"]);
     assert_eq!(world.roles_of("grace@example.com").await, ["agent"]);
+}
+
+#[tokio::test]
+async fn of_two_active_users_of_one_spelling_only_the_recorded_one_is_the_persons() {
+    let world = World::start().await;
+    world.state(&news("api", "ada@example.com", Some(true), &["supervisor"])).await.unwrap();
+    let hers = world.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
+    let other: FlexUserSid = format!("FU{}", "7".repeat(32)).parse().unwrap();
+    let mut hers = shown(&hers, "ada@example.com");
+    hers["roles"] = json!(["supervisor"]);
+    hers["email"] = json!("ada@example.com");
+    world.answers_with("/v1/", json!({ "users": [shown(&other, "ada@example.com"), hers], "meta": {} })).await;
+    let swept = world.ledger.sweep(SweepOptions::default(), deadline, |_| {}).await.unwrap();
+    assert_eq!((swept.users, swept.drifted, swept.orphans), (2, 0, vec![other]));
 }
 
 #[tokio::test]

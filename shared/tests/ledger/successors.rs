@@ -81,6 +81,16 @@ async fn r63_somebody_new_gets_nothing_of_a_user_of_whom_the_ledger_does_not_kno
 }
 
 #[tokio::test]
+async fn r63_nor_what_the_version_before_the_ledger_stored_about_them() {
+    let world = World::start().await;
+    let sid = world.first().await;
+    world.scim_entry(ada().as_str(), &sid).await;
+    world.deactivated_in_the_console(&sid).await;
+    world.state(&new()).await.unwrap();
+    world.nothing_is_left_of_the_first().await;
+}
+
+#[tokio::test]
 async fn r63_nor_of_one_whom_a_search_does_not_show() {
     let world = World::start().await;
     let sid = world.first().await;

@@ -7,7 +7,6 @@ use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Said, Source, Statement};
 use flexgate::domain::{EventId, Username};
 use flexgate::store::PersonKey;
-use flexgate::store::scim::Entry;
 use flexgate::users::ledger::{Earlier, News, Withdrawal};
 use serde_json::json;
 
@@ -120,18 +119,7 @@ async fn withdrawing_scim_also_withdraws_what_the_version_before_the_ledger_stor
     for who in ["ada", "grace"] {
         world.at_twilio(who, &["agent", "supervisor"]).await;
         let user = world.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
-        let asserted = json!({ "roles": [{ "value": "supervisor" }], "displayName": "Some One" });
-        let entry = Entry {
-            id: user.clone(),
-            current: user,
-            username: who.parse().unwrap(),
-            external_id: None,
-            asserted: asserted.as_object().unwrap().clone(),
-            deleted: false,
-            version: 0,
-            updated_at: SystemClock.now(),
-        };
-        assert!(world.platform.scim().put_entry(&entry, None).await.unwrap());
+        world.scim_entry(who, &user).await;
     }
     // The ledger knows ada from elsewhere, and grace not at all.
     says_ada_is_active(&world).await;

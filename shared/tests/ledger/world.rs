@@ -8,7 +8,7 @@ use flexgate::base::outbound::{Deadline, http_client, send};
 use flexgate::base::settings::Reader;
 use flexgate::domain::{DesiredUser, FlexUser, FlexUserSid, Username};
 use flexgate::platform::{OwnerSettings, Platform};
-use flexgate::store::scim::{Group, GroupWritten, Member};
+use flexgate::store::scim::{Entry, Group, GroupWritten, Member};
 use flexgate::users::ledger::{Ledger, LedgerError, News, Report};
 use flexgate::users::{GroupRoles, Provisioning};
 use flexgate_simulator::{Config, Simulator};
@@ -193,5 +193,21 @@ impl World {
                 return;
             }
         }
+    }
+
+    /// What the version before the ledger stored about a user to whom SCIM gives the role supervisor.
+    pub async fn scim_entry(&self, username: &str, user: &FlexUserSid) {
+        let asserted = json!({ "roles": [{ "value": "supervisor" }], "displayName": "Some One" });
+        let entry = Entry {
+            id: user.clone(),
+            current: user.clone(),
+            username: username.parse().unwrap(),
+            external_id: None,
+            asserted: asserted.as_object().unwrap().clone(),
+            deleted: false,
+            version: 0,
+            updated_at: OffsetDateTime::UNIX_EPOCH,
+        };
+        assert!(self.platform.scim().put_entry(&entry, None).await.unwrap());
     }
 }
