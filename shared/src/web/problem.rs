@@ -78,7 +78,7 @@ kinds! {
     PROFILE_UNKNOWN = NOT_FOUND "profile_unknown" "There is no such SSO profile";
     /// The sign-in was not begun in this browser, or was begun too long ago.
     LOGIN_INVALID = BAD_REQUEST "login_invalid" "This sign-in was started in another browser, or too long ago";
-    /// The identity provider refused, or the person cancelled.
+    /// The identity provider refused, the person cancelled, or a source says that they are inactive.
     LOGIN_REFUSED = FORBIDDEN "login_refused" "You were not signed in";
     /// Twilio did not accept the code.
     LOGIN_REJECTED = UNAUTHORIZED "login_rejected" "Twilio did not accept this sign-in";
