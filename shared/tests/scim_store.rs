@@ -9,7 +9,7 @@ mod dynamodb;
 use std::sync::Arc;
 
 use flexgate::domain::{FlexUserSid, Role};
-use flexgate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Member};
+use flexgate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Member, Work};
 use flexgate::store::{ScimStore, SqliteStore};
 use serde_json::{Map, json};
 use time::macros::datetime;
@@ -123,20 +123,44 @@ async fn whoever_leaves_every_group_moves_each_of_them_on() {
     assert_eq!(members.into_iter().map(|member| member.user).collect::<Vec<_>>(), [user(2)]);
 }
 
+/// The work `work`, done by the holder with this number.
+fn work(holder: u128) -> Work {
+    Work { name: "work".to_owned(), holder }
+}
+
 #[tokio::test]
 async fn work_is_one_at_a_time_and_what_was_intended_is_remembered_until_it_is_finished() {
     let (store, _folder) = scim_store().await;
-    let begin = |now| store.begin("work", now, now + Duration::seconds(10));
-    assert_eq!(begin(NOW).await.unwrap(), Begun::Yes { intended: false });
-    assert_eq!(begin(NOW).await.unwrap(), Begun::Busy);
-    assert_eq!(begin(LATER).await.unwrap(), Begun::Yes { intended: false }, "the first has had its time");
-    store.intend("work").await.unwrap();
-    store.abandon("work").await.unwrap();
-    assert_eq!(begin(LATER).await.unwrap(), Begun::Yes { intended: true });
-    assert!(store.put_entry(&entry(1, "ada"), Some("work")).await.unwrap());
-    assert_eq!(begin(LATER).await.unwrap(), Begun::Yes { intended: false }, "it was finished with the entry");
-    store.finish("work").await.unwrap();
-    assert_eq!(begin(LATER).await.unwrap(), Begun::Yes { intended: false });
+    let begin = async |holder, now| store.begin(&work(holder), now, now + Duration::seconds(10)).await.unwrap();
+    assert_eq!(begin(1, NOW).await, Begun::Yes { intended: false });
+    assert_eq!(begin(1, NOW).await, Begun::Yes { intended: false }, "a holder may ask again");
+    assert_eq!(begin(2, NOW).await, Begun::Busy);
+    assert_eq!(begin(2, LATER).await, Begun::Yes { intended: false }, "the first has had its time");
+    assert!(store.intend(&work(2)).await.unwrap());
+    store.abandon(&work(2)).await.unwrap();
+    assert_eq!(begin(3, LATER).await, Begun::Yes { intended: true });
+    assert!(store.put_entry(&entry(1, "ada"), Some(&work(3))).await.unwrap());
+    assert_eq!(begin(4, LATER).await, Begun::Yes { intended: false }, "it was finished with the entry");
+    store.finish(&work(4)).await.unwrap();
+    assert_eq!(begin(5, LATER).await, Begun::Yes { intended: false });
+}
+
+#[tokio::test]
+async fn whoever_was_replaced_cannot_end_the_work_of_the_next_holder() {
+    let (store, _folder) = scim_store().await;
+    let begin = async |holder, now| store.begin(&work(holder), now, now + Duration::seconds(10)).await.unwrap();
+    assert_eq!(begin(1, NOW).await, Begun::Yes { intended: false });
+    assert_eq!(begin(2, LATER).await, Begun::Yes { intended: false });
+    store.finish(&work(1)).await.unwrap();
+    assert_eq!(begin(3, LATER).await, Begun::Busy, "after finish");
+    store.abandon(&work(1)).await.unwrap();
+    assert_eq!(begin(3, LATER).await, Begun::Busy, "after abandon");
+    assert!(!store.intend(&work(1)).await.unwrap());
+    assert!(!store.put_entry(&entry(1, "ada"), Some(&work(1))).await.unwrap());
+    assert_eq!(store.entry(&user(1)).await.unwrap(), None);
+    assert_eq!(begin(3, LATER).await, Begun::Busy, "after an entry");
+    assert!(store.put_entry(&entry(1, "ada"), Some(&work(2))).await.unwrap());
+    assert_eq!(begin(3, LATER).await, Begun::Yes { intended: false });
 }
 
 #[tokio::test]

@@ -91,16 +91,26 @@ pub enum GroupWritten {
     Moved,
 }
 
-/// Whether this process may do a piece of work now.
+/// A piece of work that one process does at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// What the work is. Two pieces of work with the same name exclude each other.
+    pub name: String,
+    /// A random number that identifies who does it. A holder that began too long ago may have been replaced, and cannot
+    /// end the work of the one after it.
+    pub holder: u128,
+}
+
+/// Whether this holder may do a piece of work now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
-    /// Yes, and no other process may until the time given. If `intended`, an earlier attempt had decided to carry out
+    /// Yes, and no other holder may until the time given. If `intended`, an earlier attempt had decided to carry out
     /// the work and may have done part of it.
     Yes {
         /// Whether [`ScimStore::intend`] was called for the work before.
         intended: bool,
     },
-    /// No: another process is doing the work.
+    /// No: another holder is doing the work.
     Busy,
 }
 
@@ -129,8 +139,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     async fn entries_of_external_id(&self, external_id: &str) -> Result<Vec<Entry>, StoreError>;
 
     /// Writes the entry if the stored version is still the entry's, and in the same transaction ends the piece of work
-    /// `finishes`. Returns false if the stored version has changed.
-    async fn put_entry(&self, entry: &Entry, finishes: Option<&str>) -> Result<bool, StoreError>;
+    /// `finishes`. Returns false if the stored version has changed, or if another holder has begun the work.
+    async fn put_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError>;
 
     /// Returns the group with that `id`.
     async fn group(&self, id: &str) -> Result<Option<Group>, StoreError>;
@@ -156,17 +166,19 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Ends every membership of a user.
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError>;
 
-    /// Requests the exclusive right to do `work` until `until`.
-    async fn begin(&self, work: &str, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError>;
+    /// Requests the exclusive right to do `work` until `until`. A holder that asks again extends its time.
+    async fn begin(&self, work: &Work, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError>;
 
-    /// Records, before anything is done, that the work will be carried out.
-    async fn intend(&self, work: &str) -> Result<(), StoreError>;
+    /// Records, before anything is done, that the work will be carried out. Returns false if the holder no longer has
+    /// the right to do it.
+    async fn intend(&self, work: &Work) -> Result<bool, StoreError>;
 
-    /// Lets others begin the work, and keeps the record of [`ScimStore::intend`].
-    async fn abandon(&self, work: &str) -> Result<(), StoreError>;
+    /// Lets others begin the work, and keeps the record of [`ScimStore::intend`]. Does nothing if another holder has
+    /// begun it.
+    async fn abandon(&self, work: &Work) -> Result<(), StoreError>;
 
-    /// Removes the record of the work.
-    async fn finish(&self, work: &str) -> Result<(), StoreError>;
+    /// Removes the record of the work. Does nothing if another holder has begun it.
+    async fn finish(&self, work: &Work) -> Result<(), StoreError>;
 
     /// Returns the last mark at or before `index`.
     async fn mark_before(&self, index: u64, now: OffsetDateTime) -> Result<Option<Mark>, StoreError>;

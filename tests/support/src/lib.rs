@@ -6,11 +6,13 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
 mod browser;
+mod log;
 mod process;
 mod reply;
 mod world;
 
 pub use browser::Browser;
+pub use log::Log;
 pub use process::{Process, free_port};
 pub use reply::Reply;
 pub use world::{GATEWAY, World};

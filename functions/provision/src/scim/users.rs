@@ -8,7 +8,7 @@ use flexgate::domain::ledger::{Source, Statement};
 use flexgate::domain::policy::Policy;
 use flexgate::domain::{FlexUser, FlexUserSid, RoleSet, Username};
 use flexgate::platform::Platform;
-use flexgate::store::scim::{Begun, Entry, folded};
+use flexgate::store::scim::{Begun, Entry, Work, folded};
 use flexgate::store::{EventQueue, ScimStore};
 use flexgate::users::ledger::{Earlier, Ledger, News, View};
 use flexgate::users::{GroupRoles, PolicySettings, Provisioning};
@@ -113,7 +113,8 @@ impl Users {
     /// Creates the user.
     pub async fn create(&self, document: &Document, deadline: Deadline) -> Result<Document, Refusal> {
         let username = person::username(document)?;
-        let work = format!("user:{}", folded(username.as_str()));
+        let name = format!("user:{}", folded(username.as_str()));
+        let work = Work { name, holder: u128::from_be_bytes(self.clock_rng.random()) };
         let intended = self.begin(&work, deadline).await?;
         let created = self.create_once(document, &username, &work, intended, deadline).await;
         match &created {
@@ -129,7 +130,7 @@ impl Users {
         &self,
         document: &Document,
         username: &Username,
-        work: &str,
+        work: &Work,
         intended: bool,
         deadline: Deadline,
     ) -> Result<Document, Refusal> {
@@ -155,7 +156,9 @@ impl Users {
         };
         let saying = self.says_in_full(document, &news)?;
         news.statement = saying.statement;
-        self.scim.intend(work).await?;
+        if !self.scim.intend(work).await? {
+            return Err(Refusal::Busy);
+        }
 
         let user = self.ledger.state(&news, deadline).await?.user.ok_or(Refusal::Unknown)?;
         let (entry, memberships) = existing.map(|old| (old.entry, old.memberships)).unwrap_or_default();
@@ -309,7 +312,7 @@ impl Users {
         person: &mut Person,
         after: &Document,
         own_roles: &RoleSet,
-        finishes: Option<&str>,
+        finishes: Option<&Work>,
     ) -> Result<bool, Refusal> {
         let mut asserted = person::asserted(after);
         if let Some(Value::Array(items)) = asserted.get_mut("roles") {
@@ -348,7 +351,7 @@ impl Users {
         Ok(!Self::known(self.load(id, deadline).await)?.is_empty())
     }
 
-    pub(super) async fn begin(&self, work: &str, deadline: Deadline) -> Result<bool, Refusal> {
+    async fn begin(&self, work: &Work, deadline: Deadline) -> Result<bool, Refusal> {
         let now = self.clock_rng.now();
         let until = now + deadline.remaining() + std::time::Duration::from_secs(1);
         match self.scim.begin(work, now, until).await? {

@@ -1,7 +1,6 @@
 //! A gateway's provisioning function on a simulated Twilio, and helpers for the tests.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -249,51 +248,5 @@ impl World {
         let db = rusqlite::Connection::open(self.folder.path().join("flexgate.db")).unwrap();
         db.busy_timeout(Duration::from_secs(5)).unwrap();
         db.execute_batch(sql).unwrap();
-    }
-}
-
-/// Captures everything that this thread logs while the value is alive.
-#[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    pub fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .json()
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(move || writer.clone())
-            .finish();
-        let guard = tracing::subscriber::set_default(subscriber);
-        (log, guard)
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    /// The audit events, each as `action decision reason`.
-    pub fn audit(&self) -> Vec<String> {
-        let text = self.text();
-        let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let field = |event: &Value, name: &str| event["fields"][name].as_str().unwrap_or("-").to_owned();
-        events
-            .filter(|event| event["target"] == "flexgate::audit")
-            .map(|event| {
-                format!("{} {} {}", field(&event, "action"), field(&event, "decision"), field(&event, "reason"))
-            })
-            .collect()
     }
 }

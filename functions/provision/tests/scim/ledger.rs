@@ -5,10 +5,11 @@ use flexgate::base::outbound::Deadline;
 use flexgate::domain::EventId;
 use flexgate::domain::ledger::{Said, Statement};
 use flexgate::users::ledger::{Earlier, LedgerError, News};
+use flexgate_test_support::Log;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::common::{Log, World, world, world_with};
+use crate::common::{World, world, world_with};
 
 const SUPERVISORS: &str = "Flex Supervisors";
 
@@ -291,7 +292,7 @@ async fn r71_a_group_does_not_lose_the_last_administrator_and_stays_as_it_was() 
     let made = world.send("POST", "/Groups", json!({ "displayName": "Flex Admins", "members": members })).await.is(201);
     let path = format!("/Groups/{}", made["id"].as_str().unwrap());
     world.patch(&path, leaves(&grace)).await.is(200);
-    let (log, _guard) = Log::start();
+    let log = Log::start();
     world.patch(&path, leaves(&ada)).await.refused(409, "-");
     world.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Others" }])).await.refused(409, "-");
     world.send("PUT", &path, json!({ "displayName": "Flex Admins" })).await.refused(409, "-");

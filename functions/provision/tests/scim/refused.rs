@@ -2,17 +2,18 @@
 
 use axum::body::Body;
 use flexgate::base::clock_rng::SystemRng;
+use flexgate_test_support::Log;
 use flexgate_provision::NewToken;
 use http::Request;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use crate::common::{Log, world, world_with};
+use crate::common::{world, world_with};
 
 #[tokio::test]
 async fn c01_without_a_good_token_there_is_nothing() {
     let world = world().await;
-    let (log, _guard) = Log::start();
+    let log = Log::start();
     let other = NewToken::generate("test", &SystemRng).token.expose_secret().to_owned();
     let with = |value: &str| Request::get("/scim/v2/Users").header("authorization", value).body(Body::empty()).unwrap();
     let mut refused = 0;
@@ -91,7 +92,7 @@ async fn c03_a_user_name_that_differs_in_case_only_is_taken() {
 async fn c05_a_role_that_the_policy_forbids_is_given_neither_directly_nor_through_a_group() {
     let world = world().await;
     let id = world.user("ada").await;
-    let (log, _guard) = Log::start();
+    let log = Log::start();
     let admin = json!([{ "value": "admin" }]);
     let body = json!({ "userName": "eve", "emails": ["eve@example.com"], "roles": admin });
     world.send("POST", "/Users", body).await.refused(403, "-");
@@ -237,7 +238,7 @@ async fn c17_the_last_administrator_stays() {
     let second = world.at_twilio("second", &["admin"]).await;
     world.delete(&format!("/Users/{second}")).await.is(204);
     let path = format!("/Users/{first}");
-    let (log, _guard) = Log::start();
+    let log = Log::start();
     world.delete(&path).await.refused(409, "-");
     let off = json!([{ "op": "replace", "value": { "active": false } }]);
     world.patch(&path, off.clone()).await.refused(409, "-");

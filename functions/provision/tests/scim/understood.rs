@@ -1,13 +1,14 @@
 //! What identity systems write, and how Flexgate interprets it: C4, C6, C7, C14, and the mapping to Flex.
 
+use flexgate_test_support::Log;
 use serde_json::{Value, json};
 
-use crate::common::{Log, world, world_with};
+use crate::common::{world, world_with};
 
 #[tokio::test]
 async fn c04_what_is_not_ours_to_take_is_ignored_and_a_password_never_kept() {
     let world = world().await;
-    let (log, _guard) = Log::start();
+    let log = Log::start();
     let body = json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "id": "FU00000000000000000000000000000001",
         "meta": { "version": "x", "created": "1999-01-01T00:00:00Z" }, "password": "hunter2-canary", "groups": [],

@@ -10,8 +10,11 @@ use time::OffsetDateTime;
 use super::SqliteStore;
 use crate::domain::{FlexUserSid, Role, Username};
 use crate::store::StoreError;
-use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, folded};
+use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
 use rows::{ENTRY, GROUP, entry, group, membership, one_group, with_members};
+
+/// Removes the record of a piece of work, if it is the holder's.
+const FINISH: &str = "DELETE FROM scim_work WHERE work = ?1 AND holder = ?2";
 
 #[async_trait]
 impl ScimStore for SqliteStore {
@@ -61,9 +64,15 @@ impl ScimStore for SqliteStore {
         .await
     }
 
-    async fn put_entry(&self, put: &Entry, finishes: Option<&str>) -> Result<bool, StoreError> {
-        let (put, finishes) = (put.clone(), finishes.map(str::to_owned));
+    async fn put_entry(&self, put: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError> {
+        let (put, finishes) = (put.clone(), finishes.cloned());
         self.write(move |db| {
+            if let Some(Work { name, holder }) = &finishes {
+                let sql = "SELECT 1 FROM scim_work WHERE work = ?1 AND holder <> ?2";
+                if db.prepare_cached(sql)?.exists(params![name, holder_text(*holder)])? {
+                    return Ok(false);
+                }
+            }
             let values = params![
                 put.id.as_str(),
                 put.current.as_str(),
@@ -86,9 +95,9 @@ impl ScimStore for SqliteStore {
                 .execute(values)?
             };
             if written == 1
-                && let Some(work) = finishes
+                && let Some(Work { name, holder }) = finishes
             {
-                db.prepare_cached("DELETE FROM scim_work WHERE work = ?1")?.execute([work])?;
+                db.prepare_cached(FINISH)?.execute([name, holder_text(holder)])?;
             }
             Ok(written == 1)
         })
@@ -193,35 +202,41 @@ impl ScimStore for SqliteStore {
         .await
     }
 
-    async fn begin(&self, work: &str, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError> {
-        let work = work.to_owned();
+    async fn begin(&self, work: &Work, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError> {
+        let Work { name, holder } = work.clone();
         self.write(move |db| {
-            let begun: Option<(i64, bool)> = db
-                .prepare_cached("SELECT until, intended FROM scim_work WHERE work = ?1")?
-                .query_row([&work], |row| Ok((row.get(0)?, row.get(1)?)))
+            let begun: Option<(i64, bool, Option<String>)> = db
+                .prepare_cached("SELECT until, intended, holder FROM scim_work WHERE work = ?1")?
+                .query_row([&name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
                 .optional()?;
+            let holder = holder_text(holder);
             let intended = match begun {
-                Some((until, _)) if until > now.unix_timestamp() => return Ok(Begun::Busy),
-                Some((_, intended)) => intended,
+                Some((until, _, by)) if until > now.unix_timestamp() && by.as_ref() != Some(&holder) => {
+                    return Ok(Begun::Busy);
+                }
+                Some((_, intended, _)) => intended,
                 None => false,
             };
-            db.prepare_cached("INSERT OR REPLACE INTO scim_work (work, until, intended) VALUES (?1, ?2, ?3)")?
-                .execute(params![work, until.unix_timestamp(), intended])?;
+            db.prepare_cached(
+                "INSERT OR REPLACE INTO scim_work (work, until, intended, holder) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![name, until.unix_timestamp(), intended, holder])?;
             Ok(Begun::Yes { intended })
         })
         .await
     }
 
-    async fn intend(&self, work: &str) -> Result<(), StoreError> {
-        self.on_work("UPDATE scim_work SET intended = 1 WHERE work = ?1", work).await
+    async fn intend(&self, work: &Work) -> Result<bool, StoreError> {
+        self.on_work("UPDATE scim_work SET intended = 1 WHERE work = ?1 AND holder = ?2", work).await
     }
 
-    async fn abandon(&self, work: &str) -> Result<(), StoreError> {
-        self.on_work("UPDATE scim_work SET until = 0 WHERE work = ?1", work).await
+    async fn abandon(&self, work: &Work) -> Result<(), StoreError> {
+        let sql = "UPDATE scim_work SET until = 0, holder = NULL WHERE work = ?1 AND holder = ?2";
+        self.on_work(sql, work).await.map(drop)
     }
 
-    async fn finish(&self, work: &str) -> Result<(), StoreError> {
-        self.on_work("DELETE FROM scim_work WHERE work = ?1", work).await
+    async fn finish(&self, work: &Work) -> Result<(), StoreError> {
+        self.on_work(FINISH, work).await.map(drop)
     }
 
     async fn mark_before(&self, index: u64, now: OffsetDateTime) -> Result<Option<Mark>, StoreError> {
@@ -271,10 +286,15 @@ impl ScimStore for SqliteStore {
 }
 
 impl SqliteStore {
-    async fn on_work(&self, sql: &'static str, work: &str) -> Result<(), StoreError> {
-        let work = work.to_owned();
-        self.write(move |db| db.prepare_cached(sql)?.execute([work]).map(drop)).await
+    /// Runs the statement for the work if it is the holder's; returns whether it is.
+    async fn on_work(&self, sql: &'static str, work: &Work) -> Result<bool, StoreError> {
+        let Work { name, holder } = work.clone();
+        self.write(move |db| Ok(db.prepare_cached(sql)?.execute([name, holder_text(holder)])? == 1)).await
     }
+}
+
+fn holder_text(holder: u128) -> String {
+    format!("{holder:032x}")
 }
 
 /// `?1, ?2, …`

@@ -1,6 +1,8 @@
 //! The SCIM store's tables.
 
-pub(super) const SCHEMA: &str = "
+use rusqlite::{Connection, TransactionBehavior};
+
+const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS scim_users (
     id            TEXT NOT NULL PRIMARY KEY,
     current       TEXT NOT NULL,
@@ -35,7 +37,8 @@ CREATE INDEX IF NOT EXISTS scim_members_by_user ON scim_members (user);
 CREATE TABLE IF NOT EXISTS scim_work (
     work          TEXT PRIMARY KEY,
     until         INTEGER NOT NULL,
-    intended      INTEGER NOT NULL DEFAULT 0
+    intended      INTEGER NOT NULL DEFAULT 0,
+    holder        TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS scim_marks (
     first         INTEGER PRIMARY KEY,
@@ -48,3 +51,13 @@ CREATE TABLE IF NOT EXISTS scim_total (
     until         INTEGER NOT NULL
 ) STRICT;
 ";
+
+/// Creates the missing tables and columns. A store from before `holder` existed has no work that somebody still does.
+pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
+    let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    db.execute_batch(SCHEMA)?;
+    if !db.prepare("SELECT 1 FROM pragma_table_info('scim_work') WHERE name = 'holder'")?.exists([])? {
+        db.execute_batch("ALTER TABLE scim_work ADD COLUMN holder TEXT;")?;
+    }
+    db.commit()
+}

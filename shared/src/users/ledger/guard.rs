@@ -6,12 +6,14 @@
 
 use std::time::Duration;
 
+use super::reconcile::AFTERMATH;
+use super::state::Change;
 use super::{Ledger, LedgerError};
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{Active, Desired};
 use crate::domain::{FlexUser, Role};
 use crate::store::PersonKey;
-use crate::store::scim::Begun;
+use crate::store::scim::{Begun, Work};
 use crate::users::{LastAdmin, Pages};
 
 /// The name of the administrators' lock.
@@ -19,6 +21,10 @@ const ADMINS: &str = "admins";
 
 /// How long to wait before asking for the lock again.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// The administrators' lock, if a change needs it.
+#[must_use]
+pub(super) struct Guarded(Option<Work>);
 
 impl Ledger {
     /// Whether bringing `user` to the desired state takes an administrator away.
@@ -29,20 +35,41 @@ impl Ledger {
         self.last_admin == LastAdmin::Protected && is_admin && !stays
     }
 
+    /// Takes the administrators' lock if the change takes an administrator away, and refuses if that is the last one.
+    pub(super) async fn guard(&self, change: &Change, deadline: Deadline) -> Result<Guarded, LedgerError> {
+        let Some(user) = change.observed.as_ref().filter(|user| self.takes_an_admin(Some(user), &change.desired))
+        else {
+            return Ok(Guarded(None));
+        };
+        let locked = self.lock_admins(deadline).await?;
+        match self.another_admin(user, deadline).await {
+            Ok(()) => Ok(locked),
+            Err(error) => {
+                self.unguard(locked).await?;
+                Err(error)
+            }
+        }
+    }
+
     /// Takes the lock. A change that takes an administrator away holds it until it is done.
-    pub(super) async fn lock_admins(&self, deadline: Deadline) -> Result<(), LedgerError> {
+    pub(super) async fn lock_admins(&self, deadline: Deadline) -> Result<Guarded, LedgerError> {
+        let work = Work { name: ADMINS.to_owned(), holder: u128::from_be_bytes(self.clock_rng.random()) };
         loop {
             let now = self.clock_rng.now();
-            match self.scim.begin(ADMINS, now, now + deadline.remaining() + Duration::from_secs(1)).await? {
-                Begun::Yes { .. } => return Ok(()),
+            match self.scim.begin(&work, now, now + deadline.remaining() + AFTERMATH).await? {
+                Begun::Yes { .. } => return Ok(Guarded(Some(work))),
                 Begun::Busy if deadline.remaining() <= PAUSE * 4 => return Err(LedgerError::Busy),
                 Begun::Busy => tokio::time::sleep(PAUSE).await,
             }
         }
     }
 
-    pub(super) async fn unlock_admins(&self) -> Result<(), LedgerError> {
-        Ok(self.scim.finish(ADMINS).await?)
+    /// Releases the lock, unless somebody else has it by now.
+    pub(super) async fn unguard(&self, guarded: Guarded) -> Result<(), LedgerError> {
+        match &guarded.0 {
+            Some(work) => Ok(self.scim.finish(work).await?),
+            None => Ok(()),
+        }
     }
 
     /// Refuses unless Flex has an active administrator other than `user`. The list may be out of date, so each

@@ -15,7 +15,7 @@ use crate::users::in_full;
 
 /// How long a lease outlives its holder's deadline: as long as one request to Twilio may take. Twilio has no fencing,
 /// so nobody else may begin while one of the holder's requests can still arrive.
-const AFTERMATH: Duration = Duration::from_secs(7);
+pub(super) const AFTERMATH: Duration = Duration::from_secs(7);
 
 /// How long to wait for somebody else's lease.
 const WAIT: Duration = Duration::from_secs(3);

@@ -210,26 +210,6 @@ impl Ledger {
             _ => Ok(()),
         }
     }
-
-    /// Takes the administrators' lock if the change takes an administrator away, and refuses if that is the last one.
-    pub(super) async fn guard(&self, change: &Change, deadline: Deadline) -> Result<bool, LedgerError> {
-        let Some(user) = change.observed.as_ref() else { return Ok(false) };
-        if !self.takes_an_admin(Some(user), &change.desired) {
-            return Ok(false);
-        }
-        self.lock_admins(deadline).await?;
-        match self.another_admin(user, deadline).await {
-            Ok(()) => Ok(true),
-            Err(error) => {
-                self.unlock_admins().await?;
-                Err(error)
-            }
-        }
-    }
-
-    pub(super) async fn unguard(&self, locked: bool) -> Result<(), LedgerError> {
-        if locked { self.unlock_admins().await } else { Ok(()) }
-    }
 }
 
 /// The answer for a person who lost the username to somebody else: a statement that gives access is refused, and one

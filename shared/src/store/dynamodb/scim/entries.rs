@@ -11,7 +11,7 @@ use super::super::{
     text, unbuildable,
 };
 use crate::domain::{FlexUserSid, Username};
-use crate::store::scim::{Entry, folded};
+use crate::store::scim::{Entry, Work, folded};
 use crate::store::{StoreError, fingerprint};
 
 /// The sort key of the entry itself, under its `id`.
@@ -73,9 +73,15 @@ impl DynamoStore {
         Ok(entries)
     }
 
-    /// Writes the entry, its pointers and `with` in one transaction, if the stored version is still the entry's.
-    pub(super) async fn write_entry(&self, entry: &Entry, with: Option<TransactWriteItem>) -> Result<bool, StoreError> {
+    /// Writes the entry and its pointers, and removes `finishes`, in one transaction, if the stored version is still the
+    /// entry's and no other holder has begun the work.
+    pub(super) async fn write_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError> {
         for tried in 0..TRIES {
+            if let Some(work) = finishes
+                && self.is_somebody_elses(work).await?
+            {
+                return Ok(false);
+            }
             let before = self.item(&pk(&entry.id), ENTRY).await?.as_ref().map(read).transpose()?;
             if before.as_ref().map_or(0, |before| before.version) != entry.version {
                 return Ok(false);
@@ -88,7 +94,7 @@ impl DynamoStore {
             for (pk, sk) in old.difference(&new) {
                 writes.push(self.delete(pk, sk, Some(("entry_id", s(entry.id.as_str()))))?);
             }
-            writes.extend(with.clone());
+            writes.extend(finishes.map(|work| self.finishing(work)).transpose()?);
             match self.transact(writes).await? {
                 Transacted::Yes => return Ok(true),
                 Transacted::No => pause(tried).await,

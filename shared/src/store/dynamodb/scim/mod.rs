@@ -9,12 +9,14 @@ mod groups;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, ReturnValue, TransactWriteItem};
 use time::OffsetDateTime;
 
-use super::{DynamoStore, EXPIRES_AT, Item, PK, SK, item_of, n, number, refused, s, seconds, text, unavailable};
+use super::{
+    DynamoStore, EXPIRES_AT, Item, PK, SK, item_of, n, number, refused, s, seconds, text, unavailable, unbuildable,
+};
 use crate::domain::{FlexUserSid, Username};
-use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, folded};
+use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
 use crate::store::{StoreError, fingerprint};
 
 /// The sort key of work in progress.
@@ -23,8 +25,11 @@ const WORK: &str = "work";
 const LIST: &str = "scim_list";
 const LIST_STATE: &str = "state";
 
-fn work_pk(work: &str) -> String {
-    format!("scim_work#{}", fingerprint(&[work]))
+/// The condition of every change to a piece of work.
+const IF_HELD: &str = "holder = :holder";
+
+fn work_pk(work: &Work) -> String {
+    format!("scim_work#{}", fingerprint(&[&work.name]))
 }
 
 #[async_trait]
@@ -51,8 +56,7 @@ impl ScimStore for DynamoStore {
         Ok(found)
     }
 
-    async fn put_entry(&self, entry: &Entry, finishes: Option<&str>) -> Result<bool, StoreError> {
-        let finishes = finishes.map(|work| self.delete(&work_pk(work), WORK, None)).transpose()?;
+    async fn put_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError> {
         self.write_entry(entry, finishes).await
     }
 
@@ -94,14 +98,18 @@ impl ScimStore for DynamoStore {
         Ok(())
     }
 
-    async fn begin(&self, work: &str, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError> {
+    async fn begin(&self, work: &Work, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError> {
         let request = self
             .update(&work_pk(work), WORK)
             .await
-            .update_expression("SET leased_until = :until, was_intended = if_not_exists(was_intended, :no)")
-            .condition_expression("attribute_not_exists(pk) OR leased_until <= :now")
+            .update_expression(
+                "SET leased_until = :until, holder = :holder, was_intended = if_not_exists(was_intended, :no)",
+            )
+            // The SDK retries if an answer is lost, so the holder may find its own lease.
+            .condition_expression("attribute_not_exists(pk) OR leased_until <= :now OR holder = :holder")
             .expression_attribute_values(":until", seconds(until))
             .expression_attribute_values(":now", seconds(now))
+            .expression_attribute_values(":holder", holder(work))
             .expression_attribute_values(":no", AttributeValue::Bool(false))
             .return_values(ReturnValue::AllNew);
         let Some(begun) = refused(request.send().await)? else { return Ok(Begun::Busy) };
@@ -109,18 +117,22 @@ impl ScimStore for DynamoStore {
         Ok(Begun::Yes { intended: intended == Some(true) })
     }
 
-    async fn intend(&self, work: &str) -> Result<(), StoreError> {
-        let request = self.update(&work_pk(work), WORK).await.update_expression("SET was_intended = :value");
-        if_there(request, AttributeValue::Bool(true)).await
+    async fn intend(&self, work: &Work) -> Result<bool, StoreError> {
+        let request = self.update(&work_pk(work), WORK).await.update_expression("SET was_intended = :yes");
+        let request = request.expression_attribute_values(":yes", AttributeValue::Bool(true));
+        self.if_held(request, work).await
     }
 
-    async fn abandon(&self, work: &str) -> Result<(), StoreError> {
-        let request = self.update(&work_pk(work), WORK).await.update_expression("SET leased_until = :value");
-        if_there(request, n(0)).await
+    async fn abandon(&self, work: &Work) -> Result<(), StoreError> {
+        let request =
+            self.update(&work_pk(work), WORK).await.update_expression("SET leased_until = :never REMOVE holder");
+        self.if_held(request.expression_attribute_values(":never", n(0)), work).await.map(drop)
     }
 
-    async fn finish(&self, work: &str) -> Result<(), StoreError> {
-        self.remove(&work_pk(work), WORK).await.map(drop)
+    async fn finish(&self, work: &Work) -> Result<(), StoreError> {
+        let request = self.client().await.delete_item().table_name(&*self.table);
+        let request = request.key(PK, s(work_pk(work))).key(SK, s(WORK)).condition_expression(IF_HELD);
+        refused(request.expression_attribute_values(":holder", holder(work)).send().await).map(drop)
     }
 
     async fn mark_before(&self, index: u64, now: OffsetDateTime) -> Result<Option<Mark>, StoreError> {
@@ -190,15 +202,33 @@ impl DynamoStore {
         self.client().await.update_item().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk))
     }
 
+    /// Sends the update if the work is the holder's; returns whether it is.
+    async fn if_held(&self, request: UpdateItemFluentBuilder, work: &Work) -> Result<bool, StoreError> {
+        let request = request.condition_expression(IF_HELD).expression_attribute_values(":holder", holder(work));
+        Ok(self.send_update(request).await?.is_some())
+    }
+
+    /// One write of a transaction: removes the work, unless another holder has begun it.
+    fn finishing(&self, work: &Work) -> Result<TransactWriteItem, StoreError> {
+        let delete = Delete::builder().table_name(&*self.table).key(PK, s(work_pk(work))).key(SK, s(WORK));
+        let delete = delete.condition_expression("attribute_not_exists(holder) OR holder = :holder");
+        let delete = delete.expression_attribute_values(":holder", holder(work)).build().map_err(unbuildable)?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
+    async fn is_somebody_elses(&self, work: &Work) -> Result<bool, StoreError> {
+        let item = self.item(&work_pk(work), WORK).await?.unwrap_or_default();
+        Ok(item.get("holder").is_some_and(|by| *by != holder(work)))
+    }
+
     async fn list(&self) -> Result<Item, StoreError> {
         Ok(self.item(LIST, LIST_STATE).await?.unwrap_or_default())
     }
 }
 
-/// Sends the update if its item exists. Does not create the item otherwise.
-async fn if_there(request: UpdateItemFluentBuilder, value: AttributeValue) -> Result<(), StoreError> {
-    let request = request.condition_expression("attribute_exists(pk)").expression_attribute_values(":value", value);
-    refused(request.send().await).map(drop)
+/// How the table stores a piece of work's holder.
+fn holder(work: &Work) -> AttributeValue {
+    s(format!("{:032x}", work.holder))
 }
 
 fn marks_pk(state: &Item) -> Result<String, StoreError> {
