@@ -34,8 +34,8 @@ pub(super) struct RecentUsers(Mutex<HashMap<Identity, Arc<tokio::sync::Mutex<Rec
 #[derive(Debug, Default)]
 pub(super) struct Recalled {
     seen: Option<(FlexUser, OffsetDateTime)>,
-    /// The claims that the user was last updated from, where users follow claims.
-    followed: Option<TokenClaims>,
+    /// The claims of the token with which the user was last looked up.
+    claims: Option<TokenClaims>,
 }
 
 /// The lock on one identity's lookup.
@@ -72,15 +72,14 @@ impl Recalled {
         self.seen.as_ref().map(|(user, _)| &user.flex_user_sid)
     }
 
-    /// Whether the cached user was updated from these same claims.
+    /// Whether the cached user was updated from these same claims, where users follow claims.
     pub(super) fn follows(&self, claims: &TokenClaims) -> bool {
-        self.followed.as_ref().is_some_and(|followed| claims.add_nothing_to(followed))
+        self.claims.as_ref().is_some_and(|earlier| claims.add_nothing_to(earlier))
     }
 
-    /// Caches what Twilio says of the user, and the claims they follow. `at` is when Twilio was asked, not when it
-    /// answered.
-    pub(super) fn note(&mut self, user: FlexUser, followed: Option<TokenClaims>, at: OffsetDateTime) {
-        *self = Self { seen: Some((user, at)), followed };
+    /// Caches what Twilio says of the user, and the token's claims. `at` is when Twilio was asked, not when it answered.
+    pub(super) fn note(&mut self, user: FlexUser, claims: TokenClaims, at: OffsetDateTime) {
+        *self = Self { seen: Some((user, at)), claims: Some(claims) };
     }
 
     /// Drops the cached user.

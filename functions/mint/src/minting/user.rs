@@ -30,9 +30,9 @@ impl Minting {
         }
         let asked_at = self.clock_rng.now();
         let mut claims = self.claims(caller, grant, &caller.roles);
-        let follows = claims.as_ref().filter(|_| grant.just_in_time == JustInTime::CreateAndSync);
+        let must_follow = grant.just_in_time == JustInTime::CreateAndSync;
         if let Some(user) = turn.user(bound.as_ref(), asked_at)
-            && follows.is_none_or(|claims| turn.follows(claims))
+            && (!must_follow || turn.follows(&claims))
         {
             self.present_as(grant, user).await?;
             return Ok((user.clone(), MatchedBy::Remembered));
@@ -48,13 +48,12 @@ impl Minting {
         }
         // Read the user again even after a search that returned everything: only what is read after binding may be
         // cached.
-        let user = match &claims {
-            Some(claims) if found != MatchedBy::Created => {
-                let (user, changed) = self.follow(claims, &sid, deadline).await?;
-                found = if changed && found == MatchedBy::Bound { MatchedBy::Synced } else { found };
-                user
-            }
-            _ => self.get(&sid, deadline).await?,
+        let user = if found == MatchedBy::Created {
+            self.get(&sid, deadline).await?
+        } else {
+            let (user, changed) = self.follow(&claims, &sid, deadline).await?;
+            found = if changed && found == MatchedBy::Bound { MatchedBy::Synced } else { found };
+            user
         };
         self.present_as(grant, &user).await?;
         turn.note(user.clone(), claims, asked_at);
@@ -72,11 +71,9 @@ impl Minting {
         if inactive { Err(MintError::Inactive) } else { Ok(()) }
     }
 
-    /// The caller's claims as the ledger takes them, with these roles; `None` where just-in-time provisioning does not
-    /// use them.
-    fn claims(&self, caller: &Caller, grant: &MintGrant, roles: &RoleSet) -> Option<TokenClaims> {
-        let heard = grant.just_in_time != JustInTime::Off;
-        heard.then(|| TokenClaims::of(caller, &grant.username, roles, &self.clock_rng))
+    /// The caller's claims as the ledger takes them, with these roles.
+    fn claims(&self, caller: &Caller, grant: &MintGrant, roles: &RoleSet) -> TokenClaims {
+        TokenClaims::of(caller, &grant.username, roles, &self.clock_rng)
     }
 
     /// The user, updated from the claims where users follow claims; and whether that changed it.
@@ -142,17 +139,13 @@ impl Minting {
             }
             return Err(MintError::NotAdmitted { user: user.flex_user_sid.clone(), why: NotAdmitted::Deactivated });
         }
-        let (sid, found) = match (user, self.claims(caller, grant, newcomer_roles(caller, grant))) {
-            (None, Some(claims)) if grant.newcomer.is_some() => {
-                let admitted = self.ledger.admit(&claims, None, began, deadline).await?;
-                (admitted.user, if admitted.created { MatchedBy::Created } else { MatchedBy::ByUsername })
-            }
-            (None, _) => return Err(MintError::UserUnknown),
-            (Some(user), Some(claims)) => {
-                (self.ledger.admit(&claims, Some(&user), began, deadline).await?.user, MatchedBy::ByUsername)
-            }
-            (Some(user), None) => (user.flex_user_sid, MatchedBy::ByUsername),
-        };
+        if user.is_none() && grant.newcomer.is_none() {
+            return Err(MintError::UserUnknown);
+        }
+        let claims = self.claims(caller, grant, newcomer_roles(caller, grant));
+        let admitted = self.ledger.admit(&claims, user.as_ref(), began, deadline).await?;
+        let (sid, created) = (admitted.user, admitted.created);
+        let found = if created { MatchedBy::Created } else { MatchedBy::ByUsername };
         match self.provisioning.bindings().bind(&caller.identity, &sid, self.clock_rng.now()).await? {
             Bound::Yes => Ok((sid, found)),
             Bound::IdentityTaken(_) | Bound::UserTaken => Err(MintError::NotBound),

@@ -2,8 +2,8 @@
 
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::domain::EventId;
-use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
-use flexgate::store::Written;
+use flexgate::domain::ledger::{Said, Source, Statement};
+use flexgate::store::{Stating, Written};
 use std::time::Duration as StdDuration;
 
 use flexgate::base::outbound::Deadline;
@@ -127,11 +127,11 @@ async fn m18_who_is_deactivated_in_the_console_is_refused_within_a_minute() {
 #[tokio::test]
 async fn r92_who_is_inactive_in_the_ledger_is_refused_though_active_in_flex() {
     let (gate, _ada) = warm(&[]).await;
-    let now = gate.clock.now();
-    let active = Some(Said::access(now, &EventId::from(1), false));
-    let mut person = Person::new(PersonId::of([1; 16]), "ada".parse().unwrap());
-    person.statements.insert(Source::Operator, Statement { active, ..Statement::default() });
-    assert_eq!(gate.platform.people().add(&person, None).await.unwrap(), Written::Yes(1));
+    let active = Some(Said::access(gate.clock.now(), &EventId::from(1), false));
+    let statement = Statement { active, ..Statement::default() };
+    let stating = Stating { source: &Source::Operator, statement: &statement, subject: None, given: None };
+    let ada = gate.person("ada").await.unwrap();
+    assert!(matches!(gate.platform.people().state(ada.id, ada.version, stating).await.unwrap(), Written::Yes(_)));
     gate.forget_journal().await;
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     assert_eq!(gate.journal("flex-api").await, [""; 0], "Twilio is not asked");

@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use flexgate::base::clock_rng::SystemRng;
-use flexgate_test_support::Log;
 use flexgate_provision::NewToken;
+use flexgate_test_support::Log;
 use http::Request;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};

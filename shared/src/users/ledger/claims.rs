@@ -17,8 +17,7 @@ use super::{Ledger, LedgerError, Outcome, Report};
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
-    Active, AttachmentRefused, Desired, Occasion, Person, PersonId, Plan, PlanRefused, Said, Source, Statement, Step,
-    desired,
+    Active, Desired, Occasion, Person, PersonId, Plan, PlanRefused, Said, Source, Statement, Step, desired,
 };
 use crate::domain::policy::JustInTime;
 use crate::domain::{Caller, Email, EventId, FlexUser, FlexUserSid, FullName, RoleSet, SubjectId, Username};
@@ -51,14 +50,6 @@ pub struct Followed {
     pub user: FlexUser,
     /// Whether it was changed.
     pub changed: bool,
-}
-
-/// The person that claims are about.
-pub(super) struct Claimant {
-    /// The person, if the ledger knows them.
-    pub(super) person: Option<Person>,
-    /// What the issuer calls them; `None` if the ledger has that subject for somebody else.
-    pub(super) subject: Option<SubjectId>,
 }
 
 impl TokenClaims {
@@ -138,7 +129,7 @@ impl Ledger {
     /// nobody: a deactivated user is returned as it is.
     ///
     /// If just-in-time is `create`, the user does not follow the claims; Flexgate only keeps the claims that created
-    /// the user from expiring.
+    /// the user from expiring. If it is `off`, the ledger learns from the claims only whose user it is.
     pub async fn follow(
         &self,
         claims: &TokenClaims,
@@ -172,39 +163,6 @@ impl Ledger {
             }
         }
         Err(LedgerError::Busy)
-    }
-
-    /// Finds the person that the claims are about: first by `key`, their Flex user or their username. If `key` is a
-    /// Flex user whom the ledger does not know, then by the issuer's subject, provided that person has no Flex user
-    /// yet.
-    pub(super) async fn claimant(&self, claims: &TokenClaims, key: PersonKey) -> Result<Claimant, LedgerError> {
-        let person = self.people.person(&key).await?.filter(|person| !person.superseded);
-        let Some(subject) = &claims.subject else { return Ok(Claimant { person, subject: None }) };
-        let named = Some(subject.clone());
-        if person.as_ref().is_some_and(|person| person.subjects.get(&claims.source) == Some(subject)) {
-            return Ok(Claimant { person, subject: named });
-        }
-        let by_subject = PersonKey::Subject(claims.source.clone(), subject.clone());
-        Ok(match (person, self.people.person(&by_subject).await?) {
-            (person, None) => Claimant { person, subject: named },
-            (None, Some(other))
-                if matches!(key, PersonKey::FlexUser(_)) && !other.superseded && other.flex_user_sid.is_none() =>
-            {
-                Claimant { person: Some(other), subject: named }
-            }
-            (person, Some(_)) => Claimant { person, subject: None },
-        })
-    }
-
-    /// Refuses the bearer of `claims` if somebody else took the username over from them.
-    pub(super) async fn refuse_previous_owner(&self, claims: &TokenClaims) -> Result<(), LedgerError> {
-        let Some(subject) = &claims.subject else { return Ok(()) };
-        let bearer = self.people.person(&PersonKey::Subject(claims.source.clone(), subject.clone())).await?;
-        let lost = |bearer: &Person| bearer.superseded && bearer.username.key() == claims.username.key();
-        if bearer.as_ref().is_some_and(lost) {
-            return Err(AttachmentRefused::HeldByAnother(claims.source.clone()).into());
-        }
-        Ok(())
     }
 
     /// The occasion of a mint by the bearer of `claims`: only then may their claims add roles.
@@ -323,9 +281,10 @@ impl Ledger {
         Ok(self.people.state(person.id, person.version, stating).await?)
     }
 
-    /// Returns the user as it is, for a policy under which it does not follow the claims. While their bearer mints,
-    /// this renews the claims that created the user, with their original content. `None` once those have expired: the
-    /// caller then describes the person anew.
+    /// Returns the user as it is, for a policy under which it does not follow the claims. The first mint tells the ledger
+    /// whose user it is. While their bearer mints, this renews the claims that created the user, with their original
+    /// content. `None` once those have expired or the user is bound to another subject: the caller then describes the
+    /// person anew.
     async fn keep_claims(
         &self,
         claims: &TokenClaims,
@@ -334,15 +293,22 @@ impl Ledger {
     ) -> Result<Option<FlexUser>, LedgerError> {
         let claimant = self.claimant(claims, PersonKey::FlexUser(user.clone()));
         let flex_user = async { Ok(self.provisioning.flex().get(user, deadline).await?) };
-        let (Claimant { person, .. }, found) = tokio::try_join!(claimant, flex_user)?;
-        let Some(mut person) = person else { return Ok(Some(found)) };
-        if person.subjects.get(&claims.source) != claims.subject.as_ref() {
+        let (claimant, found) = tokio::try_join!(claimant, flex_user)?;
+        let is_on = self.policy.just_in_time != JustInTime::Off;
+        let is_known = |person: &Person| person.subjects.get(&claims.source) == claims.subject.as_ref();
+        let is_stated = |person: &Person| person.statements.get(&claims.source).is_some_and(|said| !said.is_silent());
+        if let Some(subject) = claimant.subject.filter(|_| !claimant.person.as_ref().is_some_and(is_known)) {
+            // The claims that created the user are another subject's.
+            if is_on && claimant.person.as_ref().is_some_and(is_stated) {
+                return Ok(None);
+            }
+            self.note_subject(claims, subject, &found).await?;
             return Ok(Some(found));
         }
-        let stated = person.statements.get(&claims.source).filter(|stated| !stated.is_silent());
-        let Some((stated, last)) = stated.and_then(|stated| Some((stated, stated.latest()?))) else {
-            return Ok(Some(found));
-        };
+        let person = claimant.person.filter(|person| is_on && is_known(person) && is_stated(person));
+        let Some(mut person) = person else { return Ok(Some(found)) };
+        let stated = &person.statements[&claims.source];
+        let Some(last) = stated.latest() else { return Ok(Some(found)) };
         let occasion = self.occasion();
         if last.at + occasion.claims_last <= occasion.now {
             return Ok(None);

@@ -6,6 +6,7 @@
 //! again.
 
 mod admit;
+mod bearer;
 mod claims;
 mod error;
 mod explain;

@@ -133,8 +133,10 @@ impl Ledger {
         let locked = self.guard(&change, deadline).await?;
         let done = async {
             self.hand_over(&change, news).await?;
-            let change = if person.given.taking_over { self.without_predecessor(change).await? } else { change };
-            self.add(change, instead_of, news.identity.as_ref(), deadline).await
+            // Boxed, like `add`: this future is large.
+            let change =
+                if person.given.taking_over { Box::pin(self.without_predecessor(change)).await? } else { change };
+            Box::pin(self.add(change, instead_of, news.identity.as_ref(), deadline)).await
         }
         .await;
         self.unguard(locked).await?;
