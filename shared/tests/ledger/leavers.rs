@@ -195,6 +195,46 @@ async fn two_users_of_the_name_keep_no_leaver_active() {
 }
 
 #[tokio::test]
+async fn among_users_of_similar_names_only_the_active_one_of_the_same_spelling_is_deactivated() {
+    let world = World::start().await;
+    let sid = back_under_a_new_sid(&world, "ada@example.com").await;
+    let key = PersonKey::Username(name("ada@example.com").key());
+    let recorded = world.platform.people().person(&key).await.unwrap().unwrap().flex_user_sid.unwrap();
+    assert_ne!(recorded, sid);
+    let mut left = shown(&recorded, "ada@example.com");
+    left["deactivated"] = json!(true);
+    let another: FlexUserSid = format!("FU{}", "7".repeat(32)).parse().unwrap();
+    let somebody_else = shown(&another, "Ada@example.com");
+    let hers = shown(&sid, "ada@example.com");
+    // The first answer is for a user, and the second one for the search.
+    world.answers_with(recorded.as_str(), left.clone()).await;
+    world.answers_with("/v4/", json!({ "users": [left, somebody_else, hers] })).await;
+    world.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
+    world.no_faults().await;
+    assert!(!world.is_active_under(&sid).await);
+}
+
+#[tokio::test]
+async fn whoever_comes_back_under_a_new_sid_stays_in_their_groups_though_the_entry_is_written_meanwhile() {
+    let world = World::start().await;
+    let Some(file) = world.sqlite_file() else { return };
+    world.switch(json!({ "provision_reactivates": "new_sid" })).await;
+    world.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
+    let old = world.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
+    world.member(GROUPS[0], &old, true).await;
+    world.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
+    // Every write of an entry loses a race.
+    let db = rusqlite::Connection::open(file).unwrap();
+    db.execute_batch("CREATE TRIGGER lost BEFORE INSERT ON scim_users BEGIN SELECT RAISE(IGNORE); END;").unwrap();
+    let back = news("api", "ada@example.com", Some(true), &["agent"]);
+    assert!(matches!(world.ledger.state(&back, deadline()).await, Err(LedgerError::Busy)));
+    db.execute_batch("DROP TRIGGER lost;").unwrap();
+    world.state(&back).await.unwrap();
+    world.ledger.reconcile_member(&old, None, deadline()).await.unwrap();
+    assert_eq!(world.roles_of("ada@example.com").await, ["agent", "supervisor"]);
+}
+
+#[tokio::test]
 async fn whoever_comes_back_under_a_new_sid_stays_in_their_groups() {
     let world = World::start().await;
     world.switch(json!({ "provision_reactivates": "new_sid" })).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
-use flexgate::domain::ledger::{Said, Source, Statement};
+use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use flexgate::domain::{EventId, Username};
 use flexgate::store::PersonKey;
 use flexgate::users::ledger::{Earlier, News, Withdrawal};
@@ -133,6 +133,31 @@ async fn withdrawing_scim_also_withdraws_what_the_version_before_the_ledger_stor
     // And no sweep adopts it again.
     let swept = world.sweep(None).await.unwrap();
     assert_eq!((swept.queued, world.roles_of("grace").await), (0, vec!["agent".to_owned()]));
+}
+
+#[tokio::test]
+async fn whom_the_withdrawal_of_scim_cannot_adopt_does_not_stop_it() {
+    let world = World::start().await;
+    for who in ["ada", "grace"] {
+        world.at_twilio(who, &["agent", "supervisor"]).await;
+        let user = world.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
+        world.scim_entry(who, &user).await;
+    }
+    // Another process is at ada, whom the ledger knows only by name.
+    let (people, now) = (world.platform.people(), SystemClock.now());
+    let user = world.flex(&"ada".parse().unwrap()).await.unwrap();
+    let ada = Person::new(PersonId::of([1; 16]), user.username);
+    people.add(&Person { flex_user_sid: Some(user.flex_user_sid), ..ada.clone() }, None).await.unwrap();
+    people.lease(ada.id, 7, now, now + Duration::from_mins(10)).await.unwrap();
+    let cause = EventId::from(9);
+    let withdraw = || world.ledger.withdraw_source(&Source::Scim, &cause, deadline, |_| {});
+    let withdrawn = withdraw().await.unwrap();
+    assert_eq!((withdrawn.people, withdrawn.failed.len()), (1, 1), "{withdrawn:?}");
+    assert_eq!(world.roles_of("grace").await, ["agent"]);
+    people.release(ada.id, 7, None).await.unwrap();
+    let withdrawn = withdraw().await.unwrap();
+    assert_eq!((withdrawn.people, withdrawn.failed.len()), (1, 0), "{withdrawn:?}");
+    assert_eq!(world.roles_of("ada").await, ["agent"]);
 }
 
 async fn says_ada_is_active(world: &World) {

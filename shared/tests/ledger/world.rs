@@ -1,5 +1,6 @@
 //! A test world: a ledger, its store, and the simulated Flex that it writes to.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub struct World {
     pub provisioning: Arc<Provisioning>,
     group_roles: GroupRoles,
     pub simulator: Simulator,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 pub fn deadline() -> Deadline {
@@ -69,7 +70,12 @@ impl World {
         let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
         let ledger = Ledger::of_platform(&platform, provisioning.clone(), &settings.policy);
         let group_roles = settings.policy.group_roles.clone();
-        Self { ledger, platform, provisioning, group_roles, simulator, _folder: folder }
+        Self { ledger, platform, provisioning, group_roles, simulator, folder: folder }
+    }
+
+    /// The file of the store; `None` if the store is DynamoDB.
+    pub fn sqlite_file(&self) -> Option<PathBuf> {
+        Some(self.folder.path().join("flexgate.db")).filter(|file| file.exists())
     }
 
     /// Makes the statement, and retries while somebody else is changing the person, as a client would.

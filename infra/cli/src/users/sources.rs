@@ -104,8 +104,8 @@ async fn withdraw(
         }
     };
     let done = ledger.withdraw_source(source, &operator.cause(), deadline, progress).await?;
-    for (person, why) in &done.failed {
-        remark(&format!("person {person}: {why}"));
+    for (who, why) in &done.failed {
+        remark(&format!("{who}: {why}"));
     }
     let said = format!("{source}: {} people, {} failed", done.people, done.failed.len());
     operator.trail.allowed("withdraw_source", None, &said);

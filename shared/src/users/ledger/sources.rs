@@ -49,7 +49,7 @@ pub struct Withdrawal {
     /// How many people lose any role.
     pub losing_any: usize,
     /// People who could not be changed, and why.
-    pub failed: Vec<(PersonId, String)>,
+    pub failed: Vec<(String, String)>,
 }
 
 impl Ledger {
@@ -142,7 +142,9 @@ impl Ledger {
         if *source == Source::Scim {
             // Otherwise the next sweep would adopt it, and SCIM would speak again.
             for (id, _) in self.unadopted(&each).await? {
-                self.adopt_member(&id, each()).await?;
+                if let Err(error) = self.adopt_member(&id, each()).await {
+                    done.failed.push((format!("SCIM user {id}"), with_causes(&error)));
+                }
             }
         }
         loop {
@@ -160,7 +162,7 @@ impl Ledger {
                         done.people += 1;
                         done.kept_inactive += usize::from(kept_inactive);
                     }
-                    Err(error) => done.failed.push((person.id, with_causes(&error))),
+                    Err(error) => done.failed.push((format!("person {}", person.id), with_causes(&error))),
                 }
                 progress(done.people);
             }
