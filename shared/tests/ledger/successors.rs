@@ -9,6 +9,7 @@ use flexgate::users::ledger::{Earlier, LedgerError, News};
 use http::Method;
 use serde_json::json;
 
+use crate::rules::news;
 use crate::world::{GROUPS, World, deadline};
 
 fn ada() -> Username {
@@ -152,4 +153,51 @@ async fn r63_a_lost_answer_does_not_make_the_second_the_first() {
     // Flex already shows the new owner, who has not left: the repeated command means that person.
     world.state(&new()).await.unwrap();
     world.nothing_is_left_of_the_first().await;
+}
+
+/// What the webhook source `hr` says about its subject `hr-1`.
+fn hr(username: &str, active: bool) -> News {
+    News { subject: Some("hr-1".parse().unwrap()), ..news("webhook:hr", username, Some(active), &["supervisor"]) }
+}
+
+impl World {
+    /// The subject `hr-1` leaves, and somebody new gets the username.
+    async fn changes_hands(&self) {
+        self.state(&hr("ada@example.com", true)).await.unwrap();
+        self.state(&hr("ada@example.com", false)).await.unwrap();
+        self.state(&new()).await.unwrap();
+        assert!(is_held(&self.state(&hr("ada@example.com", true)).await.unwrap_err()));
+    }
+}
+
+#[tokio::test]
+async fn r63_whoever_lost_their_username_may_come_back_under_another_one() {
+    let world = World::start().await;
+    world.changes_hands().await;
+    world.state(&hr("countess@example.com", true)).await.unwrap();
+    assert_eq!(world.roles_of("countess@example.com").await, ["supervisor"]);
+    assert_eq!(world.second().await.roles.unwrap().names(), ["agent"]);
+    // What the source says of its subject is about her from now on.
+    world.state(&hr("countess@example.com", false)).await.unwrap();
+    assert!(!world.is_active("countess@example.com").await);
+    assert!(world.second().await.is_active());
+    assert_eq!(world.roles_of("ada@example.com").await, ["agent"]);
+}
+
+#[tokio::test]
+async fn r63_but_not_under_somebody_elses_nor_against_another_source() {
+    let world = World::start().await;
+    world.state(&news("api", "grace@example.com", Some(true), &["agent"])).await.unwrap();
+    world.state(&hr("ada@example.com", true)).await.unwrap();
+    world.state(&news("api", "ada@example.com", Some(false), &[])).await.unwrap();
+    world.state(&hr("ada@example.com", false)).await.unwrap();
+    world.state(&new()).await.unwrap();
+    let back = world.state(&hr("countess@example.com", true)).await;
+    assert!(matches!(back, Err(LedgerError::Attachment(AttachmentRefused::Inactive(Source::Api)))), "{back:?}");
+
+    let world = World::start().await;
+    world.state(&news("api", "grace@example.com", Some(true), &["agent"])).await.unwrap();
+    world.changes_hands().await;
+    assert!(is_held(&world.state(&hr("grace@example.com", true)).await.unwrap_err()));
+    assert_eq!(world.roles_of("grace@example.com").await, ["agent"]);
 }

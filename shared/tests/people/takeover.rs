@@ -53,6 +53,23 @@ async fn a_subject_that_is_taken_over_is_no_longer_the_earlier_persons() {
 }
 
 #[tokio::test]
+async fn whoever_lost_a_username_may_begin_anew_under_another_one() {
+    let store = store().await;
+    let ada = store.add(&person(1, "ada")).await;
+    assert_eq!(store.state(&ada, "webhook:okta", &says_active(false), Some("u-1")).await, Written::Yes(2));
+    let ada = store.read(id(1)).await;
+    assert_eq!(store.one.add(&successor(&ada, 2), Some(&ada)).await.unwrap(), Written::Yes(1));
+    let lost = store.read(id(1)).await;
+    let subjects = [(source("webhook:okta"), "u-1".parse().unwrap())].into();
+    let statements = [(source("webhook:okta"), says_active(true))].into();
+    let anew = Person { subjects, statements, ..Person::new(id(3), "countess".parse().unwrap()) };
+    assert_eq!(store.one.add(&anew, Some(&lost)).await.unwrap(), Written::Yes(1));
+    for (key, owner) in [(by_subject("webhook:okta", "u-1"), 3), (by_name("countess"), 3), (by_name("ada"), 2)] {
+        assert_eq!(store.led_to(&key).await, Some(id(owner)), "{key:?}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_takes_over_what_a_third_person_has_or_from_nobody() {
     let store = store().await;
     let (ada, eve) = (store.add(&person(1, "ada")).await, store.add(&person(3, "eve")).await);

@@ -30,7 +30,11 @@ impl Ledger {
         if let Some(subject) = &news.subject {
             let key = PersonKey::Subject(news.source.clone(), subject.clone());
             if let Some(person) = self.people.person(&key).await? {
-                return Ok(Meant::Known(person));
+                return if person.superseded && gives_access {
+                    self.under_another_name(person, news).await
+                } else {
+                    Ok(Meant::Known(person))
+                };
             }
         }
         let bound = match &news.identity {
@@ -61,6 +65,22 @@ impl Ledger {
         let user = self.left_by(&unknown, news, deadline).await?;
         let unknown = Person { flex_user_sid: user.map(|user| user.flex_user_sid), ..unknown };
         Ok(Meant::New(unknown.successor(id), None))
+    }
+
+    /// The source's subject lost their username to somebody else, and the source says that they are active. Under a
+    /// username that nobody has, they begin anew, unless another source said that they are inactive.
+    async fn under_another_name(&self, person: Person, news: &News) -> Result<Meant, LedgerError> {
+        let Some(username) = news.username.as_ref().filter(|username| username.key() != person.username.key()) else {
+            return Ok(Meant::Known(person));
+        };
+        if let Some(by) = person.inactive_by().find(|by| **by != news.source) {
+            return Err(AttachmentRefused::Inactive(by.clone()).into());
+        }
+        if self.people.person(&PersonKey::Username(username.key())).await?.is_some() {
+            return Ok(Meant::Known(person));
+        }
+        let anew = Person::new(PersonId::of(self.clock_rng.random()), username.clone());
+        Ok(Meant::New(anew, Some(Box::new(person))))
     }
 
     pub(super) async fn attached(
