@@ -76,7 +76,7 @@ async fn post(browser: &mut Browser, path: &str, bearer: Option<&str>, body: &Va
         request = request.header(AUTHORIZATION, format!("Bearer {bearer}"));
     }
     let reply = browser.send(request.body(Body::from(body.to_string())).unwrap()).await;
-    (reply.status.as_u16(), reply.json())
+    (reply.status.as_u16(), reply.body)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,7 +157,7 @@ async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     assert_eq!(browser.get(&callback).await.status, 303);
     canaries.read_cookies(&browser);
     world.control("switches", &json!({"sso_token_ttl_seconds": 3600})).await;
-    let token = browser.call("/sso/token").await.json();
+    let token = browser.call("/sso/token").await.body;
     canaries.add("access token", token["access_token"].as_str().unwrap());
     assert_eq!(post(&mut browser, "/sso/validate", None, &json!({"token": token["access_token"]})).await.0, 200);
     assert_eq!(browser.get(&callback).await.status, 400, "replayed");

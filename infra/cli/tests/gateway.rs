@@ -36,10 +36,10 @@ fn it_serves_within_two_seconds_and_says_where() {
     runtime.block_on(async {
         let mut browser = Browser::new(process.router());
         let health = browser.get("/health").await;
-        assert_eq!((health.status.as_u16(), &health.json()["function"]), (200, &json!("local")));
+        assert_eq!((health.status.as_u16(), &health.body["function"]), (200, &json!("local")));
         let page = browser.get("/").await;
         assert!(page.text.starts_with("<!doctype html>") && page.header("content-security-policy").contains("'self'"));
-        let config = browser.get("/sso/default/config").await.json();
+        let config = browser.get("/sso/default/config").await.body;
         assert_eq!(config["account_sid"], "AC00000000000000000000000000000001");
     });
     process.terminate();
@@ -95,7 +95,7 @@ async fn sigterm_lets_requests_finish_and_a_restart_still_knows_its_sessions() {
     let mut process = Process::live(BINARY, &world);
     let mut browser = Browser::new(process.router());
     assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
-    let before = browser.call("/sso/token").await.json();
+    let before = browser.call("/sso/token").await.body;
 
     world
         .fault(&json!({ "service": "flex-api", "path_contains": "Tokens/Info", "kind": "delay", "delay_ms": 1500 }))
@@ -113,7 +113,7 @@ async fn sigterm_lets_requests_finish_and_a_restart_still_knows_its_sessions() {
 
     let process = Process::live(BINARY, &world);
     let after = browser.at(process.router()).call("/sso/token").await;
-    assert_eq!((after.status.as_u16(), &after.json()["access_token"]), (200, &before["access_token"]));
+    assert_eq!((after.status.as_u16(), &after.body["access_token"]), (200, &before["access_token"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +148,7 @@ async fn s21_and_s30_hold_over_two_processes_on_one_store() {
     for call in calls.collect::<Vec<_>>() {
         let reply = call.await.unwrap();
         assert_eq!(reply.status, 200, "{}", reply.text);
-        tokens.insert(reply.json()["access_token"].as_str().unwrap().to_owned());
+        tokens.insert(reply.body["access_token"].as_str().unwrap().to_owned());
     }
     assert_eq!((tokens.len(), refreshes(&world).await), (1, 1));
 }

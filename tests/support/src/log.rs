@@ -1,17 +1,24 @@
-//! What the functions log while a test runs.
+//! What the functions log while tests run.
 
 use std::cell::RefCell;
 use std::io;
 use std::marker::PhantomData;
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
 
 use serde_json::Value;
-use tracing::Level;
+use tracing::Metadata;
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 thread_local! {
     /// What this thread has logged since its [`Log`] started; `None` while it has no log.
-    static LOGGED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+    static OF_THREAD: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
+
+/// Every audit event and alarm of the process.
+static DECISIONS: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// Captures everything that this thread logs while the value is alive.
 ///
@@ -27,19 +34,34 @@ pub struct Log {
 impl Log {
     /// Starts to capture. A thread has one log at a time.
     pub fn start() -> Self {
+        Self::keep_decisions();
+        OF_THREAD.set(Some(Vec::new()));
+        Self { _not_send: PhantomData }
+    }
+
+    /// Keeps the process's audit events and alarms from now on, for [`Log::decisions_about`].
+    pub fn keep_decisions() {
         static SUBSCRIBED: Once = Once::new();
         SUBSCRIBED.call_once(|| {
-            let subscriber = tracing_subscriber::fmt().json().with_max_level(Level::TRACE).with_writer(|| OfThread);
-            tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
+            let is_wanted = dynamic_filter_fn(|event, _| is_decision(event) || OF_THREAD.with_borrow(Option::is_some));
+            let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(Sinks);
+            tracing_subscriber::registry().with(lines.with_filter(is_wanted)).init();
         });
-        LOGGED.set(Some(Vec::new()));
-        Self { _not_send: PhantomData }
+    }
+
+    /// The audit events and alarms about one request, in order.
+    #[must_use]
+    pub fn decisions_about(request_id: &str) -> Vec<Value> {
+        let written = DECISIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = std::str::from_utf8(&written).unwrap();
+        let of_request = text.lines().filter(|line| line.contains(request_id));
+        of_request.map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Every line so far.
     #[must_use]
     pub fn text(&self) -> String {
-        LOGGED.with_borrow(|logged| String::from_utf8(logged.clone().unwrap_or_default()).unwrap())
+        OF_THREAD.with_borrow(|logged| String::from_utf8(logged.clone().unwrap_or_default()).unwrap())
     }
 
     /// The audit events so far, each as `action decision reason`.
@@ -47,7 +69,7 @@ impl Log {
     pub fn audit(&self) -> Vec<String> {
         let text = self.text();
         let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let field = |event: &Value, name: &str| event["fields"][name].as_str().unwrap_or("-").to_owned();
+        let field = |event: &Value, name: &str| event[name].as_str().unwrap_or("-").to_owned();
         events
             .filter(|event| event["target"] == "flexgate::audit")
             .map(|event| {
@@ -59,20 +81,43 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        LOGGED.set(None);
+        OF_THREAD.set(None);
     }
 }
 
-/// Writes to the thread's log, if it has one.
-struct OfThread;
+fn is_decision(event: &Metadata<'_>) -> bool {
+    matches!(event.target(), "flexgate::audit" | "flexgate::alarm")
+}
 
-impl io::Write for OfThread {
+struct Sinks;
+
+impl<'a> MakeWriter<'a> for Sinks {
+    type Writer = Sink;
+
+    fn make_writer(&'a self) -> Sink {
+        Sink { is_decision: false }
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Sink {
+        Sink { is_decision: is_decision(event) }
+    }
+}
+
+/// Writes one event to the thread's log, if it has one, and a decision to the process's.
+struct Sink {
+    is_decision: bool,
+}
+
+impl io::Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOGGED.with_borrow_mut(|logged| {
+        OF_THREAD.with_borrow_mut(|logged| {
             if let Some(logged) = logged {
                 logged.extend_from_slice(bytes);
             }
         });
+        if self.is_decision {
+            DECISIONS.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        }
         Ok(bytes.len())
     }
 

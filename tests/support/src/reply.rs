@@ -1,6 +1,7 @@
 //! An HTTP answer, with the accessors that tests need.
 
 use axum::response::Response;
+use flexgate::base::outbound::Answer;
 use http::header::SET_COOKIE;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
@@ -15,6 +16,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body.
     pub text: String,
+    /// The body as JSON; null if it is not JSON.
+    pub body: Value,
 }
 
 impl Reply {
@@ -23,20 +26,32 @@ impl Reply {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        Self { status: parts.status, headers: parts.headers, text }
+        Self::new(parts.status, parts.headers, text)
     }
 
-    /// The body as JSON; null if it is not JSON.
+    /// Takes apart an answer that came over the network.
     #[must_use]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_default()
+    pub fn of(answer: Answer) -> Self {
+        Self::new(answer.status, answer.headers, String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
+    fn new(status: StatusCode, headers: HeaderMap, text: String) -> Self {
+        let body = serde_json::from_str(&text).unwrap_or_default();
+        Self { status, headers, text, body }
+    }
+
+    /// Asserts the status, and returns the body as JSON.
+    #[track_caller]
+    pub fn is(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self.body
     }
 
     /// The problem document's code; empty if the answer is no problem document.
     #[must_use]
     pub fn code(&self) -> String {
         let problem = self.header("content-type") == "application/problem+json";
-        let code = if problem { self.json()["code"].as_str().map(str::to_owned) } else { None };
+        let code = if problem { self.body["code"].as_str().map(str::to_owned) } else { None };
         code.unwrap_or_default()
     }
 

@@ -1,6 +1,6 @@
 //! The environment of a test.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -8,9 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use flexgate::base::clock_rng::{ClockRng, ManualClock, SystemClock, SystemRng};
 use flexgate::base::outbound::{Answer, Deadline, http_client, send};
 use flexgate::base::settings::Reader;
-use flexgate::platform::Platform;
+use flexgate::platform::{OwnerSettings, Platform};
+use flexgate::users::Provisioning;
+use flexgate::users::ledger::Ledger;
 use flexgate_simulator::{AUDIENCE, Config, Simulator};
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -25,22 +27,26 @@ pub struct World {
     pub simulator: Simulator,
     /// The gateway's clock. Move it with [`World::advance`], which moves the simulator's clock too.
     pub clock: Arc<ManualClock>,
-    http: reqwest::Client,
+    /// A client for the simulator.
+    pub http: reqwest::Client,
     folder: TempDir,
-    shifted: std::sync::Mutex<i64>,
 }
 
 impl World {
     /// Starts a fresh world.
     pub async fn start() -> Self {
+        Self::over(Config::default()).await
+    }
+
+    /// Starts a world with a simulator that is set up like this.
+    pub async fn over(config: Config) -> Self {
         let trusted_urls = vec![format!("{GATEWAY}/sso/default/callback"), format!("{GATEWAY}/sso/second/callback")];
-        let simulator = Simulator::start(Config { trusted_urls, ..Config::default() }).await.unwrap();
+        let simulator = Simulator::start(Config { trusted_urls, ..config }).await.unwrap();
         let world = Self {
             simulator,
             clock: ManualClock::at(flexgate::base::clock_rng::Clock::now(&SystemClock)),
             http: http_client(&[]).unwrap(),
             folder: tempfile::tempdir().unwrap(),
-            shifted: std::sync::Mutex::default(),
         };
         let account = world.simulator.account();
         world.write_secret("twilio", &json!({ "accountSid": account.account_sid, "authToken": account.auth_token }));
@@ -56,15 +62,23 @@ impl World {
 
     /// The SQLite file.
     #[must_use]
-    pub fn store_path(&self) -> std::path::PathBuf {
+    pub fn store_path(&self) -> PathBuf {
         self.folder.path().join("flexgate.db")
     }
 
-    /// Writes the document of the secret `id`.
+    /// Replaces the document of the secret `id` at once, as a rotation does. `id.pending` is its pending version.
     pub fn write_secret(&self, id: &str, document: &Value) {
-        let folder = self.folder.path().join("secrets");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(format!("{id}.json")), document.to_string()).unwrap();
+        let path = self.secret_path(id);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let draft = path.with_extension("draft");
+        std::fs::write(&draft, document.to_string()).unwrap();
+        std::fs::rename(draft, path).unwrap();
+    }
+
+    /// The file of the secret `id`.
+    #[must_use]
+    pub fn secret_path(&self, id: &str) -> PathBuf {
+        self.folder.path().join("secrets").join(format!("{id}.json"))
     }
 
     /// Writes the cookie keys. Each entry is a key's name and a byte to derive the key from.
@@ -122,17 +136,50 @@ impl World {
     /// Advances the gateway's and the simulator's clock.
     pub async fn advance(&self, by: Duration) {
         self.clock.advance(by);
-        let offset = {
-            let mut shifted = self.shifted.lock().unwrap();
-            *shifted += by.whole_seconds();
-            *shifted
-        };
-        self.control("clock", &json!({ "offset_seconds": offset })).await;
+        let clock = self.ask(Method::GET, "/__sim/clock", &Value::Null).await;
+        self.shift_simulator(clock["offset_seconds"].as_i64().unwrap() + by.whole_seconds()).await;
+    }
+
+    /// Sets how many seconds the simulator's clock is ahead of the real time.
+    pub async fn shift_simulator(&self, seconds: i64) {
+        self.control("clock", &json!({ "offset_seconds": seconds })).await;
+    }
+
+    /// The people ledger as another function of the same deployment uses it.
+    #[must_use]
+    pub fn ledger(&self, settings: &OwnerSettings) -> Ledger {
+        let platform = self.platform(&settings.common);
+        let flex = Arc::new(platform.flex(&settings.common, &settings.credential));
+        let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
+        Ledger::of_platform(&platform, provisioning, &settings.policy)
+    }
+
+    /// Runs SQL on the store's file.
+    pub fn sql(&self, sql: &str) {
+        let db = rusqlite::Connection::open(self.store_path()).unwrap();
+        db.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+        db.execute_batch(sql).unwrap();
+    }
+
+    /// Calls the simulator's control API, or Twilio with the account's credential. A null body is not sent. Returns the
+    /// answer as JSON; null if it has no body.
+    pub async fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
+        let account = self.simulator.account();
+        let mut request = reqwest::Request::new(method, format!("{}{path}", self.simulator.url()).parse().unwrap());
+        let basic = STANDARD.encode(format!("{}:{}", account.account_sid, account.auth_token));
+        request.headers_mut().insert(AUTHORIZATION, format!("Basic {basic}").parse().unwrap());
+        if !body.is_null() {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(body.to_string().into());
+        }
+        let answer = self.exchange(request).await;
+        assert!(answer.status.is_success(), "{path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+        serde_json::from_slice(&answer.body).unwrap_or_default()
     }
 
     /// Sends `POST /__sim/{what}`.
     pub async fn control(&self, what: &str, body: &Value) -> Value {
-        self.post(&format!("{}/__sim/{what}", self.simulator.url()), body).await
+        self.ask(Method::POST, &format!("/__sim/{what}"), body).await
     }
 
     /// Injects a fault into the simulator.
@@ -140,31 +187,80 @@ impl World {
         self.control("faults", fault).await;
     }
 
+    /// Removes every fault.
+    pub async fn no_faults(&self) {
+        self.ask(Method::DELETE, "/__sim/faults", &Value::Null).await;
+    }
+
+    /// Changes how the simulator behaves.
+    pub async fn switch(&self, switches: &Value) {
+        self.control("switches", switches).await;
+    }
+
+    /// Creates or updates a user at Twilio directly, not through Flexgate. Returns the user's SID.
+    pub async fn at_twilio(&self, username: &str, roles: &[&str]) -> String {
+        let body = json!({
+            "username": username, "email": format!("{username}@example.com"), "full_name": format!("{username} Example"),
+            "roles": roles, "worker": {},
+        });
+        let user = self.ask(Method::POST, &self.users_path("/Provision"), &body).await;
+        user["flex_user_sid"].as_str().unwrap().to_owned()
+    }
+
+    /// Deprovisions a user at Twilio directly, as the Flex console would.
+    pub async fn deprovision_at_twilio(&self, sid: &str) {
+        self.ask(Method::POST, &self.users_path("/Deprovision"), &json!({ "flex_user_sid": sid })).await;
+    }
+
+    fn users_path(&self, rest: &str) -> String {
+        format!("/flex-api/v4/Instances/{}/Users{rest}", self.simulator.account().instance_sid)
+    }
+
+    /// All of Twilio's users, with all the simulator's fields.
+    pub async fn twilio_users(&self) -> Vec<Value> {
+        let users = self.ask(Method::GET, "/__sim/users", &Value::Null).await;
+        users["users"].as_array().unwrap().clone()
+    }
+
+    /// Twilio's user of that name.
+    pub async fn twilio_user(&self, username: &str) -> Option<Value> {
+        self.twilio_users().await.into_iter().find(|user| user["username"] == username)
+    }
+
+    /// Twilio's user with that SID.
+    pub async fn twilio_user_of(&self, sid: &str) -> Option<Value> {
+        self.twilio_users().await.into_iter().find(|user| user["flex_user_sid"] == sid)
+    }
+
+    /// The requests that a service of the simulator has received since the journal was last emptied: `METHOD path`, in
+    /// order. They include the tests' own requests, so empty the journal after the setup.
+    pub async fn calls(&self, service: &str) -> Vec<String> {
+        let journal = self.ask(Method::GET, &format!("/__sim/requests?service={service}"), &Value::Null).await;
+        let calls = journal["requests"].as_array().unwrap().iter();
+        let calls =
+            calls.map(|call| format!("{} {}", call["method"].as_str().unwrap(), call["path"].as_str().unwrap()));
+        calls.filter(|call| !call.contains("__dev")).collect()
+    }
+
+    /// Empties the journal.
+    pub async fn forget_calls(&self) {
+        self.ask(Method::DELETE, "/__sim/requests", &Value::Null).await;
+    }
+
     /// A token from the company's identity provider: a valid token's claims, overridden by `claims`.
     pub async fn token(&self, claims: &Value) -> String {
-        let answer = self.post(&format!("{}/__dev/token", self.simulator.issuer()), claims).await;
+        let answer = self.ask(Method::POST, "/idp/__dev/token", claims).await;
         answer["token"].as_str().unwrap().to_owned()
     }
 
     /// The requests in the simulator's journal whose path contains `path`.
     pub async fn journal(&self, path: &str) -> Vec<Value> {
-        let url = format!("{}/__sim/requests?path_contains={path}", self.simulator.url());
-        let answer = self.exchange(reqwest::Request::new(Method::GET, url.parse().unwrap())).await;
-        let journal: Value = serde_json::from_slice(&answer.body).unwrap();
+        let journal = self.ask(Method::GET, &format!("/__sim/requests?path_contains={path}"), &Value::Null).await;
         journal["requests"].as_array().unwrap().clone()
     }
 
     /// Sends a request to the simulator.
     pub async fn exchange(&self, request: reqwest::Request) -> Answer {
-        send(&self.http, request, Deadline::after(std::time::Duration::from_secs(10)), 1 << 22).await.unwrap()
-    }
-
-    async fn post(&self, url: &str, body: &Value) -> Value {
-        let mut request = reqwest::Request::new(Method::POST, url.parse().unwrap());
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        *request.body_mut() = Some(body.to_string().into());
-        let answer = self.exchange(request).await;
-        assert!(answer.status.is_success(), "{url}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
-        serde_json::from_slice(&answer.body).unwrap_or_default()
+        send(&self.http, request, Deadline::after(std::time::Duration::from_secs(30)), 1 << 26).await.unwrap()
     }
 }

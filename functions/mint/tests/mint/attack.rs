@@ -20,11 +20,11 @@ async fn the_previous_owners_token_is_refused(gate: &Gate, previous: &str) {
         roles: ["supervisor".parse().unwrap()].into(),
         worker_attributes: None,
     };
-    let news = News::user(Source::Operator, user, gate.clock.now(), &EventId::from(7));
+    let news = News::user(Source::Operator, user, gate.world.clock.now(), &EventId::from(7));
     let news = News { earlier: Earlier::Nothing, ..news };
     gate.ledger().state(&news, Deadline::after(std::time::Duration::from_secs(10))).await.unwrap();
     let answer = gate.mint(previous, json!({})).await;
-    let identity = |subject: &str| Identity { issuer: gate.simulator.issuer().into(), subject: subject.into() };
+    let identity = |subject: &str| Identity { issuer: gate.world.simulator.issuer().into(), subject: subject.into() };
     let bound = gate.platform.bindings().user_of(&identity("ada-the-first")).await.unwrap();
     let second = gate.token_of("ada", json!({"sub": "ada-the-second"})).await;
     let own = gate.mint(&second, json!({})).await;
@@ -44,7 +44,7 @@ async fn r63_a_token_of_the_previous_owner_mints_nothing_for_the_next_owners_use
 async fn r63_nor_where_users_do_not_follow_claims() {
     for just_in_time in ["off", "create"] {
         let gate = Gate::with(&[("FLEXGATE_JUST_IN_TIME", just_in_time)]).await;
-        gate.provision("ada", &["agent"]).await;
+        gate.world.at_twilio("ada", &["agent"]).await;
         let first = gate.token_of("ada", json!({"sub": "ada-the-first"})).await;
         assert_eq!(gate.mint(&first, json!({})).await.status, 201);
         gate.operator_says_inactive("ada").await;
@@ -55,37 +55,37 @@ async fn r63_nor_where_users_do_not_follow_claims() {
 #[tokio::test]
 async fn r63_nor_for_a_previous_owner_about_whom_no_source_said_anything() {
     let gate = Gate::start().await;
-    let sid = gate.provision("ada", &["agent"]).await;
+    let sid = gate.world.at_twilio("ada", &["agent"]).await;
     let first = gate.token_of("ada", json!({"sub": "ada-the-first"})).await;
     assert_eq!(gate.mint(&first, json!({})).await.status, 201);
-    gate.deprovision(&sid).await;
+    gate.world.deprovision_at_twilio(&sid).await;
     the_previous_owners_token_is_refused(&gate, &first).await;
 }
 
 #[tokio::test]
 async fn r63_nor_for_one_who_was_bound_by_the_version_before() {
     let gate = Gate::start().await;
-    let sid = gate.provision("ada", &["agent"]).await;
-    let identity = Identity { issuer: gate.simulator.issuer().into(), subject: "ada-the-first".into() };
-    gate.platform.bindings().bind(&identity, &sid.parse().unwrap(), gate.clock.now()).await.unwrap();
+    let sid = gate.world.at_twilio("ada", &["agent"]).await;
+    let identity = Identity { issuer: gate.world.simulator.issuer().into(), subject: "ada-the-first".into() };
+    gate.platform.bindings().bind(&identity, &sid.parse().unwrap(), gate.world.clock.now()).await.unwrap();
     let first = gate.token_of("ada", json!({"sub": "ada-the-first"})).await;
     assert_eq!(gate.mint(&first, json!({})).await.status, 201);
-    gate.deprovision(&sid).await;
+    gate.world.deprovision_at_twilio(&sid).await;
     the_previous_owners_token_is_refused(&gate, &first).await;
 }
 
 #[tokio::test]
 async fn r63_a_mint_that_follows_no_claims_changes_nothing_that_the_ledger_says() {
     let gate = Gate::start().await;
-    gate.provision("ada", &["agent", "supervisor"]).await;
+    gate.world.at_twilio("ada", &["agent", "supervisor"]).await;
     gate.api_says("ada", Some(true), Some(&["agent", "supervisor"])).await;
-    let before = gate.user("ada").await;
+    let before = gate.world.twilio_user("ada").await;
     let token = gate.token_of("ada", json!({"roles": ["admin"], "name": "Somebody Else"})).await;
     assert_eq!(gate.mint(&token, json!({})).await.status, 201);
-    assert_eq!(gate.user("ada").await, before);
+    assert_eq!(gate.world.twilio_user("ada").await, before);
     let key = PersonKey::Username("ada".parse::<Username>().unwrap().key());
     let person = gate.platform.people().person(&key).await.unwrap().unwrap();
-    let claims = Source::Claims(gate.simulator.issuer().into());
+    let claims = Source::Claims(gate.world.simulator.issuer().into());
     assert!(person.statements[&claims].is_silent() && person.is_settled());
     assert_eq!(person.subjects[&claims].as_str(), "sub-ada");
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::forger::{Forger, b64};
-use crate::gate::Gate;
+use crate::gate::{Gate, Minted as _};
 
 const REFUSED: (u16, &str) = (401, "token_invalid");
 
@@ -14,13 +14,13 @@ async fn assert_refused(gate: &Gate, cases: impl IntoIterator<Item = Value>) {
         assert_eq!(answer.status, 401, "{changes}");
         answer.assert_problem(REFUSED.0, REFUSED.1);
     }
-    assert!(gate.journal("flex-api").await.iter().all(|line| !line.contains("Tokens")));
+    assert!(gate.world.calls("flex-api").await.iter().all(|line| !line.contains("Tokens")));
 }
 
 #[tokio::test]
 async fn m01_only_one_bearer_header_counts() {
     let gate = Gate::start().await;
-    let ada = gate.provision("ada", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
     let token = gate.token_of("ada", json!({})).await;
     let bearer = format!("Bearer {token}");
     let cases: [&[&str]; 7] = [
@@ -44,7 +44,7 @@ async fn m01_only_one_bearer_header_counts() {
 #[tokio::test]
 async fn m02_no_signature_is_no_token() {
     let gate = Gate::start().await;
-    gate.provision("ada", &["agent"]).await;
+    gate.world.at_twilio("ada", &["agent"]).await;
     assert_refused(&gate, ["none", "None", "NONE", ""].map(|alg| json!({"header": {"alg": alg}}))).await;
     let good = gate.token_of("ada", json!({})).await;
     let (signed, _) = good.rsplit_once('.').unwrap();
@@ -57,8 +57,8 @@ async fn m02_no_signature_is_no_token() {
 #[tokio::test]
 async fn m03_a_public_key_is_no_secret() {
     let gate = Gate::start().await;
-    gate.provision("ada", &["agent"]).await;
-    let jwks = gate.at_simulator(http::Method::GET, "/idp/jwks", Value::Null).await;
+    gate.world.at_twilio("ada", &["agent"]).await;
+    let jwks = gate.world.ask(http::Method::GET, "/idp/jwks", &Value::Null).await;
     let modulus = jwks["keys"][0]["n"].as_str().unwrap();
     let kid = &jwks["keys"][0]["kid"];
     let keys = [json!("public-pem-as-hmac"), json!({"hmac": modulus}), json!({"hmac": jwks["keys"][0].to_string()})];
@@ -69,10 +69,10 @@ async fn m03_a_public_key_is_no_secret() {
 #[tokio::test]
 async fn m07_a_token_does_not_choose_its_key() {
     let gate = Gate::start().await;
-    gate.provision("ada", &["agent"]).await;
+    gate.world.at_twilio("ada", &["agent"]).await;
     gate.mint_as("grace").await;
-    gate.forget_journal().await;
-    let evil = format!("{}/idp/evil", gate.simulator.url());
+    gate.world.forget_calls().await;
+    let evil = format!("{}/idp/evil", gate.world.simulator.url());
     let forger = Forger::published(&gate, 0).await;
     let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAA", "kid": "forged"});
     for (name, value) in [("jwk", jwk), ("jku", json!(evil)), ("x5u", json!(evil)), ("x5c", json!(["MIIB"]))] {
@@ -82,13 +82,13 @@ async fn m07_a_token_does_not_choose_its_key() {
         gate.mint(&token, json!({})).await.assert_problem(REFUSED.0, REFUSED.1);
         assert_refused(&gate, [json!({"header": { name: value }})]).await;
     }
-    assert_eq!(gate.journal("idp").await, [""; 0], "no outbound call");
+    assert_eq!(gate.world.calls("idp").await, [""; 0], "no outbound call");
 }
 
 #[tokio::test]
 async fn m08_a_token_for_another_audience_is_refused() {
     let gate = Gate::start().await;
-    let ada = gate.provision("ada", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
     let refused =
         [json!(null), json!("other"), json!(["other", "another"]), json!("flexgate2"), json!("flex"), json!([])];
     assert_refused(&gate, refused.map(|aud| json!({ "aud": aud }))).await;
@@ -99,8 +99,8 @@ async fn m08_a_token_for_another_audience_is_refused() {
 #[tokio::test]
 async fn m09_an_issuer_is_what_it_is_called_to_the_byte() {
     let gate = Gate::start().await;
-    gate.provision("ada", &["agent"]).await;
-    let issuer = gate.simulator.issuer();
+    gate.world.at_twilio("ada", &["agent"]).await;
+    let issuer = gate.world.simulator.issuer();
     let others = [
         json!(null),
         json!(format!("{issuer}/")),
@@ -115,8 +115,8 @@ async fn m09_an_issuer_is_what_it_is_called_to_the_byte() {
 #[tokio::test]
 async fn m10_a_token_without_a_sound_expiry_is_refused() {
     let gate = Gate::start().await;
-    gate.provision("ada", &["agent"]).await;
-    let now = flexgate::base::clock_rng::Clock::now(&*gate.clock).unix_timestamp();
+    gate.world.at_twilio("ada", &["agent"]).await;
+    let now = flexgate::base::clock_rng::Clock::now(&*gate.world.clock).unix_timestamp();
     let unsound = [
         json!(null),
         json!(now - 31),
@@ -136,15 +136,15 @@ async fn m10_a_token_without_a_sound_expiry_is_refused() {
 #[tokio::test]
 async fn m11_a_token_from_the_future_is_refused() {
     let gate = Gate::start().await;
-    gate.provision("ada", &["agent"]).await;
-    let ahead = flexgate::base::clock_rng::Clock::now(&*gate.clock).unix_timestamp() + 600;
+    gate.world.at_twilio("ada", &["agent"]).await;
+    let ahead = flexgate::base::clock_rng::Clock::now(&*gate.world.clock).unix_timestamp() + 600;
     assert_refused(&gate, [json!({"nbf": ahead}), json!({"iat": ahead}), json!({"nbf": ahead.to_string()})]).await;
 }
 
 #[tokio::test]
 async fn m12_what_is_no_access_token_is_refused() {
     let gate = Gate::start().await;
-    gate.provision("ada", &["agent"]).await;
+    gate.world.at_twilio("ada", &["agent"]).await;
     let typed = ["logout+jwt", "secevent+jwt", "dpop+jwt"].map(|typ| json!({"header": {"typ": typ}}));
     assert_refused(&gate, typed).await;
     let id_token = json!({"header": {"typ": "JWT"}, "nonce": "n"});
@@ -155,7 +155,7 @@ async fn m12_what_is_no_access_token_is_refused() {
 #[tokio::test]
 async fn m13_a_token_has_one_spelling() {
     let gate = Gate::start().await;
-    let ada = gate.provision("ada", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
     let forger = Forger::published(&gate, 0).await;
     let (header, claims) = (Forger::header().to_string(), forger.claims().to_string());
     let good = forger.sign(&header, &claims);
@@ -179,7 +179,7 @@ async fn m13_a_token_has_one_spelling() {
 #[tokio::test]
 async fn m14_without_the_scope_nobody_mints() {
     let gate = Gate::start().await;
-    gate.provision("ada", &["agent"]).await;
+    gate.world.at_twilio("ada", &["agent"]).await;
     for scope in
         [json!(null), json!(""), json!("openid profile"), json!("flexgate.users.write"), json!("flexgate.tokens")]
     {
@@ -192,14 +192,14 @@ async fn m14_without_the_scope_nobody_mints() {
 async fn m24_an_email_address_names_nobody() {
     // Identified by e-mail address alone: the claims have no username, and the address is a Flex user's username.
     let gate = Gate::start().await;
-    gate.provision("ada@example.com", &["agent"]).await;
+    gate.world.at_twilio("ada@example.com", &["agent"]).await;
     let token = gate.token_of("ada", json!({"preferred_username": null})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
 
     // Where the address is configured to be the username, it must have been verified.
     let issuers = r#"[{"issuer": "{issuer}", "audiences": ["flexgate"], "username_template": "{email}"}]"#;
     let gate = Gate::with(&[("FLEXGATE_ISSUERS", issuers)]).await;
-    let ada = gate.provision("ada@example.com", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada@example.com", &["agent"]).await;
     for unverified in [json!(false), json!(null), json!("true")] {
         let token = gate.token_of("mallory", json!({"email": "ada@example.com", "email_verified": unverified})).await;
         gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
@@ -211,7 +211,7 @@ async fn m24_an_email_address_names_nobody() {
 async fn a_username_may_be_put_together_from_claims() {
     let issuers = r#"[{"issuer": "{issuer}", "audiences": ["flexgate"], "username_template": "{tid}.{oid}"}]"#;
     let gate = Gate::with(&[("FLEXGATE_ISSUERS", issuers)]).await;
-    let sid = gate.provision("tenant-1.user-2", &["agent"]).await;
+    let sid = gate.world.at_twilio("tenant-1.user-2", &["agent"]).await;
     let token = gate.token_of("ada", json!({"tid": "tenant-1", "oid": "user-2"})).await;
     gate.mint(&token, json!({})).await.assert_minted(&sid);
     let token = gate.token_of("eve", json!({"tid": "tenant", "oid": "1.user-2"})).await;

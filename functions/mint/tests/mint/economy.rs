@@ -7,17 +7,18 @@ use flexgate::store::{Stating, Written};
 use std::time::Duration as StdDuration;
 
 use flexgate::base::outbound::Deadline;
+use flexgate_test_support::Reply;
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::gate::{Answer, Gate};
+use crate::gate::{Gate, Minted as _};
 
 /// A gate where the person has just minted, with an empty journal.
 async fn warm(variables: &[(&str, &str)]) -> (Gate, String) {
     let gate = Gate::with(variables).await;
-    let ada = gate.provision("ada", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
     gate.mint_as("ada").await.assert_minted(&ada);
-    gate.forget_journal().await;
+    gate.world.forget_calls().await;
     (gate, ada)
 }
 
@@ -25,14 +26,14 @@ async fn warm(variables: &[(&str, &str)]) -> (Gate, String) {
 #[expect(clippy::print_stdout, reason = "the numbers are what this test is read for")]
 async fn a_warm_mint_is_one_call_of_twilio() {
     let gate = Gate::with(&[("FLEXGATE_JUST_IN_TIME", "create-and-sync")]).await;
-    let ada = gate.provision("ada", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
     let mut counts = Vec::new();
     let steps = [("first ever", 0), ("warm", 0), ("warm", 59), ("after a minute", 2), ("warm", 0)];
     for (step, later) in steps {
-        gate.clock.advance(Duration::seconds(later));
-        gate.forget_journal().await;
+        gate.world.clock.advance(Duration::seconds(later));
+        gate.world.forget_calls().await;
         gate.mint_as("ada").await.assert_minted(&ada);
-        let calls = gate.journal("flex-api").await;
+        let calls = gate.world.calls("flex-api").await;
         println!("upstream calls of a mint, {step}: {} {calls:?}", calls.len());
         counts.push(calls.len());
     }
@@ -43,19 +44,19 @@ async fn a_warm_mint_is_one_call_of_twilio() {
 #[tokio::test]
 async fn first_requests_share_every_fetch() {
     let gate = Gate::with(&[("FLEXGATE_MINTS_PER_MINUTE", "100")]).await;
-    let ada = gate.provision("ada", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
     let token = gate.token_of("ada", json!({})).await;
-    gate.forget_journal().await;
-    gate.fault(json!({"service": "*", "kind": "delay", "delay_ms": 30, "times": 4})).await;
+    gate.world.forget_calls().await;
+    gate.world.fault(&json!({"service": "*", "kind": "delay", "delay_ms": 30, "times": 4})).await;
     let (gate, token) = (&gate, &token);
     let answers = together(50, async |_| gate.mint(token, json!({})).await).await;
     for answer in &answers {
         answer.assert_minted(&ada);
     }
-    let calls = gate.journal("flex-api").await;
+    let calls = gate.world.calls("flex-api").await;
     let tokens = calls.iter().filter(|line| line.ends_with("/Tokens")).count();
     assert_eq!((tokens, calls.len() - tokens), (50, 2), "one search and one look");
-    assert_eq!(gate.journal("idp").await.len(), 2, "the metadata and the keys");
+    assert_eq!(gate.world.calls("idp").await.len(), 2, "the metadata and the keys");
     assert_eq!(gate.secret_fetches(), 1);
 }
 
@@ -63,19 +64,19 @@ async fn first_requests_share_every_fetch() {
 async fn first_requests_of_a_newcomer_make_one_user() {
     let gate = Gate::with(&[("FLEXGATE_JUST_IN_TIME", "create"), ("FLEXGATE_MINTS_PER_MINUTE", "100")]).await;
     let token = gate.token_of("ada", json!({})).await;
-    gate.forget_journal().await;
+    gate.world.forget_calls().await;
     let (gate, token) = (&gate, &token);
     let answers = together(20, async |_| gate.mint(token, json!({})).await).await;
-    let ada = gate.user("ada").await.unwrap();
+    let ada = gate.world.twilio_user("ada").await.unwrap();
     for answer in &answers {
         answer.assert_minted(ada["flex_user_sid"].as_str().unwrap());
     }
-    let calls = gate.journal("flex-api").await;
+    let calls = gate.world.calls("flex-api").await;
     assert_eq!(calls.iter().filter(|line| line.ends_with("/Provision")).count(), 1);
 }
 
 /// Runs this many requests at once on this one task, so that their calls to other services overlap.
-async fn together(count: usize, ask: impl AsyncFn(usize) -> Answer) -> Vec<Answer> {
+async fn together(count: usize, ask: impl AsyncFn(usize) -> Reply) -> Vec<Reply> {
     let mut asked: Vec<_> = (0..count).map(|n| Box::pin(ask(n))).collect();
     let mut answers: Vec<_> = (0..count).map(|_| None).collect();
     std::future::poll_fn(move |context| {
@@ -101,56 +102,56 @@ async fn together(count: usize, ask: impl AsyncFn(usize) -> Answer) -> Vec<Answe
 async fn m18_who_is_deprovisioned_in_another_process_is_refused_at_once() {
     let (gate, ada) = warm(&[]).await;
     // Refused even if Twilio itself would mint.
-    gate.switch(json!({"mint_deactivated": "mint"})).await;
+    gate.world.switch(&json!({"mint_deactivated": "mint"})).await;
     let soon = Deadline::after(StdDuration::from_secs(5));
     gate.elsewhere().deprovision(&ada.parse().unwrap(), soon).await.unwrap();
-    gate.forget_journal().await;
+    gate.world.forget_calls().await;
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
-    assert!(gate.journal("flex-api").await.iter().all(|line| !line.ends_with("/Tokens")));
+    assert!(gate.world.calls("flex-api").await.iter().all(|line| !line.ends_with("/Tokens")));
 }
 
 #[tokio::test]
 async fn m18_who_is_deactivated_in_the_console_is_refused_within_a_minute() {
     let (gate, ada) = warm(&[]).await;
-    gate.deprovision(&ada).await;
+    gate.world.deprovision_at_twilio(&ada).await;
     // Where Twilio refuses: refused at once, and with the right problem.
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
 
     let (gate, ada) = warm(&[]).await;
-    gate.deprovision(&ada).await;
-    gate.switch(json!({"mint_deactivated": "mint"})).await;
-    gate.clock.advance(Duration::seconds(61));
+    gate.world.deprovision_at_twilio(&ada).await;
+    gate.world.switch(&json!({"mint_deactivated": "mint"})).await;
+    gate.world.clock.advance(Duration::seconds(61));
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
 }
 
 #[tokio::test]
 async fn r92_who_is_inactive_in_the_ledger_is_refused_though_active_in_flex() {
     let (gate, _ada) = warm(&[]).await;
-    let active = Some(Said::access(gate.clock.now(), &EventId::from(1), false));
+    let active = Some(Said::access(gate.world.clock.now(), &EventId::from(1), false));
     let statement = Statement { active, ..Statement::default() };
     let stating = Stating { source: &Source::Operator, statement: &statement, subject: None, given: None };
     let ada = gate.person("ada").await.unwrap();
     assert!(matches!(gate.platform.people().state(ada.id, ada.version, stating).await.unwrap(), Written::Yes(_)));
-    gate.forget_journal().await;
+    gate.world.forget_calls().await;
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
-    assert_eq!(gate.journal("flex-api").await, [""; 0], "Twilio is not asked");
+    assert_eq!(gate.world.calls("flex-api").await, [""; 0], "Twilio is not asked");
 }
 
 #[tokio::test]
 async fn a_role_given_within_the_minute_is_no_alarm() {
     let (gate, ada) = warm(&[]).await;
-    gate.provision("ada", &["agent", "supervisor"]).await;
-    gate.forget_journal().await;
+    gate.world.at_twilio("ada", &["agent", "supervisor"]).await;
+    gate.world.forget_calls().await;
     let answer = gate.mint_as("ada").await;
     answer.assert_minted(&ada);
     assert_eq!(answer.body["token_info"]["roles"], json!(["agent", "supervisor"]));
-    assert_eq!(gate.journal("flex-api").await.len(), 2);
+    assert_eq!(gate.world.calls("flex-api").await.len(), 2);
     // But a role that Flexgate may not give is refused, and so is one that the caller does not want.
-    gate.provision("ada", &["agent", "admin"]).await;
+    gate.world.at_twilio("ada", &["agent", "admin"]).await;
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     let (gate, _) = warm(&[]).await;
-    gate.provision("ada", &["agent", "supervisor"]).await;
+    gate.world.at_twilio("ada", &["agent", "supervisor"]).await;
     let token = gate.token_of("ada", json!({})).await;
     let answer = gate.mint(&token, json!({"roles": ["agent"]})).await;
     answer.assert_problem(403, "mint_refused");
@@ -160,8 +161,8 @@ async fn a_role_given_within_the_minute_is_no_alarm() {
 #[tokio::test]
 async fn m18_a_sync_from_memory_brings_nobody_back() {
     let (gate, ada) = warm(&[("FLEXGATE_JUST_IN_TIME", "create-and-sync")]).await;
-    gate.deprovision(&ada).await;
+    gate.world.deprovision_at_twilio(&ada).await;
     let renamed = gate.token_of("ada", json!({"name": "Ada King"})).await;
     gate.mint(&renamed, json!({})).await.assert_problem(403, "mint_refused");
-    assert_eq!(gate.user("ada").await.unwrap()["deactivated"], true);
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["deactivated"], true);
 }

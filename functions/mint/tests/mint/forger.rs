@@ -29,13 +29,14 @@ impl Forger {
             |kid: String| json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": x});
         let keys: Vec<_> =
             (0..=copies).map(|n| if n == 0 { "forged".into() } else { format!("copy-{n}") }).map(jwk).collect();
-        gate.fault(json!({
-            "service": "idp", "path_contains": "jwks", "kind": "status", "status": 200, "times": "always",
-            "headers": {"content-type": "application/json"}, "body": {"keys": keys},
-        }))
-        .await;
+        gate.world
+            .fault(&json!({
+                "service": "idp", "path_contains": "jwks", "kind": "status", "status": 200, "times": "always",
+                "headers": {"content-type": "application/json"}, "body": {"keys": keys},
+            }))
+            .await;
         let now = flexgate::base::clock_rng::Clock::now(&flexgate::base::clock_rng::SystemClock).unix_timestamp();
-        Self { pair, issuer: gate.simulator.issuer(), now }
+        Self { pair, issuer: gate.world.simulator.issuer(), now }
     }
 
     pub fn header() -> Value {

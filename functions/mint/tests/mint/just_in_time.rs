@@ -3,7 +3,7 @@
 use flexgate::domain::Identity;
 use serde_json::{Value, json};
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Minted as _};
 
 const CREATE: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create")];
 const SYNC: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create-and-sync")];
@@ -11,7 +11,7 @@ const SYNC: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create-and-sync")];
 #[tokio::test]
 async fn a_username_given_to_somebody_new_takes_over_no_account() {
     let gate = Gate::with(CREATE).await;
-    let ada = gate.provision("ada", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
     gate.mint_as("ada").await.assert_minted(&ada);
     let reused = gate.token_of("eve", json!({"preferred_username": "ada"})).await;
     let answer = gate.mint(&reused, json!({})).await;
@@ -22,8 +22,8 @@ async fn a_username_given_to_somebody_new_takes_over_no_account() {
 #[tokio::test]
 async fn a_renamed_person_stays_who_they_are() {
     let gate = Gate::with(CREATE).await;
-    let ada = gate.provision("ada", &["agent"]).await;
-    gate.provision("grace", &["supervisor"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
+    gate.world.at_twilio("grace", &["supervisor"]).await;
     gate.mint_as("ada").await.assert_minted(&ada);
     for changes in [json!({"preferred_username": "grace"}), json!({"email": "grace@example.com"})] {
         let renamed = gate.token_of("ada", changes).await;
@@ -35,7 +35,7 @@ async fn a_renamed_person_stays_who_they_are() {
 async fn off_makes_nobody() {
     let gate = Gate::start().await;
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
-    assert_eq!(gate.user("ada").await, None);
+    assert_eq!(gate.world.twilio_user("ada").await, None);
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn a_newcomer_is_made_from_verified_claims_once() {
     let gate = Gate::with(CREATE).await;
     let token = gate.token_of("ada", json!({"roles": ["supervisor", "admin"]})).await;
     let answer = gate.mint(&token, json!({})).await;
-    let ada = gate.user("ada").await.unwrap();
+    let ada = gate.world.twilio_user("ada").await.unwrap();
     answer.assert_minted(ada["flex_user_sid"].as_str().unwrap());
     assert!(answer.reason().contains("provisioned"));
     assert_eq!((&ada["email"], &ada["full_name"]), (&json!("ada@example.com"), &json!("ada Example")));
@@ -52,45 +52,45 @@ async fn a_newcomer_is_made_from_verified_claims_once() {
     for (username, lacking) in [("bea", json!({"email_verified": false})), ("cyd", json!({"name": null}))] {
         let token = gate.token_of(username, lacking).await;
         gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
-        assert_eq!(gate.user(username).await, None);
+        assert_eq!(gate.world.twilio_user(username).await, None);
     }
     let service = gate.token_of("service", json!({"scope": "flexgate.token.any"})).await;
     gate.mint(&service, json!({"username": "dan"})).await.assert_problem(403, "mint_refused");
-    assert_eq!(gate.user("dan").await, None, "nobody is made at a service's word");
+    assert_eq!(gate.world.twilio_user("dan").await, None, "nobody is made at a service's word");
 }
 
 #[tokio::test]
 async fn m18_nobody_is_brought_back_by_minting() {
     let gate = Gate::with(SYNC).await;
-    let ada = gate.provision("ada", &["agent"]).await;
-    gate.deprovision(&ada).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
+    gate.world.deprovision_at_twilio(&ada).await;
     for found in [true, false] {
         // If a search does not show deactivated users, one must not be mistaken for a newcomer.
-        gate.switch(json!({"find_returns_deactivated": found})).await;
+        gate.world.switch(&json!({"find_returns_deactivated": found})).await;
         gate.mint_as("ada").await.assert_problem(403, "mint_refused");
-        assert_eq!(gate.user("ada").await.unwrap()["deactivated"], true);
+        assert_eq!(gate.world.twilio_user("ada").await.unwrap()["deactivated"], true);
     }
 }
 
 #[tokio::test]
 async fn m19_a_newcomer_never_writes_over_a_user_of_another_case() {
     let gate = Gate::with(CREATE).await;
-    gate.provision("ada", &["agent"]).await;
+    gate.world.at_twilio("ada", &["agent"]).await;
     for sensitive in [true, false] {
-        gate.switch(json!({"find_case_sensitive": sensitive})).await;
+        gate.world.switch(&json!({"find_case_sensitive": sensitive})).await;
         gate.mint_as("ADA").await.assert_problem(403, "mint_refused");
-        assert_eq!(gate.user("ADA").await, None);
+        assert_eq!(gate.world.twilio_user("ADA").await, None);
     }
 }
 
 #[tokio::test]
 async fn a_synced_user_follows_the_claims() {
     let gate = Gate::with(SYNC).await;
-    let ada = gate.provision("ada", &["supervisor"]).await;
+    let ada = gate.world.at_twilio("ada", &["supervisor"]).await;
     let mint = async |changes: Value| {
         let token = gate.token_of("ada", changes).await;
         gate.mint(&token, json!({})).await.assert_minted(&ada);
-        gate.user("ada").await.unwrap()
+        gate.world.twilio_user("ada").await.unwrap()
     };
     // The claims have no roles: a supervisor stays one.
     let user = mint(json!({"name": "Ada King"})).await;
@@ -104,28 +104,28 @@ async fn a_synced_user_follows_the_claims() {
     let user = mint(json!({"roles": ["agent"], "name": "Ada King"})).await;
     assert_eq!(user["roles"], json!(["agent"]));
     let version = user["version"].clone();
-    gate.forget_journal().await;
+    gate.world.forget_calls().await;
     let user = mint(json!({"roles": ["agent"], "name": "Ada King"})).await;
     assert_eq!(user["version"], version);
-    assert_eq!(gate.journal("flex-api").await.len(), 1, "what is in step costs nothing");
+    assert_eq!(gate.world.calls("flex-api").await.len(), 1, "what is in step costs nothing");
 }
 
 #[tokio::test]
 async fn what_is_not_configured_to_follow_does_not() {
     let gate = Gate::with(CREATE).await;
-    let ada = gate.provision("ada", &["supervisor"]).await;
+    let ada = gate.world.at_twilio("ada", &["supervisor"]).await;
     let token = gate.token_of("ada", json!({"roles": ["agent"], "name": "Ada King"})).await;
     gate.mint(&token, json!({})).await.assert_minted(&ada);
-    let user = gate.user("ada").await.unwrap();
+    let user = gate.world.twilio_user("ada").await.unwrap();
     assert_eq!((&user["full_name"], &user["roles"]), (&json!("ada Example"), &json!(["supervisor"])));
 }
 
 #[tokio::test]
 async fn the_binding_is_of_issuer_and_subject() {
     let gate = Gate::start().await;
-    let ada = gate.provision("ada", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
     gate.mint_as("ada").await.assert_minted(&ada);
-    let identity = Identity { issuer: gate.simulator.issuer().into(), subject: "sub-ada".into() };
+    let identity = Identity { issuer: gate.world.simulator.issuer().into(), subject: "sub-ada".into() };
     let bound = gate.platform.bindings().user_of(&identity).await.unwrap();
     assert_eq!(bound.unwrap().as_str(), ada);
 }

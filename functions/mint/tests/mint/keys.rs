@@ -3,18 +3,18 @@
 use serde_json::json;
 
 use crate::forger::Forger;
-use crate::gate::Gate;
+use crate::gate::{Gate, Minted as _};
 
 async fn key_fetches(gate: &Gate) -> usize {
-    gate.journal("idp").await.iter().filter(|line| line.ends_with("/jwks")).count()
+    gate.world.calls("idp").await.iter().filter(|line| line.ends_with("/jwks")).count()
 }
 
 #[tokio::test]
 async fn m04_a_hundred_unknown_keys_cause_one_fetch() {
     let gate = Gate::start().await;
-    gate.provision("ada", &["agent"]).await;
+    gate.world.at_twilio("ada", &["agent"]).await;
     gate.mint_as("ada").await;
-    gate.forget_journal().await;
+    gate.world.forget_calls().await;
     let mut tokens = Vec::new();
     for n in 0..100 {
         tokens.push(gate.token_of("ada", json!({"header": {"kid": format!("unknown-{n}")}})).await);
@@ -29,11 +29,11 @@ async fn m04_a_hundred_unknown_keys_cause_one_fetch() {
 #[tokio::test]
 async fn m05_a_new_key_is_found_by_one_fetch() {
     let gate = Gate::start().await;
-    let ada = gate.provision("ada", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
     let before = gate.token_of("ada", json!({})).await;
     gate.mint(&before, json!({})).await.assert_minted(&ada);
-    gate.at_simulator(http::Method::POST, "/idp/__dev/rotate-keys", json!({})).await;
-    gate.forget_journal().await;
+    gate.world.ask(http::Method::POST, "/idp/__dev/rotate-keys", &json!({})).await;
+    gate.world.forget_calls().await;
     for _ in 0..3 {
         gate.mint_as("ada").await.assert_minted(&ada);
     }
@@ -45,7 +45,7 @@ async fn m05_a_new_key_is_found_by_one_fetch() {
 async fn m06_a_key_need_not_be_named_if_there_is_one() {
     for (copies, accepted) in [(0, true), (1, false)] {
         let gate = Gate::start().await;
-        let ada = gate.provision("ada", &["agent"]).await;
+        let ada = gate.world.at_twilio("ada", &["agent"]).await;
         let forger = Forger::published(&gate, copies).await;
         let mut header = Forger::header();
         header.as_object_mut().unwrap().remove("kid");
@@ -62,13 +62,13 @@ async fn m06_a_key_need_not_be_named_if_there_is_one() {
 async fn m23_without_keys_nothing_can_be_said_and_with_old_ones_enough() {
     let down = json!({"service": "idp", "path_contains": "/jwks", "kind": "status", "status": 503, "times": "always"});
     let cold = Gate::start().await;
-    let ada = cold.provision("ada", &["agent"]).await;
-    cold.fault(down.clone()).await;
+    let ada = cold.world.at_twilio("ada", &["agent"]).await;
+    cold.world.fault(&down.clone()).await;
     cold.mint_as("ada").await.assert_problem(503, "unavailable");
-    cold.at_simulator(http::Method::DELETE, "/__sim/faults", json!(null)).await;
-    cold.clock.advance(time::Duration::seconds(6));
+    cold.world.no_faults().await;
+    cold.world.clock.advance(time::Duration::seconds(6));
     cold.mint_as("ada").await.assert_minted(&ada);
 
-    cold.fault(down).await;
+    cold.world.fault(&down).await;
     cold.mint_as("ada").await.assert_minted(&ada);
 }

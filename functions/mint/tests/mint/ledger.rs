@@ -8,7 +8,7 @@ use flexgate::users::ledger::{Earlier, LedgerError, News, Report};
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Minted as _};
 
 const CREATE: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create")];
 const SYNC: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create-and-sync")];
@@ -29,7 +29,7 @@ impl Gate {
 
     /// Records in the ledger what `POST` and `DELETE /users` would.
     pub async fn api_says(&self, username: &str, active: Option<bool>, roles: Option<&[&str]>) {
-        let (now, id) = (self.clock.now(), EventId::from(7));
+        let (now, id) = (self.world.clock.now(), EventId::from(7));
         let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
         let email = format!("{username}@example.com").parse().unwrap();
         let statement = Statement {
@@ -43,7 +43,7 @@ impl Gate {
     }
 
     pub async fn operator_says_inactive(&self, username: &str) {
-        let active = Some(Said::access(self.clock.now(), &EventId::from(8), false));
+        let active = Some(Said::access(self.world.clock.now(), &EventId::from(8), false));
         self.says(Source::Operator, username, Statement { active, ..Statement::default() }).await.unwrap();
     }
 
@@ -52,7 +52,7 @@ impl Gate {
         let token = self.token_of(username, claims).await;
         let answer = self.mint(&token, json!({})).await;
         assert_eq!(answer.status, 201, "{:?}", answer.audit());
-        self.user(username).await.unwrap()
+        self.world.twilio_user(username).await.unwrap()
     }
 }
 
@@ -71,19 +71,19 @@ async fn a_role_goes_with_the_claims_that_gave_it_unless_another_source_gives_it
     assert_eq!(gate.mint_with("ada", both).await["roles"], json!(["agent", "supervisor"]));
     assert_eq!(gate.mint_with("ada", json!({"roles": ["agent"]})).await["roles"], json!(["agent", "supervisor"]));
     gate.api_says("ada", Some(true), Some(&[])).await;
-    assert_eq!(gate.user("ada").await.unwrap()["roles"], json!(["agent"]));
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["agent"]));
 }
 
 #[tokio::test]
 async fn a_role_that_was_made_by_hand_or_that_flexgate_cannot_give_stays() {
     let gate = Gate::with(SYNC).await;
-    gate.provision("ada", &["supervisor"]).await;
+    gate.world.at_twilio("ada", &["supervisor"]).await;
     for claims in [json!({"roles": ["agent"]}), json!({}), json!({"roles": ["agent"], "name": "Ada King"})] {
         let roles = gate.mint_with("ada", claims).await["roles"].clone();
         assert!(roles.as_array().unwrap().contains(&json!("supervisor")), "{roles}");
     }
     let seeded = json!({"count": 1, "prefix": "wfo", "roles": ["agent", "wfo.full_access"]});
-    gate.at_simulator(http::Method::POST, "/__sim/users", seeded).await;
+    gate.world.ask(http::Method::POST, "/__sim/users", &seeded).await;
     let claims = json!({"email": "new@example.com", "name": "Ada King", "roles": ["supervisor"]});
     let user = gate.mint_with("wfo000000", claims).await;
     assert_eq!((&user["roles"], &user["email"]), (&json!(["agent", "wfo.full_access"]), &json!("new@example.com")));
@@ -92,18 +92,18 @@ async fn a_role_that_was_made_by_hand_or_that_flexgate_cannot_give_stays() {
 #[tokio::test]
 async fn an_older_token_after_a_newer_one_changes_nothing() {
     let gate = Gate::with(SYNC).await;
-    let issued = gate.clock.now().unix_timestamp() - 600;
+    let issued = gate.world.clock.now().unix_timestamp() - 600;
     let claims = |later: i64, role: &str, name: &str| json!({"iat": issued + later, "roles": [role], "name": name});
     let older = gate.token_of("ada", claims(0, "supervisor", "Ada Old")).await;
     gate.mint(&older, json!({})).await;
-    assert_eq!(gate.user("ada").await.unwrap()["roles"], json!(["supervisor"]));
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["supervisor"]));
     let ada = gate.mint_with("ada", claims(60, "agent", "Ada New")).await;
     assert_eq!((&ada["roles"], &ada["full_name"]), (&json!(["agent"]), &json!("Ada New")));
     let before = gate.person("ada").await.unwrap();
     for _ in 0..2 {
         gate.mint(&older, json!({})).await;
-        gate.clock.advance(Duration::seconds(61));
-        assert_eq!(gate.user("ada").await.unwrap(), ada);
+        gate.world.clock.advance(Duration::seconds(61));
+        assert_eq!(gate.world.twilio_user("ada").await.unwrap(), ada);
     }
     assert_eq!(gate.person("ada").await.unwrap(), before);
     // Even in a process that has not cached the newer one.
@@ -115,31 +115,31 @@ async fn an_older_token_after_a_newer_one_changes_nothing() {
 #[tokio::test]
 async fn a_token_from_the_future_outdates_nothing_that_follows() {
     let gate = Gate::with(SYNC).await;
-    let ahead = gate.clock.now().unix_timestamp() + 25;
+    let ahead = gate.world.clock.now().unix_timestamp() + 25;
     gate.mint_with("ada", json!({"iat": ahead, "roles": ["supervisor"]})).await;
-    gate.clock.advance(Duration::seconds(2));
-    let now = gate.clock.now().unix_timestamp();
+    gate.world.clock.advance(Duration::seconds(2));
+    let now = gate.world.clock.now().unix_timestamp();
     assert_eq!(gate.mint_with("ada", json!({"iat": now, "roles": ["agent"]})).await["roles"], json!(["agent"]));
 }
 
 #[tokio::test]
 async fn the_same_claims_are_written_once_a_day() {
     let gate = Gate::with(SYNC).await;
-    gate.provision("ada", &["agent"]).await;
+    gate.world.at_twilio("ada", &["agent"]).await;
     gate.mint_with("ada", json!({"roles": ["agent"]})).await;
     let stated = gate.person("ada").await.unwrap();
     for _ in 0..3 {
-        gate.pass(Duration::hours(7)).await;
-        gate.forget_journal().await;
+        gate.world.advance(Duration::hours(7)).await;
+        gate.world.forget_calls().await;
         gate.mint_with("ada", json!({"roles": ["agent"]})).await;
-        let calls = gate.journal("flex-api").await;
+        let calls = gate.world.calls("flex-api").await;
         assert_eq!(calls.len(), 2, "{calls:?}");
         assert_eq!(gate.person("ada").await.unwrap(), stated, "nothing is written");
     }
-    gate.pass(Duration::hours(4)).await;
-    gate.forget_journal().await;
+    gate.world.advance(Duration::hours(4)).await;
+    gate.world.forget_calls().await;
     gate.mint_with("ada", json!({"roles": ["agent"]})).await;
-    assert_eq!(gate.journal("flex-api").await.len(), 2);
+    assert_eq!(gate.world.calls("flex-api").await.len(), 2);
     let renewed = gate.person("ada").await.unwrap();
     assert!(renewed.is_settled() && renewed.version > stated.version);
     let (before, after) = (&stated.statements[&gate.claims()], &renewed.statements[&gate.claims()]);
@@ -162,16 +162,16 @@ async fn claims_add_a_role_only_at_a_mint_of_their_own() {
 
     let soon = Deadline::after(std::time::Duration::from_secs(10));
     gate.ledger().reconcile(person.id, soon).await.unwrap();
-    assert_eq!(gate.user("ada").await.unwrap()["roles"], json!(["agent"]));
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["agent"]));
     gate.api_says("ada", Some(true), None).await;
-    assert_eq!(gate.user("ada").await.unwrap()["roles"], json!(["agent"]));
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["agent"]));
     // The claims contain nothing new, and still the mint adds the role.
-    gate.clock.advance(Duration::seconds(61));
+    gate.world.clock.advance(Duration::seconds(61));
     let both = json!({"roles": ["agent", "supervisor"]});
     assert_eq!(gate.mint_with("ada", both.clone()).await["roles"], both["roles"]);
     // The role that it added survives another reconciliation.
     gate.ledger().reconcile(person.id, soon).await.unwrap();
-    assert_eq!(gate.user("ada").await.unwrap()["roles"], both["roles"]);
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], both["roles"]);
 }
 
 #[tokio::test]
@@ -182,14 +182,14 @@ async fn claims_of_somebody_who_does_not_come_any_more_expire() {
             gate.mint_with(username, json!({"roles": ["supervisor"]})).await;
         }
         for _ in 0..4 {
-            gate.pass(Duration::days(8)).await;
+            gate.world.advance(Duration::days(8)).await;
             gate.mint_with("ada", json!({"roles": ["supervisor"]})).await;
         }
         for username in ["ada", "grace"] {
             gate.api_says(username, Some(true), None).await;
         }
-        assert_eq!(gate.user("ada").await.unwrap()["roles"], json!(["supervisor"]));
-        assert_eq!(gate.user("grace").await.unwrap()["roles"], json!(["agent"]));
+        assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["supervisor"]));
+        assert_eq!(gate.world.twilio_user("grace").await.unwrap()["roles"], json!(["agent"]));
         // A person who comes back is described from scratch.
         assert_eq!(gate.mint_with("grace", json!({"roles": ["supervisor"]})).await["roles"], json!(["supervisor"]));
     }
@@ -198,11 +198,11 @@ async fn claims_of_somebody_who_does_not_come_any_more_expire() {
 #[tokio::test]
 async fn where_users_do_not_follow_their_claims_those_they_were_made_by_are_kept() {
     let gate = Gate::with(CREATE).await;
-    gate.provision("grace", &["agent"]).await;
+    gate.world.at_twilio("grace", &["agent"]).await;
     gate.mint_with("ada", json!({"roles": ["supervisor"]})).await;
     let made = gate.person("ada").await.unwrap();
     for _ in 0..2 {
-        gate.pass(Duration::hours(30)).await;
+        gate.world.advance(Duration::hours(30)).await;
         for username in ["ada", "grace"] {
             gate.mint_with(username, json!({"roles": ["agent"], "name": "Other Name"})).await;
         }
@@ -211,7 +211,7 @@ async fn where_users_do_not_follow_their_claims_those_they_were_made_by_are_kept
     assert!(kept.version > made.version && kept.is_settled());
     let roles = |person: &flexgate::domain::ledger::Person| person.statements[&gate.claims()].roles.clone().unwrap();
     assert_eq!(roles(&kept).value, roles(&made).value);
-    let ada = gate.user("ada").await.unwrap();
+    let ada = gate.world.twilio_user("ada").await.unwrap();
     assert_eq!((&ada["roles"], &ada["full_name"]), (&json!(["supervisor"]), &json!("ada Example")));
     // Of a user whom the claims did not make, the ledger knows only whose user it is.
     let grace = gate.person("grace").await.unwrap();
@@ -222,7 +222,7 @@ async fn where_users_do_not_follow_their_claims_those_they_were_made_by_are_kept
 async fn a_name_follows_the_source_that_comes_first() {
     let gate = Gate::with(SYNC).await;
     gate.api_says("ada", Some(true), None).await;
-    assert_eq!(gate.user("ada").await.unwrap()["full_name"], "Said by the API");
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["full_name"], "Said by the API");
     assert_eq!(gate.mint_with("ada", json!({})).await["full_name"], "ada Example", "claims come before the API");
     // Claims without a name say nothing about the name; an unverified address says nothing about the e-mail.
     let silent = json!({"name": null, "email": "other@example.com", "email_verified": false});
@@ -238,7 +238,7 @@ async fn r71_claims_do_not_take_the_last_administrator_away() {
     let ada = gate.mint_with("ada", json!({"roles": ["agent"]})).await;
     assert_eq!(ada["roles"], json!(["admin"]), "she can sign in, and appoint another");
     gate.mint_with("grace", json!({"roles": ["admin"]})).await;
-    gate.clock.advance(Duration::seconds(61));
+    gate.world.clock.advance(Duration::seconds(61));
     assert_eq!(gate.mint_with("ada", json!({"roles": ["agent"]})).await["roles"], json!(["agent"]));
 }
 
@@ -253,14 +253,15 @@ async fn whom_claims_leave_no_role_gets_no_token() {
 async fn r92_whom_a_source_holds_inactive_gets_no_token_under_another_name_either() {
     for mode in [&[][..], CREATE, SYNC] {
         let gate = Gate::with(mode).await;
-        let ada = gate.provision("ada", &["agent"]).await;
+        let ada = gate.world.at_twilio("ada", &["agent"]).await;
         gate.mint_as("ada").await.assert_minted(&ada);
         gate.operator_says_inactive("ada").await;
         // Twilio's SSO, or somebody in the Console, reactivates her, and she is bound again.
-        gate.provision("ada", &["agent"]).await;
+        gate.world.at_twilio("ada", &["agent"]).await;
         let renamed = json!({"preferred_username": "countess"});
-        let bound = flexgate::domain::Identity { issuer: gate.simulator.issuer().into(), subject: "sub-ada".into() };
-        gate.platform.bindings().bind(&bound, &ada.parse().unwrap(), gate.clock.now()).await.unwrap();
+        let bound =
+            flexgate::domain::Identity { issuer: gate.world.simulator.issuer().into(), subject: "sub-ada".into() };
+        gate.platform.bindings().bind(&bound, &ada.parse().unwrap(), gate.world.clock.now()).await.unwrap();
         let token = gate.token_of("ada", renamed).await;
         gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
     }
@@ -279,7 +280,7 @@ async fn claims_are_replaced(just_in_time: &[(&str, &str)]) {
     let sid = ada["flex_user_sid"].as_str().unwrap().parse().unwrap();
     gate.platform.bindings().unbind(&sid).await.unwrap();
     // Issued before the other's last token: these are two people, whose tokens have no common order.
-    let issued = gate.clock.now().unix_timestamp() - 60;
+    let issued = gate.world.clock.now().unix_timestamp() - 60;
     let token = json!({"sub": "sub-new", "iat": issued, "roles": ["agent"], "name": "Ada Newman"});
     let ada = gate.mint_with("ada", token).await;
     assert_eq!((&ada["roles"], &ada["full_name"]), (&json!(["agent"]), &json!("Ada Newman")));

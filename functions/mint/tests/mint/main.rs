@@ -5,7 +5,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod attack;
-mod audit;
 mod caller;
 mod economy;
 mod forger;

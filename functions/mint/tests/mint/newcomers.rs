@@ -4,11 +4,12 @@ use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use flexgate::domain::{EventId, Identity, RoleSet, SubjectId, Username};
 use flexgate::store::{PersonKey, SeenUser};
 use flexgate_simulator::INSTANCE_SID;
+use flexgate_test_support::Reply;
 use http::Method;
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::gate::{Answer, Gate};
+use crate::gate::{Gate, Minted as _};
 
 const CREATE: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create")];
 const SYNC: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create-and-sync")];
@@ -16,7 +17,7 @@ const SYNC: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create-and-sync")];
 impl Gate {
     /// How often Twilio was asked to create or update a user since the journal was emptied.
     async fn provisions(&self) -> usize {
-        self.journal("flex-api").await.iter().filter(|line| line.ends_with("/Provision")).count()
+        self.world.calls("flex-api").await.iter().filter(|line| line.ends_with("/Provision")).count()
     }
 
     pub async fn person(&self, username: &str) -> Option<Person> {
@@ -25,26 +26,26 @@ impl Gate {
     }
 
     pub fn claims(&self) -> Source {
-        Source::Claims(self.simulator.issuer().into())
+        Source::Claims(self.world.simulator.issuer().into())
     }
 
     /// Makes the next search omit deactivated users, as nobody knows whether Twilio's search does.
     async fn hide_deactivated(&self) {
-        self.switch(json!({"find_returns_deactivated": false})).await;
+        self.world.switch(&json!({"find_returns_deactivated": false})).await;
     }
 
     /// A user who was created an hour ago and has been deactivated since, both as the Flex console would do it.
     async fn leaver(&self, username: &str) -> String {
-        self.set_simulators_clock(-3_600).await;
-        let sid = self.provision(username, &["supervisor"]).await;
-        self.set_simulators_clock(0).await;
-        self.deprovision(&sid).await;
+        self.world.shift_simulator(-3_600).await;
+        let sid = self.world.at_twilio(username, &["supervisor"]).await;
+        self.world.shift_simulator(0).await;
+        self.world.deprovision_at_twilio(&sid).await;
         sid
     }
 }
 
 #[track_caller]
-fn assert_name_taken(answer: &Answer) {
+fn assert_name_taken(answer: &Reply) {
     answer.assert_problem(403, "mint_refused");
     assert!(answer.reason().contains("the username is"), "{}", answer.reason());
 }
@@ -54,13 +55,13 @@ async fn r78_a_newcomer_costs_the_same_among_a_hundred_users_and_among_twenty_th
     let mut costs = Vec::new();
     for count in [100, 20_000] {
         let gate = Gate::with(CREATE).await;
-        gate.at_simulator(Method::POST, "/__sim/users", json!({"count": count})).await;
+        gate.world.ask(Method::POST, "/__sim/users", &json!({"count": count})).await;
         for username in ["ada", "Grace@Example.com"] {
             let token = gate.token_of(username, json!({"email": "newcomer@example.com"})).await;
-            gate.forget_journal().await;
+            gate.world.forget_calls().await;
             let answer = gate.mint(&token, json!({})).await;
             assert_eq!(answer.status, 201, "{:?}", answer.audit());
-            let calls = gate.at_simulator(Method::GET, "/__sim/calls", Value::Null).await;
+            let calls = gate.world.ask(Method::GET, "/__sim/calls", &Value::Null).await;
             costs.push(calls["by_operation"].as_object().unwrap().clone());
             costs.last_mut().unwrap().remove("identity_provider");
         }
@@ -82,7 +83,7 @@ async fn r78_whom_only_the_index_knows_is_neither_brought_back_nor_written_over(
         let username: Username = username.parse().unwrap();
         let seen = SeenUser { key: username.key(), username, flex_user_sid: sid.parse().unwrap(), active };
         gate.platform.usernames().put_seen(&[seen], gate.platform.clock_rng.now()).await.unwrap();
-        gate.forget_journal().await;
+        gate.world.forget_calls().await;
         assert_name_taken(&gate.mint_as("ada").await);
         assert_eq!(gate.provisions().await, 0);
     }
@@ -98,7 +99,7 @@ async fn whoever_flexgate_makes_or_deactivates_is_in_the_index() {
         seen.iter().map(|user| (user.username.as_str().to_owned(), user.active)).collect::<Vec<_>>()
     };
     assert_eq!(seen().await, [("ada".to_owned(), true)]);
-    gate.clock.advance(Duration::seconds(1));
+    gate.world.clock.advance(Duration::seconds(1));
     gate.api_says("ada", Some(false), None).await;
     assert_eq!(seen().await, [("ada".to_owned(), false)]);
     // So another person's first mint hits the taken name, though neither a search nor a binding shows it.
@@ -116,15 +117,15 @@ async fn m18_a_user_whom_nothing_shows_is_given_back_at_once() {
     answer.assert_problem(403, "mint_refused");
     assert!(answer.reason().contains("deactivated again"), "{}", answer.reason());
     assert_eq!(answer.audit()[0]["flex_user_sid"], sid);
-    assert_eq!(gate.user("ada").await.unwrap()["deactivated"], true);
-    let identity = Identity { issuer: gate.simulator.issuer().into(), subject: "sub-ada".into() };
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["deactivated"], true);
+    let identity = Identity { issuer: gate.world.simulator.issuer().into(), subject: "sub-ada".into() };
     assert_eq!(gate.platform.bindings().user_of(&identity).await.unwrap(), None);
     let person = gate.person("ada").await.unwrap();
     assert!(person.statements[&gate.claims()].is_silent(), "what is refused leaves nothing behind");
     assert_eq!(person.given.roles, RoleSet::new());
 
     // From then on the name is known to be taken.
-    gate.forget_journal().await;
+    gate.world.forget_calls().await;
     for token in [json!({}), json!({"sub": "sub-eve"})] {
         let token = gate.token_of("ada", token).await;
         gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
@@ -132,7 +133,7 @@ async fn m18_a_user_whom_nothing_shows_is_given_back_at_once() {
     assert_eq!(gate.provisions().await, 0);
     // Reactivating her does not restore what her claims said.
     gate.api_says("ada", Some(true), None).await;
-    let ada = gate.user("ada").await.unwrap();
+    let ada = gate.world.twilio_user("ada").await.unwrap();
     assert_eq!((&ada["deactivated"], &ada["roles"]), (&json!(false), &json!(["agent"])));
 }
 
@@ -143,17 +144,18 @@ async fn m18_a_user_whom_nothing_shows_is_given_back_though_the_answer_was_lost(
     gate.hide_deactivated().await;
     gate.lose_answers().await;
     gate.mint_as("ada").await.assert_problem(503, "unavailable");
-    assert_eq!(gate.user("ada").await.unwrap()["deactivated"], false);
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["deactivated"], false);
     let answer = gate.mint_as("ada").await;
     answer.assert_problem(403, "mint_refused");
     assert_eq!(answer.audit()[0]["flex_user_sid"], sid);
-    assert_eq!(gate.user("ada").await.unwrap()["deactivated"], true);
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["deactivated"], true);
 }
 
 impl Gate {
     /// Provisioning succeeds, but its answer is lost, at every attempt of one request.
     async fn lose_answers(&self) {
-        self.fault(json!({"service": "flex-api", "path_contains": "Provision", "kind": "lost_response", "times": 3}))
+        self.world
+            .fault(&json!({"service": "flex-api", "path_contains": "Provision", "kind": "lost_response", "times": 3}))
             .await;
     }
 
@@ -162,7 +164,7 @@ impl Gate {
         let url = format!("/v4/Instances/{INSTANCE_SID}/Users");
         let fault = json!({"service": "flex-api", "method": "GET", "path_contains": url, "kind": "status", "status": 200,
             "headers": {"content-type": "application/json"}, "body": {"users": []}, "times": times});
-        self.fault(fault).await;
+        self.world.fault(&fault).await;
     }
 }
 
@@ -176,14 +178,14 @@ async fn a_lost_answer_is_healed_by_the_next_mint() {
             gate.mint(&token, json!({})).await
         };
         mint().await.assert_problem(503, "unavailable");
-        let ada = gate.user("ada").await.unwrap();
+        let ada = gate.world.twilio_user("ada").await.unwrap();
         // The user is much older than the second request, and still theirs.
-        gate.pass(Duration::minutes(20)).await;
+        gate.world.advance(Duration::minutes(20)).await;
         if hidden {
             gate.hide_everybody(2).await;
         }
         mint().await.assert_minted(ada["flex_user_sid"].as_str().unwrap());
-        assert_eq!(gate.user("ada").await.unwrap()["roles"], json!(["supervisor"]));
+        assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["supervisor"]));
         let person = gate.person("ada").await.unwrap();
         assert_eq!(person.flex_user_sid.unwrap().as_str(), ada["flex_user_sid"], "{hidden}");
         assert_eq!(person.given.asked_since, None);
@@ -196,17 +198,17 @@ async fn two_first_mints_at_once_in_two_processes_make_one_user_and_one_binding(
         let gate = Gate::with(if round % 2 == 0 { CREATE } else { SYNC }).await;
         let twin = gate.twin().await;
         let token = format!("Bearer {}", gate.token_of("ada", json!({})).await);
-        gate.forget_journal().await;
-        gate.fault(json!({"service": "flex-api", "kind": "delay", "delay_ms": 40, "times": "always"})).await;
+        gate.world.forget_calls().await;
+        gate.world.fault(&json!({"service": "flex-api", "kind": "delay", "delay_ms": 40, "times": "always"})).await;
         let (authorization, body) = ([token.as_str()], || "{}".to_owned());
         let (here, there) =
             tokio::join!(gate.send_to(&gate.url, &authorization, body()), gate.send_to(&twin, &authorization, body()),);
-        let ada = gate.user("ada").await.unwrap();
+        let ada = gate.world.twilio_user("ada").await.unwrap();
         for answer in [here, there] {
             answer.assert_minted(ada["flex_user_sid"].as_str().unwrap());
         }
         assert_eq!(gate.provisions().await, 1);
-        let identity = Identity { issuer: gate.simulator.issuer().into(), subject: "sub-ada".into() };
+        let identity = Identity { issuer: gate.world.simulator.issuer().into(), subject: "sub-ada".into() };
         let bound = gate.platform.bindings().user_of(&identity).await.unwrap();
         assert_eq!(bound.unwrap().as_str(), ada["flex_user_sid"]);
     }
@@ -218,7 +220,7 @@ async fn two_subjects_at_once_do_not_share_the_user_of_their_common_name() {
     let twin = gate.twin().await;
     let ada = format!("Bearer {}", gate.token_of("ada", json!({})).await);
     let eve = format!("Bearer {}", gate.token_of("ada", json!({"sub": "sub-eve"})).await);
-    gate.fault(json!({"service": "flex-api", "kind": "delay", "delay_ms": 40, "times": "always"})).await;
+    gate.world.fault(&json!({"service": "flex-api", "kind": "delay", "delay_ms": 40, "times": "always"})).await;
     let (ada, eve) = ([ada.as_str()], [eve.as_str()]);
     let (here, there) =
         tokio::join!(gate.send_to(&gate.url, &ada, "{}".to_owned()), gate.send_to(&twin, &eve, "{}".to_owned()));
@@ -237,12 +239,12 @@ async fn a_leaver_whom_a_source_holds_inactive_is_not_made_again() {
         // A source may report as inactive somebody who never had a Flex user.
         gate.operator_says_inactive("ada").await;
         gate.hide_deactivated().await;
-        gate.forget_journal().await;
+        gate.world.forget_calls().await;
         for username in ["ada", "ADA"] {
             gate.mint_as(username).await.assert_problem(403, "mint_refused");
         }
         assert_eq!(gate.provisions().await, 0);
-        assert!(gate.user("ada").await.is_none_or(|ada| ada["deactivated"] == true));
+        assert!(gate.world.twilio_user("ada").await.is_none_or(|ada| ada["deactivated"] == true));
     }
 }
 
@@ -252,19 +254,19 @@ async fn a_newcomer_who_narrows_the_token_is_made_with_no_more() {
     let token = gate.token_of("ada", json!({"roles": ["agent", "supervisor"]})).await;
     let answer = gate.mint(&token, json!({"roles": ["agent"]})).await;
     assert_eq!(answer.status, 201, "{:?}", answer.audit());
-    assert_eq!(gate.user("ada").await.unwrap()["roles"], json!(["agent"]));
+    assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["agent"]));
 }
 
 #[tokio::test]
 async fn a_newcomer_is_made_although_twilio_leaves_out_dates() {
     let gate = Gate::with(CREATE).await;
-    gate.switch(json!({"sparse_responses": true})).await;
+    gate.world.switch(&json!({"sparse_responses": true})).await;
     let answer = gate.mint_as("ada").await;
     assert_eq!(answer.status, 201, "{:?}", answer.audit());
     gate.leaver("grace").await;
     gate.hide_deactivated().await;
     gate.mint_as("grace").await.assert_problem(403, "mint_refused");
-    assert_eq!(gate.user("grace").await.unwrap()["deactivated"], true);
+    assert_eq!(gate.world.twilio_user("grace").await.unwrap()["deactivated"], true);
 }
 
 #[tokio::test]
@@ -282,7 +284,7 @@ async fn whom_a_source_calls_active_but_flex_does_not_have_is_made_as_all_source
     gate.platform.people().add(&person, None).await.unwrap();
     let token = gate.token_of("ada", json!({"roles": ["agent"]})).await;
     let answer = gate.mint(&token, json!({})).await;
-    let ada = gate.user("ada").await.unwrap();
+    let ada = gate.world.twilio_user("ada").await.unwrap();
     answer.assert_minted(ada["flex_user_sid"].as_str().unwrap());
     assert_eq!(ada["roles"], json!(["agent", "supervisor"]));
     let subject: SubjectId = "sub-ada".parse().unwrap();

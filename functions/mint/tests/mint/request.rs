@@ -3,13 +3,13 @@
 use serde_json::json;
 use time::Duration;
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Minted as _};
 
 #[tokio::test]
 async fn m15_naming_somebody_else_needs_the_scope() {
     let gate = Gate::start().await;
-    let ada = gate.provision("ada", &["agent"]).await;
-    let grace = gate.provision("grace", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
+    let grace = gate.world.at_twilio("grace", &["agent"]).await;
     let token = gate.token_of("ada", json!({})).await;
     gate.mint(&token, json!({"username": "grace"})).await.assert_problem(403, "mint_refused");
     gate.mint(&token, json!({"username": "Ada"})).await.assert_problem(403, "mint_refused");
@@ -26,7 +26,7 @@ async fn m15_naming_somebody_else_needs_the_scope() {
 #[tokio::test]
 async fn m16_a_role_the_caller_lacks_is_refused() {
     let gate = Gate::start().await;
-    let ada = gate.provision("ada", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
     let token = gate.token_of("ada", json!({"roles": ["agent", "admin"]})).await;
     for role in ["supervisor", "admin"] {
         let answer = gate.mint(&token, json!({ "roles": [role] })).await;
@@ -39,7 +39,7 @@ async fn m16_a_role_the_caller_lacks_is_refused() {
     gate.mint(&token, json!({"roles": ["agent"]})).await.assert_minted(&ada);
 
     // Twilio mints with all of a user's roles: a token cannot be narrower than its user.
-    let grace = gate.provision("grace", &["agent", "supervisor"]).await;
+    let grace = gate.world.at_twilio("grace", &["agent", "supervisor"]).await;
     let token = gate.token_of("grace", json!({"roles": ["agent", "supervisor"]})).await;
     gate.mint(&token, json!({"roles": ["agent"]})).await.assert_problem(403, "mint_refused");
     gate.mint(&token, json!({"roles": ["agent", "supervisor"]})).await.assert_minted(&grace);
@@ -49,28 +49,28 @@ async fn m16_a_role_the_caller_lacks_is_refused() {
 async fn m16_an_admin_of_flex_gets_a_token_only_where_admin_was_opted_in() {
     let admin = json!({"roles": ["admin"]});
     let gate = Gate::start().await;
-    gate.provision("linus", &["admin"]).await;
+    gate.world.at_twilio("linus", &["admin"]).await;
     let token = gate.token_of("linus", admin.clone()).await;
     let answer = gate.mint(&token, json!({})).await;
     answer.assert_problem(403, "mint_refused");
     assert!(answer.reason().contains("admin"));
     let gate = Gate::with(&[("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin")]).await;
-    let linus = gate.provision("linus", &["admin"]).await;
+    let linus = gate.world.at_twilio("linus", &["admin"]).await;
     gate.mint(&gate.token_of("linus", admin).await, json!({})).await.assert_minted(&linus);
 }
 
 #[tokio::test]
 async fn m17_a_lifetime_is_a_whole_number_of_seconds_within_bounds() {
     let gate = Gate::with(&[("FLEXGATE_MAX_TTL_SECONDS", "7200")]).await;
-    let ada = gate.provision("ada", &["agent"]).await;
-    let now = flexgate::base::clock_rng::Clock::now(&*gate.clock);
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
+    let now = flexgate::base::clock_rng::Clock::now(&*gate.world.clock);
     let token = gate.token_of("ada", json!({"exp": (now + Duration::hours(3)).unix_timestamp()})).await;
-    gate.forget_journal().await;
+    gate.world.forget_calls().await;
     for ttl in ["0", "-1", "1e9", "1000000000", "\"3600\"", "3600.5", "59", "86401", "true", "[3600]", "{}"] {
         let body = format!(r#"{{"ttl": {ttl}}}"#);
         gate.send(&[&format!("Bearer {token}")], body).await.assert_problem(400, "fields_invalid");
     }
-    assert_eq!(gate.journal("flex-api").await, [""; 0]);
+    assert_eq!(gate.world.calls("flex-api").await, [""; 0]);
     for (ttl, seconds) in [(json!(null), 3600), (json!(600), 600), (json!(600.0), 600), (json!(86_400), 7200)] {
         let answer = gate.mint(&token, json!({ "ttl": ttl })).await;
         answer.assert_minted(&ada);
@@ -89,7 +89,7 @@ async fn m17_a_lifetime_is_a_whole_number_of_seconds_within_bounds() {
 #[tokio::test]
 async fn m17_a_body_that_is_no_object_is_refused() {
     let gate = Gate::start().await;
-    gate.provision("ada", &["agent"]).await;
+    gate.world.at_twilio("ada", &["agent"]).await;
     let bearer = format!("Bearer {}", gate.token_of("ada", json!({})).await);
     for body in ["[]", "{", "\"ttl\"", r#"{"ttl": 60, "ttl": 3600}"#] {
         gate.send(&[&bearer], body.into()).await.assert_problem(400, "body_malformed");
@@ -99,23 +99,23 @@ async fn m17_a_body_that_is_no_object_is_refused() {
 #[tokio::test]
 async fn m25_a_subject_has_so_many_tokens_a_minute() {
     let gate = Gate::with(&[("FLEXGATE_MINTS_PER_MINUTE", "3")]).await;
-    let ada = gate.provision("ada", &["agent"]).await;
-    let grace = gate.provision("grace", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
+    let grace = gate.world.at_twilio("grace", &["agent"]).await;
     let service = gate.token_of("service", json!({"scope": "flexgate.token.any", "preferred_username": null})).await;
     for _ in 0..3 {
         gate.mint_as("ada").await.assert_minted(&ada);
         gate.mint(&service, json!({"username": "grace"})).await.assert_minted(&grace);
     }
-    gate.forget_journal().await;
+    gate.world.forget_calls().await;
     for _ in 0..2 {
         gate.mint_as("ada").await.assert_problem(429, "too_many_requests");
         gate.mint(&service, json!({"username": "grace"})).await.assert_problem(429, "too_many_requests");
     }
-    assert_eq!(gate.journal("flex-api").await, [""; 0], "Twilio is not asked");
+    assert_eq!(gate.world.calls("flex-api").await, [""; 0], "Twilio is not asked");
     // Each person has their own limit, and a service has one for each person it names.
     gate.mint_as("grace").await.assert_minted(&grace);
     gate.mint(&service, json!({"username": "ada"})).await.assert_minted(&ada);
-    gate.clock.advance(Duration::seconds(61));
+    gate.world.clock.advance(Duration::seconds(61));
     gate.mint_as("ada").await.assert_minted(&ada);
 }
 

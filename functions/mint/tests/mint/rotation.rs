@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration as StdDuration;
 
 use flexgate_simulator::{ACCOUNT_SID, API_KEY_SECRET, API_KEY_SID, RESTRICTED_KEY_SECRET, RESTRICTED_KEY_SID};
+use flexgate_test_support::Reply;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::gate::{Answer, Gate};
+use crate::gate::{Gate, Minted as _};
 
 fn document(auth_token: &str) -> Value {
     json!({"accountSid": ACCOUNT_SID, "authToken": auth_token})
@@ -19,12 +20,12 @@ fn document(auth_token: &str) -> Value {
 
 /// From now on Twilio accepts `auth_token` and no other.
 async fn rotate(gate: &Gate, auth_token: &str) {
-    gate.at_simulator(Method::POST, "/__sim/credentials", json!({ "auth_token": auth_token })).await;
+    gate.world.ask(Method::POST, "/__sim/credentials", &json!({ "auth_token": auth_token })).await;
 }
 
 async fn with_ada() -> (Gate, String) {
     let gate = Gate::with(&[("FLEXGATE_MINTS_PER_MINUTE", "1000")]).await;
-    let ada = gate.provision("ada", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
     gate.mint_as("ada").await.assert_minted(&ada);
     (gate, ada)
 }
@@ -33,11 +34,11 @@ async fn with_ada() -> (Gate, String) {
 async fn m21_a_credential_that_moved_is_read_again() {
     let (gate, ada) = with_ada().await;
     rotate(&gate, "second").await;
-    gate.write_secret("twilio.json", &document("second"));
+    gate.world.write_secret("twilio", &document("second"));
     gate.mint_as("ada").await.assert_minted(&ada);
     assert_eq!(gate.secret_fetches(), 2);
     rotate(&gate, "third").await;
-    gate.write_secret("twilio.json", &document("third"));
+    gate.world.write_secret("twilio", &document("third"));
     gate.mint_as("ada").await.assert_minted(&ada);
     assert_eq!(gate.secret_fetches(), 3);
 }
@@ -45,21 +46,21 @@ async fn m21_a_credential_that_moved_is_read_again() {
 #[tokio::test]
 async fn m21_the_pending_credential_serves_until_the_current_one_moves() {
     let (gate, ada) = with_ada().await;
-    gate.write_secret("twilio.pending.json", &document("second"));
+    gate.world.write_secret("twilio.pending", &document("second"));
     rotate(&gate, "second").await;
     gate.mint_as("ada").await.assert_minted(&ada);
     // Once the new credential is in use, it costs nothing: no call is rejected first, no secret is read.
-    gate.forget_journal().await;
+    gate.world.forget_calls().await;
     let fetches = gate.secret_fetches();
     for _ in 0..5 {
         gate.mint_as("ada").await.assert_minted(&ada);
     }
-    assert_eq!((gate.journal("flex-api").await.len(), gate.secret_fetches()), (5, fetches));
+    assert_eq!((gate.world.calls("flex-api").await.len(), gate.secret_fetches()), (5, fetches));
 
-    gate.write_secret("twilio.json", &document("second"));
-    std::fs::remove_file(gate.secret("twilio.pending.json")).unwrap();
+    gate.world.write_secret("twilio", &document("second"));
+    std::fs::remove_file(gate.world.secret_path("twilio.pending")).unwrap();
     for minutes in [0, 4, 6] {
-        gate.clock.advance(Duration::minutes(minutes));
+        gate.world.clock.advance(Duration::minutes(minutes));
         let token = gate.token_of("ada", json!({"exp": 4_000_000_000_u64})).await;
         gate.mint(&token, json!({})).await.assert_minted(&ada);
     }
@@ -70,14 +71,14 @@ async fn m21_a_second_rotation_close_behind_is_followed() {
     let (gate, ada) = with_ada().await;
     for auth_token in ["second", "third", "fourth"] {
         // The current document is older than all of them.
-        gate.write_secret("twilio.pending.json", &document(auth_token));
+        gate.world.write_secret("twilio.pending", &document(auth_token));
         rotate(&gate, auth_token).await;
         gate.mint_as("ada").await.assert_minted(&ada);
     }
-    gate.write_secret("twilio.json", &document("fourth"));
-    std::fs::remove_file(gate.secret("twilio.pending.json")).unwrap();
+    gate.world.write_secret("twilio", &document("fourth"));
+    std::fs::remove_file(gate.world.secret_path("twilio.pending")).unwrap();
     rotate(&gate, "fifth").await;
-    gate.write_secret("twilio.json", &document("fifth"));
+    gate.world.write_secret("twilio", &document("fifth"));
     gate.mint_as("ada").await.assert_minted(&ada);
 }
 
@@ -85,32 +86,32 @@ async fn m21_a_second_rotation_close_behind_is_followed() {
 async fn m21_without_a_good_credential_it_is_503_and_never_the_callers_401() {
     let (gate, ada) = with_ada().await;
     rotate(&gate, "second").await;
-    gate.forget_journal().await;
+    gate.world.forget_calls().await;
     let fetches = gate.secret_fetches();
     for _ in 0..10 {
         gate.mint_as("ada").await.assert_problem(503, "unavailable");
     }
-    assert_eq!(gate.journal("flex-api").await.len(), 10, "one call each");
+    assert_eq!(gate.world.calls("flex-api").await.len(), 10, "one call each");
     assert_eq!(gate.secret_fetches() - fetches, 3, "and one search for them all");
 
-    gate.write_secret("twilio.json", &document("second"));
-    gate.clock.advance(Duration::seconds(5));
+    gate.world.write_secret("twilio", &document("second"));
+    gate.world.clock.advance(Duration::seconds(5));
     gate.mint_as("ada").await.assert_minted(&ada);
 }
 
 #[tokio::test]
 async fn m21_a_pending_credential_that_is_not_good_yet_is_let_go() {
     let (gate, ada) = with_ada().await;
-    gate.write_secret("twilio.pending.json", &document("not-yet"));
+    gate.world.write_secret("twilio.pending", &document("not-yet"));
     // Twilio rejects the valid one for a moment.
-    gate.fault(json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "status", "status": 401, "body": {"code": 20003}}))
+    gate.world.fault(&json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "status", "status": 401, "body": {"code": 20003}}))
         .await;
     for _ in 0..3 {
         gate.mint_as("ada").await.assert_minted(&ada);
     }
     // And the rotation it belongs to continues.
     rotate(&gate, "not-yet").await;
-    gate.clock.advance(Duration::seconds(5));
+    gate.world.clock.advance(Duration::seconds(5));
     gate.mint_as("ada").await.assert_minted(&ada);
 }
 
@@ -118,10 +119,10 @@ async fn m21_a_pending_credential_that_is_not_good_yet_is_let_go() {
 async fn m21_a_secret_that_cannot_be_read_meanwhile_is_no_401_either() {
     let (gate, ada) = with_ada().await;
     rotate(&gate, "second").await;
-    std::fs::write(gate.secret("twilio.json"), "{\"accountSid\": \"AC").unwrap();
+    std::fs::write(gate.world.secret_path("twilio"), "{\"accountSid\": \"AC").unwrap();
     gate.mint_as("ada").await.assert_problem(503, "unavailable");
-    gate.write_secret("twilio.pending.json", &document("second"));
-    gate.clock.advance(Duration::seconds(5));
+    gate.world.write_secret("twilio.pending", &document("second"));
+    gate.world.clock.advance(Duration::seconds(5));
     gate.mint_as("ada").await.assert_minted(&ada);
 }
 
@@ -129,28 +130,28 @@ async fn m21_a_secret_that_cannot_be_read_meanwhile_is_no_401_either() {
 async fn api_keys_are_credentials_too() {
     let key = |sid: &str, secret: &str| json!({"accountSid": ACCOUNT_SID, "apiKeySid": sid, "apiKeySecret": secret});
     let gate = Gate::start().await;
-    let ada = gate.provision("ada", &["agent"]).await;
-    gate.write_secret("twilio.json", &key(API_KEY_SID, API_KEY_SECRET));
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
+    gate.world.write_secret("twilio", &key(API_KEY_SID, API_KEY_SECRET));
     gate.mint_as("ada").await.assert_minted(&ada);
 
-    let made = gate.at_simulator(Method::POST, "/__sim/credentials", json!({"api_key": {}})).await;
+    let made = gate.world.ask(Method::POST, "/__sim/credentials", &json!({"api_key": {}})).await;
     let (sid, secret) = (made["api_key_sid"].as_str().unwrap(), made["api_key_secret"].as_str().unwrap());
-    gate.write_secret("twilio.json", &key(sid, secret));
-    gate.clock.advance(Duration::seconds(300));
+    gate.world.write_secret("twilio", &key(sid, secret));
+    gate.world.clock.advance(Duration::seconds(300));
     let token = gate.token_of("ada", json!({"exp": 4_000_000_000_u64})).await;
     gate.mint(&token, json!({})).await.assert_minted(&ada);
 
-    gate.write_secret("twilio.json", &key(RESTRICTED_KEY_SID, RESTRICTED_KEY_SECRET));
-    gate.clock.advance(Duration::seconds(300));
+    gate.world.write_secret("twilio", &key(RESTRICTED_KEY_SID, RESTRICTED_KEY_SECRET));
+    gate.world.clock.advance(Duration::seconds(300));
     let answer = gate.mint(&token, json!({})).await;
     assert_eq!((answer.status, &answer.body["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
 }
 
 /// Mints 2,000 times, 50 at once, for as many people, while `rotator` rotates the credential.
-async fn mint_meanwhile(gate: &Arc<Gate>, rotator: impl AsyncFnOnce(&AtomicBool)) -> Vec<Answer> {
+async fn mint_meanwhile(gate: &Arc<Gate>, rotator: impl AsyncFnOnce(&AtomicBool)) -> Vec<Reply> {
     let mut people = Vec::new();
     for n in 0..50 {
-        let sid = gate.provision(&format!("person-{n}"), &["agent"]).await;
+        let sid = gate.world.at_twilio(&format!("person-{n}"), &["agent"]).await;
         let token = gate.token_of(&format!("person-{n}"), json!({"exp": 4_000_000_000_u64})).await;
         people.push(Arc::new((sid, token)));
     }
@@ -186,11 +187,11 @@ async fn m21_two_thousand_mints_survive_rotations_with_the_current_version_laggi
         while !over.load(Ordering::SeqCst) {
             rotations += 1;
             let next = document(&format!("rotated-{rotations}"));
-            gate.write_secret("twilio.pending.json", &next);
+            gate.world.write_secret("twilio.pending", &next);
             rotate(&gate, &format!("rotated-{rotations}")).await;
             tokio::time::sleep(StdDuration::from_millis(200)).await;
-            gate.write_secret("twilio.json", &next);
-            std::fs::remove_file(gate.secret("twilio.pending.json")).unwrap();
+            gate.world.write_secret("twilio", &next);
+            std::fs::remove_file(gate.world.secret_path("twilio.pending")).unwrap();
             tokio::time::sleep(StdDuration::from_millis(100)).await;
         }
     })
@@ -211,9 +212,9 @@ async fn m21_without_a_pending_version_callers_see_201_and_503_and_nothing_else(
             let next = format!("rotated-{rotation}");
             rotate(&gate, &next).await;
             tokio::time::sleep(StdDuration::from_millis(50)).await;
-            gate.write_secret("twilio.json", &document(&next));
+            gate.world.write_secret("twilio", &document(&next));
             // Let the pause after a failed search for a credential pass.
-            gate.clock.advance(Duration::seconds(5));
+            gate.world.clock.advance(Duration::seconds(5));
             tokio::time::sleep(StdDuration::from_millis(300)).await;
         }
     })

@@ -28,7 +28,7 @@ async fn m26_of_five_thousand_mints_every_token_is_its_callers() {
         let username = format!("person-{n}");
         // Half of them are newcomers.
         if n % 2 == 0 {
-            gate.provision(&username, &["agent"]).await;
+            gate.world.at_twilio(&username, &["agent"]).await;
         }
         people.push(Arc::new((gate.token_of(&username, json!({})).await, username)));
     }
@@ -45,7 +45,7 @@ async fn m26_of_five_thousand_mints_every_token_is_its_callers() {
             // Check the token itself, not only what is said about it: Twilio alone can read one.
             let access_token = answer.body["access_token"].as_str().unwrap();
             let validate = format!("/iam/v1/Accounts/{ACCOUNT_SID}/Tokens/validate");
-            let said = gate.at_simulator(Method::POST, &validate, json!({ "token": access_token })).await;
+            let said = gate.world.ask(Method::POST, &validate, &json!({ "token": access_token })).await;
             assert_eq!(said["valid"], true);
             (username.clone(), said["identity"].clone(), access_token.to_owned())
         });

@@ -2,21 +2,21 @@
 
 use serde_json::{Value, json};
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Minted as _};
 
 const DETAIL: &str = "There is no Flex user you may have a token for. Ask your administrator.";
 
 #[tokio::test]
 async fn m18_deactivated_and_unknown_are_refused_alike() {
     let gate = Gate::start().await;
-    let ada = gate.provision("ada", &["agent"]).await;
-    let bound = gate.provision("grace", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
+    let bound = gate.world.at_twilio("grace", &["agent"]).await;
     gate.mint_as("grace").await.assert_minted(&bound);
-    gate.deprovision(&ada).await;
-    gate.deprovision(&bound).await;
+    gate.world.deprovision_at_twilio(&ada).await;
+    gate.world.deprovision_at_twilio(&bound).await;
     for found in [true, false] {
-        gate.switch(json!({"find_returns_deactivated": found, "mint_deactivated": "mint"})).await;
-        gate.clock.advance(time::Duration::seconds(61));
+        gate.world.switch(&json!({"find_returns_deactivated": found, "mint_deactivated": "mint"})).await;
+        gate.world.clock.advance(time::Duration::seconds(61));
         for username in ["ada", "grace", "unknown"] {
             let answer = gate.mint_as(username).await;
             answer.assert_problem(403, "mint_refused");
@@ -30,45 +30,45 @@ async fn m18_deactivated_and_unknown_are_refused_alike() {
 #[tokio::test]
 async fn m18_what_twilio_leaves_out_is_asked_for() {
     let gate = Gate::start().await;
-    gate.switch(json!({"sparse_responses": true})).await;
-    let ada = gate.provision("ada", &["agent"]).await;
+    gate.world.switch(&json!({"sparse_responses": true})).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
     gate.mint_as("ada").await.assert_minted(&ada);
     let service = gate.token_of("service", json!({"scope": "flexgate.token.any"})).await;
     gate.mint(&service, json!({"username": "ada"})).await.assert_minted(&ada);
-    gate.deprovision(&ada).await;
+    gate.world.deprovision_at_twilio(&ada).await;
     gate.mint(&service, json!({"username": "ada"})).await.assert_problem(403, "mint_refused");
 }
 
 #[tokio::test]
 async fn m19_two_users_of_one_name_are_a_conflict_and_another_case_is_another_name() {
     let gate = Gate::start().await;
-    gate.provision("ada", &["agent"]).await;
-    gate.switch(json!({"find_returns_two": true})).await;
+    gate.world.at_twilio("ada", &["agent"]).await;
+    gate.world.switch(&json!({"find_returns_two": true})).await;
     gate.mint_as("ada").await.assert_problem(409, "user_ambiguous");
-    gate.switch(json!({"find_returns_two": false, "find_case_sensitive": false})).await;
+    gate.world.switch(&json!({"find_returns_two": false, "find_case_sensitive": false})).await;
     gate.mint_as("ADA").await.assert_problem(403, "mint_refused");
 }
 
 #[tokio::test]
 async fn m20_a_token_that_was_not_asked_for_is_discarded_and_alarms() {
     let gate = Gate::start().await;
-    gate.provision("ada", &["agent"]).await;
+    gate.world.at_twilio("ada", &["agent"]).await;
     let service = gate.token_of("service", json!({"scope": "flexgate.token.any"})).await;
     for lie in ["mint_for_other_user", "mint_wider_roles"] {
-        gate.switch(json!({ lie: true })).await;
+        gate.world.switch(&json!({ lie: true })).await;
         for answer in [gate.mint_as("ada").await, gate.mint(&service, json!({"username": "ada"})).await] {
             answer.assert_problem(502, "upstream_invalid");
             let alarms = answer.alarms();
             assert_eq!(alarms.len(), 1, "{lie}");
             assert_eq!((&alarms[0]["alarm"], &alarms[0]["level"]), (&json!("wrong_token"), &json!("ERROR")));
         }
-        gate.switch(json!({ lie: false })).await;
+        gate.world.switch(&json!({ lie: false })).await;
     }
 }
 
 /// Changes Twilio's answer to a mint.
 async fn mint_answers(gate: &Gate, sid: &str, changes: Value) {
-    let expiration = flexgate::base::clock_rng::Clock::now(&*gate.clock) + time::Duration::minutes(4);
+    let expiration = flexgate::base::clock_rng::Clock::now(&*gate.world.clock) + time::Duration::minutes(4);
     let mut info = json!({
         "account_sid": flexgate_simulator::ACCOUNT_SID, "flex_instance_sid": flexgate_simulator::INSTANCE_SID,
         "flex_user_sid": sid, "username": "ada", "identity": "ada", "roles": ["agent"], "permissions": [],
@@ -77,7 +77,7 @@ async fn mint_answers(gate: &Gate, sid: &str, changes: Value) {
     for (name, value) in changes.as_object().unwrap() {
         info[name] = value.clone();
     }
-    gate.fault(json!({
+    gate.world.fault(&json!({
         "service": "flex-api", "path_contains": "/Tokens", "kind": "status", "status": 201,
         "headers": {"content-type": "application/json"}, "body": {"access_token": "canary-token", "token_info": info},
     }))
@@ -87,7 +87,7 @@ async fn mint_answers(gate: &Gate, sid: &str, changes: Value) {
 #[tokio::test]
 async fn m20_every_part_of_the_tokens_information_is_compared() {
     let gate = Gate::start().await;
-    let ada = gate.provision("ada", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
     mint_answers(&gate, &ada, json!({})).await;
     gate.mint_as("ada").await.assert_minted(&ada);
     let (alarming, unusable) = (1, 0);
@@ -118,23 +118,23 @@ async fn m20_every_part_of_the_tokens_information_is_compared() {
 async fn m22_a_busy_twilio_is_asked_again_and_then_the_caller_is() {
     for status in [429, 503] {
         let gate = Gate::start().await;
-        let ada = gate.provision("ada", &["agent"]).await;
+        let ada = gate.world.at_twilio("ada", &["agent"]).await;
         gate.mint_as("ada").await.assert_minted(&ada);
         let busy = |times| {
             json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "status", "status": status, "times": times,
                 "headers": {"retry-after": "1"}, "body": {"code": 20429, "message": "canary", "status": status}})
         };
-        gate.fault(busy(1)).await;
-        gate.forget_journal().await;
+        gate.world.fault(&busy(1)).await;
+        gate.world.forget_calls().await;
         gate.mint_as("ada").await.assert_minted(&ada);
-        assert_eq!(gate.journal("flex-api").await.len(), 2);
+        assert_eq!(gate.world.calls("flex-api").await.len(), 2);
 
-        gate.fault(busy(0)).await;
-        gate.forget_journal().await;
+        gate.world.fault(&busy(0)).await;
+        gate.world.forget_calls().await;
         let answer = gate.mint_as("ada").await;
         answer.assert_problem(503, "unavailable");
         assert_eq!(answer.headers["retry-after"], "1");
-        assert_eq!(gate.journal("flex-api").await.len(), 3);
+        assert_eq!(gate.world.calls("flex-api").await.len(), 3);
         assert!(!answer.body.to_string().contains("canary"));
     }
 }
@@ -142,19 +142,21 @@ async fn m22_a_busy_twilio_is_asked_again_and_then_the_caller_is() {
 #[tokio::test]
 async fn m22_a_wait_beyond_the_deadline_is_the_callers() {
     let gate = Gate::start().await;
-    gate.provision("ada", &["agent"]).await;
-    gate.fault(json!({"service": "flex-api", "kind": "status", "status": 429, "headers": {"retry-after": "30"}})).await;
-    gate.forget_journal().await;
+    gate.world.at_twilio("ada", &["agent"]).await;
+    gate.world
+        .fault(&json!({"service": "flex-api", "kind": "status", "status": 429, "headers": {"retry-after": "30"}}))
+        .await;
+    gate.world.forget_calls().await;
     let answer = gate.mint_as("ada").await;
     answer.assert_problem(503, "unavailable");
     assert_eq!(answer.headers["retry-after"], "30");
-    assert_eq!(gate.journal("flex-api").await.len(), 1);
+    assert_eq!(gate.world.calls("flex-api").await.len(), 1);
 }
 
 #[tokio::test]
 async fn whatever_else_twilio_does_is_never_the_callers_fault() {
     let gate = Gate::start().await;
-    let ada = gate.provision("ada", &["agent"]).await;
+    let ada = gate.world.at_twilio("ada", &["agent"]).await;
     gate.mint_as("ada").await.assert_minted(&ada);
     let faults = [
         (json!({"kind": "garbage"}), 502, "upstream_invalid"),
@@ -171,13 +173,13 @@ async fn whatever_else_twilio_does_is_never_the_callers_fault() {
     for (fault, status, code) in faults {
         let mut whole = json!({"service": "flex-api", "path_contains": "/Tokens"});
         whole.as_object_mut().unwrap().extend(fault.as_object().unwrap().clone());
-        gate.fault(whole).await;
+        gate.world.fault(&whole).await;
         let answer = gate.mint_as("ada").await;
         assert_eq!(answer.body["code"], code, "{fault}");
         assert_eq!(answer.status, status, "{fault}");
         assert!(!answer.body.to_string().contains("canary"));
     }
     // A mint whose answer is lost is retried; nobody ever sees the lost token.
-    gate.fault(json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "lost_response"})).await;
+    gate.world.fault(&json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "lost_response"})).await;
     gate.mint_as("ada").await.assert_minted(&ada);
 }

@@ -10,7 +10,7 @@ async fn a_user_is_created_then_left_alone_then_updated() {
     let directory = Directory::start().await;
     let created = directory.post(&katherine()).await;
     assert_eq!(created.status, 201, "{}", created.text);
-    let user = created.json();
+    let user = created.body;
     assert_eq!(
         (&user["username"], &user["roles"], &user["deactivated"]),
         (&json!("katherine"), &json!(["agent"]), &json!(false))
@@ -24,8 +24,8 @@ async fn a_user_is_created_then_left_alone_then_updated() {
     let mut promoted = katherine();
     promoted["roles"] = json!(["supervisor"]);
     let updated = directory.post(&promoted).await;
-    assert_eq!((updated.status.as_u16(), &updated.json()["roles"]), (200, &json!(["supervisor"])));
-    assert_eq!(updated.json()["flex_user_sid"], user["flex_user_sid"]);
+    assert_eq!((updated.status.as_u16(), &updated.body["roles"]), (200, &json!(["supervisor"])));
+    assert_eq!(updated.body["flex_user_sid"], user["flex_user_sid"]);
     assert_eq!(directory.world.journal("Users/Provision").await.len(), 2);
 }
 
@@ -36,17 +36,17 @@ async fn users_are_found_by_name_and_by_sid_and_listed_by_the_page() {
     for index in 0..5 {
         let mut user = katherine();
         user["username"] = format!("user{index}").into();
-        let created = directory.post(&user).await.json();
+        let created = directory.post(&user).await.body;
         sids.insert(created["flex_user_sid"].as_str().unwrap().to_owned());
     }
-    let found = directory.get("/users?username=user3").await.json();
+    let found = directory.get("/users?username=user3").await.body;
     assert_eq!(found["users"].as_array().unwrap().len(), 1);
     let sid = found["users"][0]["flex_user_sid"].as_str().unwrap();
-    assert_eq!(directory.get(&format!("/users/{sid}")).await.json()["username"], "user3");
+    assert_eq!(directory.get(&format!("/users/{sid}")).await.body["username"], "user3");
 
     let (mut seen, mut path) = (std::collections::BTreeSet::new(), "/users?page_size=2".to_owned());
     loop {
-        let page = directory.get(&path).await.json();
+        let page = directory.get(&path).await.body;
         for user in page["users"].as_array().unwrap() {
             assert!(seen.insert(user["flex_user_sid"].as_str().unwrap().to_owned()));
         }
@@ -65,19 +65,19 @@ async fn an_unknown_user_is_404_by_sid_and_an_empty_list_by_name() {
         assert_eq!(directory.call(Method::DELETE, &path, None).await.problem(), (404, "user_unknown".into()));
     }
     let found = directory.get("/users?username=nobody").await;
-    assert_eq!((found.status.as_u16(), found.json()), (200, json!({ "users": [], "next_page_token": null })));
+    assert_eq!((found.status.as_u16(), found.body), (200, json!({ "users": [], "next_page_token": null })));
 }
 
 #[tokio::test]
 async fn a_user_is_deprovisioned_and_provisioned_again() {
     let directory = Directory::start().await;
-    let user = directory.post(&katherine()).await.json();
+    let user = directory.post(&katherine()).await.body;
     let path = format!("/users/{}", user["flex_user_sid"].as_str().unwrap());
     let gone = directory.call(Method::DELETE, &path, None).await;
     assert_eq!((gone.status.as_u16(), gone.text.as_str()), (204, ""));
-    assert_eq!(directory.get(&path).await.json()["deactivated"], true);
+    assert_eq!(directory.get(&path).await.body["deactivated"], true);
     let back = directory.post(&katherine()).await;
-    assert_eq!((back.status.as_u16(), &back.json()["deactivated"]), (200, &json!(false)));
+    assert_eq!((back.status.as_u16(), &back.body["deactivated"]), (200, &json!(false)));
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn an_answer_that_leaves_fields_out_is_completed_before_it_is_compared() {
     directory.world.simulator.switch(|switches| switches.find_returns_deactivated = false);
     directory.world.fault(&json!({
         "service": "flex-api", "method": "GET", "path_contains": "/Users", "kind": "status", "status": 200,
-        "body": { "users": [{ "flex_user_sid": directory.get("/users?username=katherine").await.json()["users"][0]["flex_user_sid"],
+        "body": { "users": [{ "flex_user_sid": directory.get("/users?username=katherine").await.body["users"][0]["flex_user_sid"],
             "username": "katherine" }], "meta": {} },
     })).await;
     assert_eq!(directory.post(&katherine()).await.status, 200);
@@ -101,7 +101,7 @@ async fn an_answer_that_leaves_fields_out_is_completed_before_it_is_compared() {
 async fn health_names_the_function() {
     let directory = Directory::start().await;
     let health = directory.get("/health").await;
-    assert_eq!((health.status.as_u16(), &health.json()["function"]), (200, &json!("provision")));
+    assert_eq!((health.status.as_u16(), &health.body["function"]), (200, &json!("provision")));
 }
 
 #[tokio::test]
@@ -126,10 +126,10 @@ async fn r71_the_last_administrator_is_neither_demoted_nor_deprovisioned() {
     directory.router = process(&directory.world, &[("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin")]);
     let mut admin = katherine();
     admin["roles"] = json!(["admin"]);
-    let path = format!("/users/{}", directory.post(&admin).await.json()["flex_user_sid"].as_str().unwrap());
+    let path = format!("/users/{}", directory.post(&admin).await.body["flex_user_sid"].as_str().unwrap());
     assert_eq!(directory.call(Method::DELETE, &path, None).await.problem(), (409, "last_admin".into()));
     assert_eq!(directory.post(&katherine()).await.problem(), (409, "last_admin".into()));
-    assert_eq!(directory.get(&path).await.json()["roles"], json!(["admin"]), "what is refused leaves nothing behind");
+    assert_eq!(directory.get(&path).await.body["roles"], json!(["admin"]), "what is refused leaves nothing behind");
 
     let mut other = admin.clone();
     other["username"] = "grace".into();
@@ -144,5 +144,5 @@ async fn a_role_made_by_hand_is_kept_and_one_that_a_request_gave_goes_with_it() 
     lead["roles"] = json!(["agent", "supervisor"]);
     directory.post(&lead).await;
     lead["roles"] = json!(["agent"]);
-    assert_eq!(directory.post(&lead).await.json()["roles"], json!(["agent"]));
+    assert_eq!(directory.post(&lead).await.body["roles"], json!(["agent"]));
 }

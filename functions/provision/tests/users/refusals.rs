@@ -15,7 +15,7 @@ async fn raw(directory: &Directory, content_type: &str, body: impl Into<Body>) -
 }
 
 fn wrong(reply: &Reply) -> Vec<String> {
-    let errors = reply.json()["errors"].as_array().cloned().unwrap_or_default();
+    let errors = reply.body["errors"].as_array().cloned().unwrap_or_default();
     let mut names: Vec<_> = errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect();
     names.sort();
     names
@@ -26,7 +26,7 @@ async fn unknown_routes_and_methods_are_problem_documents() {
     let directory = Directory::start().await;
     let reply = directory.get("/nowhere").await;
     assert_eq!(reply.problem(), (404, "route_unknown".into()));
-    let document = reply.json();
+    let document = reply.body;
     assert_eq!(document["type"], "urn:flexgate:problem:route_unknown");
     assert_eq!(document["request_id"], reply.header("x-request-id"));
     assert_eq!((document["status"].as_u64(), document["title"].is_string()), (Some(404), true));
@@ -69,7 +69,7 @@ async fn every_field_that_is_missing_or_wrong_is_named_at_once() {
         }))
         .await;
     assert_eq!(wrong(&reply), ["email", "full_name", "role", "roles", "username", "worker"]);
-    assert!(reply.json()["detail"].as_str().unwrap().contains("full_name"));
+    assert!(reply.body["detail"].as_str().unwrap().contains("full_name"));
     let with = |name: &str, value: Value| {
         let mut user = katherine();
         user[name] = value;

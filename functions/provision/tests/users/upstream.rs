@@ -88,7 +88,7 @@ async fn what_twilio_does_not_like_about_a_user_is_422_with_its_code() {
 async fn a_deprovisioned_user_loses_its_sessions_here_at_once() {
     use flexgate::store::{Session, SessionKey, Sessions, SqliteStore};
     let directory = Directory::start().await;
-    let user = directory.post(&katherine()).await.json();
+    let user = directory.post(&katherine()).await.body;
     let sid = user["flex_user_sid"].as_str().unwrap();
     let store = SqliteStore::open(&directory.world.store_path()).unwrap();
     let now = directory.world.clock_rng().now();

@@ -21,7 +21,7 @@ async fn a_login_of_this_browser_ends_signed_in_where_it_wanted_to_go() {
     assert!(!browser.cookies.contains_key(LOGIN), "the login is done with");
     let token = browser.call("/sso/token").await;
     assert_eq!(token.status, 200);
-    let token = token.json();
+    let token = token.body;
     assert_eq!((token["username"].as_str(), &token["roles"]), (Some("ada"), &json!(["agent"])));
     for name in
         ["identity", "flex_user_sid", "worker_sid", "account_sid", "instance_sid", "sso_profile_sid", "expires_at"]

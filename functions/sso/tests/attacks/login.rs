@@ -121,9 +121,9 @@ async fn the_active_configuration_is_used_not_the_first() {
     let config = browser.get("/sso/default/config").await;
     assert_eq!(config.status, 200);
     let account = world.simulator.account();
-    assert_eq!(config.json()["connection_name"], account.sso_profile_sid);
-    assert_eq!(config.json()["client_id"], account.client_id);
-    assert_eq!(config.json()["active"], true);
+    assert_eq!(config.body["connection_name"], account.sso_profile_sid);
+    assert_eq!(config.body["client_id"], account.client_id);
+    assert_eq!(config.body["active"], true);
     // The configuration is cached: after ten more logins Twilio has still been asked only once.
     for _ in 0..10 {
         browser.begin("/sso/default/login").await;

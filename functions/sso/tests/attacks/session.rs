@@ -81,7 +81,7 @@ async fn s30_twenty_parallel_calls_refresh_once_over_two_processes() {
     for call in calls.collect::<Vec<_>>() {
         let reply = call.await.unwrap();
         assert_eq!(reply.status, 200, "{}", reply.text);
-        tokens.insert(reply.json()["access_token"].as_str().unwrap().to_owned());
+        tokens.insert(reply.body["access_token"].as_str().unwrap().to_owned());
     }
     assert_eq!(tokens.len(), 1, "every answer holds the one new token");
     assert_eq!(refreshes(&world).await, 1);
@@ -126,7 +126,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
         json!({ "kind": "delay", "delay_ms": 3500 }),
     ];
     let mut periods = 0;
-    let mut expiry = expires_at(&browser.call("/sso/token").await.json());
+    let mut expiry = expires_at(&browser.call("/sso/token").await.body);
     // A front end asks every minute; in each period the first refresh fails.
     for minute in 1..=8 * 60 {
         world.advance(Duration::minutes(1)).await;
@@ -145,7 +145,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
             break;
         }
         assert_eq!(reply.status, 200, "minute {minute}: {}", reply.text);
-        let token = reply.json();
+        let token = reply.body;
         assert!(expires_at(&token) > now, "minute {minute}: a dead token was handed out");
         if expires_at(&token) > expiry {
             periods += 1;
@@ -166,16 +166,16 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
 async fn a_lost_answer_to_a_refresh_costs_no_token_that_is_still_good() {
     let (world, mut browser) = signed_in().await;
     world.simulator.switch(|switches| switches.refresh_rotates = false);
-    let first = browser.call("/sso/token").await.json();
+    let first = browser.call("/sso/token").await.body;
     world.advance(Duration::minutes(56)).await;
     world.fault(&json!({ "service": "services", "path_contains": "OAuth/Tokens", "kind": "lost_response" })).await;
     let during = browser.call("/sso/token").await;
-    assert_eq!((during.status.as_u16(), &during.json()["access_token"]), (200, &first["access_token"]));
+    assert_eq!((during.status.as_u16(), &during.body["access_token"]), (200, &first["access_token"]));
     // The lease outlives the failure by a few seconds, so no process calls Twilio again right after a failure.
-    assert_eq!(browser.call("/sso/token").await.json()["access_token"], first["access_token"]);
+    assert_eq!(browser.call("/sso/token").await.body["access_token"], first["access_token"]);
     assert_eq!(refreshes(&world).await, 1);
     world.advance(Duration::seconds(30)).await;
-    let after = browser.call("/sso/token").await.json();
+    let after = browser.call("/sso/token").await.body;
     assert!(expires_at(&after) > expires_at(&first));
     assert_eq!(refreshes(&world).await, 2);
 }
@@ -216,9 +216,9 @@ async fn sessions_whose_time_is_over_are_removed_at_the_next_sign_in() {
 #[tokio::test]
 async fn the_store_holds_no_token_in_clear() {
     let (world, mut browser) = signed_in().await;
-    let first = browser.call("/sso/token").await.json();
+    let first = browser.call("/sso/token").await.body;
     world.advance(Duration::minutes(57)).await;
-    let second = browser.call("/sso/token").await.json();
+    let second = browser.call("/sso/token").await.body;
     let mut canaries = vec![browser.cookies[SESSION].clone()];
     for token in [&first, &second] {
         canaries.push(token["access_token"].as_str().unwrap().to_owned());
@@ -251,7 +251,7 @@ async fn the_store_holds_no_token_in_clear() {
 #[tokio::test]
 async fn a_hosted_flex_token_is_validated_and_anything_else_is_not() {
     let (world, mut browser) = signed_in().await;
-    let token = browser.call("/sso/token").await.json();
+    let token = browser.call("/sso/token").await.body;
     let validate = async |browser: &mut Browser, token: &str| {
         let request = Request::post("/sso/validate").header("content-type", "application/json");
         browser.send(request.body(Body::from(json!({ "token": token }).to_string())).unwrap()).await
@@ -259,7 +259,7 @@ async fn a_hosted_flex_token_is_validated_and_anything_else_is_not() {
     let good = token["access_token"].as_str().unwrap();
     let reply = validate(&mut browser, good).await;
     assert_eq!(reply.status, 200);
-    assert_eq!(reply.json()["flex_user_sid"], token["flex_user_sid"]);
+    assert_eq!(reply.body["flex_user_sid"], token["flex_user_sid"]);
 
     let mut altered = good.to_owned();
     altered

@@ -15,7 +15,7 @@ use super::*;
 async fn a_user_is_made_changed_and_deactivated_and_nothing_is_sent_when_nothing_differs() {
     let hooks = Hooks::start().await;
     let at = hooks.now() * 1000;
-    assert_eq!(hooks.standard("msg_1", &clerk("user.created", "ada", at)).await.json(), json!({ "accepted": 1 }));
+    assert_eq!(hooks.standard("msg_1", &clerk("user.created", "ada", at)).await.body, json!({ "accepted": 1 }));
     hooks.settle().await;
     let ada = hooks.user("ada").await;
     assert_eq!((&ada["email"], &ada["full_name"]), (&json!("ada@example.com"), &json!("Ada Lovelace")));
@@ -112,7 +112,7 @@ async fn w07_of_three_events_one_bad_two_are_applied_and_one_is_kept_with_its_re
         bad,
         okta_event("3", "user.lifecycle.create", "grace", time),
     ]);
-    assert_eq!(hooks.shared("okta", &batch).await.json(), json!({ "accepted": 3 }));
+    assert_eq!(hooks.shared("okta", &batch).await.body, json!({ "accepted": 3 }));
     hooks.settle().await;
     assert_ne!(hooks.user("ada@example.com").await, Value::Null);
     assert_ne!(hooks.user("grace@example.com").await, Value::Null);
@@ -228,7 +228,7 @@ async fn w09_what_was_tried_at_okta_and_failed_has_no_effect() {
         let mut event = okta_event(result, "user.lifecycle.create", "ada", "2026-01-01T10:00:00Z");
         event["outcome"]["result"] = result.into();
         let reply = hooks.shared("okta", &okta(&[event])).await;
-        assert_eq!((reply.status.as_u16(), reply.json()), (202, json!({ "accepted": expected })), "{result}");
+        assert_eq!((reply.status.as_u16(), reply.body), (202, json!({ "accepted": expected })), "{result}");
         hooks.settle().await;
         assert_eq!(hooks.user("ada@example.com").await != Value::Null, expected == 1, "{result}");
     }
@@ -253,7 +253,7 @@ async fn w11_of_two_graph_items_the_one_with_a_wrong_state_is_dropped() {
     let all_wrong = json!({ "value": [item("oid-1", "wrong"), item("oid-2", "")] }).to_string();
     assert_eq!(hooks.post("graph", &[JSON], all_wrong).await.status, 401);
     let body = json!({ "value": [item("oid-1", SECRET), item("oid-2", "wrong")] }).to_string();
-    assert_eq!(hooks.post("graph", &[JSON], body).await.json(), json!({ "accepted": 1 }));
+    assert_eq!(hooks.post("graph", &[JSON], body).await.body, json!({ "accepted": 1 }));
     hooks.settle().await;
     assert_eq!(hooks.user("ada").await["deactivated"], true);
     assert_eq!(hooks.user("grace").await["deactivated"], false);

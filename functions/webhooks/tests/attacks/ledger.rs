@@ -20,7 +20,7 @@ impl Hooks {
         };
         let event = kind.replace(".suspended", ".updated");
         let body = json!({ "id": format!("event_{minute}"), "event": event, "data": data, "created_at": at });
-        assert_eq!(self.stamped("workos", "workos-signature", 1000, &body).await.json(), json!({ "accepted": 1 }));
+        assert_eq!(self.stamped("workos", "workos-signature", 1000, &body).await.body, json!({ "accepted": 1 }));
         self.settle().await;
     }
 

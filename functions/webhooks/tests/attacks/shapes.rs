@@ -34,7 +34,7 @@ async fn w06_a_body_that_the_gateway_encoded_is_verified_as_it_was_sent() {
 async fn w08_oktas_challenge_is_given_back_and_its_absence_refused() {
     let hooks = Hooks::start().await;
     let reply = hooks.get("/webhooks/okta", &[("x-okta-verification-challenge", "Zm9v<b>")]).await;
-    assert_eq!((reply.status.as_u16(), reply.json()), (200, json!({ "verification": "Zm9v<b>" })));
+    assert_eq!((reply.status.as_u16(), reply.body), (200, json!({ "verification": "Zm9v<b>" })));
     let long = "x".repeat(5000);
     for headers in [
         vec![],
