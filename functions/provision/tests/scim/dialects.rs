@@ -9,25 +9,25 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::common::{World, world_with};
+use crate::common::{Scim, scim_with};
 
 async fn play(fixture: &str) {
     let steps: Value = serde_json::from_str(fixture).unwrap();
-    let world = world_with(&[("FLEXGATE_SCIM_GROUP_ROLES", r#"{"Flex Supervisors": "supervisor"}"#)]).await;
+    let scim = scim_with(&[("FLEXGATE_SCIM_GROUP_ROLES", r#"{"Flex Supervisors": "supervisor"}"#)]).await;
     let mut saved = Map::new();
     for step in steps.as_array().unwrap() {
-        one(&world, step, &mut saved).await;
+        one(&scim, step, &mut saved).await;
     }
 }
 
-async fn one(world: &World, step: &Value, saved: &mut Map<String, Value>) {
+async fn one(scim: &Scim, step: &Value, saved: &mut Map<String, Value>) {
     let step = filled(step, saved);
     let what = step["step"].as_str().unwrap();
     let (method, path) = step["request"].as_str().unwrap().split_once(' ').unwrap();
     let path = path.replace(' ', "%20").replace('"', "%22");
     let answer = match step.get("body") {
-        Some(body) => world.send(method, &path, body.clone()).await,
-        None => world.call(world.request(method, &path, None)).await,
+        Some(body) => scim.send(method, &path, body.clone()).await,
+        None => scim.call(scim.request(method, &path, None)).await,
     };
     assert_eq!(json!(answer.status.as_u16()), step["expect"]["status"], "{what}: {}", answer.body);
     said(what, &answer.body, &step["expect"]["says"]);
@@ -35,7 +35,7 @@ async fn one(world: &World, step: &Value, saved: &mut Map<String, Value>) {
         saved.insert(name.clone(), answer.body.pointer(pointer.as_str().unwrap()).unwrap().clone());
     }
     if let Some(expected) = step["expect"].get("twilio") {
-        let user = world.twilio_user(saved["id"].as_str().unwrap()).await;
+        let user = scim.world.twilio_user_of(saved["id"].as_str().unwrap()).await.unwrap();
         said(what, &user, expected);
     }
 }

@@ -9,7 +9,7 @@ use flexgate_test_support::Log;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::common::{World, world, world_with};
+use crate::common::{Refused as _, Scim, scim, scim_with};
 
 const SUPERVISORS: &str = "Flex Supervisors";
 
@@ -17,9 +17,9 @@ fn active(on: bool) -> Value {
     json!([{ "op": "replace", "path": "active", "value": on }])
 }
 
-async fn group(world: &World, members: &[&str]) -> String {
+async fn group(scim: &Scim, members: &[&str]) -> String {
     let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
-    let group = world.send("POST", "/Groups", json!({ "displayName": SUPERVISORS, "members": members })).await.is(201);
+    let group = scim.send("POST", "/Groups", json!({ "displayName": SUPERVISORS, "members": members })).await.is(201);
     format!("/Groups/{}", group["id"].as_str().unwrap())
 }
 
@@ -31,12 +31,12 @@ fn joins(id: &str) -> Value {
     json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }])
 }
 
-async fn roles(world: &World, id: &str) -> Value {
-    world.twilio_user(id).await["roles"].clone()
+async fn roles(scim: &Scim, id: &str) -> Value {
+    scim.world.twilio_user_of(id).await.unwrap()["roles"].clone()
 }
 
 /// States something about the person with this username on behalf of another source.
-async fn says(world: &World, source: &str, username: &str, on: bool, names: &[&str]) -> Result<(), LedgerError> {
+async fn says(scim: &Scim, source: &str, username: &str, on: bool, names: &[&str]) -> Result<(), LedgerError> {
     let (at, id) = (SystemClock.now(), EventId::from(7));
     let statement = Statement {
         active: Some(Said::access(at, &id, on)),
@@ -53,64 +53,64 @@ async fn says(world: &World, source: &str, username: &str, on: bool, names: &[&s
         earlier: Earlier::Everything,
     };
     let deadline = Deadline::after(std::time::Duration::from_secs(10));
-    world.ledger().state(&news, deadline).await.map(drop)
+    scim.ledger().state(&news, deadline).await.map(drop)
 }
 
 #[tokio::test]
 async fn r40_a_role_of_a_group_that_was_left_while_inactive_does_not_come_back() {
-    let world = world().await;
-    let id = world.user("ada").await;
-    let (user, group) = (format!("/Users/{id}"), group(&world, &[&id]).await);
-    assert_eq!(roles(&world, &id).await, json!(["agent", "supervisor"]));
-    world.patch(&user, active(false)).await.is(200);
-    world.patch(&group, leaves(&id)).await.is(200);
-    world.patch(&user, active(true)).await.is(200);
-    assert_eq!(roles(&world, &id).await, json!(["agent"]));
+    let scim = scim().await;
+    let id = scim.user("ada").await;
+    let (user, group) = (format!("/Users/{id}"), group(&scim, &[&id]).await);
+    assert_eq!(roles(&scim, &id).await, json!(["agent", "supervisor"]));
+    scim.patch(&user, active(false)).await.is(200);
+    scim.patch(&group, leaves(&id)).await.is(200);
+    scim.patch(&user, active(true)).await.is(200);
+    assert_eq!(roles(&scim, &id).await, json!(["agent"]));
 }
 
 #[tokio::test]
 async fn r40_so_it_is_for_a_group_that_is_deleted_renamed_or_replaced_and_for_a_user_deleted() {
-    let world = world().await;
-    let id = world.user("ada").await;
+    let scim = scim().await;
+    let id = scim.user("ada").await;
     let user = format!("/Users/{id}");
     let rename = json!([{ "op": "replace", "path": "displayName", "value": "Retired" }]);
     for way in ["delete", "rename", "replace", "user"] {
-        let group = group(&world, &[&id]).await;
-        assert_eq!(roles(&world, &id).await, json!(["agent", "supervisor"]), "{way}");
+        let group = group(&scim, &[&id]).await;
+        assert_eq!(roles(&scim, &id).await, json!(["agent", "supervisor"]), "{way}");
         if way == "user" {
-            world.delete(&user).await.is(204);
+            scim.delete(&user).await.is(204);
             // Deleting the user ended the membership.
-            assert_eq!(world.get(&group).await.is(200).get("members"), None);
-            assert_eq!(world.user("ada").await, id);
+            assert_eq!(scim.get(&group).await.is(200).get("members"), None);
+            assert_eq!(scim.user("ada").await, id);
         } else {
-            world.patch(&user, active(false)).await.is(200);
+            scim.patch(&user, active(false)).await.is(200);
             match way {
-                "delete" => drop(world.delete(&group).await.is(204)),
-                "rename" => drop(world.patch(&group, rename.clone()).await.is(200)),
-                _ => drop(world.send("PUT", &group, json!({ "displayName": SUPERVISORS })).await.is(200)),
+                "delete" => drop(scim.delete(&group).await.is(204)),
+                "rename" => drop(scim.patch(&group, rename.clone()).await.is(200)),
+                _ => drop(scim.send("PUT", &group, json!({ "displayName": SUPERVISORS })).await.is(200)),
             }
-            world.patch(&user, active(true)).await.is(200);
+            scim.patch(&user, active(true)).await.is(200);
         }
-        assert_eq!(roles(&world, &id).await, json!(["agent"]), "{way}");
-        world.delete(&group).await;
+        assert_eq!(roles(&scim, &id).await, json!(["agent"]), "{way}");
+        scim.delete(&group).await;
     }
 }
 
 #[tokio::test]
 async fn r40_a_role_of_a_group_that_was_joined_while_inactive_comes_with_the_reactivation() {
-    let world = world().await;
-    let id = world.user("ada").await;
-    world.patch(&format!("/Users/{id}"), active(false)).await.is(200);
-    group(&world, &[&id]).await;
-    assert_eq!(world.twilio_user(&id).await["deactivated"], true);
-    world.patch(&format!("/Users/{id}"), active(true)).await.is(200);
-    assert_eq!(roles(&world, &id).await, json!(["agent", "supervisor"]));
+    let scim = scim().await;
+    let id = scim.user("ada").await;
+    scim.patch(&format!("/Users/{id}"), active(false)).await.is(200);
+    group(&scim, &[&id]).await;
+    assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], true);
+    scim.patch(&format!("/Users/{id}"), active(true)).await.is(200);
+    assert_eq!(roles(&scim, &id).await, json!(["agent", "supervisor"]));
 }
 
 #[tokio::test]
 async fn r42_whoever_says_inactive_is_heard_whatever_else_is_wrong() {
-    let world = world().await;
-    world.user("grace").await;
+    let scim = scim().await;
+    scim.user("grace").await;
     let wrong = [
         (json!({ "op": "replace", "path": "userName", "value": "somebody.else" }), "mutability"),
         (json!({ "op": "replace", "path": "userName", "value": "grace" }), "uniqueness"),
@@ -127,12 +127,12 @@ async fn r42_whoever_says_inactive_is_heard_whatever_else_is_wrong() {
         json!({ "op": "add", "path": "urn:ietf:params:scim:schemas:core:2.0:User:active", "value": false }),
     ];
     for (number, (wrong, scim_type)) in wrong.into_iter().enumerate() {
-        let id = world.user(&format!("user{number}")).await;
+        let id = scim.user(&format!("user{number}")).await;
         let path = format!("/Users/{id}");
         let off = off[number % off.len()].clone();
         // The deactivation comes after the invalid operation, or before it.
         let operations = if number % 2 == 0 { json!([wrong, off]) } else { json!([off, wrong]) };
-        let answer = world.patch(&path, operations).await;
+        let answer = scim.patch(&path, operations).await;
         let detail = answer.body["detail"].as_str().unwrap().to_owned();
         assert!(detail.starts_with("The user was deactivated. The rest of the request was refused: "), "{detail}");
         answer.refused(
@@ -145,14 +145,14 @@ async fn r42_whoever_says_inactive_is_heard_whatever_else_is_wrong() {
             },
             scim_type,
         );
-        assert_eq!(world.twilio_user(&id).await["deactivated"], true, "{wrong}");
-        assert_eq!(world.get(&path).await.is(200)["active"], false);
+        assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], true, "{wrong}");
+        assert_eq!(scim.get(&path).await.is(200)["active"], false);
     }
 }
 
 #[tokio::test]
 async fn r42_so_is_whoever_replaces_the_user() {
-    let world = world().await;
+    let scim = scim().await;
     let wrong = [
         json!({ "userName": "renamed" }),
         json!({}),
@@ -162,181 +162,181 @@ async fn r42_so_is_whoever_replaces_the_user() {
     ];
     for (number, mut body) in wrong.into_iter().enumerate() {
         let name = format!("user{number}");
-        let id = world.user(&name).await;
+        let id = scim.user(&name).await;
         if body["userName"] == "NAME" {
             body["userName"] = name.into();
         }
         body["active"] = false.into();
-        let answer = world.send("PUT", &format!("/Users/{id}"), body.clone()).await;
+        let answer = scim.send("PUT", &format!("/Users/{id}"), body.clone()).await;
         assert!(answer.status.is_client_error(), "{body}: {}", answer.body);
-        assert_eq!(world.twilio_user(&id).await["deactivated"], true, "{body}");
+        assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], true, "{body}");
     }
 }
 
 #[tokio::test]
 async fn r42_but_a_stale_version_and_the_last_administrator_are_refused_whole() {
-    let world = world_with(&[("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin")]).await;
-    let id = world.at_twilio("first", &["admin"]).await;
+    let scim = scim_with(&[("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin")]).await;
+    let id = scim.world.at_twilio("first", &["admin"]).await;
     let path = format!("/Users/{id}");
     let both = json!([{ "op": "replace", "path": "active", "value": false },
                       { "op": "replace", "path": "displayName", "value": "New" }]);
-    world.patch(&path, both.clone()).await.refused(409, "-");
-    let twilio = world.twilio_user(&id).await;
-    assert_eq!((&twilio["deactivated"], &twilio["full_name"]), (&json!(false), &json!("Some One")));
-    let mut stale = world.request("PATCH", &path, Some(&json!({ "Operations": both })));
+    scim.patch(&path, both.clone()).await.refused(409, "-");
+    let twilio = scim.world.twilio_user_of(&id).await.unwrap();
+    assert_eq!((&twilio["deactivated"], &twilio["full_name"]), (&json!(false), &json!("first Example")));
+    let mut stale = scim.request("PATCH", &path, Some(&json!({ "Operations": both })));
     stale.headers_mut().insert("if-match", "W/\"other\"".parse().unwrap());
-    world.call(stale).await.refused(412, "-");
+    scim.call(stale).await.refused(412, "-");
 }
 
 #[tokio::test]
 async fn r70_a_role_that_flexgate_cannot_give_survives_what_scim_writes() {
-    let world = world().await;
+    let scim = scim().await;
     let seed = json!({ "count": 1, "prefix": "ada", "roles": ["agent", "wfo.full_access"] });
-    world.sim(Method::POST, "users", seed).await;
-    let found = world.get("/Users?filter=userName%20eq%20%22ada000000%22").await.is(200);
+    scim.world.ask(Method::POST, "/__sim/users", &seed).await;
+    let found = scim.get("/Users?filter=userName%20eq%20%22ada000000%22").await.is(200);
     let id = found["Resources"][0]["id"].as_str().unwrap().to_owned();
     let path = format!("/Users/{id}");
     let email =
         json!([{ "op": "replace", "path": "emails", "value": [{ "value": "new@example.com", "primary": true }] }]);
-    world.patch(&path, email).await.is(200);
-    let twilio = world.twilio_user(&id).await;
+    scim.patch(&path, email).await.is(200);
+    let twilio = scim.world.twilio_user_of(&id).await.unwrap();
     assert_eq!(twilio["email"], "new@example.com");
     assert_eq!(twilio["roles"], json!(["agent", "wfo.full_access"]));
     // A change that would lose the role is refused, and the error says why.
     let name = json!([{ "op": "replace", "path": "displayName", "value": "Augusta Ada" }]);
-    let refused = world.patch(&path, name).await;
+    let refused = scim.patch(&path, name).await;
     assert!(refused.body["detail"].as_str().unwrap().contains("full_name"), "{}", refused.body);
     refused.refused(400, "invalidValue");
-    assert_eq!(roles(&world, &id).await, json!(["agent", "wfo.full_access"]));
+    assert_eq!(roles(&scim, &id).await, json!(["agent", "wfo.full_access"]));
 }
 
 #[tokio::test]
 async fn a_put_that_repeats_the_roles_it_was_shown_gives_none_of_them() {
-    let world = world().await;
-    let id = world.user("ada").await;
-    let (path, group) = (format!("/Users/{id}"), group(&world, &[&id]).await);
-    says(&world, "webhook:hr", "ada", true, &["agent"]).await.unwrap();
-    let shown = world.get(&path).await.is(200);
+    let scim = scim().await;
+    let id = scim.user("ada").await;
+    let (path, group) = (format!("/Users/{id}"), group(&scim, &[&id]).await);
+    says(&scim, "webhook:hr", "ada", true, &["agent"]).await.unwrap();
+    let shown = scim.get(&path).await.is(200);
     assert_eq!(shown["roles"], json!([{ "value": "agent" }, { "value": "supervisor" }]));
     let mut body = shown.clone();
     body["displayName"] = "Ada L.".into();
-    world.send("PUT", &path, body.clone()).await.is(200);
-    world.patch(&group, leaves(&id)).await.is(200);
-    assert_eq!(roles(&world, &id).await, json!(["agent"]));
+    scim.send("PUT", &path, body.clone()).await.is(200);
+    scim.patch(&group, leaves(&id)).await.is(200);
+    assert_eq!(roles(&scim, &id).await, json!(["agent"]));
     // The client read this before Flexgate took the role back, so writing it does not bring the role back.
     body["displayName"] = "Ada Lovelace".into();
-    world.send("PUT", &path, body).await.is(200);
-    assert_eq!(roles(&world, &id).await, json!(["agent"]));
+    scim.send("PUT", &path, body).await.is(200);
+    assert_eq!(roles(&scim, &id).await, json!(["agent"]));
     // A PATCH that names the role does.
     let add = json!([{ "op": "add", "path": "roles", "value": [{ "value": "supervisor" }] }]);
-    world.patch(&path, add).await.is(200);
-    assert_eq!(roles(&world, &id).await, json!(["agent", "supervisor"]));
+    scim.patch(&path, add).await.is(200);
+    assert_eq!(roles(&scim, &id).await, json!(["agent", "supervisor"]));
 }
 
 #[tokio::test]
 async fn a_role_that_another_source_gives_is_not_scims_to_take_and_one_made_by_hand_is() {
-    let world = world().await;
-    let id = world.at_twilio("ada", &["agent", "supervisor"]).await;
+    let scim = scim().await;
+    let id = scim.world.at_twilio("ada", &["agent", "supervisor"]).await;
     let path = format!("/Users/{id}");
     let only = |role: &str| json!([{ "op": "replace", "path": "roles", "value": [{ "value": role }] }]);
-    let shown = world.patch(&path, only("agent")).await.is(200);
+    let shown = scim.patch(&path, only("agent")).await.is(200);
     assert_eq!(shown["roles"], json!([{ "value": "agent" }]));
-    assert_eq!(roles(&world, &id).await, json!(["agent"]));
+    assert_eq!(roles(&scim, &id).await, json!(["agent"]));
 
-    says(&world, "webhook:hr", "ada", true, &["supervisor"]).await.unwrap();
-    let shown = world.patch(&path, only("agent")).await.is(200);
+    says(&scim, "webhook:hr", "ada", true, &["supervisor"]).await.unwrap();
+    let shown = scim.patch(&path, only("agent")).await.is(200);
     assert_eq!(shown["roles"], json!([{ "value": "agent" }, { "value": "supervisor" }]), "GET shows the union");
-    assert_eq!(roles(&world, &id).await, json!(["agent", "supervisor"]));
+    assert_eq!(roles(&scim, &id).await, json!(["agent", "supervisor"]));
 }
 
 #[tokio::test]
 async fn whoever_comes_back_under_another_key_is_somebody_else() {
-    let world = world().await;
+    let scim = scim().await;
     let body = |key: &str| {
         json!({ "userName": "ada@example.com", "externalId": key, "displayName": "Ada",
                 "emails": [{ "value": "ada@example.com" }] })
     };
-    let made = world.send("POST", "/Users", body("x-1")).await.is(201);
+    let made = scim.send("POST", "/Users", body("x-1")).await.is(201);
     let id = made["id"].as_str().unwrap().to_owned();
     // The role was given by hand, and by another source that later holds the person inactive.
-    says(&world, "webhook:hr", "ada@example.com", true, &["supervisor"]).await.unwrap();
-    world.at_twilio("ada@example.com", &["agent", "supervisor"]).await;
-    world.delete(&format!("/Users/{id}")).await.is(204);
-    says(&world, "webhook:hr", "ada@example.com", false, &["supervisor"]).await.unwrap();
+    says(&scim, "webhook:hr", "ada@example.com", true, &["supervisor"]).await.unwrap();
+    scim.world.at_twilio("ada@example.com", &["agent", "supervisor"]).await;
+    scim.delete(&format!("/Users/{id}")).await.is(204);
+    says(&scim, "webhook:hr", "ada@example.com", false, &["supervisor"]).await.unwrap();
 
     // The same person returns: the other source's statement still counts.
-    world.send("POST", "/Users", body("x-1")).await.refused(409, "-");
-    assert_eq!(world.twilio_user(&id).await["deactivated"], true);
+    scim.send("POST", "/Users", body("x-1")).await.refused(409, "-");
+    assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], true);
     // A different person arrives: they inherit nothing from the earlier one.
-    let made = world.send("POST", "/Users", body("x-2")).await.is(201);
+    let made = scim.send("POST", "/Users", body("x-2")).await.is(201);
     assert_eq!(made["roles"], json!([{ "value": "agent" }]));
-    let twilio = world.twilio_user(made["id"].as_str().unwrap()).await;
+    let twilio = scim.world.twilio_user_of(made["id"].as_str().unwrap()).await.unwrap();
     assert_eq!((&twilio["deactivated"], &twilio["roles"]), (&json!(false), &json!(["agent"])));
 }
 
 #[tokio::test]
 async fn a_user_who_is_created_again_begins_with_the_defaults() {
-    let world = world().await;
-    let id = world.user("ada").await;
-    world.at_twilio("ada", &["agent", "supervisor"]).await;
-    world.delete(&format!("/Users/{id}")).await.is(204);
-    assert_eq!(world.user("ada").await, id);
-    assert_eq!(roles(&world, &id).await, json!(["agent"]));
+    let scim = scim().await;
+    let id = scim.user("ada").await;
+    scim.world.at_twilio("ada", &["agent", "supervisor"]).await;
+    scim.delete(&format!("/Users/{id}")).await.is(204);
+    assert_eq!(scim.user("ada").await, id);
+    assert_eq!(roles(&scim, &id).await, json!(["agent"]));
 }
 
 #[tokio::test]
 async fn r71_a_group_does_not_lose_the_last_administrator_and_stays_as_it_was() {
-    let world = world_with(&[("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin")]).await;
-    let (ada, grace) = (world.user("ada").await, world.user("grace").await);
+    let scim = scim_with(&[("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin")]).await;
+    let (ada, grace) = (scim.user("ada").await, scim.user("grace").await);
     let members = json!([{ "value": ada }, { "value": grace }]);
-    let made = world.send("POST", "/Groups", json!({ "displayName": "Flex Admins", "members": members })).await.is(201);
+    let made = scim.send("POST", "/Groups", json!({ "displayName": "Flex Admins", "members": members })).await.is(201);
     let path = format!("/Groups/{}", made["id"].as_str().unwrap());
-    world.patch(&path, leaves(&grace)).await.is(200);
+    scim.patch(&path, leaves(&grace)).await.is(200);
     let log = Log::start();
-    world.patch(&path, leaves(&ada)).await.refused(409, "-");
-    world.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Others" }])).await.refused(409, "-");
-    world.send("PUT", &path, json!({ "displayName": "Flex Admins" })).await.refused(409, "-");
-    world.delete(&path).await.refused(409, "-");
+    scim.patch(&path, leaves(&ada)).await.refused(409, "-");
+    scim.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Others" }])).await.refused(409, "-");
+    scim.send("PUT", &path, json!({ "displayName": "Flex Admins" })).await.refused(409, "-");
+    scim.delete(&path).await.refused(409, "-");
     assert_eq!(log.audit().len(), 4);
-    let shown = world.get(&path).await.is(200);
+    let shown = scim.get(&path).await.is(200);
     assert_eq!(shown["members"][0]["value"], json!(ada), "a refused change leaves nothing behind");
-    assert_eq!(roles(&world, &ada).await, json!(["agent", "admin"]));
+    assert_eq!(roles(&scim, &ada).await, json!(["agent", "admin"]));
     // Removing both at once would also remove the last administrator.
-    world.patch(&path, joins(&grace)).await.is(200);
-    world.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.refused(409, "-");
-    world.at_twilio("other", &["admin"]).await;
-    world.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.is(200);
-    assert_eq!((roles(&world, &ada).await, roles(&world, &grace).await), (json!(["agent"]), json!(["agent"])));
+    scim.patch(&path, joins(&grace)).await.is(200);
+    scim.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.refused(409, "-");
+    scim.world.at_twilio("other", &["admin"]).await;
+    scim.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.is(200);
+    assert_eq!((roles(&scim, &ada).await, roles(&scim, &grace).await), (json!(["agent"]), json!(["agent"])));
 }
 
 #[tokio::test]
 async fn what_was_said_is_shown_before_flex_has_caught_up() {
-    let world = world().await;
-    let id = world.user("ada").await;
+    let scim = scim().await;
+    let id = scim.user("ada").await;
     let fault = json!({ "service": "flex-api", "method": "POST", "path_contains": "Provision", "kind": "status",
                         "status": 503, "body": {}, "times": "always" });
-    world.fault(fault).await;
+    scim.world.fault(&fault).await;
     let add = json!([{ "op": "add", "path": "roles", "value": [{ "value": "supervisor" }] }]);
-    world.patch(&format!("/Users/{id}"), add.clone()).await.refused(503, "-");
-    let shown = world.get(&format!("/Users/{id}")).await.is(200);
+    scim.patch(&format!("/Users/{id}"), add.clone()).await.refused(503, "-");
+    let shown = scim.get(&format!("/Users/{id}")).await.is(200);
     assert_eq!(shown["roles"], json!([{ "value": "agent" }, { "value": "supervisor" }]));
-    assert_eq!(roles(&world, &id).await, json!(["agent"]));
-    world.no_faults().await;
+    assert_eq!(roles(&scim, &id).await, json!(["agent"]));
+    scim.world.no_faults().await;
     // A retry is carried out even though SCIM already shows the new role.
-    world.patch(&format!("/Users/{id}"), add).await.is(200);
-    assert_eq!(roles(&world, &id).await, json!(["agent", "supervisor"]));
+    scim.patch(&format!("/Users/{id}"), add).await.is(200);
+    assert_eq!(roles(&scim, &id).await, json!(["agent", "supervisor"]));
 }
 
 #[tokio::test]
 async fn an_operators_deactivation_holds_until_an_operator_lifts_it() {
-    let world = world().await;
-    let id = world.user("ada").await;
-    says(&world, "operator", "ada", false, &[]).await.unwrap();
-    assert_eq!(world.get(&format!("/Users/{id}")).await.is(200)["active"], false);
-    world.patch(&format!("/Users/{id}"), active(true)).await.refused(409, "-");
-    world.delete(&format!("/Users/{id}")).await.is(204);
+    let scim = scim().await;
+    let id = scim.user("ada").await;
+    says(&scim, "operator", "ada", false, &[]).await.unwrap();
+    assert_eq!(scim.get(&format!("/Users/{id}")).await.is(200)["active"], false);
+    scim.patch(&format!("/Users/{id}"), active(true)).await.refused(409, "-");
+    scim.delete(&format!("/Users/{id}")).await.is(204);
     let body = json!({ "userName": "ada", "emails": ["ada@example.com"] });
-    world.send("POST", "/Users", body).await.refused(409, "-");
-    says(&world, "operator", "ada", true, &[]).await.unwrap_err();
-    assert_eq!(world.twilio_user(&id).await["deactivated"], true, "SCIM said so, too");
+    scim.send("POST", "/Users", body).await.refused(409, "-");
+    says(&scim, "operator", "ada", true, &[]).await.unwrap_err();
+    assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], true, "SCIM said so, too");
 }

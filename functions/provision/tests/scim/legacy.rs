@@ -5,13 +5,13 @@ use flexgate::store::scim::{Entry, Group, GroupWritten, Member};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::common::{World, world};
+use crate::common::{Scim, scim};
 
 const AT: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
 /// A user as that version stored it: in Flex, and as an entry.
-async fn user(world: &World, name: &str, roles: &[&str], own: Value, deleted: bool) -> FlexUserSid {
-    let sid: FlexUserSid = world.at_twilio(name, roles).await.parse().unwrap();
+async fn user(scim: &Scim, name: &str, roles: &[&str], own: Value, deleted: bool) -> FlexUserSid {
+    let sid: FlexUserSid = scim.world.at_twilio(name, roles).await.parse().unwrap();
     let asserted = json!({ "roles": own, "displayName": "Some One", "emails": [{ "value": "some@example.com" }] });
     let entry = Entry {
         id: sid.clone(),
@@ -23,12 +23,12 @@ async fn user(world: &World, name: &str, roles: &[&str], own: Value, deleted: bo
         version: 0,
         updated_at: AT,
     };
-    assert!(world.platform().scim().put_entry(&entry, None).await.unwrap());
+    assert!(scim.platform().scim().put_entry(&entry, None).await.unwrap());
     sid
 }
 
 /// A group as that version stored it: each membership records the role that it gave.
-async fn group(world: &World, members: &[&FlexUserSid]) -> String {
+async fn group(scim: &Scim, members: &[&FlexUserSid]) -> String {
     let member =
         |user: &&FlexUserSid| Member { user: (*user).clone(), present: true, announced: Some(Role::Supervisor) };
     let group = Group {
@@ -40,55 +40,55 @@ async fn group(world: &World, members: &[&FlexUserSid]) -> String {
         created_at: AT,
         updated_at: AT,
     };
-    assert_eq!(world.platform().scim().put_group(&group).await.unwrap(), GroupWritten::Yes);
+    assert_eq!(scim.platform().scim().put_group(&group).await.unwrap(), GroupWritten::Yes);
     "/Groups/fggrp_1".to_owned()
 }
 
 #[tokio::test]
 async fn a_membership_of_before_ends_and_takes_its_role_along() {
-    let world = world().await;
-    let ada = user(&world, "ada", &["agent", "supervisor"], json!([]), false).await;
-    let grace = user(&world, "grace", &["agent", "supervisor"], json!([{ "value": "supervisor" }]), false).await;
-    let path = group(&world, &[&ada, &grace]).await;
-    world.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.is(200);
-    assert_eq!(world.twilio_user(ada.as_str()).await["roles"], json!(["agent"]));
+    let scim = scim().await;
+    let ada = user(&scim, "ada", &["agent", "supervisor"], json!([]), false).await;
+    let grace = user(&scim, "grace", &["agent", "supervisor"], json!([{ "value": "supervisor" }]), false).await;
+    let path = group(&scim, &[&ada, &grace]).await;
+    scim.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.is(200);
+    assert_eq!(scim.world.twilio_user_of(ada.as_str()).await.unwrap()["roles"], json!(["agent"]));
     // Grace also has the role as her own, so she keeps it.
-    assert_eq!(world.twilio_user(grace.as_str()).await["roles"], json!(["agent", "supervisor"]));
+    assert_eq!(scim.world.twilio_user_of(grace.as_str()).await.unwrap()["roles"], json!(["agent", "supervisor"]));
 }
 
 #[tokio::test]
 async fn a_membership_of_before_that_ends_while_the_person_is_inactive_takes_its_role_along() {
-    let world = world().await;
-    let ada = user(&world, "ada", &["agent", "supervisor"], json!([]), false).await;
-    let path = group(&world, &[&ada]).await;
+    let scim = scim().await;
+    let ada = user(&scim, "ada", &["agent", "supervisor"], json!([]), false).await;
+    let path = group(&scim, &[&ada]).await;
     let user = format!("/Users/{ada}");
-    world.patch(&user, json!([{ "op": "replace", "value": { "active": false } }])).await.is(200);
-    world.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.is(200);
-    world.patch(&user, json!([{ "op": "replace", "value": { "active": true } }])).await.is(200);
-    assert_eq!(world.twilio_user(ada.as_str()).await["roles"], json!(["agent"]));
+    scim.patch(&user, json!([{ "op": "replace", "value": { "active": false } }])).await.is(200);
+    scim.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.is(200);
+    scim.patch(&user, json!([{ "op": "replace", "value": { "active": true } }])).await.is(200);
+    assert_eq!(scim.world.twilio_user_of(ada.as_str()).await.unwrap()["roles"], json!(["agent"]));
 }
 
 #[tokio::test]
 async fn a_role_of_before_that_scim_gave_is_scims_to_take() {
-    let world = world().await;
-    let ada = user(&world, "ada", &["agent", "supervisor"], json!([{ "value": "supervisor" }]), false).await;
+    let scim = scim().await;
+    let ada = user(&scim, "ada", &["agent", "supervisor"], json!([{ "value": "supervisor" }]), false).await;
     let path = format!("/Users/{ada}");
-    assert_eq!(world.get(&path).await.is(200)["roles"], json!([{ "value": "agent" }, { "value": "supervisor" }]));
+    assert_eq!(scim.get(&path).await.is(200)["roles"], json!([{ "value": "agent" }, { "value": "supervisor" }]));
     let only = json!([{ "op": "replace", "path": "roles", "value": [{ "value": "agent" }] }]);
-    world.patch(&path, only).await.is(200);
-    assert_eq!(world.twilio_user(ada.as_str()).await["roles"], json!(["agent"]));
+    scim.patch(&path, only).await.is(200);
+    assert_eq!(scim.world.twilio_user_of(ada.as_str()).await.unwrap()["roles"], json!(["agent"]));
 }
 
 #[tokio::test]
 async fn whoever_was_deleted_before_stays_so_for_every_other_source() {
-    let world = world().await;
-    let ada = user(&world, "ada", &["agent"], json!([]), true).await;
+    let scim = scim().await;
+    let ada = user(&scim, "ada", &["agent"], json!([]), true).await;
     // Somebody has reactivated the user since; other sources must still see them as inactive.
-    let platform = world.platform();
+    let platform = scim.platform();
     let key = "ada".parse::<flexgate::domain::Username>().unwrap().key();
-    world.get(&format!("/Users/{ada}")).await.is(200);
+    scim.get(&format!("/Users/{ada}")).await.is(200);
     let deadline = flexgate::base::outbound::Deadline::after(std::time::Duration::from_secs(10));
-    world.ledger().reconcile_member(&ada, None, deadline).await.unwrap().unwrap();
+    scim.ledger().reconcile_member(&ada, None, deadline).await.unwrap().unwrap();
     assert!(platform.deactivations().says_inactive(None, Some(&key)).await.unwrap());
-    assert_eq!(world.twilio_user(ada.as_str()).await["deactivated"], true);
+    assert_eq!(scim.world.twilio_user_of(ada.as_str()).await.unwrap()["deactivated"], true);
 }

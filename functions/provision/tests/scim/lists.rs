@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::common::world;
+use crate::common::{Refused as _, scim};
 use crate::many::{walk, world_of};
 
 #[tokio::test]
@@ -18,48 +18,48 @@ async fn walking_twice_as_many_users_by_index_costs_twice_as_much() {
 
 #[tokio::test]
 async fn a_page_in_the_middle_is_reached_with_the_largest_pages() {
-    let world = world_of(3_000).await;
-    let list = world.get("/Users?startIndex=2501&count=10").await.is(200);
+    let scim = world_of(3_000).await;
+    let list = scim.get("/Users?startIndex=2501&count=10").await.is(200);
     assert_eq!(list["Resources"][0]["userName"], "user002500");
-    assert!(world.calls().await.len() <= 6, "{:?}", world.calls().await);
-    world.forget_calls().await;
-    world.get("/Users?startIndex=2511&count=10").await.is(200);
-    assert_eq!(world.calls().await.len(), 1);
+    assert!(scim.calls().await.len() <= 6, "{:?}", scim.calls().await);
+    scim.world.forget_calls().await;
+    scim.get("/Users?startIndex=2511&count=10").await.is(200);
+    assert_eq!(scim.calls().await.len(), 1);
 }
 
 #[tokio::test]
 async fn walking_by_cursor_sees_everybody_once_and_costs_a_call_a_page() {
-    let world = world_of(950).await;
+    let scim = world_of(950).await;
     let (mut cursor, mut seen) = (String::new(), Vec::new());
     loop {
-        let list = world.get(&format!("/Users?cursor={cursor}&count=100")).await.is(200);
+        let list = scim.get(&format!("/Users?cursor={cursor}&count=100")).await.is(200);
         seen.extend(list["Resources"].as_array().unwrap().iter().map(|user| user["id"].as_str().unwrap().to_owned()));
         match list["nextCursor"].as_str() {
             Some(next) => next.clone_into(&mut cursor),
             None => break,
         }
     }
-    assert_eq!(world.calls().await.len(), 10);
+    assert_eq!(scim.calls().await.len(), 10);
     assert_eq!(seen.len(), 950);
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), 950);
-    world.get("/Users?cursor=nonsense").await.refused(400, "invalidCursor");
-    world.get(&format!("/Users?cursor={cursor}&startIndex=1")).await.refused(400, "invalidValue");
+    scim.get("/Users?cursor=nonsense").await.refused(400, "invalidCursor");
+    scim.get(&format!("/Users?cursor={cursor}&startIndex=1")).await.refused(400, "invalidValue");
     // With a filter, Flexgate fills a page from as many of Twilio's pages as it needs.
     let filter = "userName%20ew%20%2200%22";
-    let list = world.get(&format!("/Users?cursor=&count=5&filter={filter}")).await.is(200);
+    let list = scim.get(&format!("/Users?cursor=&count=5&filter={filter}")).await.is(200);
     assert_eq!(list["Resources"].as_array().unwrap().len(), 5);
     let next = list["nextCursor"].as_str().unwrap();
-    let list = world.get(&format!("/Users?cursor={next}&count=100&filter={filter}")).await.is(200);
+    let list = scim.get(&format!("/Users?cursor={next}&count=100&filter={filter}")).await.is(200);
     assert_eq!((list["Resources"].as_array().unwrap().len(), list.get("nextCursor")), (5, None));
 }
 
 #[tokio::test]
 async fn looking_up_a_user_costs_one_call() {
-    let world = world().await;
-    let id = world.user("Ada").await;
-    world.at_twilio("grace", &["agent"]).await;
+    let scim = scim().await;
+    let id = scim.user("Ada").await;
+    scim.world.at_twilio("grace", &["agent"]).await;
     let queries = [
         "/Users?filter=userName%20eq%20%22ada%22".to_owned(),
         "/Users?filter=userName%20eq%20%22grace%22&startIndex=1&count=100".to_owned(),
@@ -69,21 +69,21 @@ async fn looking_up_a_user_costs_one_call() {
         format!("/Users/{id}"),
     ];
     for query in queries {
-        world.forget_calls().await;
-        world.get(&query).await.is(200);
-        assert_eq!(world.calls().await.len(), 1, "{query}: {:?}", world.calls().await);
+        scim.world.forget_calls().await;
+        scim.get(&query).await.is(200);
+        assert_eq!(scim.calls().await.len(), 1, "{query}: {:?}", scim.calls().await);
     }
 }
 
 #[tokio::test]
 async fn a_filter_is_answered_by_reading_everything_where_no_key_helps() {
-    let world = world().await;
+    let scim = scim().await;
     for name in ["ada", "grace", "linus"] {
-        world.user(name).await;
+        scim.user(name).await;
     }
     let off = json!([{ "op": "replace", "path": "active", "value": false }]);
-    let linus = world.get("/Users?filter=userName%20eq%20%22linus%22").await.is(200);
-    world.patch(&format!("/Users/{}", linus["Resources"][0]["id"].as_str().unwrap()), off).await.is(200);
+    let linus = scim.get("/Users?filter=userName%20eq%20%22linus%22").await.is(200);
+    scim.patch(&format!("/Users/{}", linus["Resources"][0]["id"].as_str().unwrap()), off).await.is(200);
     for (filter, count) in [
         ("active eq true", 2),
         ("emails[value ew \"@example.com\" and primary eq \"True\"]", 3),
@@ -94,7 +94,7 @@ async fn a_filter_is_answered_by_reading_everything_where_no_key_helps() {
         ("title pr", 0),
         ("urn:ietf:params:scim:schemas:core:2.0:User:userName eq \"ADA\"", 1),
     ] {
-        let list = world.send("POST", "/Users/.search", json!({ "filter": filter })).await.is(200);
+        let list = scim.send("POST", "/Users/.search", json!({ "filter": filter })).await.is(200);
         assert_eq!(list["totalResults"], count, "{filter}");
     }
 }

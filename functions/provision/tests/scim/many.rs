@@ -7,32 +7,32 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::common::{World, world_over};
+use crate::common::{Scim, scim_over};
 
-/// A world whose Twilio has this many users.
-pub async fn world_of(count: usize) -> World {
-    let world = world_over(Config::default(), &[]).await;
-    world.sim(Method::POST, "users", json!({ "count": count })).await;
-    world
+/// A scim whose Twilio has this many users.
+pub async fn world_of(count: usize) -> Scim {
+    let scim = scim_over(Config::default(), &[]).await;
+    scim.world.ask(Method::POST, "/__sim/users", &json!({ "count": count })).await;
+    scim
 }
 
 /// Walks the list as Okta does. Returns the number of Twilio calls and the total response time.
-pub async fn walk(world: &mut World, count: usize, total: usize, fresh_instances: bool) -> (usize, Duration) {
-    world.forget_calls().await;
+pub async fn walk(scim: &mut Scim, count: usize, total: usize, fresh_instances: bool) -> (usize, Duration) {
+    scim.world.forget_calls().await;
     let (mut start, mut calls, mut seen, mut time) = (1, 0, Vec::new(), Duration::ZERO);
     loop {
         if fresh_instances {
-            world.restarted();
+            scim.restarted();
         }
         let began = Instant::now();
-        let list = world.get(&format!("/Users?startIndex={start}&count={count}")).await.is(200);
+        let list = scim.get(&format!("/Users?startIndex={start}&count={count}")).await.is(200);
         time += began.elapsed();
         assert_eq!(list["totalResults"], total);
         let page = list["Resources"].as_array().unwrap();
         seen.extend(page.iter().map(|user| user["userName"].as_str().unwrap().to_owned()));
         start += page.len();
-        calls += world.calls().await.len();
-        world.forget_calls().await;
+        calls += scim.calls().await.len();
+        scim.world.forget_calls().await;
         if start > total {
             break;
         }

@@ -8,11 +8,11 @@ use http::Request;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use crate::common::{world, world_with};
+use crate::common::{Refused as _, scim, scim_with};
 
 #[tokio::test]
 async fn c01_without_a_good_token_there_is_nothing() {
-    let world = world().await;
+    let scim = scim().await;
     let log = Log::start();
     let other = NewToken::generate("test", &SystemRng).token.expose_secret().to_owned();
     let with = |value: &str| Request::get("/scim/v2/Users").header("authorization", value).body(Body::empty()).unwrap();
@@ -22,85 +22,83 @@ async fn c01_without_a_good_token_there_is_nothing() {
         Request::get("/scim/v2/NoSuchThing").body(Body::empty()).unwrap(),
         with("Bearer fgscim_"),
         with(&format!("Bearer {other}")),
-        with(&format!("Basic {}", world.token)),
-        with(&format!("Bearer {}", &world.token["fgscim_".len()..])),
+        with(&format!("Basic {}", scim.token)),
+        with(&format!("Bearer {}", &scim.token["fgscim_".len()..])),
         with(&format!("Bearer fgscim_{}", "a".repeat(5_000))),
     ] {
-        let answer = world.call(request).await;
+        let answer = scim.call(request).await;
         assert_eq!(answer.headers["www-authenticate"], "Bearer");
         answer.refused(401, "-");
         refused += 1;
     }
-    let mut twice = with(&format!("Bearer {}", world.token));
+    let mut twice = with(&format!("Bearer {}", scim.token));
     twice.headers_mut().append("authorization", "Bearer x".parse().unwrap());
-    world.call(twice).await.refused(401, "-");
+    scim.call(twice).await.refused(401, "-");
     assert_eq!(log.audit(), vec!["scim_read refused token_invalid"; refused + 1]);
     assert!(!log.text().contains(&other));
 }
 
 #[tokio::test]
 async fn c01_a_token_in_the_address_is_refused_even_beside_a_good_one() {
-    let world = world().await;
-    for query in [format!("access_token={}", world.token), format!("x=a{}", world.token), "token=1".to_owned()] {
-        world.get(&format!("/Users?{query}")).await.refused(401, "-");
+    let scim = scim().await;
+    for query in [format!("access_token={}", scim.token), format!("x=a{}", scim.token), "token=1".to_owned()] {
+        scim.get(&format!("/Users?{query}")).await.refused(401, "-");
     }
 }
 
 #[tokio::test]
 async fn c01_two_tokens_are_live_and_a_removed_one_is_not() {
-    let mut world = world().await;
+    let mut scim = scim().await;
     let new = NewToken::generate("new", &SystemRng);
-    let file = world.folder.path().join("scim-tokens.json");
+    let file = scim.world.secret_path("scim-tokens");
     let mut both: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     let added = serde_json::to_value(&new.hashes).unwrap();
     both["tokens"].as_array_mut().unwrap().extend(added["tokens"].as_array().unwrap().clone());
     std::fs::write(&file, both.to_string()).unwrap();
-    world.get("/Users").await.is(200);
-    let old = std::mem::replace(&mut world.token, new.token.expose_secret().to_owned());
-    world.get("/Users").await.is(200);
+    scim.get("/Users").await.is(200);
+    let old = std::mem::replace(&mut scim.token, new.token.expose_secret().to_owned());
+    scim.get("/Users").await.is(200);
     std::fs::write(&file, added.to_string()).unwrap();
-    world.restarted();
-    world.get("/Users").await.is(200);
-    world.token = old;
-    world.get("/Users").await.refused(401, "-");
+    scim.restarted();
+    scim.get("/Users").await.is(200);
+    scim.token = old;
+    scim.get("/Users").await.refused(401, "-");
 }
 
 #[tokio::test]
 async fn c03_a_user_name_that_differs_in_case_only_is_taken() {
-    let world = world().await;
+    let scim = scim().await;
     let ada = json!({ "userName": "Ada@example.com", "displayName": "Ada" });
-    world.send("POST", "/Users", ada.clone()).await.is(201);
-    world.send("POST", "/Users", ada).await.refused(409, "uniqueness");
+    scim.send("POST", "/Users", ada.clone()).await.is(201);
+    scim.send("POST", "/Users", ada).await.refused(409, "uniqueness");
     for name in ["ada@example.com", "ADA@EXAMPLE.COM"] {
-        world.send("POST", "/Users", json!({ "userName": name })).await.refused(409, "uniqueness");
+        scim.send("POST", "/Users", json!({ "userName": name })).await.refused(409, "uniqueness");
     }
     // One user who was created elsewhere in lower case, and one whom a list has shown.
-    world.at_twilio("grace", &["agent"]).await;
-    world
-        .send("POST", "/Users", json!({ "userName": "GRACE", "emails": ["g@example.com"] }))
+    scim.world.at_twilio("grace", &["agent"]).await;
+    scim.send("POST", "/Users", json!({ "userName": "GRACE", "emails": ["g@example.com"] }))
         .await
         .refused(409, "uniqueness");
-    world.at_twilio("Linus", &["agent"]).await;
-    world.get("/Users").await.is(200);
-    world
-        .send("POST", "/Users", json!({ "userName": "linus", "emails": ["l@example.com"] }))
+    scim.world.at_twilio("Linus", &["agent"]).await;
+    scim.get("/Users").await.is(200);
+    scim.send("POST", "/Users", json!({ "userName": "linus", "emails": ["l@example.com"] }))
         .await
         .refused(409, "uniqueness");
 }
 
 #[tokio::test]
 async fn c05_a_role_that_the_policy_forbids_is_given_neither_directly_nor_through_a_group() {
-    let world = world().await;
-    let id = world.user("ada").await;
+    let scim = scim().await;
+    let id = scim.user("ada").await;
     let log = Log::start();
     let admin = json!([{ "value": "admin" }]);
     let body = json!({ "userName": "eve", "emails": ["eve@example.com"], "roles": admin });
-    world.send("POST", "/Users", body).await.refused(403, "-");
+    scim.send("POST", "/Users", body).await.refused(403, "-");
     let path = format!("/Users/{id}");
-    world.patch(&path, json!([{ "op": "add", "path": "roles", "value": admin }])).await.refused(403, "-");
-    world.send("PUT", &path, json!({ "userName": "ada", "roles": admin })).await.refused(403, "-");
+    scim.patch(&path, json!([{ "op": "add", "path": "roles", "value": admin }])).await.refused(403, "-");
+    scim.send("PUT", &path, json!({ "userName": "ada", "roles": admin })).await.refused(403, "-");
     let group = json!({ "displayName": "flex admins", "members": [{ "value": id }] });
-    world.send("POST", "/Groups", group).await.refused(403, "-");
+    scim.send("POST", "/Groups", group).await.refused(403, "-");
     assert_eq!(
         log.audit(),
         [
@@ -110,122 +108,122 @@ async fn c05_a_role_that_the_policy_forbids_is_given_neither_directly_nor_throug
             "scim_create refused role_forbidden"
         ]
     );
-    let empty = world.send("POST", "/Groups", json!({ "displayName": "Flex Admins" })).await.is(201);
+    let empty = scim.send("POST", "/Groups", json!({ "displayName": "Flex Admins" })).await.is(201);
     let path = format!("/Groups/{}", empty["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }]);
-    world.patch(&path, add.clone()).await.refused(403, "-");
+    scim.patch(&path, add.clone()).await.refused(403, "-");
     // Renaming a group to one that gives the role must not bypass the check.
     let plain = json!({ "displayName": "Plain", "members": [{ "value": id }] });
-    let plain = world.send("POST", "/Groups", plain).await.is(201);
-    world.delete(&path).await.is(204);
+    let plain = scim.send("POST", "/Groups", plain).await.is(201);
+    scim.delete(&path).await.is(204);
     let rename = json!([{ "op": "replace", "value": { "displayName": "Flex Admins" } }]);
-    world.patch(&format!("/Groups/{}", plain["id"].as_str().unwrap()), rename).await.refused(403, "-");
-    assert_eq!(world.twilio_user(&id).await["roles"], json!(["agent"]));
+    scim.patch(&format!("/Groups/{}", plain["id"].as_str().unwrap()), rename).await.refused(403, "-");
+    assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["roles"], json!(["agent"]));
 }
 
 #[tokio::test]
 async fn c08_a_removal_names_what_it_removes() {
-    let world = world().await;
-    let id = world.user("ada").await;
+    let scim = scim().await;
+    let id = scim.user("ada").await;
     let group = json!({ "displayName": "Team", "members": [{ "value": id }] });
-    let group = world.send("POST", "/Groups", group).await.is(201);
+    let group = scim.send("POST", "/Groups", group).await.is(201);
     let path = format!("/Groups/{}", group["id"].as_str().unwrap());
-    world.patch(&path, json!([{ "op": "remove" }])).await.refused(400, "noTarget");
+    scim.patch(&path, json!([{ "op": "remove" }])).await.refused(400, "noTarget");
     for filter in [r#"value eq "a" or value pr"#, "value pr", r#"not (value eq "a")"#, r#"value ne "a""#] {
         let remove = json!([{ "op": "remove", "path": format!("members[{filter}]") }]);
-        world.patch(&path, remove).await.refused(400, "invalidFilter");
+        scim.patch(&path, remove).await.refused(400, "invalidFilter");
     }
-    world.patch(&path, json!([{ "op": "remove", "path": "displayName" }])).await.refused(400, "mutability");
+    scim.patch(&path, json!([{ "op": "remove", "path": "displayName" }])).await.refused(400, "mutability");
     let path = format!("/Users/{id}");
     for name in ["userName", "active"] {
-        world.patch(&path, json!([{ "op": "remove", "path": name }])).await.refused(400, "mutability");
+        scim.patch(&path, json!([{ "op": "remove", "path": name }])).await.refused(400, "mutability");
     }
     for name in ["id", "meta.version", "groups"] {
         let write = json!([{ "op": "replace", "path": name, "value": "x" }]);
-        world.patch(&path, write).await.refused(400, "mutability");
+        scim.patch(&path, write).await.refused(400, "mutability");
     }
 }
 
 #[tokio::test]
 async fn c09_a_filter_that_cannot_be_read_is_refused() {
-    let world = world().await;
+    let scim = scim().await;
     let deep = format!("{}userName pr{}", "not (".repeat(500), ")".repeat(500));
     let long = format!("userName eq \"{}\"", "a".repeat(100 * 1024));
     for filter in [deep.as_str(), long.as_str(), r#"userName eq "a"b""#, "userName eq", "", "userName", "eq eq eq"] {
-        world.send("POST", "/Users/.search", json!({ "filter": filter })).await.refused(400, "invalidFilter");
+        scim.send("POST", "/Users/.search", json!({ "filter": filter })).await.refused(400, "invalidFilter");
     }
     for filter in ["userName%20eq%20%22a%22b%22", &"a".repeat(60_000)] {
-        world.get(&format!("/Users?filter={filter}")).await.refused(400, "invalidFilter");
-        world.get(&format!("/Groups?filter={filter}")).await.refused(400, "invalidFilter");
+        scim.get(&format!("/Users?filter={filter}")).await.refused(400, "invalidFilter");
+        scim.get(&format!("/Groups?filter={filter}")).await.refused(400, "invalidFilter");
     }
 }
 
 #[tokio::test]
 async fn c11_a_stale_version_changes_nothing() {
-    let world = world().await;
-    let id = world.user("ada").await;
+    let scim = scim().await;
+    let id = scim.user("ada").await;
     let path = format!("/Users/{id}");
-    let shown = world.get(&path).await;
+    let shown = scim.get(&path).await;
     let version = shown.headers["etag"].to_str().unwrap().to_owned();
     assert!(version.starts_with("W/\""));
     assert_eq!(shown.is(200)["meta"]["version"], json!(version));
     let rename = json!({ "Operations": [{ "op": "replace", "path": "displayName", "value": "Ada L." }] });
     let with = |method: &str, tag: &str, body: &Value| {
-        let mut request = world.request(method, &path, Some(body));
+        let mut request = scim.request(method, &path, Some(body));
         request.headers_mut().insert("if-match", tag.parse().unwrap());
         request
     };
-    let changed = world.call(with("PATCH", &version, &rename)).await;
+    let changed = scim.call(with("PATCH", &version, &rename)).await;
     let newer = changed.headers["etag"].to_str().unwrap().to_owned();
     changed.is(200);
-    assert_eq!(world.get(&path).await.headers["etag"], newer.as_str());
+    assert_eq!(scim.get(&path).await.headers["etag"], newer.as_str());
     let other = json!({ "Operations": [{ "op": "replace", "path": "displayName", "value": "Other" }] });
-    world.call(with("PATCH", &version, &other)).await.refused(412, "-");
-    world.call(with("PUT", &version, &json!({ "userName": "ada", "displayName": "Other" }))).await.refused(412, "-");
-    world.call(with("DELETE", "W/\"nonsense\"", &Value::Null)).await.refused(412, "-");
-    assert_eq!(world.get(&path).await.is(200)["displayName"], "Ada L.");
-    world.call(with("PATCH", "*", &other)).await.is(200);
+    scim.call(with("PATCH", &version, &other)).await.refused(412, "-");
+    scim.call(with("PUT", &version, &json!({ "userName": "ada", "displayName": "Other" }))).await.refused(412, "-");
+    scim.call(with("DELETE", "W/\"nonsense\"", &Value::Null)).await.refused(412, "-");
+    assert_eq!(scim.get(&path).await.is(200)["displayName"], "Ada L.");
+    scim.call(with("PATCH", "*", &other)).await.is(200);
 }
 
 #[tokio::test]
 async fn c12_nobody_is_renamed_onto_somebody_else() {
-    let world = world().await;
-    let id = world.user("ada").await;
-    world.user("grace").await;
+    let scim = scim().await;
+    let id = scim.user("ada").await;
+    scim.user("grace").await;
     let path = format!("/Users/{id}");
-    world.send("PUT", &path, json!({ "userName": "Grace" })).await.refused(409, "uniqueness");
+    scim.send("PUT", &path, json!({ "userName": "Grace" })).await.refused(409, "uniqueness");
     let rename = |name: &str| json!([{ "op": "replace", "value": { "userName": name } }]);
-    world.patch(&path, rename("grace")).await.refused(409, "uniqueness");
+    scim.patch(&path, rename("grace")).await.refused(409, "uniqueness");
     // Twilio's key never changes, but a different case is accepted.
-    world.patch(&path, rename("ada.lovelace")).await.refused(400, "mutability");
-    assert_eq!(world.patch(&path, rename("ADA")).await.is(200)["userName"], "ada");
+    scim.patch(&path, rename("ada.lovelace")).await.refused(400, "mutability");
+    assert_eq!(scim.patch(&path, rename("ADA")).await.is(200)["userName"], "ada");
 }
 
 #[tokio::test]
 async fn c13_what_was_deleted_is_gone() {
-    let world = world().await;
-    let id = world.user("ada").await;
+    let scim = scim().await;
+    let id = scim.user("ada").await;
     let path = format!("/Users/{id}");
-    assert_eq!(world.delete(&path).await.is(204), Value::Null);
-    world.get(&path).await.refused(404, "-");
-    world.delete(&path).await.refused(404, "-");
-    world.patch(&path, json!([{ "op": "replace", "path": "active", "value": true }])).await.refused(404, "-");
-    assert_eq!(world.get("/Users").await.is(200)["totalResults"], 0);
-    assert_eq!(world.get("/Users?filter=userName%20eq%20%22ada%22").await.is(200)["totalResults"], 0);
-    assert_eq!(world.twilio_user(&id).await["deactivated"], true);
+    assert_eq!(scim.delete(&path).await.is(204), Value::Null);
+    scim.get(&path).await.refused(404, "-");
+    scim.delete(&path).await.refused(404, "-");
+    scim.patch(&path, json!([{ "op": "replace", "path": "active", "value": true }])).await.refused(404, "-");
+    assert_eq!(scim.get("/Users").await.is(200)["totalResults"], 0);
+    assert_eq!(scim.get("/Users?filter=userName%20eq%20%22ada%22").await.is(200)["totalResults"], 0);
+    assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], true);
     // The same person may come back.
-    assert_eq!(world.user("ada").await, id);
-    assert_eq!(world.get(&path).await.is(200)["active"], true);
+    assert_eq!(scim.user("ada").await, id);
+    assert_eq!(scim.get(&path).await.is(200)["active"], true);
 }
 
 #[tokio::test]
 async fn c15_what_is_not_supported_says_so() {
-    let world = world().await;
-    world.send("POST", "/Bulk", json!({})).await.refused(501, "-");
-    world.get("/Me").await.refused(404, "-");
-    world.get("/NoSuchThing/at/all").await.refused(404, "-");
-    world.send("POST", "/ServiceProviderConfig", json!({})).await.refused(405, "-");
-    let config = world.get("/ServiceProviderConfig").await.is(200);
+    let scim = scim().await;
+    scim.send("POST", "/Bulk", json!({})).await.refused(501, "-");
+    scim.get("/Me").await.refused(404, "-");
+    scim.get("/NoSuchThing/at/all").await.refused(404, "-");
+    scim.send("POST", "/ServiceProviderConfig", json!({})).await.refused(405, "-");
+    let config = scim.get("/ServiceProviderConfig").await.is(200);
     for feature in ["bulk", "sort", "changePassword"] {
         assert_eq!(config[feature]["supported"], false, "{feature}");
     }
@@ -233,17 +231,17 @@ async fn c15_what_is_not_supported_says_so() {
 
 #[tokio::test]
 async fn c17_the_last_administrator_stays() {
-    let world = world_with(&[("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin")]).await;
-    let first = world.at_twilio("first", &["admin"]).await;
-    let second = world.at_twilio("second", &["admin"]).await;
-    world.delete(&format!("/Users/{second}")).await.is(204);
+    let scim = scim_with(&[("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin")]).await;
+    let first = scim.world.at_twilio("first", &["admin"]).await;
+    let second = scim.world.at_twilio("second", &["admin"]).await;
+    scim.delete(&format!("/Users/{second}")).await.is(204);
     let path = format!("/Users/{first}");
     let log = Log::start();
-    world.delete(&path).await.refused(409, "-");
+    scim.delete(&path).await.refused(409, "-");
     let off = json!([{ "op": "replace", "value": { "active": false } }]);
-    world.patch(&path, off.clone()).await.refused(409, "-");
+    scim.patch(&path, off.clone()).await.refused(409, "-");
     let demote = json!([{ "op": "replace", "path": "roles", "value": [{ "value": "agent" }] }]);
-    world.patch(&path, demote).await.refused(409, "-");
+    scim.patch(&path, demote).await.refused(409, "-");
     assert_eq!(
         log.audit(),
         [
@@ -252,50 +250,50 @@ async fn c17_the_last_administrator_stays() {
             "scim_update refused scim_last_admin"
         ]
     );
-    assert_eq!(world.twilio_user(&first).await["deactivated"], false);
-    let third = world.at_twilio("third", &["admin"]).await;
-    world.patch(&path, off.clone()).await.is(200);
-    world.patch(&format!("/Users/{third}"), off.clone()).await.refused(409, "-");
+    assert_eq!(scim.world.twilio_user_of(&first).await.unwrap()["deactivated"], false);
+    let third = scim.world.at_twilio("third", &["admin"]).await;
+    scim.patch(&path, off.clone()).await.is(200);
+    scim.patch(&format!("/Users/{third}"), off.clone()).await.refused(409, "-");
 
-    let world = world_with(&[("FLEXGATE_SCIM_LAST_ADMIN", "allow")]).await;
-    let only = world.at_twilio("only", &["admin"]).await;
-    world.patch(&format!("/Users/{only}"), off).await.is(200);
+    let scim = scim_with(&[("FLEXGATE_SCIM_LAST_ADMIN", "allow")]).await;
+    let only = scim.world.at_twilio("only", &["admin"]).await;
+    scim.patch(&format!("/Users/{only}"), off).await.is(200);
 }
 
 #[tokio::test]
 async fn c17_two_who_remove_the_last_two_administrators_leave_one() {
-    let world = world().await;
-    let first = world.at_twilio("first", &["admin"]).await;
-    let second = world.at_twilio("second", &["admin"]).await;
+    let scim = scim().await;
+    let first = scim.world.at_twilio("first", &["admin"]).await;
+    let second = scim.world.at_twilio("second", &["admin"]).await;
     // Slow enough for the other request to check who is left.
     let slow = json!({ "service": "flex-api", "path_contains": "Deprovision", "kind": "delay", "delay_ms": 500, "times": "always" });
-    world.fault(slow).await;
+    scim.world.fault(&slow).await;
     let (one, other) = (format!("/Users/{first}"), format!("/Users/{second}"));
-    let (one, other) = tokio::join!(world.delete(&one), world.delete(&other));
+    let (one, other) = tokio::join!(scim.delete(&one), scim.delete(&other));
     let mut statuses = [one.status.as_u16(), other.status.as_u16()];
     statuses.sort_unstable();
     assert!(statuses == [204, 409] || statuses == [204, 503], "{statuses:?}");
-    let left = [world.twilio_user(&first).await, world.twilio_user(&second).await];
+    let left = [scim.world.twilio_user_of(&first).await.unwrap(), scim.world.twilio_user_of(&second).await.unwrap()];
     assert_eq!(left.iter().filter(|user| user["deactivated"] == false).count(), 1);
 }
 
 #[tokio::test]
 async fn bodies_that_are_no_scim_are_refused() {
-    let world = world().await;
+    let scim = scim().await;
     let raw = |body: &str, content_type: &str| {
-        let mut request = world.request("POST", "/Users", None);
+        let mut request = scim.request("POST", "/Users", None);
         *request.body_mut() = Body::from(body.to_owned());
         request.headers_mut().insert("content-type", content_type.parse().unwrap());
         request
     };
-    world.call(raw("{", "application/json")).await.refused(400, "invalidSyntax");
-    world.call(raw("[]", "application/json")).await.refused(400, "invalidSyntax");
-    world.call(raw("{\"userName\":\"a\",\"userName\":\"b\"}", "application/json")).await.refused(400, "invalidSyntax");
-    world.call(raw("{}", "text/plain")).await.refused(415, "-");
-    world.call(raw(&"x".repeat(1_100_000), "application/json")).await.refused(413, "-");
-    world.call(raw("{}", "application/json")).await.refused(400, "invalidValue");
-    let id = world.user("ada").await;
+    scim.call(raw("{", "application/json")).await.refused(400, "invalidSyntax");
+    scim.call(raw("[]", "application/json")).await.refused(400, "invalidSyntax");
+    scim.call(raw("{\"userName\":\"a\",\"userName\":\"b\"}", "application/json")).await.refused(400, "invalidSyntax");
+    scim.call(raw("{}", "text/plain")).await.refused(415, "-");
+    scim.call(raw(&"x".repeat(1_100_000), "application/json")).await.refused(413, "-");
+    scim.call(raw("{}", "application/json")).await.refused(400, "invalidValue");
+    let id = scim.user("ada").await;
     for body in [json!({}), json!({ "Operations": [] }), json!({ "Operations": [{ "op": "move", "path": "x" }] })] {
-        world.send("PATCH", &format!("/Users/{id}"), body).await.refused(400, "invalidSyntax");
+        scim.send("PATCH", &format!("/Users/{id}"), body).await.refused(400, "invalidSyntax");
     }
 }

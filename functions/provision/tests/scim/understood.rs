@@ -3,11 +3,11 @@
 use flexgate_test_support::Log;
 use serde_json::{Value, json};
 
-use crate::common::{world, world_with};
+use crate::common::{Refused as _, scim, scim_with};
 
 #[tokio::test]
 async fn c04_what_is_not_ours_to_take_is_ignored_and_a_password_never_kept() {
-    let world = world().await;
+    let scim = scim().await;
     let log = Log::start();
     let body = json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "id": "FU00000000000000000000000000000001",
@@ -15,48 +15,48 @@ async fn c04_what_is_not_ours_to_take_is_ignored_and_a_password_never_kept() {
         "userName": "ada@example.com", "displayName": "Ada", "nickName": "A", "shoeSize": 9,
         "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": { "department": "R&D" },
     });
-    let made = world.send("POST", "/Users", body).await.is(201);
+    let made = scim.send("POST", "/Users", body).await.is(201);
     assert_ne!(made["id"], "FU00000000000000000000000000000001");
     for name in ["password", "nickName", "shoeSize", "groups"] {
         assert_eq!(made.get(name), None, "{name}");
     }
     let path = format!("/Users/{}", made["id"].as_str().unwrap());
-    world.patch(&path, json!([{ "op": "replace", "path": "password", "value": "hunter2-canary" }])).await.is(200);
+    scim.patch(&path, json!([{ "op": "replace", "path": "password", "value": "hunter2-canary" }])).await.is(200);
     assert!(!log.text().contains("hunter2-canary"));
     assert!(!log.text().contains("ada@example.com"));
-    assert!(!world.get(&path).await.is(200).to_string().contains("hunter2"));
-    let stored = std::fs::read(world.folder.path().join("flexgate.db-wal")).unwrap();
+    assert!(!scim.get(&path).await.is(200).to_string().contains("hunter2"));
+    let stored = std::fs::read(scim.world.folder().join("flexgate.db-wal")).unwrap();
     assert!(!stored.windows(7).any(|bytes| bytes == b"hunter2"));
 }
 
 #[tokio::test]
 async fn c06_active_is_a_boolean_or_the_word_for_one() {
-    let world = world().await;
-    let path = format!("/Users/{}", world.user("ada").await);
+    let scim = scim().await;
+    let path = format!("/Users/{}", scim.user("ada").await);
     for (value, active) in
         [(json!("False"), false), (json!("True"), true), (json!("false"), false), (json!(true), true)]
     {
-        let shown = world.patch(&path, json!([{ "op": "Replace", "path": "active", "value": value }])).await.is(200);
+        let shown = scim.patch(&path, json!([{ "op": "Replace", "path": "active", "value": value }])).await.is(200);
         assert_eq!(shown["active"], active, "{value}");
     }
     for value in [json!(0), json!("no"), json!([]), json!({})] {
         let replace = json!([{ "op": "replace", "value": { "active": value } }]);
-        let answer = world.patch(&path, replace).await;
+        let answer = scim.patch(&path, replace).await;
         if value == json!([]) || value == json!({}) {
             assert_eq!(answer.status, 400, "{value}");
         } else {
             answer.refused(400, "invalidValue");
         }
     }
-    assert_eq!(world.get(&path).await.is(200)["active"], true);
+    assert_eq!(scim.get(&path).await.is(200)["active"], true);
 }
 
 #[tokio::test]
 async fn c07_operators_and_names_in_any_case_with_and_without_a_path() {
-    let world = world_with(&[("FLEXGATE_ALLOWED_ROLES", "agent,supervisor")]).await;
-    let id = world.user("ada").await;
+    let scim = scim_with(&[("FLEXGATE_ALLOWED_ROLES", "agent,supervisor")]).await;
+    let id = scim.user("ada").await;
     let path = format!("/Users/{id}");
-    let shown = world
+    let shown = scim
         .patch(
             &path,
             json!([
@@ -71,9 +71,9 @@ async fn c07_operators_and_names_in_any_case_with_and_without_a_path() {
         .await;
     // The list has an address, but none of type work: RFC 7644 §3.5.2.3.
     shown.refused(400, "noTarget");
-    let before = world.get(&path).await.is(200);
+    let before = scim.get(&path).await.is(200);
     assert_eq!(before["displayName"], "The ada", "all operations or none");
-    let shown = world
+    let shown = scim
         .patch(
             &path,
             json!([
@@ -89,7 +89,7 @@ async fn c07_operators_and_names_in_any_case_with_and_without_a_path() {
         .await
         .is(200);
     assert_eq!(shown["name"], json!({ "givenName": "Ada", "familyName": "Lovelace" }));
-    let twilio = world.twilio_user(&id).await;
+    let twilio = scim.world.twilio_user_of(&id).await.unwrap();
     assert_eq!(twilio["full_name"], "Ada Lovelace");
     assert_eq!(twilio["email"], "ada@work.example");
     assert_eq!(twilio["locale"], "en-GB");
@@ -100,15 +100,15 @@ async fn c07_operators_and_names_in_any_case_with_and_without_a_path() {
     assert_eq!((&attributes["language"], &attributes["skill_level"]), (&json!("en"), &json!(7)));
     for unknown in ["shoeSize", "name.shoeSize", "urn:other:User:x", "emails[", "displayName[value eq \"x\"]"] {
         let write = json!([{ "op": "replace", "path": unknown, "value": "x" }]);
-        world.patch(&path, write).await.refused(400, "invalidPath");
+        scim.patch(&path, write).await.refused(400, "invalidPath");
     }
 }
 
 #[tokio::test]
 async fn c10_pages_are_what_rfc_7644_says_of_odd_numbers() {
-    let world = world().await;
+    let scim = scim().await;
     for name in ["ada", "grace", "linus"] {
-        world.user(name).await;
+        scim.user(name).await;
     }
     for (query, start, given) in [
         ("startIndex=0", 1, 3),
@@ -120,167 +120,166 @@ async fn c10_pages_are_what_rfc_7644_says_of_odd_numbers() {
         ("count=1000000000", 1, 3),
         ("startIndex=2&count=1", 2, 1),
     ] {
-        let list = world.get(&format!("/Users?{query}")).await.is(200);
+        let list = scim.get(&format!("/Users?{query}")).await.is(200);
         assert_eq!(list["totalResults"], 3, "{query}");
         assert_eq!(list["startIndex"], start, "{query}");
         assert_eq!(list["itemsPerPage"], given, "{query}");
         assert_eq!(list["Resources"].as_array().unwrap().len(), given, "{query}");
     }
-    world.get("/Users?startIndex=one").await.refused(400, "invalidValue");
-    world.get("/Users?count=1&count=2").await.refused(400, "invalidValue");
+    scim.get("/Users?startIndex=one").await.refused(400, "invalidValue");
+    scim.get("/Users?count=1&count=2").await.refused(400, "invalidValue");
 }
 
 #[tokio::test]
 async fn c14_an_external_id_is_never_an_id() {
-    let world = world().await;
-    let ada = world.user("ada").await;
+    let scim = scim().await;
+    let ada = scim.user("ada").await;
     let body = json!({ "userName": "eve", "externalId": ada, "emails": ["eve@example.com"] });
-    let eve = world.send("POST", "/Users", body).await.is(201)["id"].as_str().unwrap().to_owned();
+    let eve = scim.send("POST", "/Users", body).await.is(201)["id"].as_str().unwrap().to_owned();
     assert_ne!(eve, ada);
-    assert_eq!(world.get(&format!("/Users/{ada}")).await.is(200)["userName"], "ada");
-    let found = world.get(&format!("/Users?filter=id%20eq%20%22{ada}%22")).await.is(200);
+    assert_eq!(scim.get(&format!("/Users/{ada}")).await.is(200)["userName"], "ada");
+    let found = scim.get(&format!("/Users?filter=id%20eq%20%22{ada}%22")).await.is(200);
     assert_eq!(found["Resources"][0]["userName"], "ada");
-    let found = world.get(&format!("/Users?filter=externalId%20eq%20%22{ada}%22")).await.is(200);
+    let found = scim.get(&format!("/Users?filter=externalId%20eq%20%22{ada}%22")).await.is(200);
     assert_eq!((&found["totalResults"], &found["Resources"][0]["id"]), (&json!(1), &json!(eve)));
-    world.delete(&format!("/Users/{eve}")).await.is(204);
-    assert_eq!(world.get(&format!("/Users/{ada}")).await.is(200)["active"], true);
-    world.get("/Users/not-a-sid").await.refused(404, "-");
+    scim.delete(&format!("/Users/{eve}")).await.is(204);
+    assert_eq!(scim.get(&format!("/Users/{ada}")).await.is(200)["active"], true);
+    scim.get("/Users/not-a-sid").await.refused(404, "-");
 }
 
 #[tokio::test]
 async fn users_from_elsewhere_are_found_listed_and_keep_what_scim_does_not_touch() {
-    let world = world().await;
-    let sid = world.at_twilio("Grace.Hopper", &["supervisor"]).await;
-    let found = world.get("/Users?filter=userName%20eq%20%22Grace.Hopper%22").await.is(200);
+    let scim = scim().await;
+    let sid = scim.world.at_twilio("Grace.Hopper", &["supervisor"]).await;
+    let found = scim.get("/Users?filter=userName%20eq%20%22Grace.Hopper%22").await.is(200);
     assert_eq!(found["Resources"][0]["id"], json!(sid));
-    assert_eq!(found["Resources"][0]["name"]["familyName"], "One");
+    assert_eq!(found["Resources"][0]["name"]["familyName"], "Example");
     let path = format!("/Users/{sid}");
     let body = json!({ "userName": "grace.hopper", "externalId": "g-1", "name": { "givenName": "Grace", "familyName": "Hopper" } });
-    world.send("PUT", &path, body).await.is(200);
-    let twilio = world.twilio_user(&sid).await;
+    scim.send("PUT", &path, body).await.is(200);
+    let twilio = scim.world.twilio_user_of(&sid).await.unwrap();
     assert_eq!((&twilio["roles"], &twilio["full_name"]), (&json!(["supervisor"]), &json!("Grace Hopper")));
     // SCIM shows later changes at Twilio.
-    world.at_twilio("Grace.Hopper", &["agent"]).await;
-    let shown = world.get(&path).await.is(200);
-    assert_eq!((&shown["displayName"], &shown["externalId"]), (&json!("Some One"), &json!("g-1")));
+    scim.world.at_twilio("Grace.Hopper", &["agent"]).await;
+    let shown = scim.get(&path).await.is(200);
+    assert_eq!((&shown["displayName"], &shown["externalId"]), (&json!("Grace.Hopper Example"), &json!("g-1")));
     assert_eq!(shown["roles"], json!([{ "value": "agent" }]));
 }
 
 #[tokio::test]
 async fn an_inactive_user_is_edited_without_being_made_active() {
-    let world = world().await;
-    let id = world.user("ada").await;
+    let scim = scim().await;
+    let id = scim.user("ada").await;
     let path = format!("/Users/{id}");
-    world.patch(&path, json!([{ "op": "replace", "value": { "active": false } }])).await.is(200);
-    let shown =
-        world.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Ada L." }])).await.is(200);
+    scim.patch(&path, json!([{ "op": "replace", "value": { "active": false } }])).await.is(200);
+    let shown = scim.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Ada L." }])).await.is(200);
     assert_eq!((&shown["active"], &shown["displayName"]), (&json!(false), &json!("Ada L.")));
-    assert_eq!(world.twilio_user(&id).await["deactivated"], true);
-    assert_eq!(world.get(&path).await.is(200)["displayName"], "Ada L.");
-    let found = world.get("/Users?filter=userName%20eq%20%22ada%22").await.is(200);
+    assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], true);
+    assert_eq!(scim.get(&path).await.is(200)["displayName"], "Ada L.");
+    let found = scim.get("/Users?filter=userName%20eq%20%22ada%22").await.is(200);
     assert_eq!(found["Resources"][0]["active"], false);
-    world.patch(&path, json!([{ "op": "replace", "value": { "active": true } }])).await.is(200);
-    let twilio = world.twilio_user(&id).await;
+    scim.patch(&path, json!([{ "op": "replace", "value": { "active": true } }])).await.is(200);
+    let twilio = scim.world.twilio_user_of(&id).await.unwrap();
     assert_eq!((&twilio["deactivated"], &twilio["full_name"]), (&json!(false), &json!("Ada L.")));
 }
 
 #[tokio::test]
 async fn a_user_keeps_its_id_where_twilio_gives_a_new_sid_when_reactivated() {
-    let world = world().await;
-    world
+    let scim = scim().await;
+    scim.world
         .simulator
         .switch(|switches| switches.provision_reactivates = serde_json::from_value(json!("new_sid")).unwrap());
-    let id = world.user("ada").await;
+    let id = scim.user("ada").await;
     let path = format!("/Users/{id}");
-    world.patch(&path, json!([{ "op": "replace", "value": { "active": false } }])).await.is(200);
-    let shown = world.patch(&path, json!([{ "op": "replace", "value": { "active": true } }])).await.is(200);
+    scim.patch(&path, json!([{ "op": "replace", "value": { "active": false } }])).await.is(200);
+    let shown = scim.patch(&path, json!([{ "op": "replace", "value": { "active": true } }])).await.is(200);
     assert_eq!((&shown["id"], &shown["active"]), (&json!(id), &json!(true)));
-    assert_eq!(world.get(&path).await.is(200)["active"], true);
-    let list = world.get("/Users").await.is(200);
+    assert_eq!(scim.get(&path).await.is(200)["active"], true);
+    let list = scim.get("/Users").await.is(200);
     assert_eq!((&list["totalResults"], &list["Resources"][0]["id"]), (&json!(1), &json!(id)));
-    let found = world.get("/Users?filter=userName%20eq%20%22ada%22").await.is(200);
+    let found = scim.get("/Users?filter=userName%20eq%20%22ada%22").await.is(200);
     assert_eq!(found["Resources"][0]["id"], json!(id));
-    world.patch(&path, json!([{ "op": "replace", "value": { "active": false } }])).await.is(200);
-    assert_eq!(world.get(&path).await.is(200)["active"], false);
+    scim.patch(&path, json!([{ "op": "replace", "value": { "active": false } }])).await.is(200);
+    assert_eq!(scim.get(&path).await.is(200)["active"], false);
 
-    world.simulator.switch(|switches| {
+    scim.world.simulator.switch(|switches| {
         switches.provision_reactivates = serde_json::from_value(json!("stays_deactivated")).unwrap();
     });
-    world.patch(&path, json!([{ "op": "replace", "value": { "active": true } }])).await.refused(502, "-");
+    scim.patch(&path, json!([{ "op": "replace", "value": { "active": true } }])).await.refused(502, "-");
 }
 
 #[tokio::test]
 async fn a_group_gives_its_role_and_takes_it_back_and_an_unmapped_one_gives_none() {
-    let world = world().await;
-    let (ada, grace) = (world.user("ada").await, world.at_twilio("grace", &["agent", "supervisor"]).await);
+    let scim = scim().await;
+    let (ada, grace) = (scim.user("ada").await, scim.world.at_twilio("grace", &["agent", "supervisor"]).await);
     let plain = json!({ "displayName": "Everybody", "members": [{ "value": ada }, { "value": grace }] });
-    world.forget_calls().await;
-    world.send("POST", "/Groups", plain).await.is(201);
-    assert!(world.calls().await.is_empty(), "an unmapped group asks Twilio nothing");
+    scim.world.forget_calls().await;
+    scim.send("POST", "/Groups", plain).await.is(201);
+    assert!(scim.calls().await.is_empty(), "an unmapped group asks Twilio nothing");
     let leads = json!({ "displayName": "Flex Supervisors", "members": [{ "value": ada }] });
-    let leads = world.send("POST", "/Groups", leads).await.is(201);
+    let leads = scim.send("POST", "/Groups", leads).await.is(201);
     let path = format!("/Groups/{}", leads["id"].as_str().unwrap());
-    assert_eq!(world.twilio_user(&ada).await["roles"], json!(["agent", "supervisor"]));
-    let shown = world.get(&format!("/Users/{ada}")).await.is(200);
+    assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent", "supervisor"]));
+    let shown = scim.get(&format!("/Users/{ada}")).await.is(200);
     assert_eq!(shown["groups"].as_array().unwrap().len(), 2);
     // An unrelated change keeps the role; deactivation followed by reactivation restores it.
     let user = format!("/Users/{ada}");
-    world.patch(&user, json!([{ "op": "replace", "path": "displayName", "value": "A" }])).await.is(200);
+    scim.patch(&user, json!([{ "op": "replace", "path": "displayName", "value": "A" }])).await.is(200);
     for active in [false, true] {
-        world.patch(&user, json!([{ "op": "replace", "value": { "active": active } }])).await.is(200);
+        scim.patch(&user, json!([{ "op": "replace", "value": { "active": active } }])).await.is(200);
     }
-    assert_eq!(world.twilio_user(&ada).await["roles"], json!(["agent", "supervisor"]));
+    assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent", "supervisor"]));
     let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{ada}\"]") }]);
-    assert_eq!(world.patch(&path, remove).await.is(200).get("members"), None);
-    assert_eq!(world.twilio_user(&ada).await["roles"], json!(["agent"]));
+    assert_eq!(scim.patch(&path, remove).await.is(200).get("members"), None);
+    assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent"]));
     // Renaming a group changes the role it gives.
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
-    world.patch(&path, add).await.is(200);
-    world.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Old Supervisors" }])).await.is(200);
-    assert_eq!(world.twilio_user(&ada).await["roles"], json!(["agent"]));
-    world.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Flex Supervisors" }])).await.is(200);
-    assert_eq!(world.twilio_user(&ada).await["roles"], json!(["agent", "supervisor"]));
-    world.delete(&path).await.is(204);
-    assert_eq!(world.twilio_user(&ada).await["roles"], json!(["agent"]));
-    world.delete(&path).await.refused(404, "-");
+    scim.patch(&path, add).await.is(200);
+    scim.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Old Supervisors" }])).await.is(200);
+    assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent"]));
+    scim.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Flex Supervisors" }])).await.is(200);
+    assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent", "supervisor"]));
+    scim.delete(&path).await.is(204);
+    assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent"]));
+    scim.delete(&path).await.refused(404, "-");
     let missing =
         json!({ "displayName": "Flex Supervisors", "members": [{ "value": format!("FU{}", "0".repeat(32)) }] });
-    world.send("POST", "/Groups", missing).await.refused(400, "invalidValue");
+    scim.send("POST", "/Groups", missing).await.refused(400, "invalidValue");
 }
 
 #[tokio::test]
 async fn only_what_is_asked_for_is_sent() {
-    let world = world().await;
-    let id = world.user("ada").await;
-    let shown = world.get(&format!("/Users/{id}?attributes=userName,emails.value,meta.version")).await.is(200);
+    let scim = scim().await;
+    let id = scim.user("ada").await;
+    let shown = scim.get(&format!("/Users/{id}?attributes=userName,emails.value,meta.version")).await.is(200);
     let mut keys: Vec<_> = shown.as_object().unwrap().keys().cloned().collect();
     keys.sort();
     assert_eq!(keys, ["emails", "id", "meta", "schemas", "userName"]);
     assert_eq!(shown["emails"], json!([{ "value": "ada@example.com" }]));
-    let shown = world.get(&format!("/Users/{id}?excludedAttributes=emails,id,name.givenName")).await.is(200);
+    let shown = scim.get(&format!("/Users/{id}?excludedAttributes=emails,id,name.givenName")).await.is(200);
     assert_eq!((shown.get("emails"), shown.get("id").is_some()), (None, true));
 }
 
 #[tokio::test]
 async fn twilio_may_leave_out_fields_inactive_users_and_case() {
-    let world = world().await;
-    world.simulator.switch(|switches| {
+    let scim = scim().await;
+    scim.world.simulator.switch(|switches| {
         switches.sparse_responses = true;
         switches.find_returns_deactivated = false;
         switches.find_case_sensitive = false;
     });
-    let id = world.user("Ada").await;
+    let id = scim.user("Ada").await;
     let path = format!("/Users/{id}");
     let find = "/Users?filter=userName%20eq%20%22ada%22";
-    let found = world.get(find).await.is(200);
+    let found = scim.get(find).await.is(200);
     assert_eq!(found["Resources"][0]["displayName"], "The Ada");
     assert_eq!(found["Resources"][0]["active"], true);
-    world.patch(&path, json!([{ "op": "replace", "value": { "active": false } }])).await.is(200);
-    let found = world.get(find).await.is(200);
+    scim.patch(&path, json!([{ "op": "replace", "value": { "active": false } }])).await.is(200);
+    let found = scim.get(find).await.is(200);
     assert_eq!((&found["Resources"][0]["id"], &found["Resources"][0]["active"]), (&json!(id), &json!(false)));
     let again = json!({ "userName": "ada", "emails": ["ada@example.com"] });
-    world.send("POST", "/Users", again.clone()).await.refused(409, "uniqueness");
-    world.delete(&path).await.is(204);
-    world.get(&path).await.refused(404, "-");
-    assert_eq!(world.send("POST", "/Users", again).await.is(201)["id"], json!(id));
+    scim.send("POST", "/Users", again.clone()).await.refused(409, "uniqueness");
+    scim.delete(&path).await.is(204);
+    scim.get(&path).await.refused(404, "-");
+    assert_eq!(scim.send("POST", "/Users", again).await.is(201)["id"], json!(id));
 }

@@ -26,7 +26,7 @@ async fn unknown_routes_and_methods_are_problem_documents() {
     let directory = Directory::start().await;
     let reply = directory.get("/nowhere").await;
     assert_eq!(reply.problem(), (404, "route_unknown".into()));
-    let document = reply.body;
+    let document = reply.body.clone();
     assert_eq!(document["type"], "urn:flexgate:problem:route_unknown");
     assert_eq!(document["request_id"], reply.header("x-request-id"));
     assert_eq!((document["status"].as_u64(), document["title"].is_string()), (Some(404), true));
