@@ -5,11 +5,10 @@ use std::sync::Arc;
 use flexgate::store::scim::{Group, Member};
 use flexgate::store::{ChangedMember, Message};
 use futures_util::StreamExt as _;
-use http::Method;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::world::{GROUPS, World, deadline};
+use crate::fixture::{Fixture, GROUPS, deadline};
 
 /// How many members, and how many jobs at once. `FLEXGATE_TEST_MEMBERS` sets the number of members on the DynamoDB
 /// emulator.
@@ -21,9 +20,9 @@ fn size() -> (usize, usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r52_every_member_of_a_large_group_gets_its_role_and_loses_it_with_the_group() {
     let (count, at_once) = size();
-    let world = Arc::new(World::start().await);
-    world.control(Method::POST, "users", &json!({ "count": count })).await;
-    let users = world.provisioning.flex().list(1_000, None, deadline()).await.unwrap().users;
+    let fixture = Arc::new(Fixture::start().await);
+    fixture.world.control("users", &json!({ "count": count })).await;
+    let users = fixture.provisioning.flex().list(1_000, None, deadline()).await.unwrap().users;
     assert_eq!(users.len(), count.min(1_000));
     let (id, name) = GROUPS[0];
     let mut members: Vec<Member> =
@@ -39,7 +38,7 @@ async fn r52_every_member_of_a_large_group_gets_its_role_and_loses_it_with_the_g
         created_at: at,
         updated_at: at,
     };
-    let scim = world.platform.scim();
+    let scim = fixture.platform.scim();
     scim.put_group(&group).await.unwrap();
     let changed: Vec<_> = group.members.iter().map(|one| ChangedMember { user: one.user.clone(), had: None }).collect();
     for (round, roles) in [["agent", "supervisor"].as_slice(), &["agent"]].into_iter().enumerate() {
@@ -51,10 +50,10 @@ async fn r52_every_member_of_a_large_group_gets_its_role_and_loses_it_with_the_g
             _ => Vec::new(),
         });
         let reconciled = futures_util::stream::iter(jobs).map(|member| {
-            let world = world.clone();
+            let fixture = fixture.clone();
             async move {
                 loop {
-                    match world.ledger.reconcile_member(&member.user, None, deadline()).await {
+                    match fixture.ledger.reconcile_member(&member.user, None, deadline()).await {
                         // The queue would retry the job.
                         Err(error) if error.is_transient() => {}
                         done => break drop(done.unwrap().unwrap()),
@@ -63,7 +62,7 @@ async fn r52_every_member_of_a_large_group_gets_its_role_and_loses_it_with_the_g
             }
         });
         reconciled.buffer_unordered(at_once).collect::<Vec<()>>().await;
-        let users = world.provisioning.flex().list(1_000, None, deadline()).await.unwrap().users;
+        let users = fixture.provisioning.flex().list(1_000, None, deadline()).await.unwrap().users;
         let other = users.iter().filter(|user| user.roles.as_ref().is_none_or(|shown| shown.names() != roles)).count();
         assert_eq!(other, 0, "users whose roles are not {roles:?}");
     }

@@ -8,6 +8,7 @@
 mod dynamodb;
 
 mod attack;
+mod fixture;
 mod groups;
 mod leavers;
 mod oracle;
@@ -16,4 +17,3 @@ mod sequences;
 mod successors;
 mod sweep;
 mod withdrawal;
-mod world;

@@ -8,7 +8,7 @@ use flexgate::users::ledger::{Earlier, LedgerError, News, Outcome};
 use serde_json::json;
 use time::Duration;
 
-use crate::world::{GROUPS, World, deadline};
+use crate::fixture::{Fixture, GROUPS, deadline};
 
 pub fn name(text: &str) -> Username {
     text.parse().unwrap()
@@ -37,7 +37,7 @@ pub fn news(from: &str, username: &str, active: Option<bool>, roles: &[&str]) ->
     }
 }
 
-impl World {
+impl Fixture {
     async fn person(&self, username: &str) -> Option<Person> {
         self.platform.people().person(&PersonKey::Username(name(username).key())).await.unwrap()
     }
@@ -50,139 +50,139 @@ impl World {
 
 #[tokio::test]
 async fn what_is_said_and_what_is_given_is_written_before_anything_is_sent() {
-    let world = World::start().await;
-    world.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
-    world.provision_fails().await;
+    let fixture = Fixture::start().await;
+    fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
+    fixture.provision_fails().await;
     let supervisor = news("api", "ada@example.com", Some(true), &["supervisor"]);
-    assert!(matches!(world.state(&supervisor).await, Err(LedgerError::Twilio(_))));
-    let person = world.person("ada@example.com").await.unwrap();
+    assert!(matches!(fixture.state(&supervisor).await, Err(LedgerError::Twilio(_))));
+    let person = fixture.person("ada@example.com").await.unwrap();
     assert!(person.given.roles.contains(&Role::Supervisor), "{:?}", person.given);
     assert!(!person.is_settled());
-    assert_eq!(world.roles("ada@example.com").await, ["agent"]);
+    assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);
     // The next reconciliation does not need the statement again.
-    world.no_faults().await;
-    let report = world.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
+    fixture.world.no_faults().await;
+    let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Updated);
-    assert_eq!(world.roles("ada@example.com").await, ["supervisor"]);
+    assert_eq!(fixture.roles("ada@example.com").await, ["supervisor"]);
 }
 
 #[tokio::test]
 async fn an_answer_that_is_lost_changes_nothing_twice() {
-    let world = World::start().await;
-    world.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
-    world.fault(json!({ "path_contains": "Provision", "kind": "lost_response", "times": 0 })).await;
+    let fixture = Fixture::start().await;
+    fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
+    fixture.fault(json!({ "path_contains": "Provision", "kind": "lost_response", "times": 0 })).await;
     let supervisor = news("api", "ada@example.com", Some(true), &["supervisor"]);
-    assert!(world.state(&supervisor).await.is_err());
-    world.no_faults().await;
-    assert_eq!(world.roles("ada@example.com").await, ["supervisor"]);
-    let person = world.person("ada@example.com").await.unwrap();
-    let report = world.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
+    assert!(fixture.state(&supervisor).await.is_err());
+    fixture.world.no_faults().await;
+    assert_eq!(fixture.roles("ada@example.com").await, ["supervisor"]);
+    let person = fixture.person("ada@example.com").await.unwrap();
+    let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Unchanged);
     // The role is taken away when its source stops naming it.
-    world.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
-    assert_eq!(world.roles("ada@example.com").await, ["agent"]);
+    fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
+    assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);
 }
 
 #[tokio::test]
 async fn a_statement_that_is_refused_leaves_nothing_behind() {
-    let world = World::start().await;
-    world.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
-    world.state(&news("operator", "ada@example.com", Some(false), &[])).await.unwrap();
-    let before = world.person("ada@example.com").await.unwrap();
+    let fixture = Fixture::start().await;
+    fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
+    fixture.state(&news("operator", "ada@example.com", Some(false), &[])).await.unwrap();
+    let before = fixture.person("ada@example.com").await.unwrap();
     let again = news("api", "ada@example.com", Some(true), &["supervisor"]);
-    assert!(matches!(world.state(&again).await, Err(LedgerError::InactiveBy(Source::Operator))));
-    assert_eq!(world.person("ada@example.com").await.unwrap(), before);
+    assert!(matches!(fixture.state(&again).await, Err(LedgerError::InactiveBy(Source::Operator))));
+    assert_eq!(fixture.person("ada@example.com").await.unwrap(), before);
 
-    world.at_twilio("chief", &["admin"]).await;
-    let sid = world.flex(&name("chief")).await.unwrap().flex_user_sid;
+    fixture.at_twilio("chief", &["admin"]).await;
+    let sid = fixture.flex(&name("chief")).await.unwrap().flex_user_sid;
     let leaves = News { flex_user_sid: Some(sid), ..news("api", "chief", Some(false), &[]) };
-    assert!(matches!(world.state(&leaves).await, Err(LedgerError::LastAdmin)));
-    assert_eq!(world.person("chief").await, None);
-    assert!(world.flex(&name("chief")).await.unwrap().is_active());
+    assert!(matches!(fixture.state(&leaves).await, Err(LedgerError::LastAdmin)));
+    assert_eq!(fixture.person("chief").await, None);
+    assert!(fixture.flex(&name("chief")).await.unwrap().is_active());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_writes_meanwhile_is_heard_by_the_one_who_has_the_lease() {
-    let world = World::start().await;
-    world.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
-    let sid = world.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
+    let fixture = Fixture::start().await;
+    fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
+    let sid = fixture.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
     let one = async {
         for round in 0..10 {
             let roles: &[&str] = if round % 2 == 0 { &["supervisor"] } else { &["agent"] };
-            world.state(&news("api", "ada@example.com", Some(true), roles)).await.unwrap();
+            fixture.state(&news("api", "ada@example.com", Some(true), roles)).await.unwrap();
         }
     };
     let other = async {
         for round in 0..10 {
-            world.member(GROUPS[round % 2], &sid, round < 9).await;
+            fixture.member(GROUPS[round % 2], &sid, round < 9).await;
         }
     };
     let third = async {
         for round in 0..10 {
             let operator = news("operator", "ada@example.com", None, if round < 9 { &["supervisor"] } else { &[] });
             let operator = News { flex_user_sid: Some(sid.clone()), ..operator };
-            world.state(&operator).await.unwrap();
+            fixture.state(&operator).await.unwrap();
         }
     };
     tokio::join!(one, other, third);
     // The API last named agent, the operator names nothing, and one of the two groups lists the person.
-    assert_eq!(world.roles("ada@example.com").await, ["agent", "supervisor"]);
-    world.member(GROUPS[0], &sid, false).await;
-    assert_eq!(world.roles("ada@example.com").await, ["agent"]);
+    assert_eq!(fixture.roles("ada@example.com").await, ["agent", "supervisor"]);
+    fixture.member(GROUPS[0], &sid, false).await;
+    assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);
 }
 
 #[tokio::test]
 async fn a_person_is_not_a_sid() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     // A statement may come before the Flex user.
-    world.state(&news("operator", "ada@example.com", Some(false), &[])).await.unwrap();
-    let person = world.person("ada@example.com").await.unwrap();
-    assert_eq!((person.flex_user_sid.clone(), world.flex(&name("ada@example.com")).await), (None, None));
-    let refused = world.state(&news("api", "ada@example.com", Some(true), &["agent"])).await;
+    fixture.state(&news("operator", "ada@example.com", Some(false), &[])).await.unwrap();
+    let person = fixture.person("ada@example.com").await.unwrap();
+    assert_eq!((person.flex_user_sid.clone(), fixture.flex(&name("ada@example.com")).await), (None, None));
+    let refused = fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await;
     assert!(matches!(refused, Err(LedgerError::Attachment(_))), "{refused:?}");
-    world.state(&news("operator", "ada@example.com", Some(true), &["agent"])).await.unwrap();
-    let first = world.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
-    assert_eq!(world.person("ada@example.com").await.unwrap().id, person.id);
+    fixture.state(&news("operator", "ada@example.com", Some(true), &["agent"])).await.unwrap();
+    let first = fixture.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
+    assert_eq!(fixture.person("ada@example.com").await.unwrap().id, person.id);
     // A reactivated user may get another SID.
-    world.simulator.switch(|switches| {
+    fixture.world.simulator.switch(|switches| {
         switches.provision_reactivates = serde_json::from_value(json!("new_sid")).unwrap();
     });
     for active in [false, true] {
-        world.state(&news("operator", "ada@example.com", Some(active), &["agent"])).await.unwrap();
+        fixture.state(&news("operator", "ada@example.com", Some(active), &["agent"])).await.unwrap();
     }
-    let now = world.person("ada@example.com").await.unwrap();
+    let now = fixture.person("ada@example.com").await.unwrap();
     assert_eq!(now.id, person.id);
     assert_ne!(now.flex_user_sid.as_ref(), Some(&first));
     for sid in [&first, now.flex_user_sid.as_ref().unwrap()] {
-        let found = world.platform.people().person(&PersonKey::FlexUser(sid.clone())).await.unwrap();
+        let found = fixture.platform.people().person(&PersonKey::FlexUser(sid.clone())).await.unwrap();
         assert_eq!(found.unwrap().id, person.id);
     }
 }
 
 #[tokio::test]
 async fn a_lease_is_waited_for_and_one_that_has_expired_is_taken_over() {
-    let world = World::start().await;
-    world.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
-    let person = world.person("ada@example.com").await.unwrap();
-    let (people, now) = (world.platform.people(), SystemClock.now());
+    let fixture = Fixture::start().await;
+    fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
+    let person = fixture.person("ada@example.com").await.unwrap();
+    let (people, now) = (fixture.platform.people(), SystemClock.now());
     let held = people.lease(person.id, 7, now, now + Duration::seconds(4)).await.unwrap();
     assert!(matches!(held, PersonLease::Granted { .. }));
-    let busy = world.ledger.reconcile(person.id, deadline()).await;
+    let busy = fixture.ledger.reconcile(person.id, deadline()).await;
     assert!(matches!(busy, Err(LedgerError::Busy)), "{busy:?}");
     // The lease has expired, as if its holder had died.
-    let report = world.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
+    let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Unchanged);
 }
 
 #[tokio::test]
 async fn nobody_is_touched_of_whom_no_source_has_spoken() {
-    let world = World::start().await;
-    world.at_twilio("stranger", &["supervisor"]).await;
-    let sid = world.flex(&name("stranger")).await.unwrap().flex_user_sid;
-    world.ledger.reconcile_member(&sid, None, deadline()).await.unwrap();
-    assert_eq!(world.roles("stranger").await, ["supervisor"]);
+    let fixture = Fixture::start().await;
+    fixture.at_twilio("stranger", &["supervisor"]).await;
+    let sid = fixture.flex(&name("stranger")).await.unwrap().flex_user_sid;
+    fixture.ledger.reconcile_member(&sid, None, deadline()).await.unwrap();
+    assert_eq!(fixture.roles("stranger").await, ["supervisor"]);
     assert_eq!(
-        world.ledger.reconcile(PersonId::of([9; 16]), deadline()).await.unwrap().map(|report| report.outcome),
+        fixture.ledger.reconcile(PersonId::of([9; 16]), deadline()).await.unwrap().map(|report| report.outcome),
         None
     );
 }

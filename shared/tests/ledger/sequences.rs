@@ -9,8 +9,8 @@ use flexgate::users::ledger::{Earlier, LedgerError, News, TokenClaims};
 use futures_util::StreamExt as _;
 use time::Duration;
 
+use crate::fixture::{Fixture, GROUPS, deadline};
 use crate::oracle::{Act, Oracle, Step, Who};
-use crate::world::{GROUPS, World, deadline};
 
 const LENGTH: usize = 7;
 
@@ -67,7 +67,7 @@ fn statement(act: Act) -> Statement {
 }
 
 /// The person mints: does what just-in-time provisioning does.
-async fn mint(world: &World, username: &Username, subject: String, supervisor: bool, user: Option<&FlexUser>) {
+async fn mint(fixture: &Fixture, username: &Username, subject: String, supervisor: bool, user: Option<&FlexUser>) {
     let caller = Caller {
         identity: Identity { issuer: "https://idp.example.com".into(), subject: subject.into() },
         scopes: Scopes::default(),
@@ -78,12 +78,12 @@ async fn mint(world: &World, username: &Username, subject: String, supervisor: b
         issued_at: None,
         expires_at: SystemClock.now() + Duration::HOUR,
     };
-    let claims = TokenClaims::of(&caller, username, &caller.roles, &world.platform.clock_rng);
+    let claims = TokenClaims::of(&caller, username, &caller.roles, &fixture.platform.clock_rng);
     let began = SystemClock.now();
     loop {
         let done = match user {
-            Some(user) => world.ledger.follow(&claims, &user.flex_user_sid, deadline()).await.map(drop),
-            None => world.ledger.admit(&claims, None, began, deadline()).await.map(drop),
+            Some(user) => fixture.ledger.follow(&claims, &user.flex_user_sid, deadline()).await.map(drop),
+            None => fixture.ledger.admit(&claims, None, began, deadline()).await.map(drop),
         };
         match done {
             Err(LedgerError::Busy) => {}
@@ -95,7 +95,7 @@ async fn mint(world: &World, username: &Username, subject: String, supervisor: b
     }
 }
 
-async fn play(world: &World, seed: usize) {
+async fn play(fixture: &Fixture, seed: usize) {
     let username: Username = format!("user{seed}@example.com").parse().unwrap();
     let (steps, mut oracle) = (steps(seed as u64), Oracle::default());
     let mut subjects = [(Who::Hr, 0), (Who::Crm, 0)];
@@ -103,12 +103,12 @@ async fn play(world: &World, seed: usize) {
     for (number, step) in steps.iter().enumerate() {
         match (step, &before) {
             (Step::Member(group, present), Some(user)) => {
-                world.member(GROUPS[*group], &user.flex_user_sid, *present).await;
+                fixture.member(GROUPS[*group], &user.flex_user_sid, *present).await;
             }
             (Step::Member(..), None) => {}
             (Step::Mints(supervisor), user) => {
                 let subject = format!("{seed}-{}", oracle.owners);
-                mint(world, &username, subject, *supervisor, user.as_ref()).await;
+                mint(fixture, &username, subject, *supervisor, user.as_ref()).await;
             }
             (Step::Says(who, act), user) => {
                 let mut subject = None;
@@ -127,7 +127,7 @@ async fn play(world: &World, seed: usize) {
                     statement: statement(*act),
                     earlier: Earlier::Everything,
                 };
-                let done = world.state(&news).await;
+                let done = fixture.state(&news).await;
                 let taken = done.is_ok();
                 assert!(
                     matches!(done, Ok(_) | Err(LedgerError::InactiveBy(_) | LedgerError::Attachment(_))),
@@ -141,7 +141,7 @@ async fn play(world: &World, seed: usize) {
         }
         oracle.step(*step);
         let what = format!("seed {seed}, step {number} of {steps:?}");
-        before = world.flex(&username).await;
+        before = fixture.flex(&username).await;
         assert_eq!(before.is_some(), oracle.exists, "{what}");
         let Some(user) = &before else { continue };
         assert_eq!(user.is_active(), oracle.active, "{what}");
@@ -149,8 +149,8 @@ async fn play(world: &World, seed: usize) {
         if oracle.active {
             assert_eq!(roles, if oracle.supervisor { ["supervisor"] } else { ["agent"] }, "{what}");
         }
-        let memberships = world.platform.scim().memberships(std::slice::from_ref(&user.flex_user_sid)).await.unwrap();
-        let view = world.ledger.view(user, None, &memberships).await.unwrap();
+        let memberships = fixture.platform.scim().memberships(std::slice::from_ref(&user.flex_user_sid)).await.unwrap();
+        let view = fixture.ledger.view(user, None, &memberships).await.unwrap();
         assert!(view.in_step, "{what}");
     }
 }
@@ -161,10 +161,10 @@ async fn every_sequence_of_every_source_ends_as_the_rules_say() {
     let on_dynamodb = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").is_ok();
     let (sequences, of_one_world, at_once) = if on_dynamodb { (200, 10, 2) } else { (2_000, 2_000, 8) };
     for first in (0..sequences).step_by(of_one_world) {
-        let world = Arc::new(World::start().await);
+        let fixture = Arc::new(Fixture::start().await);
         let plays = futures_util::stream::iter(first..).take(of_one_world).map(|seed| {
-            let world = world.clone();
-            tokio::spawn(async move { play(&world, seed).await })
+            let fixture = fixture.clone();
+            tokio::spawn(async move { play(&fixture, seed).await })
         });
         let mut ended = plays.buffer_unordered(at_once);
         while let Some(played) = ended.next().await {

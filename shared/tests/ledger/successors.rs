@@ -6,11 +6,10 @@ use flexgate::domain::ledger::{AttachmentRefused, Source};
 use flexgate::domain::{DesiredUser, EventId, FlexUser, FlexUserSid, Identity, Username};
 use flexgate::store::{Bound, PersonKey};
 use flexgate::users::ledger::{Earlier, LedgerError, News};
-use http::Method;
 use serde_json::json;
 
+use crate::fixture::{Fixture, GROUPS, deadline};
 use crate::rules::news;
-use crate::world::{GROUPS, World, deadline};
 
 fn ada() -> Username {
     "ada@example.com".parse().unwrap()
@@ -33,7 +32,7 @@ fn identity() -> Identity {
     Identity { issuer: "https://idp.example.com".into(), subject: "ada-the-first".into() }
 }
 
-impl World {
+impl Fixture {
     /// A user whom only Twilio knows, with an identity bound to it and a membership of a SCIM group.
     async fn first(&self) -> FlexUserSid {
         self.at_twilio(ada().as_str(), &["supervisor"]).await;
@@ -74,85 +73,85 @@ fn is_held(refused: &LedgerError) -> bool {
 
 #[tokio::test]
 async fn r63_somebody_new_gets_nothing_of_a_user_of_whom_the_ledger_does_not_know() {
-    let world = World::start().await;
-    let sid = world.first().await;
-    world.deactivated_in_the_console(&sid).await;
-    world.state(&new()).await.unwrap();
-    world.nothing_is_left_of_the_first().await;
+    let fixture = Fixture::start().await;
+    let sid = fixture.first().await;
+    fixture.deactivated_in_the_console(&sid).await;
+    fixture.state(&new()).await.unwrap();
+    fixture.nothing_is_left_of_the_first().await;
 }
 
 #[tokio::test]
 async fn r63_nor_what_the_version_before_the_ledger_stored_about_them() {
-    let world = World::start().await;
-    let sid = world.first().await;
-    world.scim_entry(ada().as_str(), &sid).await;
-    world.deactivated_in_the_console(&sid).await;
-    world.state(&new()).await.unwrap();
-    world.nothing_is_left_of_the_first().await;
+    let fixture = Fixture::start().await;
+    let sid = fixture.first().await;
+    fixture.scim_entry(ada().as_str(), &sid).await;
+    fixture.deactivated_in_the_console(&sid).await;
+    fixture.state(&new()).await.unwrap();
+    fixture.nothing_is_left_of_the_first().await;
 }
 
 #[tokio::test]
 async fn r63_nor_of_one_whom_a_search_does_not_show() {
-    let world = World::start().await;
-    let sid = world.first().await;
-    world.deactivated_in_the_console(&sid).await;
-    world.control(Method::POST, "switches", &json!({ "find_returns_deactivated": false })).await;
-    world.state(&new()).await.unwrap();
-    world.nothing_is_left_of_the_first().await;
+    let fixture = Fixture::start().await;
+    let sid = fixture.first().await;
+    fixture.deactivated_in_the_console(&sid).await;
+    fixture.world.switch(&json!({ "find_returns_deactivated": false })).await;
+    fixture.state(&new()).await.unwrap();
+    fixture.nothing_is_left_of_the_first().await;
 }
 
 #[tokio::test]
 async fn r63_whoever_has_not_left_keeps_the_username_whether_the_ledger_knows_them_or_not() {
-    let world = World::start().await;
-    world.first().await;
-    assert!(is_held(&world.state(&new()).await.unwrap_err()));
-    let user = world.second().await;
+    let fixture = Fixture::start().await;
+    fixture.first().await;
+    assert!(is_held(&fixture.state(&new()).await.unwrap_err()));
+    let user = fixture.second().await;
     assert_eq!(user.roles.unwrap().names(), ["supervisor"]);
-    assert!(world.provisioning.bindings().user_of(&identity()).await.unwrap().is_some());
+    assert!(fixture.provisioning.bindings().user_of(&identity()).await.unwrap().is_some());
     // Now the ledger knows them, but only by their group.
-    world.ledger.reconcile_member(&user.flex_user_sid, None, deadline()).await.unwrap();
-    assert!(is_held(&world.state(&new()).await.unwrap_err()));
+    fixture.ledger.reconcile_member(&user.flex_user_sid, None, deadline()).await.unwrap();
+    assert!(is_held(&fixture.state(&new()).await.unwrap_err()));
     // A person who is deactivated in the Console has left, even if no source says so.
-    world.deactivated_in_the_console(&user.flex_user_sid).await;
-    world.state(&new()).await.unwrap();
-    world.nothing_is_left_of_the_first().await;
+    fixture.deactivated_in_the_console(&user.flex_user_sid).await;
+    fixture.state(&new()).await.unwrap();
+    fixture.nothing_is_left_of_the_first().await;
 }
 
 #[tokio::test]
 async fn r63_a_user_whom_a_source_calls_active_has_not_left_though_the_console_deactivated_them() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     let says = News { source: Source::Api, earlier: Earlier::Everything, ..new() };
-    world.state(&says).await.unwrap();
-    let sid = world.second().await.flex_user_sid;
-    world.deactivated_in_the_console(&sid).await;
-    assert!(is_held(&world.state(&new()).await.unwrap_err()));
+    fixture.state(&says).await.unwrap();
+    let sid = fixture.second().await.flex_user_sid;
+    fixture.deactivated_in_the_console(&sid).await;
+    assert!(is_held(&fixture.state(&new()).await.unwrap_err()));
 }
 
 #[tokio::test]
 async fn r63_a_takeover_that_twilio_did_not_carry_out_is_repeated() {
-    let world = World::start().await;
-    let sid = world.first().await;
-    world.deactivated_in_the_console(&sid).await;
-    world.provision_fails().await;
-    assert!(matches!(world.state(&new()).await, Err(LedgerError::Twilio(_))));
-    world.no_faults().await;
-    world.state(&new()).await.unwrap();
-    world.nothing_is_left_of_the_first().await;
+    let fixture = Fixture::start().await;
+    let sid = fixture.first().await;
+    fixture.deactivated_in_the_console(&sid).await;
+    fixture.provision_fails().await;
+    assert!(matches!(fixture.state(&new()).await, Err(LedgerError::Twilio(_))));
+    fixture.world.no_faults().await;
+    fixture.state(&new()).await.unwrap();
+    fixture.nothing_is_left_of_the_first().await;
     // Once the takeover is carried out, the new owner keeps the username.
-    assert!(is_held(&world.state(&new()).await.unwrap_err()));
+    assert!(is_held(&fixture.state(&new()).await.unwrap_err()));
 }
 
 #[tokio::test]
 async fn r63_a_lost_answer_does_not_make_the_second_the_first() {
-    let world = World::start().await;
-    let sid = world.first().await;
-    world.deactivated_in_the_console(&sid).await;
-    world.fault(json!({ "path_contains": "Provision", "kind": "lost_response", "times": 0 })).await;
-    assert!(world.state(&new()).await.is_err());
-    world.no_faults().await;
+    let fixture = Fixture::start().await;
+    let sid = fixture.first().await;
+    fixture.deactivated_in_the_console(&sid).await;
+    fixture.fault(json!({ "path_contains": "Provision", "kind": "lost_response", "times": 0 })).await;
+    assert!(fixture.state(&new()).await.is_err());
+    fixture.world.no_faults().await;
     // Flex already shows the new owner, who has not left: the repeated command means that person.
-    world.state(&new()).await.unwrap();
-    world.nothing_is_left_of_the_first().await;
+    fixture.state(&new()).await.unwrap();
+    fixture.nothing_is_left_of_the_first().await;
 }
 
 /// What the webhook source `hr` says about its subject `hr-1`.
@@ -160,7 +159,7 @@ fn hr(username: &str, active: bool) -> News {
     News { subject: Some("hr-1".parse().unwrap()), ..news("webhook:hr", username, Some(active), &["supervisor"]) }
 }
 
-impl World {
+impl Fixture {
     /// The subject `hr-1` leaves, and somebody new gets the username.
     async fn changes_hands(&self) {
         self.state(&hr("ada@example.com", true)).await.unwrap();
@@ -172,32 +171,32 @@ impl World {
 
 #[tokio::test]
 async fn r63_whoever_lost_their_username_may_come_back_under_another_one() {
-    let world = World::start().await;
-    world.changes_hands().await;
-    world.state(&hr("countess@example.com", true)).await.unwrap();
-    assert_eq!(world.roles_of("countess@example.com").await, ["supervisor"]);
-    assert_eq!(world.second().await.roles.unwrap().names(), ["agent"]);
+    let fixture = Fixture::start().await;
+    fixture.changes_hands().await;
+    fixture.state(&hr("countess@example.com", true)).await.unwrap();
+    assert_eq!(fixture.roles_of("countess@example.com").await, ["supervisor"]);
+    assert_eq!(fixture.second().await.roles.unwrap().names(), ["agent"]);
     // What the source says of its subject is about her from now on.
-    world.state(&hr("countess@example.com", false)).await.unwrap();
-    assert!(!world.is_active("countess@example.com").await);
-    assert!(world.second().await.is_active());
-    assert_eq!(world.roles_of("ada@example.com").await, ["agent"]);
+    fixture.state(&hr("countess@example.com", false)).await.unwrap();
+    assert!(!fixture.is_active("countess@example.com").await);
+    assert!(fixture.second().await.is_active());
+    assert_eq!(fixture.roles_of("ada@example.com").await, ["agent"]);
 }
 
 #[tokio::test]
 async fn r63_but_not_under_somebody_elses_nor_against_another_source() {
-    let world = World::start().await;
-    world.state(&news("api", "grace@example.com", Some(true), &["agent"])).await.unwrap();
-    world.state(&hr("ada@example.com", true)).await.unwrap();
-    world.state(&news("api", "ada@example.com", Some(false), &[])).await.unwrap();
-    world.state(&hr("ada@example.com", false)).await.unwrap();
-    world.state(&new()).await.unwrap();
-    let back = world.state(&hr("countess@example.com", true)).await;
+    let fixture = Fixture::start().await;
+    fixture.state(&news("api", "grace@example.com", Some(true), &["agent"])).await.unwrap();
+    fixture.state(&hr("ada@example.com", true)).await.unwrap();
+    fixture.state(&news("api", "ada@example.com", Some(false), &[])).await.unwrap();
+    fixture.state(&hr("ada@example.com", false)).await.unwrap();
+    fixture.state(&new()).await.unwrap();
+    let back = fixture.state(&hr("countess@example.com", true)).await;
     assert!(matches!(back, Err(LedgerError::Attachment(AttachmentRefused::Inactive(Source::Api)))), "{back:?}");
 
-    let world = World::start().await;
-    world.state(&news("api", "grace@example.com", Some(true), &["agent"])).await.unwrap();
-    world.changes_hands().await;
-    assert!(is_held(&world.state(&hr("grace@example.com", true)).await.unwrap_err()));
-    assert_eq!(world.roles_of("grace@example.com").await, ["agent"]);
+    let fixture = Fixture::start().await;
+    fixture.state(&news("api", "grace@example.com", Some(true), &["agent"])).await.unwrap();
+    fixture.changes_hands().await;
+    assert!(is_held(&fixture.state(&hr("grace@example.com", true)).await.unwrap_err()));
+    assert_eq!(fixture.roles_of("grace@example.com").await, ["agent"]);
 }

@@ -8,13 +8,12 @@ use flexgate::domain::ledger::{Said, Statement};
 use flexgate::domain::{EventId, FlexUserSid, Username};
 use flexgate::store::{Lane, Message, Settled};
 use flexgate::users::ledger::{Earlier, News, Outcome, SweepError, SweepOptions, Swept};
-use http::Method;
 use serde_json::json;
 use time::Duration;
 
-use crate::world::{GROUPS, World, deadline};
+use crate::fixture::{Fixture, GROUPS, deadline};
 
-async fn says(world: &World, username: &str, active: bool, roles: &[&str]) {
+async fn says(fixture: &Fixture, username: &str, active: bool, roles: &[&str]) {
     let (at, id) = (SystemClock.now(), EventId::from(3));
     let news = News {
         source: "api".parse().unwrap(),
@@ -31,10 +30,10 @@ async fn says(world: &World, username: &str, active: bool, roles: &[&str]) {
         },
         earlier: Earlier::Everything,
     };
-    world.state(&news).await.unwrap();
+    fixture.state(&news).await.unwrap();
 }
 
-impl World {
+impl Fixture {
     pub async fn sweep(&self, limit: Option<usize>) -> Result<Swept, SweepError> {
         let queue = self.platform.queue();
         let options = SweepOptions { queue: Some(queue.as_ref()), limit, ..SweepOptions::default() };
@@ -71,70 +70,70 @@ impl World {
 }
 
 /// Whether the store has its own queue; on AWS, SQS delivers the messages.
-pub fn has_a_queue(world: &World) -> bool {
-    world.platform.inbox().is_some()
+pub fn has_a_queue(fixture: &Fixture) -> bool {
+    fixture.platform.inbox().is_some()
 }
 
 #[tokio::test]
 async fn drift_is_repaired_by_jobs_and_whoever_nobody_speaks_of_is_left_alone() {
-    let world = World::start().await;
-    if !has_a_queue(&world) {
+    let fixture = Fixture::start().await;
+    if !has_a_queue(&fixture) {
         return;
     }
-    says(&world, "ada", true, &["supervisor"]).await;
-    says(&world, "ada", true, &["agent"]).await;
-    says(&world, "leaver", true, &["agent"]).await;
-    says(&world, "leaver", false, &["agent"]).await;
-    says(&world, "grace", true, &["agent"]).await;
+    says(&fixture, "ada", true, &["supervisor"]).await;
+    says(&fixture, "ada", true, &["agent"]).await;
+    says(&fixture, "leaver", true, &["agent"]).await;
+    says(&fixture, "leaver", false, &["agent"]).await;
+    says(&fixture, "grace", true, &["agent"]).await;
     // A role that was taken back reappears, Twilio's SSO reactivates a leaver, and somebody creates a user in the
     // Console.
     for (name, roles) in [("ada", &["agent", "supervisor"][..]), ("leaver", &["agent"]), ("stranger", &["supervisor"])]
     {
-        world.at_twilio(name, roles).await;
+        fixture.at_twilio(name, roles).await;
     }
-    let found = world.dry_run().await;
+    let found = fixture.dry_run().await;
     let expected = Swept {
         users: 4,
         active: 4,
-        orphans: vec![world.sid("stranger").await],
+        orphans: vec![fixture.sid("stranger").await],
         drifted: 2,
         losing_access: 2,
         inactive_but_active: 1,
         ..Swept::default()
     };
     assert_eq!(found, expected);
-    assert_eq!(world.work().await, 0, "a dry run queues nothing");
-    assert_eq!(world.platform.usernames().last_walk().await.unwrap(), None);
+    assert_eq!(fixture.work().await, 0, "a dry run queues nothing");
+    assert_eq!(fixture.platform.usernames().last_walk().await.unwrap(), None);
 
-    assert_eq!(world.sweep(None).await.unwrap(), Swept { queued: 2, ..expected.clone() });
-    assert_eq!(world.work().await, 2);
-    assert_eq!((world.roles_of("ada").await, world.is_active("leaver").await), (vec!["agent".to_owned()], false));
-    assert_eq!(world.roles_of("stranger").await, ["supervisor"]);
-    let after = world.sweep(None).await.unwrap();
+    assert_eq!(fixture.sweep(None).await.unwrap(), Swept { queued: 2, ..expected.clone() });
+    assert_eq!(fixture.work().await, 2);
+    assert_eq!((fixture.roles_of("ada").await, fixture.is_active("leaver").await), (vec!["agent".to_owned()], false));
+    assert_eq!(fixture.roles_of("stranger").await, ["supervisor"]);
+    let after = fixture.sweep(None).await.unwrap();
     assert_eq!((after.drifted, after.queued), (0, 0));
 }
 
 #[tokio::test]
 async fn the_index_knows_every_username_after_a_whole_walk_and_nothing_is_concluded_from_part_of_one() {
-    let world = World::start().await;
-    if !has_a_queue(&world) {
+    let fixture = Fixture::start().await;
+    if !has_a_queue(&fixture) {
         return;
     }
-    world.control(Method::POST, "users", &json!({ "count": 1_500, "prefix": "U" })).await;
-    says(&world, "leaver", true, &["agent"]).await;
-    says(&world, "leaver", false, &["agent"]).await;
-    world.at_twilio("leaver", &["agent"]).await;
+    fixture.world.control("users", &json!({ "count": 1_500, "prefix": "U" })).await;
+    says(&fixture, "leaver", true, &["agent"]).await;
+    says(&fixture, "leaver", false, &["agent"]).await;
+    fixture.at_twilio("leaver", &["agent"]).await;
     // There is no time for the second page.
-    let (calls, queue) = (AtomicUsize::new(0), world.platform.queue());
+    let (calls, queue) = (AtomicUsize::new(0), fixture.platform.queue());
     let first = || calls.fetch_add(1, Ordering::Relaxed) == 0;
     let each_call = || if first() { deadline() } else { Deadline::after(std::time::Duration::ZERO) };
     let options = SweepOptions { queue: Some(queue.as_ref()), ..SweepOptions::default() };
-    let broken = world.ledger.sweep(options, each_call, |_| {}).await;
+    let broken = fixture.ledger.sweep(options, each_call, |_| {}).await;
     assert!(matches!(broken, Err(SweepError::Ledger(_))));
-    let index = world.platform.usernames();
-    assert_eq!((index.last_walk().await.unwrap(), world.work().await), (None, 0));
+    let index = fixture.platform.usernames();
+    assert_eq!((index.last_walk().await.unwrap(), fixture.work().await), (None, 0));
 
-    let swept = world.sweep(None).await.unwrap();
+    let swept = fixture.sweep(None).await.unwrap();
     assert_eq!((swept.users, swept.orphans.len(), swept.queued), (1_501, 1_500, 1));
     let key = "u001499".parse::<Username>().unwrap().key();
     assert_eq!(index.seen(&key).await.unwrap()[0].username.as_str(), "U001499");
@@ -143,144 +142,144 @@ async fn the_index_knows_every_username_after_a_whole_walk_and_nothing_is_conclu
 
 #[tokio::test]
 async fn a_sweep_that_would_take_access_from_many_stops() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     for number in 0..25 {
         let name = format!("user{number}");
-        says(&world, &name, true, &["agent"]).await;
-        says(&world, &name, false, &["agent"]).await;
-        world.at_twilio(&name, &["agent"]).await;
+        says(&fixture, &name, true, &["agent"]).await;
+        says(&fixture, &name, false, &["agent"]).await;
+        fixture.at_twilio(&name, &["agent"]).await;
     }
-    let stopped = world.sweep(None).await;
+    let stopped = fixture.sweep(None).await;
     assert!(matches!(stopped, Err(SweepError::TooMany { losing_access: 25, users: 25 })), "{stopped:?}");
-    assert_eq!(world.work().await, 0);
-    if has_a_queue(&world) {
-        assert_eq!(world.sweep(Some(25)).await.unwrap().queued, 25);
-        assert_eq!(world.work().await, 25);
-        assert!(!world.is_active("user7").await);
+    assert_eq!(fixture.work().await, 0);
+    if has_a_queue(&fixture) {
+        assert_eq!(fixture.sweep(Some(25)).await.unwrap().queued, 25);
+        assert_eq!(fixture.work().await, 25);
+        assert!(!fixture.is_active("user7").await);
     }
 }
 
 #[tokio::test]
 async fn a_membership_that_was_never_announced_is_found() {
-    let world = World::start().await;
-    if !has_a_queue(&world) {
+    let fixture = Fixture::start().await;
+    if !has_a_queue(&fixture) {
         return;
     }
-    world.at_twilio("ada", &["agent"]).await;
-    let sid = world.flex(&"ada".parse().unwrap()).await.unwrap().flex_user_sid;
+    fixture.at_twilio("ada", &["agent"]).await;
+    let sid = fixture.flex(&"ada".parse().unwrap()).await.unwrap().flex_user_sid;
     // The process died between the write of the group and its jobs.
-    world.write_member(GROUPS[0], &sid, true).await;
-    assert_eq!(world.sweep(None).await.unwrap().queued, 1);
-    world.work().await;
-    assert_eq!(world.roles_of("ada").await, ["agent", "supervisor"]);
+    fixture.write_member(GROUPS[0], &sid, true).await;
+    assert_eq!(fixture.sweep(None).await.unwrap().queued, 1);
+    fixture.work().await;
+    assert_eq!(fixture.roles_of("ada").await, ["agent", "supervisor"]);
 }
 
 #[tokio::test]
 async fn what_a_list_leaves_out_is_no_drift_and_a_list_without_anybody_makes_nothing_forgotten() {
-    let world = World::start().await;
-    let empty = world.sweep(None).await.unwrap();
-    assert_eq!((empty, world.platform.usernames().last_walk().await.unwrap()), (Swept::default(), None));
-    says(&world, "ada", true, &["supervisor"]).await;
-    world.simulator.switch(|switches| switches.sparse_responses = true);
-    let swept = world.sweep(None).await.unwrap();
+    let fixture = Fixture::start().await;
+    let empty = fixture.sweep(None).await.unwrap();
+    assert_eq!((empty, fixture.platform.usernames().last_walk().await.unwrap()), (Swept::default(), None));
+    says(&fixture, "ada", true, &["supervisor"]).await;
+    fixture.world.simulator.switch(|switches| switches.sparse_responses = true);
+    let swept = fixture.sweep(None).await.unwrap();
     assert_eq!((swept.users, swept.drifted, swept.queued), (1, 0, 0));
 }
 
 #[tokio::test]
 async fn what_comes_back_after_two_repairs_is_reported_and_a_leaver_is_deactivated_each_time() {
-    let world = World::start().await;
-    if !has_a_queue(&world) {
+    let fixture = Fixture::start().await;
+    if !has_a_queue(&fixture) {
         return;
     }
     for name in ["ada", "leaver"] {
-        says(&world, name, true, &["agent"]).await;
+        says(&fixture, name, true, &["agent"]).await;
     }
-    says(&world, "leaver", false, &["agent"]).await;
-    let ada = world.sid("ada").await;
+    says(&fixture, "leaver", false, &["agent"]).await;
+    let ada = fixture.sid("ada").await;
     // Twilio's SSO sets the name at each login.
     for round in 1..=4 {
         for name in ["ada", "leaver"] {
-            world.named_at_twilio(name, "Some Other").await;
+            fixture.named_at_twilio(name, "Some Other").await;
         }
-        let swept = world.sweep(None).await.unwrap();
+        let swept = fixture.sweep(None).await.unwrap();
         let contested = if round > 2 { vec![ada.clone()] } else { vec![] };
         assert_eq!((swept.drifted, &swept.contested), (2, &contested), "round {round}");
         assert_eq!((swept.inactive_but_active, swept.queued), (1, if round > 2 { 1 } else { 2 }), "round {round}");
-        world.work().await;
-        assert!(!world.is_active("leaver").await, "round {round}");
-        let name = world.flex(&"ada".parse().unwrap()).await.unwrap().full_name;
+        fixture.work().await;
+        assert!(!fixture.is_active("leaver").await, "round {round}");
+        let name = fixture.flex(&"ada".parse().unwrap()).await.unwrap().full_name;
         assert_eq!(name.as_deref(), Some(if round > 2 { "Some Other" } else { "Some One" }), "round {round}");
     }
     // No other job repairs it either, until a source says something.
-    let report = world.ledger.reconcile_member(&ada, None, deadline()).await.unwrap().unwrap();
+    let report = fixture.ledger.reconcile_member(&ada, None, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Contested);
-    says(&world, "ada", true, &["agent", "supervisor"]).await;
-    let name = world.flex(&"ada".parse().unwrap()).await.unwrap().full_name;
+    says(&fixture, "ada", true, &["agent", "supervisor"]).await;
+    let name = fixture.flex(&"ada".parse().unwrap()).await.unwrap().full_name;
     assert_eq!(name.as_deref(), Some("Some One"));
-    world.named_at_twilio("ada", "Some Other").await;
-    assert_eq!(world.sweep(None).await.unwrap().contested, []);
+    fixture.named_at_twilio("ada", "Some Other").await;
+    assert_eq!(fixture.sweep(None).await.unwrap().contested, []);
 }
 
 #[tokio::test]
 async fn orphans_are_deactivated_only_where_that_is_configured() {
-    let world = World::start().await;
-    if !has_a_queue(&world) {
+    let fixture = Fixture::start().await;
+    if !has_a_queue(&fixture) {
         return;
     }
     for (name, roles) in [("stranger", "agent"), ("chief", "admin")] {
-        world.at_twilio(name, &[roles]).await;
+        fixture.at_twilio(name, &[roles]).await;
     }
-    says(&world, "ada", true, &["agent"]).await;
-    let queue = world.platform.queue();
+    says(&fixture, "ada", true, &["agent"]).await;
+    let queue = fixture.platform.queue();
     let of = |queue, days| SweepOptions { queue, orphans_after: Some(Duration::days(days)), ..SweepOptions::default() };
-    let sweep = async |options| world.ledger.sweep(options, deadline, |_| {}).await.unwrap();
+    let sweep = async |options| fixture.ledger.sweep(options, deadline, |_| {}).await.unwrap();
     // No orphan is old enough yet.
     let swept = sweep(of(Some(queue.as_ref()), 1)).await;
     assert_eq!((swept.orphans.len(), swept.orphans_due, swept.queued), (2, 0, 0));
     // A dry run writes nothing.
     let swept = sweep(of(None, 0)).await;
-    assert_eq!((swept.orphans.len(), swept.orphans_due, world.work().await), (2, 1, 0));
+    assert_eq!((swept.orphans.len(), swept.orphans_due, fixture.work().await), (2, 1, 0));
     let too_many = SweepOptions { limit: Some(0), ..of(Some(queue.as_ref()), 0) };
-    let stopped = world.ledger.sweep(too_many, deadline, |_| {}).await;
+    let stopped = fixture.ledger.sweep(too_many, deadline, |_| {}).await;
     assert!(matches!(stopped, Err(SweepError::TooMany { losing_access: 1, .. })), "{stopped:?}");
-    assert_eq!(world.work().await, 0);
+    assert_eq!(fixture.work().await, 0);
     let swept = sweep(of(Some(queue.as_ref()), 0)).await;
-    assert_eq!((swept.orphans_due, swept.queued, world.work().await), (1, 1, 1));
+    assert_eq!((swept.orphans_due, swept.queued, fixture.work().await), (1, 1, 1));
     for (name, active) in [("stranger", false), ("chief", true), ("ada", true)] {
-        assert_eq!(world.is_active(name).await, active, "{name}");
+        assert_eq!(fixture.is_active(name).await, active, "{name}");
     }
     assert_eq!(sweep(of(Some(queue.as_ref()), 0)).await.orphans_due, 0);
 }
 
 #[tokio::test]
 async fn a_seat_is_idle_if_its_worker_has_not_changed_its_activity_for_long() {
-    let world = World::start().await;
-    world.control(Method::POST, "users", &json!({ "count": 1_200, "prefix": "U" })).await;
+    let fixture = Fixture::start().await;
+    fixture.world.control("users", &json!({ "count": 1_200, "prefix": "U" })).await;
     for name in ["ada", "leaver"] {
-        says(&world, name, true, &["agent"]).await;
+        says(&fixture, name, true, &["agent"]).await;
     }
-    says(&world, "leaver", false, &["agent"]).await;
+    says(&fixture, "leaver", false, &["agent"]).await;
     let idle = async |after| {
         let options = SweepOptions { idle_after: Some(after), ..SweepOptions::default() };
-        world.ledger.sweep(options, deadline, |_| {}).await.unwrap().idle
+        fixture.ledger.sweep(options, deadline, |_| {}).await.unwrap().idle
     };
     assert_eq!(idle(Duration::HOUR).await, []);
     // Everybody has been so for no time at all, over two pages, but those who have no worker any more.
     let all = idle(Duration::ZERO).await;
-    let (ada, leaver) = (world.sid("ada").await, world.sid("leaver").await);
+    let (ada, leaver) = (fixture.sid("ada").await, fixture.sid("leaver").await);
     assert!(all.len() >= 1_201 && all.contains(&ada) && !all.contains(&leaver), "{}", all.len());
     // Nobody asks TaskRouter unless that is configured.
     let twilio = json!({ "service": "taskrouter", "kind": "status", "status": 500, "times": 0 });
-    world.control(Method::POST, "faults", &twilio).await;
-    assert_eq!(world.dry_run().await.idle, []);
+    fixture.world.control("faults", &twilio).await;
+    assert_eq!(fixture.dry_run().await.idle, []);
     // And a TaskRouter that fails keeps no leaver active.
-    world.at_twilio("leaver", &["agent"]).await;
-    let queue = world.platform.queue();
+    fixture.at_twilio("leaver", &["agent"]).await;
+    let queue = fixture.platform.queue();
     // On AWS the queue is somebody else's.
-    let queue = Some(queue.as_ref()).filter(|_| has_a_queue(&world));
+    let queue = Some(queue.as_ref()).filter(|_| has_a_queue(&fixture));
     let options = SweepOptions { queue, idle_after: Some(Duration::ZERO), ..SweepOptions::default() };
-    assert!(matches!(world.ledger.sweep(options, deadline, |_| {}).await, Err(SweepError::Idle(_))));
-    if has_a_queue(&world) {
-        assert_eq!((world.work().await, world.is_active("leaver").await), (1, false));
+    assert!(matches!(fixture.ledger.sweep(options, deadline, |_| {}).await, Err(SweepError::Idle(_))));
+    if has_a_queue(&fixture) {
+        assert_eq!((fixture.work().await, fixture.is_active("leaver").await), (1, false));
     }
 }

@@ -10,7 +10,7 @@ use flexgate::store::PersonKey;
 use flexgate::users::ledger::{Earlier, News, Withdrawal};
 use serde_json::json;
 
-use crate::world::{World, deadline};
+use crate::fixture::{Fixture, deadline};
 
 fn hr() -> Source {
     "webhook:hr".parse().unwrap()
@@ -24,7 +24,7 @@ fn key(number: usize) -> PersonKey {
     PersonKey::Username(name(number).parse::<Username>().unwrap().key())
 }
 
-async fn says(world: &World, source: Source, number: usize, active: bool, roles: &[&str]) {
+async fn says(fixture: &Fixture, source: Source, number: usize, active: bool, roles: &[&str]) {
     let (at, id) = (SystemClock.now(), EventId::from(3));
     let subject = matches!(source, Source::Webhook(_)).then(|| format!("hr-{number}").parse().unwrap());
     let news = News {
@@ -41,10 +41,10 @@ async fn says(world: &World, source: Source, number: usize, active: bool, roles:
         },
         earlier: Earlier::Everything,
     };
-    world.state(&news).await.unwrap();
+    fixture.state(&news).await.unwrap();
 }
 
-impl World {
+impl Fixture {
     async fn withdraw(&self) -> Withdrawal {
         self.ledger.withdraw_source(&hr(), &EventId::from(9), deadline, |_| {}).await.unwrap()
     }
@@ -52,43 +52,43 @@ impl World {
 
 #[tokio::test]
 async fn whom_twilio_failed_for_is_brought_in_step_when_it_is_begun_again() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     for number in 0..3 {
-        says(&world, Source::Api, number, true, &["agent"]).await;
-        says(&world, hr(), number, true, &["supervisor"]).await;
+        says(&fixture, Source::Api, number, true, &["agent"]).await;
+        says(&fixture, hr(), number, true, &["supervisor"]).await;
     }
-    world.provision_fails().await;
-    let done = world.withdraw().await;
+    fixture.provision_fails().await;
+    let done = fixture.withdraw().await;
     assert_eq!((done.people, done.failed.len()), (0, 3));
-    let left = world.ledger.foresee_withdrawal(&hr(), deadline).await.unwrap();
+    let left = fixture.ledger.foresee_withdrawal(&hr(), deadline).await.unwrap();
     assert_eq!((left.people, left.unfinished, left.finished), (0, 3, 0));
-    world.no_faults().await;
-    let done = world.withdraw().await;
+    fixture.world.no_faults().await;
+    let done = fixture.withdraw().await;
     assert_eq!((done.people, done.failed.len()), (3, 0));
     for number in 0..3 {
-        assert_eq!(world.roles_of(&name(number)).await, ["agent"]);
+        assert_eq!(fixture.roles_of(&name(number)).await, ["agent"]);
     }
-    let left = world.ledger.foresee_withdrawal(&hr(), deadline).await.unwrap();
+    let left = fixture.ledger.foresee_withdrawal(&hr(), deadline).await.unwrap();
     assert_eq!((left.people, left.unfinished, left.finished), (0, 0, 3));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_leaves_while_it_runs_stays_inactive() {
-    let world = Arc::new(World::start().await);
+    let fixture = Arc::new(Fixture::start().await);
     for number in 0..3 {
-        says(&world, Source::Api, number, true, &["agent"]).await;
-        says(&world, hr(), number, true, &["supervisor"]).await;
+        says(&fixture, Source::Api, number, true, &["agent"]).await;
+        says(&fixture, hr(), number, true, &["supervisor"]).await;
     }
     // By the time the first person is being changed, everybody has been read.
-    world.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 2_000, "times": 1 })).await;
+    fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 2_000, "times": 1 })).await;
     let withdrawing = tokio::spawn({
-        let world = world.clone();
-        async move { world.withdraw().await }
+        let fixture = fixture.clone();
+        async move { fixture.withdraw().await }
     });
     let first = loop {
         let mut silent = Vec::new();
         for number in 0..3 {
-            let person = world.platform.people().person(&key(number)).await.unwrap().unwrap();
+            let person = fixture.platform.people().person(&key(number)).await.unwrap().unwrap();
             silent.extend(person.statements[&hr()].is_silent().then_some(number));
         }
         if let [first] = silent[..] {
@@ -97,72 +97,72 @@ async fn whoever_leaves_while_it_runs_stays_inactive() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     for number in (0..3).filter(|number| *number != first) {
-        says(&world, hr(), number, false, &[]).await;
+        says(&fixture, hr(), number, false, &[]).await;
     }
     let done = withdrawing.await.unwrap();
     assert_eq!((done.people, done.failed.len()), (3, 0));
     for number in 0..3 {
-        assert_eq!(world.is_active(&name(number)).await, number == first);
+        assert_eq!(fixture.is_active(&name(number)).await, number == first);
     }
     // The next reconciliation does not reactivate them either.
     for number in 0..3 {
-        let person = world.platform.people().person(&key(number)).await.unwrap().unwrap();
+        let person = fixture.platform.people().person(&key(number)).await.unwrap().unwrap();
         assert_eq!(person.inactive_by().next().is_none(), number == first);
-        world.ledger.reconcile(person.id, deadline()).await.unwrap();
-        assert_eq!(world.is_active(&name(number)).await, number == first);
+        fixture.ledger.reconcile(person.id, deadline()).await.unwrap();
+        assert_eq!(fixture.is_active(&name(number)).await, number == first);
     }
 }
 
 #[tokio::test]
 async fn withdrawing_scim_also_withdraws_what_the_version_before_the_ledger_stored() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     for who in ["ada", "grace"] {
-        world.at_twilio(who, &["agent", "supervisor"]).await;
-        let user = world.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
-        world.scim_entry(who, &user).await;
+        fixture.at_twilio(who, &["agent", "supervisor"]).await;
+        let user = fixture.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
+        fixture.scim_entry(who, &user).await;
     }
     // The ledger knows ada from elsewhere, and grace not at all.
-    says_ada_is_active(&world).await;
-    let foreseen = world.ledger.foresee_withdrawal(&Source::Scim, deadline).await.unwrap();
+    says_ada_is_active(&fixture).await;
+    let foreseen = fixture.ledger.foresee_withdrawal(&Source::Scim, deadline).await.unwrap();
     assert_eq!((foreseen.people, foreseen.losing_any), (2, 2));
-    let withdrawn = world.ledger.withdraw_source(&Source::Scim, &EventId::from(9), deadline, |_| {}).await.unwrap();
+    let withdrawn = fixture.ledger.withdraw_source(&Source::Scim, &EventId::from(9), deadline, |_| {}).await.unwrap();
     assert_eq!((withdrawn.people, withdrawn.failed.len()), (2, 0), "{withdrawn:?}");
     for who in ["ada", "grace"] {
-        assert_eq!(world.roles_of(who).await, ["agent"], "{who}");
+        assert_eq!(fixture.roles_of(who).await, ["agent"], "{who}");
     }
     // And no sweep adopts it again.
-    let swept = world.sweep(None).await.unwrap();
-    assert_eq!((swept.queued, world.roles_of("grace").await), (0, vec!["agent".to_owned()]));
+    let swept = fixture.sweep(None).await.unwrap();
+    assert_eq!((swept.queued, fixture.roles_of("grace").await), (0, vec!["agent".to_owned()]));
 }
 
 #[tokio::test]
 async fn whom_the_withdrawal_of_scim_cannot_adopt_does_not_stop_it() {
-    let world = World::start().await;
+    let fixture = Fixture::start().await;
     for who in ["ada", "grace"] {
-        world.at_twilio(who, &["agent", "supervisor"]).await;
-        let user = world.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
-        world.scim_entry(who, &user).await;
+        fixture.at_twilio(who, &["agent", "supervisor"]).await;
+        let user = fixture.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
+        fixture.scim_entry(who, &user).await;
     }
     // Another process is at ada, whom the ledger knows only by name.
-    let (people, now) = (world.platform.people(), SystemClock.now());
-    let user = world.flex(&"ada".parse().unwrap()).await.unwrap();
+    let (people, now) = (fixture.platform.people(), SystemClock.now());
+    let user = fixture.flex(&"ada".parse().unwrap()).await.unwrap();
     let ada = Person::new(PersonId::of([1; 16]), user.username);
     people.add(&Person { flex_user_sid: Some(user.flex_user_sid), ..ada.clone() }, None).await.unwrap();
     people.lease(ada.id, 7, now, now + Duration::from_mins(10)).await.unwrap();
     let cause = EventId::from(9);
-    let withdraw = || world.ledger.withdraw_source(&Source::Scim, &cause, deadline, |_| {});
+    let withdraw = || fixture.ledger.withdraw_source(&Source::Scim, &cause, deadline, |_| {});
     let withdrawn = withdraw().await.unwrap();
     assert_eq!((withdrawn.people, withdrawn.failed.len()), (1, 1), "{withdrawn:?}");
-    assert_eq!(world.roles_of("grace").await, ["agent"]);
+    assert_eq!(fixture.roles_of("grace").await, ["agent"]);
     people.release(ada.id, 7, None).await.unwrap();
     let withdrawn = withdraw().await.unwrap();
     assert_eq!((withdrawn.people, withdrawn.failed.len()), (1, 0), "{withdrawn:?}");
-    assert_eq!(world.roles_of("ada").await, ["agent"]);
+    assert_eq!(fixture.roles_of("ada").await, ["agent"]);
 }
 
-async fn says_ada_is_active(world: &World) {
-    let user = world.flex(&"ada".parse().unwrap()).await.unwrap().flex_user_sid;
-    world
+async fn says_ada_is_active(fixture: &Fixture) {
+    let user = fixture.flex(&"ada".parse().unwrap()).await.unwrap().flex_user_sid;
+    fixture
         .state(&News { flex_user_sid: Some(user), ..crate::rules::news("api", "ada", None, &["agent"]) })
         .await
         .unwrap();

@@ -10,74 +10,47 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flexgate::base::clock_rng::{ClockRng, SystemClock};
-use flexgate::base::outbound::{Deadline, http_client, send};
-use flexgate::domain::{DesiredUser, Role};
+use flexgate::base::outbound::{Deadline, http_client};
+use flexgate::domain::{AccountSid, DesiredUser, InstanceSid, Role};
 use flexgate::secrets::{FileSecrets, TwilioCredentials};
 use flexgate::twilio::{Endpoints, Flex, Sso};
-use flexgate_simulator::{Config, Simulator};
-use serde_json::{Value, json};
+use flexgate_test_support::World;
+use serde_json::json;
 
-/// A simulator, and both clients pointed at it.
-pub struct World {
-    pub simulator: Simulator,
+/// A test world, and both clients of Twilio pointed at it.
+pub struct Clients {
+    pub world: World,
     pub flex: Flex,
     pub sso: Sso,
-    folder: tempfile::TempDir,
-    http: reqwest::Client,
 }
 
-impl World {
+impl Clients {
     pub async fn start() -> Self {
-        let simulator = Simulator::start(Config::default()).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let world = World::start().await;
         let http = http_client(&[]).unwrap();
-        let endpoints = Endpoints::at(simulator.url()).unwrap();
-        let (account, instance) = (simulator.account().account_sid, simulator.account().instance_sid);
-        let (account, instance) = (account.parse().unwrap(), instance.parse().unwrap());
-        let source = Arc::new(FileSecrets::new(folder.path()));
+        let endpoints = Endpoints::at(world.simulator.url()).unwrap();
+        let account = world.simulator.account();
+        let (account, instance): (AccountSid, InstanceSid) =
+            (account.account_sid.parse().unwrap(), account.instance_sid.parse().unwrap());
+        let source = Arc::new(FileSecrets::new(&world.folder().join("secrets")));
         let credentials = Arc::new(TwilioCredentials::new("twilio", source, Arc::new(SystemClock)));
+        let clock_rng = ClockRng::system();
         let flex = Flex::new(
             http.clone(),
             endpoints.clone(),
-            ClockRng::system(),
+            clock_rng.clone(),
             credentials,
-            flexgate::domain::AccountSid::clone(&account),
-            flexgate::domain::InstanceSid::clone(&instance),
+            account.clone(),
+            instance.clone(),
         );
-        let sso = Sso::new(http.clone(), endpoints, ClockRng::system(), account, instance);
-        let world = Self { simulator, flex, sso, folder, http };
-        world.write_credential("twilio", &world.simulator.account().auth_token);
-        world
+        let sso = Sso::new(http, endpoints, clock_rng, account, instance);
+        Self { world, flex, sso }
     }
 
     /// Writes the secret; `twilio` is the current version, `twilio.pending` the pending one.
     pub fn write_credential(&self, name: &str, auth_token: &str) {
-        let document = json!({ "accountSid": self.simulator.account().account_sid, "authToken": auth_token });
-        self.write_secret(name, &document);
-    }
-
-    pub fn write_secret(&self, name: &str, document: &Value) {
-        std::fs::write(self.folder.path().join(format!("{name}.json")), document.to_string()).unwrap();
-    }
-
-    /// `POST /__sim/{what}`.
-    pub async fn control(&self, what: &str, body: Value) -> Value {
-        let url = format!("{}/__sim/{what}", self.simulator.url());
-        let mut request = reqwest::Request::new(http::Method::POST, url.parse().unwrap());
-        request.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
-        *request.body_mut() = Some(body.to_string().into());
-        let answer = send(&self.http, request, soon(), 1 << 20).await.unwrap();
-        assert!(answer.status.is_success(), "{}", String::from_utf8_lossy(&answer.body));
-        serde_json::from_slice(&answer.body).unwrap_or_default()
-    }
-
-    /// The requests seen whose path contains `path`.
-    pub async fn journal(&self, path: &str) -> Vec<Value> {
-        let url = format!("{}/__sim/requests?path_contains={path}", self.simulator.url());
-        let request = reqwest::Request::new(http::Method::GET, url.parse().unwrap());
-        let answer = send(&self.http, request, soon(), 1 << 24).await.unwrap();
-        let journal: Value = serde_json::from_slice(&answer.body).unwrap();
-        journal["requests"].as_array().unwrap().clone()
+        let account_sid = self.world.simulator.account().account_sid;
+        self.world.write_secret(name, &json!({ "accountSid": account_sid, "authToken": auth_token }));
     }
 }
 

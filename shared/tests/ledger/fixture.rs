@@ -1,4 +1,4 @@
-//! A test world: a ledger, its store, and the simulated Flex that it writes to.
+//! A people ledger with a store of its own, in a test world.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,41 +6,35 @@ use std::time::Duration;
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::{Deadline, http_client, send};
-use flexgate::base::settings::Reader;
 use flexgate::domain::{DesiredUser, FlexUser, FlexUserSid, Username};
 use flexgate::platform::{OwnerSettings, Platform};
 use flexgate::store::scim::{Entry, Group, GroupWritten, Member};
 use flexgate::users::ledger::{Ledger, LedgerError, News, Report};
 use flexgate::users::{GroupRoles, Provisioning};
-use flexgate_simulator::{Config, Simulator};
+use flexgate_test_support::World;
 use http::Method;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 pub const GROUPS: [(&str, &str); 2] = [("fggrp_leads", "Leads"), ("fggrp_chiefs", "Chiefs")];
 
-/// A ledger with a store of its own. Tests that share a world use different usernames.
-pub struct World {
+/// A ledger with a store of its own. Tests that share a fixture use different usernames.
+pub struct Fixture {
+    pub world: World,
     pub ledger: Ledger,
     pub platform: Platform,
     pub provisioning: Arc<Provisioning>,
     group_roles: GroupRoles,
-    pub simulator: Simulator,
-    folder: tempfile::TempDir,
 }
 
 pub fn deadline() -> Deadline {
     Deadline::after(Duration::from_mins(1))
 }
 
-impl World {
+impl Fixture {
     /// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if that is set (`tests/run aws`), else SQLite.
     pub async fn start() -> Self {
-        let simulator = Simulator::start(Config::default()).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let account = simulator.account();
-        let secret = json!({ "accountSid": account.account_sid, "authToken": account.auth_token });
-        std::fs::write(folder.path().join("twilio.json"), secret.to_string()).unwrap();
+        let world = World::start().await;
         let store = match std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
             Ok(endpoint) => {
                 // These tests run one at a time, and the emulator is slower the more it holds.
@@ -48,20 +42,12 @@ impl World {
                 send(&http_client(&[]).unwrap(), reset, deadline(), 1 << 16).await.unwrap();
                 format!("dynamodb:{}", super::dynamodb::new_table(&endpoint).await.0)
             }
-            Err(_) => format!("sqlite:{}", folder.path().join("flexgate.db").display()),
+            Err(_) => format!("sqlite:{}", world.store_path().display()),
         };
-        let issuers = json!([{ "issuer": simulator.issuer(), "audiences": ["flexgate"] }]).to_string();
-        let mut reader = Reader::empty().with([
-            ("TWILIO_ACCOUNT_SID", account.account_sid.clone()),
-            ("TWILIO_INSTANCE_SID", account.instance_sid.clone()),
-            ("TWILIO_SECRET_ID", "twilio".to_owned()),
-            ("FLEXGATE_TWILIO_URL", simulator.url().to_owned()),
-            ("FLEXGATE_PUBLIC_URL", "https://gate.example.com".to_owned()),
-            ("FLEXGATE_SECRETS", format!("files:{}", folder.path().display())),
-            ("FLEXGATE_STORE", store),
-            ("FLEXGATE_ISSUERS", issuers),
-            ("FLEXGATE_JUST_IN_TIME", "create-and-sync".to_owned()),
-            ("FLEXGATE_SCIM_GROUP_ROLES", r#"{"Leads": "supervisor", "Chiefs": "supervisor"}"#.to_owned()),
+        let mut reader = world.reader().with([
+            ("FLEXGATE_STORE", store.as_str()),
+            ("FLEXGATE_JUST_IN_TIME", "create-and-sync"),
+            ("FLEXGATE_SCIM_GROUP_ROLES", r#"{"Leads": "supervisor", "Chiefs": "supervisor"}"#),
         ]);
         let settings = OwnerSettings::read(&mut reader);
         let settings = reader.finish(settings).unwrap();
@@ -70,12 +56,12 @@ impl World {
         let provisioning = Arc::new(Provisioning::new(flex, platform.sessions(), platform.bindings()));
         let ledger = Ledger::of_platform(&platform, provisioning.clone(), &settings.policy);
         let group_roles = settings.policy.group_roles.clone();
-        Self { ledger, platform, provisioning, group_roles, simulator, folder: folder }
+        Self { world, ledger, platform, provisioning, group_roles }
     }
 
     /// The file of the store; `None` if the store is DynamoDB.
     pub fn sqlite_file(&self) -> Option<PathBuf> {
-        Some(self.folder.path().join("flexgate.db")).filter(|file| file.exists())
+        Some(self.world.store_path()).filter(|file| file.exists())
     }
 
     /// Makes the statement, and retries while somebody else is changing the person, as a client would.
@@ -130,26 +116,11 @@ impl World {
         self.fault(json!({ "path_contains": "Provision", "kind": "status", "status": 503, "times": 0 })).await;
     }
 
+    /// Injects a fault of Twilio's `POST` requests.
     pub async fn fault(&self, mut fault: Value) {
         fault["service"] = "flex-api".into();
         fault["method"] = "POST".into();
-        self.control(Method::POST, "faults", &fault).await;
-    }
-
-    pub async fn no_faults(&self) {
-        self.control(Method::DELETE, "faults", &Value::Null).await;
-    }
-
-    /// Sends a control request to the simulator.
-    pub async fn control(&self, method: Method, path: &str, body: &Value) {
-        let url = format!("{}/__sim/{path}", self.simulator.url()).parse().unwrap();
-        let mut request = reqwest::Request::new(method, url);
-        if !body.is_null() {
-            request.headers_mut().insert("content-type", "application/json".parse().unwrap());
-            *request.body_mut() = Some(body.to_string().into());
-        }
-        let answer = send(&self.platform.http, request, deadline(), 1 << 16).await.unwrap();
-        assert!(answer.status.is_success(), "{}", answer.status);
+        self.world.fault(&fault).await;
     }
 
     /// Writes that the user is, or is not, in the group, and reconciles them as SCIM does.
