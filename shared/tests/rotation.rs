@@ -34,7 +34,7 @@ impl SecretSource for Rotating {
     }
 }
 
-struct World {
+struct Rotation {
     folder: tempfile::TempDir,
     source: Arc<Rotating>,
     clock: Arc<ManualClock>,
@@ -45,7 +45,7 @@ fn soon() -> Deadline {
     Deadline::after(std::time::Duration::from_secs(5))
 }
 
-impl World {
+impl Rotation {
     fn new(ends_before_pending: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = Arc::new(Rotating {
@@ -56,9 +56,9 @@ impl World {
         });
         let clock = ManualClock::at(datetime!(2026-01-01 09:00 UTC));
         let credentials = Arc::new(TwilioCredentials::new("twilio", source.clone(), clock.clone()));
-        let world = Self { folder, source, clock, credentials };
-        world.write("twilio.json", "old");
-        world
+        let rotation = Self { folder, source, clock, credentials };
+        rotation.write("twilio.json", "old");
+        rotation
     }
 
     fn write(&self, name: &str, auth_token: &str) {
@@ -82,60 +82,60 @@ impl World {
 
 #[tokio::test]
 async fn a_rotation_that_ends_between_two_reads_is_not_missed() {
-    let world = World::new(true);
-    let old = world.current().await;
-    world.write("twilio.pending.json", "new");
-    assert_eq!(world.after(&old).await.as_deref(), Some("new"));
-    assert_eq!(world.current().await.password.expose_secret(), "new");
+    let rotation = Rotation::new(true);
+    let old = rotation.current().await;
+    rotation.write("twilio.pending.json", "new");
+    assert_eq!(rotation.after(&old).await.as_deref(), Some("new"));
+    assert_eq!(rotation.current().await.password.expose_secret(), "new");
 }
 
 #[tokio::test]
 async fn fifty_who_are_rejected_at_once_cause_one_search() {
-    let world = World::new(false);
-    let old = world.current().await;
-    world.write("twilio.pending.json", "new");
+    let rotation = Rotation::new(false);
+    let old = rotation.current().await;
+    rotation.write("twilio.pending.json", "new");
     let searches = (0..50).map(|_| {
-        let (credentials, old) = (world.credentials.clone(), old.clone());
+        let (credentials, old) = (rotation.credentials.clone(), old.clone());
         tokio::spawn(async move { credentials.after_rejection(&old, soon()).await.unwrap() })
     });
     for search in searches.collect::<Vec<_>>() {
         assert_eq!(search.await.unwrap().unwrap().password.expose_secret(), "new");
     }
-    assert_eq!(world.fetches(), 3, "the first, the current one again, the pending one");
+    assert_eq!(rotation.fetches(), 3, "the first, the current one again, the pending one");
 }
 
 #[tokio::test]
 async fn a_search_in_vain_is_repeated_after_a_rest() {
-    let world = World::new(false);
-    let old = world.current().await;
+    let rotation = Rotation::new(false);
+    let old = rotation.current().await;
     for _ in 0..50 {
-        assert_eq!(world.after(&old).await, None);
+        assert_eq!(rotation.after(&old).await, None);
     }
-    assert_eq!(world.fetches(), 4);
-    world.write("twilio.json", "new");
-    world.clock.advance(Duration::seconds(4));
-    assert_eq!(world.after(&old).await, None);
-    world.clock.advance(Duration::seconds(1));
-    assert_eq!(world.after(&old).await.as_deref(), Some("new"));
+    assert_eq!(rotation.fetches(), 4);
+    rotation.write("twilio.json", "new");
+    rotation.clock.advance(Duration::seconds(4));
+    assert_eq!(rotation.after(&old).await, None);
+    rotation.clock.advance(Duration::seconds(1));
+    assert_eq!(rotation.after(&old).await.as_deref(), Some("new"));
 }
 
 #[tokio::test]
 async fn a_rejected_pending_credential_gives_way_to_the_current_one_and_is_tried_again_later() {
-    let world = World::new(false);
-    let old = world.current().await;
-    world.write("twilio.pending.json", "too-early");
-    assert_eq!(world.after(&old).await.as_deref(), Some("too-early"));
-    let pending = world.current().await;
-    assert_eq!(world.after(&pending).await.as_deref(), Some("old"));
-    assert_eq!(world.current().await.password.expose_secret(), "old");
-    assert_eq!(world.after(&old).await, None, "it rests");
-    world.clock.advance(Duration::seconds(5));
-    assert_eq!(world.after(&old).await.as_deref(), Some("too-early"));
+    let rotation = Rotation::new(false);
+    let old = rotation.current().await;
+    rotation.write("twilio.pending.json", "too-early");
+    assert_eq!(rotation.after(&old).await.as_deref(), Some("too-early"));
+    let pending = rotation.current().await;
+    assert_eq!(rotation.after(&pending).await.as_deref(), Some("old"));
+    assert_eq!(rotation.current().await.password.expose_secret(), "old");
+    assert_eq!(rotation.after(&old).await, None, "it rests");
+    rotation.clock.advance(Duration::seconds(5));
+    assert_eq!(rotation.after(&old).await.as_deref(), Some("too-early"));
 }
 
 #[tokio::test]
 async fn debug_never_shows_the_credential() {
-    let world = World::new(false);
-    let held = world.current().await;
-    assert!(!format!("{held:?} {:?} {:?}", world.credentials, *held).contains("old"));
+    let rotation = Rotation::new(false);
+    let held = rotation.current().await;
+    assert!(!format!("{held:?} {:?} {:?}", rotation.credentials, *held).contains("old"));
 }

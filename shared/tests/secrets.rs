@@ -35,23 +35,23 @@ impl SecretSource for Counted {
     }
 }
 
-struct World {
+struct Fixture {
     folder: tempfile::TempDir,
     source: Arc<Counted>,
     clock: Arc<ManualClock>,
     secret: Arc<CachedSecret<Document>>,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = Arc::new(Counted { files: FileSecrets::new(folder.path()), fetches: AtomicUsize::new(0) });
         let clock = ManualClock::at(datetime!(2026-01-01 09:00 UTC));
         let secret = Arc::new(CachedSecret::new("a/secret", source.clone(), clock.clone()));
-        let world = Self { folder, source, clock, secret };
-        std::fs::create_dir_all(world.folder.path().join("a")).unwrap();
-        world.write(1);
-        world
+        let fixture = Self { folder, source, clock, secret };
+        std::fs::create_dir_all(fixture.folder.path().join("a")).unwrap();
+        fixture.write(1);
+        fixture
     }
 
     fn path(&self) -> PathBuf {
@@ -77,75 +77,75 @@ fn soon() -> Deadline {
 
 #[tokio::test]
 async fn a_value_is_fetched_once_in_five_minutes() {
-    let world = World::new();
-    assert_eq!(world.value().await.unwrap(), 1);
-    world.write(2);
-    world.clock.advance(Duration::seconds(299));
-    assert_eq!((world.value().await.unwrap(), world.fetches()), (1, 1));
-    world.clock.advance(Duration::seconds(1));
-    assert_eq!((world.value().await.unwrap(), world.fetches()), (2, 2));
+    let fixture = Fixture::new();
+    assert_eq!(fixture.value().await.unwrap(), 1);
+    fixture.write(2);
+    fixture.clock.advance(Duration::seconds(299));
+    assert_eq!((fixture.value().await.unwrap(), fixture.fetches()), (1, 1));
+    fixture.clock.advance(Duration::seconds(1));
+    assert_eq!((fixture.value().await.unwrap(), fixture.fetches()), (2, 2));
 }
 
 #[tokio::test]
 async fn fifty_who_ask_at_once_cause_one_fetch() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let asks: Vec<_> = (0..50)
         .map(|_| {
-            let secret = world.secret.clone();
+            let secret = fixture.secret.clone();
             tokio::spawn(async move { secret.get(soon()).await.unwrap().value.value })
         })
         .collect();
     for ask in asks {
         assert_eq!(ask.await.unwrap(), 1);
     }
-    assert_eq!(world.fetches(), 1);
+    assert_eq!(fixture.fetches(), 1);
 }
 
 #[tokio::test]
 async fn while_the_source_is_down_the_last_value_serves_for_an_hour_and_the_source_is_left_in_peace() {
-    let world = World::new();
-    world.value().await.unwrap();
-    std::fs::remove_file(world.path()).unwrap();
-    world.clock.advance(Duration::minutes(10));
+    let fixture = Fixture::new();
+    fixture.value().await.unwrap();
+    std::fs::remove_file(fixture.path()).unwrap();
+    fixture.clock.advance(Duration::minutes(10));
     for _ in 0..10 {
-        assert_eq!(world.value().await.unwrap(), 1);
+        assert_eq!(fixture.value().await.unwrap(), 1);
     }
-    assert_eq!(world.fetches(), 2, "one failed fetch, then a pause");
-    world.clock.advance(Duration::seconds(5));
-    assert_eq!((world.value().await.unwrap(), world.fetches()), (1, 3));
-    world.clock.advance(Duration::minutes(50));
-    assert!(matches!(world.value().await, Err(SecretError::Unreadable { .. })));
-    world.write(3);
-    assert_eq!(world.value().await.unwrap(), 3, "it recovers at once");
+    assert_eq!(fixture.fetches(), 2, "one failed fetch, then a pause");
+    fixture.clock.advance(Duration::seconds(5));
+    assert_eq!((fixture.value().await.unwrap(), fixture.fetches()), (1, 3));
+    fixture.clock.advance(Duration::minutes(50));
+    assert!(matches!(fixture.value().await, Err(SecretError::Unreadable { .. })));
+    fixture.write(3);
+    assert_eq!(fixture.value().await.unwrap(), 3, "it recovers at once");
 }
 
 #[tokio::test]
 async fn a_refused_value_is_fetched_again_but_not_in_a_flood() {
-    let world = World::new();
-    let held = world.secret.get(soon()).await.unwrap();
-    world.write(2);
-    let renewed = world.secret.get_after_rejection(&held.version, soon()).await.unwrap();
-    assert_eq!((renewed.value.value, world.fetches()), (2, 2));
+    let fixture = Fixture::new();
+    let held = fixture.secret.get(soon()).await.unwrap();
+    fixture.write(2);
+    let renewed = fixture.secret.get_after_rejection(&held.version, soon()).await.unwrap();
+    assert_eq!((renewed.value.value, fixture.fetches()), (2, 2));
     // Somebody else still holds the old one: they get the new one without a fetch.
-    let renewed = world.secret.get_after_rejection(&held.version, soon()).await.unwrap();
-    assert_eq!((renewed.value.value, world.fetches()), (2, 2));
+    let renewed = fixture.secret.get_after_rejection(&held.version, soon()).await.unwrap();
+    assert_eq!((renewed.value.value, fixture.fetches()), (2, 2));
     // The new one is refused too: within the cool-down nothing is fetched.
-    world.write(3);
+    fixture.write(3);
     for _ in 0..10 {
-        let same = world.secret.get_after_rejection(&renewed.version, soon()).await.unwrap();
-        assert_eq!((same.value.value, world.fetches()), (2, 2));
+        let same = fixture.secret.get_after_rejection(&renewed.version, soon()).await.unwrap();
+        assert_eq!((same.value.value, fixture.fetches()), (2, 2));
     }
-    world.clock.advance(Duration::seconds(60));
-    let third = world.secret.get_after_rejection(&renewed.version, soon()).await.unwrap();
-    assert_eq!((third.value.value, world.fetches()), (3, 3));
+    fixture.clock.advance(Duration::seconds(60));
+    let third = fixture.secret.get_after_rejection(&renewed.version, soon()).await.unwrap();
+    assert_eq!((third.value.value, fixture.fetches()), (3, 3));
 }
 
 #[tokio::test]
 async fn a_document_of_the_wrong_shape_is_named_and_not_shown() {
-    let world = World::new();
+    let fixture = Fixture::new();
     for text in ["{\"value\": \"canary\"}", "canary", "{\"canary\": 1}", ""] {
-        std::fs::write(world.path(), text).unwrap();
-        let error = world.value().await.unwrap_err();
+        std::fs::write(fixture.path(), text).unwrap();
+        let error = fixture.value().await.unwrap_err();
         let said = format!("{error} {error:?}");
         assert!(matches!(error, SecretError::Malformed { .. }), "{said}");
         assert!(said.contains("a/secret") && !said.contains("canary"), "{said}");
@@ -154,20 +154,20 @@ async fn a_document_of_the_wrong_shape_is_named_and_not_shown() {
 
 #[tokio::test]
 async fn a_deadline_is_kept_while_another_fetches() {
-    let world = World::new();
-    let secret = world.secret.clone();
+    let fixture = Fixture::new();
+    let secret = fixture.secret.clone();
     let first = tokio::spawn(async move { secret.get(soon()).await.map(drop) });
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    let hurried = world.secret.get(Deadline::after(std::time::Duration::from_millis(2))).await;
+    let hurried = fixture.secret.get(Deadline::after(std::time::Duration::from_millis(2))).await;
     assert!(matches!(hurried, Err(SecretError::Timeout { .. })), "{hurried:?}");
     first.await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn names_that_leave_the_folder_are_no_secrets() {
-    let world = World::new();
-    std::fs::write(world.folder.path().join("outside.json"), "{\"value\": 1}").unwrap();
-    let files = FileSecrets::new(world.folder.path().join("a"));
+    let fixture = Fixture::new();
+    std::fs::write(fixture.folder.path().join("outside.json"), "{\"value\": 1}").unwrap();
+    let files = FileSecrets::new(fixture.folder.path().join("a"));
     for id in ["../outside", "a/../../outside", "/etc/passwd", "", ".", "a//b"] {
         let fetched = files.fetch(id, Stage::Current, soon()).await;
         assert!(matches!(fetched, Err(FetchError::NotFound)), "{id}");

@@ -7,15 +7,15 @@ use time::Duration;
 
 use crate::issuer::*;
 
-async fn assert_faults<const N: usize>(world: &World, cases: [(Value, TokenFault); N]) {
+async fn assert_faults<const N: usize>(idp: &Idp, cases: [(Value, TokenFault); N]) {
     for (changes, fault) in cases {
-        assert_eq!(world.judge(changes.clone()).await.unwrap_err(), CallerError::Invalid(fault), "{changes}");
+        assert_eq!(idp.judge(changes.clone()).await.unwrap_err(), CallerError::Invalid(fault), "{changes}");
     }
 }
 
 #[tokio::test]
 async fn a_caller_is_what_the_claims_say() {
-    let caller = World::new().await.judge(json!({})).await.unwrap();
+    let caller = Idp::new().await.judge(json!({})).await.unwrap();
     assert!(caller.scopes.grant(Scope::Token) && !caller.scopes.grant(Scope::TokenAny));
     assert_eq!(caller.username.unwrap().as_str(), "ada");
     assert_eq!(caller.verified_email.unwrap().as_str(), "ada@example.com");
@@ -27,9 +27,9 @@ async fn a_caller_is_what_the_claims_say() {
 
 #[tokio::test]
 async fn m08_a_token_for_another_audience_is_refused() {
-    let world = World::new().await;
+    let idp = Idp::new().await;
     assert_faults(
-        &world,
+        &idp,
         [
             (json!({"aud": null}), TokenFault::Missing("aud")),
             (json!({"aud": "other"}), TokenFault::Audience),
@@ -49,39 +49,40 @@ async fn m08_a_token_for_another_audience_is_refused() {
         ],
     )
     .await;
-    assert!(world.judge(json!({"aud": ["other", "flexgate"]})).await.is_ok());
+    assert!(idp.judge(json!({"aud": ["other", "flexgate"]})).await.is_ok());
 }
 
 #[tokio::test]
 async fn m09_an_issuer_is_what_it_is_called_to_the_byte() {
-    let world = World::new().await;
-    let port = world.origin.rsplit_once(':').unwrap().1;
+    let idp = Idp::new().await;
+    let port = idp.origin.rsplit_once(':').unwrap().1;
     for iss in [
-        format!("{}/", world.issuer),
-        world.issuer.to_uppercase(),
-        world.issuer.replace("http", "HTTP"),
-        world.issuer.replace("http", "https"),
-        format!("{}/tenant-2", world.issuer),
+        format!("{}/", idp.issuer),
+        idp.issuer.to_uppercase(),
+        idp.issuer.replace("http", "HTTP"),
+        idp.issuer.replace("http", "https"),
+        format!("{}/tenant-2", idp.issuer),
         format!("http://localhost:{port}/idp"),
-        format!(" {}", world.issuer),
+        format!(" {}", idp.issuer),
+        "https://login.example.com".to_owned(),
         String::new(),
     ] {
-        assert_faults(&world, [(json!({"iss": iss}), TokenFault::IssuerUnknown)]).await;
+        assert_faults(&idp, [(json!({"iss": iss}), TokenFault::IssuerUnknown)]).await;
     }
-    for iss in [json!(null), json!([world.issuer]), json!(1)] {
-        assert_faults(&world, [(json!({"iss": iss}), TokenFault::IssuerMissing)]).await;
+    for iss in [json!(null), json!([idp.issuer]), json!(1)] {
+        assert_faults(&idp, [(json!({"iss": iss}), TokenFault::IssuerMissing)]).await;
     }
-    assert_eq!((world.key_fetches(), world.other_requests()), (0, 0));
+    assert_eq!((idp.key_fetches(), idp.other_requests()), (0, 0));
 }
 
 #[tokio::test]
 async fn m10_a_token_without_a_sound_expiry_is_refused() {
-    let world = World::new().await;
+    let idp = Idp::new().await;
     let now = NOW.unix_timestamp();
     let leeway = LEEWAY.whole_seconds();
     assert!(LEEWAY <= Duration::minutes(1));
     assert_faults(
-        &world,
+        &idp,
         [
             (json!({"exp": null}), TokenFault::Missing("exp")),
             (json!({"exp": now - 3600}), TokenFault::Expired),
@@ -105,33 +106,33 @@ async fn m10_a_token_without_a_sound_expiry_is_refused() {
         json!({}),
     ];
     for exp in strange {
-        assert_faults(&world, [(json!({ "exp": exp }), TokenFault::Malformed("exp"))]).await;
+        assert_faults(&idp, [(json!({ "exp": exp }), TokenFault::Malformed("exp"))]).await;
     }
-    assert!(world.judge(json!({"exp": now - leeway + 1})).await.is_ok());
-    let whole = world.token(&json!({})).split('.').nth(1).map(str::to_owned).unwrap();
+    assert!(idp.judge(json!({"exp": now - leeway + 1})).await.is_ok());
+    let whole = idp.token(&json!({})).split('.').nth(1).map(str::to_owned).unwrap();
     assert!(!whole.is_empty());
-    let floats = world.claims().to_string().replace(&(now + 3600).to_string(), &format!("{}.0", now + 3600));
+    let floats = idp.claims().to_string().replace(&(now + 3600).to_string(), &format!("{}.0", now + 3600));
     assert!(floats.contains(".0"));
-    assert!(world.verify(&ES256.token(header(&json!({})), floats)).await.is_ok());
+    assert!(idp.verify(&ES256.token(header(&json!({})), floats)).await.is_ok());
 }
 
 #[tokio::test]
 async fn m10_a_token_expires_while_time_passes() {
-    let world = World::new().await;
-    let token = world.token(&json!({}));
-    world.clock.advance(Duration::hours(1) + LEEWAY - Duration::SECOND);
-    assert!(world.verify(&token).await.is_ok());
-    world.clock.advance(Duration::SECOND);
-    assert_eq!(world.fault(&token).await, TokenFault::Expired);
+    let idp = Idp::new().await;
+    let token = idp.token(&json!({}));
+    idp.clock.advance(Duration::hours(1) + LEEWAY - Duration::SECOND);
+    assert!(idp.verify(&token).await.is_ok());
+    idp.clock.advance(Duration::SECOND);
+    assert_eq!(idp.fault(&token).await, TokenFault::Expired);
 }
 
 #[tokio::test]
 async fn m11_a_token_from_the_future_is_refused() {
-    let world = World::new().await;
+    let idp = Idp::new().await;
     let ahead = NOW.unix_timestamp() + LEEWAY.whole_seconds();
     for name in ["nbf", "iat"] {
         assert_faults(
-            &world,
+            &idp,
             [
                 (json!({ name: ahead + 1 }), TokenFault::Early(name)),
                 (json!({ name: ahead + 86_400 }), TokenFault::Early(name)),
@@ -142,29 +143,29 @@ async fn m11_a_token_from_the_future_is_refused() {
             ],
         )
         .await;
-        assert!(world.judge(json!({ name: ahead })).await.is_ok());
-        assert!(world.judge(json!({ name: null })).await.is_ok());
+        assert!(idp.judge(json!({ name: ahead })).await.is_ok());
+        assert!(idp.judge(json!({ name: null })).await.is_ok());
     }
 }
 
 #[tokio::test]
 async fn m12_an_id_token_is_no_access_token() {
-    let world = World::new().await;
+    let idp = Idp::new().await;
     let changes = [json!({"nonce": "n"}), json!({"at_hash": "h"}), json!({"c_hash": "h"}), json!({"typ": "ID"})];
     for changes in changes {
-        assert_faults(&world, [(changes.clone(), TokenFault::IdToken)]).await;
+        assert_faults(&idp, [(changes.clone(), TokenFault::IdToken)]).await;
     }
     // Keycloak's access tokens may carry a nonce, and say what they are.
-    assert!(world.judge(json!({"nonce": "n", "typ": "Bearer"})).await.is_ok());
-    let lenient = World::with(json!({"accept_id_tokens": true})).await;
+    assert!(idp.judge(json!({"nonce": "n", "typ": "Bearer"})).await.is_ok());
+    let lenient = Idp::with(json!({"accept_id_tokens": true})).await;
     assert!(lenient.judge(json!({"nonce": "n"})).await.is_ok());
 }
 
 #[tokio::test]
 async fn m12_events_and_tokens_bound_to_a_key_are_no_bearer_tokens() {
-    let world = World::with(json!({"accept_id_tokens": true})).await;
+    let idp = Idp::with(json!({"accept_id_tokens": true})).await;
     assert_faults(
-        &world,
+        &idp,
         [
             (json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}), TokenFault::SecurityEvent),
             (json!({"cnf": {"jkt": "x"}}), TokenFault::Bound),
@@ -175,19 +176,19 @@ async fn m12_events_and_tokens_bound_to_a_key_are_no_bearer_tokens() {
 
 #[tokio::test]
 async fn a_subject_is_required() {
-    let world = World::new().await;
+    let idp = Idp::new().await;
     let malformed = [json!(1), json!(""), json!(["user-1"]), json!("a\nb"), json!("x".repeat(256))];
     for sub in malformed {
-        assert_faults(&world, [(json!({ "sub": sub }), TokenFault::Malformed("sub"))]).await;
+        assert_faults(&idp, [(json!({ "sub": sub }), TokenFault::Malformed("sub"))]).await;
     }
-    assert_faults(&world, [(json!({"sub": null}), TokenFault::Missing("sub"))]).await;
+    assert_faults(&idp, [(json!({"sub": null}), TokenFault::Missing("sub"))]).await;
 }
 
 #[tokio::test]
 async fn left_out_claims_are_not_no_claims() {
-    let world = World::new().await;
+    let idp = Idp::new().await;
     assert_faults(
-        &world,
+        &idp,
         [
             (json!({"_claim_names": {"groups": "src1"}}), TokenFault::Overage),
             (json!({"hasgroups": true}), TokenFault::Overage),
@@ -199,25 +200,24 @@ async fn left_out_claims_are_not_no_claims() {
 #[tokio::test]
 async fn m24_an_unverified_email_names_nobody() {
     for claim in ["email", "/email"] {
-        let world = World::with(json!({"username_claim": claim})).await;
-        let verified = world.judge(json!({})).await.unwrap();
+        let idp = Idp::with(json!({"username_claim": claim})).await;
+        let verified = idp.judge(json!({})).await.unwrap();
         assert_eq!(verified.username.unwrap().as_str(), "ada@example.com");
         for value in [json!(false), json!(null), json!("true"), json!(1)] {
-            let caller = world.judge(json!({ "email_verified": value })).await.unwrap();
+            let caller = idp.judge(json!({ "email_verified": value })).await.unwrap();
             assert_eq!((caller.username, caller.verified_email), (None, None), "{value}");
         }
     }
     // Another claim's verification does not rub off on `email`.
-    let world = World::with(json!({"username_claim": "email", "email_claim": "mail"})).await;
-    assert_eq!(world.judge(json!({"mail": "grace@example.com"})).await.unwrap().username, None);
+    let idp = Idp::with(json!({"username_claim": "email", "email_claim": "mail"})).await;
+    assert_eq!(idp.judge(json!({"mail": "grace@example.com"})).await.unwrap().username, None);
 }
 
 #[tokio::test]
 async fn scopes_come_from_the_configured_claim() {
-    let world =
-        World::with(json!({"scope_claim": "/realm/roles", "scope_map": {"Flex Agents": "flexgate.token"}})).await;
+    let idp = Idp::with(json!({"scope_claim": "/realm/roles", "scope_map": {"Flex Agents": "flexgate.token"}})).await;
     let granted = async |realm: Value| {
-        let caller = world.judge(json!({ "realm": realm })).await?;
+        let caller = idp.judge(json!({ "realm": realm })).await?;
         Ok::<_, CallerError>([Scope::Token, Scope::TokenAny].map(|scope| caller.scopes.grant(scope)))
     };
     assert_eq!(granted(json!({"roles": ["Flex Agents", "x"]})).await, Ok([true, false]));
@@ -233,30 +233,30 @@ async fn scopes_come_from_the_configured_claim() {
 #[tokio::test]
 async fn roles_come_from_the_configured_claim() {
     let claim = "https://flexgate.example/roles";
-    let world = World::with(json!({"roles_claim": claim, "role_map": {"group-x": "supervisor"}})).await;
-    let roles = async |value: Value| world.judge(json!({ claim: value })).await.map(|caller| caller.roles);
+    let idp = Idp::with(json!({"roles_claim": claim, "role_map": {"group-x": "supervisor"}})).await;
+    let roles = async |value: Value| idp.judge(json!({ claim: value })).await.map(|caller| caller.roles);
     assert_eq!(roles(json!(["group-x", "admin"])).await, Ok([Role::Supervisor].into()));
     assert_eq!(roles(json!("group-x")).await, Ok([Role::Supervisor].into()));
     assert_eq!(roles(json!(null)).await, Ok([].into()));
     assert_eq!(roles(json!(7)).await, Err(CallerError::Invalid(TokenFault::Malformed("roles"))));
-    let plain = World::with(json!({"roles_claim": "realm_access.roles"})).await;
+    let plain = Idp::with(json!({"roles_claim": "realm_access.roles"})).await;
     let caller = plain.judge(json!({"realm_access": {"roles": ["agent", "Admin", "offline_access"]}})).await.unwrap();
     assert_eq!(caller.roles, [Role::Agent].into());
 }
 
 #[tokio::test]
 async fn a_description_that_cannot_be_used_is_absent() {
-    let world = World::new().await;
+    let idp = Idp::new().await;
     let changes = json!({"preferred_username": "a\u{202e}b", "name": 7, "email": "nobody"});
-    let caller = world.judge(changes).await.unwrap();
+    let caller = idp.judge(changes).await.unwrap();
     assert_eq!((caller.username, caller.full_name, caller.verified_email), (None, None, None));
 }
 
 #[tokio::test]
 async fn a_refusal_shows_nothing_of_the_token() {
-    let world = World::new().await;
+    let idp = Idp::new().await;
     for changes in [json!({"aud": "canary"}), json!({"sub": ["canary"]}), json!({"iss": "https://canary"})] {
-        let error = world.judge(changes).await.unwrap_err();
+        let error = idp.judge(changes).await.unwrap_err();
         let source = std::error::Error::source(&error).map(ToString::to_string);
         assert!(!format!("{error} {error:?} {source:?}").contains("canary"));
     }

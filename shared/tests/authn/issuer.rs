@@ -151,7 +151,7 @@ async fn serve_nothing(State(served): State<Arc<Served>>) -> StatusCode {
 }
 
 /// An issuer with its keys, a verifier that trusts it, and the time, which is [`NOW`].
-pub struct World {
+pub struct Idp {
     pub issuer: String,
     pub origin: String,
     pub served: Arc<Served>,
@@ -159,7 +159,7 @@ pub struct World {
     pub verifier: Arc<Verifier>,
 }
 
-impl World {
+impl Idp {
     /// One ES256 key named `k1`, a generic issuer.
     pub async fn new() -> Self {
         Self::with(json!({})).await

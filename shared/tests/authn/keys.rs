@@ -11,8 +11,8 @@ use time::Duration;
 
 use crate::issuer::*;
 
-fn named(world: &World, signer: &Signer, kid: &Value) -> String {
-    signer.token(header(&json!({ "kid": kid })), world.claims_with(&json!({"exp": FAR})).to_string())
+fn named(idp: &Idp, signer: &Signer, kid: &Value) -> String {
+    signer.token(header(&json!({ "kid": kid })), idp.claims_with(&json!({"exp": FAR})).to_string())
 }
 
 /// How PKCS #1 names SHA-256 before a digest (RFC 8017 §9.2).
@@ -29,76 +29,76 @@ fn is_unavailable(verdict: &Result<flexgate::domain::Caller, CallerError>) -> bo
 #[tokio::test]
 async fn m04_unknown_keys_cause_one_fetch_a_minute() {
     for warm in [true, false] {
-        let world = World::new().await;
+        let idp = Idp::new().await;
         if warm {
-            world.verifier.prewarm(soon()).await;
+            idp.verifier.prewarm(soon()).await;
         }
         for n in 0..100 {
-            let token = named(&world, &ES256, &json!(format!("k{n}-unknown")));
-            assert_eq!(world.fault(&token).await, TokenFault::KeyUnknown);
+            let token = named(&idp, &ES256, &json!(format!("k{n}-unknown")));
+            assert_eq!(idp.fault(&token).await, TokenFault::KeyUnknown);
         }
-        assert_eq!(world.key_fetches(), 1 + usize::from(warm));
-        world.clock.advance(Duration::seconds(59));
-        world.fault(&named(&world, &ES256, &json!("x"))).await;
-        assert_eq!(world.key_fetches(), 1 + usize::from(warm));
-        world.clock.advance(Duration::seconds(1));
-        world.fault(&named(&world, &ES256, &json!("x"))).await;
-        world.fault(&named(&world, &ES256, &json!("y"))).await;
-        assert_eq!(world.key_fetches(), 2 + usize::from(warm));
+        assert_eq!(idp.key_fetches(), 1 + usize::from(warm));
+        idp.clock.advance(Duration::seconds(59));
+        idp.fault(&named(&idp, &ES256, &json!("x"))).await;
+        assert_eq!(idp.key_fetches(), 1 + usize::from(warm));
+        idp.clock.advance(Duration::seconds(1));
+        idp.fault(&named(&idp, &ES256, &json!("x"))).await;
+        idp.fault(&named(&idp, &ES256, &json!("y"))).await;
+        assert_eq!(idp.key_fetches(), 2 + usize::from(warm));
     }
 }
 
 #[tokio::test]
 async fn keys_that_could_not_be_fetched_ahead_are_fetched_for_the_first_caller() {
-    let world = World::new().await;
-    let token = named(&world, &ES256, &json!("k1"));
-    *world.served.delay.lock().unwrap() = StdDuration::from_millis(200);
-    world.verifier.prewarm(Deadline::after(StdDuration::from_millis(20))).await;
-    assert!(world.verify(&token).await.is_ok(), "the issuer was only slow");
+    let idp = Idp::new().await;
+    let token = named(&idp, &ES256, &json!("k1"));
+    *idp.served.delay.lock().unwrap() = StdDuration::from_millis(200);
+    idp.verifier.prewarm(Deadline::after(StdDuration::from_millis(20))).await;
+    assert!(idp.verify(&token).await.is_ok(), "the issuer was only slow");
 
-    let world = World::new().await;
-    let token = named(&world, &ES256, &json!("k1"));
-    world.answer_with(503);
-    world.verifier.prewarm(soon()).await;
-    assert!(is_unavailable(&world.verify(&token).await));
-    assert_eq!(world.key_fetches(), 2);
-    assert!(is_unavailable(&world.verify(&token).await), "and then it is left alone for a while");
-    assert_eq!(world.key_fetches(), 2);
+    let idp = Idp::new().await;
+    let token = named(&idp, &ES256, &json!("k1"));
+    idp.answer_with(503);
+    idp.verifier.prewarm(soon()).await;
+    assert!(is_unavailable(&idp.verify(&token).await));
+    assert_eq!(idp.key_fetches(), 2);
+    assert!(is_unavailable(&idp.verify(&token).await), "and then it is left alone for a while");
+    assert_eq!(idp.key_fetches(), 2);
 }
 
 #[tokio::test]
 async fn m04_at_once_they_cause_one_fetch() {
-    let world = World::new().await;
-    world.verifier.prewarm(soon()).await;
-    *world.served.delay.lock().unwrap() = StdDuration::from_millis(50);
+    let idp = Idp::new().await;
+    idp.verifier.prewarm(soon()).await;
+    *idp.served.delay.lock().unwrap() = StdDuration::from_millis(50);
     let mut requests = tokio::task::JoinSet::new();
     for n in 0..100 {
-        let (verifier, token) = (world.verifier.clone(), named(&world, &ES256, &json!(format!("unknown-{n}"))));
+        let (verifier, token) = (idp.verifier.clone(), named(&idp, &ES256, &json!(format!("unknown-{n}"))));
         requests.spawn(async move { verifier.verify_token(&token, soon()).await });
     }
     for verdict in requests.join_all().await {
         assert_eq!(verdict.unwrap_err(), CallerError::Invalid(TokenFault::KeyUnknown));
     }
-    assert_eq!(world.key_fetches(), 2);
+    assert_eq!(idp.key_fetches(), 2);
 }
 
 #[tokio::test]
 async fn m04_an_unknown_key_is_refused_even_if_the_issuer_is_down() {
-    let world = World::new().await;
-    world.verifier.prewarm(soon()).await;
-    world.answer_with(503);
+    let idp = Idp::new().await;
+    idp.verifier.prewarm(soon()).await;
+    idp.answer_with(503);
     for _ in 0..3 {
-        assert_eq!(world.fault(&named(&world, &ES256, &json!("x"))).await, TokenFault::KeyUnknown);
+        assert_eq!(idp.fault(&named(&idp, &ES256, &json!("x"))).await, TokenFault::KeyUnknown);
     }
-    assert_eq!(world.key_fetches(), 2);
-    assert!(world.verify(&named(&world, &ES256, &json!("k1"))).await.is_ok());
+    assert_eq!(idp.key_fetches(), 2);
+    assert!(idp.verify(&named(&idp, &ES256, &json!("k1"))).await.is_ok());
 }
 
 /// Under each of these keys everybody can sign.
 #[tokio::test]
 async fn m28_weak_keys_of_an_issuer_are_not_used() {
-    let world = World::new().await;
-    let claims = world.claims_with(&json!({ "exp": FAR })).to_string();
+    let idp = Idp::new().await;
+    let claims = idp.claims_with(&json!({ "exp": FAR })).to_string();
     let message = |alg: &str| {
         let header = header(&json!({ "alg": alg, "kid": "weak" }));
         format!("{}.{}", b64(header), b64(&claims))
@@ -112,74 +112,74 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
     let not_reduced = [&[0xee][..], &[0xff; 30], &[0x7f]].concat();
     let negative = [&[1][..], &[0; 30], &[0x80]].concat();
     for x in [neutral.to_vec(), vec![0; 32], of_order_two, not_reduced, negative] {
-        world.clock.advance(Duration::HOUR);
-        world.publish(&json!([ES256.jwk("k1"), { "kty": "OKP", "crv": "Ed25519", "kid": "weak", "x": b64(&x) }]));
+        idp.clock.advance(Duration::HOUR);
+        idp.publish(&json!([ES256.jwk("k1"), { "kty": "OKP", "crv": "Ed25519", "kid": "weak", "x": b64(&x) }]));
         let token = format!("{}.{}", message("EdDSA"), b64(&nothing));
-        assert_eq!(world.fault(&token).await, TokenFault::KeyUnknown, "{x:?}");
+        assert_eq!(idp.fault(&token).await, TokenFault::KeyUnknown, "{x:?}");
     }
     // With an exponent of 1 the padded digest is its own signature.
     let modulus = json!(RS256.jwk("weak")["n"]);
     let digest = ring::digest::digest(&ring::digest::SHA256, message("RS256").as_bytes());
     let padded = [&[0, 1][..], &[0xff; 202], &[0], &SHA256, digest.as_ref()].concat();
     for exponent in ["AQ", "AAAAAQ"] {
-        world.clock.advance(Duration::HOUR);
-        world.publish(&json!([ES256.jwk("k1"), { "kty": "RSA", "kid": "weak", "n": modulus, "e": exponent }]));
+        idp.clock.advance(Duration::HOUR);
+        idp.publish(&json!([ES256.jwk("k1"), { "kty": "RSA", "kid": "weak", "n": modulus, "e": exponent }]));
         let token = format!("{}.{}", message("RS256"), b64(&padded));
-        assert_eq!(world.fault(&token).await, TokenFault::KeyUnknown, "{exponent}");
+        assert_eq!(idp.fault(&token).await, TokenFault::KeyUnknown, "{exponent}");
     }
     // A modulus that is short enough to be factored.
     let short = b64([0xff_u8; 128]);
-    world.clock.advance(Duration::HOUR);
-    world.publish(&json!([ES256.jwk("k1"), { "kty": "RSA", "kid": "weak", "n": short, "e": "AQAB" }]));
+    idp.clock.advance(Duration::HOUR);
+    idp.publish(&json!([ES256.jwk("k1"), { "kty": "RSA", "kid": "weak", "n": short, "e": "AQAB" }]));
     let token = format!("{}.{}", message("RS256"), b64([1_u8; 128]));
-    assert_eq!(world.fault(&token).await, TokenFault::KeyUnknown);
+    assert_eq!(idp.fault(&token).await, TokenFault::KeyUnknown);
 }
 
 #[tokio::test]
 async fn m05_a_new_key_is_found_by_one_fetch() {
-    let world = World::new().await;
-    assert!(world.judge(json!({})).await.is_ok());
+    let idp = Idp::new().await;
+    assert!(idp.judge(json!({})).await.is_ok());
     let next = es256();
-    world.publish(&json!([ES256.jwk("k1"), next.jwk("k2")]));
+    idp.publish(&json!([ES256.jwk("k1"), next.jwk("k2")]));
     for _ in 0..3 {
-        assert!(world.verify(&named(&world, &next, &json!("k2"))).await.is_ok());
+        assert!(idp.verify(&named(&idp, &next, &json!("k2"))).await.is_ok());
     }
-    assert!(world.judge(json!({})).await.is_ok());
-    assert_eq!(world.key_fetches(), 2);
+    assert!(idp.judge(json!({})).await.is_ok());
+    assert_eq!(idp.key_fetches(), 2);
 }
 
 #[tokio::test]
 async fn m05_a_withdrawn_key_is_refused_once_the_set_is_old() {
-    let world = World::new().await;
-    let token = named(&world, &ES256, &json!("k1"));
-    assert!(world.verify(&token).await.is_ok());
-    world.publish(&json!([es256().jwk("k2")]));
-    world.clock.advance(Duration::minutes(5));
-    assert_eq!(world.fault(&token).await, TokenFault::KeyUnknown);
+    let idp = Idp::new().await;
+    let token = named(&idp, &ES256, &json!("k1"));
+    assert!(idp.verify(&token).await.is_ok());
+    idp.publish(&json!([es256().jwk("k2")]));
+    idp.clock.advance(Duration::minutes(5));
+    assert_eq!(idp.fault(&token).await, TokenFault::KeyUnknown);
 }
 
 #[tokio::test]
 async fn m06_a_key_need_not_be_named_if_there_is_one() {
-    let world = World::new().await;
-    let token = named(&world, &ES256, &json!(null));
-    assert!(world.verify(&token).await.is_ok());
-    world.publish(&json!([ES256.jwk("k1"), EDDSA.jwk("k2")]));
-    world.clock.advance(Duration::minutes(5));
-    assert_eq!(world.fault(&token).await, TokenFault::KeyMissing);
-    assert_eq!(world.key_fetches(), 2);
+    let idp = Idp::new().await;
+    let token = named(&idp, &ES256, &json!(null));
+    assert!(idp.verify(&token).await.is_ok());
+    idp.publish(&json!([ES256.jwk("k1"), EDDSA.jwk("k2")]));
+    idp.clock.advance(Duration::minutes(5));
+    assert_eq!(idp.fault(&token).await, TokenFault::KeyMissing);
+    assert_eq!(idp.key_fetches(), 2);
     for kid in [json!(1), json!(["k1"]), json!({"k1": 1})] {
-        assert_eq!(world.fault(&named(&world, &ES256, &kid)).await, TokenFault::Header("kid"));
+        assert_eq!(idp.fault(&named(&idp, &ES256, &kid)).await, TokenFault::Header("kid"));
     }
 }
 
 #[tokio::test]
 async fn m09_an_issuer_signs_only_for_itself() {
-    let (ours, theirs) = (World::new().await, World::new().await);
+    let (ours, theirs) = (Idp::new().await, Idp::new().await);
     let their_key = es256();
     theirs.publish(&json!([their_key.jwk("k1"), their_key.jwk("k2")]));
-    let settings = [&ours, &theirs].map(|world| {
-        json!({"issuer": world.issuer, "audiences": ["flexgate"], "jwks_uri": format!("{}/keys", world.origin)})
-    });
+    let settings = [&ours, &theirs].map(
+        |idp| json!({"issuer": idp.issuer, "audiences": ["flexgate"], "jwks_uri": format!("{}/keys", idp.origin)}),
+    );
     let clock_rng = ClockRng { clock: ours.clock.clone(), rng: Arc::new(SystemRng) };
     let verifier = Verifier::new(issuers(&json!(settings).to_string()).unwrap(), http_client(&[]).unwrap(), clock_rng);
     verifier.prewarm(soon()).await;
@@ -196,58 +196,58 @@ async fn m09_an_issuer_signs_only_for_itself() {
 
 #[tokio::test]
 async fn a_key_for_encryption_verifies_nothing() {
-    let world = World::new().await;
+    let idp = Idp::new().await;
     let mut for_encryption = ES256.jwk("k1");
     for_encryption["use"] = json!("enc");
-    world.publish(&json!([for_encryption, EDDSA.jwk("k2")]));
-    assert_eq!(world.fault(&named(&world, &ES256, &json!("k1"))).await, TokenFault::KeyUnknown);
+    idp.publish(&json!([for_encryption, EDDSA.jwk("k2")]));
+    assert_eq!(idp.fault(&named(&idp, &ES256, &json!("k1"))).await, TokenFault::KeyUnknown);
 }
 
 #[tokio::test]
 async fn m23_without_keys_nobody_is_known() {
-    let world = World::new().await;
-    let token = named(&world, &ES256, &json!("k1"));
-    world.answer_with(503);
+    let idp = Idp::new().await;
+    let token = named(&idp, &ES256, &json!("k1"));
+    idp.answer_with(503);
     for _ in 0..10 {
-        assert!(is_unavailable(&world.verify(&token).await));
+        assert!(is_unavailable(&idp.verify(&token).await));
     }
-    assert_eq!(world.key_fetches(), 1, "a dead issuer is not hammered");
-    world.clock.advance(Duration::seconds(5));
-    world.answer_with(200);
-    assert!(world.verify(&token).await.is_ok());
-    assert_eq!(world.key_fetches(), 2);
+    assert_eq!(idp.key_fetches(), 1, "a dead issuer is not hammered");
+    idp.clock.advance(Duration::seconds(5));
+    idp.answer_with(200);
+    assert!(idp.verify(&token).await.is_ok());
+    assert_eq!(idp.key_fetches(), 2);
 }
 
 #[tokio::test]
 async fn m23_warm_keys_outlive_a_dead_issuer_for_a_day() {
-    let world = World::new().await;
-    let token = named(&world, &ES256, &json!("k1"));
-    world.verifier.prewarm(soon()).await;
-    world.answer_with(500);
-    world.clock.advance(Duration::minutes(5));
+    let idp = Idp::new().await;
+    let token = named(&idp, &ES256, &json!("k1"));
+    idp.verifier.prewarm(soon()).await;
+    idp.answer_with(500);
+    idp.clock.advance(Duration::minutes(5));
     for _ in 0..10 {
-        assert!(world.verify(&token).await.is_ok());
+        assert!(idp.verify(&token).await.is_ok());
     }
-    assert_eq!(world.key_fetches(), 2, "one attempt, then a pause");
-    world.clock.advance(Duration::seconds(60));
-    assert!(world.verify(&token).await.is_ok());
-    assert_eq!(world.key_fetches(), 3);
-    world.clock.advance(Duration::hours(24));
-    assert!(is_unavailable(&world.verify(&token).await));
+    assert_eq!(idp.key_fetches(), 2, "one attempt, then a pause");
+    idp.clock.advance(Duration::seconds(60));
+    assert!(idp.verify(&token).await.is_ok());
+    assert_eq!(idp.key_fetches(), 3);
+    idp.clock.advance(Duration::hours(24));
+    assert!(is_unavailable(&idp.verify(&token).await));
 }
 
 #[tokio::test]
 async fn m23_an_answer_that_is_no_key_set_replaces_nothing() {
-    let world = World::new().await;
-    let token = named(&world, &ES256, &json!("k1"));
-    world.verifier.prewarm(soon()).await;
+    let idp = Idp::new().await;
+    let token = named(&idp, &ES256, &json!("k1"));
+    idp.verifier.prewarm(soon()).await;
     for document in [json!("<html>"), json!({"keys": []}), json!({"keys": [{"kty": "oct", "kid": "k1", "k": "AAAA"}]})]
     {
-        *world.served.keys.lock().unwrap() = document;
-        world.clock.advance(Duration::minutes(6));
-        assert!(world.verify(&token).await.is_ok());
+        *idp.served.keys.lock().unwrap() = document;
+        idp.clock.advance(Duration::minutes(6));
+        assert!(idp.verify(&token).await.is_ok());
     }
-    assert_eq!(world.key_fetches(), 4);
+    assert_eq!(idp.key_fetches(), 4);
 }
 
 #[tokio::test]
@@ -259,58 +259,58 @@ async fn keys_are_kept_as_long_as_the_issuer_says_within_bounds() {
         (Some("public, max-age=3600"), Duration::hours(1)),
         (Some("max-age=31536000"), Duration::hours(24)),
     ] {
-        let world = World::new().await;
-        *world.served.header.lock().unwrap() = cache_control.map(|value| ("cache-control", value));
-        let token = named(&world, &ES256, &json!("k1"));
-        assert!(world.verify(&token).await.is_ok());
-        world.clock.advance(kept - Duration::SECOND);
-        assert!(world.verify(&token).await.is_ok());
-        assert_eq!(world.key_fetches(), 1, "{cache_control:?}");
-        world.clock.advance(Duration::SECOND);
-        assert!(world.verify(&token).await.is_ok());
-        assert_eq!(world.key_fetches(), 2, "{cache_control:?}");
+        let idp = Idp::new().await;
+        *idp.served.header.lock().unwrap() = cache_control.map(|value| ("cache-control", value));
+        let token = named(&idp, &ES256, &json!("k1"));
+        assert!(idp.verify(&token).await.is_ok());
+        idp.clock.advance(kept - Duration::SECOND);
+        assert!(idp.verify(&token).await.is_ok());
+        assert_eq!(idp.key_fetches(), 1, "{cache_control:?}");
+        idp.clock.advance(Duration::SECOND);
+        assert!(idp.verify(&token).await.is_ok());
+        assert_eq!(idp.key_fetches(), 2, "{cache_control:?}");
     }
 }
 
 #[tokio::test]
 async fn the_first_callers_share_one_fetch() {
-    let world = World::with(json!({"jwks_uri": null})).await;
-    *world.served.delay.lock().unwrap() = StdDuration::from_millis(50);
+    let idp = Idp::with(json!({"jwks_uri": null})).await;
+    *idp.served.delay.lock().unwrap() = StdDuration::from_millis(50);
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..50 {
-        let (verifier, token) = (world.verifier.clone(), world.token(&json!({})));
+        let (verifier, token) = (idp.verifier.clone(), idp.token(&json!({})));
         requests.spawn(async move { verifier.verify_token(&token, soon()).await.is_ok() });
     }
     assert!(requests.join_all().await.into_iter().all(|accepted| accepted));
-    assert_eq!((world.key_fetches(), world.other_requests()), (1, 1));
+    assert_eq!((idp.key_fetches(), idp.other_requests()), (1, 1));
 }
 
 #[tokio::test]
 async fn a_caller_out_of_time_is_told_so() {
-    let world = World::new().await;
-    *world.served.delay.lock().unwrap() = StdDuration::from_mins(1);
+    let idp = Idp::new().await;
+    *idp.served.delay.lock().unwrap() = StdDuration::from_mins(1);
     let deadline = Deadline::after(StdDuration::from_millis(50));
-    assert!(is_unavailable(&world.verifier.verify_token(&world.token(&json!({})), deadline).await));
+    assert!(is_unavailable(&idp.verifier.verify_token(&idp.token(&json!({})), deadline).await));
 }
 
 #[tokio::test]
 async fn an_oversized_or_redirected_key_set_is_not_read() {
-    let world = World::new().await;
+    let idp = Idp::new().await;
     let mut keys = json!({"keys": [ES256.jwk("k1")]});
     keys["pad"] = json!("x".repeat(256 * 1024));
-    *world.served.keys.lock().unwrap() = keys;
-    assert!(is_unavailable(&world.judge(json!({})).await));
-    let world = World::new().await;
-    world.answer_with(302);
-    *world.served.header.lock().unwrap() = Some(("location", "/evil"));
-    assert!(is_unavailable(&world.judge(json!({})).await));
-    assert_eq!(world.other_requests(), 0);
+    *idp.served.keys.lock().unwrap() = keys;
+    assert!(is_unavailable(&idp.judge(json!({})).await));
+    let idp = Idp::new().await;
+    idp.answer_with(302);
+    *idp.served.header.lock().unwrap() = Some(("location", "/evil"));
+    assert!(is_unavailable(&idp.judge(json!({})).await));
+    assert_eq!(idp.other_requests(), 0);
 }
 
 #[tokio::test]
 async fn metadata_must_be_the_issuers_own() {
-    let world = World::with(json!({"jwks_uri": null})).await;
-    assert!(world.judge(json!({})).await.is_ok());
+    let idp = Idp::with(json!({"jwks_uri": null})).await;
+    assert!(idp.judge(json!({})).await.is_ok());
     for metadata in [
         json!({"issuer": "{issuer}/", "jwks_uri": "{origin}/keys"}),
         json!({"issuer": "https://other.example", "jwks_uri": "{origin}/keys"}),
@@ -319,10 +319,10 @@ async fn metadata_must_be_the_issuers_own() {
         json!({"issuer": "{issuer}", "jwks_uri": "http://keys.example/"}),
         json!({"issuer": "{issuer}", "jwks_uri": "file:///etc/passwd"}),
     ] {
-        let world = World::with(json!({"jwks_uri": null})).await;
-        let metadata = metadata.to_string().replace("{origin}", &world.origin).replace("{issuer}", &world.issuer);
-        *world.served.metadata.lock().unwrap() = serde_json::from_str(&metadata).unwrap();
-        assert!(is_unavailable(&world.judge(json!({})).await), "{metadata}");
-        assert_eq!((world.key_fetches(), world.other_requests()), (0, 1));
+        let idp = Idp::with(json!({"jwks_uri": null})).await;
+        let metadata = metadata.to_string().replace("{origin}", &idp.origin).replace("{issuer}", &idp.issuer);
+        *idp.served.metadata.lock().unwrap() = serde_json::from_str(&metadata).unwrap();
+        assert!(is_unavailable(&idp.judge(json!({})).await), "{metadata}");
+        assert_eq!((idp.key_fetches(), idp.other_requests()), (0, 1));
     }
 }

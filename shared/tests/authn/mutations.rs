@@ -12,13 +12,13 @@ use crate::issuer::*;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// A warm world with one key of each kind. It lives for all the cases of a property.
-static WORLD: LazyLock<World> = LazyLock::new(|| {
+/// A warm identity provider with one key of each kind. It lives for all the cases of a property.
+static WORLD: LazyLock<Idp> = LazyLock::new(|| {
     RUNTIME.block_on(async {
-        let world = World::new().await;
-        world.publish(&[&*RS256, &*ES256, &*EDDSA].map(|signer| signer.jwk(signer.alg())).into());
-        world.verifier.prewarm(soon()).await;
-        world
+        let idp = Idp::new().await;
+        idp.publish(&[&*RS256, &*ES256, &*EDDSA].map(|signer| signer.jwk(signer.alg())).into());
+        idp.verifier.prewarm(soon()).await;
+        idp
     })
 });
 

@@ -32,7 +32,7 @@ impl Clients {
         let account = world.simulator.account();
         let (account, instance): (AccountSid, InstanceSid) =
             (account.account_sid.parse().unwrap(), account.instance_sid.parse().unwrap());
-        let source = Arc::new(FileSecrets::new(&world.folder().join("secrets")));
+        let source = Arc::new(FileSecrets::new(world.folder().join("secrets")));
         let credentials = Arc::new(TwilioCredentials::new("twilio", source, Arc::new(SystemClock)));
         let clock_rng = ClockRng::system();
         let flex = Flex::new(

@@ -42,6 +42,7 @@ impl Reply {
 
     /// Asserts the status, and returns the body as JSON.
     #[track_caller]
+    #[expect(clippy::must_use_candidate, reason = "most tests need only the assertion")]
     pub fn is(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         self.body

@@ -1,8 +1,7 @@
-//! Changes in the issuer's keys over time: M4 to M6, M23.
+//! Changes in the issuer's keys over time: M4, M23.
 
 use serde_json::json;
 
-use crate::forger::Forger;
 use crate::gate::{Gate, Minted as _};
 
 async fn key_fetches(gate: &Gate) -> usize {
@@ -24,38 +23,6 @@ async fn m04_a_hundred_unknown_keys_cause_one_fetch() {
         gate.mint(&token, json!({})).await.assert_problem(401, "token_invalid");
     }
     assert_eq!(key_fetches(&gate).await, 1);
-}
-
-#[tokio::test]
-async fn m05_a_new_key_is_found_by_one_fetch() {
-    let gate = Gate::start().await;
-    let ada = gate.world.at_twilio("ada", &["agent"]).await;
-    let before = gate.token_of("ada", json!({})).await;
-    gate.mint(&before, json!({})).await.assert_minted(&ada);
-    gate.world.ask(http::Method::POST, "/idp/__dev/rotate-keys", &json!({})).await;
-    gate.world.forget_calls().await;
-    for _ in 0..3 {
-        gate.mint_as("ada").await.assert_minted(&ada);
-    }
-    gate.mint(&before, json!({})).await.assert_minted(&ada);
-    assert_eq!(key_fetches(&gate).await, 1);
-}
-
-#[tokio::test]
-async fn m06_a_key_need_not_be_named_if_there_is_one() {
-    for (copies, accepted) in [(0, true), (1, false)] {
-        let gate = Gate::start().await;
-        let ada = gate.world.at_twilio("ada", &["agent"]).await;
-        let forger = Forger::published(&gate, copies).await;
-        let mut header = Forger::header();
-        header.as_object_mut().unwrap().remove("kid");
-        let answer = gate.mint(&forger.sign(header.to_string(), forger.claims().to_string()), json!({})).await;
-        if accepted {
-            answer.assert_minted(&ada);
-        } else {
-            answer.assert_problem(401, "token_invalid");
-        }
-    }
 }
 
 #[tokio::test]

@@ -7,7 +7,6 @@
 mod attack;
 mod caller;
 mod economy;
-mod forger;
 mod gate;
 mod just_in_time;
 mod keys;

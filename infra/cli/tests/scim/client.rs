@@ -97,21 +97,9 @@ impl Scim {
         self.gateway = Some(Process::live_with(BINARY, &self.world, self.client.port, &VARIABLES));
     }
 
-    pub async fn simulator(&self, method: Method, path: &str, body: Value) -> Value {
-        let url = format!("{}/__sim/{path}", self.world.simulator.url()).parse().unwrap();
-        let mut request = reqwest::Request::new(method, url);
-        if !body.is_null() {
-            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            *request.body_mut() = Some(body.to_string().into());
-        }
-        let answer = send(&self.client.http, request, Deadline::after(Duration::from_mins(1)), 64 << 20).await.unwrap();
-        serde_json::from_slice(&answer.body).unwrap()
-    }
-
     /// Twilio's users by SID.
     pub async fn users(&self) -> BTreeMap<String, Value> {
-        let users = self.simulator(Method::GET, "users", Value::Null).await;
-        let users = users["users"].as_array().unwrap().clone();
+        let users = self.world.twilio_users().await;
         users.into_iter().map(|user| (user["flex_user_sid"].as_str().unwrap().to_owned(), user)).collect()
     }
 

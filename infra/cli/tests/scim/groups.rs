@@ -17,7 +17,7 @@ fn members(users: &BTreeMap<String, Value>) -> Value {
 async fn r52_a_group_of_five_thousand_is_answered_at_once_and_followed_through_kills() {
     const MEMBERS: u64 = 5_000;
     let mut scim = Scim::start().await;
-    scim.simulator(Method::POST, "users", json!({ "count": MEMBERS })).await;
+    scim.world.ask(Method::POST, "/__sim/users", &json!({ "count": MEMBERS })).await;
     let (group, users) = (scim.group("Leads").await, scim.users().await);
     let began = Instant::now();
     let shown = scim.client.patch(&group, json!({ "op": "add", "path": "members", "value": members(&users) })).await;
@@ -37,7 +37,7 @@ async fn r52_a_group_of_five_thousand_is_answered_at_once_and_followed_through_k
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r52_a_group_that_is_emptied_takes_every_role_back() {
     let mut scim = Scim::start().await;
-    scim.simulator(Method::POST, "users", json!({ "count": 300 })).await;
+    scim.world.ask(Method::POST, "/__sim/users", &json!({ "count": 300 })).await;
     let (group, users) = (scim.group("Leads").await, scim.users().await);
     scim.client.patch(&group, json!({ "op": "add", "path": "members", "value": members(&users) })).await;
     // Half of them leave before everybody has the role; the process dies, and then the rest leave.
@@ -56,7 +56,7 @@ async fn r41_changes_of_users_and_of_their_group_that_cross_end_the_same_in_ever
     const PAIRS: usize = 40;
     const RUNS: usize = 20;
     let scim = Scim::start().await;
-    scim.simulator(Method::POST, "users", json!({ "count": PAIRS })).await;
+    scim.world.ask(Method::POST, "/__sim/users", &json!({ "count": PAIRS })).await;
     let (group, users) = (scim.group("Leads").await, scim.users().await);
     for run in 0..RUNS {
         let joins = run % 2 == 0;

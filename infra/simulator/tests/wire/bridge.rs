@@ -1,19 +1,19 @@
 //! The event bridge supports what the real SDK's `getWorker()` needs.
 
-use crate::common::{World, world};
+use crate::common::{Sim, sim};
 use flexgate_simulator::*;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-async fn token(world: &World) -> (String, String) {
-    let user = world.provision("ada", &["agent"]).await;
-    let minted = world.mint(user["flex_user_sid"].as_str().unwrap()).await;
+async fn token(sim: &Sim) -> (String, String) {
+    let user = sim.provision("ada", &["agent"]).await;
+    let minted = sim.mint(user["flex_user_sid"].as_str().unwrap()).await;
     (user["worker"]["worker_sid"].as_str().unwrap().to_owned(), minted["access_token"].as_str().unwrap().to_owned())
 }
 
-fn socket_url(world: &World, token: &str) -> String {
-    let base = world.at("/event-bridge/v1/wschannels").replace("http://localhost", "ws://127.0.0.1");
+fn socket_url(sim: &Sim, token: &str) -> String {
+    let base = sim.at("/event-bridge/v1/wschannels").replace("http://localhost", "ws://127.0.0.1");
     format!("{base}?token={token}&closeExistingSessions=false&clientVersion=2.1.1&setWorkerOfflineIfDisconnected=true")
 }
 
@@ -31,9 +31,9 @@ where
 
 #[tokio::test]
 async fn the_websocket_says_init_and_then_what_happens_to_the_worker() {
-    let world = world().await;
-    let (worker, token) = token(&world).await;
-    let (mut socket, _) = tokio_tungstenite::connect_async(socket_url(&world, &token)).await.unwrap();
+    let sim = sim().await;
+    let (worker, token) = token(&sim).await;
+    let (mut socket, _) = tokio_tungstenite::connect_async(socket_url(&sim, &token)).await.unwrap();
     let init = next_event(&mut socket).await;
     assert_eq!(init["event_type"], "init");
     assert_eq!(
@@ -42,11 +42,11 @@ async fn the_websocket_says_init_and_then_what_happens_to_the_worker() {
     );
     assert!(init["payload"]["token_lifetime"].as_i64().unwrap() > 3_590_000);
 
-    let bridge = world.at("/event-bridge/v1/wschannels");
+    let bridge = sim.at("/event-bridge/v1/wschannels");
     let url = format!("Workspaces/{WORKSPACE_SID}/Workers/{worker}");
     let call = |method: &'static str, url: String, params: Value| {
         let body = json!({ "url": url, "method": method, "params": params, "token": token }).to_string();
-        world.send(world.http.post(&bridge).header("content-type", "application/x-www-form-urlencoded").body(body))
+        sim.send(sim.http.post(&bridge).header("content-type", "application/x-www-form-urlencoded").body(body))
     };
     let (status, read) = call("GET", url.clone(), json!({})).await;
     assert_eq!((status.as_u16(), &read["payload"]["activity_name"]), (200, &json!("Offline")));
@@ -74,20 +74,20 @@ async fn the_websocket_says_init_and_then_what_happens_to_the_worker() {
 
 #[tokio::test]
 async fn a_shutdown_closes_open_websockets() {
-    let world = world().await;
-    let (_, token) = token(&world).await;
-    let (mut socket, _) = tokio_tungstenite::connect_async(socket_url(&world, &token)).await.unwrap();
+    let sim = sim().await;
+    let (_, token) = token(&sim).await;
+    let (mut socket, _) = tokio_tungstenite::connect_async(socket_url(&sim, &token)).await.unwrap();
     next_event(&mut socket).await;
-    let (closing, message) = tokio::join!(world.simulator.shutdown(), socket.next());
+    let (closing, message) = tokio::join!(sim.simulator.shutdown(), socket.next());
     assert_eq!(closing, ());
     assert!(matches!(message, Some(Ok(Message::Close(_)))), "{message:?}");
 }
 
 #[tokio::test]
 async fn the_websocket_refuses_a_token_that_is_not_good() {
-    let world = world().await;
-    let (_, token) = token(&world).await;
-    assert!(tokio_tungstenite::connect_async(socket_url(&world, "a..b.c.d")).await.is_err());
-    world.sim("clock", json!({ "offset_seconds": 4000 })).await;
-    assert!(tokio_tungstenite::connect_async(socket_url(&world, &token)).await.is_err());
+    let sim = sim().await;
+    let (_, token) = token(&sim).await;
+    assert!(tokio_tungstenite::connect_async(socket_url(&sim, "a..b.c.d")).await.is_err());
+    sim.control("clock", json!({ "offset_seconds": 4000 })).await;
+    assert!(tokio_tungstenite::connect_async(socket_url(&sim, &token)).await.is_err());
 }

@@ -8,7 +8,7 @@ pub const CALLBACK: &str = "http://localhost:9000/sso/default/callback";
 pub const VERIFIER: &str = "verifier-verifier-verifier-verifier-verifier-verifier-verifier-0";
 pub const NONCE: &str = "nonce-nonce-nonce-nonce";
 
-pub struct World {
+pub struct Sim {
     pub simulator: Simulator,
     pub http: Client,
 }
@@ -25,16 +25,16 @@ pub async fn send(request: reqwest::RequestBuilder) -> Result<Response, reqwest:
     request.send().await
 }
 
-pub async fn world() -> World {
-    world_with(Config { trusted_urls: vec![CALLBACK.to_owned()], ..Config::default() }).await
+pub async fn sim() -> Sim {
+    sim_with(Config { trusted_urls: vec![CALLBACK.to_owned()], ..Config::default() }).await
 }
 
-pub async fn world_with(config: Config) -> World {
+pub async fn sim_with(config: Config) -> Sim {
     let simulator = Simulator::start(config).await.unwrap();
-    World { simulator, http: client().build().unwrap() }
+    Sim { simulator, http: client().build().unwrap() }
 }
 
-impl World {
+impl Sim {
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.simulator.url())
     }
@@ -58,7 +58,7 @@ impl World {
         self.send(self.http.post(url).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN)).json(body)).await
     }
 
-    pub async fn sim(&self, path: &str, body: Value) -> Value {
+    pub async fn control(&self, path: &str, body: Value) -> Value {
         let (status, answer) = self.send(self.http.post(self.at(&format!("/__sim/{path}"))).json(&body)).await;
         assert!(status.is_success(), "{path}: {status} {answer}");
         answer

@@ -1,72 +1,71 @@
 //! Faults, journal, credentials, reset, persistence, TLS and the websocket.
 
-use crate::common::{World, client, send, world, world_with};
+use crate::common::{Sim, client, send, sim, sim_with};
 use flexgate_simulator::*;
 use serde_json::{Value, json};
 
-async fn lookup(world: &World) -> Result<reqwest::Response, reqwest::Error> {
-    send(world.http.get(world.users("?Username=x")).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN))).await
+async fn lookup(sim: &Sim) -> Result<reqwest::Response, reqwest::Error> {
+    send(sim.http.get(sim.users("?Username=x")).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN))).await
 }
 
 #[tokio::test]
 async fn a_status_fault_answers_as_told_and_as_often_as_told() {
-    let world = world().await;
-    world
-        .sim("faults", json!({ "service": "flex-api", "kind": "status", "status": 429, "times": 2, "headers": { "Retry-After": "1" } }))
+    let sim = sim().await;
+    sim
+        .control("faults", json!({ "service": "flex-api", "kind": "status", "status": 429, "times": 2, "headers": { "Retry-After": "1" } }))
         .await;
     for _ in 0..2 {
-        let answer = lookup(&world).await.unwrap();
+        let answer = lookup(&sim).await.unwrap();
         assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (429, &"1".parse().unwrap()));
         assert_eq!(answer.json::<Value>().await.unwrap()["code"], 20429);
     }
-    assert_eq!(lookup(&world).await.unwrap().status(), 200);
+    assert_eq!(lookup(&sim).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
 async fn a_reset_performs_nothing_and_a_lost_response_everything() {
-    let world = world().await;
+    let sim = sim().await;
     let body =
         json!({ "username": "ada", "email": "a@example.com", "full_name": "Ada", "roles": ["agent"], "worker": {} });
     let provision =
-        || send(world.http.post(world.users("/Provision")).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN)).json(&body));
-    let count = || async { world.get(&world.at("/__sim/users")).await.1["users"].as_array().unwrap().len() };
+        || send(sim.http.post(sim.users("/Provision")).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN)).json(&body));
+    let count = || async { sim.get(&sim.at("/__sim/users")).await.1["users"].as_array().unwrap().len() };
     for (kind, users) in [("reset", 0), ("lost_response", 1)] {
-        world
-            .sim(
-                "faults",
-                json!({ "service": "flex-api", "method": "POST", "path_contains": "Provision", "kind": kind }),
-            )
-            .await;
+        sim.control(
+            "faults",
+            json!({ "service": "flex-api", "method": "POST", "path_contains": "Provision", "kind": kind }),
+        )
+        .await;
         let error = provision().await.unwrap_err();
         assert!(error.is_request() && error.status().is_none(), "{error:?}");
         assert_eq!(count().await, users, "{kind}");
     }
-    let journal = world.journal("?service=flex-api").await;
+    let journal = sim.journal("?service=flex-api").await;
     assert_eq!((&journal[0]["fault"], &journal[0]["status"]), (&json!("reset"), &Value::Null));
     assert_eq!(journal[1]["fault"], "lost_response");
 }
 
 #[tokio::test]
 async fn garbage_huge_and_delay_do_what_they_say() {
-    let world = world().await;
-    world.sim("faults", json!({ "service": "*", "kind": "garbage" })).await;
-    assert!(lookup(&world).await.unwrap().text().await.unwrap().starts_with("<!doctype"));
-    world.sim("faults", json!({ "service": "flex-api", "kind": "huge" })).await;
-    assert_eq!(lookup(&world).await.unwrap().bytes().await.unwrap().len(), 10 * 1024 * 1024);
-    world.sim("faults", json!({ "service": "flex-api", "kind": "delay", "delay_ms": 300, "times": "always" })).await;
+    let sim = sim().await;
+    sim.control("faults", json!({ "service": "*", "kind": "garbage" })).await;
+    assert!(lookup(&sim).await.unwrap().text().await.unwrap().starts_with("<!doctype"));
+    sim.control("faults", json!({ "service": "flex-api", "kind": "huge" })).await;
+    assert_eq!(lookup(&sim).await.unwrap().bytes().await.unwrap().len(), 10 * 1024 * 1024);
+    sim.control("faults", json!({ "service": "flex-api", "kind": "delay", "delay_ms": 300, "times": "always" })).await;
     let started = tokio::time::Instant::now();
-    assert_eq!(lookup(&world).await.unwrap().status(), 200);
-    assert_eq!(lookup(&world).await.unwrap().status(), 200);
+    assert_eq!(lookup(&sim).await.unwrap().status(), 200);
+    assert_eq!(lookup(&sim).await.unwrap().status(), 200);
     assert!(started.elapsed().as_millis() >= 600);
-    let (status, _) = world.send(world.http.delete(world.at("/__sim/faults"))).await;
+    let (status, _) = sim.send(sim.http.delete(sim.at("/__sim/faults"))).await;
     assert_eq!(status, 204);
-    world.sim("faults", json!({ "service": "idp", "kind": "status", "status": 503 })).await;
-    assert_eq!(world.send(world.http.get(world.at("/idp/jwks"))).await.0, 503);
+    sim.control("faults", json!({ "service": "idp", "kind": "status", "status": 503 })).await;
+    assert_eq!(sim.send(sim.http.get(sim.at("/idp/jwks"))).await.0, 503);
 }
 
 #[tokio::test]
 async fn the_control_api_refuses_what_it_does_not_know() {
-    let world = world().await;
+    let sim = sim().await;
     for (path, body) in [
         ("faults", json!({ "service": "flex-api", "kind": "status", "status": 500, "typo": 1 })),
         ("faults", json!({ "service": "nonsense", "kind": "reset" })),
@@ -76,7 +75,7 @@ async fn the_control_api_refuses_what_it_does_not_know() {
         ("credentials", json!({ "token": "x" })),
         ("clock", json!({})),
     ] {
-        let (status, error) = world.send(world.http.post(world.at(&format!("/__sim/{path}"))).json(&body)).await;
+        let (status, error) = sim.send(sim.http.post(sim.at(&format!("/__sim/{path}"))).json(&body)).await;
         assert_eq!(status, 400, "{path} {body}");
         assert!(error["error"].is_string());
     }
@@ -84,10 +83,10 @@ async fn the_control_api_refuses_what_it_does_not_know() {
 
 #[tokio::test]
 async fn the_journal_holds_what_was_sent_and_nothing_of_the_control_api() {
-    let world = world().await;
-    world.provision("ada", &["agent"]).await;
-    lookup(&world).await.unwrap();
-    let all = world.journal("").await;
+    let sim = sim().await;
+    sim.provision("ada", &["agent"]).await;
+    lookup(&sim).await.unwrap();
+    let all = sim.journal("").await;
     assert_eq!(all.len(), 2);
     assert!(all[0]["body"].as_str().unwrap().contains("\"username\":\"ada\""));
     assert_eq!(
@@ -95,50 +94,50 @@ async fn the_journal_holds_what_was_sent_and_nothing_of_the_control_api() {
         (&json!("flex-api"), &json!(201), &json!("POST"))
     );
     assert!(all[0]["headers"]["authorization"].as_str().unwrap().starts_with("Basic "));
-    let found = world.journal("?path_contains=Users&service=flex-api").await;
+    let found = sim.journal("?path_contains=Users&service=flex-api").await;
     assert_eq!(found[1]["query"], json!({ "Username": "x" }));
-    assert!(world.journal("?service=iam").await.is_empty());
-    world.send(world.http.delete(world.at("/__sim/requests"))).await;
-    assert!(world.journal("").await.is_empty());
+    assert!(sim.journal("?service=iam").await.is_empty());
+    sim.send(sim.http.delete(sim.at("/__sim/requests"))).await;
+    assert!(sim.journal("").await.is_empty());
 }
 
 #[tokio::test]
 async fn a_rotated_auth_token_kills_the_old_one_at_once() {
-    let world = world().await;
-    let rotated = world.sim("credentials", json!({})).await;
+    let sim = sim().await;
+    let rotated = sim.control("credentials", json!({})).await;
     let fresh = rotated["auth_token"].as_str().unwrap();
-    assert_eq!(world.simulator.account().auth_token, fresh);
-    assert_eq!(lookup(&world).await.unwrap().status(), 401);
-    let request = world.http.get(world.users("?Username=x")).basic_auth(ACCOUNT_SID, Some(fresh));
-    assert_eq!(world.send(request).await.0, 200);
-    world.sim("credentials", json!({ "auth_token": AUTH_TOKEN, "keep_old": true })).await;
-    assert_eq!(lookup(&world).await.unwrap().status(), 200);
-    let key = world.sim("credentials", json!({ "api_key": { "restricted": true } })).await;
-    let request = world.http.get(world.users("?Username=x"));
+    assert_eq!(sim.simulator.account().auth_token, fresh);
+    assert_eq!(lookup(&sim).await.unwrap().status(), 401);
+    let request = sim.http.get(sim.users("?Username=x")).basic_auth(ACCOUNT_SID, Some(fresh));
+    assert_eq!(sim.send(request).await.0, 200);
+    sim.control("credentials", json!({ "auth_token": AUTH_TOKEN, "keep_old": true })).await;
+    assert_eq!(lookup(&sim).await.unwrap().status(), 200);
+    let key = sim.control("credentials", json!({ "api_key": { "restricted": true } })).await;
+    let request = sim.http.get(sim.users("?Username=x"));
     let request = request.basic_auth(key["api_key_sid"].as_str().unwrap(), key["api_key_secret"].as_str());
-    assert_eq!(world.send(request).await.1["code"], 8001);
+    assert_eq!(sim.send(request).await.1["code"], 8001);
 }
 
 #[tokio::test]
 async fn a_reset_forgets_everything() {
-    let world = world().await;
-    world.provision("ada", &["agent"]).await;
-    world.sim("credentials", json!({})).await;
-    world.sim("switches", json!({ "mint_status": 200 })).await;
-    world.sim("clock", json!({ "offset_seconds": 99 })).await;
-    world.sim("reset", json!({})).await;
-    assert!(world.journal("").await.is_empty());
-    assert_eq!(lookup(&world).await.unwrap().status(), 200);
-    assert_eq!(world.get(&world.at("/__sim/users")).await.1, json!({ "users": [] }));
-    assert_eq!(world.get(&world.at("/__sim/switches")).await.1["mint_status"], 201);
-    assert_eq!(world.get(&world.at("/__sim/clock")).await.1["offset_seconds"], 0);
+    let sim = sim().await;
+    sim.provision("ada", &["agent"]).await;
+    sim.control("credentials", json!({})).await;
+    sim.control("switches", json!({ "mint_status": 200 })).await;
+    sim.control("clock", json!({ "offset_seconds": 99 })).await;
+    sim.control("reset", json!({})).await;
+    assert!(sim.journal("").await.is_empty());
+    assert_eq!(lookup(&sim).await.unwrap().status(), 200);
+    assert_eq!(sim.get(&sim.at("/__sim/users")).await.1, json!({ "users": [] }));
+    assert_eq!(sim.get(&sim.at("/__sim/switches")).await.1["mint_status"], 201);
+    assert_eq!(sim.get(&sim.at("/__sim/clock")).await.1["offset_seconds"], 0);
 }
 
 #[tokio::test]
 async fn every_preflight_is_answered_and_twilios_headers_are_on_every_answer() {
-    let world = world().await;
+    let sim = sim().await;
     for path in ["/flex-api/v1/Configuration", "/event-bridge/v1/wschannels", "/idp/token"] {
-        let answer = send(world.http.request(reqwest::Method::OPTIONS, world.at(path))).await.unwrap();
+        let answer = send(sim.http.request(reqwest::Method::OPTIONS, sim.at(path))).await.unwrap();
         assert!(answer.status().is_success());
         assert_eq!(answer.headers()["access-control-allow-origin"], "*");
         let allowed = answer.headers()["access-control-allow-headers"].to_str().unwrap().to_owned();
@@ -148,7 +147,7 @@ async fn every_preflight_is_answered_and_twilios_headers_are_on_every_answer() {
             assert!(allowed.contains(header), "{header}");
         }
     }
-    let answer = lookup(&world).await.unwrap();
+    let answer = lookup(&sim).await.unwrap();
     assert!(answer.headers()["twilio-request-id"].to_str().unwrap().starts_with("RQ"));
     assert!(answer.headers().contains_key("twilio-request-duration"));
 }
@@ -157,14 +156,14 @@ async fn every_preflight_is_answered_and_twilios_headers_are_on_every_answer() {
 async fn a_data_directory_keeps_keys_users_and_tokens_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let config = Config { data_dir: Some(directory.path().to_owned()), ..Config::default() };
-    let before = world_with(config.clone()).await;
+    let before = sim_with(config.clone()).await;
     let user = before.provision("ada", &["agent"]).await;
     let token = before.mint(user["flex_user_sid"].as_str().unwrap()).await["access_token"].as_str().unwrap().to_owned();
     let jwks = before.get(&before.at("/idp/jwks")).await.1;
     let (ca, spki) = (before.simulator.ca_pem().to_owned(), before.simulator.spki_sha256_base64().to_owned());
     before.simulator.shutdown().await;
 
-    let after = world_with(config).await;
+    let after = sim_with(config).await;
     assert_eq!(after.simulator.ca_pem(), ca);
     assert_eq!(std::fs::read_to_string(directory.path().join("ca.pem")).unwrap(), ca);
     assert_eq!(after.simulator.spki_sha256_base64(), spki);
@@ -174,9 +173,9 @@ async fn a_data_directory_keeps_keys_users_and_tokens_over_a_restart() {
 
 #[tokio::test]
 async fn tls_serves_twilios_names_by_sni() {
-    let world = world_with(Config { tls: Some(([127, 0, 0, 1], 0).into()), ..Config::default() }).await;
-    let address = world.simulator.tls_addr().unwrap();
-    let ca = reqwest::Certificate::from_pem(world.simulator.ca_pem().as_bytes()).unwrap();
+    let sim = sim_with(Config { tls: Some(([127, 0, 0, 1], 0).into()), ..Config::default() }).await;
+    let address = sim.simulator.tls_addr().unwrap();
+    let ca = reqwest::Certificate::from_pem(sim.simulator.ca_pem().as_bytes()).unwrap();
     for version in [reqwest::tls::Version::TLS_1_2, reqwest::tls::Version::TLS_1_3] {
         for host in ["flex-api.twilio.com", "flex-api.dublin.ie1.twilio.com"] {
             let http = client()
@@ -192,6 +191,6 @@ async fn tls_serves_twilios_names_by_sni() {
             assert_eq!(answer.status(), 200);
         }
     }
-    let entry = &world.journal("?service=flex-api").await[0];
+    let entry = &sim.journal("?service=flex-api").await[0];
     assert_eq!((&entry["tls"], &entry["host"]), (&json!(true), &json!("flex-api.twilio.com")));
 }

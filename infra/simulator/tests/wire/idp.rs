@@ -1,6 +1,6 @@
 //! The identity provider: discovery, keys, its own flows, and the `__dev` endpoints.
 
-use crate::common::{between, parameter, part, s256, send, world};
+use crate::common::{between, parameter, part, s256, send, sim};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flexgate_simulator::*;
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn discovery_points_at_what_is_there() {
-    let world = world().await;
-    let (_, document) = world.send(world.http.get(world.at("/idp/.well-known/openid-configuration"))).await;
-    assert_eq!(document["issuer"], world.simulator.issuer());
-    let response = send(world.http.get(document["jwks_uri"].as_str().unwrap())).await.unwrap();
+    let sim = sim().await;
+    let (_, document) = sim.send(sim.http.get(sim.at("/idp/.well-known/openid-configuration"))).await;
+    assert_eq!(document["issuer"], sim.simulator.issuer());
+    let response = send(sim.http.get(document["jwks_uri"].as_str().unwrap())).await.unwrap();
     assert!(response.headers()["cache-control"].to_str().unwrap().contains("max-age="));
     let keys: Value = response.json().await.unwrap();
     let kinds: Vec<&str> = keys["keys"].as_array().unwrap().iter().map(|key| key["kty"].as_str().unwrap()).collect();
@@ -23,10 +23,10 @@ async fn discovery_points_at_what_is_there() {
 
 #[tokio::test]
 async fn a_service_gets_the_scopes_it_may_have_and_no_others() {
-    let world = world().await;
+    let sim = sim().await;
     let token = |id: &'static str, secret: &'static str, scope: &'static str| {
-        let request = world.http.post(world.at("/idp/token")).basic_auth(id, Some(secret));
-        world.send(request.form(&[("grant_type", "client_credentials"), ("scope", scope)]))
+        let request = sim.http.post(sim.at("/idp/token")).basic_auth(id, Some(secret));
+        sim.send(request.form(&[("grant_type", "client_credentials"), ("scope", scope)]))
     };
     let (status, granted) =
         token(SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET, "flexgate.token.any flexgate.users.read").await;
@@ -42,12 +42,12 @@ async fn a_service_gets_the_scopes_it_may_have_and_no_others() {
 
 #[tokio::test]
 async fn a_page_signs_a_person_in_with_pkce() {
-    let world = world().await;
+    let sim = sim().await;
     let verifier = "page-verifier-page-verifier-page-verifier-0";
     let redirect = "http://localhost:5173/callback";
     let challenge = s256(verifier);
     let url = reqwest::Url::parse_with_params(
-        &world.at("/idp/authorize"),
+        &sim.at("/idp/authorize"),
         [
             ("response_type", "code"),
             ("client_id", PAGE_CLIENT_ID),
@@ -60,14 +60,14 @@ async fn a_page_signs_a_person_in_with_pkce() {
         ],
     )
     .unwrap();
-    let page = send(world.http.get(url)).await.unwrap().text().await.unwrap();
+    let page = send(sim.http.get(url)).await.unwrap().text().await.unwrap();
     assert!(!page.contains("<script"));
     let form = [("request", between(&page, "name=\"request\" value=\"", "\"")), ("username", "grace".to_owned())];
-    let decided = send(world.http.post(world.at("/idp/authorize/decision")).form(&form)).await.unwrap();
+    let decided = send(sim.http.post(sim.at("/idp/authorize/decision")).form(&form)).await.unwrap();
     let end = decided.headers()["location"].to_str().unwrap().to_owned();
     assert_eq!(
         (parameter(&end, "state").as_deref(), parameter(&end, "iss")),
-        (Some("s"), Some(world.simulator.issuer()))
+        (Some("s"), Some(sim.simulator.issuer()))
     );
     let code = parameter(&end, "code").unwrap();
     let redeem = |verifier: &str| {
@@ -78,7 +78,7 @@ async fn a_page_signs_a_person_in_with_pkce() {
             ("client_id", PAGE_CLIENT_ID),
             ("code_verifier", verifier),
         ];
-        world.send(world.http.post(world.at("/idp/token")).form(&form))
+        sim.send(sim.http.post(sim.at("/idp/token")).form(&form))
     };
     let (status, tokens) = redeem(verifier).await;
     assert_eq!(status, 200, "{tokens}");
@@ -89,18 +89,18 @@ async fn a_page_signs_a_person_in_with_pkce() {
     assert_eq!((&access["preferred_username"], &access["roles"]), (&json!("grace"), &json!(["supervisor"])));
     assert_eq!(redeem(verifier).await.0, 400);
 
-    let request = world.http.get(world.at("/idp/userinfo")).bearer_auth(tokens["access_token"].as_str().unwrap());
-    let (status, person) = world.send(request).await;
+    let request = sim.http.get(sim.at("/idp/userinfo")).bearer_auth(tokens["access_token"].as_str().unwrap());
+    let (status, person) = sim.send(request).await;
     assert_eq!((status.as_u16(), &person["email"]), (200, &json!("grace@example.com")));
 }
 
 #[tokio::test]
 async fn a_stranger_gets_the_page_again_and_a_bad_client_never_leaves() {
-    let world = world().await;
-    let at_idp = world.follow(&world.authorize_url(&crate::common::plain_state())).await;
-    let page = send(world.http.get(&at_idp)).await.unwrap().text().await.unwrap();
+    let sim = sim().await;
+    let at_idp = sim.follow(&sim.authorize_url(&crate::common::plain_state())).await;
+    let page = send(sim.http.get(&at_idp)).await.unwrap().text().await.unwrap();
     let form = [("request", between(&page, "name=\"request\" value=\"", "\"")), ("username", "<script>".to_owned())];
-    let again = send(world.http.post(world.at("/idp/authorize/decision")).form(&form)).await.unwrap();
+    let again = send(sim.http.post(sim.at("/idp/authorize/decision")).form(&form)).await.unwrap();
     assert_eq!(again.status(), 401);
     assert!(again.text().await.unwrap().contains("&lt;script&gt;"));
     for query in [
@@ -109,23 +109,22 @@ async fn a_stranger_gets_the_page_again_and_a_bad_client_never_leaves() {
         "client_id=twilio-flex&redirect_uri=https://evil.example/v1/Flex/SSO/Callback",
         "client_id=demo-service&redirect_uri=http://localhost/",
     ] {
-        let answer =
-            send(world.http.get(world.at(&format!("/idp/authorize?response_type=code&{query}")))).await.unwrap();
+        let answer = send(sim.http.get(sim.at(&format!("/idp/authorize?response_type=code&{query}")))).await.unwrap();
         assert_eq!(answer.status(), 400, "{query}");
     }
 }
 
 #[tokio::test]
 async fn the_workbench_makes_any_token() {
-    let world = world().await;
-    let world = &world;
-    let make = |body: Value| async move { world.send(world.http.post(world.at("/idp/__dev/token")).json(&body)).await };
+    let sim = sim().await;
+    let sim = &sim;
+    let make = |body: Value| async move { sim.send(sim.http.post(sim.at("/idp/__dev/token")).json(&body)).await };
     let token = |answer: (reqwest::StatusCode, Value)| answer.1["token"].as_str().unwrap().to_owned();
 
     let plain = token(make(json!({ "sub": "x", "aud": null, "extra": [1] })).await);
     let claims = part(&plain, 1);
     assert_eq!((&claims["sub"], claims.get("aud"), &claims["extra"]), (&json!("x"), None, &json!([1])));
-    assert_eq!(claims["iss"], world.simulator.issuer());
+    assert_eq!(claims["iss"], sim.simulator.issuer());
 
     let none = token(make(json!({ "header": { "alg": "none", "kid": null } })).await);
     assert!(none.ends_with('.'));
@@ -139,22 +138,22 @@ async fn the_workbench_makes_any_token() {
 
     let before = part(&plain, 0)["kid"].clone();
     let unknown = part(&token(make(json!({ "key": "unknown" })).await), 0)["kid"].clone();
-    let (_, rotated) = world.send(world.http.post(world.at("/idp/__dev/rotate-keys"))).await;
+    let (_, rotated) = sim.send(sim.http.post(sim.at("/idp/__dev/rotate-keys"))).await;
     let published: Vec<&Value> = rotated["jwks"]["keys"].as_array().unwrap().iter().map(|key| &key["kid"]).collect();
     assert!(published.contains(&&before) && !published.contains(&&unknown));
     assert_ne!(rotated["kid"], before);
     assert_eq!(part(&token(make(json!({ "key": "previous" })).await), 0)["kid"], before);
     let (_, rotated) =
-        world.send(world.http.post(world.at("/idp/__dev/rotate-keys")).json(&json!({ "keep_previous": false }))).await;
+        sim.send(sim.http.post(sim.at("/idp/__dev/rotate-keys")).json(&json!({ "keep_previous": false }))).await;
     assert_eq!(rotated["jwks"]["keys"].as_array().unwrap().len(), 3);
 }
 
 #[tokio::test]
 async fn every_published_key_verifies_what_it_signed() {
-    let world = world().await;
-    let (_, jwks) = world.send(world.http.get(world.at("/idp/jwks"))).await;
+    let sim = sim().await;
+    let (_, jwks) = sim.send(sim.http.get(sim.at("/idp/jwks"))).await;
     for key in ["current", "ec", "ed25519"] {
-        let (_, made) = world.send(world.http.post(world.at("/idp/__dev/token")).json(&json!({ "key": key }))).await;
+        let (_, made) = sim.send(sim.http.post(sim.at("/idp/__dev/token")).json(&json!({ "key": key }))).await;
         let token = made["token"].as_str().unwrap();
         let header = part(token, 0);
         let jwk = jwks["keys"].as_array().unwrap().iter().find(|jwk| jwk["kid"] == header["kid"]).unwrap();

@@ -1,13 +1,13 @@
 //! The REST API: the three calls that Twilio's page documents, and every other answer they can give.
 
-use crate::common::world;
+use crate::common::sim;
 use flexgate_simulator::*;
 use serde_json::{Value, json};
 
 #[tokio::test]
 async fn the_three_calls_of_twilios_page_answer_in_the_documented_shapes() {
-    let world = world().await;
-    let user = world.provision("user@example.com", &["agent"]).await;
+    let sim = sim().await;
+    let user = sim.provision("user@example.com", &["agent"]).await;
     for member in [
         "account_sid",
         "instance_sid",
@@ -31,18 +31,18 @@ async fn the_three_calls_of_twilios_page_answer_in_the_documented_shapes() {
     assert!(user["worker"]["worker_sid"].as_str().unwrap().starts_with("WK"));
     assert_eq!(user["worker"]["workspace_sid"], WORKSPACE_SID);
 
-    let (status, found) = world.get(&world.users("?Username=user%40example.com")).await;
+    let (status, found) = sim.get(&sim.users("?Username=user%40example.com")).await;
     assert_eq!(status, 200);
     assert_eq!(found["users"][0]["flex_user_sid"], user["flex_user_sid"]);
     assert_eq!(
         found["meta"],
         json!({ "direct_token": true, "list_key": "users", "next_token": null, "page_size": 50, "previous_token": null })
     );
-    let (status, none) = world.get(&world.users("?Username=unknown")).await;
+    let (status, none) = sim.get(&sim.users("?Username=unknown")).await;
     assert_eq!((status.as_u16(), &none["users"]), (200, &json!([])));
 
     let sid = user["flex_user_sid"].as_str().unwrap();
-    let minted = world.mint(sid).await;
+    let minted = sim.mint(sid).await;
     let token = minted["access_token"].as_str().unwrap();
     let parts: Vec<&str> = token.split('.').collect();
     assert_eq!((parts.len(), parts[1]), (5, ""));
@@ -53,22 +53,21 @@ async fn the_three_calls_of_twilios_page_answer_in_the_documented_shapes() {
     assert!((1600..2000).contains(&token.len()), "{}", token.len());
     assert_eq!(minted["token_info"]["identity"], "user_40example_2Ecom");
     assert_eq!(minted["token_info"]["roles"], json!(["agent"]));
-    assert_ne!(world.mint(sid).await["access_token"], minted["access_token"]);
+    assert_ne!(sim.mint(sid).await["access_token"], minted["access_token"]);
 
-    let (status, info) = world.info(token).await;
+    let (status, info) = sim.info(token).await;
     assert_eq!(status, 201, "{info}");
     assert_eq!(info["flex_user_sid"], sid);
-    let (status, valid) = world
-        .post(&world.at(&format!("/iam/v1/Accounts/{ACCOUNT_SID}/Tokens/validate")), &json!({ "token": token }))
-        .await;
+    let (status, valid) =
+        sim.post(&sim.at(&format!("/iam/v1/Accounts/{ACCOUNT_SID}/Tokens/validate")), &json!({ "token": token })).await;
     assert_eq!((status.as_u16(), &valid["valid"]), (200, &json!(true)));
 }
 
 #[tokio::test]
 async fn provisioning_twice_updates_and_never_makes_a_second_user() {
-    let world = world().await;
-    let first = world.provision("ada", &["agent"]).await;
-    let second = world.provision("ada", &["supervisor"]).await;
+    let sim = sim().await;
+    let first = sim.provision("ada", &["agent"]).await;
+    let second = sim.provision("ada", &["supervisor"]).await;
     assert_eq!(first["flex_user_sid"], second["flex_user_sid"]);
     assert_eq!(second["roles"], json!(["supervisor"]));
     assert_eq!(second["version"], 1);
@@ -76,7 +75,7 @@ async fn provisioning_twice_updates_and_never_makes_a_second_user() {
 
 #[tokio::test]
 async fn a_bad_provision_says_which_field() {
-    let world = world().await;
+    let sim = sim().await;
     let good = json!({ "username": "u", "email": "u@example.com", "full_name": "U", "roles": ["agent"], "worker": {} });
     let cases = [
         ("full_name", Value::Null, 45050),
@@ -96,41 +95,41 @@ async fn a_bad_provision_says_which_field() {
         } else {
             body[member] = value.clone();
         }
-        let (status, error) = world.post(&world.users("/Provision"), &body).await;
+        let (status, error) = sim.post(&sim.users("/Provision"), &body).await;
         assert_eq!((status.as_u16(), &error["code"]), (400, &json!(code)), "{member}={value}: {error}");
     }
 }
 
 #[tokio::test]
 async fn deprovisioning_deactivates_kills_tokens_and_takes_the_worker() {
-    let world = world().await;
-    let user = world.provision("ada", &["agent"]).await;
+    let sim = sim().await;
+    let user = sim.provision("ada", &["agent"]).await;
     let sid = user["flex_user_sid"].as_str().unwrap();
-    let token = world.mint(sid).await["access_token"].as_str().unwrap().to_owned();
-    let (status, body) = world.post(&world.users("/Deprovision"), &json!({ "flex_user_sid": sid })).await;
+    let token = sim.mint(sid).await["access_token"].as_str().unwrap().to_owned();
+    let (status, body) = sim.post(&sim.users("/Deprovision"), &json!({ "flex_user_sid": sid })).await;
     assert_eq!((status.as_u16(), body), (204, json!("")));
-    let (_, gone) = world.get(&world.users(&format!("/{sid}"))).await;
+    let (_, gone) = sim.get(&sim.users(&format!("/{sid}"))).await;
     assert_eq!((&gone["deactivated"], &gone["worker_sid"]), (&json!(true), &Value::Null));
-    assert_eq!(world.info(&token).await.0, 401);
-    world.sim("switches", json!({ "tokens_die_at_deprovision": false })).await;
-    assert_eq!(world.info(&token).await.0, 201);
+    assert_eq!(sim.info(&token).await.0, 401);
+    sim.control("switches", json!({ "tokens_die_at_deprovision": false })).await;
+    assert_eq!(sim.info(&token).await.0, 201);
 
-    world.sim("switches", json!({ "provision_reactivates": "new_sid" })).await;
-    let again = world.provision("ada", &["agent"]).await;
+    sim.control("switches", json!({ "provision_reactivates": "new_sid" })).await;
+    let again = sim.provision("ada", &["agent"]).await;
     assert_ne!(again["flex_user_sid"], user["flex_user_sid"]);
     assert_eq!(again["deactivated"], false);
 }
 
 #[tokio::test]
 async fn the_list_pages_by_an_opaque_token_and_keeps_the_deactivated() {
-    let world = world().await;
+    let sim = sim().await;
     for number in 0..5 {
-        world.provision(&format!("user-{number}"), &["agent"]).await;
+        sim.provision(&format!("user-{number}"), &["agent"]).await;
     }
-    let mut url = world.at(&format!("/flex-api/v1/Instances/{INSTANCE_SID}/Users?PageSize=2"));
+    let mut url = sim.at(&format!("/flex-api/v1/Instances/{INSTANCE_SID}/Users?PageSize=2"));
     let mut names = Vec::new();
     loop {
-        let (status, page) = world.get(&url).await;
+        let (status, page) = sim.get(&url).await;
         assert_eq!(status, 200);
         names
             .extend(page["users"].as_array().unwrap().iter().map(|user| user["username"].as_str().unwrap().to_owned()));
@@ -144,7 +143,7 @@ async fn the_list_pages_by_an_opaque_token_and_keeps_the_deactivated() {
 
 #[tokio::test]
 async fn credentials_are_told_apart_as_twilio_does() {
-    let world = world().await;
+    let sim = sim().await;
     let cases = [
         (ACCOUNT_SID, AUTH_TOKEN, 200, 0),
         (API_KEY_SID, API_KEY_SECRET, 200, 0),
@@ -155,8 +154,8 @@ async fn credentials_are_told_apart_as_twilio_does() {
         (OTHER_ACCOUNT_SID, AUTH_TOKEN, 401, 70051),
     ];
     for (user, password, status, code) in cases {
-        let request = world.http.get(world.users("?Username=x")).basic_auth(user, Some(password));
-        let (answered, body) = world.send(request).await;
+        let request = sim.http.get(sim.users("?Username=x")).basic_auth(user, Some(password));
+        let (answered, body) = sim.send(request).await;
         assert_eq!((answered.as_u16(), body["code"].as_u64().unwrap_or(0)), (status, code), "{user}");
     }
 }
@@ -164,88 +163,90 @@ async fn credentials_are_told_apart_as_twilio_does() {
 #[tokio::test]
 async fn a_token_authenticates_with_the_stray_bracket_of_the_sdk() {
     use base64::Engine as _;
-    let world = world().await;
-    let user = world.provision("ada", &["agent"]).await;
-    let token = world.mint(user["flex_user_sid"].as_str().unwrap()).await["access_token"].as_str().unwrap().to_owned();
+    let sim = sim().await;
+    let user = sim.provision("ada", &["agent"]).await;
+    let token = sim.mint(user["flex_user_sid"].as_str().unwrap()).await["access_token"].as_str().unwrap().to_owned();
     let encoded = base64::engine::general_purpose::STANDARD.encode(format!("token:{token}"));
-    let request = world
+    let request = sim
         .http
-        .get(world.at("/flex-api/v1/Configuration?UiVersion=undefined"))
+        .get(sim.at("/flex-api/v1/Configuration?UiVersion=undefined"))
         .header("authorization", format!("Basic {encoded})"));
-    let (status, configuration) = world.send(request).await;
+    let (status, configuration) = sim.send(request).await;
     assert_eq!((status.as_u16(), &configuration["flex_instance_sid"]), (200, &json!(INSTANCE_SID)));
-    let request = world.http.get(world.at("/flex-api/v1/Configuration")).basic_auth("token", Some("a.b.c.d.e"));
-    assert_eq!(world.send(request).await.0, 401);
+    let request = sim.http.get(sim.at("/flex-api/v1/Configuration")).basic_auth("token", Some("a.b.c.d.e"));
+    assert_eq!(sim.send(request).await.0, 401);
 }
 
 #[tokio::test]
 async fn a_token_expires_on_the_simulators_clock_and_can_be_revoked() {
-    let world = world().await;
-    let user = world.provision("ada", &["agent"]).await;
+    let sim = sim().await;
+    let user = sim.provision("ada", &["agent"]).await;
     let sid = user["flex_user_sid"].as_str().unwrap();
-    let token = world.mint(sid).await["access_token"].as_str().unwrap().to_owned();
-    world.sim("clock", json!({ "offset_seconds": 3601 })).await;
-    let (status, error) = world.info(&token).await;
+    let token = sim.mint(sid).await["access_token"].as_str().unwrap().to_owned();
+    sim.control("clock", json!({ "offset_seconds": 3601 })).await;
+    let (status, error) = sim.info(&token).await;
     assert_eq!((status.as_u16(), &error["code"]), (401, &json!(20104)));
-    world.sim("clock", json!({ "offset_seconds": 0 })).await;
-    assert_eq!(world.info(&token).await.0, 201);
-    world.sim("tokens/revoke", json!({ "token": token })).await;
-    assert_eq!(world.info(&token).await.0, 401);
+    sim.control("clock", json!({ "offset_seconds": 0 })).await;
+    assert_eq!(sim.info(&token).await.0, 201);
+    sim.control("tokens/revoke", json!({ "token": token })).await;
+    assert_eq!(sim.info(&token).await.0, 401);
 }
 
 #[tokio::test]
 async fn a_ttl_over_the_bound_is_refused_or_clamped() {
-    let world = world().await;
-    let user = world.provision("ada", &["agent"]).await;
-    let url = world.users(&format!("/{}/Tokens", user["flex_user_sid"].as_str().unwrap()));
+    let sim = sim().await;
+    let user = sim.provision("ada", &["agent"]).await;
+    let url = sim.users(&format!("/{}/Tokens", user["flex_user_sid"].as_str().unwrap()));
     for ttl in [json!(86_401), json!(0), json!(-1), json!("3600"), json!(1.5)] {
-        assert_eq!(world.post(&url, &json!({ "ttl": ttl })).await.0, 400, "{ttl}");
+        assert_eq!(sim.post(&url, &json!({ "ttl": ttl })).await.0, 400, "{ttl}");
     }
-    world.sim("switches", json!({ "over_max_ttl": "clamp", "mint_status": 200 })).await;
-    assert_eq!(world.post(&url, &json!({ "ttl": 90_000 })).await.0, 200);
+    sim.control("switches", json!({ "over_max_ttl": "clamp", "mint_status": 200 })).await;
+    assert_eq!(sim.post(&url, &json!({ "ttl": 90_000 })).await.0, 200);
 }
 
 #[tokio::test]
 async fn switches_change_shapes_and_tell_lies() {
-    let world = world().await;
-    let user = world.provision("ada", &["agent"]).await;
+    let sim = sim().await;
+    let user = sim.provision("ada", &["agent"]).await;
     let sid = user["flex_user_sid"].as_str().unwrap();
-    world.sim("switches", json!({ "mint_for_other_user": true, "mint_wider_roles": true })).await;
-    let lie = world.mint(sid).await;
+    sim.control("switches", json!({ "mint_for_other_user": true, "mint_wider_roles": true })).await;
+    let lie = sim.mint(sid).await;
     assert_ne!(lie["token_info"]["flex_user_sid"], sid);
     assert_eq!(lie["token_info"]["roles"], json!(["agent", "admin"]));
-    world
-        .sim("switches", json!({ "find_returns_two": true, "find_case_sensitive": false, "sparse_responses": true }))
-        .await;
-    let (_, found) = world.get(&world.users("?Username=ADA")).await;
+    sim.control(
+        "switches",
+        json!({ "find_returns_two": true, "find_case_sensitive": false, "sparse_responses": true }),
+    )
+    .await;
+    let (_, found) = sim.get(&sim.users("?Username=ADA")).await;
     assert_eq!(found["users"].as_array().unwrap().len(), 2);
     assert!(found["users"][0].get("deactivated").is_none());
-    world.sim("switches", json!({ "rfc9457_errors": true })).await;
-    let (status, problem) = world.get(&world.users("/FU00000000000000000000000000000000")).await;
+    sim.control("switches", json!({ "rfc9457_errors": true })).await;
+    let (status, problem) = sim.get(&sim.users("/FU00000000000000000000000000000000")).await;
     assert_eq!((status.as_u16(), &problem["status"], &problem["code"]), (404, &json!(404), &json!(20404)));
     assert!(problem["title"].is_string());
 }
 
 #[tokio::test]
 async fn an_update_is_a_form_and_teams_are_there() {
-    let world = world().await;
-    let user = world.provision("ada", &["agent"]).await;
+    let sim = sim().await;
+    let user = sim.provision("ada", &["agent"]).await;
     let sid = user["flex_user_sid"].as_str().unwrap();
-    let instance = world.at(&format!("/flex-api/v2/Instances/{INSTANCE_SID}/Users/{sid}"));
+    let instance = sim.at(&format!("/flex-api/v2/Instances/{INSTANCE_SID}/Users/{sid}"));
     let form = [("Email", "new@example.com"), ("Locale", "de-DE")];
     let (status, updated) =
-        world.send(world.http.post(instance).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN)).form(&form)).await;
+        sim.send(sim.http.post(instance).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN)).form(&form)).await;
     assert_eq!(
         (status.as_u16(), &updated["email"], &updated["locale"]),
         (200, &json!("new@example.com"), &json!("de-DE"))
     );
 
-    let teams = world.at(&format!("/flex-api/v1/Instances/{INSTANCE_SID}/Teams"));
-    let request = world.http.post(&teams).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN)).form(&[("FriendlyName", "Blue")]);
-    let (status, team) = world.send(request).await;
+    let teams = sim.at(&format!("/flex-api/v1/Instances/{INSTANCE_SID}/Teams"));
+    let request = sim.http.post(&teams).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN)).form(&[("FriendlyName", "Blue")]);
+    let (status, team) = sim.send(request).await;
     assert_eq!(status, 201);
     let members = format!("{teams}/{}/Members", team["flex_team_sid"].as_str().unwrap());
-    let request = world.http.post(&members).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN)).form(&[("FlexUserSid", sid)]);
-    assert_eq!(world.send(request).await.0, 201);
-    assert_eq!(world.get(&members).await.1["members"][0]["flex_user_sid"], sid);
+    let request = sim.http.post(&members).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN)).form(&[("FlexUserSid", sid)]);
+    assert_eq!(sim.send(request).await.0, 201);
+    assert_eq!(sim.get(&members).await.1["members"][0]["flex_user_sid"], sid);
 }

@@ -2,7 +2,7 @@
 //! measure time.
 
 use super::Other;
-use crate::common::{send, world};
+use crate::common::{send, sim};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ async fn cost_beside(seeded: u64) -> Cost {
     let other = Other::start(folder.path()).await;
     if seeded > 0 {
         let seed = other.at_control(Method::POST, "users").json(&json!({ "count": seeded }));
-        assert_eq!(other.sim(seed).await, json!({ "created": seeded }));
+        assert_eq!(other.control(seed).await, json!({ "created": seeded }));
     }
     let before = written(&other).await;
     for n in 0..PROVISIONED {
@@ -40,7 +40,7 @@ async fn cost_beside(seeded: u64) -> Cost {
 }
 
 async fn written(other: &Other) -> Cost {
-    let storage = other.sim(other.at_control(Method::GET, "storage")).await;
+    let storage = other.control(other.at_control(Method::GET, "storage")).await;
     let count = |name: &str| storage["written"][name].as_u64().unwrap();
     Cost {
         transactions: count("transactions"),
@@ -75,30 +75,30 @@ async fn provisioning_writes_as_much_beside_20_000_users_as_beside_none() {
 #[tokio::test]
 async fn what_changes_nothing_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let world = crate::common::world_with(super::config(folder.path())).await;
-    let user = world.provision("ada", &["agent"]).await;
+    let sim = crate::common::sim_with(super::config(folder.path())).await;
+    let user = sim.provision("ada", &["agent"]).await;
     let sid = user["flex_user_sid"].as_str().unwrap();
-    world.mint(sid).await;
+    sim.mint(sid).await;
     let deprovision = json!({ "flex_user_sid": sid });
-    assert_eq!(world.post(&world.users("/Deprovision"), &deprovision).await.0, 204);
-    let before = world.get(&world.at("/__sim/storage")).await.1;
+    assert_eq!(sim.post(&sim.users("/Deprovision"), &deprovision).await.0, 204);
+    let before = sim.get(&sim.at("/__sim/storage")).await.1;
     assert_eq!(before["written"], json!({ "transactions": 2, "rows": 2 }));
-    world.get(&world.users(&format!("/{sid}"))).await;
-    world.get(&world.users("?Username=ada")).await;
+    sim.get(&sim.users(&format!("/{sid}"))).await;
+    sim.get(&sim.users("?Username=ada")).await;
     // Changes nothing, because the user is already deactivated.
-    world.post(&world.users("/Deprovision"), &deprovision).await;
-    assert_eq!(world.get(&world.at("/__sim/storage")).await.1, before);
+    sim.post(&sim.users("/Deprovision"), &deprovision).await;
+    assert_eq!(sim.get(&sim.at("/__sim/storage")).await.1, before);
 }
 
 #[tokio::test]
 async fn seeded_users_are_ordinary_users_in_pages_of_the_list() {
-    let world = world().await;
-    world.sim("users", json!({ "count": 1100, "prefix": "agent" })).await;
-    world.sim("users", json!({ "count": 2, "prefix": "gone", "roles": ["admin"], "deactivated": true })).await;
-    let list = world.users("?PageSize=500").replace("/v4/", "/v1/");
+    let sim = sim().await;
+    sim.control("users", json!({ "count": 1100, "prefix": "agent" })).await;
+    sim.control("users", json!({ "count": 2, "prefix": "gone", "roles": ["admin"], "deactivated": true })).await;
+    let list = sim.users("?PageSize=500").replace("/v4/", "/v1/");
     let (mut next, mut names, mut pages) = (Some(list), Vec::new(), 0);
     while let Some(url) = next {
-        let (_, page) = world.get(&url).await;
+        let (_, page) = sim.get(&url).await;
         names.extend(page["users"].as_array().unwrap().iter().map(|user| user["username"].clone()));
         next = page["meta"]["next_page_url"].as_str().map(str::to_owned);
         pages += 1;
@@ -108,17 +108,17 @@ async fn seeded_users_are_ordinary_users_in_pages_of_the_list() {
         (&names[0], &names[1099], &names[1101]),
         (&json!("agent000000"), &json!("agent001099"), &json!("gone000001"))
     );
-    let (_, found) = world.get(&world.users("?Username=gone000001")).await;
+    let (_, found) = sim.get(&sim.users("?Username=gone000001")).await;
     assert_eq!((&found["users"][0]["deactivated"], &found["users"][0]["roles"]), (&json!(true), &json!(["admin"])));
-    let (_, found) = world.get(&world.users("?Username=agent000999")).await;
-    let minted = world.mint(found["users"][0]["flex_user_sid"].as_str().unwrap()).await;
+    let (_, found) = sim.get(&sim.users("?Username=agent000999")).await;
+    let minted = sim.mint(found["users"][0]["flex_user_sid"].as_str().unwrap()).await;
     assert_eq!(minted["token_info"]["username"], "agent000999");
 }
 
 #[tokio::test]
 async fn a_seed_makes_all_of_its_users_or_none() {
-    let world = world().await;
-    world.sim("users", json!({ "count": 1, "first": 5 })).await;
+    let sim = sim().await;
+    sim.control("users", json!({ "count": 1, "first": 5 })).await;
     for seed in [
         json!({ "count": 10 }),
         json!({ "count": 0 }),
@@ -128,32 +128,32 @@ async fn a_seed_makes_all_of_its_users_or_none() {
         json!({ "count": 1, "typo": 1 }),
         json!({}),
     ] {
-        let (status, error) = world.send(world.http.post(world.at("/__sim/users")).json(&seed)).await;
+        let (status, error) = sim.send(sim.http.post(sim.at("/__sim/users")).json(&seed)).await;
         assert_eq!(status, 400, "{seed} {error}");
         assert!(error["error"].is_string());
     }
-    assert_eq!(super::everybody(&world).await.len(), 1);
+    assert_eq!(super::everybody(&sim).await.len(), 1);
 }
 
 #[tokio::test]
 async fn calls_are_counted_by_operation_until_the_journal_is_emptied() {
-    let world = world().await;
-    let user = world.provision("ada", &["agent"]).await;
-    world.provision("bob", &["agent"]).await;
-    world.mint(user["flex_user_sid"].as_str().unwrap()).await;
-    world.get(&world.users("?Username=ada")).await;
-    world.get(&world.users("").replace("/v4/", "/v1/")).await;
-    world.get(&world.at("/flex-api/made/up")).await;
-    world.get(&world.at("/idp/jwks")).await;
-    world.send(world.http.request(Method::OPTIONS, world.at("/flex-api/v1/Configuration"))).await;
-    let calls = || async { world.get(&world.at("/__sim/calls")).await.1 };
+    let sim = sim().await;
+    let user = sim.provision("ada", &["agent"]).await;
+    sim.provision("bob", &["agent"]).await;
+    sim.mint(user["flex_user_sid"].as_str().unwrap()).await;
+    sim.get(&sim.users("?Username=ada")).await;
+    sim.get(&sim.users("").replace("/v4/", "/v1/")).await;
+    sim.get(&sim.at("/flex-api/made/up")).await;
+    sim.get(&sim.at("/idp/jwks")).await;
+    sim.send(sim.http.request(Method::OPTIONS, sim.at("/flex-api/v1/Configuration"))).await;
+    let calls = || async { sim.get(&sim.at("/__sim/calls")).await.1 };
     assert_eq!(
         calls().await,
         json!({ "twilio": 6, "by_operation": { "find_user": 1, "identity_provider": 1, "list_users": 1, "mint_token": 1,
             "other": 1, "preflight": 1, "provision_user": 2 } })
     );
-    world.send(world.http.delete(world.at("/__sim/requests"))).await;
+    sim.send(sim.http.delete(sim.at("/__sim/requests"))).await;
     assert_eq!(calls().await, json!({ "twilio": 0, "by_operation": {} }));
-    let none: Value = world.get(&world.at("/__sim/storage")).await.1;
+    let none: Value = sim.get(&sim.at("/__sim/storage")).await.1;
     assert_eq!(none, json!({ "written": null }), "nothing is written without a data directory");
 }

@@ -1,7 +1,7 @@
 //! If the simulator cannot read a file, it doesn't start and the error names the file's path.
 
 use super::config;
-use crate::common::world_with;
+use crate::common::sim_with;
 use flexgate_simulator::{Simulator, StartError};
 
 async fn refusal(folder: &std::path::Path) -> StartError {
@@ -24,7 +24,7 @@ async fn a_damaged_file_is_named() {
         assert_damaged(&refusal(folder.path()).await, &path);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "it stays for its owner to look at");
         std::fs::remove_file(&path).unwrap();
-        world_with(config(folder.path())).await;
+        sim_with(config(folder.path())).await;
     }
 }
 
@@ -38,10 +38,10 @@ async fn a_database_with_foreign_rows_or_of_another_version_is_damaged() {
         "PRAGMA user_version = 99",
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let world = world_with(config(folder.path())).await;
-        world.provision("ada", &["agent"]).await;
-        world.provision("bob", &["agent"]).await;
-        world.simulator.shutdown().await;
+        let sim = sim_with(config(folder.path())).await;
+        sim.provision("ada", &["agent"]).await;
+        sim.provision("bob", &["agent"]).await;
+        sim.simulator.shutdown().await;
         let path = folder.path().join("state.sqlite3");
         rusqlite::Connection::open(&path).unwrap().execute_batch(change).unwrap();
         assert_damaged(&refusal(folder.path()).await, &path);
@@ -53,8 +53,8 @@ async fn a_database_with_foreign_rows_or_of_another_version_is_damaged() {
 async fn the_database_is_readable_by_its_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
-    let world = world_with(config(folder.path())).await;
-    world.provision("ada", &["agent"]).await;
+    let sim = sim_with(config(folder.path())).await;
+    sim.provision("ada", &["agent"]).await;
     for name in ["state.sqlite3", "state.sqlite3-wal", "state.sqlite3-shm"] {
         let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");

@@ -1,7 +1,7 @@
 //! A SIGKILL at any moment loses nothing that the simulator has acknowledged.
 
 use super::{Other, config, everybody};
-use crate::common::{send, world_with};
+use crate::common::{send, sim_with};
 use serde_json::json;
 
 #[tokio::test]
@@ -32,13 +32,13 @@ async fn a_killed_process_has_lost_nothing_it_acknowledged() {
     }
     assert!(!acknowledged.is_empty());
 
-    let world = world_with(config(folder.path())).await;
-    let users = everybody(&world).await;
+    let sim = sim_with(config(folder.path())).await;
+    let users = everybody(&sim).await;
     let kept: std::collections::HashSet<&str> = users.iter().map(|user| user["username"].as_str().unwrap()).collect();
     for name in &acknowledged {
         assert!(kept.contains(name.as_str()), "{name} of {}", acknowledged.len());
     }
     assert!(kept.len() <= acknowledged.len() + 4, "at most one under way for each writer");
-    let (_, found) = world.get(&world.users(&format!("?Username={}", acknowledged[0]))).await;
+    let (_, found) = sim.get(&sim.users(&format!("?Username={}", acknowledged[0]))).await;
     assert_eq!(found["users"][0]["roles"], json!(["agent"]));
 }

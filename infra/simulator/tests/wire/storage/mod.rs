@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::common::{CALLBACK, World, client, world_with};
+use crate::common::{CALLBACK, Sim, client, sim_with};
 use flexgate_simulator::{Config, Simulator};
 use serde_json::{Value, json};
 
@@ -76,7 +76,7 @@ impl Other {
         }))
     }
 
-    pub async fn sim(&self, request: reqwest::RequestBuilder) -> Value {
+    pub async fn control(&self, request: reqwest::RequestBuilder) -> Value {
         crate::common::send(request).await.unwrap().json().await.unwrap()
     }
 
@@ -92,11 +92,11 @@ impl Drop for Other {
     }
 }
 
-pub async fn restarted(world: World, folder: &Path) -> World {
-    world.simulator.shutdown().await;
-    world_with(config(folder)).await
+pub async fn restarted(sim: Sim, folder: &Path) -> Sim {
+    sim.simulator.shutdown().await;
+    sim_with(config(folder)).await
 }
 
-pub async fn everybody(world: &World) -> Vec<Value> {
-    world.get(&world.at("/__sim/users")).await.1["users"].as_array().unwrap().clone()
+pub async fn everybody(sim: &Sim) -> Vec<Value> {
+    sim.get(&sim.at("/__sim/users")).await.1["users"].as_array().unwrap().clone()
 }

@@ -2,7 +2,7 @@
 
 use time::Duration;
 
-use super::world::{START, World, flex_user, names, policy, webhook};
+use super::model::{Model, START, flex_user, names, policy, webhook};
 use crate::event::{EventId, Moment};
 use crate::ledger::{
     Active, AttachmentRefused, Occasion, Plan, RoleReason, Said, Source, Statement, Step, attach, desired,
@@ -16,183 +16,183 @@ fn group(id: &str) -> Source {
 
 #[test]
 fn r40_a_role_taken_from_an_inactive_person_does_not_come_back_with_them() {
-    let mut world = World::new(Some(flex_user(&["agent"])));
-    world.says_active(&Source::Scim, true);
-    world.says_roles(&group("leads"), &["supervisor"]);
-    assert_eq!(world.roles(), ["agent", "supervisor"]);
-    world.says_active(&Source::Scim, false);
-    world.withdraw(&group("leads"));
-    world.says_active(&Source::Scim, true);
-    assert!(world.is_active());
-    assert_eq!(world.roles(), ["agent"]);
+    let mut model = Model::new(Some(flex_user(&["agent"])));
+    model.says_active(&Source::Scim, true);
+    model.says_roles(&group("leads"), &["supervisor"]);
+    assert_eq!(model.roles(), ["agent", "supervisor"]);
+    model.says_active(&Source::Scim, false);
+    model.withdraw(&group("leads"));
+    model.says_active(&Source::Scim, true);
+    assert!(model.is_active());
+    assert_eq!(model.roles(), ["agent"]);
 }
 
 #[test]
 fn r61_a_person_is_active_until_the_last_membership_has_ended() {
-    let (mut world, okta) = (World::new(Some(flex_user(&["agent"]))), webhook("okta"));
-    world.says_member(&okta, "a", true);
-    world.says_member(&okta, "b", true);
-    world.says_member(&okta, "a", false);
-    assert!(world.is_active());
-    world.says_member(&okta, "b", false);
-    assert!(!world.is_active());
+    let (mut model, okta) = (Model::new(Some(flex_user(&["agent"]))), webhook("okta"));
+    model.says_member(&okta, "a", true);
+    model.says_member(&okta, "b", true);
+    model.says_member(&okta, "a", false);
+    assert!(model.is_active());
+    model.says_member(&okta, "b", false);
+    assert!(!model.is_active());
 }
 
 #[test]
 fn r61_a_late_beginning_does_not_revive_a_membership_that_has_ended() {
-    let (mut world, okta) = (World::new(Some(flex_user(&["agent"]))), webhook("okta"));
-    world.says_member(&okta, "a", false);
-    world.say(&okta, |at, id| Statement {
+    let (mut model, okta) = (Model::new(Some(flex_user(&["agent"]))), webhook("okta"));
+    model.says_member(&okta, "a", false);
+    model.say(&okta, |at, id| Statement {
         memberships: [("a".into(), Said::access(at - Duration::HOUR, id, true))].into(),
         ..Statement::default()
     });
-    assert!(!world.is_active());
+    assert!(!model.is_active());
 }
 
 #[test]
 fn r61_a_profile_event_never_overrides_an_ended_membership() {
-    let (mut world, okta) = (World::new(Some(flex_user(&["agent"]))), webhook("okta"));
-    world.says_member(&okta, "a", true);
-    world.says_member(&okta, "a", false);
-    world.says_active(&okta, true);
-    assert!(!world.is_active());
+    let (mut model, okta) = (Model::new(Some(flex_user(&["agent"]))), webhook("okta"));
+    model.says_member(&okta, "a", true);
+    model.says_member(&okta, "a", false);
+    model.says_active(&okta, true);
+    assert!(!model.is_active());
 }
 
 #[test]
 fn a_restored_person_is_active_again_only_while_a_membership_remains() {
-    let (mut world, okta) = (World::new(Some(flex_user(&["agent"]))), webhook("okta"));
+    let (mut model, okta) = (Model::new(Some(flex_user(&["agent"]))), webhook("okta"));
     let restore = |at, id: &EventId| Statement {
         restored: Some(Moment { at, deactivates: false, id: id.clone() }),
         ..Statement::default()
     };
-    world.says_member(&okta, "a", true);
-    world.says_active(&okta, false);
-    world.says_member(&okta, "b", true);
-    assert!(!world.is_active(), "a membership does not lift a suspension");
-    world.say(&okta, restore);
-    assert!(world.is_active());
-    world.says_member(&okta, "a", false);
-    world.says_member(&okta, "b", false);
-    world.say(&okta, restore);
-    assert!(!world.is_active());
+    model.says_member(&okta, "a", true);
+    model.says_active(&okta, false);
+    model.says_member(&okta, "b", true);
+    assert!(!model.is_active(), "a membership does not lift a suspension");
+    model.say(&okta, restore);
+    assert!(model.is_active());
+    model.says_member(&okta, "a", false);
+    model.says_member(&okta, "b", false);
+    model.say(&okta, restore);
+    assert!(!model.is_active());
 }
 
 #[test]
 fn r62_a_role_that_its_source_withdraws_falls_to_the_default() {
     for withdrawn in [&[][..], &["unmapped"][..]] {
-        let (mut world, clerk) = (World::new(None), webhook("clerk"));
-        world.says_active(&clerk, true);
-        world.says_roles(&clerk, &["Supervisor"]);
-        assert_eq!(world.roles(), ["supervisor"], "the case of a role's name does not count");
-        world.says_roles(&clerk, withdrawn);
-        assert_eq!(world.roles(), ["agent"]);
+        let (mut model, clerk) = (Model::new(None), webhook("clerk"));
+        model.says_active(&clerk, true);
+        model.says_roles(&clerk, &["Supervisor"]);
+        assert_eq!(model.roles(), ["supervisor"], "the case of a role's name does not count");
+        model.says_roles(&clerk, withdrawn);
+        assert_eq!(model.roles(), ["agent"]);
     }
 }
 
 #[test]
 fn r63_whoever_takes_over_a_username_begins_with_the_default_roles() {
     for left in [false, true] {
-        let (mut world, clerk) =
-            (World::new(Some(flex_user(&["agent", "admin", "wfo.full_access"]))), webhook("clerk"));
-        assert!(world.names(&clerk, "user_1", &["supervisor"]));
+        let (mut model, clerk) =
+            (Model::new(Some(flex_user(&["agent", "admin", "wfo.full_access"]))), webhook("clerk"));
+        assert!(model.names(&clerk, "user_1", &["supervisor"]));
         if left {
-            world.says_active(&clerk, false);
+            model.says_active(&clerk, false);
         }
-        assert_eq!(world.names(&clerk, "user_2", &[]), left, "refused while the earlier person is there");
-        assert_eq!(world.roles(), if left { vec!["agent"] } else { vec!["agent", "admin", "wfo.full_access"] });
+        assert_eq!(model.names(&clerk, "user_2", &[]), left, "refused while the earlier person is there");
+        assert_eq!(model.roles(), if left { vec!["agent"] } else { vec!["agent", "admin", "wfo.full_access"] });
     }
 }
 
 #[test]
 fn another_source_that_names_an_inactive_person_is_refused_until_an_operator_decides() {
-    let mut world = World::new(Some(flex_user(&["agent"])));
-    world.says_active(&Source::Scim, true);
-    world.says_active(&Source::Scim, false);
-    let refused = |source: &Source| attach(&world.person, source, None, true);
+    let mut model = Model::new(Some(flex_user(&["agent"])));
+    model.says_active(&Source::Scim, true);
+    model.says_active(&Source::Scim, false);
+    let refused = |source: &Source| attach(&model.person, source, None, true);
     assert_eq!(refused(&webhook("hr")), Err(AttachmentRefused::Inactive(Source::Scim)));
     assert!(refused(&Source::Operator).is_ok());
-    assert!(attach(&world.person, &webhook("hr"), None, false).is_ok(), "nothing vetoes taking access away");
+    assert!(attach(&model.person, &webhook("hr"), None, false).is_ok(), "nothing vetoes taking access away");
 }
 
 #[test]
 fn r70_a_change_of_address_keeps_a_role_that_flexgate_cannot_give() {
-    let mut world = World::new(Some(flex_user(&["agent", "wfo.full_access"])));
-    world.says_active(&Source::Scim, true);
-    world.say(&Source::Scim, |at, id| Statement {
+    let mut model = Model::new(Some(flex_user(&["agent", "wfo.full_access"])));
+    model.says_active(&Source::Scim, true);
+    model.say(&Source::Scim, |at, id| Statement {
         email: Some(Said::new(at, id, Some("countess@example.com".parse().unwrap()))),
         full_name: Some(Said::new(at, id, Some("Countess Lovelace".parse().unwrap()))),
         roles: Some(Said::new(at, id, names(&["supervisor"]))),
         ..Statement::default()
     });
-    let user = world.flex.clone().unwrap();
+    let user = model.flex.clone().unwrap();
     assert_eq!(user.email.as_deref(), Some("countess@example.com"));
-    assert_eq!(world.roles(), ["agent", "wfo.full_access"]);
-    let plan = world.desired().unwrap().plan(&world.person.username, Some(&user)).unwrap();
+    assert_eq!(model.roles(), ["agent", "wfo.full_access"]);
+    let plan = model.desired().unwrap().plan(&model.person.username, Some(&user)).unwrap();
     assert_eq!(plan, Plan { step: Step::Nothing, locale: None, blocked: vec!["full_name", "roles"] });
 }
 
 #[test]
 fn a_role_that_was_taken_and_reappears_is_drift_unless_an_operator_states_it() {
-    let mut world = World::new(Some(flex_user(&["agent"])));
-    world.says_active(&Source::Scim, true);
-    world.says_roles(&Source::Scim, &["supervisor"]);
-    world.says_roles(&Source::Scim, &["agent"]);
-    world.flex = Some(flex_user(&["agent", "supervisor"]));
-    world.reconcile();
-    assert_eq!(world.roles(), ["agent"]);
-    world.says_roles(&Source::Operator, &["supervisor"]);
-    assert_eq!(world.roles(), ["agent", "supervisor"]);
+    let mut model = Model::new(Some(flex_user(&["agent"])));
+    model.says_active(&Source::Scim, true);
+    model.says_roles(&Source::Scim, &["supervisor"]);
+    model.says_roles(&Source::Scim, &["agent"]);
+    model.flex = Some(flex_user(&["agent", "supervisor"]));
+    model.reconcile();
+    assert_eq!(model.roles(), ["agent"]);
+    model.says_roles(&Source::Operator, &["supervisor"]);
+    assert_eq!(model.roles(), ["agent", "supervisor"]);
 }
 
 #[test]
 fn a_role_that_a_source_names_is_given_even_if_flex_had_it_before() {
-    let mut world = World::new(Some(flex_user(&["agent", "supervisor"])));
-    world.says_active(&Source::Scim, true);
-    world.says_roles(&Source::Scim, &["supervisor"]);
-    world.says_roles(&Source::Scim, &[]);
-    assert_eq!(world.roles(), ["agent"], "made by hand and never named");
+    let mut model = Model::new(Some(flex_user(&["agent", "supervisor"])));
+    model.says_active(&Source::Scim, true);
+    model.says_roles(&Source::Scim, &["supervisor"]);
+    model.says_roles(&Source::Scim, &[]);
+    assert_eq!(model.roles(), ["agent"], "made by hand and never named");
 }
 
 #[test]
 fn a_person_without_statements_is_never_touched() {
-    let world = World::new(Some(flex_user(&["admin"])));
-    assert_eq!(world.desired(), None);
+    let model = Model::new(Some(flex_user(&["admin"])));
+    assert_eq!(model.desired(), None);
 }
 
 #[test]
 fn an_administrator_made_by_hand_stays_one_and_is_not_made_one_again() {
-    let mut world = World::new(Some(flex_user(&["admin"])));
-    world.says_active(&Source::Scim, true);
-    world.says_roles(&Source::Scim, &["agent", "admin"]);
-    assert_eq!(world.roles(), ["agent", "admin"]);
-    world.says_active(&Source::Scim, false);
-    world.says_active(&Source::Scim, true);
-    assert_eq!(world.roles(), ["agent"], "to reactivate with the role would be to give it");
+    let mut model = Model::new(Some(flex_user(&["admin"])));
+    model.says_active(&Source::Scim, true);
+    model.says_roles(&Source::Scim, &["agent", "admin"]);
+    assert_eq!(model.roles(), ["agent", "admin"]);
+    model.says_active(&Source::Scim, false);
+    model.says_active(&Source::Scim, true);
+    assert_eq!(model.roles(), ["agent"], "to reactivate with the role would be to give it");
 }
 
 #[test]
 fn an_operators_deactivation_holds_until_an_operator_lifts_it() {
-    let mut world = World::new(Some(flex_user(&["agent"])));
-    world.says_active(&Source::Operator, false);
-    world.says_active(&Source::Scim, true);
-    world.says_active(&webhook("hr"), true);
-    assert!(!world.is_active());
-    world.says_active(&Source::Operator, true);
-    assert!(world.is_active());
+    let mut model = Model::new(Some(flex_user(&["agent"])));
+    model.says_active(&Source::Operator, false);
+    model.says_active(&Source::Scim, true);
+    model.says_active(&webhook("hr"), true);
+    assert!(!model.is_active());
+    model.says_active(&Source::Operator, true);
+    assert!(model.is_active());
 }
 
 #[test]
 fn claims_add_a_role_only_while_their_bearer_mints() {
     let issuer = "https://idp.example/";
-    let mut world = World::new(Some(flex_user(&["agent"])));
+    let mut model = Model::new(Some(flex_user(&["agent"])));
     let claims = Source::Claims(issuer.into());
-    world.says_roles(&claims, &["supervisor"]);
-    assert_eq!(world.roles(), ["agent"], "a job adds nothing");
-    let now = world.now();
+    model.says_roles(&claims, &["supervisor"]);
+    assert_eq!(model.roles(), ["agent"], "a job adds nothing");
+    let now = model.now();
     let minting = Occasion { minting_for: Some(issuer), ..Occasion::at(now) };
-    let user = world.flex.clone().unwrap();
+    let user = model.flex.clone().unwrap();
     let wanted =
-        |occasion: &Occasion<'_>, user: &FlexUser| desired(&world.person, &policy(), Some(user), occasion).unwrap();
+        |occasion: &Occasion<'_>, user: &FlexUser| desired(&model.person, &policy(), Some(user), occasion).unwrap();
     assert!(wanted(&minting, &user).roles.contains(&Role::Supervisor));
     let other = Occasion { minting_for: Some("https://other.example/"), ..minting };
     let reason = wanted(&other, &user).explanation.roles["supervisor"].clone();
@@ -205,13 +205,13 @@ fn claims_add_a_role_only_while_their_bearer_mints() {
 #[test]
 fn claims_expire_and_their_roles_go() {
     let issuer = "https://idp.example/";
-    let mut world = World::new(Some(flex_user(&["agent"])));
-    world.says_roles(&Source::Claims(issuer.into()), &["supervisor"]);
-    world.person.given.roles = [Role::Supervisor].into();
-    world.flex = Some(flex_user(&["supervisor"]));
-    world.minute += 30 * 24 * 60;
-    world.reconcile();
-    assert_eq!(world.roles(), ["agent"]);
+    let mut model = Model::new(Some(flex_user(&["agent"])));
+    model.says_roles(&Source::Claims(issuer.into()), &["supervisor"]);
+    model.person.given.roles = [Role::Supervisor].into();
+    model.flex = Some(flex_user(&["supervisor"]));
+    model.minute += 30 * 24 * 60;
+    model.reconcile();
+    assert_eq!(model.roles(), ["agent"]);
 }
 
 #[test]
@@ -252,33 +252,33 @@ fn at_one_time_deactivation_wins() {
 
 #[test]
 fn a_name_is_never_assembled_from_half_a_name() {
-    let (mut world, zitadel) = (World::new(Some(flex_user(&["agent"]))), webhook("zitadel"));
-    world.says_active(&zitadel, true);
+    let (mut model, zitadel) = (Model::new(Some(flex_user(&["agent"]))), webhook("zitadel"));
+    model.says_active(&zitadel, true);
     let half = |family: &str| {
         let family = Some(family.parse().unwrap());
         move |at, id: &EventId| Statement { family_name: Some(Said::new(at, id, family)), ..Statement::default() }
     };
-    world.say(&zitadel, half("Duck"));
-    assert_eq!(world.flex.as_ref().unwrap().full_name.as_deref(), Some("Ada Lovelace"));
-    world.say(&zitadel, |at, id| Statement {
+    model.say(&zitadel, half("Duck"));
+    assert_eq!(model.flex.as_ref().unwrap().full_name.as_deref(), Some("Ada Lovelace"));
+    model.say(&zitadel, |at, id| Statement {
         given_name: Some(Said::new(at, id, Some("Minnie".parse().unwrap()))),
         ..Statement::default()
     });
-    world.say(&zitadel, half("Mouse"));
-    assert_eq!(world.flex.as_ref().unwrap().full_name.as_deref(), Some("Minnie Mouse"));
+    model.say(&zitadel, half("Mouse"));
+    assert_eq!(model.flex.as_ref().unwrap().full_name.as_deref(), Some("Minnie Mouse"));
 }
 
 #[test]
 fn profile_fields_follow_the_priority_of_the_sources() {
-    let (mut world, hr) = (World::new(Some(flex_user(&["agent"]))), webhook("hr"));
+    let (mut model, hr) = (Model::new(Some(flex_user(&["agent"]))), webhook("hr"));
     let email = |address: &str| {
         let address = Some(address.parse().unwrap());
         move |at, id: &EventId| Statement { email: Some(Said::new(at, id, address)), ..Statement::default() }
     };
-    world.says_active(&hr, true);
-    world.say(&Source::Scim, email("scim@example.com"));
-    world.say(&hr, email("hr@example.com"));
-    assert_eq!(world.flex.as_ref().unwrap().email.as_deref(), Some("scim@example.com"));
-    world.withdraw(&Source::Scim);
-    assert_eq!(world.flex.as_ref().unwrap().email.as_deref(), Some("hr@example.com"));
+    model.says_active(&hr, true);
+    model.say(&Source::Scim, email("scim@example.com"));
+    model.say(&hr, email("hr@example.com"));
+    assert_eq!(model.flex.as_ref().unwrap().email.as_deref(), Some("scim@example.com"));
+    model.withdraw(&Source::Scim);
+    assert_eq!(model.flex.as_ref().unwrap().email.as_deref(), Some("hr@example.com"));
 }

@@ -1,6 +1,6 @@
 //! What becomes of a user who follows the claims of a token.
 
-use super::world::{START, flex_user, names, policy};
+use super::model::{START, flex_user, names, policy};
 use crate::event::EventId;
 use crate::ledger::{Occasion, Person, PersonId, Plan, PlanRefused, Said, Source, Statement, Step, desired};
 use crate::role::Role;

@@ -2,6 +2,6 @@
 
 mod cases;
 mod claims;
+mod model;
 mod orders;
 mod properties;
-mod world;

@@ -2,7 +2,7 @@
 //!
 //! The oracle applies the rules as design.md words them to each source's last word. It shares no code with the ledger.
 
-use super::world::{World, flex_user, webhook};
+use super::model::{Model, flex_user, webhook};
 use crate::ledger::{Source, attach};
 
 /// What a source does.
@@ -88,7 +88,7 @@ impl Oracle {
 
 #[derive(Clone)]
 struct State {
-    world: World,
+    model: Model,
     oracle: Oracle,
     /// Which subject of each source is meant.
     subjects: [u32; 2],
@@ -96,18 +96,18 @@ struct State {
 
 impl State {
     fn act(&mut self, sources: [&Source; 2], which: usize, act: Act) {
-        let (world, source) = (&mut self.world, sources[which]);
+        let (model, source) = (&mut self.model, sources[which]);
         match act {
-            Act::Add => drop(world.names(source, &format!("subject-{}", self.subjects[which]), &["supervisor"])),
-            Act::Deactivate => world.says_active(source, false),
-            Act::Remove => world.says_roles(source, &[]),
+            Act::Add => drop(model.names(source, &format!("subject-{}", self.subjects[which]), &["supervisor"])),
+            Act::Deactivate => model.says_active(source, false),
+            Act::Remove => model.says_roles(source, &[]),
             Act::Reactivate => {
-                if attach(&world.person, source, None, true).is_ok() {
-                    world.says_active(source, true);
+                if attach(&model.person, source, None, true).is_ok() {
+                    model.says_active(source, true);
                 }
             }
             Act::Reuse => {
-                if world.names(source, &format!("subject-{}", self.subjects[which] + 1), &[]) {
+                if model.names(source, &format!("subject-{}", self.subjects[which] + 1), &[]) {
                     self.subjects[which] += 1;
                 }
             }
@@ -127,8 +127,8 @@ fn explore(state: &State, sources: [&Source; 2], acts: &mut Vec<(usize, Act)>) -
             next.act(sources, which, act);
             acts.push((which, act));
             let what = || format!("{} and {}: {acts:?}", sources[0], sources[1]);
-            assert_eq!(next.world.is_active(), next.oracle.active, "{}", what());
-            assert_eq!(next.world.roles().contains(&"supervisor"), next.oracle.supervisor, "{}", what());
+            assert_eq!(next.model.is_active(), next.oracle.active, "{}", what());
+            assert_eq!(next.model.roles().contains(&"supervisor"), next.oracle.supervisor, "{}", what());
             orders += explore(&next, sources, acts);
             acts.pop();
         }
@@ -144,7 +144,7 @@ fn every_order_of_five_actions_of_two_sources_ends_as_the_rules_say() {
             let operator = [*first == Source::Operator, *second == Source::Operator];
             let oracle =
                 Oracle { words: [Word::default(); 2], named: [false; 2], operator, active: true, supervisor: false };
-            let state = State { world: World::new(Some(flex_user(&["agent"]))), oracle, subjects: [1, 1] };
+            let state = State { model: Model::new(Some(flex_user(&["agent"]))), oracle, subjects: [1, 1] };
             assert_eq!(explore(&state, [first, second], &mut Vec::new()), 100_000);
         }
     }

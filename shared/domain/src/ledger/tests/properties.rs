@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use time::Duration;
 
-use super::world::{START, World, flex_user, policy, webhook};
+use super::model::{Model, START, flex_user, policy, webhook};
 use crate::event::EventId;
 use crate::ledger::{Occasion, Said, Source, Statement, desired};
 use crate::role::{ObservedRoles, Role};
@@ -59,12 +59,12 @@ fn any_user() -> impl Strategy<Value = Option<FlexUser>> {
     }))
 }
 
-fn said(statements: &[(Source, Statement)], flex: Option<&FlexUser>) -> World {
-    let mut world = World::new(flex.cloned());
+fn said(statements: &[(Source, Statement)], flex: Option<&FlexUser>) -> Model {
+    let mut model = Model::new(flex.cloned());
     for (source, statement) in statements {
-        world.person.statements.entry(source.clone()).or_default().merge(statement.clone());
+        model.person.statements.entry(source.clone()).or_default().merge(statement.clone());
     }
-    world
+    model
 }
 
 fn shown(user: Option<&FlexUser>) -> BTreeSet<Role> {
@@ -94,8 +94,8 @@ proptest! {
         let mut other: Vec<_> = statements.iter().rev().cloned().collect();
         other.extend(again.iter().map(|index| index.get(&statements).clone()));
         let of = |statements: &[(Source, Statement)]| {
-            let world = said(statements, user.as_ref());
-            desired(&world.person, &policy(), user.as_ref(), &Occasion::at(START + Duration::HOUR))
+            let model = said(statements, user.as_ref());
+            desired(&model.person, &policy(), user.as_ref(), &Occasion::at(START + Duration::HOUR))
         };
         prop_assert_eq!(of(&statements), of(&other));
     }
@@ -104,14 +104,14 @@ proptest! {
     fn no_role_is_added_that_the_policy_forbids(
         statements in prop::collection::vec((any_source(), any_statement()), 1..8), user in any_user(),
     ) {
-        let mut world = said(&statements, user.as_ref());
+        let mut model = said(&statements, user.as_ref());
         let had = shown(user.as_ref());
-        world.reconcile();
-        let added: BTreeSet<_> = shown(world.flex.as_ref()).difference(&had).copied().collect();
+        model.reconcile();
+        let added: BTreeSet<_> = shown(model.flex.as_ref()).difference(&had).copied().collect();
         prop_assert!(added.is_subset(&policy().allowed_roles), "added {:?}", added);
         // Reactivating somebody who once had a forbidden role does not add it either.
-        if user.as_ref().is_some_and(FlexUser::is_deactivated) && world.is_active() {
-            prop_assert!(shown(world.flex.as_ref()).is_subset(&policy().allowed_roles));
+        if user.as_ref().is_some_and(FlexUser::is_deactivated) && model.is_active() {
+            prop_assert!(shown(model.flex.as_ref()).is_subset(&policy().allowed_roles));
         }
     }
 
@@ -119,11 +119,11 @@ proptest! {
     fn reconciling_twice_changes_nothing_more(
         statements in prop::collection::vec((any_source(), any_statement()), 1..8), user in any_user(),
     ) {
-        let mut world = said(&statements, user.as_ref());
-        world.reconcile();
-        let once = (world.flex.clone(), world.person.given.clone());
-        world.reconcile();
-        prop_assert_eq!(once, (world.flex, world.person.given));
+        let mut model = said(&statements, user.as_ref());
+        model.reconcile();
+        let once = (model.flex.clone(), model.person.given.clone());
+        model.reconcile();
+        prop_assert_eq!(once, (model.flex, model.person.given));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A test world: one person, the sources that speak about them, and a Flex that does what it is told.
+//! A model for tests: one person, the sources that speak about them, and a Flex that does what it is told.
 
 use std::collections::BTreeSet;
 
@@ -48,13 +48,13 @@ pub(super) fn flex_user(roles: &[&str]) -> FlexUser {
 
 /// The person of one username, and their Flex user. Each statement is made a minute after the one before.
 #[derive(Debug, Clone)]
-pub(super) struct World {
+pub(super) struct Model {
     pub(super) person: Person,
     pub(super) flex: Option<FlexUser>,
     pub(super) minute: i64,
 }
 
-impl World {
+impl Model {
     pub(super) fn new(flex: Option<FlexUser>) -> Self {
         Self { person: Person::new(PersonId::of([7; 16]), "ada@example.com".parse().unwrap()), flex, minute: 0 }
     }
