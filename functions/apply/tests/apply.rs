@@ -1,0 +1,180 @@
+//! What the function does with a message, and with a batch of them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use flexgate::base::outbound::Deadline;
+use flexgate::platform::Platform;
+use flexgate::store::{EventStatus, Lane};
+use flexgate_apply::{App, Handled, Settings, batch};
+use flexgate_test_support::{Log, World};
+use serde_json::{Value, json};
+
+/// A function in a test world.
+struct Apply {
+    world: World,
+    platform: Platform,
+    app: Arc<App>,
+}
+
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(20))
+}
+
+/// An event: `who` begins.
+fn begins(id: &str, who: &str) -> String {
+    json!({
+        "kind": "event", "id": id, "source": "hr", "occurred_at": "2026-01-01T10:00:00Z", "subject": { "id": who },
+        "action": "upsert",
+        "profile": { "username": who, "email": format!("{who}@example.com"), "full_name": "Ada Lovelace" },
+    })
+    .to_string()
+}
+
+impl Apply {
+    async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(variables: &[(&str, &str)]) -> Self {
+        let world = World::start().await;
+        let mut reader = world.reader().with(variables.iter().copied());
+        let settings = Settings::read(&mut reader);
+        let settings = reader.finish(settings).unwrap();
+        let platform = world.platform(&settings.common);
+        let app = App::new(&settings, &platform);
+        Self { world, platform, app }
+    }
+
+    /// Handles a message for the `attempt`th time.
+    async fn handle(&self, body: &str, attempt: u32) -> Handled {
+        self.app.handle(body, attempt, soon()).await
+    }
+
+    /// Hands over a batch of messages, each with its id and its group. Returns the ids of those that must come again.
+    async fn batch(&self, messages: &[(&str, &str, String)], deadline: Deadline) -> Vec<String> {
+        let record = |(id, group, body): &(&str, &str, String)| {
+            let mut message = SqsMessage::default();
+            message.message_id = Some((*id).to_owned());
+            message.body = Some(body.clone());
+            message.attributes.insert("MessageGroupId".to_owned(), (*group).to_owned());
+            message
+        };
+        let mut event = SqsEvent::default();
+        event.records = messages.iter().map(record).collect();
+        let failures = batch::handle(&self.app, event, deadline).await.batch_item_failures;
+        failures.into_iter().map(|failure| failure.item_identifier).collect()
+    }
+
+    async fn dead_letters(&self) -> u64 {
+        self.platform.inbox().unwrap().count(EventStatus::Dead).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_applied_and_a_second_delivery_asks_twilio_for_nothing() {
+    let apply = Apply::start().await;
+    let log = Log::start();
+    assert_eq!(apply.handle(&begins("1", "ada"), 1).await, Handled::Done);
+    let ada = apply.world.twilio_user("ada").await.unwrap();
+    assert_eq!((&ada["roles"], &ada["email"]), (&json!(["agent"]), &json!("ada@example.com")));
+    apply.world.forget_calls().await;
+    assert_eq!(apply.handle(&begins("1", "ada"), 2).await, Handled::Done);
+    assert_eq!(apply.world.calls("flex-api").await, [""; 0]);
+    assert_eq!(log.audit(), ["apply_event allowed created"], "what changed nothing is not audited");
+    assert!(!log.text().contains("@example.com"));
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_dead_at_once() {
+    let apply = Apply::start().await;
+    let log = Log::start();
+    for body in ["", "ada@example.com", "[]", r#"{"kind": "other"}"#, r#"{"kind": "event", "id": "1"}"#] {
+        assert!(matches!(apply.handle(body, 1).await, Handled::Dead(_)), "{body}");
+    }
+    assert_eq!(log.audit().len(), 5);
+    assert!(!log.text().contains("@example.com"));
+    assert_eq!(apply.world.calls("flex-api").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_may_pass_is_tried_until_the_tries_are_used_up() {
+    let apply = Apply::with(&[("FLEXGATE_APPLY_TRIES", "3")]).await;
+    apply.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": "always" })).await;
+    let log = Log::start();
+    for attempt in 1..=2 {
+        assert_eq!(apply.handle(&begins("1", "ada"), attempt).await, Handled::Again);
+    }
+    let Handled::Dead(reason) = apply.handle(&begins("1", "ada"), 3).await else { panic!("it is not dead") };
+    assert!(!reason.is_empty() && !reason.contains("ada"), "{reason}");
+    assert_eq!(log.audit().len(), 1, "{:?}", log.audit());
+    // The statement was taken all the same: whoever asks for this person next finishes it.
+    apply.world.no_faults().await;
+    assert_eq!(apply.handle(&begins("1", "ada"), 1).await, Handled::Done);
+    assert!(apply.world.twilio_user("ada").await.is_some());
+}
+
+#[tokio::test]
+async fn what_cannot_pass_is_dead_at_once() {
+    let apply = Apply::start().await;
+    apply.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 400, "times": "always" })).await;
+    assert!(matches!(apply.handle(&begins("1", "ada"), 1).await, Handled::Dead(_)));
+}
+
+#[tokio::test]
+async fn a_job_for_somebody_unknown_is_done_and_a_large_one_queues_each_member_once() {
+    let apply = Apply::start().await;
+    let unknown = format!("FU{}", "7".repeat(32));
+    let job = json!({ "kind": "reconcile", "user": unknown, "cause": "sweep:2026-01-01T10:00:00Z" });
+    assert_eq!(apply.handle(&job.to_string(), 1).await, Handled::Done);
+
+    let members: Vec<Value> = (0..30).map(|number| json!({ "user": format!("FU{number:032}") })).collect();
+    let fan_out = json!({ "kind": "fan_out", "group": "fggrp_1", "version": 7, "part": 0, "members": members });
+    for attempt in 1..=2 {
+        assert_eq!(apply.handle(&fan_out.to_string(), attempt).await, Handled::Done);
+    }
+    let inbox = apply.platform.inbox().unwrap();
+    let now = apply.world.clock_rng().now();
+    let jobs = inbox.take(Lane::Bulk, 100, now, now + Duration::from_secs(30)).await.unwrap();
+    assert_eq!(jobs.len(), 30);
+}
+
+#[tokio::test]
+async fn what_fails_holds_back_its_own_group_alone() {
+    let apply = Apply::start().await;
+    apply.world.fault(&json!({ "service": "flex-api", "kind": "status", "status": 503, "times": 3 })).await;
+    let messages = [
+        ("a", "ada", begins("1", "ada")),
+        ("b", "ada", begins("2", "ada")),
+        ("c", "grace", begins("3", "grace")),
+        ("d", "poison", "poison".to_owned()),
+    ];
+    assert_eq!(apply.batch(&messages, soon()).await, ["a", "b"]);
+    assert_eq!(apply.dead_letters().await, 1);
+    assert!(apply.world.twilio_user("ada").await.is_none() && apply.world.twilio_user("grace").await.is_some());
+    assert_eq!(apply.batch(&messages[..2], soon()).await, [""; 0]);
+    assert!(apply.world.twilio_user("ada").await.is_some());
+}
+
+#[tokio::test]
+async fn what_there_is_no_time_for_comes_again_untried() {
+    let apply = Apply::start().await;
+    let messages = [("a", "ada", begins("1", "ada")), ("b", "grace", begins("2", "grace"))];
+    let late = Deadline::after(Duration::from_millis(500));
+    assert_eq!(apply.batch(&messages, late).await, ["a", "b"]);
+    assert_eq!(apply.world.calls("flex-api").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_cannot_be_kept_is_not_lost() {
+    let apply = Apply::start().await;
+    apply.world.sql("CREATE TRIGGER broken BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'broken'); END;");
+    let poison = [("a", "x", "poison".to_owned())];
+    assert_eq!(apply.batch(&poison, soon()).await, ["a"], "SQS keeps it");
+    apply.world.sql("DROP TRIGGER broken;");
+    assert_eq!(apply.batch(&poison, soon()).await, [""; 0]);
+    assert_eq!(apply.dead_letters().await, 1);
+}
