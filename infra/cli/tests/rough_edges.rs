@@ -129,6 +129,37 @@ async fn r83_a_mistake_is_named_by_the_line_of_the_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_in_case() {
+    let world = World::start().await;
+    for (username, roles) in [("Grace", &["supervisor"][..]), ("grace", &["agent"]), ("ada", &["agent"])] {
+        world.at_twilio(username, roles).await;
+    }
+    let before = world.twilio_users().await;
+    assert!(output(operator(&world, &["users", "export", "--output", "e.csv"])).await.status.success());
+    world.forget_calls().await;
+    let imported = output(operator(&world, &["users", "import", "e.csv"])).await;
+    assert!(imported.status.success(), "{}", err(&imported));
+    assert!(err(&imported).contains("differ only in spelling"), "{}", err(&imported));
+    assert!(out(&imported).contains("0 created, 0 updated, 3 unchanged, 0 failed"), "{}", out(&imported));
+    assert!(world.calls("flex-api").await.iter().all(|call| !call.contains("rovision")));
+    // A row that says something else is not sent either: it could change the other user.
+    let csv = std::fs::read_to_string(world.folder().join("e.csv")).unwrap();
+    std::fs::write(world.folder().join("f.csv"), csv.replace("Grace Example", "Grace Hopper")).unwrap();
+    let refused = output(operator(&world, &["users", "import", "f.csv"])).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(out(&refused).contains("0 updated, 2 unchanged, 1 failed"), "{}", out(&refused));
+    let failed = std::fs::read_to_string(world.folder().join("f.csv.failed.csv")).unwrap();
+    assert!(failed.contains("another spelling") && failed.contains("Flex console"), "{failed}");
+    let key = |user: &Value| (user["username"].clone(), user["full_name"].clone(), user["roles"].clone());
+    let (before, after) = (before.iter().map(key), world.twilio_users().await);
+    assert_eq!(before.collect::<Vec<_>>(), after.iter().map(key).collect::<Vec<_>>());
+    // The same spelling twice is still a mistake.
+    std::fs::write(world.folder().join("g.csv"), format!("{csv}grace,grace@example.com,Grace,agent\n")).unwrap();
+    let twice = output(operator(&world, &["users", "import", "g.csv"])).await;
+    assert!(err(&twice).contains("the same as in line"), "{}", err(&twice));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn r85_a_port_that_is_taken_is_named_with_its_option() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();

@@ -1,10 +1,8 @@
 //! `flexgate users import`: provisions every row of a file once.
 //!
 //! The invariant: a row that succeeded is recorded in the journal before anything else is done with its slot, and a row
-//! in
-//! the journal is never sent again. If a kill comes between the two, reconciliation finds that the user already matches
-//! the
-//! row, and does not send it either.
+//! in the journal is never sent again. If a kill comes between the two, reconciliation finds that the user already
+//! matches the row, and does not send it either.
 
 mod journal;
 mod pace;
@@ -19,9 +17,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use flexgate::domain::EventId;
 use flexgate::domain::ledger::Source;
-use flexgate::twilio::TwilioError;
+use flexgate::domain::{DesiredUser, EventId};
+use flexgate::twilio::{Flex, TwilioError};
 use flexgate::users::ledger::{Ledger, LedgerError, News, Outcome, Report};
 use tokio::task::JoinSet;
 
@@ -76,6 +74,8 @@ pub struct Import {
 /// The outcome of a row.
 enum Fate {
     Done(Box<Report>),
+    /// Flex shows exactly this user, and nothing was sent.
+    AsInFlex,
     Failed(String),
     /// An error that every other row would get too.
     Hopeless(String),
@@ -141,6 +141,7 @@ async fn send(
 ) -> Result<(Counts, Option<String>), Box<dyn Error>> {
     // Disable the client's own retries: the pace does them here, and must see every refusal.
     let ledger = Arc::new(operator.ledger(operator.flex().asking_once()));
+    let flex = Arc::new(operator.flex().asking_once());
     let cause = operator.cause();
     let most = usize::from(options.concurrency);
     let pace = Arc::new(Pace::new(most, operator.clock_rng().clone()));
@@ -151,7 +152,7 @@ async fn send(
     loop {
         while halted.is_none() && under_way.len() < most * WAITING {
             let Some(row) = left.pop_front() else { break };
-            under_way.spawn(one(row, ledger.clone(), cause.clone(), pace.clone()));
+            under_way.spawn(one(row, ledger.clone(), flex.clone(), cause.clone(), pace.clone()));
         }
         let ended = tokio::select! {
             ended = under_way.join_next() => ended,
@@ -174,6 +175,10 @@ async fn send(
                     _ => counts.unchanged += 1,
                 }
             }
+            Fate::AsInFlex => {
+                journal.note(&row)?;
+                counts.unchanged += 1;
+            }
             Fate::Failed(reason) => {
                 counts.failed += 1;
                 operator.trail.refused("provision", None, &reason);
@@ -192,19 +197,21 @@ async fn send(
 }
 
 /// Provisions one row, with retries for errors that may pass.
-async fn one(row: Row, ledger: Arc<Ledger>, cause: EventId, pace: Arc<Pace>) -> (Row, Fate) {
+async fn one(row: Row, ledger: Arc<Ledger>, flex: Arc<Flex>, cause: EventId, pace: Arc<Pace>) -> (Row, Fate) {
     let mut tries = 0;
     let fate = loop {
         let Some(seat) = pace.slot().await else { break Fate::Left };
         tries += 1;
-        let news = News::user(Source::Operator, row.desired.clone(), pace.now(), &cause);
-        let answer = ledger.state(&news, deadline()).await;
+        let answer = if row.is_alike {
+            compare(&row.desired, &flex).await
+        } else {
+            let news = News::user(Source::Operator, row.desired.clone(), pace.now(), &cause);
+            let done = ledger.state(&news, deadline()).await;
+            done.map(|done| blocked(&done).map_or_else(|| Fate::Done(Box::new(done)), Fate::Failed))
+        };
         drop(seat);
         let error = match answer {
-            Ok(done) => match blocked(&done) {
-                None => break Fate::Done(Box::new(done)),
-                Some(blocked) => break Fate::Failed(blocked),
-            },
+            Ok(fate) => break fate,
             Err(LedgerError::Store(error)) => break Fate::Hopeless(error.to_string()),
             // Another process is changing the person, or was killed while doing so; its lease will expire.
             Err(LedgerError::Busy) if tries < BUSY_TRIES => {
@@ -230,10 +237,27 @@ async fn one(row: Row, ledger: Arc<Ledger>, cause: EventId, pace: Arc<Pace>) -> 
             _ => break Fate::Failed(error.to_string()),
         }
     };
-    if matches!(fate, Fate::Done(_)) {
+    if matches!(fate, Fate::Done(_) | Fate::AsInFlex) {
         pace.speed_up();
     }
     (row, fate)
+}
+
+/// Whether Flex has exactly this user already. Only the exact spelling of the username counts.
+async fn compare(desired: &DesiredUser, flex: &Flex) -> Result<Fate, LedgerError> {
+    let user = match flex.find(&desired.username, deadline()).await? {
+        Some(user) if !user.is_complete() => Some(flex.get(&user.flex_user_sid, deadline()).await?),
+        found => found,
+    };
+    let is_same = user.is_some_and(|user| {
+        user.is_active()
+            && user.email.as_deref() == Some(desired.email.as_str())
+            && user.full_name.as_deref() == Some(desired.full_name.as_str())
+            && user.roles.is_some_and(|roles| *roles.known() == desired.roles)
+    });
+    let refused = "another row has this username in another spelling, and Flex has something else: change this user in \
+                   the Flex console";
+    Ok(if is_same { Fate::AsInFlex } else { Fate::Failed(refused.to_owned()) })
 }
 
 /// The file of failed rows, created when the first row fails.

@@ -11,6 +11,7 @@ use flexgate::domain::policy::Policy;
 use flexgate::domain::{DesiredUser, Role, RoleSet, UsernameKey};
 use ring::digest;
 
+use crate::terminal::remark;
 use crate::users::cells::{self, COLUMNS};
 
 /// At most this many mistakes are shown; the rest are counted.
@@ -22,13 +23,26 @@ pub(super) struct Row {
     pub(super) desired: DesiredUser,
     /// The same for equal rows of any file; reveals nothing about the row.
     pub(super) key: String,
+    /// Whether another row has the username in another spelling, such as `Grace` beside `grace`. Flexgate takes both
+    /// for one person, and Twilio for two users, so such a row is compared with Flex and never sent.
+    pub(super) is_alike: bool,
+}
+
+/// A file that was read: its rows, and warnings about them.
+#[derive(Debug, Default)]
+struct Parsed {
+    rows: Vec<Row>,
+    warnings: Vec<String>,
 }
 
 /// Reads the file, or reports everything that is wrong with it, by line number.
 pub(super) fn read(path: &Path, policy: &Policy) -> Result<Vec<Row>, Box<dyn Error>> {
     let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     match parse(&bytes, policy) {
-        Ok(rows) => Ok(rows),
+        Ok(parsed) => {
+            parsed.warnings.iter().for_each(|warning| remark(&format!("{}: {warning}", path.display())));
+            Ok(parsed.rows)
+        }
         Err(mistakes) => {
             let mut text = format!("{}: nothing was sent; correct this first:", path.display());
             for mistake in mistakes.iter().take(SHOWN) {
@@ -43,13 +57,14 @@ pub(super) fn read(path: &Path, policy: &Policy) -> Result<Vec<Row>, Box<dyn Err
     }
 }
 
-fn parse(bytes: &[u8], policy: &Policy) -> Result<Vec<Row>, Vec<String>> {
+fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Vec<String>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut reader = ReaderBuilder::new().trim(Trim::All).flexible(true).from_reader(bytes);
     let header = reader.headers().map_err(|_| vec!["line 1: the header is not UTF-8 text".to_owned()])?.clone();
     let places = places(&header)?;
-    let (mut rows, mut mistakes) = (Vec::new(), Vec::new());
-    let mut seen: HashMap<UsernameKey, u64> = HashMap::new();
+    let (mut parsed, mut mistakes) = (Parsed::default(), Vec::new());
+    // For each username, the rows that have it: their lines, and their places among the rows.
+    let mut seen: HashMap<UsernameKey, Vec<(u64, usize)>> = HashMap::new();
     for record in reader.records() {
         let record = match record {
             Ok(record) => record,
@@ -65,20 +80,32 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Vec<Row>, Vec<String>> {
             continue;
         }
         match row(&record, places, policy) {
-            Ok(row) => {
-                // Twilio may or may not distinguish Ada from ada, so a file must not depend on it.
-                match seen.insert(row.desired.username.key(), number) {
-                    Some(first) => mistakes.push(format!("line {number}: username: the same as in line {first}")),
-                    None => rows.push(row),
+            Ok(mut row) => {
+                let username = &row.desired.username;
+                let others = seen.entry(username.key()).or_default();
+                let same = others.iter().find(|(_, place)| parsed.rows[*place].desired.username == *username);
+                if let Some((first, _)) = same {
+                    mistakes.push(format!("line {number}: username: the same as in line {first}"));
+                    continue;
                 }
+                if let Some((first, _)) = others.first() {
+                    parsed.warnings.push(format!(
+                        "lines {first} and {number}: the usernames differ only in spelling. Flexgate takes them for one \
+                         person, so these rows are compared with Flex and not sent"
+                    ));
+                    row.is_alike = true;
+                    others.iter().for_each(|(_, place)| parsed.rows[*place].is_alike = true);
+                }
+                others.push((number, parsed.rows.len()));
+                parsed.rows.push(row);
             }
             Err(found) => mistakes.extend(found.into_iter().map(|mistake| format!("line {number}: {mistake}"))),
         }
     }
-    if rows.is_empty() && mistakes.is_empty() {
+    if parsed.rows.is_empty() && mistakes.is_empty() {
         mistakes.push("there is no row below the header".to_owned());
     }
-    if mistakes.is_empty() { Ok(rows) } else { Err(mistakes) }
+    if mistakes.is_empty() { Ok(parsed) } else { Err(mistakes) }
 }
 
 /// The line at which the record begins. The reader's position is before any blank lines that it skips.
@@ -144,7 +171,7 @@ fn row(record: &StringRecord, places: [usize; 4], policy: &Policy) -> Result<Row
         return Err(mistakes);
     };
     let desired = DesiredUser { username, email, full_name, roles, worker_attributes: None };
-    Ok(Row { key: key(&desired), desired })
+    Ok(Row { key: key(&desired), desired, is_alike: false })
 }
 
 fn key(desired: &DesiredUser) -> String {
