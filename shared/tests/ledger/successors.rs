@@ -2,14 +2,14 @@
 //! owner is kept. Also, when this is refused.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
-use flexgate::domain::ledger::{AttachmentRefused, Source};
-use flexgate::domain::{DesiredUser, EventId, FlexUser, FlexUserSid, Identity, Username};
+use flexgate::domain::ledger::{AttachmentRefused, Said, Source, Statement};
+use flexgate::domain::{Caller, DesiredUser, EventId, FlexUser, FlexUserSid, Identity, RoleSet, Scopes, Username};
 use flexgate::store::{Bound, PersonKey};
-use flexgate::users::ledger::{Earlier, LedgerError, News};
+use flexgate::users::ledger::{Earlier, LedgerError, News, TokenClaims};
 use serde_json::json;
 
 use crate::fixture::{Fixture, GROUPS, deadline};
-use crate::rules::news;
+use crate::rules::{name, news};
 
 fn ada() -> Username {
     "ada@example.com".parse().unwrap()
@@ -170,6 +170,47 @@ impl Fixture {
 }
 
 #[tokio::test]
+async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_unbound() {
+    let fixture = Fixture::start().await;
+    let sid = fixture.first().await;
+    fixture.deactivated_in_the_console(&sid).await;
+    // Between the statement and the end of the takeover.
+    fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 1_000, "times": 1 })).await;
+    let bindings = fixture.provisioning.bindings();
+    let bound_meanwhile = async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        bindings.bind(&identity(), &sid, SystemClock.now()).await.unwrap()
+    };
+    let second = new();
+    let (stated, bound) = tokio::join!(fixture.state(&second), bound_meanwhile);
+    assert_eq!((stated.is_ok(), bound), (true, Bound::Yes));
+    fixture.nothing_is_left_of_the_first().await;
+    // Between the look at the ledger and the binding: the mint looks again.
+    let user = fixture.second().await.flex_user_sid;
+    let claims = |issued_at| {
+        let caller = Caller {
+            identity: identity(),
+            scopes: Scopes::default(),
+            username: Some(ada()),
+            verified_email: None,
+            full_name: None,
+            roles: RoleSet::new(),
+            issued_at: Some(issued_at),
+            expires_at: SystemClock.now() + time::Duration::HOUR,
+        };
+        TokenClaims::of(&caller, &ada(), &caller.roles, &fixture.platform.clock_rng)
+    };
+    let before = SystemClock.now() - time::Duration::MINUTE;
+    assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
+    assert!(is_held(&fixture.ledger.confirm(&claims(before), &user).await.unwrap_err()));
+    assert_eq!(bindings.user_of(&identity()).await.unwrap(), None);
+    // The issuer's later word counts.
+    assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
+    fixture.ledger.confirm(&claims(SystemClock.now()), &user).await.unwrap();
+    assert_eq!(bindings.user_of(&identity()).await.unwrap(), Some(user));
+}
+
+#[tokio::test]
 async fn r63_whoever_lost_their_username_may_come_back_under_another_one() {
     let fixture = Fixture::start().await;
     fixture.changes_hands().await;
@@ -199,4 +240,45 @@ async fn r63_but_not_under_somebody_elses_nor_against_another_source() {
     fixture.changes_hands().await;
     assert!(is_held(&fixture.state(&hr("grace@example.com", true)).await.unwrap_err()));
     assert_eq!(fixture.roles_of("grace@example.com").await, ["agent"]);
+}
+
+#[tokio::test]
+async fn r63_a_late_event_under_another_name_brings_no_leaver_back() {
+    let hr_at = |username: &str, active: bool, minutes_ago: i64| {
+        let (at, id) = (SystemClock.now() - time::Duration::minutes(minutes_ago), EventId::from(3));
+        News {
+            statement: Statement { active: Some(Said::access(at, &id, active)), ..Statement::default() },
+            ..hr(username, active)
+        }
+    };
+    let joined = |group: &str, minutes_ago: i64, member: bool, username: &str| {
+        let (at, id) = (SystemClock.now() - time::Duration::minutes(minutes_ago), EventId::from(3));
+        let memberships = [(group.into(), Said::access(at, &id, member))].into();
+        News { statement: Statement { memberships, ..Statement::default() }, ..hr(username, member) }
+    };
+    let fixture = Fixture::start().await;
+    for said in [hr_at("ada@example.com", true, 60), hr_at("ada@example.com", false, 10), new()] {
+        fixture.state(&said).await.unwrap();
+    }
+    assert!(is_held(&fixture.state(&hr_at("countess@example.com", true, 30)).await.unwrap_err()));
+    assert!(fixture.flex(&name("countess@example.com")).await.is_none());
+
+    let fixture = Fixture::start().await;
+    fixture.state(&hr_at("ada@example.com", true, 90)).await.unwrap();
+    for said in [joined("desk", 60, true, "ada@example.com"), joined("desk", 10, false, "ada@example.com")] {
+        fixture.state(&said).await.unwrap();
+    }
+    fixture.state(&hr("ada@example.com", false)).await.unwrap();
+    fixture.state(&new()).await.unwrap();
+    assert!(is_held(&fixture.state(&joined("desk", 30, true, "countess@example.com")).await.unwrap_err()));
+    assert!(fixture.flex(&name("countess@example.com")).await.is_none());
+}
+
+#[tokio::test]
+async fn r63_nor_does_whoever_lost_a_username_get_a_user_whom_only_flex_knows() {
+    let fixture = Fixture::start().await;
+    fixture.changes_hands().await;
+    fixture.at_twilio("root@example.com", &["admin"]).await;
+    assert!(is_held(&fixture.state(&hr("root@example.com", true)).await.unwrap_err()));
+    assert_eq!(fixture.roles_of("root@example.com").await, ["admin"]);
 }

@@ -98,7 +98,7 @@ async fn whoever_takes_a_username_over_is_not_inactive_because_the_earlier_perso
     let mut ada = person(1, "ada");
     ada.statements.insert(source("webhook:okta"), says_active(false));
     let ada = store.add(&ada).await;
-    let new = Person { statements: [(source("api"), says_active(true))].into(), ..ada.successor(id(2)) };
+    let new = Person { statements: [(source("api"), says_active(true))].into(), ..ada.successor(id(2), NOW) };
     assert_eq!(store.one.add(&new, Some(&ada)).await.unwrap(), Written::Yes(1));
     assert_eq!(inactive(&store, 1, "ada").await, (false, false));
 }

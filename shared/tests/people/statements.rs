@@ -118,6 +118,7 @@ async fn a_person_is_added_whole_and_found_by_each_key() {
         attributes: Some(attributes),
         settled_at: 7,
         taking_over: true,
+        owner_since: Some(NOW),
         asked_since: Some(NOW),
         repairs: Repairs { count: 2, since: Some(NOW) },
     };

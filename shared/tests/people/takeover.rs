@@ -3,13 +3,13 @@
 use flexgate::domain::ledger::Person;
 use flexgate::store::{PersonKey, Written};
 
-use super::{WRITERS, by_name, by_sid, by_subject, id, person, says_active, source, store};
+use super::{NOW, WRITERS, by_name, by_sid, by_subject, id, person, says_active, source, store};
 
 /// A person who takes over the username of `old`, and whom `okta` calls `u-{number}`.
 fn successor(old: &Person, number: u8) -> Person {
     let subjects = [(source("webhook:okta"), format!("u-{number}").parse().unwrap())].into();
     let statements = [(source("webhook:okta"), says_active(true))].into();
-    Person { subjects, statements, ..old.successor(id(number)) }
+    Person { subjects, statements, ..old.successor(id(number), NOW) }
 }
 
 #[tokio::test]

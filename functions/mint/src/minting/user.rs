@@ -48,7 +48,7 @@ impl Minting {
         }
         // Read the user again even after a search that returned everything: only what is read after binding may be
         // cached.
-        let user = if found == MatchedBy::Created {
+        let user = if found == MatchedBy::Created || grant.just_in_time == JustInTime::Off {
             self.get(&sid, deadline).await?
         } else {
             let (user, changed) = self.follow(&claims, &sid, deadline).await?;
@@ -147,7 +147,10 @@ impl Minting {
         let (sid, created) = (admitted.user, admitted.created);
         let found = if created { MatchedBy::Created } else { MatchedBy::ByUsername };
         match self.provisioning.bindings().bind(&caller.identity, &sid, self.clock_rng.now()).await? {
-            Bound::Yes => Ok((sid, found)),
+            Bound::Yes => {
+                self.ledger.confirm(&claims, &sid).await?;
+                Ok((sid, found))
+            }
             Bound::IdentityTaken(_) | Bound::UserTaken => Err(MintError::NotBound),
         }
     }

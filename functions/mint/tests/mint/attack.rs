@@ -3,89 +3,126 @@
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::Source;
-use flexgate::domain::{DesiredUser, EventId, Identity, Username};
-use flexgate::store::PersonKey;
+use flexgate::domain::{DesiredUser, EventId};
 use flexgate::users::ledger::{Earlier, News};
 use serde_json::json;
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Minted as _};
 
-/// An operator gives the username to somebody else, while the previous owner still has a valid token. Asserts that this
-/// token mints nothing, and that the new owner's does.
-async fn the_previous_owners_token_is_refused(gate: &Gate, previous: &str) {
+const MODES: [&str; 3] = ["off", "create", "create-and-sync"];
+
+/// A gate in this mode of just-in-time provisioning, and a user `ada` with the token of their owner, who has minted.
+async fn owned(just_in_time: &str) -> (Gate, String) {
+    let gate = Gate::with(&[("FLEXGATE_JUST_IN_TIME", just_in_time)]).await;
+    gate.world.at_twilio("ada", &["agent"]).await;
+    let first = gate.token_of("ada", json!({"sub": "ada-the-first"})).await;
+    assert_eq!(gate.mint(&first, json!({})).await.status, 201);
+    // Times of issue are whole seconds.
+    gate.world.advance(time::Duration::SECOND).await;
+    (gate, first)
+}
+
+/// An operator says that the username is somebody else's (`Earlier::Nothing`), or describes the user.
+async fn operator_says(gate: &Gate, username: &str, earlier: Earlier) {
     let user = DesiredUser {
-        username: "ada".parse().unwrap(),
+        username: username.parse().unwrap(),
         email: "second@example.com".parse().unwrap(),
         full_name: "Ada the Second".parse().unwrap(),
         roles: ["supervisor".parse().unwrap()].into(),
         worker_attributes: None,
     };
     let news = News::user(Source::Operator, user, gate.world.clock.now(), &EventId::from(7));
-    let news = News { earlier: Earlier::Nothing, ..news };
+    let news = News { earlier, ..news };
     gate.ledger().state(&news, Deadline::after(std::time::Duration::from_secs(10))).await.unwrap();
-    let answer = gate.mint(previous, json!({})).await;
-    let identity = |subject: &str| Identity { issuer: gate.world.simulator.issuer().into(), subject: subject.into() };
-    let bound = gate.platform.bindings().user_of(&identity("ada-the-first")).await.unwrap();
-    let second = gate.token_of("ada", json!({"sub": "ada-the-second"})).await;
+}
+
+/// Asserts that the previous owner's token mints nothing, and that the new owner's does.
+async fn only_the_second_mints(gate: &Gate, username: &str, first: &str) {
+    let answer = gate.mint(first, json!({})).await;
+    let second = gate.token_of(username, json!({"sub": "the-second"})).await;
     let own = gate.mint(&second, json!({})).await;
-    assert_eq!((answer.status.as_u16(), own.status.as_u16(), bound), (403, 201, None));
+    assert_eq!((answer.status.as_u16(), own.status.as_u16()), (403, 201), "{:?} {:?}", answer.audit(), own.audit());
+    gate.mint(first, json!({})).await.assert_problem(403, "mint_refused");
 }
 
 #[tokio::test]
 async fn r63_a_token_of_the_previous_owner_mints_nothing_for_the_next_owners_user() {
-    let gate = Gate::with(&[("FLEXGATE_JUST_IN_TIME", "create-and-sync")]).await;
-    let first = gate.token_of("ada", json!({"sub": "ada-the-first"})).await;
-    assert_eq!(gate.mint(&first, json!({})).await.status, 201);
-    gate.operator_says_inactive("ada").await;
-    the_previous_owners_token_is_refused(&gate, &first).await;
-}
-
-#[tokio::test]
-async fn r63_nor_where_users_do_not_follow_claims() {
-    for just_in_time in ["off", "create"] {
-        let gate = Gate::with(&[("FLEXGATE_JUST_IN_TIME", just_in_time)]).await;
-        gate.world.at_twilio("ada", &["agent"]).await;
-        let first = gate.token_of("ada", json!({"sub": "ada-the-first"})).await;
-        assert_eq!(gate.mint(&first, json!({})).await.status, 201);
+    for just_in_time in MODES {
+        let (gate, first) = owned(just_in_time).await;
         gate.operator_says_inactive("ada").await;
-        the_previous_owners_token_is_refused(&gate, &first).await;
+        operator_says(&gate, "ada", Earlier::Nothing).await;
+        only_the_second_mints(&gate, "ada", &first).await;
     }
 }
 
 #[tokio::test]
 async fn r63_nor_for_a_previous_owner_about_whom_no_source_said_anything() {
-    let gate = Gate::start().await;
-    let sid = gate.world.at_twilio("ada", &["agent"]).await;
-    let first = gate.token_of("ada", json!({"sub": "ada-the-first"})).await;
-    assert_eq!(gate.mint(&first, json!({})).await.status, 201);
-    gate.world.deprovision_at_twilio(&sid).await;
-    the_previous_owners_token_is_refused(&gate, &first).await;
+    for just_in_time in MODES {
+        let (gate, first) = owned(just_in_time).await;
+        let sid = gate.world.twilio_user("ada").await.unwrap()["flex_user_sid"].as_str().unwrap().to_owned();
+        gate.world.deprovision_at_twilio(&sid).await;
+        operator_says(&gate, "ada", Earlier::Nothing).await;
+        only_the_second_mints(&gate, "ada", &first).await;
+    }
 }
 
 #[tokio::test]
-async fn r63_nor_for_one_who_was_bound_by_the_version_before() {
-    let gate = Gate::start().await;
-    let sid = gate.world.at_twilio("ada", &["agent"]).await;
-    let identity = Identity { issuer: gate.world.simulator.issuer().into(), subject: "ada-the-first".into() };
-    gate.platform.bindings().bind(&identity, &sid.parse().unwrap(), gate.world.clock.now()).await.unwrap();
-    let first = gate.token_of("ada", json!({"sub": "ada-the-first"})).await;
-    assert_eq!(gate.mint(&first, json!({})).await.status, 201);
-    gate.world.deprovision_at_twilio(&sid).await;
-    the_previous_owners_token_is_refused(&gate, &first).await;
+async fn r63_nor_for_one_who_got_the_username_by_being_renamed() {
+    for just_in_time in MODES {
+        let (gate, _) = owned(just_in_time).await;
+        gate.operator_says_inactive("ada").await;
+        operator_says(&gate, "countess", Earlier::Everything).await;
+        let first = gate.token_of("countess", json!({"sub": "ada-the-first"})).await;
+        assert_eq!(gate.mint(&first, json!({})).await.status, 201);
+        gate.world.advance(time::Duration::SECOND).await;
+        gate.operator_says_inactive("countess").await;
+        operator_says(&gate, "countess", Earlier::Nothing).await;
+        only_the_second_mints(&gate, "countess", &first).await;
+    }
 }
 
 #[tokio::test]
-async fn r63_a_mint_that_follows_no_claims_changes_nothing_that_the_ledger_says() {
-    let gate = Gate::start().await;
-    gate.world.at_twilio("ada", &["agent", "supervisor"]).await;
-    gate.api_says("ada", Some(true), Some(&["agent", "supervisor"])).await;
-    let before = gate.world.twilio_user("ada").await;
-    let token = gate.token_of("ada", json!({"roles": ["admin"], "name": "Somebody Else"})).await;
-    assert_eq!(gate.mint(&token, json!({})).await.status, 201);
-    assert_eq!(gate.world.twilio_user("ada").await, before);
-    let key = PersonKey::Username("ada".parse::<Username>().unwrap().key());
-    let person = gate.platform.people().person(&key).await.unwrap().unwrap();
-    let claims = Source::Claims(gate.world.simulator.issuer().into());
-    assert!(person.statements[&claims].is_silent() && person.is_settled());
-    assert_eq!(person.subjects[&claims].as_str(), "sub-ada");
+async fn r63_nor_where_a_search_misses_the_user() {
+    for just_in_time in MODES {
+        let (gate, first) = owned(just_in_time).await;
+        gate.operator_says_inactive("ada").await;
+        operator_says(&gate, "ada", Earlier::Nothing).await;
+        let nobody = json!({
+            "service": "flex-api", "method": "GET", "path_contains": "/v4/", "kind": "status", "status": 200, "times": 1,
+            "body": {"users": [], "meta": {}},
+        });
+        gate.world.fault(&nobody).await;
+        only_the_second_mints(&gate, "ada", &first).await;
+    }
+}
+
+#[tokio::test]
+async fn r63_nor_where_scim_creates_somebody_of_a_deleted_users_name() {
+    for just_in_time in MODES {
+        let (gate, first) = owned(just_in_time).await;
+        gate.operator_says_inactive("ada").await;
+        operator_says(&gate, "ada", Earlier::Statements).await;
+        only_the_second_mints(&gate, "ada", &first).await;
+    }
+}
+
+#[tokio::test]
+async fn r63_nor_for_one_whose_token_does_not_say_when_it_was_issued() {
+    let (gate, _) = owned("off").await;
+    gate.operator_says_inactive("ada").await;
+    operator_says(&gate, "ada", Earlier::Nothing).await;
+    let undated = gate.token_of("ada", json!({"sub": "ada-the-first", "iat": null})).await;
+    only_the_second_mints(&gate, "ada", &undated).await;
+}
+
+#[tokio::test]
+async fn whoever_gets_their_username_back_mints_with_a_new_token() {
+    let (gate, first) = owned("off").await;
+    for _ in 0..2 {
+        gate.operator_says_inactive("ada").await;
+        operator_says(&gate, "ada", Earlier::Nothing).await;
+    }
+    gate.mint(&first, json!({})).await.assert_problem(403, "mint_refused");
+    let again = gate.token_of("ada", json!({"sub": "ada-the-first"})).await;
+    assert_eq!(gate.mint(&again, json!({})).await.status, 201);
 }

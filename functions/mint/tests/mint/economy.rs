@@ -2,8 +2,8 @@
 
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::domain::EventId;
-use flexgate::domain::ledger::{Said, Source, Statement};
-use flexgate::store::{Stating, Written};
+use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
+use flexgate::store::Written;
 use std::time::Duration as StdDuration;
 
 use flexgate::base::outbound::Deadline;
@@ -129,10 +129,9 @@ async fn m18_who_is_deactivated_in_the_console_is_refused_within_a_minute() {
 async fn r92_who_is_inactive_in_the_ledger_is_refused_though_active_in_flex() {
     let (gate, _ada) = warm(&[]).await;
     let active = Some(Said::access(gate.world.clock.now(), &EventId::from(1), false));
-    let statement = Statement { active, ..Statement::default() };
-    let stating = Stating { source: &Source::Operator, statement: &statement, subject: None, given: None };
-    let ada = gate.person("ada").await.unwrap();
-    assert!(matches!(gate.platform.people().state(ada.id, ada.version, stating).await.unwrap(), Written::Yes(_)));
+    let mut person = Person::new(PersonId::of([1; 16]), "ada".parse().unwrap());
+    person.statements.insert(Source::Operator, Statement { active, ..Statement::default() });
+    assert_eq!(gate.platform.people().add(&person, None).await.unwrap(), Written::Yes(1));
     gate.world.forget_calls().await;
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     assert_eq!(gate.world.calls("flex-api").await, [""; 0], "Twilio is not asked");

@@ -85,6 +85,10 @@ pub struct Given {
     /// has provisioned this person.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub taking_over: bool,
+    /// When this person took the username over from somebody else. A token that was issued before may be the previous
+    /// owner's.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub owner_since: Option<OffsetDateTime>,
     /// When a mint first asked Twilio to create the user; unset once the ledger knows the user. Twilio's answer can get
     /// lost and the request be repeated: a user who is older than this was somebody's already, and one who is not is
     /// this person's.
@@ -172,8 +176,8 @@ impl Person {
     /// A new person who takes over the username, and about whom no source has said anything. Flexgate may change the
     /// Flex user for them, but nothing that Flex shows is theirs.
     #[must_use]
-    pub fn successor(&self, id: PersonId) -> Self {
-        let given = Given { taking_over: true, ..Given::default() };
+    pub fn successor(&self, id: PersonId, now: OffsetDateTime) -> Self {
+        let given = Given { taking_over: true, owner_since: Some(now), ..Given::default() };
         Self { flex_user_sid: self.flex_user_sid.clone(), given, ..Self::new(id, self.username.clone()) }
     }
 

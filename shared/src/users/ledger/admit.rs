@@ -17,6 +17,7 @@ use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
     Active, Attachment, AttachmentRefused, Desired, Given, Person, PersonId, Plan, Step, attach, desired,
 };
+use crate::domain::policy::JustInTime;
 use crate::domain::{FlexUser, FlexUserSid, SubjectId};
 use crate::store::{Noting, PersonKey, SeenUser, Written};
 
@@ -39,11 +40,12 @@ impl Ledger {
             };
             let claimant = self.claimant(claims, PersonKey::Username(claims.username.key())).await?;
             let (person, subject) = (claimant.person, claimant.subject.as_ref());
+            self.refuse_previous_owner(claims, person.as_ref()).await?;
             if let Some(user) = found {
-                self.refuse_previous_owner(claims).await?;
                 // If an earlier mint asked Twilio for this user and got no answer, judge the user as if it were created
                 // now.
-                let Some(person) = person.filter(is_being_made) else {
+                let creates = self.policy.just_in_time != JustInTime::Off;
+                let Some(person) = person.filter(|person| creates && is_being_made(person)) else {
                     return Ok(Admitted { user: user.flex_user_sid.clone(), created: false });
                 };
                 match Box::pin(self.admit_known(person.id, claims, subject, began, deadline)).await? {

@@ -1,9 +1,9 @@
-//! Whose token it is: the person that claims are about, and people who used to have a username.
+//! Whose token it is: the person that claims are about, and the previous owner of a username.
 
 use super::{Ledger, LedgerError, TokenClaims};
-use crate::domain::ledger::{AttachmentRefused, Person, PersonId, Statement};
-use crate::domain::{FlexUser, SubjectId};
-use crate::store::{PersonKey, Stating, Written};
+use crate::domain::ledger::{AttachmentRefused, Person};
+use crate::domain::{FlexUserSid, SubjectId};
+use crate::store::PersonKey;
 
 /// The person that claims are about.
 pub(super) struct Claimant {
@@ -36,51 +36,32 @@ impl Ledger {
         })
     }
 
-    /// Refuses the bearer of `claims` if somebody else took the username over from them.
-    pub(super) async fn refuse_previous_owner(&self, claims: &TokenClaims) -> Result<(), LedgerError> {
+    /// Refuses the bearer of `claims` if somebody else, `owner`, took the username over from them: if the issuer's subject
+    /// is known as the previous owner's, or if the token was issued before. A token without a time of issue is refused
+    /// for a day. One that was issued afterwards is the issuer's word that the username is its bearer's now.
+    pub(super) async fn refuse_previous_owner(
+        &self,
+        claims: &TokenClaims,
+        owner: Option<&Person>,
+    ) -> Result<(), LedgerError> {
+        let refused = || Err(AttachmentRefused::HeldByAnother(claims.source.clone()).into());
+        if owner.and_then(|owner| owner.given.owner_since).is_some_and(|since| claims.may_be_older_than(since)) {
+            return refused();
+        }
         let Some(subject) = &claims.subject else { return Ok(()) };
         let bearer = self.people.person(&PersonKey::Subject(claims.source.clone(), subject.clone())).await?;
         let lost = |bearer: &Person| bearer.superseded && bearer.username.key() == claims.username.key();
-        if bearer.as_ref().is_some_and(lost) {
-            return Err(AttachmentRefused::HeldByAnother(claims.source.clone()).into());
-        }
-        Ok(())
+        if bearer.as_ref().is_some_and(lost) { refused() } else { Ok(()) }
     }
 
-    /// Records what the issuer calls the person, without what it says about them. If somebody else takes the username
-    /// over later, this tells their tokens from those of the new owner ([`Ledger::refuse_previous_owner`]).
-    pub(super) async fn note_subject(
-        &self,
-        claims: &TokenClaims,
-        subject: SubjectId,
-        user: &FlexUser,
-    ) -> Result<(), LedgerError> {
-        let mut known = None;
-        for key in [PersonKey::FlexUser(user.flex_user_sid.clone()), PersonKey::Username(user.username.key())] {
-            if known.is_none() {
-                known = self.people.person(&key).await?.filter(|person| !person.superseded);
-            }
+    /// Refuses the bearer of `claims`, who was just bound to `user`, if somebody else has taken the username over since
+    /// the ledger admitted them. The binding goes too.
+    pub async fn confirm(&self, claims: &TokenClaims, user: &FlexUserSid) -> Result<(), LedgerError> {
+        let owner = self.people.person(&PersonKey::Username(claims.username.key())).await?;
+        let refused = self.refuse_previous_owner(claims, owner.as_ref()).await;
+        if refused.is_err() {
+            self.provisioning.bindings().unbind(user).await?;
         }
-        // If somebody else writes in between, the next mint tries again.
-        let Some(mut person) = known else {
-            let new = Person::new(PersonId::of(self.clock_rng.random()), user.username.clone());
-            let mut new = Person { flex_user_sid: Some(user.flex_user_sid.clone()), ..new };
-            new.statements.insert(claims.source.clone(), Statement::default());
-            new.subjects.insert(claims.source.clone(), subject);
-            // Nobody has said anything that Flex would have to be brought in step with.
-            new.given.settled_at = 1;
-            self.people.add(&new, None).await?;
-            return Ok(());
-        };
-        let settled = person.is_settled();
-        let statement = person.statements.entry(claims.source.clone()).or_default();
-        let stating = Stating { source: &claims.source, statement, subject: Some(&subject), given: None };
-        if let Written::Yes(version) = self.people.state(person.id, person.version, stating).await?
-            && settled
-        {
-            person.version = version;
-            self.note_settled(&person).await?;
-        }
-        Ok(())
+        refused
     }
 }

@@ -38,6 +38,8 @@ pub struct TokenClaims {
     pub(super) subject: Option<SubjectId>,
     /// The username that the claims map to.
     pub(super) username: Username,
+    /// When the token was issued, if it says so.
+    issued_at: Option<OffsetDateTime>,
     /// When the claims count as said.
     at: OffsetDateTime,
     statement: Statement,
@@ -71,6 +73,7 @@ impl TokenClaims {
             source: Source::Claims(caller.identity.issuer.clone()),
             subject: caller.identity.subject.parse().ok(),
             username: username.clone(),
+            issued_at: caller.issued_at,
             at,
             statement,
         }
@@ -88,6 +91,14 @@ impl TokenClaims {
         let Some(last) = stated.latest() else { return true };
         // Issue times are whole seconds. Of two tokens issued in the same second, the one that arrives later counts.
         self.at >= last.at && (content(stated) != content(&self.statement) || self.at - last.at >= RENEWED_AFTER)
+    }
+
+    /// Whether the token may have been issued before `since`. Times of issue are whole seconds.
+    pub(super) fn may_be_older_than(&self, since: OffsetDateTime) -> bool {
+        match self.issued_at {
+            Some(issued_at) => issued_at < since.truncate_to_second(),
+            None => self.at < since + Duration::DAY,
+        }
     }
 
     /// The person with these claims; `None` if the claims add nothing. They replace those of another subject: the
@@ -129,7 +140,7 @@ impl Ledger {
     /// nobody: a deactivated user is returned as it is.
     ///
     /// If just-in-time is `create`, the user does not follow the claims; Flexgate only keeps the claims that created
-    /// the user from expiring. If it is `off`, the ledger learns from the claims only whose user it is.
+    /// the user from expiring.
     pub async fn follow(
         &self,
         claims: &TokenClaims,
@@ -281,10 +292,9 @@ impl Ledger {
         Ok(self.people.state(person.id, person.version, stating).await?)
     }
 
-    /// Returns the user as it is, for a policy under which it does not follow the claims. The first mint tells the ledger
-    /// whose user it is. While their bearer mints, this renews the claims that created the user, with their original
-    /// content. `None` once those have expired or the user is bound to another subject: the caller then describes the
-    /// person anew.
+    /// Returns the user as it is, for a policy under which it does not follow the claims. While their bearer mints,
+    /// this renews the claims that created the user, with their original content. `None` once those have expired: the
+    /// caller then describes the person anew.
     async fn keep_claims(
         &self,
         claims: &TokenClaims,
@@ -294,21 +304,14 @@ impl Ledger {
         let claimant = self.claimant(claims, PersonKey::FlexUser(user.clone()));
         let flex_user = async { Ok(self.provisioning.flex().get(user, deadline).await?) };
         let (claimant, found) = tokio::try_join!(claimant, flex_user)?;
-        let is_on = self.policy.just_in_time != JustInTime::Off;
-        let is_known = |person: &Person| person.subjects.get(&claims.source) == claims.subject.as_ref();
-        let is_stated = |person: &Person| person.statements.get(&claims.source).is_some_and(|said| !said.is_silent());
-        if let Some(subject) = claimant.subject.filter(|_| !claimant.person.as_ref().is_some_and(is_known)) {
-            // The claims that created the user are another subject's.
-            if is_on && claimant.person.as_ref().is_some_and(is_stated) {
-                return Ok(None);
-            }
-            self.note_subject(claims, subject, &found).await?;
+        let Some(mut person) = claimant.person else { return Ok(Some(found)) };
+        if person.subjects.get(&claims.source) != claims.subject.as_ref() {
             return Ok(Some(found));
         }
-        let person = claimant.person.filter(|person| is_on && is_known(person) && is_stated(person));
-        let Some(mut person) = person else { return Ok(Some(found)) };
-        let stated = &person.statements[&claims.source];
-        let Some(last) = stated.latest() else { return Ok(Some(found)) };
+        let stated = person.statements.get(&claims.source).filter(|stated| !stated.is_silent());
+        let Some((stated, last)) = stated.and_then(|stated| Some((stated, stated.latest()?))) else {
+            return Ok(Some(found));
+        };
         let occasion = self.occasion();
         if last.at + occasion.claims_last <= occasion.now {
             return Ok(None);

@@ -1,5 +1,6 @@
 //! Finds the person that a source means, and the Flex user of a person.
 
+use super::state::with;
 use super::{Earlier, Ledger, LedgerError, News};
 use crate::base::outbound::Deadline;
 use crate::domain::FlexUser;
@@ -31,7 +32,7 @@ impl Ledger {
             let key = PersonKey::Subject(news.source.clone(), subject.clone());
             if let Some(person) = self.people.person(&key).await? {
                 return if person.superseded && gives_access {
-                    self.under_another_name(person, news).await
+                    self.under_another_name(person, news, deadline).await
                 } else {
                     Ok(Meant::Known(person))
                 };
@@ -64,15 +65,19 @@ impl Ledger {
         // Flex may have a user of that name whom the ledger does not know.
         let user = self.left_by(&unknown, news, deadline).await?;
         let unknown = Person { flex_user_sid: user.map(|user| user.flex_user_sid), ..unknown };
-        Ok(Meant::New(unknown.successor(id), None))
+        Ok(Meant::New(unknown.successor(id, self.clock_rng.now()), None))
     }
 
     /// The source's subject lost their username to somebody else, and the source says that they are active. Under a
-    /// username that nobody has, they begin anew, unless another source said that they are inactive.
-    async fn under_another_name(&self, person: Person, news: &News) -> Result<Meant, LedgerError> {
+    /// username that neither the ledger nor Flex knows, they begin anew, unless another source, or the same one later,
+    /// said that they are inactive.
+    async fn under_another_name(&self, person: Person, news: &News, deadline: Deadline) -> Result<Meant, LedgerError> {
         let Some(username) = news.username.as_ref().filter(|username| username.key() != person.username.key()) else {
             return Ok(Meant::Known(person));
         };
+        if with(&person, news).statements[&news.source].says_active() != Some(true) {
+            return Ok(Meant::Known(person));
+        }
         if let Some(by) = person.inactive_by().find(|by| **by != news.source) {
             return Err(AttachmentRefused::Inactive(by.clone()).into());
         }
@@ -80,6 +85,9 @@ impl Ledger {
             return Ok(Meant::Known(person));
         }
         let anew = Person::new(PersonId::of(self.clock_rng.random()), username.clone());
+        if self.flex_user(&anew, deadline).await?.is_some() {
+            return Ok(Meant::Known(person));
+        }
         Ok(Meant::New(anew, Some(Box::new(person))))
     }
 
@@ -97,7 +105,7 @@ impl Ledger {
             if person.inactive_by().next().is_none() {
                 self.left_by(&person, news, deadline).await?;
             }
-            let successor = person.successor(PersonId::of(self.clock_rng.random()));
+            let successor = person.successor(PersonId::of(self.clock_rng.random()), self.clock_rng.now());
             return Ok(Meant::New(successor, Some(Box::new(person))));
         }
         match attach(&person, &news.source, news.subject.as_ref(), gives_access) {
@@ -107,7 +115,7 @@ impl Ledger {
             Ok(Attachment::Same) => Ok(Meant::Known(person)),
             Ok(Attachment::NewPerson) => {
                 let id = PersonId::of(self.clock_rng.random());
-                Ok(Meant::New(person.successor(id), Some(Box::new(person))))
+                Ok(Meant::New(person.successor(id, self.clock_rng.now()), Some(Box::new(person))))
             }
         }
     }

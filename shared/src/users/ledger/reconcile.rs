@@ -164,12 +164,16 @@ impl Ledger {
         let existing = observed.as_ref().map(|user| user.flex_user_sid.clone());
         let was_active = observed.as_ref().map(FlexUser::is_active);
         let (outcome, user) = self.send(plan.step, observed, deadline).await?;
-        // A search does not show a deactivated user, so Flexgate may learn only now that the user had a previous owner.
-        if let Some(user) = user.as_ref().filter(|user| person.flex_user_sid.as_ref() != Some(&user.flex_user_sid)) {
+        if let Some(user) = &user {
+            let is_new = person.flex_user_sid.as_ref() != Some(&user.flex_user_sid);
             if given.taking_over {
+                // The previous owner may have been bound again while the new one was written.
                 self.end_access(&user.flex_user_sid).await?;
-                self.leave_groups(&user.flex_user_sid).await?;
-            } else if let Some(old) = &person.flex_user_sid {
+                // A search does not show a deactivated user, so Flexgate may learn only now that there is one.
+                if is_new {
+                    self.leave_groups(&user.flex_user_sid).await?;
+                }
+            } else if let Some(old) = person.flex_user_sid.as_ref().filter(|_| is_new) {
                 self.follow_in_scim(old, user).await?;
             }
         }

@@ -224,7 +224,7 @@ fn superseded(source: &Source, gives_access: bool) -> Result<Report, LedgerError
 }
 
 /// The person with the statement merged in, and without what belongs to the previous owner of the Flex user.
-fn with(before: &Person, news: &News) -> Person {
+pub(super) fn with(before: &Person, news: &News) -> Person {
     let mut person = before.clone();
     person.given.repairs = Repairs::default();
     let statement = person.statements.entry(news.source.clone()).or_default();
@@ -240,7 +240,10 @@ fn with(before: &Person, news: &News) -> Person {
     match &news.earlier {
         Earlier::Everything | Earlier::Nothing => {}
         Earlier::AllBut(roles) => person.given.taken.extend(roles),
-        Earlier::Statements => person.given.taking_over = true,
+        Earlier::Statements => {
+            person.given.taking_over = true;
+            person.given.owner_since = news.statement.latest().map(|moment| moment.at);
+        }
     }
     person
 }

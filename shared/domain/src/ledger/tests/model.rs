@@ -100,7 +100,7 @@ impl Model {
         match attach(&self.person, source, Some(&subject), true) {
             Err(_) => return false,
             Ok(Attachment::Same) => {}
-            Ok(Attachment::NewPerson) => self.person = self.person.successor(PersonId::of([9; 16])),
+            Ok(Attachment::NewPerson) => self.person = self.person.successor(PersonId::of([9; 16]), self.now()),
         }
         self.person.subjects.insert(source.clone(), subject);
         self.say(source, |at, id| Statement {
