@@ -1,6 +1,6 @@
 //! Finds the person that a source means, and the Flex user of a person.
 
-use super::state::with;
+use super::news::with;
 use super::{Earlier, Ledger, LedgerError, News};
 use crate::base::outbound::Deadline;
 use crate::domain::FlexUser;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use time::OffsetDateTime;
 
-use crate::domain::ledger::{Said, Source, Statement};
+use crate::domain::ledger::{Person, Repairs, Said, Source, Statement};
 use crate::domain::{DesiredUser, EventId, FlexUser, FlexUserSid, Identity, RoleSet, SubjectId, Username};
 
 /// What one source says about one person.
@@ -76,4 +76,29 @@ impl News {
             earlier: Earlier::Everything,
         }
     }
+}
+
+/// The person with the statement merged in, and without what belongs to the previous owner of the Flex user.
+pub(super) fn with(before: &Person, news: &News) -> Person {
+    let mut person = before.clone();
+    person.given.repairs = Repairs::default();
+    let statement = person.statements.entry(news.source.clone()).or_default();
+    let said = match news.source {
+        Source::Webhook(_) | Source::Claims(_) => news.statement.clone(),
+        // These requests are answered at once, so the statement counts as later than everything the source said before.
+        _ => news.statement.clone().made_after(statement.latest()),
+    };
+    statement.merge(said);
+    if let Some(subject) = &news.subject {
+        person.subjects.insert(news.source.clone(), subject.clone());
+    }
+    match &news.earlier {
+        Earlier::Everything | Earlier::Nothing => {}
+        Earlier::AllBut(roles) => person.given.taken.extend(roles),
+        Earlier::Statements => {
+            person.given.taking_over = true;
+            person.given.owner_since = news.statement.latest().map(|moment| moment.at);
+        }
+    }
+    person
 }

@@ -2,10 +2,11 @@
 
 use super::find::{Meant, plan};
 use super::groups::adopt;
+use super::news::with;
 use super::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
-    Active, AttachmentRefused, Desired, Person, Plan, PlanRefused, Repairs, Source, Statement, desired,
+    Active, AttachmentRefused, Desired, Person, Plan, PlanRefused, Source, Statement, desired,
 };
 use crate::domain::{EventId, FlexUser, Identity};
 use crate::store::{PersonKey, Stating, Written};
@@ -221,31 +222,6 @@ fn superseded(source: &Source, gives_access: bool) -> Result<Report, LedgerError
         return Err(AttachmentRefused::HeldByAnother(source.clone()).into());
     }
     Ok(Report::nothing(Outcome::NoUser))
-}
-
-/// The person with the statement merged in, and without what belongs to the previous owner of the Flex user.
-pub(super) fn with(before: &Person, news: &News) -> Person {
-    let mut person = before.clone();
-    person.given.repairs = Repairs::default();
-    let statement = person.statements.entry(news.source.clone()).or_default();
-    let said = match news.source {
-        Source::Webhook(_) | Source::Claims(_) => news.statement.clone(),
-        // These requests are answered at once, so the statement counts as later than everything the source said before.
-        _ => news.statement.clone().made_after(statement.latest()),
-    };
-    statement.merge(said);
-    if let Some(subject) = &news.subject {
-        person.subjects.insert(news.source.clone(), subject.clone());
-    }
-    match &news.earlier {
-        Earlier::Everything | Earlier::Nothing => {}
-        Earlier::AllBut(roles) => person.given.taken.extend(roles),
-        Earlier::Statements => {
-            person.given.taking_over = true;
-            person.given.owner_since = news.statement.latest().map(|moment| moment.at);
-        }
-    }
-    person
 }
 
 /// Whether the ledger already holds everything that is said, and Flex is in step with it.

@@ -94,7 +94,9 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Vec<String>> {
                          person, so these rows are compared with Flex and not sent"
                     ));
                     row.is_alike = true;
-                    others.iter().for_each(|(_, place)| parsed.rows[*place].is_alike = true);
+                    for (_, place) in others.iter() {
+                        parsed.rows[*place].is_alike = true;
+                    }
                 }
                 others.push((number, parsed.rows.len()));
                 parsed.rows.push(row);
