@@ -21,6 +21,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         kinds::ROLE_FORBIDDEN,
         kinds::USER_AMBIGUOUS,
         kinds::TOO_MANY_REQUESTS,
+        kinds::NOT_CONFIGURED,
     ];
     problems(&mut api, "POST", "/token", &[BODY, &own, UPSTREAM]);
     body_may_be_absent(&mut api, "POST", "/token");

@@ -14,10 +14,10 @@ struct Document;
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut api = Document::openapi();
-    let caller = [kinds::TOKEN_INVALID, kinds::SCOPE_MISSING, kinds::TOO_LARGE];
+    let caller = [kinds::TOKEN_INVALID, kinds::SCOPE_MISSING, kinds::NOT_CONFIGURED, kinds::TOO_LARGE];
     let desired =
         [kinds::ROLE_FORBIDDEN, kinds::USER_AMBIGUOUS, kinds::USER_INACTIVE, kinds::LAST_ADMIN, kinds::TWILIO_REFUSED];
-    problems(&mut api, "POST", "/users", &[BODY, &caller[..2], &desired, UPSTREAM]);
+    problems(&mut api, "POST", "/users", &[BODY, &caller[..3], &desired, UPSTREAM]);
     problems(
         &mut api,
         "GET",

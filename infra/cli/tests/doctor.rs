@@ -94,6 +94,15 @@ async fn settings_that_are_wrong_are_a_failure_each_and_no_crash() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r86_a_gateway_for_sso_alone_needs_no_issuer() {
+    let world = World::start().await;
+    with_key(&world, &json!({})).await;
+    let (code, report) = examine(&world, &[("FLEXGATE_ISSUERS", "")]).await;
+    assert_eq!(code, Some(0), "{report:#}");
+    assert!(report.to_string().contains("no issuer is configured"), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_is_not_there_is_named() {
     let world = World::start().await;
     let changed = [("TWILIO_SECRET_ID", "elsewhere")];

@@ -12,6 +12,9 @@ pub const MAX_TOKEN_BYTES: usize = 8192;
 /// The answer does not tell the caller which rule a token breaks. Only the log says that.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallerError {
+    /// No issuer is configured, so there are no callers. 501.
+    #[error("no issuer is configured")]
+    NotConfigured,
     /// There is not exactly one `Authorization` header, or its scheme is not `Bearer`. 401.
     #[error("the request does not carry exactly one Authorization header with a Bearer token")]
     Missing,

@@ -54,7 +54,7 @@ impl fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// A verifier that trusts only `issuers`. It fetches nothing yet.
+    /// A verifier that trusts only `issuers`; nobody if there are none. It fetches nothing yet.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "a client is a handle, and this keeps one per issuer")]
     pub fn new(issuers: Vec<Issuer>, http: reqwest::Client, clock_rng: ClockRng) -> Self {
@@ -88,6 +88,9 @@ impl Verifier {
 
     /// Verifies the token in a request's only `Authorization: Bearer` header (RFC 6750 §2.1) and returns the caller.
     pub async fn verify(&self, headers: &HeaderMap, deadline: Deadline) -> Result<Caller, CallerError> {
+        if self.issuers.is_empty() {
+            return Err(CallerError::NotConfigured);
+        }
         self.verify_token(bearer(headers).ok_or(CallerError::Missing)?, deadline).await
     }
 

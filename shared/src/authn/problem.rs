@@ -6,6 +6,10 @@ use crate::web::{Problem, kinds};
 impl From<&CallerError> for Problem {
     fn from(error: &CallerError) -> Self {
         match error {
+            CallerError::NotConfigured => Self::new(
+                kinds::NOT_CONFIGURED,
+                "No issuer of tokens is configured here. An administrator can set FLEXGATE_ISSUERS.",
+            ),
             CallerError::Missing => Self::new(
                 kinds::TOKEN_INVALID,
                 "Send one Authorization header with Bearer and a token from a trusted issuer.",

@@ -18,7 +18,8 @@ use crate::domain::{Role, Scope};
 /// Whose tokens are trusted.
 #[derive(Debug, Clone)]
 pub struct CallerSettings {
-    /// `FLEXGATE_ISSUERS`: a JSON array; `docs/configuration.md` describes its fields.
+    /// `FLEXGATE_ISSUERS`: a JSON array; `docs/configuration.md` describes its fields. If it is not set, there are none:
+    /// people sign in through SSO only, and nobody mints or provisions.
     pub issuers: Vec<Issuer>,
 }
 
@@ -26,8 +27,7 @@ impl CallerSettings {
     /// Reads this group of settings.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let Some(text) = reader.text("FLEXGATE_ISSUERS").map(str::to_owned) else {
-            return reader
-                .wrong("FLEXGATE_ISSUERS", "is not set: a JSON array of the issuers whose tokens are trusted");
+            return Some(Self { issuers: Vec::new() });
         };
         match issuers(&text) {
             Ok(issuers) => Some(Self { issuers }),

@@ -69,9 +69,9 @@ pub(super) fn request(line: &RequestLine<'_>, cold_start: bool) {
     }
     let outcome = match line.status {
         ..400 => "ok",
-        400..500 => "refused",
+        400..500 | 501 => "refused",
         500 => "fault",
-        501.. => "upstream",
+        502.. => "upstream",
     };
     let failed = f64::from(u8::from(line.status >= 502));
     write(&[

@@ -130,6 +130,8 @@ kinds! {
     SCIM_NO_ROLE = CONFLICT "scim_no_role" "The user would have no role";
     /// SCIM: the request uses something that Flexgate does not support.
     SCIM_UNSUPPORTED = NOT_IMPLEMENTED "scim_unsupported" "This is not supported";
+    /// What the request needs is not configured.
+    NOT_CONFIGURED = NOT_IMPLEMENTED "not_configured" "This is not configured here";
     /// Flexgate itself failed.
     INTERNAL = INTERNAL_SERVER_ERROR "internal" "Something went wrong here";
     /// Twilio's answer is unusable, or is about somebody else.

@@ -84,6 +84,16 @@ async fn m13_a_token_too_large_is_not_looked_at() {
 }
 
 #[tokio::test]
+async fn r86_where_no_issuer_is_configured_nobody_mints() {
+    let gate = Gate::with(&[("FLEXGATE_ISSUERS", "")]).await;
+    gate.world.at_twilio("ada", &["agent"]).await;
+    gate.world.forget_calls().await;
+    gate.mint_as("ada").await.assert_problem(501, "not_configured");
+    gate.send(&[], "{}".into()).await.assert_problem(501, "not_configured");
+    assert_eq!(gate.world.calls("flex-api").await, [""; 0]);
+}
+
+#[tokio::test]
 async fn m14_without_the_scope_nobody_mints() {
     let gate = Gate::start().await;
     gate.world.at_twilio("ada", &["agent"]).await;

@@ -1,11 +1,11 @@
 //! Invalid input, with an error for each wrong field; and callers without permission.
 
 use axum::body::Body;
-use flexgate_test_support::{Browser, Reply};
+use flexgate_test_support::{Browser, Reply, World};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-use crate::{Directory, katherine};
+use crate::{Directory, katherine, process};
 
 async fn raw(directory: &Directory, content_type: &str, body: impl Into<Body>) -> Reply {
     let request = Request::post("/users")
@@ -149,4 +149,17 @@ async fn a_page_token_that_twilio_never_gave_is_the_callers_mistake() {
         assert_eq!(reply.problem(), (400, "query_invalid".into()), "{path}");
         assert_eq!(wrong(&reply), [name]);
     }
+}
+
+#[tokio::test]
+async fn r86_where_no_issuer_is_configured_nobody_provisions() {
+    let world = World::start().await;
+    let bearer = world.token(&json!({ "sub": "hr", "scope": "flexgate.users.read flexgate.users.write" })).await;
+    let router = process(&world, &[("FLEXGATE_ISSUERS", "")]);
+    let directory = Directory { world, router, bearer };
+    for answer in [directory.post(&katherine()).await, directory.get("/users").await] {
+        assert_eq!(answer.problem(), (501, "not_configured".to_owned()));
+        assert!(answer.body["detail"].as_str().unwrap().contains("FLEXGATE_ISSUERS"));
+    }
+    assert!(directory.world.twilio_users().await.is_empty());
 }

@@ -82,6 +82,11 @@ pub(super) async fn all(groups: &Groups, clock_rng: &ClockRng) -> Vec<Finding> {
     if let Some(caller) = &groups.caller {
         let verifier = Verifier::new(caller.issuers.clone(), platform.http.clone(), clock_rng.clone());
         findings.extend(issuers(&verifier).await);
+        if caller.issuers.is_empty() {
+            let text = "no issuer is configured: /token and /users answer 501";
+            let remedy = "set FLEXGATE_ISSUERS if anybody mints or provisions; SSO does not need it";
+            findings.push(Finding::warning("issuer", text, remedy));
+        }
     }
     findings.push(clock(common, &sso, clock_rng).await);
     findings
