@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
 use flexgate::store::{Inbox, Lane, Settled, StoreError, Taken};
 use time::{Duration, OffsetDateTime};
@@ -96,7 +97,6 @@ fn pause(app: &App, attempts: u32) -> Duration {
 
 fn report(done: Result<(), StoreError>) {
     if let Err(error) = done {
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        tracing::error!(target: "flexgate::apply", error = %error, cause, "the queue is out of reach");
+        tracing::error!(target: "flexgate::apply", error = with_causes(&error), "the queue is out of reach");
     }
 }
