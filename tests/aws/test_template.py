@@ -39,7 +39,8 @@ class Template(unittest.TestCase):
         import os
 
         os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
-        cls.resources = transformed()["Resources"]
+        template = transformed()
+        cls.resources, cls.outputs = template["Resources"], template["Outputs"]
 
     def of_type(self, kind):
         return {name: one for name, one in self.resources.items() if one["Type"] == kind}
@@ -216,6 +217,23 @@ class Template(unittest.TestCase):
         self.assertLessEqual(set(own.values()), undimensioned)
         namespace = self.resources["SsoFunction"]["Properties"]["Environment"]["Variables"]["FLEXGATE_METRICS"]
         self.assertEqual(namespace, {"Fn::Sub": "emf:Flexgate/${AWS::StackName}"})
+
+    def test_the_outputs_name_the_address_that_the_functions_use(self):
+        def alternatives(value):
+            """The texts that a value can have, in the order of its conditions."""
+            if "Fn::If" in value:
+                condition, one, other = value["Fn::If"]
+                return [(condition, text) for _, text in alternatives(one)] + alternatives(other)
+            return [("", value["Fn::Sub"] if "Fn::Sub" in value else "${" + value["Ref"] + "}")]
+
+        functions = self.of_type("AWS::Lambda::Function")
+        public = functions["SsoFunction"]["Properties"]["Environment"]["Variables"]["FLEXGATE_PUBLIC_URL"]
+        expected = alternatives(public)
+        self.assertEqual([condition for condition, _ in expected], ["HasPublicUrl", "HasDomain", ""])
+        for output, path in [("Url", ""), ("CallbackUrl", "/sso/default/callback"), ("ScimUrl", "/scim/v2")]:
+            with self.subTest(output):
+                found = alternatives(self.outputs[output]["Value"])
+                self.assertEqual(found, [(condition, text + path) for condition, text in expected])
 
     def test_access_logs_hold_the_route_and_never_the_path(self):
         form = self.resources["Stage"]["Properties"]["AccessLogSettings"]["Format"]
