@@ -3,12 +3,14 @@
 
 use std::io::{BufRead as _, Write as _};
 
+use flexgate::domain::Role;
 use flexgate_provision::protocol::{Document, ProtocolError, apply, operations};
 use flexgate_provision::{WorkerFields, user_schema};
 use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let schema = user_schema(&"language.string,level.int".parse::<WorkerFields>()?);
+    let schema =
+        user_schema(&"language.string,level.int".parse::<WorkerFields>()?, &[Role::Agent, Role::Supervisor].into());
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let case: Value = serde_json::from_str(&line?)?;

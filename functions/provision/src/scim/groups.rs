@@ -325,9 +325,8 @@ impl Groups {
         let members: Vec<Value> = present(group)
             .map(|user| json!({ "value": user, "$ref": format!("{}/Users/{user}", self.users.base) }))
             .collect();
-        if !members.is_empty() {
-            document.insert("members".to_owned(), members.into());
-        }
+        // Some clients take a missing list for one that they may not read.
+        document.insert("members".to_owned(), members.into());
         let time =
             |at: time::OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
         document.insert(

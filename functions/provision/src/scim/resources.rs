@@ -1,14 +1,16 @@
 //! The SCIM schemas of Flex users and groups.
 
+use flexgate::domain::RoleSet;
+
 use super::protocol::{Attribute, GROUP, Kind, Mutability, Schema, USER};
 use super::settings::WorkerFields;
 
 /// Flexgate's extension: the worker's attributes.
 pub const FLEX_USER: &str = "urn:flexgate:params:scim:schemas:extension:flex:2.0:User";
 
-/// The schema of users, with the worker attributes that clients may write.
+/// The schema of users, with the worker attributes that clients may write and the roles that the policy allows.
 #[must_use]
-pub fn user_schema(worker: &WorkerFields) -> Schema {
+pub fn user_schema(worker: &WorkerFields, allowed_roles: &RoleSet) -> Schema {
     use Attribute as A;
     let name = vec![
         A::new("formatted", Kind::Text, "The full name, as colleagues see it."),
@@ -17,11 +19,11 @@ pub fn user_schema(worker: &WorkerFields) -> Schema {
     ];
     let emails = vec![
         A::new("value", Kind::Text, "The address.").required(),
-        A::new("type", Kind::Text, "The kind of address.").among(&["work", "home", "other"]),
+        A::new("type", Kind::Text, "The kind of address.").among(["work", "home", "other"]),
         A::new("primary", Kind::Boolean, "Whether Flex uses this address."),
     ];
     let roles = vec![
-        A::new("value", Kind::Text, "The Flex role.").required().among(&["agent", "supervisor", "admin"]),
+        A::new("value", Kind::Text, "The Flex role.").required().among(allowed_roles.iter().map(|role| role.as_str())),
         A::new("primary", Kind::Boolean, "Ignored: it has no meaning in Flex."),
     ];
     let groups = vec![

@@ -60,7 +60,7 @@ impl Users {
         policy: &PolicySettings,
     ) -> Self {
         let (scim, queue, clock_rng) = (platform.scim(), platform.queue(), platform.clock_rng.clone());
-        let schema = user_schema(&settings.worker_fields);
+        let schema = user_schema(&settings.worker_fields, &policy.policy.allowed_roles);
         let (policy, group_roles) = (policy.policy.clone(), policy.group_roles.clone());
         Self { schema, base, provisioning, ledger, scim, queue, settings, group_roles, policy, clock_rng }
     }

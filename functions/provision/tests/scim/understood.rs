@@ -230,7 +230,7 @@ async fn a_group_gives_its_role_and_takes_it_back_and_an_unmapped_one_gives_none
     }
     assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent", "supervisor"]));
     let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{ada}\"]") }]);
-    assert_eq!(scim.patch(&path, remove).await.is(200).get("members"), None);
+    assert_eq!(scim.patch(&path, remove).await.is(200)["members"], json!([]));
     assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent"]));
     // Renaming a group changes the role it gives.
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
@@ -282,4 +282,88 @@ async fn twilio_may_leave_out_fields_inactive_users_and_case() {
     scim.delete(&path).await.is(204);
     scim.get(&path).await.refused(404, "-");
     assert_eq!(scim.send("POST", "/Users", again).await.is(201)["id"], json!(id));
+}
+
+#[tokio::test]
+async fn r45_schemas_list_only_the_roles_that_the_policy_allows() {
+    let scim = scim_with(&[("FLEXGATE_ALLOWED_ROLES", "agent,supervisor")]).await;
+    let schemas = scim.get("/Schemas").await.is(200).to_string();
+    assert!(schemas.contains(r#""canonicalValues":["agent","supervisor"]"#), "{schemas}");
+    let scim = scim_with(&[("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin")]).await;
+    let schemas = scim.get("/Schemas").await.is(200).to_string();
+    assert!(schemas.contains(r#""canonicalValues":["agent","supervisor","admin"]"#), "{schemas}");
+}
+
+#[tokio::test]
+async fn r46_an_address_may_end_with_a_slash() {
+    let scim = scim().await;
+    let body = json!({ "userName": "ada", "displayName": "Ada", "emails": ["ada@example.com"] });
+    let id = scim.send("POST", "/Users/", body.clone()).await.is(201)["id"].as_str().unwrap().to_owned();
+    let path = format!("/Users/{id}/");
+    assert_eq!(scim.get(&path).await.is(200)["id"], json!(id));
+    assert_eq!(scim.get("/Users/?count=1").await.is(200)["totalResults"], 1);
+    scim.send("PUT", &path, body).await.is(200);
+    scim.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Ada L" }])).await.is(200);
+    for discovered in ["/Schemas/", "/ResourceTypes/", "/ServiceProviderConfig/", "/ResourceTypes/User/"] {
+        scim.get(discovered).await.is(200);
+    }
+    let group = scim.send("POST", "/Groups/", json!({ "displayName": "Agents" })).await.is(201);
+    scim.delete(&format!("/Groups/{}/", group["id"].as_str().unwrap())).await.is(204);
+    scim.delete(&path).await.is(204);
+    // What is nowhere is nowhere with a slash too.
+    for unknown in ["/Users/x/y/", "/Nothing/", "/Me/"] {
+        scim.get(unknown).await.refused(404, "-");
+    }
+}
+
+#[tokio::test]
+async fn r49_a_group_without_members_has_an_empty_list() {
+    let scim = scim().await;
+    let made = scim.send("POST", "/Groups", json!({ "displayName": "Agents" })).await.is(201);
+    let path = format!("/Groups/{}", made["id"].as_str().unwrap());
+    for shown in [made, scim.get(&path).await.is(200)] {
+        assert_eq!(shown["members"], json!([]));
+    }
+    assert_eq!(scim.get("/Groups").await.is(200)["Resources"][0]["members"], json!([]));
+    assert_eq!(scim.get(&format!("{path}?excludedAttributes=members")).await.is(200).get("members"), None);
+    let ada = scim.user("ada").await;
+    scim.patch(&path, json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }])).await.is(200);
+    let emptied = scim.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.is(200);
+    assert_eq!(emptied["members"], json!([]));
+}
+
+#[tokio::test]
+async fn r50_a_removal_that_lists_nobody_removes_nobody() {
+    let scim = scim().await;
+    let (ada, grace) = (scim.user("ada").await, scim.user("grace").await);
+    let members = json!([{ "value": ada }, { "value": grace }]);
+    let made = scim.send("POST", "/Groups", json!({ "displayName": "Agents", "members": members })).await.is(201);
+    let path = format!("/Groups/{}", made["id"].as_str().unwrap());
+    let remove = |value: Value| json!([{ "op": "remove", "path": "members", "value": value }]);
+    let count = |group: Value| group["members"].as_array().unwrap().len();
+    assert_eq!(count(scim.patch(&path, remove(json!([]))).await.is(200)), 2);
+    for unclear in [json!([{}]), json!({}), json!([{ "value": ada }, {}]), json!([null]), json!([{ "value": null }])] {
+        scim.patch(&path, remove(unclear)).await.refused(400, "invalidValue");
+    }
+    assert_eq!(count(scim.get(&path).await.is(200)), 2);
+    assert_eq!(count(scim.patch(&path, remove(json!([{ "value": ada }]))).await.is(200)), 1);
+    // The same holds for a user's lists.
+    let path = format!("/Users/{grace}");
+    let roles = |value: Value| json!([{ "op": "remove", "path": "roles", "value": value }]);
+    let before = scim.get(&path).await.is(200)["roles"].clone();
+    assert_eq!(scim.patch(&path, roles(json!([]))).await.is(200)["roles"], before);
+    scim.patch(&path, roles(json!([{}]))).await.refused(400, "invalidValue");
+}
+
+#[tokio::test]
+async fn r53_a_body_without_a_content_type_is_read_as_scim() {
+    let scim = scim().await;
+    let body = json!({ "userName": "ada", "displayName": "Ada", "emails": ["ada@example.com"] });
+    let mut request = scim.request("POST", "/Users", Some(&body));
+    request.headers_mut().remove("content-type");
+    scim.call(request).await.is(201);
+    // A form is still none.
+    let mut request = scim.request("POST", "/Users", Some(&body));
+    request.headers_mut().insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
+    scim.call(request).await.refused(415, "-");
 }

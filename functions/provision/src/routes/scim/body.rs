@@ -19,7 +19,8 @@ const MAX_BODY: usize = 1024 * 1024;
 pub(super) async fn read(request: Request) -> Result<Document, Failure> {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if !matches!(essence.as_str(), "application/scim+json" | "application/json") {
+    // Some clients send no content type.
+    if !matches!(essence.as_str(), "" | "application/scim+json" | "application/json") {
         let detail = "Send content-type: application/scim+json.";
         return Err(Problem::new(kinds::UNSUPPORTED_MEDIA_TYPE, detail).into());
     }

@@ -26,23 +26,28 @@ use failure::Failure;
 
 /// The routes.
 pub(crate) fn router(scim: Arc<Scim>) -> Router {
-    let routes = Router::new()
-        .route("/Users", get(users::list).post(users::create))
-        .route("/Users/.search", post(users::search))
-        .route("/Users/{id}", get(users::show).put(users::replace).patch(users::patch).delete(users::delete))
-        .route("/Groups", get(groups::list).post(groups::create))
-        .route("/Groups/.search", post(groups::search))
-        .route("/Groups/{id}", get(groups::show).put(groups::replace).patch(groups::patch).delete(groups::delete))
-        .route("/.search", post(search::everything))
-        .route("/ServiceProviderConfig", get(discovery::config))
-        .route("/ResourceTypes", get(discovery::resource_types))
-        .route("/ResourceTypes/{id}", get(discovery::resource_type))
-        .route("/Schemas", get(discovery::schemas))
-        .route("/Schemas/{id}", get(discovery::schema))
-        .route("/Bulk", any(unsupported))
-        .route("/Me", any(unknown))
-        .route("/{*rest}", any(unknown))
-        .method_not_allowed_fallback(refuse_method);
+    let table = [
+        ("/Users", get(users::list).post(users::create)),
+        ("/Users/.search", post(users::search)),
+        ("/Users/{id}", get(users::show).put(users::replace).patch(users::patch).delete(users::delete)),
+        ("/Groups", get(groups::list).post(groups::create)),
+        ("/Groups/.search", post(groups::search)),
+        ("/Groups/{id}", get(groups::show).put(groups::replace).patch(groups::patch).delete(groups::delete)),
+        ("/.search", post(search::everything)),
+        ("/ServiceProviderConfig", get(discovery::config)),
+        ("/ResourceTypes", get(discovery::resource_types)),
+        ("/ResourceTypes/{id}", get(discovery::resource_type)),
+        ("/Schemas", get(discovery::schemas)),
+        ("/Schemas/{id}", get(discovery::schema)),
+        ("/Bulk", any(unsupported)),
+        ("/Me", any(unknown)),
+    ];
+    let mut routes = Router::new();
+    for (path, methods) in table {
+        // Some clients end every address with a slash.
+        routes = routes.route(path, methods.clone()).route(&format!("{path}/"), methods);
+    }
+    let routes = routes.route("/{*rest}", any(unknown)).method_not_allowed_fallback(refuse_method);
     let gated = routes.layer(from_fn_with_state(scim.clone(), gate::gate)).with_state(scim);
     Router::new().nest(BASE, gated)
 }

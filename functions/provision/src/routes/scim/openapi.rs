@@ -8,6 +8,7 @@ mod bodies;
 
 use std::collections::BTreeMap;
 
+use flexgate::domain::Role;
 use flexgate::web::openapi::{UPSTREAM, security};
 use flexgate::web::{Kind, kinds};
 use http::StatusCode;
@@ -63,7 +64,8 @@ const PATCH: &[&Kind] = &[kinds::SCIM_INVALID_SYNTAX, kinds::SCIM_INVALID_PATH, 
 
 /// Describes all the SCIM routes.
 pub(crate) fn document() -> OpenApi {
-    let (users, groups) = (user_schema(&WorkerFields::default()), group_schema());
+    let every_role = [Role::Agent, Role::Supervisor, Role::Admin].into();
+    let (users, groups) = (user_schema(&WorkerFields::default(), &every_role), group_schema());
     let mut api = OpenApiBuilder::new().components(Some(Components::new())).build();
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)

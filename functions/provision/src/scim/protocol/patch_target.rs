@@ -140,9 +140,9 @@ impl PatchTarget<'_> {
         if let Some(filter) = self.filter {
             self.permit(filter)?;
         }
-        // Entra removes members by listing them in the operation's value.
-        let listed = match value {
-            Some(value) if self.attribute.multi_valued && !narrowed => self.attribute.read(value)?,
+        // Entra removes members by listing them in the operation's value. An empty list names nobody.
+        let listed = match value.filter(|value| !value.is_null()) {
+            Some(value) if self.attribute.multi_valued && !narrowed => Some(self.listed(value)?),
             _ => None,
         };
         match container.get_mut(name) {
@@ -178,6 +178,22 @@ impl PatchTarget<'_> {
             Some(_) => drop(container.remove(name)),
         }
         Ok(())
+    }
+
+    /// The values that a removal lists. Each must say which value it means: one that says nothing could mean all.
+    fn listed(&self, value: &Value) -> Result<Value, ProtocolError> {
+        let one_by_one = match value {
+            Value::Array(values) => values.as_slice(),
+            single => std::slice::from_ref(single),
+        };
+        for value in one_by_one {
+            if self.attribute.read_one(value)?.is_none() {
+                let detail =
+                    format!("{}: a value to remove must name one, like {{\"value\": \"…\"}}.", self.attribute.name);
+                return Err(ProtocolError::InvalidValue(detail));
+            }
+        }
+        Ok(self.attribute.read(value)?.unwrap_or_else(|| Value::Array(Vec::new())))
     }
 
     /// Members must be selected individually: a filter that matches everybody could empty a group by mistake.

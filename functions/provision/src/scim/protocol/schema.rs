@@ -84,7 +84,7 @@ pub struct Attribute {
     /// Who may write it.
     pub mutability: Mutability,
     /// The allowed values, if limited to a few.
-    pub canonical: &'static [&'static str],
+    pub canonical: Vec<&'static str>,
     /// What it is for.
     pub description: &'static str,
 }
@@ -99,7 +99,7 @@ impl Attribute {
             case_exact: false,
             unique: false,
             mutability: Mutability::ReadWrite,
-            canonical: &[],
+            canonical: Vec::new(),
             description,
         }
     }
@@ -129,8 +129,8 @@ impl Attribute {
         self
     }
 
-    pub(crate) fn among(mut self, canonical: &'static [&'static str]) -> Self {
-        self.canonical = canonical;
+    pub(crate) fn among(mut self, canonical: impl IntoIterator<Item = &'static str>) -> Self {
+        self.canonical = canonical.into_iter().collect();
         self
     }
 
