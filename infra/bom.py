@@ -1,4 +1,4 @@
-"""The bill of materials of a bootstrap, from the bootstrap: what `cargo auditable` left in it, as CycloneDX."""
+"""Makes a bootstrap's bill of materials (CycloneDX) from the dependencies that `cargo auditable` listed in it."""
 
 import json
 import struct

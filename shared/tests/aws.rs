@@ -1,4 +1,4 @@
-//! The adapters over AWS's wire protocols, at an emulator: `tests/run aws` starts it and names it in
+//! Tests the adapters over AWS's wire protocols against an emulator. `tests/run aws` starts it and names it in
 //! `AWS_ENDPOINT_URL`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
@@ -190,7 +190,7 @@ async fn the_queue_takes_many_messages_and_each_once() {
     assert!(matches!(nowhere, Err(StoreError::Unavailable(_))));
 }
 
-/// The item as the version before the people ledger wrote it.
+/// The item as it was written before the people ledger existed.
 #[tokio::test]
 async fn a_history_that_an_earlier_version_wrote_is_read() {
     let (table, client, _) = dynamodb::new_table(&endpoint()).await;

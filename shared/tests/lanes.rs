@@ -1,4 +1,4 @@
-//! The queue's two lanes: jobs in bulk never stand before an event.
+//! The queue's two lanes: an event never waits behind bulk jobs.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 

@@ -1,4 +1,4 @@
-//! What a function fetches ahead at its start delays it for a while at most, and is never an error.
+//! Prefetching delays a function's start only for a limited time, and a failed prefetch is not an error.
 
 use std::time::Duration;
 

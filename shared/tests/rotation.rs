@@ -1,4 +1,5 @@
-//! The Twilio credential while its secret rotates; `functions/mint/tests/mint/rotation.rs` has the same under traffic.
+//! The Twilio credential while its secret rotates; `functions/mint/tests/mint/rotation.rs` tests the same under
+//! traffic.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -14,7 +15,7 @@ use secrecy::ExposeSecret as _;
 use time::Duration;
 use time::macros::datetime;
 
-/// The file adapter, counted; a rotation may end just before the pending version is read.
+/// The file adapter, with a count of its fetches. A rotation may end just before the pending version is read.
 #[derive(Debug)]
 struct Rotating {
     files: FileSecrets,

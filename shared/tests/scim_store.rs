@@ -18,7 +18,7 @@ use time::{Duration, OffsetDateTime};
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 const LATER: OffsetDateTime = datetime!(2026-01-01 09:05 UTC);
 
-/// DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT`, where that is set (`tests/run aws`), else SQLite.
+/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if that is set (`tests/run aws`), else SQLite.
 async fn scim_store() -> (Arc<dyn ScimStore>, Option<tempfile::TempDir>) {
     if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
         return (Arc::new(dynamodb::table(&endpoint).await), None);

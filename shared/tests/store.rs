@@ -21,14 +21,14 @@ const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 trait Store: Sessions + OnceOnly + Counters + Bindings {}
 impl<S: Sessions + OnceOnly + Counters + Bindings> Store for S {}
 
-/// An adapter under test, and a second process at the same data.
+/// An adapter under test, and a second process on the same data.
 struct Adapter {
     one: Arc<dyn Store>,
     other: Arc<dyn Store>,
     _folder: Option<tempfile::TempDir>,
 }
 
-/// DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT`, where that is set (`tests/run aws`), else SQLite.
+/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if that is set (`tests/run aws`), else SQLite.
 async fn store() -> Adapter {
     if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
         let table = dynamodb::table(&endpoint).await;

@@ -235,7 +235,7 @@ def leaver(browser, bearer):
 
 def newcomers(browser):
     """A mint creates a newcomer just in time. It must not reactivate a leaver whom Twilio's find doesn't show, although
-    a provision at Twilio would."""
+    provisioning at Twilio would."""
 
     def mint(subject, username):
         claims = {"sub": subject, "scope": "flexgate.token", "preferred_username": username, "username": username,

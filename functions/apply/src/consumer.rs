@@ -48,7 +48,7 @@ pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) 
         for message in take(inbox.as_ref(), Lane::Bulk, room, now).await {
             jobs.spawn(handle(app.clone(), inbox.clone(), message));
         }
-        // With free slots, wait for new messages too; without, wait only for a running one to finish.
+        // If slots are free, wait for new messages too; otherwise wait only for a running one to finish.
         let room = events.len() + jobs.len() < ABREAST;
         tokio::select! {
             () = stop.cancelled() => {}

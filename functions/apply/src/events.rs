@@ -21,9 +21,9 @@ const MAX_ROLE: usize = 64;
 pub(crate) struct EventApplier {
     ledger: Ledger,
     provisioning: Arc<Provisioning>,
-    /// The events that the version before the ledger applied.
+    /// The events that were applied before the people ledger existed.
     history: Arc<dyn EventHistory>,
-    /// The roles that the version before the ledger may have given.
+    /// The roles that may have been given before the people ledger existed.
     allowed_roles: RoleSet,
 }
 
@@ -92,8 +92,8 @@ impl EventApplier {
         })
     }
 
-    /// Continues from the state of the version before the ledger: an older event does not undo what that version
-    /// applied. False if nothing in the event is new.
+    /// Continues from what was applied before the people ledger existed: an older event does not undo it. Returns false
+    /// if nothing in the event is new.
     async fn continued(&self, event: &IdentityEvent, news: &mut News) -> Result<bool, LedgerError> {
         let history = self.history.history(&event.source, &event.subject.id).await?;
         let moment = Some(event.moment());
@@ -107,14 +107,14 @@ impl EventApplier {
         if let Some(status) = history.status.filter(|status| status.deactivates || event.membership.is_none()) {
             let value = !status.deactivates;
             let earlier = Statement { active: Some(Said { moment: status, value }), ..Statement::default() };
-            // As in that version, a membership that began after the last one ended makes the person active.
+            // As in earlier versions, a membership that began after the last one ended makes the person active.
             if event.membership.is_none() || earlier.active > news.statement.memberships.values().next().cloned() {
                 news.statement.merge(earlier);
             }
         }
         if history.profile.is_some() && news.statement.roles.is_some() {
-            // That version did not record which roles it gave. Every role it could have given counts as given by it,
-            // and an event that names roles replaces them, as it did in that version.
+            // Earlier versions did not record which roles they gave. Every role that they could have given counts as
+            // given by them, and an event that names roles replaces them, as it did then.
             news.earlier = Earlier::AllBut(self.allowed_roles.clone());
         }
         news.flex_user_sid = history.user;

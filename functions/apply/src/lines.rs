@@ -42,7 +42,7 @@ impl<'m> Try<'m> {
         }
     }
 
-    /// Records that a person was reconciled. `None`: the ledger does not know them.
+    /// Records that a person was reconciled. `None` means that the ledger does not know them.
     pub(crate) fn reconciled(&self, user: &FlexUserSid, cause: &str, report: Option<&Report>) {
         let outcome = report.map_or(Outcome::NoUser, |report| report.outcome);
         self.done(outcome.as_str());

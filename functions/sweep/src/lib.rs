@@ -32,10 +32,10 @@ pub struct Settings {
     /// The policy: who may have which roles.
     pub policy: PolicySettings,
     /// `FLEXGATE_ORPHAN_DAYS`: Flex users that no source mentions are deactivated this many days after they were
-    /// created. Unset, they are only counted.
+    /// created. If it is not set, they are only counted.
     pub orphans_after: Option<time::Duration>,
-    /// `FLEXGATE_IDLE_DAYS`: active users whose worker has not changed its activity for so many days are counted. Unset,
-    /// nobody asks `TaskRouter`.
+    /// `FLEXGATE_IDLE_DAYS`: active users whose worker has not changed its activity for this many days are counted. If
+    /// it is not set, the sweep does not ask `TaskRouter`.
     pub idle_after: Option<time::Duration>,
 }
 

@@ -122,7 +122,7 @@ pub struct SourceSettings {
     pub issuer: Option<Box<str>>,
     /// The header that carries the shared secret.
     pub header: HeaderName,
-    /// Groups and applications whose members are Flex users; if empty, everybody is.
+    /// Groups and applications whose members are Flex users. If it is empty, everybody is a Flex user.
     pub members_of: BTreeSet<String>,
     /// Where fields are in a payload; overrides the kind's own places.
     pub map: BTreeMap<ProfileField, String>,

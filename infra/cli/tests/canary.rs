@@ -145,7 +145,7 @@ fn read_secrets(world: &World, canaries: &mut Canaries) {
 /// Signs in, uses and refreshes the session, and then does each with invalid input.
 async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     let router = process.router();
-    // Less than the five minutes that the gateway requires of a token, so the token call refreshes.
+    // The gateway requires at least five minutes. This token has four, so `/sso/token` refreshes it.
     world.control("switches", &json!({"sso_token_ttl_seconds": 240})).await;
     let mut browser = Browser::new(router.clone());
     let authorize = browser.begin("/sso/default/login?return_to=/desk").await;

@@ -21,7 +21,7 @@ pub(crate) struct Seed {
     first: usize,
     #[serde(default = "agent")]
     roles: Vec<String>,
-    /// Whether to create the users in the state that a deprovision leaves.
+    /// Whether to create the users in the state in which deprovisioning leaves them.
     #[serde(default)]
     deactivated: bool,
 }
@@ -35,7 +35,7 @@ fn agent() -> Vec<String> {
 }
 
 impl Seed {
-    /// Creates all of the users, or none and returns the reason.
+    /// Creates all of the users. If that is not possible, creates none and returns the reason.
     pub(crate) fn sow(&self, state: &mut State) -> Result<usize, String> {
         if !(1..=MOST).contains(&self.count) || self.first > MOST {
             return Err(format!("count: must be 1 to {MOST}, and first at most that"));

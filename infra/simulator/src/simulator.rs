@@ -186,7 +186,7 @@ impl Simulator {
         self.world.state().trusted_urls.push(url.into());
     }
 
-    /// Changes switches, like `POST /__sim/switches` does over HTTP.
+    /// Changes switches, as `POST /__sim/switches` does over HTTP.
     pub fn switch(&self, change: impl FnOnce(&mut Switches)) {
         change(&mut self.world.state().switches);
     }

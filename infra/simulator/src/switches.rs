@@ -52,9 +52,9 @@ pub enum Deactivated {
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent question about Twilio")]
 pub struct Switches {
-    /// Status of a successful provision that creates a user.
+    /// Status of the answer when provisioning creates a user.
     pub provision_status: u16,
-    /// Status of a successful provision that updates a user.
+    /// Status of the answer when provisioning updates a user.
     pub provision_update_status: u16,
     /// What happens when a client provisions a deprovisioned username.
     pub provision_reactivates: Reactivation,

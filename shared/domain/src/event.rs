@@ -192,7 +192,7 @@ pub struct Moment {
     pub id: EventId,
 }
 
-/// What the version before the people ledger had applied to one person. Flexgate no longer writes it.
+/// What was applied to one person before the people ledger existed. Flexgate no longer writes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// The event that last said whether they are active.

@@ -132,7 +132,7 @@ pub fn folded(text: &str) -> String {
 pub struct UsernameKey(Box<str>);
 
 impl UsernameKey {
-    /// The key's text. Personal data, as the username is.
+    /// The key's text. Like the username, it is personal data.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -18,9 +18,9 @@ impl TokenTtl {
     pub const MAX_SECONDS: u32 = 86_400;
     /// An hour, Twilio's own default.
     pub const DEFAULT: Self = Self(3_600);
-    /// The shortest.
+    /// The shortest lifetime.
     pub const MIN: Self = Self(Self::MIN_SECONDS);
-    /// The longest.
+    /// The longest lifetime.
     pub const MAX: Self = Self(Self::MAX_SECONDS);
 
     /// A lifetime of this many seconds.

@@ -151,8 +151,8 @@ impl Provider {
         }
     }
 
-    /// Whether these are the claims of an ID token. OIDC defines no certain sign. If a provider has its own sign, that
-    /// decides; otherwise a token is an ID token if it has claims that only ID tokens have.
+    /// Whether these are the claims of an ID token. OIDC defines no reliable mark. If the provider has its own, it
+    /// decides; otherwise a token counts as an ID token if it has a claim that only ID tokens have.
     pub(super) fn is_id_token(&self, token_type: TokenType, claims: &Map<String, Value>) -> Result<bool, TokenFault> {
         let has_any = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
         let says = |name, value| claims.get(name).is_some_and(|claim| claim == value);

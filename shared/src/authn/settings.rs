@@ -182,7 +182,7 @@ pub fn issuers(json: &str) -> Result<Vec<Issuer>, Vec<SettingsFault>> {
 }
 
 impl IssuerSettings {
-    /// Checks the settings. The error is everything that is wrong with them.
+    /// Checks the settings. The error lists every fault.
     pub fn validate(self) -> Result<Issuer, Vec<SettingsFault>> {
         let mut faults = Faults::default();
         let defaults = self.preset.defaults();

@@ -80,12 +80,13 @@ pub enum Settled {
 pub struct Backlog {
     /// How many messages.
     pub waiting: u64,
-    /// Since when the oldest one waits; `None` if none does, or if the queue does not report it (SQS).
+    /// Since when the oldest one has been waiting; `None` if no message waits, or if the queue does not report the time
+    /// (SQS).
     pub oldest: Option<OffsetDateTime>,
 }
 
-/// What the version before the people ledger had applied to each subject. It is read when an event is about somebody
-/// who is not in the ledger yet.
+/// What was applied to each subject before the people ledger existed. It is read when an event is about somebody who is
+/// not in the ledger yet.
 #[async_trait]
 pub trait EventHistory: std::fmt::Debug + Send + Sync {
     /// Returns what had been applied to the subject.

@@ -82,7 +82,7 @@ impl SqsQueue {
 
 #[async_trait]
 impl EventQueue for SqsQueue {
-    /// The number is approximate. Only SQS's metrics tell since when the oldest message waits.
+    /// The number is approximate. Only SQS's metrics tell how long the oldest message has waited.
     async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError> {
         let (client, url) = self.open(lane).await?;
         let counted = [

@@ -37,7 +37,7 @@ pub struct SsoConfiguration {
     pub app_type: String,
 }
 
-/// The parameters with which the browser goes to Twilio.
+/// The parameters of the redirect that sends the browser to Twilio.
 #[derive(Debug)]
 pub struct Authorization<'a> {
     /// The URL that Twilio sends the browser back to. It is one of the Trusted URLs.

@@ -219,12 +219,12 @@ impl Idp {
         })
     }
 
-    /// [`Self::claims`], changed. A null takes a claim away.
+    /// [`Self::claims`] with these changes. A null removes a claim.
     pub fn claims_with(&self, changes: &Value) -> Value {
         changed(self.claims(), changes)
     }
 
-    /// A token that is accepted but for these changes of its claims.
+    /// A token that would be accepted without these changes to its claims.
     pub fn token(&self, changes: &Value) -> String {
         ES256.token(header(&json!({})), self.claims_with(changes).to_string())
     }
@@ -233,7 +233,7 @@ impl Idp {
         self.verifier.verify_token(token, soon()).await
     }
 
-    /// The verdict on a token that is accepted but for these changes of its claims.
+    /// Verifies a token that would be accepted without these changes to its claims.
     pub async fn judge(&self, changes: Value) -> Result<Caller, CallerError> {
         self.verify(&self.token(&changes)).await
     }
@@ -246,7 +246,7 @@ impl Idp {
     }
 }
 
-/// The header of a token that is accepted, changed. A null takes a parameter away.
+/// The header of a token that would be accepted, with these changes. A null removes a parameter.
 pub fn header(changes: &Value) -> String {
     changed(json!({"alg": "ES256", "typ": "JWT", "kid": "k1"}), changes).to_string()
 }

@@ -94,7 +94,7 @@ async fn m04_an_unknown_key_is_refused_even_if_the_issuer_is_down() {
     assert!(idp.verify(&named(&idp, &ES256, &json!("k1"))).await.is_ok());
 }
 
-/// Under each of these keys everybody can sign.
+/// For each of these keys, everybody can make valid signatures.
 #[tokio::test]
 async fn m28_weak_keys_of_an_issuer_are_not_used() {
     let idp = Idp::new().await;
@@ -103,7 +103,8 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
         let header = header(&json!({ "alg": alg, "kid": "weak" }));
         format!("{}.{}", b64(header), b64(&claims))
     };
-    // A point of small order: with R the neutral element and s = 0 the equation holds, for some of them always.
+    // A point of small order: if R is the neutral element and s = 0, the equation can hold, and for some of these
+    // points it always does.
     let mut neutral = [0_u8; 32];
     neutral[0] = 1;
     let mut nothing = neutral.to_vec();

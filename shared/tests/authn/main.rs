@@ -1,4 +1,5 @@
-//! Who is calling, judged from outside: an issuer on loopback, real signatures, a clock that stands.
+//! Tests the verification of callers from outside, with an issuer on loopback, real signatures and a clock that stands
+//! still.
 //!
 //! Test names carry the ids of the attacks they refuse.
 

@@ -1,4 +1,4 @@
-//! One changed bit anywhere is a refusal, and nothing is a panic.
+//! A token with one changed bit is refused, wherever the bit is, and no input causes a panic.
 
 use std::sync::LazyLock;
 
@@ -27,7 +27,7 @@ fn good(signer: &Signer) -> String {
     signer.token(header, WORLD.claims().to_string())
 }
 
-/// Whether the bytes are taken for a caller's token. Bytes no header can hold are not.
+/// Whether the bytes are accepted as a caller's token. Bytes that no header can hold are not.
 fn accepted(token: &[u8]) -> bool {
     let value = [b"Bearer ", token].concat();
     let Some(headers) = authorization(&[&value]) else { return false };

@@ -1,4 +1,4 @@
-//! Settings that would trust too many, or nobody, do not start.
+//! Settings that would trust too many callers, or nobody, are refused.
 
 use flexgate::authn::{SettingsFault, issuers};
 use serde_json::{Value, json};

@@ -15,7 +15,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before the server at `url`.
+    /// Starts a proxy in front of the server at `url`.
     pub async fn to(url: &str) -> Self {
         let upstream = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -38,12 +38,12 @@ impl Proxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Breaks every connection and takes no more.
+    /// Breaks every connection and accepts no new ones.
     pub fn cut(&self) {
         self.whole.send_replace(false);
     }
 
-    /// Takes connections again.
+    /// Accepts connections again.
     pub fn mend(&self) {
         self.whole.send_replace(true);
     }

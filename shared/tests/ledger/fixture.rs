@@ -172,7 +172,7 @@ impl Fixture {
         }
     }
 
-    /// What the version before the ledger stored about a user to whom SCIM gives the role supervisor.
+    /// What was stored before the people ledger existed about a user to whom SCIM gives the role supervisor.
     pub async fn scim_entry(&self, username: &str, user: &FlexUserSid) {
         let asserted = json!({ "roles": [{ "value": "supervisor" }], "displayName": "Some One" });
         let entry = Entry {

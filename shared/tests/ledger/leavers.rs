@@ -28,7 +28,7 @@ impl Fixture {
         sid
     }
 
-    /// A mint by somebody of the leaver's name, of which Twilio's answer is lost.
+    /// A mint by somebody with the leaver's name. Twilio's answer to it is lost.
     async fn lost_mint(&self, username: &str) {
         let caller = Caller {
             identity: Identity { issuer: self.world.simulator.issuer().into(), subject: "newcomer".into() },
@@ -182,7 +182,7 @@ async fn two_users_of_the_name_keep_no_leaver_active() {
     let fixture = Fixture::start().await;
     let sid = back_under_a_new_sid(&fixture, "ada@example.com").await;
     fixture.world.switch(&json!({ "find_returns_two": true })).await;
-    // Which of them is hers nobody can tell, so nobody gets access by it.
+    // Nobody can tell which of them is hers, so nobody gets access.
     let back = fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await;
     assert!(matches!(back, Err(LedgerError::Twilio(_))), "{back:?}");
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
@@ -243,7 +243,7 @@ async fn whoever_comes_back_under_a_new_sid_stays_in_their_groups() {
     assert_ne!(old, new);
     fixture.ledger.reconcile_member(&old, None, deadline()).await.unwrap();
     assert_eq!(fixture.roles_of("ada@example.com").await, ["agent", "supervisor"]);
-    // And leave them when the group says so.
+    // The role goes again once the group no longer lists the person.
     fixture.member(GROUPS[0], &old, false).await;
     assert_eq!(fixture.roles_of("ada@example.com").await, ["agent"]);
 }
@@ -296,7 +296,7 @@ async fn a_leaver_whose_name_somebody_else_has_in_another_spelling_ends_nobody_e
     assert!(fixture.is_active("Grace@example.com").await);
 }
 
-/// Polls `work` at most `polls` times, then drops it: a process that stops there.
+/// Polls `work` at most `polls` times, then drops it, as if the process had stopped there.
 struct UpTo<F> {
     work: Pin<Box<F>>,
     polls: usize,

@@ -109,7 +109,7 @@ impl Oracle {
         } else if gives && !self.may(who) {
             return;
         } else if act == Act::Remove && !self.is_known(who) {
-            // A statement that only changes a profile does not find a person by username.
+            // Nobody is looked up by username for a statement that only changes a profile.
             return;
         }
         if who.is_webhook() {

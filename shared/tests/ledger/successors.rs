@@ -174,7 +174,7 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
     let fixture = Fixture::start().await;
     let sid = fixture.first().await;
     fixture.deactivated_in_the_console(&sid).await;
-    // Between the statement and the end of the takeover.
+    // The binding comes between the statement and the end of the takeover.
     fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 1_000, "times": 1 })).await;
     let bindings = fixture.provisioning.bindings();
     let bound_meanwhile = async {
@@ -185,7 +185,7 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
     let (stated, bound) = tokio::join!(fixture.state(&second), bound_meanwhile);
     assert_eq!((stated.is_ok(), bound), (true, Bound::Yes));
     fixture.nothing_is_left_of_the_first().await;
-    // Between the look at the ledger and the binding: the mint looks again.
+    // The takeover comes after the mint's look at the ledger and before its binding, so the mint looks again.
     let user = fixture.second().await.flex_user_sid;
     let claims = |issued_at| {
         let caller = Caller {

@@ -264,18 +264,18 @@ async fn a_seat_is_idle_if_its_worker_has_not_changed_its_activity_for_long() {
         fixture.ledger.sweep(options, deadline, |_| {}).await.unwrap().idle
     };
     assert_eq!(idle(Duration::HOUR).await, []);
-    // Everybody has been so for no time at all, over two pages, but those who have no worker any more.
+    // For a time of zero, everybody on both pages is idle, except those who no longer have a worker.
     let all = idle(Duration::ZERO).await;
     let (ada, leaver) = (fixture.sid("ada").await, fixture.sid("leaver").await);
     assert!(all.len() >= 1_201 && all.contains(&ada) && !all.contains(&leaver), "{}", all.len());
-    // Nobody asks TaskRouter unless that is configured.
+    // The sweep asks TaskRouter only if that is configured.
     let twilio = json!({ "service": "taskrouter", "kind": "status", "status": 500, "times": 0 });
     fixture.world.control("faults", &twilio).await;
     assert_eq!(fixture.dry_run().await.idle, []);
-    // And a TaskRouter that fails keeps no leaver active.
+    // Leavers are deactivated even if TaskRouter fails.
     fixture.at_twilio("leaver", &["agent"]).await;
     let queue = fixture.platform.queue();
-    // On AWS the queue is somebody else's.
+    // On AWS, SQS delivers the messages, so this test passes no queue.
     let queue = Some(queue.as_ref()).filter(|_| has_a_queue(&fixture));
     let options = SweepOptions { queue, idle_after: Some(Duration::ZERO), ..SweepOptions::default() };
     assert!(matches!(fixture.ledger.sweep(options, deadline, |_| {}).await, Err(SweepError::Idle(_))));

@@ -143,7 +143,7 @@ async fn whom_the_withdrawal_of_scim_cannot_adopt_does_not_stop_it() {
         let user = fixture.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
         fixture.scim_entry(who, &user).await;
     }
-    // Another process is at ada, whom the ledger knows only by name.
+    // Another process holds the lease on ada, whom the ledger knows only by name.
     let (people, now) = (fixture.platform.people(), SystemClock.now());
     let user = fixture.flex(&"ada".parse().unwrap()).await.unwrap();
     let ada = Person::new(PersonId::of([1; 16]), user.username);

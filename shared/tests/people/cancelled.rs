@@ -1,5 +1,5 @@
-//! Answers that DynamoDB may give and no emulator does: the reasons for cancelling a transaction, and a conflict with
-//! another transaction on an item.
+//! Answers that DynamoDB may give and that no emulator gives: the reasons for cancelling a transaction, and a conflict
+//! with another transaction on an item.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Twilio ill: what is asked again, what never is, and what the client says of it.
+//! Twilio fails: which requests are sent again, which never are, and which error the client returns.
 
 use std::time::Duration;
 

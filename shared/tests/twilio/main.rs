@@ -1,4 +1,4 @@
-//! Every operation of the Flex client against the simulator, with Twilio well and with Twilio ill.
+//! Every operation of the Flex client against the simulator, with a Twilio that works and with one that fails.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 

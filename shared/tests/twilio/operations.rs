@@ -1,4 +1,4 @@
-//! What each operation sends and understands, with Twilio well, in every shape its answers may take.
+//! What each operation sends to a Twilio that works, and that it understands every form of the answer.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::{Role, TokenTtl, WorkerAttributes};

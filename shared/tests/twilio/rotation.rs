@@ -80,7 +80,8 @@ async fn a_second_rotation_after_a_pending_takeover_is_followed_too() {
     assert!(clients.flex.find(&"katherine".parse().unwrap(), soon()).await.is_ok());
     let third = rotate(&clients).await;
     clients.write_credential("twilio.pending", &third);
-    // Within the cool-down of the first take-over the caller is told to come back; then it works.
+    // During the cool-down after the first replacement, the caller may be told to try again later. After that, it
+    // works.
     let mut outcome = clients.flex.find(&"katherine".parse().unwrap(), soon()).await;
     if outcome.is_err() {
         tokio::time::sleep(std::time::Duration::from_millis(5_200)).await;

@@ -101,7 +101,7 @@ async fn together(count: usize, ask: impl AsyncFn(usize) -> Reply) -> Vec<Reply>
 #[tokio::test]
 async fn m18_who_is_deprovisioned_in_another_process_is_refused_at_once() {
     let (gate, ada) = warm(&[]).await;
-    // Refused even if Twilio itself would mint.
+    // The mint is refused even if Twilio itself would mint.
     gate.world.switch(&json!({"mint_deactivated": "mint"})).await;
     let soon = Deadline::after(StdDuration::from_secs(5));
     gate.elsewhere().deprovision(&ada.parse().unwrap(), soon).await.unwrap();
@@ -114,7 +114,7 @@ async fn m18_who_is_deprovisioned_in_another_process_is_refused_at_once() {
 async fn m18_who_is_deactivated_in_the_console_is_refused_within_a_minute() {
     let (gate, ada) = warm(&[]).await;
     gate.world.deprovision_at_twilio(&ada).await;
-    // Where Twilio refuses: refused at once, and with the right problem.
+    // If Twilio refuses, Flexgate refuses at once, with the right problem.
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
 

@@ -63,7 +63,7 @@ impl Gate {
         Self { world, url, platform, settings, fetches }
     }
 
-    /// Provisioning as another process of the same deployment does it: with its own store on the same file.
+    /// The `Provisioning` of another process of the same deployment. It has its own store on the same file.
     pub fn elsewhere(&self) -> Provisioning {
         let platform = Platform::new(&self.settings.common, self.platform.clock_rng.clone()).unwrap();
         let flex = platform.flex(&self.settings.common, &self.settings.credential);

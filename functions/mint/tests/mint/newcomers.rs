@@ -152,7 +152,7 @@ async fn m18_a_user_whom_nothing_shows_is_given_back_though_the_answer_was_lost(
 }
 
 impl Gate {
-    /// Provisioning succeeds, but its answer is lost, at every attempt of one request.
+    /// At every attempt of one request, provisioning succeeds but its answer is lost.
     async fn lose_answers(&self) {
         self.world
             .fault(&json!({"service": "flex-api", "path_contains": "Provision", "kind": "lost_response", "times": 3}))

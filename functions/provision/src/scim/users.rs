@@ -49,7 +49,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// Creates the users; their addresses start with `base`.
+    /// Gives access to the users. Their addresses start with `base`. Nothing is sent yet.
     #[must_use]
     pub fn new(
         base: String,

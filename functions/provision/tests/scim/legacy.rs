@@ -1,4 +1,4 @@
-//! Data that the version before the people ledger left in the directory.
+//! Data from before the people ledger: users in Flex, and entries and groups in the SCIM store.
 
 use flexgate::domain::{FlexUserSid, Role};
 use flexgate::store::scim::{Entry, Group, GroupWritten, Member};
@@ -9,7 +9,7 @@ use crate::common::{Scim, scim};
 
 const AT: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-/// A user as that version stored it: in Flex, and as an entry.
+/// A user as an earlier version stored it: in Flex, and as an entry.
 async fn user(scim: &Scim, name: &str, roles: &[&str], own: Value, deleted: bool) -> FlexUserSid {
     let sid: FlexUserSid = scim.world.at_twilio(name, roles).await.parse().unwrap();
     let asserted = json!({ "roles": own, "displayName": "Some One", "emails": [{ "value": "some@example.com" }] });
@@ -27,7 +27,7 @@ async fn user(scim: &Scim, name: &str, roles: &[&str], own: Value, deleted: bool
     sid
 }
 
-/// A group as that version stored it: each membership records the role that it gave.
+/// A group as an earlier version stored it: each membership records the role that it gave.
 async fn group(scim: &Scim, members: &[&FlexUserSid]) -> String {
     let member =
         |user: &&FlexUserSid| Member { user: (*user).clone(), present: true, announced: Some(Role::Supervisor) };

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::common::{Scim, scim_over};
 
-/// A scim whose Twilio has this many users.
+/// A SCIM function in a world whose Twilio has this many users.
 pub async fn world_of(count: usize) -> Scim {
     let scim = scim_over(Config::default(), &[]).await;
     scim.world.ask(Method::POST, "/__sim/users", &json!({ "count": count })).await;

@@ -1,4 +1,4 @@
-//! Invalid input, with an error for each wrong field; and callers without permission.
+//! Invalid input gets an error for each wrong field, and callers without permission are refused.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, Reply, World};

@@ -33,9 +33,9 @@ pub const LOGIN_LIFETIME: Duration = Duration::minutes(10);
 /// How long sessions live.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
-    /// From sign-in to the end of the session, regardless of use.
+    /// The longest time from sign-in to the end of a session, regardless of use.
     pub absolute: Duration,
-    /// Without use, after which the session ends.
+    /// The time without use after which a session ends.
     pub idle: Duration,
 }
 

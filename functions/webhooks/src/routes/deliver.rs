@@ -73,8 +73,8 @@ struct Verification {
 
 /// Receives a delivery
 ///
-/// Flexgate verifies the signature over the raw bytes, and answers once the events are queued. If a source verifies an
-/// address with a POST (Microsoft Graph: `?validationToken=`), the answer is 200 with that token as text.
+/// Flexgate verifies the signature over the raw bytes, and answers once the events are queued. Microsoft Graph verifies
+/// an address with a POST that has `?validationToken=`. The answer to that is 200, with the token as text.
 #[utoipa::path(
     post,
     path = "/webhooks/{source}",

@@ -43,8 +43,8 @@ impl FusionAuth {
         Self { members_of: settings.members_of.clone(), mapping: Mapping::new(PLACES, settings) }
     }
 
-    /// What an event means: an active user of `FusionAuth` is a Flex user. Where the configuration names applications,
-    /// only a user registered in one of them is.
+    /// What an event means: an active user of `FusionAuth` is a Flex user. If the configuration names applications,
+    /// only a user who is registered in one of them is a Flex user.
     fn meaning(&self, kind: &str, event: &Value) -> Option<EventMeaning> {
         let everybody = self.members_of.is_empty();
         let inactive = event.pointer("/user/active") == Some(&Value::Bool(false));

@@ -48,7 +48,7 @@ impl Okta {
     }
 
     /// What an event means. Where only the members of some groups or applications are Flex users, membership makes a
-    /// person a Flex user; otherwise being in the organisation does. A changed profile never does.
+    /// person a Flex user; otherwise being in the organisation does. A changed profile never makes anybody a Flex user.
     fn meaning(&self, kind: &str, targets: &[Value]) -> Option<EventMeaning> {
         let ours = || self.membership(kind, targets).is_some();
         match kind {

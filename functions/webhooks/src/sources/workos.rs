@@ -37,8 +37,8 @@ impl WorkOs {
         Self { members_of: settings.members_of.clone(), mapping: Mapping::new(PLACES, settings) }
     }
 
-    /// What an event means. As with Okta, being in the directory makes a person a Flex user; where the configuration
-    /// names groups, being in one of those does.
+    /// What an event means. As with Okta, being in the directory makes a person a Flex user; if the configuration names
+    /// groups, being in one of them does.
     fn meaning(&self, kind: &str, document: &Value) -> Option<EventMeaning> {
         let everybody = self.members_of.is_empty();
         let group = document.pointer("/data/group/id").and_then(Value::as_str);

@@ -1,7 +1,7 @@
 //! Zitadel actions (version 2, on events): a signature with seconds in it, one event in a delivery.
 //!
 //! Zitadel's events are deltas, not states: each says only what it changed. An event that says who somebody is creates
-//! a user; one that changes a detail refreshes.
+//! a user; one that changes a detail only updates an existing user.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

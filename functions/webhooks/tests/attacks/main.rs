@@ -122,7 +122,7 @@ impl Hooks {
         self.post(source, &[JSON, ("authorization", SECRET)], body.to_string()).await
     }
 
-    /// Runs the consumer until there is nothing left that it can do now.
+    /// Runs the consumer until no event waits, for at most four seconds.
     pub async fn settle(&self) {
         let inbox = self.inbox();
         let stop = CancellationToken::new();

@@ -8,7 +8,7 @@ use flexgate::users::ledger::{Explained, ExplainedRole};
 use crate::operator::Operator;
 use crate::terminal::{harmless, say};
 
-/// Whom to explain.
+/// The user to explain.
 #[derive(Debug, Args)]
 pub struct Explain {
     /// The username, or the SID (FU…)

@@ -69,7 +69,7 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Provision every row of a CSV file; continues where it was stopped
+    /// Provision every row of a CSV file; the same command continues an import that was stopped
     Import(import::Import),
     /// Compare all Flex users with the people ledger, and repair the differences
     Sweep(sweep::Sweep),

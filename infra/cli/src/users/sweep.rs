@@ -99,7 +99,7 @@ pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<d
     Ok(ExitCode::SUCCESS)
 }
 
-/// Deactivates the idle users one by one. Refuses if there are more than a sweep may take access from.
+/// Deactivates the idle users one by one. Refuses if they are more users than a sweep may take a role or access from.
 async fn deactivate(operator: &Operator, swept: &Swept, limit: Option<usize>) -> Result<(), Box<dyn Error>> {
     let limit = limit.unwrap_or(most_losing_access(swept.users));
     if swept.idle.len() > limit {

@@ -1,4 +1,4 @@
-//! Opens a store written by the version before the people ledger, and checks that its data becomes statements.
+//! Opens a store from before the people ledger, and checks that its data becomes statements.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
@@ -13,7 +13,7 @@ use crate::client::{Scim, deliver};
 const BEFORE: &str = include_str!("fixtures/before_the_ledger.sql");
 const GROUP: &str = "/Groups/fggrp_202a35ee4776a5712a289e57739ebd6a";
 
-/// The Flex users that the old version left: name, SID, roles, whether deactivated.
+/// The Flex users from before the people ledger: name, SID, roles, whether deactivated.
 const USERS: [(&str, &str, &[Role], bool); 6] = [
     ("ada@example.com", "FU15e5d11d7ac7d981f8172d3c69ead9e4", &[Role::Agent, Role::Supervisor], false),
     ("linus@example.com", "FU9c2698f20735cf77bba5883137acd732", &[Role::Agent, Role::Supervisor], true),

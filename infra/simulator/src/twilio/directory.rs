@@ -42,11 +42,11 @@ pub(crate) struct FlexUser {
     pub(crate) updated: i64,
     pub(crate) version: u64,
     pub(crate) worker: Option<Worker>,
-    /// A deprovision increments this and so invalidates tokens of earlier generations.
+    /// Deprovisioning increments this, which invalidates the tokens of earlier generations.
     pub(crate) generation: u64,
 }
 
-/// The field values that a provision or an SSO login sets on a user.
+/// The field values that provisioning or an SSO login sets on a user.
 pub(crate) struct Wanted {
     pub(crate) username: String,
     pub(crate) email: String,

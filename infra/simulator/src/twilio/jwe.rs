@@ -1,6 +1,5 @@
-//! Flex tokens: real JWEs in Twilio's shape that only this simulator can decrypt. A token holds all
-//! its claims, so with a data directory it survives a restart. A revocation or a deprovision can
-//! still invalidate it.
+//! Flex tokens: real JWEs in Twilio's shape that only this simulator can decrypt. A token holds all its claims, so with
+//! a data directory it survives a restart. Revocation or deprovisioning can still invalidate it.
 
 use std::io::{Read as _, Write as _};
 

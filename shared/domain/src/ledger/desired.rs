@@ -55,9 +55,9 @@ pub enum Active {
 pub struct Desired {
     /// Whether the person should be active.
     pub active: Active,
-    /// The roles, among those that Flexgate can give.
+    /// Those of the person's roles that Flexgate can give.
     pub roles: RoleSet,
-    /// Roles that Flex shows and Flexgate cannot give. They stay, so no full provision may be sent.
+    /// Roles that Flex shows and Flexgate cannot give. They stay, so no full provisioning request may be sent.
     pub unspellable: BTreeSet<Box<str>>,
     /// The e-mail address; `None` if none is known.
     pub email: Option<Email>,

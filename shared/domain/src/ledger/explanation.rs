@@ -32,7 +32,7 @@ pub enum RoleReason {
     Default,
     /// Has it: Flex shows it, and Flexgate never gave it.
     MadeByHand,
-    /// Has it: Flex shows it, and Flexgate cannot give it. A full provision would lose it.
+    /// Has it: Flex shows it, and Flexgate cannot give it. A full provisioning request would lose it.
     Unspellable,
     /// Does not have it: Flexgate gave it, and no source names it any more.
     TakenBack,

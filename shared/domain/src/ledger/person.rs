@@ -89,9 +89,9 @@ pub struct Given {
     /// owner's.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub owner_since: Option<OffsetDateTime>,
-    /// When a mint first asked Twilio to create the user; unset once the ledger knows the user. Twilio's answer can get
-    /// lost and the request be repeated: a user who is older than this was somebody's already, and one who is not is
-    /// this person's.
+    /// When a mint first asked Twilio to create the user; `None` once the ledger knows the user. Twilio's answer can
+    /// get lost, and the request is then repeated: a user who is older than this already belonged to somebody, and one
+    /// who is not belongs to this person.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub asked_since: Option<OffsetDateTime>,
     /// How often Flexgate has repaired what somebody else changed in Flex, since a source last said something.

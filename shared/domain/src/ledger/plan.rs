@@ -13,7 +13,7 @@ pub struct Plan {
     /// The locale to set afterwards; `Some("")` removes it.
     pub locale: Option<Box<str>>,
     /// Profile fields and roles that stay as they are, because Flex shows a role that Flexgate cannot give and a full
-    /// provision would lose it.
+    /// provisioning request would lose it.
     pub blocked: Vec<&'static str>,
 }
 

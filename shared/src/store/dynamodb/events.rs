@@ -1,4 +1,4 @@
-//! Dead letters, and what the version before the people ledger had applied to each subject.
+//! Dead letters, and what was applied to each subject before the people ledger existed.
 //!
 //! All dead letters have the same partition key: they are few, and a person looks at all of them.
 

@@ -1,4 +1,5 @@
-//! The tables of the queue and of the subjects' histories. Only the version before the people ledger wrote histories.
+//! The tables of the queue and of the subjects' histories. Histories were written only before the people ledger
+//! existed.
 
 use rusqlite::{Connection, TransactionBehavior};
 

@@ -1,6 +1,7 @@
 //! The people ledger's tables.
 
-/// People and statements are large rows, so their tables have a rowid; the pointers are small.
+/// People and statements are large rows, so their tables have a rowid. Pointers are small rows, so their table has
+/// none.
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS people (
     id            TEXT NOT NULL PRIMARY KEY,

@@ -1,6 +1,6 @@
 //! The tables of the username index.
 
-/// No index by time: every walk rewrites every row, and only the end of a walk searches for old ones.
+/// There is no index by time, because every walk rewrites every row, and only the end of a walk searches for old ones.
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS seen_users (
     username_key  TEXT NOT NULL,

@@ -15,8 +15,8 @@ pub(super) struct Claimant {
 
 impl Ledger {
     /// Finds the person that the claims are about: first by `key`, their Flex user or their username. If `key` is a
-    /// Flex user whom the ledger does not know, then by the issuer's subject, provided that person has no Flex user
-    /// yet.
+    /// Flex user whom the ledger does not know, finds the person by the issuer's subject, provided that this person has
+    /// no Flex user yet.
     pub(super) async fn claimant(&self, claims: &TokenClaims, key: PersonKey) -> Result<Claimant, LedgerError> {
         let person = self.people.person(&key).await?.filter(|person| !person.superseded);
         let Some(subject) = &claims.subject else { return Ok(Claimant { person, subject: None }) };
@@ -55,7 +55,7 @@ impl Ledger {
     }
 
     /// Refuses the bearer of `claims`, who was just bound to `user`, if somebody else has taken the username over since
-    /// the ledger admitted them. The binding goes too.
+    /// the ledger admitted them. If it refuses, it also removes the binding.
     pub async fn confirm(&self, claims: &TokenClaims, user: &FlexUserSid) -> Result<(), LedgerError> {
         let owner = self.people.person(&PersonKey::Username(claims.username.key())).await?;
         let refused = self.refuse_previous_owner(claims, owner.as_ref()).await;

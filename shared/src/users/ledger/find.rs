@@ -48,8 +48,8 @@ impl Ledger {
         {
             return self.attached(person, news, gives_access, deadline).await;
         }
-        // A statement that only changes a profile does not find a person by username: they may never have been a Flex
-        // user.
+        // Do not look a person up by username for a statement that only changes a profile: that person may never have
+        // been a Flex user.
         if user.is_none() && !gives_access && news.statement.says_active().is_none() {
             return Ok(Meant::Nobody);
         }

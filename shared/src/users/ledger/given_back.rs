@@ -1,5 +1,5 @@
 //! Gives back a user that a mint reactivated by mistake: Twilio cannot create a user without updating an existing one,
-//! so a mint may bring back somebody else's user whom no search shows. Twilio's dates tell.
+//! so a mint may bring back somebody else's user whom no search shows. Twilio's dates show whether it did.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -29,8 +29,8 @@ impl Ledger {
         Ok(FlexUser { created_date, updated_date, ..user })
     }
 
-    /// Gives the person's user back if a mint asked for it, its answer was lost, and it turns out to be somebody else's
-    /// whom that request reactivated. Returns whether it was.
+    /// If a mint asked for the person's user and its answer was lost, and that request turns out to have reactivated
+    /// somebody else's user, gives that user back. Returns whether it did.
     pub(super) async fn give_back_if_older(
         &self,
         person: &Person,
@@ -143,7 +143,7 @@ mod tests {
         for (case, created, updated, expected) in cases {
             assert_eq!(was_there_before(&user(created, updated), since, now).unwrap(), expected, "{case}");
         }
-        // Asked for a day ago, and found only now.
+        // The user was asked for a day ago, and is found only now.
         let found = user(since + seconds(1), Some(since + seconds(1)));
         assert!(!was_there_before(&found, since, since + Duration::DAY).unwrap());
         let silent = FlexUser { created_date: None, ..found };

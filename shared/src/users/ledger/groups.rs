@@ -25,7 +25,7 @@ pub(super) struct Kept {
 /// Adds a statement that was derived from the SCIM store to the person.
 pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
     if source == Source::Scim {
-        // The version before the ledger gave these roles without recording it, so they count as given.
+        // Earlier versions gave these roles without recording it, so they count as given.
         let names = statement.roles.iter().flat_map(|said| &said.value);
         person.given.roles.extend(names.filter_map(|name| name.parse::<Role>().ok()));
     }
@@ -118,8 +118,8 @@ impl Ledger {
         Ok(self.scim.leave_all(entry.map_or(user, |entry| &entry.id)).await?)
     }
 
-    /// The users about whom the version before the ledger stored something that the ledger has not adopted yet: their
-    /// SCIM ids, and the people that they become. Walks over Flex.
+    /// The users with data from before the people ledger that the ledger has not adopted yet: their SCIM ids, and the
+    /// people that they become. Walks over Flex.
     pub(super) async fn unadopted(
         &self,
         each_call: impl Fn() -> Deadline,
@@ -145,7 +145,8 @@ impl Ledger {
         Ok(unadopted)
     }
 
-    /// Adopts what the version before the ledger stored about the person with that SCIM id. Changes nothing in Flex.
+    /// Adopts what was stored about the person with that SCIM id before the people ledger existed. Changes nothing in
+    /// Flex.
     pub(super) async fn adopt_member(&self, id: &FlexUserSid, deadline: Deadline) -> Result<(), LedgerError> {
         let Some(id) = self.member(id, deadline).await? else { return Ok(()) };
         let lease = self.lease(id, deadline).await?;

@@ -78,7 +78,7 @@ impl Ledger {
         self.another_admin_beside(user, &[], deadline).await
     }
 
-    /// The same, where `leaving` do not count either, because they are about to stop being administrators.
+    /// The same, except that `leaving` do not count either, because they are about to stop being administrators.
     pub(super) async fn another_admin_beside(
         &self,
         user: &FlexUser,

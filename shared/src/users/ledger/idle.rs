@@ -10,8 +10,8 @@ use crate::domain::{FlexUserSid, WorkerSid};
 use crate::twilio::TwilioError;
 
 impl Ledger {
-    /// Those of `workers`, each with its Flex user, whose activity last changed before `since`. A worker of whom
-    /// `TaskRouter` does not say when that was is not idle.
+    /// Those of `workers`, each with its Flex user, whose activity last changed before `since`. If `TaskRouter` does
+    /// not say when that was, the worker does not count as idle.
     pub(super) async fn idle(
         &self,
         workers: &BTreeMap<WorkerSid, FlexUserSid>,
@@ -27,7 +27,7 @@ impl Ledger {
             let is_idle = |at: Option<OffsetDateTime>| at.is_some_and(|at| at <= since);
             let found = page.workers.iter().filter(|worker| is_idle(worker.status_changed));
             idle.extend(found.filter_map(|worker| workers.get(&worker.sid)).cloned());
-            // A token that Twilio repeats would page for ever.
+            // If Twilio repeated a token, this loop would never end.
             if page.next_page_token.is_none() || page.next_page_token == token {
                 return Ok(idle);
             }

@@ -1,7 +1,7 @@
-//! Reads what the version before the ledger stored about SCIM's users, as a statement.
+//! Reads what was stored about SCIM's users before the people ledger existed, as a statement.
 //!
-//! That version kept what a client wrote only in the entry in the SCIM store. The ledger takes it over when it first
-//! reconciles the person.
+//! Earlier versions kept what a client wrote only in the entry in the SCIM store. The ledger takes it over when it
+//! first reconciles the person.
 
 use std::collections::BTreeSet;
 

@@ -9,8 +9,8 @@ use crate::domain::ledger::{Person, PersonId, Source};
 use crate::domain::{EventId, FlexUser, Role};
 use crate::store::Written;
 
-/// Whether to deactivate the orphan: created at least `after` ago, and not an administrator, because administrators are
-/// often made by hand. If Twilio omits the creation date or the roles, the user is left alone.
+/// Whether to deactivate the orphan: only if it was created at least `after` ago and is not an administrator, because
+/// administrators are often made by hand. If Twilio omits the creation date or the roles, the user is left alone.
 pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> bool {
     let created = user.created_date.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
     let is_old = created.is_some_and(|created| created + after <= now);

@@ -17,7 +17,7 @@ const BATCH: u32 = 500;
 /// How many attempts to make when somebody else is changing the person.
 const TRIES: usize = 5;
 
-/// About how many people a source has said something.
+/// The number of people about whom a source has said something, and when it last did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceCount {
     /// People about whom it says something.
@@ -33,8 +33,8 @@ pub struct SourceCount {
 /// What the withdrawal of a source changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Withdrawal {
-    /// People about whom the source says something. After a withdrawal: everybody it was completed for, those
-    /// unfinished before included.
+    /// People about whom the source says something. After a withdrawal: everybody for whom it was completed, including
+    /// those whom an earlier call left unfinished.
     pub people: usize,
     /// People for whom the source was withdrawn already, but Flex was not brought in step. Only
     /// [`Ledger::foresee_withdrawal`] counts them.

@@ -1,8 +1,8 @@
 //! The sweep: compares everybody in Flex with what the ledger says, page by page.
 //!
 //! It refreshes the username index, and queues jobs that repair the differences. It repairs nothing itself: the job
-//! judges each person again under their lease, in case they are being changed meanwhile. A walk that does not reach its
-//! end concludes nothing: it counts nobody as missing, forgets nothing and repairs nothing.
+//! judges each person again under their lease, in case they are being changed meanwhile. If the walk is not completed,
+//! the sweep concludes nothing: it counts nobody as missing, forgets nothing and repairs nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +22,8 @@ use crate::users::Pages;
 /// How many people to read at a time when reading the whole ledger.
 const BATCH: u32 = 500;
 
-/// From how many people one command may take access, unless its operator says otherwise: 20, or a twentieth of `users` if
-/// that is more.
+/// The number of people from whom one command may take a role or access, unless its operator sets another limit: 20, or
+/// a twentieth of `users` if that is more.
 #[must_use]
 pub fn most_losing_access(users: usize) -> usize {
     (users / 20).max(20)
@@ -49,21 +49,23 @@ fn filled(user: &FlexUser, desired: &Desired) -> FlexUser {
 pub struct SweepOptions<'a> {
     /// Where to queue repairs. Without a queue, the sweep writes nothing at all.
     pub queue: Option<&'a dyn EventQueue>,
-    /// The most people from whom the sweep may take access; `None` means the larger of 20 and 5 % of all users.
+    /// The most people from whom the sweep may take a role or access; `None` means the larger of 20 and 5 % of all
+    /// users.
     pub limit: Option<usize>,
     /// The minimum age of the orphans to deactivate. Only those whom the ledger does not know and who are not
     /// administrators are deactivated. `None` deactivates no orphan.
     pub orphans_after: Option<Duration>,
-    /// Report active users whose worker has not changed its activity for so long. `None` does not ask.
+    /// Report active users whose worker has not changed its activity for this long. If it is `None`, the sweep does not
+    /// ask `TaskRouter`.
     pub idle_after: Option<Duration>,
 }
 
 /// What a sweep found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Flex's users.
+    /// How many users Flex has.
     pub users: usize,
-    /// Those of them who are active.
+    /// How many of them are active.
     pub active: usize,
     /// Active users about whom no source has said anything.
     pub orphans: Vec<FlexUserSid>,
@@ -90,19 +92,19 @@ pub struct Swept {
 /// Why a sweep concluded nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
-    /// It would take access from more people than a sweep may.
+    /// It would take a role or access from more people than a sweep may.
     #[error(
-        "the repairs would take access from {losing_access} of {users} users, which is more than a sweep may: look at \
-         what changed, then repair users one by one or raise the limit"
+        "the repairs would take a role or access from {losing_access} of {users} users, which is more than a sweep \
+         may: look at what changed, then repair users one by one or raise the limit"
     )]
     TooMany {
-        /// From how many.
+        /// How many users would lose a role or access.
         losing_access: usize,
-        /// Of how many users.
+        /// How many users Flex has.
         users: usize,
     },
     /// Twilio, or the store.
-    #[error("the walk over Flex did not come to its end")]
+    #[error("the sweep did not finish")]
     Ledger(#[from] LedgerError),
     /// `TaskRouter` did not say who is idle. Everything else is done.
     #[error("the repairs are queued, but TaskRouter did not say who is idle")]

@@ -1,4 +1,5 @@
-//! The middleware in front of every SCIM route: it authenticates the caller and writes the request's one audit event.
+//! The middleware in front of every SCIM route: it authenticates the caller by its token, turns refusals into SCIM
+//! error bodies, and writes at most one audit event per request.
 
 use std::sync::Arc;
 

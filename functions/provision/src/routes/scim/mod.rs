@@ -1,7 +1,7 @@
 //! `/scim/v2`: SCIM 2.0 for identity systems.
 //!
-//! Translates HTTP to [`crate::scim`] and back. One gate in front of every route authenticates the caller by its token,
-//! answers refusals as SCIM error bodies, and writes the one audit event.
+//! Translates HTTP to [`crate::scim`] and back. The middleware in front of every route authenticates the caller by its
+//! token, turns refusals into SCIM error bodies, and writes at most one audit event per request.
 
 mod answer;
 mod body;

@@ -44,7 +44,7 @@ async fn users_keep_every_change_over_a_restart() {
     assert_eq!(everybody(&sim).await, before);
     assert_eq!(sim.info(token.as_str().unwrap()).await.0, 201);
     assert_eq!(sim.info(killed.as_str().unwrap()).await.0, 401);
-    // A provision after the restart updates the user in place and adds no second row.
+    // Provisioning after the restart updates the user in place and adds no second row.
     sim.provision("ada", &["admin"]).await;
     let sim = restarted(sim, folder.path()).await;
     let after = everybody(&sim).await;

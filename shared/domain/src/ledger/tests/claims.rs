@@ -43,7 +43,7 @@ fn provisioned(step: Step) -> DesiredUser {
 fn a_user_follows_the_claims_and_is_never_demoted_by_accident() {
     assert_eq!(follows(claims(&[]), &flex_user(&["agent"])), Step::Nothing);
 
-    // Claims without roles leave them alone; those with roles add them to what was made by hand.
+    // Claims without roles leave the user's roles alone; claims with roles add theirs to those made by hand.
     assert_eq!(follows(claims(&[]), &flex_user(&["supervisor"])), Step::Nothing);
     let roles = provisioned(follows(claims(&["agent"]), &flex_user(&["supervisor"]))).roles;
     assert_eq!(roles, [Role::Agent, Role::Supervisor].into());
