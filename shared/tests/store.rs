@@ -224,6 +224,20 @@ async fn an_identity_and_a_user_are_bound_to_each_other_alone() {
 }
 
 #[tokio::test]
+async fn an_identity_unbinds_itself_alone() {
+    let store = store().await;
+    let (ada, eve) = (identity("ada"), identity("eve"));
+    assert_eq!(store.one.bind(&ada, &user(1), NOW).await.unwrap(), Bound::Yes);
+    for (other, of) in [(&eve, 1), (&ada, 2), (&eve, 2)] {
+        store.other.unbind_identity(other, &user(of)).await.unwrap();
+        assert_eq!(store.one.user_of(&ada).await.unwrap(), Some(user(1)));
+    }
+    store.other.unbind_identity(&ada, &user(1)).await.unwrap();
+    assert_eq!(store.one.user_of(&ada).await.unwrap(), None);
+    assert_eq!(store.one.bind(&eve, &user(1), NOW).await.unwrap(), Bound::Yes);
+}
+
+#[tokio::test]
 async fn of_many_who_claim_one_user_at_once_one_is_bound() {
     let store = store().await;
     let asks = (0..20).map(|index| {

@@ -150,9 +150,23 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     assert!(out(&refused).contains("0 updated, 2 unchanged, 1 failed"), "{}", out(&refused));
     let failed = std::fs::read_to_string(world.folder().join("f.csv.failed.csv")).unwrap();
     assert!(failed.contains("another spelling") && failed.contains("Flex console"), "{failed}");
+    // The file of failed rows has both spellings, so that it can be corrected and imported: nothing is sent by it either.
+    let again = output(operator(&world, &["users", "import", "f.csv.failed.csv"])).await;
+    assert!(out(&again).contains("0 updated, 1 unchanged, 1 failed"), "{}", out(&again));
     let key = |user: &Value| (user["username"].clone(), user["full_name"].clone(), user["roles"].clone());
     let (before, after) = (before.iter().map(key), world.twilio_users().await);
     assert_eq!(before.collect::<Vec<_>>(), after.iter().map(key).collect::<Vec<_>>());
+    // A row that was compared is sent once the other spelling is gone.
+    std::fs::write(world.folder().join("h.csv"), format!("{csv}linus,linus@example.com,Linus,admin\n")).unwrap();
+    let allowed = |mut command: Command| {
+        command.env("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin");
+        command
+    };
+    world.fault(&json!({ "service": "flex-api", "path_contains": "Provision", "kind": "status", "status": 400 })).await;
+    let stopped = output(allowed(operator(&world, &["users", "import", "h.csv"]))).await;
+    assert!(out(&stopped).contains("3 unchanged, 1 failed"), "{}", out(&stopped));
+    let again = output(allowed(operator(&world, &["users", "import", "h.csv"]))).await;
+    assert!(out(&again).contains("1 created, 0 updated, 2 unchanged, 0 failed, 1 finished before"), "{}", out(&again));
     // The same spelling twice is still a mistake.
     std::fs::write(world.folder().join("g.csv"), format!("{csv}grace,grace@example.com,Grace,agent\n")).unwrap();
     let twice = output(operator(&world, &["users", "import", "g.csv"])).await;

@@ -208,6 +208,9 @@ pub trait Bindings: fmt::Debug + Send + Sync {
     /// Binds the identity to the user, unless one of them is bound to another.
     async fn bind(&self, identity: &Identity, user: &FlexUserSid, now: OffsetDateTime) -> Result<Bound, StoreError>;
 
+    /// Removes the binding of this identity to this user. Does nothing if the user is bound to another identity.
+    async fn unbind_identity(&self, identity: &Identity, user: &FlexUserSid) -> Result<(), StoreError>;
+
     /// Removes the user's binding, if there is one.
     async fn unbind(&self, user: &FlexUserSid) -> Result<(), StoreError>;
 }

@@ -324,6 +324,16 @@ impl Bindings for SqliteStore {
         .await
     }
 
+    async fn unbind_identity(&self, identity: &Identity, user: &FlexUserSid) -> Result<(), StoreError> {
+        let (identity, user) = (identity_key(identity), user.clone());
+        self.write(move |db| {
+            db.prepare_cached("DELETE FROM bindings WHERE identity = ?1 AND flex_user_sid = ?2")?
+                .execute([identity.as_str(), user.as_str()])
+                .map(drop)
+        })
+        .await
+    }
+
     async fn unbind(&self, user: &FlexUserSid) -> Result<(), StoreError> {
         let user = user.clone();
         self.write(move |db| {

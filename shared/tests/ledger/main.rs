@@ -8,6 +8,7 @@
 mod dynamodb;
 
 mod attack;
+mod changing_hands;
 mod fixture;
 mod groups;
 mod leavers;

@@ -11,12 +11,12 @@ use serde_json::json;
 use crate::fixture::{Fixture, GROUPS, deadline};
 use crate::rules::{name, news};
 
-fn ada() -> Username {
+pub fn ada() -> Username {
     "ada@example.com".parse().unwrap()
 }
 
 /// The statement that `flexgate users provision --new` makes.
-fn new() -> News {
+pub fn new() -> News {
     let user = DesiredUser {
         username: ada(),
         email: "new@example.com".parse().unwrap(),
@@ -28,13 +28,13 @@ fn new() -> News {
     News { earlier: Earlier::Nothing, ..news }
 }
 
-fn identity() -> Identity {
+pub fn identity() -> Identity {
     Identity { issuer: "https://idp.example.com".into(), subject: "ada-the-first".into() }
 }
 
 impl Fixture {
     /// A user whom only Twilio knows, with an identity bound to it and a membership of a SCIM group.
-    async fn first(&self) -> FlexUserSid {
+    pub async fn first(&self) -> FlexUserSid {
         self.at_twilio(ada().as_str(), &["supervisor"]).await;
         let sid = self.flex(&ada()).await.unwrap().flex_user_sid;
         let bound = self.provisioning.bindings().bind(&identity(), &sid, SystemClock.now()).await.unwrap();
@@ -43,17 +43,17 @@ impl Fixture {
         sid
     }
 
-    async fn deactivated_in_the_console(&self, sid: &FlexUserSid) {
+    pub async fn deactivated_in_the_console(&self, sid: &FlexUserSid) {
         self.provisioning.flex().deprovision(sid, deadline()).await.unwrap();
     }
 
-    async fn second(&self) -> FlexUser {
+    pub async fn second(&self) -> FlexUser {
         let user = self.flex(&ada()).await.unwrap();
         assert!(user.is_active());
         user
     }
 
-    async fn nothing_is_left_of_the_first(&self) {
+    pub async fn nothing_is_left_of_the_first(&self) {
         let user = self.second().await;
         assert_eq!(user.roles.as_ref().unwrap().names(), ["agent"]);
         assert_eq!(user.email.as_deref(), Some("new@example.com"));
@@ -67,7 +67,7 @@ impl Fixture {
     }
 }
 
-fn is_held(refused: &LedgerError) -> bool {
+pub fn is_held(refused: &LedgerError) -> bool {
     matches!(refused, LedgerError::Attachment(AttachmentRefused::HeldByAnother(_)))
 }
 
@@ -155,13 +155,13 @@ async fn r63_a_lost_answer_does_not_make_the_second_the_first() {
 }
 
 /// What the webhook source `hr` says about its subject `hr-1`.
-fn hr(username: &str, active: bool) -> News {
+pub fn hr(username: &str, active: bool) -> News {
     News { subject: Some("hr-1".parse().unwrap()), ..news("webhook:hr", username, Some(active), &["supervisor"]) }
 }
 
 impl Fixture {
     /// The subject `hr-1` leaves, and somebody new gets the username.
-    async fn changes_hands(&self) {
+    pub async fn changes_hands(&self) {
         self.state(&hr("ada@example.com", true)).await.unwrap();
         self.state(&hr("ada@example.com", false)).await.unwrap();
         self.state(&new()).await.unwrap();
@@ -174,19 +174,6 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
     let fixture = Fixture::start().await;
     let sid = fixture.first().await;
     fixture.deactivated_in_the_console(&sid).await;
-    // The binding comes between the statement and the end of the takeover.
-    fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 1_000, "times": 1 })).await;
-    let bindings = fixture.provisioning.bindings();
-    let bound_meanwhile = async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        bindings.bind(&identity(), &sid, SystemClock.now()).await.unwrap()
-    };
-    let second = new();
-    let (stated, bound) = tokio::join!(fixture.state(&second), bound_meanwhile);
-    assert_eq!((stated.is_ok(), bound), (true, Bound::Yes));
-    fixture.nothing_is_left_of_the_first().await;
-    // The takeover comes after the mint's look at the ledger and before its binding, so the mint looks again.
-    let user = fixture.second().await.flex_user_sid;
     let claims = |issued_at| {
         let caller = Caller {
             identity: identity(),
@@ -201,12 +188,27 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
         TokenClaims::of(&caller, &ada(), &caller.roles, &fixture.platform.clock_rng)
     };
     let before = SystemClock.now() - time::Duration::MINUTE;
+    // The binding comes between the statement and the end of the takeover.
+    fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 1_000, "times": 1 })).await;
+    let bindings = fixture.provisioning.bindings();
+    let bound_meanwhile = async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let bound = bindings.bind(&identity(), &sid, SystemClock.now()).await.unwrap();
+        (bound, fixture.ledger.confirm(&claims(before), &identity(), &sid).await)
+    };
+    let second = new();
+    let (stated, (bound, confirmed)) = tokio::join!(fixture.state(&second), bound_meanwhile);
+    assert_eq!((stated.is_ok(), bound), (true, Bound::Yes));
+    assert!(is_held(&confirmed.unwrap_err()));
+    fixture.nothing_is_left_of_the_first().await;
+    // The takeover comes after the mint's look at the ledger and before its binding, so the mint looks again.
+    let user = fixture.second().await.flex_user_sid;
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
-    assert!(is_held(&fixture.ledger.confirm(&claims(before), &user).await.unwrap_err()));
+    assert!(is_held(&fixture.ledger.confirm(&claims(before), &identity(), &user).await.unwrap_err()));
     assert_eq!(bindings.user_of(&identity()).await.unwrap(), None);
     // The issuer's later word counts.
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
-    fixture.ledger.confirm(&claims(SystemClock.now()), &user).await.unwrap();
+    fixture.ledger.confirm(&claims(SystemClock.now()), &identity(), &user).await.unwrap();
     assert_eq!(bindings.user_of(&identity()).await.unwrap(), Some(user));
 }
 

@@ -148,7 +148,7 @@ impl Minting {
         let found = if created { MatchedBy::Created } else { MatchedBy::ByUsername };
         match self.provisioning.bindings().bind(&caller.identity, &sid, self.clock_rng.now()).await? {
             Bound::Yes => {
-                self.ledger.confirm(&claims, &sid).await?;
+                self.ledger.confirm(&claims, &caller.identity, &sid).await?;
                 Ok((sid, found))
             }
             Bound::IdentityTaken(_) | Bound::UserTaken => Err(MintError::NotBound),

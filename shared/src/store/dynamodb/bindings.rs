@@ -45,11 +45,25 @@ impl Bindings for DynamoStore {
         Err(crowded())
     }
 
+    async fn unbind_identity(&self, identity: &Identity, user: &FlexUserSid) -> Result<(), StoreError> {
+        self.unbind_if(user, |bound| bound == identity_pk(identity)).await
+    }
+
     async fn unbind(&self, user: &FlexUserSid) -> Result<(), StoreError> {
+        self.unbind_if(user, |_| true).await
+    }
+}
+
+impl DynamoStore {
+    /// Removes the user's binding, if there is one and the identity's key is one that `removes`.
+    async fn unbind_if(&self, user: &FlexUserSid, removes: impl Fn(&str) -> bool) -> Result<(), StoreError> {
         let user_key = user_pk(user);
         for tried in 0..TRIES {
             let Some(item) = self.item(&user_key, BINDING).await? else { return Ok(()) };
             let identity = text(&item, "identity_key")?;
+            if !removes(identity) {
+                return Ok(());
+            }
             let by_identity = self.delete(identity, BINDING, Some(("flex_user_sid", s(user.as_str()))))?;
             let by_user = self.delete(&user_key, BINDING, Some(("identity_key", s(identity))))?;
             match self.transact(vec![by_identity, by_user]).await? {

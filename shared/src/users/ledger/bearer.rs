@@ -2,7 +2,7 @@
 
 use super::{Ledger, LedgerError, TokenClaims};
 use crate::domain::ledger::{AttachmentRefused, Person};
-use crate::domain::{FlexUserSid, SubjectId};
+use crate::domain::{FlexUserSid, Identity, SubjectId};
 use crate::store::PersonKey;
 
 /// The person that claims are about.
@@ -36,17 +36,18 @@ impl Ledger {
         })
     }
 
-    /// Refuses the bearer of `claims` if somebody else, `owner`, took the username over from them: if the issuer's subject
-    /// is known as the previous owner's, or if the token was issued before. A token without a time of issue is refused
-    /// for a day. One that was issued afterwards is the issuer's word that the username is its bearer's now.
+    /// Refuses the bearer of `claims` if somebody else, `owner`, took the username over and the token was issued before
+    /// that. A token without a time of issue is refused for a day. A token that was issued afterwards is the issuer's
+    /// word that the username is its bearer's now. If the ledger does not know when the username changed hands, it
+    /// refuses the issuer's subject of the previous owner.
     pub(super) async fn refuse_previous_owner(
         &self,
         claims: &TokenClaims,
         owner: Option<&Person>,
     ) -> Result<(), LedgerError> {
         let refused = || Err(AttachmentRefused::HeldByAnother(claims.source.clone()).into());
-        if owner.and_then(|owner| owner.given.owner_since).is_some_and(|since| claims.may_be_older_than(since)) {
-            return refused();
+        if let Some(since) = owner.and_then(|owner| owner.given.owner_since) {
+            return if claims.may_be_older_than(since) { refused() } else { Ok(()) };
         }
         let Some(subject) = &claims.subject else { return Ok(()) };
         let bearer = self.people.person(&PersonKey::Subject(claims.source.clone(), subject.clone())).await?;
@@ -54,14 +55,22 @@ impl Ledger {
         if bearer.as_ref().is_some_and(lost) { refused() } else { Ok(()) }
     }
 
-    /// Refuses the bearer of `claims`, who was just bound to `user`, if somebody else has taken the username over since
-    /// the ledger admitted them. If it refuses, it also removes the binding.
-    pub async fn confirm(&self, claims: &TokenClaims, user: &FlexUserSid) -> Result<(), LedgerError> {
-        let owner = self.people.person(&PersonKey::Username(claims.username.key())).await?;
-        let refused = self.refuse_previous_owner(claims, owner.as_ref()).await;
-        if refused.is_err() {
-            self.provisioning.bindings().unbind(user).await?;
+    /// Refuses the bearer of `claims`, whose `identity` was just bound to `user`, if somebody else has taken the username
+    /// over since the ledger admitted them. If it refuses or fails, it removes that binding.
+    pub async fn confirm(
+        &self,
+        claims: &TokenClaims,
+        identity: &Identity,
+        user: &FlexUserSid,
+    ) -> Result<(), LedgerError> {
+        let confirmed = async {
+            let owner = self.people.person(&PersonKey::Username(claims.username.key())).await?;
+            self.refuse_previous_owner(claims, owner.as_ref()).await
+        };
+        let confirmed = confirmed.await;
+        if confirmed.is_err() {
+            self.provisioning.bindings().unbind_identity(identity, user).await?;
         }
-        refused
+        confirmed
     }
 }

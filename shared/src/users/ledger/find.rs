@@ -4,7 +4,7 @@ use super::news::with;
 use super::{Earlier, Ledger, LedgerError, News};
 use crate::base::outbound::Deadline;
 use crate::domain::FlexUser;
-use crate::domain::ledger::{Active, Attachment, AttachmentRefused, Desired, Person, PersonId, Plan, attach};
+use crate::domain::ledger::{Active, Attachment, AttachmentRefused, Desired, Person, PersonId, Plan, Source, attach};
 use crate::store::PersonKey;
 use crate::twilio::TwilioError;
 use crate::users::in_full;
@@ -70,7 +70,7 @@ impl Ledger {
 
     /// The source's subject lost their username to somebody else, and the source says that they are active. Under a
     /// username that neither the ledger nor Flex knows, they begin anew, unless another source, or the same one later,
-    /// said that they are inactive.
+    /// said that they are inactive. An operator's word does not count: it was about the username that they lost.
     async fn under_another_name(&self, person: Person, news: &News, deadline: Deadline) -> Result<Meant, LedgerError> {
         let Some(username) = news.username.as_ref().filter(|username| username.key() != person.username.key()) else {
             return Ok(Meant::Known(person));
@@ -78,13 +78,24 @@ impl Ledger {
         if with(&person, news).statements[&news.source].says_active() != Some(true) {
             return Ok(Meant::Known(person));
         }
-        if let Some(by) = person.inactive_by().find(|by| **by != news.source) {
+        let others = |by: &&Source| **by != news.source && **by != Source::Operator;
+        if let Some(by) = person.inactive_by().find(others) {
             return Err(AttachmentRefused::Inactive(by.clone()).into());
         }
-        if self.people.person(&PersonKey::Username(username.key())).await?.is_some() {
+        // The ledger, the index or a binding may know a user whom no search shows.
+        let is_bound = match &news.identity {
+            Some(identity) => self.provisioning.bindings().user_of(identity).await?.is_some(),
+            None => false,
+        };
+        if is_bound
+            || self.people.person(&PersonKey::Username(username.key())).await?.is_some()
+            || !self.usernames.seen(&username.key()).await?.is_empty()
+        {
             return Ok(Meant::Known(person));
         }
-        let anew = Person::new(PersonId::of(self.clock_rng.random()), username.clone());
+        // Nothing that Flex may show after all is theirs.
+        let id = PersonId::of(self.clock_rng.random());
+        let anew = Person::new(id, username.clone()).successor(id, self.clock_rng.now());
         if self.flex_user(&anew, deadline).await?.is_some() {
             return Ok(Meant::Known(person));
         }

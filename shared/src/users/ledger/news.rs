@@ -102,3 +102,11 @@ pub(super) fn with(before: &Person, news: &News) -> Person {
     }
     person
 }
+
+/// The identity that the news binds to the Flex user of `before`, a person whom the ledger knows. An event that happened
+/// before they took the username over may name the previous owner's.
+pub(super) fn bindable<'a>(before: &Person, news: &'a News) -> Option<&'a Identity> {
+    let (since, happened) = (before.given.owner_since, news.statement.latest().map(|moment| moment.at));
+    let is_earlier = happened.zip(since).is_some_and(|(happened, since)| happened < since);
+    news.identity.as_ref().filter(|_| !(is_earlier && matches!(news.source, Source::Webhook(_))))
+}

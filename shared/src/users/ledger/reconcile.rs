@@ -166,13 +166,10 @@ impl Ledger {
         let (outcome, user) = self.send(plan.step, observed, deadline).await?;
         if let Some(user) = &user {
             let is_new = person.flex_user_sid.as_ref() != Some(&user.flex_user_sid);
-            if given.taking_over {
-                // The previous owner may have been bound again while the new one was written.
+            // A search does not show a deactivated user, so Flexgate may learn only now that the user had a previous owner.
+            if given.taking_over && is_new {
                 self.end_access(&user.flex_user_sid).await?;
-                // A search does not show a deactivated user, so Flexgate may learn only now that there is one.
-                if is_new {
-                    self.leave_groups(&user.flex_user_sid).await?;
-                }
+                self.leave_groups(&user.flex_user_sid).await?;
             } else if let Some(old) = person.flex_user_sid.as_ref().filter(|_| is_new) {
                 self.follow_in_scim(old, user).await?;
             }

@@ -2,7 +2,7 @@
 
 use super::find::{Meant, plan};
 use super::groups::adopt;
-use super::news::with;
+use super::news::{bindable, with};
 use super::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
@@ -72,10 +72,11 @@ impl Ledger {
             return Ok(None);
         }
         let Some(before) = self.projected(before, None).await? else { return Ok(None) };
+        let identity = bindable(&before, news);
         let change = self.change(&before, news, deadline).await?;
         let locked = self.guard(&change, deadline).await?;
         let done = async {
-            self.hand_over(&change, news).await?;
+            self.hand_over(&change, identity).await?;
             let stating = Stating {
                 source: &news.source,
                 statement: &change.person.statements[&news.source],
@@ -86,8 +87,9 @@ impl Ledger {
                 Written::Yes(version) => version,
                 Written::Moved => return Ok(None),
             };
+            self.end_previous_access(&change, identity).await?;
             let change = Change { person: Person { version, ..change.person }, ..change };
-            self.bring(change, news.identity.as_ref(), deadline).await
+            self.bring(change, identity, deadline).await
         }
         .await;
         self.unguard(locked).await?;
@@ -133,7 +135,7 @@ impl Ledger {
         }
         let locked = self.guard(&change, deadline).await?;
         let done = async {
-            self.hand_over(&change, news).await?;
+            self.hand_over(&change, news.identity.as_ref()).await?;
             // Boxed, like `add`: this future is large.
             let change =
                 if person.given.taking_over { Box::pin(self.without_predecessor(change)).await? } else { change };
@@ -156,6 +158,17 @@ impl Ledger {
         Ok(change)
     }
 
+    /// Ends the previous owner's access once more after the new owner was written: a mint may have bound the previous
+    /// owner in between. A later mint sees the new owner ([`Ledger::confirm`]).
+    async fn end_previous_access(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
+        let Some(user) = change.observed.as_ref().filter(|_| change.person.given.taking_over) else { return Ok(()) };
+        self.end_access(&user.flex_user_sid).await?;
+        match identity {
+            Some(identity) if change.desired.active != Active::No => self.bind(identity, &user.flex_user_sid).await,
+            _ => Ok(()),
+        }
+    }
+
     pub(super) async fn add(
         &self,
         change: Change,
@@ -171,8 +184,9 @@ impl Ledger {
         }
         let Written::Yes(version) = self.people.add(&person, instead_of.as_deref()).await? else { return Ok(None) };
         let id = person.id;
-        let lease = self.lease(id, deadline).await?;
         let change = Change { person: Person { version, ..person }, ..change };
+        self.end_previous_access(&change, identity).await?;
+        let lease = self.lease(id, deadline).await?;
         // Somebody else may have reconciled the person before this process got the lease.
         let now = self.people.person(&PersonKey::Id(id)).await;
         let done = match now {
@@ -203,12 +217,12 @@ impl Ledger {
     /// Makes the Flex user the person's: ends what a previous owner of it could still use, and binds the identity that
     /// the source names. This comes after everything that may refuse the statement, and before the statement is
     /// written, because the Flex user may turn out to be bound to somebody else.
-    async fn hand_over(&self, change: &Change, news: &News) -> Result<(), LedgerError> {
+    async fn hand_over(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = &change.observed else { return Ok(()) };
         if change.desired.given.taking_over {
             self.end_access(&user.flex_user_sid).await?;
         }
-        match &news.identity {
+        match identity {
             Some(identity) if change.desired.active != Active::No => self.bind(identity, &user.flex_user_sid).await,
             _ => Ok(()),
         }

@@ -9,7 +9,7 @@ mod pace;
 mod progress;
 mod rows;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::error::Error;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ pub async fn run(operator: &Operator, options: &Import) -> Result<ExitCode, Box<
         remark(&format!("{skipped} of {total} rows were finished before and are not sent again"));
     }
     let progress = Progress::start(total, skipped);
-    let mut failures = Failures { path: failed_path, writer: None };
+    let mut failures = Failures { path: failed_path, writer: None, written: HashSet::new() };
     let ended = send(operator, options, left, &mut journal, &mut failures, &progress).await;
     progress.finish();
     let (counts, stopped) = ended?;
@@ -175,10 +175,8 @@ async fn send(
                     _ => counts.unchanged += 1,
                 }
             }
-            Fate::AsInFlex => {
-                journal.note(&row)?;
-                counts.unchanged += 1;
-            }
+            // Not recorded in the journal: without the other spelling, the same row is sent.
+            Fate::AsInFlex => counts.unchanged += 1,
             Fate::Failed(reason) => {
                 counts.failed += 1;
                 operator.trail.refused("provision", None, &reason);
@@ -202,12 +200,12 @@ async fn one(row: Row, ledger: Arc<Ledger>, flex: Arc<Flex>, cause: EventId, pac
     let fate = loop {
         let Some(seat) = pace.slot().await else { break Fate::Left };
         tries += 1;
-        let answer = if row.is_alike {
-            compare(&row.desired, &flex).await
-        } else {
+        let answer = if row.alike.is_empty() {
             let news = News::user(Source::Operator, row.desired.clone(), pace.now(), &cause);
             let done = ledger.state(&news, deadline()).await;
             done.map(|done| blocked(&done).map_or_else(|| Fate::Done(Box::new(done)), Fate::Failed))
+        } else {
+            compare(&row.desired, &flex).await
         };
         drop(seat);
         let error = match answer {
@@ -264,10 +262,25 @@ async fn compare(desired: &DesiredUser, flex: &Flex) -> Result<Fate, LedgerError
 struct Failures {
     path: PathBuf,
     writer: Option<csv::Writer<File>>,
+    /// The usernames that the file has.
+    written: HashSet<String>,
 }
 
 impl Failures {
+    /// Writes the row, and the rows with other spellings of its username: without them, an import of the file would take
+    /// the row for the other user's.
     fn write(&mut self, row: &Row, reason: &str) -> Result<(), Box<dyn Error>> {
+        self.write_one(&row.desired, reason)?;
+        for other in &row.alike {
+            self.write_one(other, "the other spelling of a row that failed: leave both in this file")?;
+        }
+        Ok(())
+    }
+
+    fn write_one(&mut self, desired: &DesiredUser, reason: &str) -> Result<(), Box<dyn Error>> {
+        if !self.written.insert(desired.username.as_str().to_owned()) {
+            return Ok(());
+        }
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => {
@@ -280,7 +293,6 @@ impl Failures {
                 none.insert(writer)
             }
         };
-        let desired = &row.desired;
         let roles: Vec<_> = desired.roles.iter().map(|role| role.as_str()).collect();
         let (name, email) = (desired.username.as_str(), desired.email.as_str());
         let cells = [name, email, desired.full_name.as_str(), &roles.join(";"), reason];

@@ -23,9 +23,9 @@ pub(super) struct Row {
     pub(super) desired: DesiredUser,
     /// The same for equal rows of any file; reveals nothing about the row.
     pub(super) key: String,
-    /// Whether another row has the username in another spelling, such as `Grace` beside `grace`. Flexgate takes both
-    /// for one person, and Twilio for two users, so such a row is compared with Flex and never sent.
-    pub(super) is_alike: bool,
+    /// The rows that have the username in another spelling, such as `Grace` beside `grace`. Flexgate takes both for one
+    /// person, and Twilio for two users, so such a row is compared with Flex and never sent.
+    pub(super) alike: Vec<DesiredUser>,
 }
 
 /// A file that was read: its rows, and warnings about them.
@@ -93,9 +93,10 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Vec<String>> {
                         "lines {first} and {number}: the usernames differ only in spelling. Flexgate takes them for one \
                          person, so these rows are compared with Flex and not sent"
                     ));
-                    row.is_alike = true;
                     for (_, place) in others.iter() {
-                        parsed.rows[*place].is_alike = true;
+                        let other = &mut parsed.rows[*place];
+                        row.alike.push(other.desired.clone());
+                        other.alike.push(row.desired.clone());
                     }
                 }
                 others.push((number, parsed.rows.len()));
@@ -173,7 +174,7 @@ fn row(record: &StringRecord, places: [usize; 4], policy: &Policy) -> Result<Row
         return Err(mistakes);
     };
     let desired = DesiredUser { username, email, full_name, roles, worker_attributes: None };
-    Ok(Row { key: key(&desired), desired, is_alike: false })
+    Ok(Row { key: key(&desired), desired, alike: Vec::new() })
 }
 
 fn key(desired: &DesiredUser) -> String {
