@@ -51,10 +51,10 @@ pub enum TwilioError {
     /// The credential is valid but lacks the permission (a restricted API key: 8001).
     #[error("the configured Twilio credential lacks the permission ({0})")]
     PermissionMissing(ApiError),
-    /// Twilio is overloaded or limits our rate, also after retries (429).
+    /// Twilio is overloaded or limits our rate, even after retries (429).
     #[error("Twilio limits the rate ({0})")]
     Busy(ApiError),
-    /// Twilio is failing, also after retries (5xx).
+    /// Twilio is failing, even after retries (5xx).
     #[error("Twilio is failing ({0})")]
     Failing(ApiError),
     /// Twilio cannot be reached.

@@ -1,4 +1,5 @@
-//! Compares the functions with the floor and the peers, each run against Lambda's runtime API.
+//! Compares the functions with a no-op function (the floor) and with other implementations of the mint (the peers). Each
+//! runs against a local server of Lambda's runtime API.
 
 use std::path::PathBuf;
 use std::time::Duration;

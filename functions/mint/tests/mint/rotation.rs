@@ -213,7 +213,7 @@ async fn m21_without_a_pending_version_callers_see_201_and_503_and_nothing_else(
             rotate(&gate, &next).await;
             tokio::time::sleep(StdDuration::from_millis(50)).await;
             gate.world.write_secret("twilio", &document(&next));
-            // Let the pause after a failed search for a credential pass.
+            // After a failed search for a credential, Flexgate does not search again for 5 seconds. Skip that time.
             gate.world.clock.advance(Duration::seconds(5));
             tokio::time::sleep(StdDuration::from_millis(300)).await;
         }

@@ -11,7 +11,7 @@ const MAX_LENGTH: usize = 300;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReturnTo(Box<str>);
 
-/// The text is not a place on our own origin.
+/// The text is not an acceptable path on our own origin, or is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a path on this origin, like /desk")]
 pub struct ReturnToError;

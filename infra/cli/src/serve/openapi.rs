@@ -60,9 +60,10 @@ mod tests {
     fn every_kind_of_problem_a_route_can_answer_with_is_an_answer_of_some_route() {
         let text = serde_json::to_string(&document().paths).unwrap();
         for kind in kinds::ALL {
-            // No described route returns these: no route matches, the method is wrong, or SCIM does not support the
-            // path (/Bulk). SCIM's bodies have their own types, so its codes are in the descriptions.
+            // No described route returns these three codes. They mean that no route matches, that the method is wrong, or
+            // that SCIM does not support the path (/Bulk).
             let of_no_route = ["route_unknown", "method_not_allowed", "scim_unsupported"].contains(&kind.code);
+            // SCIM errors have their own body type, so the descriptions name SCIM's codes.
             let named = text.contains(&format!("{:?}", kind.uri())) || text.contains(&format!("`{}`", kind.code));
             assert_eq!(named, !of_no_route, "{}", kind.code);
         }

@@ -13,7 +13,8 @@ pub struct Explanation {
     pub active_by: BTreeSet<Source>,
     /// The sources that say the person is inactive. One of them is enough.
     pub inactive_by: BTreeSet<Source>,
-    /// Every role that a source names, that Flex shows, or that Flexgate has taken back; and what becomes of it.
+    /// Every role that a source names, that Flex shows, or that Flexgate has taken back, each with the reason why the
+    /// person has it or not.
     pub roles: BTreeMap<Box<str>, RoleReason>,
     /// Where each profile field comes from.
     pub fields: BTreeMap<&'static str, FieldReason>,

@@ -55,7 +55,7 @@ impl Bindings for DynamoStore {
 }
 
 impl DynamoStore {
-    /// Removes the user's binding, if there is one and the identity's key is one that `removes`.
+    /// Removes the user's binding, if there is one and `removes` returns true for its identity key.
     async fn unbind_if(&self, user: &FlexUserSid, removes: impl Fn(&str) -> bool) -> Result<(), StoreError> {
         let user_key = user_pk(user);
         for tried in 0..TRIES {

@@ -39,7 +39,7 @@ const SK: &str = "sk";
 /// The TTL attribute: seconds since 1970. DynamoDB removes the item some time after that.
 const EXPIRES_AT: &str = "expires_at";
 
-/// How often a transaction is attempted if it conflicts with another one.
+/// The most attempts at an operation that DynamoDB throttles or that conflicts with another one.
 const TRIES: u32 = 10;
 
 /// The most items in one batch read of DynamoDB, and how many such reads run concurrently.

@@ -96,8 +96,8 @@ impl Ledger {
         Ok(self.people.note(person.id, person.version, noting).await?)
     }
 
-    /// Whether Flex has a user under the folded username: in lower case and composed. A search matches the exact
-    /// spelling only, and most directories use the folded one.
+    /// Whether the claimed username is not in folded form (lower case, Unicode-composed), and Flex has a user with the
+    /// folded form. The earlier search matched only the exact spelling, but most directories store the folded form.
     async fn is_spelt_otherwise(&self, claims: &TokenClaims, deadline: Deadline) -> Result<bool, LedgerError> {
         match claims.username.key().as_str().parse() {
             Ok(folded) if folded != claims.username => {

@@ -36,10 +36,10 @@ impl Ledger {
         })
     }
 
-    /// Refuses the bearer of `claims` if somebody else, `owner`, took the username over and the token was issued before
-    /// that. A token without a time of issue is refused for a day. A token that was issued afterwards is the issuer's
-    /// word that the username is its bearer's now. If the ledger does not know when the username changed hands, it
-    /// refuses the issuer's subject of the previous owner.
+    /// Refuses the bearer of `claims` if somebody else, `owner`, took over the username after the token was issued. A
+    /// token without a time of issue is refused for a day after the takeover. A token issued after the takeover is
+    /// accepted: the issuer then says that the username belongs to its bearer. If the ledger does not know when the
+    /// takeover happened, this refuses the bearer if the ledger knows their subject as a previous owner of the username.
     pub(super) async fn refuse_previous_owner(
         &self,
         claims: &TokenClaims,

@@ -5,7 +5,8 @@ use crate::store::StoreError;
 use crate::twilio::TwilioError;
 use crate::users::ProvisioningError;
 
-/// Why a statement was refused, or a person could not be reconciled. A refused statement leaves nothing behind.
+/// Why a statement was refused, or a person could not be reconciled. If a statement is refused, it is not stored. If
+/// Twilio fails, it may have been stored already.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// The person who has the username is somebody else, or may be.
