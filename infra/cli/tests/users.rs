@@ -119,7 +119,7 @@ async fn a_file_with_mistakes_is_refused_whole_with_each_row() {
         ada@example.com,ada,agent,Ada\n\
         nowhere,bob,agent,Bob\n\
         eve@example.com,eve,admin,Eve\n\
-        ada2@example.com,ADA,agent,Ada Two\n\
+        ada2@example.com,ada,agent,Ada Two\n\
         x@example.com,x,pilot,X\n\
         short\n";
     write(&world, "people.csv", csv);
