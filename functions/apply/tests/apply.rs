@@ -40,7 +40,7 @@ impl Apply {
     }
 
     async fn with(variables: &[(&str, &str)]) -> Self {
-        let world = World::start().await;
+        let world = World::on_one_clock().await;
         let mut reader = world.reader().with(variables.iter().copied());
         let settings = Settings::read(&mut reader);
         let settings = reader.finish(settings).unwrap();

@@ -34,7 +34,7 @@ fn json(response: &Response<Body>) -> Value {
 
 #[tokio::test]
 async fn cookies_come_as_a_list_and_queries_decoded_once() {
-    let world = World::start().await;
+    let world = World::on_one_clock().await;
     let response = invoke(&world, fixture("callback_two_cookies")).await;
     // The login cookie was read but cannot be opened. A cookie that was not read would give the same answer, so the
     // test below uses a cookie that can be opened.
@@ -43,7 +43,7 @@ async fn cookies_come_as_a_list_and_queries_decoded_once() {
 
 #[tokio::test]
 async fn a_whole_login_works_through_events_with_two_cookies() {
-    let world = World::start().await;
+    let world = World::on_one_clock().await;
     let mut login = fixture("callback_two_cookies");
     login["rawPath"] = "/sso/default/login".into();
     login["requestContext"]["http"]["path"] = "/sso/default/login".into();
@@ -71,7 +71,7 @@ async fn a_whole_login_works_through_events_with_two_cookies() {
 
 #[tokio::test]
 async fn a_body_in_base64_is_decoded() {
-    let world = World::start().await;
+    let world = World::on_one_clock().await;
     let response = invoke(&world, fixture("validate_base64_body")).await;
     assert_eq!((response.status().as_u16(), json(&response)["code"].as_str()), (401, Some("flex_token_invalid")));
     let asked = world.journal("Tokens/Info").await;
@@ -80,7 +80,7 @@ async fn a_body_in_base64_is_decoded() {
 
 #[tokio::test]
 async fn the_invocations_deadline_is_the_requests() {
-    let world = World::start().await;
+    let world = World::on_one_clock().await;
     world
         .fault(&serde_json::json!({ "service": "flex-api", "kind": "delay", "delay_ms": 5000, "times": "always" }))
         .await;

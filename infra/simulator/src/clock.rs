@@ -1,5 +1,5 @@
 //! The only code that reads the machine's clock. Simulated behaviour uses
-//! [`crate::world::State::now`], which tests can shift.
+//! [`crate::world::State::now`], which tests can shift or replace.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

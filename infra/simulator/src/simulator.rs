@@ -132,6 +132,11 @@ impl Simulator {
         Ok(Self { world, identity, http, tls, stop, tasks })
     }
 
+    /// Makes the simulator tell the time by `clock`, in seconds since the epoch, instead of by the machine's clock.
+    pub fn follow(&self, clock: impl Fn() -> i64 + Send + Sync + 'static) {
+        self.world.state().clock = Some(Arc::new(clock));
+    }
+
     /// The HTTP base URL, without a trailing slash.
     #[must_use]
     pub fn url(&self) -> &str {

@@ -1,7 +1,7 @@
 //! The simulator's whole state, behind one lock. Requests are therefore atomic: concurrent
 //! requests see each other's effects in some order and never half done.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 
@@ -33,6 +33,8 @@ pub(crate) struct World {
 }
 
 pub(crate) struct State {
+    /// Tells the seconds since the epoch that `clock_offset` shifts; `None` stands for the machine's clock.
+    pub(crate) clock: Option<Arc<dyn Fn() -> i64 + Send + Sync>>,
     pub(crate) clock_offset: i64,
     pub(crate) switches: Switches,
     pub(crate) faults: Vec<Fault>,
@@ -50,6 +52,7 @@ pub(crate) struct State {
 impl State {
     fn initial(trusted_urls: Vec<String>, keys: KeyRing) -> Self {
         Self {
+            clock: None,
             clock_offset: 0,
             switches: Switches::default(),
             faults: Vec::new(),
@@ -65,7 +68,8 @@ impl State {
 
     /// Seconds since the epoch on the simulator's clock.
     pub(crate) fn now(&self) -> i64 {
-        clock::machine_millis().div_euclid(1000) + self.clock_offset
+        let unshifted = self.clock.as_ref().map_or_else(|| clock::machine_millis().div_euclid(1000), |clock| clock());
+        unshifted + self.clock_offset
     }
 }
 
@@ -107,6 +111,7 @@ impl World {
     pub(crate) fn reset(&self) {
         let mut state = self.state();
         *state = State {
+            clock: state.clock.take(),
             lasting: Lasting::emptied(),
             database: state.database.take(),
             ..State::initial(self.initial_trusted.clone(), self.initial_keys.clone())

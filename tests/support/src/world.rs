@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flexgate::base::clock_rng::{ClockRng, ManualClock, SystemClock, SystemRng};
+use flexgate::base::clock_rng::{Clock as _, ClockRng, ManualClock, SystemClock, SystemRng};
 use flexgate::base::outbound::{Answer, Deadline, http_client, send};
 use flexgate::base::settings::Reader;
 use flexgate::platform::{OwnerSettings, Platform};
@@ -27,15 +27,27 @@ pub struct World {
     pub simulator: Simulator,
     /// The gateway's clock. Move it with [`World::advance`], which moves the simulator's clock too.
     pub clock: Arc<ManualClock>,
+    /// Whether the simulator's clock is `clock`. Otherwise the simulator's clock runs.
+    is_one_clock: bool,
     /// A client for the simulator.
     pub http: reqwest::Client,
     folder: TempDir,
 }
 
 impl World {
-    /// Starts a fresh world.
+    /// Starts a fresh world whose simulator's clock runs, as a gateway in another process needs it.
     pub async fn start() -> Self {
         Self::over(Config::default()).await
+    }
+
+    /// Starts a fresh world in which the simulator tells the same time as [`World::clock`], which stands still between
+    /// calls of [`World::advance`]. For a gateway in this process: how long the test takes then makes no difference.
+    pub async fn on_one_clock() -> Self {
+        let mut world = Self::start().await;
+        let clock = world.clock.clone();
+        world.simulator.follow(move || clock.now().unix_timestamp());
+        world.is_one_clock = true;
+        world
     }
 
     /// Starts a world with a simulator that is set up like this.
@@ -44,7 +56,8 @@ impl World {
         let simulator = Simulator::start(Config { trusted_urls, ..config }).await.unwrap();
         let world = Self {
             simulator,
-            clock: ManualClock::at(flexgate::base::clock_rng::Clock::now(&SystemClock)),
+            clock: ManualClock::at(SystemClock.now()),
+            is_one_clock: false,
             http: http_client(&[]).unwrap(),
             folder: tempfile::tempdir().unwrap(),
         };
@@ -136,11 +149,15 @@ impl World {
     /// Advances the gateway's and the simulator's clock.
     pub async fn advance(&self, by: Duration) {
         self.clock.advance(by);
+        if self.is_one_clock {
+            return;
+        }
         let clock = self.ask(Method::GET, "/__sim/clock", &Value::Null).await;
         self.shift_simulator(clock["offset_seconds"].as_i64().unwrap() + by.whole_seconds()).await;
     }
 
-    /// Sets how many seconds the simulator's clock is ahead of the real time.
+    /// Sets how many seconds the simulator's clock is ahead of the real time, or of [`World::clock`] in a world on one
+    /// clock.
     pub async fn shift_simulator(&self, seconds: i64) {
         self.control("clock", &json!({ "offset_seconds": seconds })).await;
     }

@@ -46,7 +46,7 @@ impl Gate {
     /// A gate with these variables on top of the usual ones.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
         Log::keep_decisions();
-        let world = World::start().await;
+        let world = World::on_one_clock().await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         let variables =

@@ -24,7 +24,7 @@ pub struct Directory {
 
 impl Directory {
     pub async fn start() -> Self {
-        let world = World::start().await;
+        let world = World::on_one_clock().await;
         let router = process(&world, &[]);
         let bearer = world.token(&json!({ "sub": "hr", "scope": "flexgate.users.read flexgate.users.write" })).await;
         Self { world, router, bearer }

@@ -153,7 +153,7 @@ async fn a_page_token_that_twilio_never_gave_is_the_callers_mistake() {
 
 #[tokio::test]
 async fn r86_where_no_issuer_is_configured_nobody_provisions() {
-    let world = World::start().await;
+    let world = World::on_one_clock().await;
     let bearer = world.token(&json!({ "sub": "hr", "scope": "flexgate.users.read flexgate.users.write" })).await;
     let router = process(&world, &[("FLEXGATE_ISSUERS", "")]);
     let directory = Directory { world, router, bearer };

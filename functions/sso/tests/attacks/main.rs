@@ -34,7 +34,7 @@ pub fn process(world: &World) -> Router {
 
 /// A world, and a browser that has not signed in.
 pub async fn fresh() -> (World, Browser) {
-    let world = World::start().await;
+    let world = World::on_one_clock().await;
     let browser = Browser::new(process(&world));
     (world, browser)
 }

@@ -107,7 +107,7 @@ async fn s32_the_session_cookie_after_logout() {
 
 #[tokio::test]
 async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_ends_clearly() {
-    let world = World::start().await;
+    let world = World::on_one_clock().await;
     world.simulator.switch(|switches| {
         switches.sso_max_lifetime_seconds = 8 * 3600;
         // If a refresh token rotates and the answer is lost, the new token is lost too, and nothing could save that

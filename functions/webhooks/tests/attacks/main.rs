@@ -76,7 +76,7 @@ impl Hooks {
     }
 
     pub async fn with(sources: &Value) -> Self {
-        let world = World::start().await;
+        let world = World::on_one_clock().await;
         world.write_secret("webhook-secrets", &secrets());
         let (platform, router) = start(&world, sources).await.unwrap();
         let mut reader = world.reader();

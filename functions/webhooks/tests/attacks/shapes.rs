@@ -101,7 +101,7 @@ async fn w14_what_is_too_large_too_deep_not_utf8_or_not_json_is_refused() {
 
 #[tokio::test]
 async fn w16_without_good_secrets_it_does_not_start_and_says_which_variable() {
-    let world = World::start().await;
+    let world = World::on_one_clock().await;
     let good = format!("whsec_{}", STANDARD.encode(KEY));
     let short = format!("whsec_{}", STANDARD.encode(&KEY[..18]));
     let known = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

@@ -79,7 +79,7 @@ async fn w03_of_two_signatures_one_must_be_right_and_of_a_known_scheme() {
 
 #[tokio::test]
 async fn w03_two_secrets_are_live_while_one_replaces_the_other() {
-    let world = World::start().await;
+    let world = World::on_one_clock().await;
     let (old, new) = (b"the old key of thirty-two bytes!", b"the new key of thirty-two bytes!");
     let secret = |key: &[u8]| format!("whsec_{}", STANDARD.encode(key));
     world.write_secret("webhook-secrets", &json!({ "standard": [secret(new), secret(old)] }));
