@@ -134,7 +134,7 @@ async fn work_is_one_at_a_time_and_what_was_intended_is_remembered_until_it_is_f
     let begin = async |holder, now| store.begin(&work(holder), now, now + Duration::seconds(10)).await.unwrap();
     assert_eq!(begin(1, NOW).await, Begun::Yes { intended: false });
     assert_eq!(begin(1, NOW).await, Begun::Yes { intended: false }, "a holder may ask again");
-    assert_eq!(begin(2, NOW).await, Begun::Busy);
+    assert_eq!(begin(2, NOW).await, Begun::Held(NOW + Duration::seconds(10)));
     assert_eq!(begin(2, LATER).await, Begun::Yes { intended: false }, "the first has had its time");
     assert!(store.intend(&work(2)).await.unwrap());
     store.abandon(&work(2)).await.unwrap();
@@ -152,13 +152,13 @@ async fn whoever_was_replaced_cannot_end_the_work_of_the_next_holder() {
     assert_eq!(begin(1, NOW).await, Begun::Yes { intended: false });
     assert_eq!(begin(2, LATER).await, Begun::Yes { intended: false });
     store.finish(&work(1)).await.unwrap();
-    assert_eq!(begin(3, LATER).await, Begun::Busy, "after finish");
+    assert_eq!(begin(3, LATER).await, Begun::Held(LATER + Duration::seconds(10)), "after finish");
     store.abandon(&work(1)).await.unwrap();
-    assert_eq!(begin(3, LATER).await, Begun::Busy, "after abandon");
+    assert_eq!(begin(3, LATER).await, Begun::Held(LATER + Duration::seconds(10)), "after abandon");
     assert!(!store.intend(&work(1)).await.unwrap());
     assert!(!store.put_entry(&entry(1, "ada"), Some(&work(1))).await.unwrap());
     assert_eq!(store.entry(&user(1)).await.unwrap(), None);
-    assert_eq!(begin(3, LATER).await, Begun::Busy, "after an entry");
+    assert_eq!(begin(3, LATER).await, Begun::Held(LATER + Duration::seconds(10)), "after an entry");
     assert!(store.put_entry(&entry(1, "ada"), Some(&work(2))).await.unwrap());
     assert_eq!(begin(3, LATER).await, Begun::Yes { intended: false });
 }

@@ -27,9 +27,11 @@ pub(crate) fn of(error: &MintError) -> Problem {
             Problem::new(kinds::UPSTREAM_INVALID, "Twilio's answer could not be used. Tell your administrator.")
                 .because(error)
         }
-        MintError::Busy => Problem::new(kinds::UNAVAILABLE, "Another request is changing your Flex user. Try again.")
-            .because(error)
-            .retry_after(Some(std::time::Duration::from_secs(2))),
+        MintError::Busy(wait) => {
+            Problem::new(kinds::UNAVAILABLE, "Another request is changing your Flex user. Try again.")
+                .because(error)
+                .retry_after(Some(*wait))
+        }
         MintError::Twilio(error) => error.into(),
         MintError::Store(error) => error.into(),
     }

@@ -40,8 +40,8 @@ pub(crate) fn of_ledger(error: LedgerError) -> Problem {
         LedgerError::StaysDeactivated => {
             Problem::new(kinds::TWILIO_REFUSED, "Twilio does not reactivate the user. Check the user in the Console.")
         }
-        LedgerError::Busy => Problem::new(kinds::UNAVAILABLE, "Another request is changing the user. Try again.")
-            .retry_after(Some(std::time::Duration::from_secs(2))),
+        LedgerError::Busy(wait) => Problem::new(kinds::UNAVAILABLE, "Another request is changing the user. Try again.")
+            .retry_after(Some(*wait)),
         LedgerError::Twilio(_) | LedgerError::Store(_) => {
             return of(&match error {
                 LedgerError::Twilio(error) => ProvisioningError::Twilio(error),

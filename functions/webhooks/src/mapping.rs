@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use flexgate::domain::{NameError, PersonProfile, Role};
+use flexgate::domain::{FullName, NameError, PersonProfile, Role};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -77,7 +77,7 @@ impl Mapping {
             [ProfileField::GivenName, ProfileField::FamilyName].map(|place| self.name(place, document));
         // A given name without a family name, or the reverse, does not count.
         let whole = given_name.as_ref().zip(family_name.as_ref());
-        let joined = whole.and_then(|(given, family)| format!("{given} {family}").parse().ok());
+        let joined = whole.and_then(|(given, family)| FullName::joined(Some(given), Some(family)));
         Ok(PersonProfile {
             username,
             email,
@@ -88,7 +88,7 @@ impl Mapping {
         })
     }
 
-    fn name(&self, place: ProfileField, document: &Value) -> Option<flexgate::domain::FullName> {
+    fn name(&self, place: ProfileField, document: &Value) -> Option<FullName> {
         self.text(place, document)?.trim().parse().ok()
     }
 

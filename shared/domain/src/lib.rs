@@ -19,7 +19,7 @@ pub use caller::{Caller, Identity, Scope, Scopes};
 pub use event::{
     Action, EventFieldError, EventId, History, IdentityEvent, Moment, PersonProfile, SourceName, Subject, SubjectId,
 };
-pub use name::{Email, FullName, NameError, Username, UsernameKey, folded};
+pub use name::{Email, FullName, NameError, Unseen, Username, UsernameKey, check_seen, folded};
 pub use profile::{ProfileName, SsoProfile, SsoProfiles};
 pub use role::{ObservedRoles, Role, RoleSet, role_list, role_names};
 pub use sid::{

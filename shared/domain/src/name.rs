@@ -21,30 +21,90 @@ pub enum NameError {
     /// Starts or ends with white space.
     #[error("must not start or end with white space")]
     Padding,
-    /// Holds a control character.
-    #[error("must not contain control characters")]
-    Control,
+    /// Holds a control character, or one that is invisible.
+    #[error("must not contain the character {character} (position {position})")]
+    Character {
+        /// The character.
+        character: Unseen,
+        /// Its position, counted in characters from 1.
+        position: usize,
+    },
     /// Not of the form `local@domain`.
     #[error("must be an e-mail address, like ada@example.com")]
     Email,
 }
 
-fn check(text: &str) -> Result<(), NameError> {
+/// A character that nobody sees. Printed as its code point and, where it has one, its name in Unicode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unseen(char);
+
+impl Unseen {
+    /// `None` if the character can be seen. Control characters, bidirectional controls and zero-width characters make
+    /// two different names look alike.
+    fn of(c: char) -> Option<Self> {
+        let is_unseen = c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        is_unseen.then_some(Self(c))
+    }
+
+    /// Whether it joins or separates two letters, as the scripts of Persian and of Indian languages need.
+    fn is_joiner(self) -> bool {
+        matches!(self.0, '\u{200c}' | '\u{200d}')
+    }
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.0 {
+            '\t' => " TAB",
+            '\n' => " LINE FEED",
+            '\r' => " CARRIAGE RETURN",
+            '\u{61c}' => " ARABIC LETTER MARK",
+            '\u{200b}' => " ZERO WIDTH SPACE",
+            '\u{200c}' => " ZERO WIDTH NON-JOINER",
+            '\u{200d}' => " ZERO WIDTH JOINER",
+            '\u{200e}' => " LEFT-TO-RIGHT MARK",
+            '\u{200f}' => " RIGHT-TO-LEFT MARK",
+            '\u{202a}' => " LEFT-TO-RIGHT EMBEDDING",
+            '\u{202b}' => " RIGHT-TO-LEFT EMBEDDING",
+            '\u{202c}' => " POP DIRECTIONAL FORMATTING",
+            '\u{202d}' => " LEFT-TO-RIGHT OVERRIDE",
+            '\u{202e}' => " RIGHT-TO-LEFT OVERRIDE",
+            '\u{2066}' => " LEFT-TO-RIGHT ISOLATE",
+            '\u{2067}' => " RIGHT-TO-LEFT ISOLATE",
+            '\u{2068}' => " FIRST STRONG ISOLATE",
+            '\u{2069}' => " POP DIRECTIONAL ISOLATE",
+            '\u{feff}' => " BYTE ORDER MARK",
+            _ => "",
+        };
+        write!(f, "U+{:04X}{name}", u32::from(self.0))
+    }
+}
+
+/// Refuses a text with a character that nobody sees, except those that `allowed` accepts.
+pub fn check_seen(text: &str, allowed: impl Fn(Unseen) -> bool) -> Result<(), NameError> {
+    let unseen = (1..)
+        .zip(text.chars())
+        .find_map(|(position, c)| Some((position, Unseen::of(c)?)).filter(|(_, c)| !allowed(*c)));
+    unseen.map_or(Ok(()), |(position, character)| Err(NameError::Character { character, position }))
+}
+
+fn check_length(text: &str) -> Result<(), NameError> {
     if text.is_empty() || text.chars().nth(MAX_CHARS).is_some() {
         return Err(NameError::Length);
     }
-    if text.trim() != text {
-        return Err(NameError::Padding);
-    }
-    // Bidirectional overrides and zero-width characters make two different names look alike.
-    let invisible = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    if text.chars().any(invisible) {
-        return Err(NameError::Control);
-    }
-    Ok(())
+    if text.trim() == text { Ok(()) } else { Err(NameError::Padding) }
+}
+
+fn check(text: &str) -> Result<(), NameError> {
+    check_length(text)?;
+    check_seen(text, |_| false)
+}
+
+/// A full name identifies nobody, so it may hold the joiners that its script needs.
+fn check_full_name(text: &str) -> Result<(), NameError> {
+    check_length(text)?;
+    check_seen(text, Unseen::is_joiner)
 }
 
 fn check_email(text: &str) -> Result<(), NameError> {
@@ -116,7 +176,19 @@ names! {
     /// An e-mail address. Never an identity key.
     Email by check_email;
     /// A person's full name, as colleagues see it.
-    FullName by check;
+    FullName by check_full_name;
+}
+
+impl FullName {
+    /// The given and the family name together, in the order of most of the world's forms; the one that there is, if the
+    /// other is missing. `None` if both are missing, or if together they are longer than a name may be.
+    #[must_use]
+    pub fn joined(given: Option<&Self>, family: Option<&Self>) -> Option<Self> {
+        match (given, family) {
+            (Some(given), Some(family)) => format!("{given} {family}").parse().ok(),
+            (one, other) => one.or(other).cloned(),
+        }
+    }
 }
 
 /// Folds a text for comparisons that ignore case and Unicode composition: NFC, in lower case.
@@ -191,15 +263,42 @@ mod tests {
     }
 
     #[test]
-    fn look_alikes_and_padding_are_refused() {
-        for (text, error) in [
-            ("", NameError::Length),
-            (" ada", NameError::Padding),
-            ("ada\n", NameError::Padding),
-            ("a\u{0}da", NameError::Control),
-            ("ad\u{202e}a", NameError::Control),
-            ("ad\u{200b}a", NameError::Control),
+    fn a_character_that_nobody_sees_is_named_with_its_position() {
+        for (text, said) in [
+            ("a\u{0}da", "must not contain the character U+0000 (position 2)"),
+            ("ad\u{202e}a", "must not contain the character U+202E RIGHT-TO-LEFT OVERRIDE (position 3)"),
+            ("Jos\u{e9}\u{200b}", "must not contain the character U+200B ZERO WIDTH SPACE (position 5)"),
+            ("\u{2067}ada", "must not contain the character U+2067 RIGHT-TO-LEFT ISOLATE (position 1)"),
+            ("a\u{61c}da", "must not contain the character U+061C ARABIC LETTER MARK (position 2)"),
         ] {
+            assert_eq!(text.parse::<Username>().unwrap_err().to_string(), said);
+            assert_eq!(text.parse::<FullName>().unwrap_err().to_string(), said);
+        }
+    }
+
+    #[test]
+    fn joiners_belong_to_a_full_name_and_to_no_username() {
+        // Persian "Mirzayi" and Sinhala "Sri" cannot be spelled without them.
+        for text in
+            ["\u{645}\u{6cc}\u{631}\u{632}\u{627}\u{200c}\u{6cc}\u{6cc}", "\u{dc1}\u{dca}\u{200d}\u{dbb}\u{dd3}"]
+        {
+            assert_eq!(text.parse::<FullName>().unwrap().as_str(), text);
+            assert!(matches!(text.parse::<Username>(), Err(NameError::Character { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_full_name_is_joined_from_its_parts() {
+        let (ada, king): (FullName, FullName) = ("Ada".parse().unwrap(), "King".parse().unwrap());
+        assert_eq!(FullName::joined(Some(&ada), Some(&king)).unwrap().as_str(), "Ada King");
+        assert_eq!(FullName::joined(None, Some(&king)), Some(king));
+        assert_eq!(FullName::joined(Some(&ada), None), Some(ada));
+        assert_eq!(FullName::joined(None, None), None);
+    }
+
+    #[test]
+    fn look_alikes_and_padding_are_refused() {
+        for (text, error) in [("", NameError::Length), (" ada", NameError::Padding), ("ada\n", NameError::Padding)] {
             assert_eq!(text.parse::<Username>(), Err(error), "{text:?}");
         }
         for text in ["ada", "@example.com", "ada@", "a da@example.com"] {

@@ -110,8 +110,8 @@ pub enum Begun {
         /// Whether [`ScimStore::intend`] was called for the work before.
         intended: bool,
     },
-    /// No: another holder is doing the work.
-    Busy,
+    /// No: another holder may do the work until this time.
+    Held(OffsetDateTime),
 }
 
 /// The start of a page in the list of users.
@@ -196,8 +196,4 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     async fn forget_marks(&self) -> Result<(), StoreError>;
 }
 
-/// The form of a name for comparisons that ignore case.
-#[must_use]
-pub fn folded(name: &str) -> String {
-    name.to_lowercase()
-}
+pub use crate::domain::folded;

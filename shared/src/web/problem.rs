@@ -209,10 +209,10 @@ impl Problem {
         &self.0.detail
     }
 
-    /// How long the caller should wait, in whole seconds and at least one; `None` if that is not known.
+    /// How long the caller should wait, in whole seconds, rounded up, and at least one; `None` if that is not known.
     #[must_use]
     pub fn wait_seconds(&self) -> Option<u64> {
-        self.0.retry_after.map(|wait| wait.as_secs().max(1))
+        self.0.retry_after.map(|wait| (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
     }
 
     /// Its kind.

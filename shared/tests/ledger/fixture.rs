@@ -68,7 +68,7 @@ impl Fixture {
     pub async fn state(&self, news: &News) -> Result<Report, LedgerError> {
         loop {
             match self.ledger.state(news, deadline()).await {
-                Err(LedgerError::Busy) => {}
+                Err(LedgerError::Busy(_)) => {}
                 done => return done,
             }
         }
@@ -128,7 +128,7 @@ impl Fixture {
         self.write_member(group, user, present).await;
         loop {
             match self.ledger.reconcile_member(user, None, deadline()).await {
-                Err(LedgerError::Busy) => {}
+                Err(LedgerError::Busy(_)) => {}
                 done => break drop(done.unwrap()),
             }
         }

@@ -168,7 +168,7 @@ async fn a_lease_is_waited_for_and_one_that_has_expired_is_taken_over() {
     let held = people.lease(person.id, 7, now, now + Duration::seconds(4)).await.unwrap();
     assert!(matches!(held, PersonLease::Granted { .. }));
     let busy = fixture.ledger.reconcile(person.id, deadline()).await;
-    assert!(matches!(busy, Err(LedgerError::Busy)), "{busy:?}");
+    assert!(matches!(busy, Err(LedgerError::Busy(_))), "{busy:?}");
     // The lease has expired, as if its holder had died.
     let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Unchanged);

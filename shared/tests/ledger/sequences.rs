@@ -86,7 +86,7 @@ async fn mint(fixture: &Fixture, username: &Username, subject: String, superviso
             None => fixture.ledger.admit(&claims, None, began, deadline()).await.map(drop),
         };
         match done {
-            Err(LedgerError::Busy) => {}
+            Err(LedgerError::Busy(_)) => {}
             Ok(()) | Err(LedgerError::InactiveBy(_) | LedgerError::Attachment(AttachmentRefused::Inactive(_))) => {
                 return;
             }

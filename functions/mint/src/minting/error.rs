@@ -1,5 +1,7 @@
 //! Why there is no token.
 
+use std::time::Duration;
+
 use flexgate::domain::ledger::AttachmentRefused;
 use flexgate::domain::policy::{MintGrant, MintRefusal, NotAdmitted};
 use flexgate::domain::{FlexUser, FlexUserSid};
@@ -38,9 +40,9 @@ pub enum MintError {
     /// The person has left: a source of the people ledger says that they are inactive.
     #[error("the people ledger holds the person inactive")]
     Inactive,
-    /// Another request is changing the person and did not finish in time.
+    /// Another request is changing the person. It may do so for at most this long.
     #[error("the person is being changed by somebody else")]
-    Busy,
+    Busy(Duration),
     /// The Flex user is bound to another identity, or the identity to another user.
     #[error("the Flex user and the caller's identity do not belong together")]
     NotBound,
@@ -74,7 +76,7 @@ impl From<LedgerError> for MintError {
             LedgerError::Twilio(TwilioError::NotFound(_)) => Self::UserUnknown,
             LedgerError::Twilio(error) => Self::Twilio(error),
             LedgerError::Store(error) => Self::Store(error),
-            LedgerError::Busy => Self::Busy,
+            LedgerError::Busy(wait) => Self::Busy(wait),
             LedgerError::InactiveBy(_) => Self::Inactive,
             LedgerError::Attachment(AttachmentRefused::Deactivated(user)) => {
                 Self::NotAdmitted { user, why: NotAdmitted::Deactivated }

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flexgate::base::outbound::Deadline;
-use flexgate::domain::{FlexUserSid, Role};
-use flexgate::store::scim::{Group, GroupWritten, Member, folded};
+use flexgate::domain::{FlexUserSid, Role, check_seen};
+use flexgate::store::scim::{Group, GroupWritten, Member};
 use flexgate::store::{ChangedMember, Message, ScimStore};
 use flexgate::users::ledger::LedgerError;
 use serde_json::{Value, json};
 
+use super::person::in_millis;
 use super::protocol::{Cursor, Document, Operation, Page, Paging, Plan, Schema, Test, apply, complete};
 use super::refusal::{Refusal, value as wrong};
 use super::resources::group_schema;
@@ -148,9 +149,9 @@ impl Groups {
         let group = self.with_members(group, &members, deadline).await?;
         let id = match self.scim().put_group(&group).await? {
             GroupWritten::Yes => group.id,
-            GroupWritten::Moved => return Err(Refusal::Busy),
+            GroupWritten::Moved => return Err(Refusal::LOST_RACE),
             GroupWritten::NameTaken => {
-                let taken = self.scim().group_named(&group.display_name).await?.ok_or(Refusal::Busy)?;
+                let taken = self.scim().group_named(&group.display_name).await?.ok_or(Refusal::LOST_RACE)?;
                 let same = taken.external_id == group.external_id && present(&taken).eq(present(&group));
                 let is_announced = self.users.group_roles.unannounced(&taken).next().is_none();
                 if !same || is_announced {
@@ -204,7 +205,7 @@ impl Groups {
                 GroupWritten::Moved => {}
             }
         }
-        Err(Refusal::Busy)
+        Err(Refusal::LOST_RACE)
     }
 
     /// Deletes the group, and takes away the roles it gave.
@@ -223,7 +224,7 @@ impl Groups {
                 GroupWritten::NameTaken | GroupWritten::Moved => {}
             }
         }
-        Err(Refusal::Busy)
+        Err(Refusal::LOST_RACE)
     }
 
     /// Returns the group with exactly these members. Members who leave stay on the list until their change is
@@ -289,7 +290,7 @@ impl Groups {
                 let left = member.announced.map(|role| (id, role));
                 match self.users.ledger.reconcile_member(&member.user, left, deadline).await {
                     // Another process holds the person for longer than a client should wait.
-                    Err(LedgerError::Busy) => break,
+                    Err(LedgerError::Busy(_)) => break,
                     done => drop(done?),
                 }
                 later = others;
@@ -305,7 +306,7 @@ impl Groups {
                 GroupWritten::Moved | GroupWritten::NameTaken => {}
             }
         }
-        Err(Refusal::Busy)
+        Err(Refusal::LOST_RACE)
     }
 
     /// Waits a random time, so that writers that collided don't collide again.
@@ -327,11 +328,9 @@ impl Groups {
             .collect();
         // Some clients take a missing list for one that they may not read.
         document.insert("members".to_owned(), members.into());
-        let time =
-            |at: time::OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
         document.insert(
             "meta".to_owned(),
-            json!({ "created": time(group.created_at), "lastModified": time(group.updated_at) }),
+            json!({ "created": in_millis(group.created_at), "lastModified": in_millis(group.updated_at) }),
         );
         document
     }
@@ -351,9 +350,10 @@ fn external_id(document: &Document) -> Option<String> {
 
 fn display_name(document: &Document) -> Result<String, Refusal> {
     let name = document.get("displayName").and_then(Value::as_str).unwrap_or_default();
-    if name.trim().is_empty() || name.chars().count() > 256 || folded(name).chars().any(char::is_control) {
+    if name.trim().is_empty() || name.chars().count() > 256 {
         return Err(wrong("displayName", "must have 1 to 256 characters"));
     }
+    check_seen(name, |_| false).map_err(|error| wrong("displayName", error))?;
     Ok(name.to_owned())
 }
 

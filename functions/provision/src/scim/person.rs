@@ -5,6 +5,9 @@ use flexgate::domain::{Email, FlexUser, FullName, Role, RoleSet, Username};
 use flexgate::store::scim::{Entry, Membership};
 use flexgate::users::ledger::{Earlier, View};
 use serde_json::{Map, Value, json};
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::protocol::Document;
 use super::refusal::{Refusal, value as wrong};
@@ -119,10 +122,16 @@ impl Person {
             shown.insert("groups".to_owned(), groups.into());
         }
         let mut times = Map::new();
-        times.extend(self.user.created_date.as_deref().map(|time| ("created".to_owned(), time.into())));
-        times.extend(self.user.updated_date.as_deref().map(|time| ("lastModified".to_owned(), time.into())));
+        times.extend(parsed(self.user.created_date.as_deref()).map(|at| ("created".to_owned(), in_millis(at).into())));
+        times.extend(self.modified_at().map(|at| ("lastModified".to_owned(), in_millis(at).into())));
         shown.insert("meta".to_owned(), times.into());
         shown
+    }
+
+    /// When Twilio changed the user, or a client wrote what Flexgate stores about the user; the later of the two.
+    fn modified_at(&self) -> Option<OffsetDateTime> {
+        let written = self.asserted().and(self.entry.as_ref()).map(|entry| entry.updated_at);
+        parsed(self.user.updated_date.as_deref()).max(written)
     }
 
     fn show_name(&self, shown: &mut Document) {
@@ -179,6 +188,16 @@ impl Person {
     }
 }
 
+fn parsed(time: Option<&str>) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(time?, &Rfc3339).ok()
+}
+
+/// A time of `meta`: RFC 3339 in UTC, always with milliseconds, because some clients parse only one form.
+pub(super) fn in_millis(at: OffsetDateTime) -> String {
+    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    at.to_offset(UtcOffset::UTC).format(form).unwrap_or_default()
+}
+
 /// The attributes of a resource that Flexgate stores.
 pub(super) fn asserted(document: &Document) -> Document {
     let keep = |name: &&str| document.get(*name).map(|value| ((*name).to_owned(), value.clone()));
@@ -206,12 +225,36 @@ pub(super) fn full_name(document: &Document, username: &Username) -> Result<Full
         half => Ok(half),
     };
     let (display, formatted) = (said(document.get("displayName"), "displayName")?, part("formatted")?);
-    let halves = [half("givenName")?, half("familyName")?];
-    let halves: Vec<_> = halves.iter().flatten().map(FullName::as_str).collect();
-    let joined = if halves.is_empty() { username.as_str().to_owned() } else { halves.join(" ") };
-    match display.or(formatted) {
+    let (given, family) = (half("givenName")?, half("familyName")?);
+    match display.or(formatted).or_else(|| FullName::joined(given.as_ref(), family.as_ref())) {
         Some(full) => Ok(full),
-        None => joined.parse().map_err(|error| wrong("displayName", error)),
+        None => username.as_str().parse().map_err(|error| wrong("displayName", error)),
+    }
+}
+
+/// Updates `displayName` and `name.formatted` after a patch that changed only other parts of the name. Flex has one full
+/// name, and it must follow the part that changed.
+pub(super) fn follow_name(before: &Document, after: &mut Document) {
+    let part = |document: &Document, name: &str| document.get("name").and_then(|parts| parts.get(name)).cloned();
+    let changed = |after: &Document, name: &str| part(before, name) != part(after, name);
+    let parsed = |after: &Document, name: &str| part(after, name)?.as_str()?.trim().parse::<FullName>().ok();
+    if after.get("displayName") != before.get("displayName") {
+        return;
+    }
+    let halves_changed = changed(after, "givenName") || changed(after, "familyName");
+    let full = if changed(after, "formatted") {
+        parsed(after, "formatted")
+    } else if halves_changed {
+        FullName::joined(parsed(after, "givenName").as_ref(), parsed(after, "familyName").as_ref())
+    } else {
+        None
+    };
+    let Some(full) = full else { return };
+    if let Some(display) = after.get_mut("displayName") {
+        *display = full.as_str().into();
+    }
+    if let Some(formatted) = after.get_mut("name").and_then(|parts| parts.get_mut("formatted")) {
+        *formatted = full.as_str().into();
     }
 }
 

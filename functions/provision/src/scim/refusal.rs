@@ -1,5 +1,7 @@
 //! Why Flexgate refuses a SCIM request.
 
+use std::time::Duration;
+
 use flexgate::domain::Role;
 use flexgate::domain::ledger::{AttachmentRefused, PlanRefused, Source};
 use flexgate::secrets::SecretError;
@@ -27,9 +29,9 @@ pub enum Refusal {
     /// The resource has changed since the caller read it.
     #[error("The resource no longer has the version in If-Match. Read it again.")]
     Stale,
-    /// Another request is changing the resource.
-    #[error("Another request is changing the resource. Try again.")]
-    Busy,
+    /// Another request is changing the resource. It may do so for at most this long.
+    #[error("Another request is changing the resource. Try again after the time in Retry-After.")]
+    Busy(Duration),
     /// The policy doesn't allow anyone to give this role.
     #[error("The role {0} is not among FLEXGATE_ALLOWED_ROLES.")]
     RoleForbidden(Role),
@@ -62,6 +64,11 @@ pub enum Refusal {
     Secret(#[from] SecretError),
 }
 
+impl Refusal {
+    /// Other requests changed the same resource in every attempt. Such changes are short.
+    pub(super) const LOST_RACE: Self = Self::Busy(Duration::from_secs(2));
+}
+
 impl From<LedgerError> for Refusal {
     fn from(error: LedgerError) -> Self {
         match error {
@@ -77,7 +84,7 @@ impl From<LedgerError> for Refusal {
             }
             LedgerError::LastAdmin => Self::LastAdmin,
             LedgerError::StaysDeactivated => Self::StaysDeactivated,
-            LedgerError::Busy => Self::Busy,
+            LedgerError::Busy(wait) => Self::Busy(wait),
             LedgerError::Twilio(error) => Self::Twilio(error),
             LedgerError::Store(error) => Self::Store(error),
         }

@@ -23,7 +23,10 @@ pub fn user_schema(worker: &WorkerFields, allowed_roles: &RoleSet) -> Schema {
         A::new("primary", Kind::Boolean, "Whether Flex uses this address."),
     ];
     let roles = vec![
-        A::new("value", Kind::Text, "The Flex role.").required().among(allowed_roles.iter().map(|role| role.as_str())),
+        A::new("value", Kind::Text, "The Flex role.")
+            .required()
+            .or_json_text()
+            .among(allowed_roles.iter().map(|role| role.as_str())),
         A::new("primary", Kind::Boolean, "Ignored: it has no meaning in Flex."),
     ];
     let groups = vec![

@@ -10,13 +10,13 @@ use flexgate::domain::{FlexUser, FlexUserSid, RoleSet, Username};
 use flexgate::platform::Platform;
 use flexgate::store::scim::{Begun, Entry, Work, folded};
 use flexgate::store::{EventQueue, ScimStore};
-use flexgate::users::ledger::{Earlier, Ledger, News, View};
+use flexgate::users::ledger::{AFTERMATH, Earlier, Ledger, News, View};
 use flexgate::users::{GroupRoles, PolicySettings, Provisioning};
 use serde_json::Value;
 
 use super::person::{self, LEFT_AS, Person};
 use super::protocol::{
-    Document, Page, Paging, Plan, ProtocolError, Schema, Test, apply, complete, operations, says_active, version,
+    Document, Page, Paging, Plan, ProtocolError, Schema, Test, apply, complete, names, operations, says_active, version,
 };
 use super::refusal::Refusal;
 use super::resources::user_schema;
@@ -157,7 +157,7 @@ impl Users {
         let saying = self.says_in_full(document, &news)?;
         news.statement = saying.statement;
         if !self.scim.intend(work).await? {
-            return Err(Refusal::Busy);
+            return Err(Refusal::LOST_RACE);
         }
 
         let user = self.ledger.state(&news, deadline).await?.user.ok_or(Refusal::Unknown)?;
@@ -170,7 +170,7 @@ impl Users {
         if self.remember(&mut person, document, &saying.own_roles, Some(work)).await? {
             Ok(self.show(&person))
         } else {
-            Err(Refusal::Busy)
+            Err(Refusal::LOST_RACE)
         }
     }
 
@@ -237,7 +237,14 @@ impl Users {
                     person::username(&document)?;
                     (replaced(&before, &document), document)
                 }
-                Change::Patch => (apply(&self.schema, &before, &operations(body)?)?, Document::new()),
+                Change::Patch => {
+                    let operations = operations(body)?;
+                    let mut after = apply(&self.schema, &before, &operations)?;
+                    if !names(&self.schema, &operations, "displayName") {
+                        person::follow_name(&before, &mut after);
+                    }
+                    (after, Document::new())
+                }
             };
             let written = match change {
                 Change::Replace => Written::Whole(&document),
@@ -257,7 +264,7 @@ impl Users {
                 return Ok(self.show(&person));
             }
         }
-        Err(Refusal::Busy)
+        Err(Refusal::LOST_RACE)
     }
 
     /// Brings Flex in line with the ledger if it differs, as after a failed request.
@@ -290,7 +297,7 @@ impl Users {
                 return Ok(());
             }
         }
-        Err(Refusal::Busy)
+        Err(Refusal::LOST_RACE)
     }
 
     /// Refuses a new `userName`: it is Twilio's key and never changes. Differences in case are ignored.
@@ -302,7 +309,9 @@ impl Users {
         if self.anybody_named(&asked, deadline).await?.is_some_and(|other| !other.is_gone()) {
             return Err(Refusal::Uniqueness("Another user has this userName.".to_owned()));
         }
-        let fixed = "userName cannot be changed, because it is Twilio's key for the user.";
+        let fixed = "userName cannot be changed, because it is Twilio's key for the user. In Okta, set \"Update application \
+                     username on\" to \"Create only\". In Entra, apply the mapping of userName \"Only during object \
+                     creation\". To rename somebody, see docs/scim.md.";
         Err(ProtocolError::Mutability(fixed.to_owned()).into())
     }
 
@@ -353,17 +362,19 @@ impl Users {
 
     async fn begin(&self, work: &Work, deadline: Deadline) -> Result<bool, Refusal> {
         let now = self.clock_rng.now();
-        let until = now + deadline.remaining() + std::time::Duration::from_secs(1);
+        // A process that dies here also leaves the person's lease behind. Both end at the same time, so that the wait
+        // that the next request is told is the true one.
+        let until = now + deadline.remaining() + AFTERMATH;
         match self.scim.begin(work, now, until).await? {
             Begun::Yes { intended } => Ok(intended),
-            Begun::Busy => Err(Refusal::Busy),
+            Begun::Held(until) => Err(Refusal::Busy((until - now).try_into().unwrap_or_default())),
         }
     }
 }
 
 /// Whether a failed attempt may have changed something at Twilio, so that the next attempt must resume it.
 fn unfinished(error: &Refusal) -> bool {
-    matches!(error, Refusal::Twilio(_) | Refusal::Store(_) | Refusal::Busy | Refusal::StaysDeactivated)
+    matches!(error, Refusal::Twilio(_) | Refusal::Store(_) | Refusal::Busy(_) | Refusal::StaysDeactivated)
 }
 
 /// Checks `If-Match` (RFC 7644 §3.14): any of the listed versions, or `*`.

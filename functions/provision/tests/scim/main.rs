@@ -6,6 +6,7 @@ mod attack;
 mod common;
 mod converge;
 mod dialects;
+mod field;
 mod ledger;
 mod legacy;
 mod lists;

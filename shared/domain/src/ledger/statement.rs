@@ -170,8 +170,7 @@ impl Statement {
         let given = self.given_name.as_ref().and_then(|said| Some((said.value.as_ref()?, &said.moment)));
         let family = self.family_name.as_ref().and_then(|said| Some((said.value.as_ref()?, &said.moment)));
         let joined = given.zip(family).and_then(|((given, at), (family, also_at))| {
-            let name = format!("{} {}", given.as_str(), family.as_str()).parse::<FullName>().ok()?;
-            Some((at.max(also_at), name))
+            Some((at.max(also_at), FullName::joined(Some(given), Some(family))?))
         });
         let whole = self.full_name.as_ref().and_then(|said| Some((&said.moment, said.value.clone()?)));
         match (whole, joined) {

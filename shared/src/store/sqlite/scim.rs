@@ -8,6 +8,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::SqliteStore;
+use super::values::moment;
 use crate::domain::{FlexUserSid, Role, Username};
 use crate::store::StoreError;
 use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
@@ -83,14 +84,18 @@ impl ScimStore for SqliteStore {
                 put.deleted,
                 put.version.cast_signed(),
                 put.updated_at.unix_timestamp(),
+                put.updated_at.millisecond(),
             ];
             let written = if put.version == 0 {
-                db.prepare_cached("INSERT OR IGNORE INTO scim_users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 + 1, ?9)")?
-                    .execute(values)?
+                db.prepare_cached(
+                    "INSERT OR IGNORE INTO scim_users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 + 1, ?9, ?10)",
+                )?
+                .execute(values)?
             } else {
                 db.prepare_cached(
                     "UPDATE scim_users SET current = ?2, username = ?3, username_key = ?4, external_id = ?5,
-                     asserted = ?6, deleted = ?7, version = ?8 + 1, updated_at = ?9 WHERE id = ?1 AND version = ?8",
+                     asserted = ?6, deleted = ?7, version = ?8 + 1, updated_at = ?9, updated_millis = ?10
+                     WHERE id = ?1 AND version = ?8",
                 )?
                 .execute(values)?
             };
@@ -205,14 +210,16 @@ impl ScimStore for SqliteStore {
     async fn begin(&self, work: &Work, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError> {
         let Work { name, holder } = work.clone();
         self.write(move |db| {
-            let begun: Option<(i64, bool, Option<String>)> = db
+            let begun: Option<(OffsetDateTime, bool, Option<String>)> = db
                 .prepare_cached("SELECT until, intended, holder FROM scim_work WHERE work = ?1")?
-                .query_row([&name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .query_row([&name], |row| Ok((moment(row, 0)?, row.get(1)?, row.get(2)?)))
                 .optional()?;
             let holder = holder_text(holder);
             let intended = match begun {
-                Some((until, _, by)) if until > now.unix_timestamp() && by.as_ref() != Some(&holder) => {
-                    return Ok(Begun::Busy);
+                Some((until, _, by))
+                    if until.unix_timestamp() > now.unix_timestamp() && by.as_ref() != Some(&holder) =>
+                {
+                    return Ok(Begun::Held(until));
                 }
                 Some((_, intended, _)) => intended,
                 None => false,
@@ -311,12 +318,13 @@ fn written(db: &Connection, put: &Group, key: &str) -> rusqlite::Result<bool> {
         put.version.cast_signed(),
         put.created_at.unix_timestamp(),
         put.updated_at.unix_timestamp(),
+        put.updated_at.millisecond(),
     ];
     let sql = if put.version == 0 {
-        "INSERT OR IGNORE INTO scim_groups VALUES (?1, ?2, ?3, ?4, ?5 + 1, ?6, ?7)"
+        "INSERT OR IGNORE INTO scim_groups VALUES (?1, ?2, ?3, ?4, ?5 + 1, ?6, ?7, ?8)"
     } else {
         "UPDATE scim_groups SET display_name = ?2, display_key = ?3, external_id = ?4, version = ?5 + 1,
-         created_at = ?6, updated_at = ?7 WHERE id = ?1 AND version = ?5"
+         created_at = ?6, updated_at = ?7, updated_millis = ?8 WHERE id = ?1 AND version = ?5"
     };
     Ok(db.prepare_cached(sql)?.execute(values)? == 1)
 }

@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::store::scim::folded;
+
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS scim_users (
     id            TEXT NOT NULL PRIMARY KEY,
@@ -12,7 +14,8 @@ CREATE TABLE IF NOT EXISTS scim_users (
     asserted      TEXT NOT NULL,
     deleted       INTEGER NOT NULL,
     version       INTEGER NOT NULL,
-    updated_at    INTEGER NOT NULL
+    updated_at    INTEGER NOT NULL,
+    updated_millis INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS scim_users_by_current ON scim_users (current);
 CREATE INDEX IF NOT EXISTS scim_users_by_name ON scim_users (username_key);
@@ -24,7 +27,8 @@ CREATE TABLE IF NOT EXISTS scim_groups (
     external_id   TEXT,
     version       INTEGER NOT NULL,
     created_at    INTEGER NOT NULL,
-    updated_at    INTEGER NOT NULL
+    updated_at    INTEGER NOT NULL,
+    updated_millis INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS scim_members (
     group_id      TEXT NOT NULL,
@@ -56,8 +60,35 @@ CREATE TABLE IF NOT EXISTS scim_total (
 pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     db.execute_batch(SCHEMA)?;
-    if !db.prepare("SELECT 1 FROM pragma_table_info('scim_work') WHERE name = 'holder'")?.exists([])? {
+    if !has_column(&db, "scim_work", "holder")? {
         db.execute_batch("ALTER TABLE scim_work ADD COLUMN holder TEXT;")?;
     }
+    if !has_column(&db, "scim_users", "updated_millis")? {
+        db.execute_batch(
+            "ALTER TABLE scim_users ADD COLUMN updated_millis INTEGER NOT NULL DEFAULT 0;
+             ALTER TABLE scim_groups ADD COLUMN updated_millis INTEGER NOT NULL DEFAULT 0;",
+        )?;
+        refold(&db, "scim_users", "username", "username_key")?;
+        refold(&db, "scim_groups", "display_name", "display_key")?;
+    }
     db.commit()
+}
+
+fn has_column(db: &Connection, table: &str, column: &str) -> rusqlite::Result<bool> {
+    db.prepare("SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2")?.exists([table, column])
+}
+
+/// Computes the keys of names again: earlier versions did not compose their characters. If two groups then have the
+/// same key, the second one keeps its old key.
+fn refold(db: &Connection, table: &str, name: &str, key: &str) -> rusqlite::Result<()> {
+    let mut update = db.prepare(&format!("UPDATE OR IGNORE {table} SET {key} = ?2 WHERE id = ?1"))?;
+    let mut select = db.prepare(&format!("SELECT id, {name}, {key} FROM {table}"))?;
+    let rows: Vec<(String, String, String)> =
+        select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<rusqlite::Result<_>>()?;
+    for (id, name, key) in rows {
+        if folded(&name) != key {
+            update.execute([id, folded(&name)])?;
+        }
+    }
+    Ok(())
 }

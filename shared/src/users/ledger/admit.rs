@@ -68,7 +68,7 @@ impl Ledger {
                 return admitted(report);
             }
         }
-        Err(LedgerError::Busy)
+        Err(LedgerError::LOST_RACE)
     }
 
     /// Records the user's current state in the username index, unless `was_active` says that nothing has changed.
@@ -213,7 +213,7 @@ impl Ledger {
         began: OffsetDateTime,
     ) -> Result<(Desired, Plan), LedgerError> {
         let desired = desired(person, &self.policy, observed, &self.minting(claims));
-        let mut desired = desired.ok_or(LedgerError::Busy)?;
+        let mut desired = desired.ok_or(LedgerError::LOST_RACE)?;
         refuse_inactive(&desired)?;
         if desired.active != Active::Yes {
             desired.active = Active::Yes;
@@ -233,7 +233,7 @@ impl Ledger {
             Some(user) => (user, plan),
             None => match self.send(plan.step, None, deadline).await {
                 Ok((_, Some(user))) => (user, Plan { step: Step::Nothing, ..plan }),
-                Ok((_, None)) => return Err(LedgerError::Busy),
+                Ok((_, None)) => return Err(LedgerError::LOST_RACE),
                 Err(error) => {
                     if matches!(error, LedgerError::StaysDeactivated) {
                         self.withdraw_claims(&person, None).await?;
@@ -272,6 +272,6 @@ pub struct Admitted {
 }
 
 fn admitted(report: Report) -> Result<Admitted, LedgerError> {
-    let user = report.user.ok_or(LedgerError::Busy)?;
+    let user = report.user.ok_or(LedgerError::LOST_RACE)?;
     Ok(Admitted { user: user.flex_user_sid, created: report.outcome == Outcome::Created })
 }

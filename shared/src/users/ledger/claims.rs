@@ -93,10 +93,11 @@ impl TokenClaims {
         self.at >= last.at && (content(stated) != content(&self.statement) || self.at - last.at >= RENEWED_AFTER)
     }
 
-    /// Whether the token may have been issued before `since`. Times of issue are whole seconds.
+    /// Whether the token may have been issued before `since`. Times of issue are whole seconds, so a token of the same
+    /// second may be older.
     pub(super) fn may_be_older_than(&self, since: OffsetDateTime) -> bool {
         match self.issued_at {
-            Some(issued_at) => issued_at < since.truncate_to_second(),
+            Some(issued_at) => issued_at < since,
             None => self.at < since + Duration::DAY,
         }
     }
@@ -173,7 +174,7 @@ impl Ledger {
                 return Ok(Followed { user, changed: outcome != Outcome::Unchanged });
             }
         }
-        Err(LedgerError::Busy)
+        Err(LedgerError::LOST_RACE)
     }
 
     /// The occasion of a mint by the bearer of `claims`: only then may their claims add roles.

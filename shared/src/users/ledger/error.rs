@@ -1,5 +1,7 @@
 //! Why a statement was refused, or a person could not be reconciled.
 
+use std::time::Duration;
+
 use crate::domain::ledger::{AttachmentRefused, PlanRefused, Source};
 use crate::store::StoreError;
 use crate::twilio::TwilioError;
@@ -27,9 +29,9 @@ pub enum LedgerError {
     /// Twilio accepted the provisioning, but left the user deactivated.
     #[error("Twilio does not make the user active again")]
     StaysDeactivated,
-    /// Somebody else is changing the person, and did not finish in time.
+    /// Another process is changing the person. It may do so for at most this long.
     #[error("the person is being changed by somebody else")]
-    Busy,
+    Busy(Duration),
     /// Twilio.
     #[error("Twilio")]
     Twilio(#[from] TwilioError),
@@ -48,12 +50,15 @@ impl From<ProvisioningError> for LedgerError {
 }
 
 impl LedgerError {
+    /// Other processes wrote the same person in every attempt. Such writes are short.
+    pub(super) const LOST_RACE: Self = Self::Busy(Duration::from_secs(2));
+
     /// Whether trying again later may help. What Twilio, the policy or another source refuses stays refused.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Twilio(error) => !matches!(error, TwilioError::Refused(_) | TwilioError::Ambiguous),
-            Self::Store(_) | Self::Busy => true,
+            Self::Store(_) | Self::Busy(_) => true,
             Self::Attachment(_)
             | Self::Bound
             | Self::Plan(_)

@@ -88,7 +88,7 @@ impl Ledger {
         let person = Person { flex_user_sid: Some(user.flex_user_sid), ..Person::new(new, user.username) };
         match self.people.add(&person, None).await? {
             Written::Yes(_) => Ok(Some(new)),
-            Written::Moved => Err(LedgerError::Busy),
+            Written::Moved => Err(LedgerError::LOST_RACE),
         }
     }
 
@@ -158,7 +158,7 @@ impl Ledger {
         }
         .await;
         self.people.release(id, lease.holder(), None).await?;
-        if adopted? { Ok(()) } else { Err(LedgerError::Busy) }
+        if adopted? { Ok(()) } else { Err(LedgerError::LOST_RACE) }
     }
 
     /// Records in the SCIM store that the person of `old` has the Flex user `new` from now on. Their SCIM id, and with it
@@ -181,7 +181,7 @@ impl Ledger {
         };
         let entry = Entry { current: new.flex_user_sid.clone(), ..entry.unwrap_or_else(unknown) };
         // If a SCIM request writes the entry in between, the next reconciliation tries again.
-        if self.scim.put_entry(&entry, None).await? { Ok(()) } else { Err(LedgerError::Busy) }
+        if self.scim.put_entry(&entry, None).await? { Ok(()) } else { Err(LedgerError::LOST_RACE) }
     }
 
     /// The person with the statements derived from the SCIM store. Writes those that the ledger does not hold yet.

@@ -58,8 +58,10 @@ impl Ledger {
             let now = self.clock_rng.now();
             match self.scim.begin(&work, now, now + deadline.remaining() + AFTERMATH).await? {
                 Begun::Yes { .. } => return Ok(Guarded(Some(work))),
-                Begun::Busy if deadline.remaining() <= PAUSE * 4 => return Err(LedgerError::Busy),
-                Begun::Busy => tokio::time::sleep(PAUSE).await,
+                Begun::Held(until) if deadline.remaining() <= PAUSE * 4 => {
+                    return Err(LedgerError::Busy((until - now).try_into().unwrap_or_default()));
+                }
+                Begun::Held(_) => tokio::time::sleep(PAUSE).await,
             }
         }
     }

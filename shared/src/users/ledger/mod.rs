@@ -39,6 +39,7 @@ pub use claims::{Followed, TokenClaims};
 pub use error::LedgerError;
 pub use explain::{Explained, ExplainedField, ExplainedRole, ExplainedSource};
 pub use news::{Earlier, News};
+pub use reconcile::AFTERMATH;
 pub use sources::{SourceCount, Withdrawal};
 pub use sweep::{SweepError, SweepOptions, Swept, most_losing_access};
 pub use view::View;

@@ -15,7 +15,7 @@ use crate::users::in_full;
 
 /// How long a lease outlives its holder's deadline: as long as one request to Twilio may take. Twilio has no fencing,
 /// so nobody else may begin while one of the holder's requests can still arrive.
-pub(super) const AFTERMATH: Duration = Duration::from_secs(7);
+pub const AFTERMATH: Duration = Duration::from_secs(7);
 
 /// How long to wait for somebody else's lease.
 const WAIT: Duration = Duration::from_secs(3);
@@ -53,8 +53,10 @@ impl Ledger {
             let until = now + deadline.remaining() + AFTERMATH;
             match self.people.lease(id, holder, now, until).await? {
                 PersonLease::Granted { .. } => return Ok(Lease(holder)),
-                PersonLease::Unknown => return Err(LedgerError::Busy),
-                PersonLease::Held(_) if waiting.remaining() <= PAUSE => return Err(LedgerError::Busy),
+                PersonLease::Unknown => return Err(LedgerError::LOST_RACE),
+                PersonLease::Held(until) if waiting.remaining() <= PAUSE => {
+                    return Err(LedgerError::Busy((until - now).try_into().unwrap_or_default()));
+                }
                 PersonLease::Held(_) => tokio::time::sleep(PAUSE).await,
             }
         }
@@ -89,7 +91,7 @@ impl Ledger {
             }
         }
         self.people.release(id, lease.0, None).await?;
-        Err(LedgerError::Busy)
+        Err(LedgerError::LOST_RACE)
     }
 
     /// Reads everything, and brings Flex in step; starts again if somebody else writes in between. `None` if there is
@@ -138,7 +140,7 @@ impl Ledger {
                 return Ok(Some(done));
             }
         }
-        Err(LedgerError::Busy)
+        Err(LedgerError::LOST_RACE)
     }
 
     /// Records the roles given, sends the difference, and notes that Flex is in step. Returns the report and the

@@ -196,7 +196,7 @@ impl Ledger {
             let stating = Stating { source, statement: &silent, subject: None, given: None };
             match self.people.state(id, person.version, stating).await? {
                 Written::Yes(version) => person.version = version,
-                Written::Moved => return Err(LedgerError::Busy),
+                Written::Moved => return Err(LedgerError::LOST_RACE),
             }
         }
         Ok(inactive_by)
@@ -219,7 +219,7 @@ impl Ledger {
                 return Ok(kept_inactive);
             }
         }
-        Err(LedgerError::Busy)
+        Err(LedgerError::LOST_RACE)
     }
 
     /// Decides here whether the person is inactive, because they may have left since they were read.

@@ -42,7 +42,7 @@ impl Ledger {
                 return Ok(report);
             }
         }
-        Err(LedgerError::Busy)
+        Err(LedgerError::LOST_RACE)
     }
 
     /// `None` if somebody else wrote in between.
@@ -202,7 +202,7 @@ impl Ledger {
         let person = with(before, news);
         let observed = self.flex_user(&person, deadline).await?;
         let desired = desired(&person, &self.policy, observed.as_ref(), &self.occasion());
-        let desired = desired.ok_or(LedgerError::Busy)?;
+        let desired = desired.ok_or(LedgerError::LOST_RACE)?;
         let contradicts = news.statement.says_active() == Some(true) && desired.active == Active::No;
         if contradicts && !matches!(news.source, Source::Webhook(_)) {
             let by = desired.explanation.inactive_by.iter().find(|by| **by != news.source);

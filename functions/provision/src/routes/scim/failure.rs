@@ -60,9 +60,8 @@ impl From<Refusal> for Failure {
             Refusal::NoRole => kinds::SCIM_NO_ROLE,
             Refusal::Blocked(_) => kinds::TWILIO_REFUSED,
             Refusal::StaysDeactivated => kinds::UPSTREAM_INVALID,
-            Refusal::Busy => {
-                let wait = std::time::Duration::from_secs(2);
-                return Self(Problem::new(kinds::UNAVAILABLE, refusal.to_string()).retry_after(Some(wait)));
+            Refusal::Busy(wait) => {
+                return Self(Problem::new(kinds::UNAVAILABLE, refusal.to_string()).retry_after(Some(*wait)));
             }
             Refusal::Partly(_) | Refusal::Twilio(_) | Refusal::Store(_) | Refusal::Secret(_) => {
                 return dependency(refusal);

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use flexgate::domain::folded;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -203,7 +204,9 @@ fn leaf_matches(attribute: &Attribute, value: &Value, op: CompareOp, with: &Comp
             time(value).zip(time(with)).is_some_and(|(a, b)| ordered(op, a.cmp(&b)))
         }
         (Value::String(value), CompValue::Str(with)) if attribute.case_exact => text_matches(value, op, with),
-        (Value::String(value), CompValue::Str(with)) => text_matches(&value.to_lowercase(), op, &with.to_lowercase()),
+        (Value::String(value), CompValue::Str(with)) => {
+            text_matches(&folded(value), op, &folded(&attribute.plain(with)))
+        }
         _ => false,
     }
 }

@@ -160,8 +160,21 @@ impl<'a> Parser<'a> {
         }
         let attr = self.attr_path()?;
         if values == Values::Allowed && self.eat_after_space('[') {
-            return Ok(Filter::ValuePath(attr, Box::new(self.in_brackets()?)));
+            let selects = self.in_brackets()?;
+            if !self.eat('.') {
+                return Ok(Filter::ValuePath(attr, Box::new(selects)));
+            }
+            // Entra compares a sub-attribute of the selected values, like `emails[type eq "work"].value eq "x"`. That
+            // means the same as `emails[type eq "work" and value eq "x"]`.
+            let sub = AttrPath { uri: None, name: self.name()?.to_owned(), sub_attr: None };
+            let both = vec![selects, self.comparison(sub)?];
+            return Ok(Filter::ValuePath(attr, Box::new(Filter::And(both))));
         }
+        self.comparison(attr)
+    }
+
+    /// Parses the rest of a comparison, after its attribute.
+    fn comparison(&mut self, attr: AttrPath) -> Result<Filter, Unreadable> {
         self.terms += 1;
         if self.terms > MAX_TERMS || !self.rest.starts_with(char::is_whitespace) {
             return Err(Unreadable);

@@ -92,6 +92,16 @@ fn active_at(schema: &Schema, key: &str, value: &Value) -> Option<bool> {
     }
 }
 
+/// Whether an operation adds or replaces the attribute `name` of the core schema.
+#[must_use]
+pub fn names(schema: &Schema, operations: &[Operation], name: &str) -> bool {
+    let is = |key: &str| matches!(schema.key(key), (ResolvedAttribute::Core(found), None) if found.name == name);
+    operations.iter().filter(|operation| operation.op != Op::Remove).any(|operation| match &operation.path {
+        Some(path) => is(path),
+        None => operation.value.as_ref().and_then(Value::as_object).is_some_and(|map| map.keys().any(|key| is(key))),
+    })
+}
+
 /// Returns the document with the operations applied.
 pub fn apply(schema: &Schema, document: &Document, operations: &[Operation]) -> Result<Document, ProtocolError> {
     let mut patched = document.clone();
@@ -104,23 +114,33 @@ pub fn apply(schema: &Schema, document: &Document, operations: &[Operation]) -> 
 }
 
 fn one(schema: &Schema, document: &mut Document, operation: &Operation) -> Result<(), ProtocolError> {
-    let Some(path) = &operation.path else { return without_path(schema, document, operation) };
-    let target = target(schema, path)?;
-    let value = operation.value.as_ref();
-    match target {
+    match &operation.path {
+        Some(path) => at_path(schema, document, path, operation.op, operation.value.as_ref()),
+        None => without_path(schema, document, operation),
+    }
+}
+
+fn at_path(
+    schema: &Schema,
+    document: &mut Document,
+    path: &str,
+    op: Op,
+    value: Option<&Value>,
+) -> Result<(), ProtocolError> {
+    match target(schema, path)? {
         Target::NotKept => Ok(()),
-        Target::Whole => match (operation.op, value) {
+        Target::Whole => match (op, value) {
             (Op::Remove, _) => {
                 document.remove(schema.extension.as_ref().map_or("", |(id, _)| id));
                 Ok(())
             }
-            (_, Some(Value::Object(map))) => each_key(schema, document, operation.op, map, true),
+            (_, Some(Value::Object(map))) => each_key(schema, document, op, map, true),
             _ => Err(ProtocolError::InvalidValue("The value of an extension must be an object.".to_owned())),
         },
         Target::At { attribute, extension, filter, sub } => {
             let place = PatchTarget { attribute, filter: filter.as_ref(), sub };
             let container = container(schema, document, extension);
-            place.change(container, operation.op, value)?;
+            place.change(container, op, value)?;
             prune(schema, document);
             Ok(())
         }
@@ -154,7 +174,10 @@ fn target<'a>(schema: &'a Schema, path: &str) -> Result<Target<'a>, ProtocolErro
         ResolvedAttribute::NotKept => return Ok(Target::NotKept),
         ResolvedAttribute::WholeExtension | ResolvedAttribute::Nothing => return Err(unknown()),
     };
-    let sub = sub.map(|name| attribute.sub(&name).ok_or_else(unknown)).transpose()?;
+    let sub = match sub {
+        Some(name) if attribute.ignores_sub(&name) => return Ok(Target::NotKept),
+        sub => sub.map(|name| attribute.sub(&name).ok_or_else(unknown)).transpose()?,
+    };
     if filter.is_some() && !(attribute.multi_valued && matches!(attribute.kind, Kind::Complex(_))) {
         return Err(ProtocolError::InvalidPath("A filter can select only values of a list.".to_owned()));
     }
@@ -178,6 +201,10 @@ fn each_key(
     in_extension: bool,
 ) -> Result<(), ProtocolError> {
     for (key, value) in map {
+        if selects_values(key) {
+            selected_by_key(schema, document, key, op, value)?;
+            continue;
+        }
         let (named, sub) = match (&schema.extension, in_extension) {
             (Some((id, _)), true) => (schema.named(Some(id), key), None),
             _ => schema.key(key),
@@ -194,7 +221,7 @@ impl Schema {
         let mut read = Document::new();
         // Read plain keys before dotted and qualified ones, which add to them.
         let mut keys: Vec<_> = resource.iter().collect();
-        keys.sort_by_key(|(key, _)| key.contains(['.', ':']));
+        keys.sort_by_key(|(key, _)| key.contains(['.', ':', '[']));
         for (key, value) in keys {
             assign(self, &mut read, key, value)?;
         }
@@ -202,8 +229,31 @@ impl Schema {
     }
 }
 
+/// Whether a key selects values of a list, as Entra writes it: `emails[type eq "work"].value`.
+fn selects_values(key: &str) -> bool {
+    key.contains('[')
+}
+
+/// Sets the values that the key selects. If it selects none, creates the value that the key describes: without a path,
+/// an operation that replaces also adds (RFC 7644 §3.5.2.3).
+fn selected_by_key(
+    schema: &Schema,
+    document: &mut Document,
+    key: &str,
+    op: Op,
+    value: &Value,
+) -> Result<(), ProtocolError> {
+    match at_path(schema, document, key, op, Some(value)) {
+        Err(ProtocolError::NoTarget(_)) => at_path(schema, document, key, Op::Add, Some(value)),
+        done => done,
+    }
+}
+
 /// Applies one key of a resource to what has been read so far.
 fn assign(schema: &Schema, document: &mut Document, key: &str, value: &Value) -> Result<(), ProtocolError> {
+    if selects_values(key) {
+        return selected_by_key(schema, document, key, Op::Replace, value);
+    }
     let (named, sub) = schema.key(key);
     key_change(schema, document, named, sub, Op::Replace, value)?;
     prune(schema, document);

@@ -5,6 +5,7 @@
 //! sends `"False"` or a number as a string. Unknown attributes are dropped: identity systems send much that Flex cannot
 //! store.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
@@ -36,6 +37,12 @@ const NOT_KEPT: [&str; 14] = [
     "x509Certificates",
     "department",
 ];
+
+/// Sub-attributes of `name` that Flex cannot store (RFC 7643 §4.1.1).
+const NAME_NOT_KEPT: [&str; 3] = ["middleName", "honorificPrefix", "honorificSuffix"];
+
+/// The sub-attributes that the values of any list may have (RFC 7643 §2.4).
+const OF_ANY_LIST: [&str; 5] = ["type", "primary", "display", "value", "$ref"];
 
 /// The type of an attribute's values.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +92,9 @@ pub struct Attribute {
     pub mutability: Mutability,
     /// The allowed values, if limited to a few.
     pub canonical: Vec<&'static str>,
+    /// Whether the value may come inside a JSON text: Entra's `AppRoleAssignmentsComplex` writes
+    /// `{"id": "…", "value": "agent", "displayName": "Agent"}` where the value `agent` belongs.
+    pub json_text: bool,
     /// What it is for.
     pub description: &'static str,
 }
@@ -100,6 +110,7 @@ impl Attribute {
             unique: false,
             mutability: Mutability::ReadWrite,
             canonical: Vec::new(),
+            json_text: false,
             description,
         }
     }
@@ -124,6 +135,12 @@ impl Attribute {
         self
     }
 
+    /// Also reads a JSON text that holds the value, see [`Attribute::json_text`].
+    pub(crate) fn or_json_text(mut self) -> Self {
+        self.json_text = true;
+        self
+    }
+
     pub(crate) fn only(mut self, mutability: Mutability) -> Self {
         self.mutability = mutability;
         self
@@ -141,6 +158,16 @@ impl Attribute {
             Kind::Complex(subs) => named(subs, name),
             _ => None,
         }
+    }
+
+    /// Whether RFC 7643 defines this sub-attribute and Flexgate ignores it.
+    pub(super) fn ignores_sub(&self, name: &str) -> bool {
+        let known: &[&str] = match &self.kind {
+            Kind::Complex(_) if self.multi_valued => &OF_ANY_LIST,
+            Kind::Complex(_) if self.name == "name" => &NAME_NOT_KEPT,
+            _ => &[],
+        };
+        self.sub(name).is_none() && known.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
     /// Normalizes the client's value; `None` if it means "no value".
@@ -163,10 +190,20 @@ impl Attribute {
         Ok((!read.is_empty()).then_some(Value::Array(read)))
     }
 
+    /// The text itself, or the `value` inside it if it is a JSON text and the attribute allows that.
+    pub(super) fn plain<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let inner = || {
+            let document: Value = serde_json::from_str(text).ok().filter(|_| self.json_text)?;
+            Some(document.get("value")?.as_str()?.to_owned())
+        };
+        inner().map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+
     /// Normalizes a single value: one of a list, or the only one.
     pub(super) fn read_one(&self, value: &Value) -> Result<Option<Value>, ProtocolError> {
         let read = match (&self.kind, value) {
             (_, Value::Null) => return Ok(None),
+            (Kind::Text, Value::String(text)) if self.json_text => self.plain(text).into(),
             (Kind::Text | Kind::DateTime | Kind::Reference(_), Value::String(_)) | (Kind::Boolean, Value::Bool(_)) => {
                 value.clone()
             }
@@ -184,8 +221,9 @@ impl Attribute {
                 return Ok((!read.is_empty()).then_some(Value::Object(read)));
             }
             // Entra may send a list of complex values as bare strings.
-            (Kind::Complex(_), Value::String(_)) if self.multi_valued && self.sub("value").is_some() => {
-                Value::Object(Map::from_iter([("value".to_owned(), value.clone())]))
+            (Kind::Complex(subs), Value::String(_)) if self.multi_valued && self.sub("value").is_some() => {
+                let value = Map::from_iter([("value".to_owned(), value.clone())]);
+                Value::Object(members(subs, &value, &self.name)?)
             }
             (Kind::Complex(_), _) => return Err(wrong(&self.name, "must be an object")),
         };

@@ -212,7 +212,7 @@ async fn one(row: Row, ledger: Arc<Ledger>, flex: Arc<Flex>, cause: EventId, pac
             Ok(fate) => break fate,
             Err(LedgerError::Store(error)) => break Fate::Hopeless(error.to_string()),
             // Another process is changing the person, or was killed while doing so; its lease will expire.
-            Err(LedgerError::Busy) if tries < BUSY_TRIES => {
+            Err(LedgerError::Busy(_)) if tries < BUSY_TRIES => {
                 pace.pause(tries).await;
                 continue;
             }

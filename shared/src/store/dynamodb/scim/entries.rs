@@ -7,9 +7,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use serde_json::Value;
 
 use super::super::{
-    DynamoStore, Item, SK, TRIES, Transacted, corrupt, crowded, item_of, moment, n, number, parsed, pause, s, seconds,
-    text, unbuildable,
+    DynamoStore, Item, SK, TRIES, Transacted, corrupt, crowded, item_of, n, number, parsed, pause, s, seconds, text,
+    unbuildable,
 };
+use super::updated_at;
 use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Entry, Work, folded};
 use crate::store::{StoreError, fingerprint};
@@ -115,6 +116,7 @@ impl DynamoStore {
                 ("was_deleted", AttributeValue::Bool(entry.deleted)),
                 ("entry_version", n(entry.version + 1)),
                 ("updated_at", seconds(entry.updated_at)),
+                ("updated_millis", n(entry.updated_at.millisecond())),
             ],
         );
         item.extend(entry.external_id.as_deref().map(|external_id| ("external_id".to_owned(), s(external_id))));
@@ -141,6 +143,6 @@ pub(super) fn read(item: &Item) -> Result<Entry, StoreError> {
         asserted: serde_json::from_str(text(item, "asserted_json")?).map_err(corrupt)?,
         deleted: matches!(item.get("was_deleted"), Some(AttributeValue::Bool(true))),
         version: number(item, "entry_version")?,
-        updated_at: moment(item, "updated_at")?,
+        updated_at: updated_at(item)?,
     })
 }

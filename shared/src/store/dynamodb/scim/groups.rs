@@ -16,6 +16,7 @@ use super::super::{
     DynamoStore, Item, PK, SK, TRIES, Transacted, corrupt, crowded, item_of, moment, n, number, pause, s, seconds,
     text, unavailable, unbuildable,
 };
+use super::updated_at;
 use crate::domain::{FlexUserSid, Role};
 use crate::store::scim::{Group, GroupWritten, Member, Membership, folded};
 use crate::store::{StoreError, fingerprint};
@@ -196,6 +197,7 @@ impl DynamoStore {
                 ("group_version", n(group.version + 1)),
                 ("created_at", seconds(group.created_at)),
                 ("updated_at", seconds(group.updated_at)),
+                ("updated_millis", n(group.updated_at.millisecond())),
                 ("bucket_versions", s(serde_json::to_string(buckets).map_err(corrupt)?)),
             ],
         );
@@ -338,7 +340,7 @@ fn read_head(item: &Item) -> Result<Head, StoreError> {
         members: Vec::new(),
         version: number(item, "group_version")?,
         created_at: moment(item, "created_at")?,
-        updated_at: moment(item, "updated_at")?,
+        updated_at: updated_at(item)?,
     };
     let buckets = serde_json::from_str(text(item, "bucket_versions")?).map_err(corrupt)?;
     Ok(Head { group, buckets })

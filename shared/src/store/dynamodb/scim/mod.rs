@@ -10,14 +10,21 @@ mod groups;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, ReturnValue, TransactWriteItem};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::{
-    DynamoStore, EXPIRES_AT, Item, PK, SK, item_of, n, number, refused, s, seconds, text, unavailable, unbuildable,
+    DynamoStore, EXPIRES_AT, Item, PK, SK, item_of, moment, n, number, refused, s, seconds, text, unavailable,
+    unbuildable,
 };
 use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
 use crate::store::{StoreError, fingerprint};
+
+/// When an entry or a group was written. An item of an earlier version lacks the milliseconds.
+fn updated_at(item: &Item) -> Result<OffsetDateTime, StoreError> {
+    let millis = if item.contains_key("updated_millis") { number(item, "updated_millis")? } else { 0 };
+    Ok(moment(item, "updated_at")? + Duration::milliseconds(millis))
+}
 
 /// The sort key of work in progress.
 const WORK: &str = "work";
@@ -112,7 +119,12 @@ impl ScimStore for DynamoStore {
             .expression_attribute_values(":holder", holder(work))
             .expression_attribute_values(":no", AttributeValue::Bool(false))
             .return_values(ReturnValue::AllNew);
-        let Some(begun) = refused(request.send().await)? else { return Ok(Begun::Busy) };
+        let Some(begun) = refused(request.send().await)? else {
+            let held = self.item(&work_pk(work), WORK).await?;
+            // If the holder has finished in between, the work may begin now.
+            let until = held.map_or(Ok(now), |item| moment(&item, "leased_until"))?;
+            return Ok(Begun::Held(until));
+        };
         let intended = begun.attributes.and_then(|item| item.get("was_intended")?.as_bool().ok().copied());
         Ok(Begun::Yes { intended: intended == Some(true) })
     }

@@ -3,13 +3,15 @@
 use rusqlite::types::{Type, Value as Sql};
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::{Map, Value};
+use time::Duration;
 
 use crate::domain::Role;
 use crate::store::scim::{Entry, Group, Member, Membership};
 use crate::store::sqlite::values::{moment, parsed};
 
-pub(super) const ENTRY: &str = "id, current, username, external_id, asserted, deleted, version, updated_at";
-pub(super) const GROUP: &str = "id, display_name, external_id, version, created_at, updated_at";
+pub(super) const ENTRY: &str =
+    "id, current, username, external_id, asserted, deleted, version, updated_at, updated_millis";
+pub(super) const GROUP: &str = "id, display_name, external_id, version, created_at, updated_at, updated_millis";
 
 pub(super) fn one_group(db: &Connection, condition: &str, key: &str) -> rusqlite::Result<Option<Group>> {
     let sql = format!("SELECT {GROUP} FROM scim_groups WHERE {condition}");
@@ -35,7 +37,7 @@ pub(super) fn group(row: &Row<'_>) -> rusqlite::Result<Group> {
         members: Vec::new(),
         version: row.get::<_, i64>(3)?.cast_unsigned(),
         created_at: moment(row, 4)?,
-        updated_at: moment(row, 5)?,
+        updated_at: moment(row, 5)? + millis(row, 6)?,
     })
 }
 
@@ -55,8 +57,12 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         asserted,
         deleted: row.get(5)?,
         version: row.get::<_, i64>(6)?.cast_unsigned(),
-        updated_at: moment(row, 7)?,
+        updated_at: moment(row, 7)? + millis(row, 8)?,
     })
+}
+
+fn millis(row: &Row<'_>, column: usize) -> rusqlite::Result<Duration> {
+    row.get(column).map(Duration::milliseconds)
 }
 
 pub(super) fn role(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Role>> {
