@@ -79,7 +79,7 @@ impl<'a> FromIterator<&'a str> for Scopes {
 /// can edit their e-mail field at the issuer could then become somebody else (CVE-2023-3128, "nOAuth").
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
-    /// The configured name of the issuer. The `iss` of the verified token matched that issuer's `iss`.
+    /// The issuer's `iss` as it is configured. The verified token came from this issuer.
     pub issuer: Box<str>,
     /// The `sub` of the verified token (for Entra, `tid` and `oid`).
     pub subject: Box<str>,
