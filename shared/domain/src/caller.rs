@@ -1,4 +1,4 @@
-//! The caller, once their token has been verified.
+//! The verified caller of a request, and the scopes of the caller's token.
 
 use std::collections::BTreeSet;
 use std::fmt;

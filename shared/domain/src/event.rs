@@ -1,9 +1,9 @@
 //! Events about people from an identity system, and the order that decides which of several events counts.
 //!
 //! The identity system delivers each event at least once, and events can arrive in any order. So each event has a
-//! [`Moment`], its place in one total order. Events are ordered by their own time. At the same time, deactivations come
-//! after other events, and after that the ids decide. The latest event counts. Therefore applying the same events in
-//! any order, any number of times, ends in the same state.
+//! [`Moment`], its place in one total order. Events are ordered by the time at which they happened. Among events with
+//! the same time, deactivations come last. If that does not decide either, the ids do. The latest event in this order
+//! counts. So applying the same events in any order, any number of times, ends in the same state.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use super::caller::Identity;
 use super::name::{Email, FullName, Username};
 use super::sid::FlexUserSid;
 
-/// The longest identifier of an event or a subject, in bytes.
+/// The maximum length of the identifier of an event or a person, in bytes.
 pub const MAX_ID: usize = 256;
 
 /// Why a string is not a valid identifier or source name. The error never contains the string itself.
@@ -181,8 +181,8 @@ impl IdentityEvent {
     }
 }
 
-/// A place in the order of events. Moments are compared by time, then deactivations come after other events, then by
-/// id.
+/// A place in the order of events. Moments are compared by time. If the times are equal, a deactivation comes after
+/// other events. If that does not decide either, the ids do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment {
     /// When it happened.

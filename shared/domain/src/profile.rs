@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use super::sid::SsoProfileSid;
 
-/// The `{profile}` of `/sso/{profile}/login`: 1 to 32 lower-case letters, digits and hyphens.
+/// The name of an SSO profile: the `{profile}` in `/sso/{profile}/login`. It has 1 to 32 lower-case letters, digits and
+/// hyphens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProfileName(Box<str>);
 

@@ -19,9 +19,8 @@ use crate::domain::{History, SourceName, SubjectId};
 pub trait EventQueue: std::fmt::Debug + Send + Sync {
     /// Queues each message in its lane. Once this returns, the messages are stored durably.
     ///
-    /// After an error, send all messages again, because some of them may be queued. A local store queues all or none.
-    /// SQS accepts ten at a time, so it may have queued a part. The queue ignores a message that it holds or has held
-    /// recently.
+    /// After an error, send all messages again. A local store has then queued none of them. SQS accepts ten at a time,
+    /// so it may have queued some. The queue ignores a message that it holds or has held recently.
     async fn send(&self, messages: &[Message], now: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Returns the number and age of the messages in a lane. Messages that a consumer has taken but not settled are
@@ -73,9 +72,9 @@ pub struct Taken {
 pub enum Settled {
     /// It was applied.
     Applied,
-    /// It must be retried, but not before that time.
+    /// The message must be retried, but not before this time.
     Later(OffsetDateTime),
-    /// It cannot be applied. The string is the reason.
+    /// The message cannot be applied. The string is the reason.
     Dead(String),
 }
 

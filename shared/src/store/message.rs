@@ -36,7 +36,7 @@ pub enum Message {
         /// The cause of the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`. Holds no personal
         /// data. The queue accepts only one job for each pair of cause and user.
         cause: String,
-        /// The group that caused the job, with the role that the person had through it. `None` for other causes.
+        /// A group and the role that the person had through it, if the job is about that group.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         left: Option<LeftGroup>,
     },

@@ -153,7 +153,7 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
-/// Claims of actions that must happen only once.
+/// Lets at most one caller claim an action that must happen only once.
 #[async_trait]
 pub trait OnceOnly: fmt::Debug + Send + Sync {
     /// Claims `what` (of kind `kind`). Returns true for the first caller and false for every later one, at least until
@@ -193,7 +193,7 @@ pub trait Counters: fmt::Debug + Send + Sync {
 /// The outcome of binding an identity to a Flex user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bound {
-    /// They are bound to each other, by this call or an earlier one.
+    /// The identity and the user are bound to each other, by this call or an earlier one.
     Yes,
     /// The identity is bound to another Flex user.
     IdentityTaken(FlexUserSid),

@@ -31,7 +31,7 @@ pub enum PersonKey {
 /// The outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// It was written. The person now has this version.
+    /// The write succeeded. The person now has this version.
     Yes(u64),
     /// Nothing was written. Either another writer changed the person in between, or the username, the Flex user or the
     /// subject belongs to another person.
@@ -148,7 +148,7 @@ pub trait Deactivations: fmt::Debug + Send + Sync {
     ) -> Result<bool, StoreError>;
 }
 
-/// A Flex user as the index last saw them.
+/// A Flex user as the username index last recorded them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenUser {
     /// The username's key.

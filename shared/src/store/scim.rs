@@ -106,7 +106,7 @@ pub struct Work {
 pub enum Begun {
     /// This holder may do the work. No other holder may until the given time.
     Yes {
-        /// Whether [`ScimStore::intend`] was called for the work before. If so, an earlier attempt may have done part
+        /// Whether [`ScimStore::intend`] was called for this work earlier. If so, an earlier attempt may have done part
         /// of it.
         intended: bool,
     },

@@ -32,7 +32,7 @@ impl FromStr for StoreAt {
     }
 }
 
-/// The URLs of the SQS queues, if the store is DynamoDB. A queue without a URL cannot be sent to.
+/// The URLs of the SQS queues, if the store is DynamoDB. The URL is `None` for a queue to which nothing is sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Queues {
     /// `FLEXGATE_QUEUE`: where identity events are sent.

@@ -24,14 +24,15 @@ impl GroupRoles {
         self.0.is_empty()
     }
 
-    /// The members with a change for whom no reconciliation has run or been queued yet. The change is that they joined
-    /// or left, or that the group's role changed.
+    /// The members who joined or left, or whose role from the group changed, and for whom no reconciliation has run or
+    /// been queued since.
     pub fn unannounced<'a>(&self, group: &'a Group) -> impl Iterator<Item = &'a Member> + use<'a> {
         let role = self.of(&group.display_name);
         group.members.iter().filter(move |member| !member.present || member.announced != role)
     }
 
-    /// The group after all changes have been announced. Members who have left are removed.
+    /// The group with all changes marked as announced, which means reconciled or queued. Members who have left are
+    /// removed.
     #[must_use]
     pub fn announced(&self, mut group: Group) -> Group {
         let role = self.of(&group.display_name);

@@ -80,7 +80,7 @@ impl PolicySettings {
     }
 }
 
-/// A comma-separated list of roles; `none` is the empty list.
+/// Parses a comma-separated list of roles. `none` is the empty list.
 fn roles(text: &str) -> Result<RoleSet, &'static str> {
     if text == "none" {
         return Ok(RoleSet::new());

@@ -5,7 +5,7 @@ use super::source::Source;
 use crate::event::SubjectId;
 use crate::sid::FlexUserSid;
 
-/// The person that a source means by a subject, its own id for a person.
+/// The person whom a source means by its subject id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attachment {
     /// The subject is the person who has the username now.

@@ -33,7 +33,7 @@ pub struct Occasion<'a> {
 }
 
 impl Occasion<'_> {
-    /// The occasion of a computation outside a mint, with the default settings.
+    /// The circumstances at the time `now`, outside a mint and with the default settings.
     #[must_use]
     pub fn at(now: OffsetDateTime) -> Self {
         Self { now, minting_for: None, claims_last: CLAIMS_LAST, priority: SourcePriority::default() }
@@ -217,7 +217,8 @@ fn roles(
     Roles { have, unspellable, given, reasons }
 }
 
-/// The roles that at least one source names, that the policy allows, and that may be given on this occasion.
+/// The roles that at least one source names, that the policy allows, and that Flexgate may give now. A role that only
+/// claims name can be added only during a mint.
 fn stated(
     statements: &BTreeMap<Source, Statement>,
     policy: &Policy,

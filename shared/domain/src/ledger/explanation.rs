@@ -49,7 +49,7 @@ pub enum RoleReason {
         /// The sources that name it.
         by: BTreeSet<Source>,
     },
-    /// The person does not get the role. Only claims name it, and claims may add a role only while their owner mints.
+    /// The person does not get the role. Only claims name it, and claims may add a role only while the person mints.
     ClaimsOnly {
         /// The issuers.
         by: BTreeSet<Source>,

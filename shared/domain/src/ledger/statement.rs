@@ -68,7 +68,7 @@ pub struct Statement {
 }
 
 impl<T> Said<T> {
-    /// `value`, said at `at` by the event, request or command `id`.
+    /// A value that the event, request or command `id` stated at the time `at`.
     pub fn new(at: OffsetDateTime, id: &EventId, value: T) -> Self {
         Self { moment: Moment { at, deactivates: false, id: id.clone() }, value }
     }
@@ -147,7 +147,7 @@ impl Statement {
         *self == Self { since: self.since.clone(), ..Self::default() }
     }
 
-    /// Whether the source says that the person is active. `None` if it says neither.
+    /// Whether the source says that the person is active. `None` if the source does not say.
     ///
     /// If the source has named memberships, the person is active while at least one of them lasts, and inactive once
     /// all have ended. An explicit "inactive" overrides memberships until an explicit "active" or [`Self::restored`]

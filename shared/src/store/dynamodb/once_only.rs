@@ -1,6 +1,6 @@
 //! Claims in DynamoDB. Each is one item, written only if no such item exists or the existing one has expired.
 //!
-//! If the answer to a write is lost, the SDK sends the write again. The claimant is then refused although it was the
+//! If the answer to a write is lost, the SDK sends the write again. The caller is then refused although it was the
 //! first. So it can happen that nobody gets a claim, but never that two callers get it.
 
 use async_trait::async_trait;

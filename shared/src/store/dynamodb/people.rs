@@ -172,7 +172,7 @@ impl People for DynamoStore {
                 let until = OffsetDateTime::from_unix_timestamp_nanos(i128::from(until) * 1_000_000);
                 return Ok(PersonLease::Held(until.map_err(super::corrupt)?));
             }
-            // Another holder released the lease in between, so request it again.
+            // The lease was released after the update failed, so request it again.
             pause(tried).await;
         }
         Err(crowded())

@@ -23,8 +23,8 @@ use crate::store::{Noting, PersonKey, SeenUser, Written};
 
 impl Ledger {
     /// Finds or creates the Flex user for the person that `claims` are about, who has no bound user yet. `found` is the
-    /// result of a search for exactly the claimed username, and `began` is when that search began. The returned user is
-    /// active. The caller still has to bind it.
+    /// result of a search for exactly the claimed username. `began` is the time at which that search began. The
+    /// returned user is active. The caller still has to bind it.
     pub async fn admit(
         &self,
         claims: &TokenClaims,

@@ -14,9 +14,9 @@ pub(super) struct Claimant {
 }
 
 impl Ledger {
-    /// Finds the person that the claims are about. The lookup first uses `key`, which is their Flex user or their
-    /// username. If `key` is a Flex user whom the ledger does not know, the lookup uses the issuer's subject. A person
-    /// found by subject counts only if the ledger has no Flex user for them yet.
+    /// Finds the person that the claims are about. The lookup first uses `key`, the person's Flex user or username. If
+    /// `key` is a Flex user whom the ledger does not know, the lookup uses the issuer's subject. A person found by
+    /// subject counts only if the ledger has no Flex user for them yet.
     pub(super) async fn claimant(&self, claims: &TokenClaims, key: PersonKey) -> Result<Claimant, LedgerError> {
         let person = self.people.person(&key).await?.filter(|person| !person.superseded);
         let Some(subject) = &claims.subject else { return Ok(Claimant { person, subject: None }) };

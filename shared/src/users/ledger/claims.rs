@@ -39,7 +39,7 @@ pub struct TokenClaims {
     pub(super) subject: Option<SubjectId>,
     /// The username that the claims map to.
     pub(super) username: Username,
-    /// When the token was issued, if it says so.
+    /// When the token was issued, if the token says so.
     issued_at: Option<OffsetDateTime>,
     /// The time from which the claims count: the issue time, but not later than now.
     at: OffsetDateTime,
@@ -164,7 +164,7 @@ impl Ledger {
                     if judged.is_none_or(|(_, plan)| plan.step == Step::Nothing) {
                         return Ok(Followed { user: found, changed: false });
                     }
-                    // Boxed: these futures are large, and every mint would carry them.
+                    // These futures are large. Boxing them keeps the future of every mint small.
                     Box::pin(self.follow_known(person.id, claims, claimant.subject.as_ref(), user, deadline)).await?
                 }
                 Some(person) => {
@@ -179,7 +179,7 @@ impl Ledger {
         Err(LedgerError::Busy)
     }
 
-    /// The occasion of a mint by the bearer of `claims`. Only on such an occasion may the claims add roles.
+    /// The circumstances of a mint by the bearer of `claims`. Only then may the claims add roles.
     pub(super) fn minting<'a>(&self, claims: &'a TokenClaims) -> Occasion<'a> {
         Occasion { minting_for: claims.issuer(), ..self.occasion() }
     }

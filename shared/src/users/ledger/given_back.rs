@@ -49,8 +49,8 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Undoes the reactivation of somebody else's user, and withdraws what the claims said. Takes the access away
-    /// first. From then on the ledger and the index know that the name is taken.
+    /// Deactivates a reactivated user of somebody else again, and withdraws the claims that caused it. The access is
+    /// removed first. Afterwards the ledger and the username index show that the username is taken.
     pub(super) async fn give_back(
         &self,
         person: &Person,

@@ -120,8 +120,8 @@ impl Ledger {
         Ok(self.scim.leave_all(entry.map_or(user, |entry| &entry.id)).await?)
     }
 
-    /// Walks over all Flex users, and returns those with SCIM data from before the people ledger that the ledger has
-    /// not taken over yet. Each result is the SCIM id, and the person as the ledger would record them.
+    /// Reads all Flex users, and returns those with SCIM data from before the people ledger that has not been copied
+    /// into the ledger yet. Each result is the SCIM id, and the person as the ledger would record them.
     pub(super) async fn unadopted(
         &self,
         each_call: impl Fn() -> Deadline,
@@ -147,7 +147,7 @@ impl Ledger {
         Ok(unadopted)
     }
 
-    /// Takes SCIM data from before the people ledger over into the ledger, for the person with that SCIM id. Changes
+    /// Copies SCIM data from before the people ledger into the ledger, for the person with that SCIM id. Changes
     /// nothing in Flex.
     pub(super) async fn adopt_member(&self, id: &FlexUserSid, deadline: Deadline) -> Result<(), LedgerError> {
         let Some(id) = self.member(id, deadline).await? else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! Converts SCIM data from before the people ledger existed into a statement.
 //!
-//! Earlier versions stored what a SCIM client wrote only in the user's entry in the SCIM store. The ledger takes it
-//! over when it first reconciles the person.
+//! Earlier versions stored what a SCIM client wrote only in the user's entry in the SCIM store. When the ledger first
+//! reconciles a person, it copies the content of that entry into a statement.
 
 use std::collections::BTreeSet;
 

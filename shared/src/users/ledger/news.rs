@@ -79,8 +79,8 @@ impl News {
     }
 }
 
-/// Returns the person with the new statement merged in. What belonged to the Flex user's previous owner is taken out as
-/// `news.earlier` says.
+/// Returns the person with the new statement merged in. Leaves out what belonged to the Flex user's previous owner, as
+/// far as `news.earlier` requires.
 pub(super) fn with(before: &Person, news: &News) -> Person {
     let mut person = before.clone();
     person.given.repairs = Repairs::default();

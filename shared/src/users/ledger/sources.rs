@@ -22,9 +22,9 @@ const TRIES: usize = 5;
 pub struct SourceCount {
     /// People about whom it says something.
     pub people: usize,
-    /// How many of them it says are active.
+    /// How many of these people the source says are active.
     pub active: usize,
-    /// How many of them it says are inactive.
+    /// How many of these people the source says are inactive.
     pub inactive: usize,
     /// When it last said something.
     pub last: Option<OffsetDateTime>,
@@ -145,8 +145,8 @@ impl Ledger {
     ) -> Result<Withdrawal, LedgerError> {
         let (mut done, mut after) = (Withdrawal::default(), None);
         if *source == Source::Scim {
-            // Without this, the next sweep would take this older data into the ledger, and SCIM would have a statement
-            // again.
+            // First copy SCIM data from before the people ledger into the ledger. Otherwise the next sweep would copy
+            // it after the withdrawal, and SCIM would have a statement again.
             for (id, _) in self.unadopted(&each).await? {
                 if let Err(error) = self.adopt_member(&id, each()).await {
                     done.failed.push((format!("SCIM user {id}"), with_causes(&error)));

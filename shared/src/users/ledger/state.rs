@@ -148,8 +148,8 @@ impl Ledger {
     }
 
     /// Ends the group memberships of the Flex user's previous owner. Also adds an empty SCIM statement if the person
-    /// has none. As long as a SCIM statement exists, the ledger does not take over the SCIM store's older data, which
-    /// is about the previous owner.
+    /// has none. As long as a SCIM statement exists, the ledger does not copy older data from the SCIM store, which is
+    /// about the previous owner.
     async fn without_predecessor(&self, mut change: Change) -> Result<Change, LedgerError> {
         if let Some(user) = change.observed.as_ref().map(|user| &user.flex_user_sid) {
             self.leave_groups(user).await?;
