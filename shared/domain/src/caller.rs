@@ -1,4 +1,4 @@
-//! The caller, once their token has been verified.
+//! The verified caller of a request, and the scopes of the caller's token.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,12 +9,12 @@ use time::OffsetDateTime;
 use super::name::{Email, FullName, Username};
 use super::role::RoleSet;
 
-/// What a caller may ask for. Configuration says which claim carries these.
+/// A permission that a caller's token can carry. The configuration says which claim of the token lists the scopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// `flexgate.token`: mint for yourself.
     Token,
-    /// `flexgate.token.any`: mint for a user you name. For trusted services.
+    /// `flexgate.token.any`: mint a token for any user that the request names. Meant for trusted services.
     TokenAny,
     /// `flexgate.users.read`: look users up.
     UsersRead,
@@ -28,7 +28,7 @@ pub enum Scope {
 pub struct ScopeError;
 
 impl Scope {
-    /// The scope as it stands in a token.
+    /// The scope as a token spells it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -75,32 +75,32 @@ impl<'a> FromIterator<&'a str> for Scopes {
     }
 }
 
-/// The only key that identifies a person: issuer plus subject, never an e-mail address (CVE-2023-3128, "nOAuth": anyone
-/// who can edit an e-mail field becomes that person).
+/// The key that identifies a person: issuer plus subject. An e-mail address must never be the key, because anyone who
+/// can edit their e-mail field at the issuer could then become somebody else (CVE-2023-3128, "nOAuth").
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
-    /// The name of the configured issuer, which the verified token's `iss` matched.
+    /// The issuer's `iss` as it is configured. The verified token came from this issuer.
     pub issuer: Box<str>,
     /// The `sub` of the verified token (for Entra, `tid` and `oid`).
     pub subject: Box<str>,
 }
 
-/// A verified caller. Only `authn` in `shared` makes one from a token.
+/// A caller whose token has been verified. Only the `authn` module of `shared` builds one from a token.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Who the caller is.
     pub identity: Identity,
     /// What they may ask for.
     pub scopes: Scopes,
-    /// The Flex username their issuer's claims map to. Services have none.
+    /// The Flex username that the token's claims map to. A service has none.
     pub username: Option<Username>,
-    /// Their e-mail address, only if the issuer says that it verified it.
+    /// The caller's e-mail address, if the issuer says that it has verified the address.
     pub verified_email: Option<Email>,
     /// Their full name.
     pub full_name: Option<FullName>,
-    /// The Flex roles that their claims map to; empty if the issuer maps no roles.
+    /// The Flex roles that the token's claims map to. Empty if no claims map to a role.
     pub roles: RoleSet,
-    /// When their token was issued, if it says so.
+    /// When the token was issued, if the token says so.
     pub issued_at: Option<OffsetDateTime>,
     /// When their token expires.
     pub expires_at: OffsetDateTime,

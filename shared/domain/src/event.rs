@@ -1,8 +1,9 @@
-//! What an identity system says happened to a person, and which of several events counts.
+//! Events about people from an identity system, and the order that decides which of several events counts.
 //!
-//! Events are delivered at least once and in any order. So each event has a place in one total order, its [`Moment`]:
-//! by the event's own time, then deactivations last, then by id. The latest one counts, whatever the order of arrival:
-//! applying the same events in any order, any number of times, ends in the same state.
+//! The identity system delivers each event at least once, and events can arrive in any order. So each event has a
+//! [`Moment`], its place in one total order. Events are ordered by the time at which they happened. Among events with
+//! the same time, deactivations come last. If that does not decide either, the ids do. The latest event in this order
+//! counts. So applying the same events in any order, any number of times, ends in the same state.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,10 +15,10 @@ use super::caller::Identity;
 use super::name::{Email, FullName, Username};
 use super::sid::FlexUserSid;
 
-/// The longest identifier of an event or a subject, in bytes.
+/// The maximum length of the identifier of an event or a person, in bytes.
 pub const MAX_ID: usize = 256;
 
-/// Why a string is not what it was meant to be. Never holds the string itself.
+/// Why a string is not a valid identifier or source name. The error never contains the string itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EventFieldError {
     /// An identifier.
@@ -75,18 +76,18 @@ macro_rules! texts {
 }
 
 texts! {
-    /// What the source calls the event. Unique within the source.
+    /// The source's id of the event. Unique within the source.
     EventId unless |text| !(1..=MAX_ID).contains(&text.len()) || text.chars().any(char::is_control) => Id;
-    /// What the source calls the person. Never reused for somebody else.
+    /// The source's id of the person. A source never reuses it for somebody else.
     SubjectId unless |text| !(1..=MAX_ID).contains(&text.len()) || text.chars().any(char::is_control) => Id;
-    /// The configured source that sent the event: the last part of its webhook's address.
+    /// The configured name of the source that sent the event: the last part of the path of its webhook.
     SourceName unless |text| {
         !(1..=32).contains(&text.len())
             || !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     } => Source;
 }
 
-/// A generated id for an event that has none: 32 hexadecimal digits.
+/// Makes an id for an event that has none: the number as 32 hexadecimal digits.
 impl From<u128> for EventId {
     fn from(number: u128) -> Self {
         Self(format!("{number:032x}").into())
@@ -98,13 +99,13 @@ impl From<u128> for EventId {
 pub struct Subject {
     /// The source's id for the person.
     pub id: SubjectId,
-    /// The issuer whose tokens carry that same `id` as their `sub`, if the source has one.
+    /// The issuer whose tokens have this `id` as their `sub`, if such an issuer is configured for the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<Box<str>>,
 }
 
 impl Subject {
-    /// The key under which tokens of the source's issuer know this person.
+    /// The identity that this person has in the tokens of `issuer`. `None` if there is no issuer.
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
         Some(Identity { issuer: self.issuer.clone()?, subject: self.id.as_str().into() })
@@ -115,17 +116,18 @@ impl Subject {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// The person is an active user, as the profile says.
+    /// The person should be an active user with the profile of the event.
     Upsert,
-    /// If the person is an active user, the profile applies; otherwise nothing changes.
+    /// If the person is an active user, the profile is applied. Otherwise nothing changes.
     Refresh,
-    /// An earlier deactivation no longer counts. The person's memberships decide whether the person is active.
+    /// An earlier deactivation no longer counts. Whether the person is active now depends on their memberships.
     Restore,
     /// The person is not an active user.
     Deactivate,
 }
 
-/// What the event says about the person. `None` means "not said", never "empty".
+/// The profile fields in the event. `None` means that the event does not mention the field, never that the field is
+/// empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonProfile {
     /// The Flex username.
@@ -143,12 +145,12 @@ pub struct PersonProfile {
     /// The family name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family_name: Option<FullName>,
-    /// Names of roles, unchecked: the policy decides which of them count.
+    /// Names of roles, unchecked. The policy decides which of them count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unverified_roles: Option<Vec<String>>,
 }
 
-/// One thing that happened to one person, verified to come from its source.
+/// One event about one person. Flexgate has verified that it comes from its source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityEvent {
     /// The event.
@@ -165,8 +167,8 @@ pub struct IdentityEvent {
     pub profile: PersonProfile,
     /// What to do about it.
     pub action: Action,
-    /// The group or application whose membership began (`Upsert`) or ended (`Deactivate`), by the source's own id. The
-    /// person may have others.
+    /// The source's own id of the group or application whose membership began (`Upsert`) or ended (`Deactivate`). The
+    /// person may have other memberships.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub membership: Option<Box<str>>,
 }
@@ -179,25 +181,27 @@ impl IdentityEvent {
     }
 }
 
-/// A place in the order of events: by time, then deactivations last, then by id.
+/// A place in the order of events. Moments are compared by time. If the times are equal, a deactivation comes after
+/// other events. If that does not decide either, the ids do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment {
     /// When it happened.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// Whether the event deactivates. Among events at the same time, a deactivation wins.
+    /// Whether the event deactivates the person. Of events at the same time, the deactivation counts as the latest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deactivates: bool,
     /// Which event it was.
     pub id: EventId,
 }
 
-/// What was applied to one person before the people ledger existed. Flexgate no longer writes it.
+/// The events that an earlier version of Flexgate applied to one person, before the people ledger existed. Flexgate
+/// still reads this record but no longer writes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// The event that last said whether they are active.
+    /// The latest event that said whether the person is active.
     pub status: Option<Moment>,
-    /// The event that last described their profile.
+    /// The latest event that described the person's profile.
     pub profile: Option<Moment>,
     /// Their Flex user.
     pub user: Option<FlexUserSid>,

@@ -1,8 +1,9 @@
-//! Pure types and rules: what a Flex user, a role or a lifetime *is*, and who may have what.
+//! The types and rules of Flexgate that need no I/O: Flex users, roles, token lifetimes, and the policy that decides
+//! who may mint which token.
 //!
-//! No I/O, no AWS, no HTTP; this crate depends on no other crate of this workspace. A value of one of these types has
-//! been checked: every outside string is parsed into one at the edge, and inside there are no bare strings for these
-//! things.
+//! This crate uses neither AWS nor HTTP, and it depends on no other crate of this workspace. Code at the edge parses
+//! each string from outside into one of these types, and parsing checks the string. Inner code uses the checked types
+//! instead of bare strings.
 
 pub mod caller;
 pub mod event;

@@ -1,7 +1,7 @@
-//! What people are called: username, e-mail address, full name.
+//! Names of people: username, e-mail address and full name.
 //!
-//! Twilio takes 1 to 256 characters for each. A username is **not** an e-mail address, even where a
-//! company writes them alike: it is the key under which Twilio knows a Flex user.
+//! Twilio accepts 1 to 256 characters for each. A username is **not** an e-mail address, even if a company uses the
+//! same text for both. The username is the key that identifies a user in Flex.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +9,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 
-/// The longest name Twilio takes, in characters.
+/// The longest name that Twilio accepts, in characters.
 pub const MAX_CHARS: usize = 256;
 
-/// Why a string is not a name. Never holds the string itself.
+/// Why a string is not a valid name. The error never contains the string itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Empty, or longer than [`MAX_CHARS`].
@@ -161,7 +161,8 @@ macro_rules! names {
             }
         }
 
-        /// Personal data: a log line that prints one by accident shows only its kind.
+        /// Names are personal data, so `Debug` prints only the type. A log line that prints one by accident does not
+        /// reveal it.
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(concat!(stringify!($name), "(…)"))
@@ -171,9 +172,9 @@ macro_rules! names {
 }
 
 names! {
-    /// The key under which Twilio knows a Flex user. Compared exactly: `Ada` is not `ada`.
+    /// The key that identifies a user in Flex. Comparison is exact: `Ada` is not `ada`.
     Username by check;
-    /// An e-mail address. Never an identity key.
+    /// An e-mail address. Flexgate never identifies a person by it.
     Email by check_email;
     /// A person's full name, as colleagues see it.
     FullName by check_full_name;
@@ -191,15 +192,16 @@ impl FullName {
     }
 }
 
-/// Folds a text for comparisons that ignore case and Unicode composition: NFC, in lower case.
+/// Normalizes a text for comparisons that ignore case and Unicode composition: NFC in lower case.
 #[must_use]
 pub fn folded(text: &str) -> String {
-    // Lower case may decompose (the Turkish capital I with a dot), so the composition comes last.
+    // Lower-casing can decompose a character, such as the Turkish capital I with a dot. So NFC is applied again
+    // afterwards.
     text.nfc().flat_map(char::to_lowercase).nfc().collect()
 }
 
-/// The key that the ledger uses for a username. Spellings that differ only in case or Unicode composition share one
-/// key.
+/// The key under which the ledger stores a username. Spellings that differ only in case or Unicode composition have the
+/// same key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UsernameKey(Box<str>);
 

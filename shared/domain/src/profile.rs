@@ -1,4 +1,4 @@
-//! SSO profiles: the name in the URL, and the Twilio connection behind it.
+//! SSO profiles. Each maps a name in the URL to an SSO connection in Twilio.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use super::sid::SsoProfileSid;
 
-/// The `{profile}` of `/sso/{profile}/login`: 1 to 32 lower-case letters, digits and hyphens.
+/// The name of an SSO profile: the `{profile}` in `/sso/{profile}/login`. It has 1 to 32 lower-case letters, digits and
+/// hyphens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProfileName(Box<str>);
 
@@ -51,7 +52,7 @@ pub struct SsoProfile {
     pub sid: SsoProfileSid,
 }
 
-/// Every configured way to sign in. If none is configured, nobody can sign in.
+/// All configured SSO profiles. If there is none, nobody can sign in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SsoProfiles(BTreeMap<ProfileName, SsoProfile>);
 
@@ -73,7 +74,7 @@ impl SsoProfiles {
         self.0.get(&name.parse().ok()?)
     }
 
-    /// All of them, by name.
+    /// All profiles, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &SsoProfile> {
         self.0.values()
     }

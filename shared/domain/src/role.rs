@@ -1,4 +1,4 @@
-//! Flex roles: those that Flexgate may give, and those that Flex shows.
+//! Flex roles: those that Flexgate can give, and those that Flex reports for a user.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,7 +14,7 @@ pub enum Role {
     Agent,
     /// Watches and coaches agents.
     Supervisor,
-    /// Configures Flex. Given only if the policy opts in.
+    /// Configures Flex. Flexgate gives this role only if the policy allows it explicitly.
     Admin,
 }
 
@@ -82,14 +82,14 @@ pub fn role_names(roles: &RoleSet) -> String {
 #[error("must be a list of at least one of agent, supervisor and admin")]
 pub struct RoleListError;
 
-/// Reads the roles of a request body: a JSON list with at least one.
+/// Reads the roles of a request body: a JSON list with at least one role.
 pub fn role_list(value: &serde_json::Value) -> Result<RoleSet, RoleListError> {
     let names = value.as_array().filter(|names| !names.is_empty()).ok_or(RoleListError)?;
     names.iter().map(|name| name.as_str().and_then(|name| name.parse().ok()).ok_or(RoleListError)).collect()
 }
 
-/// The roles that Twilio says a user or a token has. Some may be unknown to Flexgate, such as `wfo.full_access`:
-/// Flexgate can keep and compare those, but never give them.
+/// The roles that Twilio reports for a user or a token. Some may be unknown to Flexgate, such as `wfo.full_access`.
+/// Flexgate can store and compare unknown roles but cannot give them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObservedRoles {
     known: RoleSet,
@@ -97,24 +97,24 @@ pub struct ObservedRoles {
 }
 
 impl ObservedRoles {
-    /// The roles among these that Flexgate can give.
+    /// The roles in this set that Flexgate can give.
     #[must_use]
     pub fn known(&self) -> &RoleSet {
         &self.known
     }
 
-    /// The names among these that Flexgate cannot give.
+    /// The names of the roles in this set that Flexgate cannot give.
     pub fn unknown(&self) -> impl Iterator<Item = &str> {
         self.other.iter().map(String::as_str)
     }
 
-    /// Whether there is any role here that `granted` does not hold.
+    /// Whether this set has a role that `granted` does not have.
     #[must_use]
     pub fn exceed(&self, granted: &RoleSet) -> bool {
         !self.other.is_empty() || !self.known.is_subset(granted)
     }
 
-    /// Whether there is any role here that `other` does not hold.
+    /// Whether this set has a role that `other` does not have.
     #[must_use]
     pub fn exceed_observed(&self, other: &Self) -> bool {
         !(self.known.is_subset(&other.known) && self.other.is_subset(&other.other))

@@ -1,11 +1,11 @@
-//! Twilio's identifiers: two letters naming the kind, then 32 hexadecimal digits.
+//! Twilio's identifiers (SIDs): two letters for the kind, then 32 hexadecimal digits.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a string is not the identifier it was meant to be. Never holds the string itself.
+/// The string is not an identifier of the expected kind. The error never contains the string itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be {prefix} followed by 32 hexadecimal digits")]
 pub struct SidError {
@@ -21,7 +21,7 @@ macro_rules! sids {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// The two letters every identifier of this kind starts with.
+            /// The two letters with which every identifier of this kind starts.
             pub const PREFIX: &'static str = $prefix;
 
             /// The identifier as Twilio writes it.

@@ -6,17 +6,17 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenTtl(u32);
 
-/// The number is not a lifetime a token can have.
+/// The number of seconds is outside the allowed range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be a whole number of seconds from 60 to 86400")]
 pub struct TtlError;
 
 impl TokenTtl {
-    /// A token with a shorter lifetime expires before a front end can renew it.
+    /// 60 seconds. A front end could not renew a token with a shorter lifetime before it expires.
     pub const MIN_SECONDS: u32 = 60;
-    /// A day: the cap of Twilio's other access tokens. Flex documents none.
+    /// One day, the maximum for Twilio's other access tokens. Twilio documents no maximum for Flex tokens.
     pub const MAX_SECONDS: u32 = 86_400;
-    /// An hour, Twilio's own default.
+    /// One hour, which is also Twilio's default.
     pub const DEFAULT: Self = Self(3_600);
     /// The shortest lifetime.
     pub const MIN: Self = Self(Self::MIN_SECONDS);

@@ -1,4 +1,4 @@
-//! A Flex user as it is, and as it should be.
+//! Flex users: as Twilio describes them, and as Flexgate wants them to be.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -7,13 +7,13 @@ use super::name::{Email, FullName, Username};
 use super::role::{ObservedRoles, RoleSet};
 use super::sid::{FlexUserSid, WorkerSid};
 
-/// A Flex user as Twilio describes it. Twilio may omit many fields, so each of those is an `Option`; `None` means "not
-/// said", never "empty".
+/// A Flex user as Twilio describes it. Twilio may leave out many fields, and each of those is an `Option`. `None` means
+/// that Twilio did not send the field, never that the field is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlexUser {
     /// `FU…`.
     pub flex_user_sid: FlexUserSid,
-    /// The key under which Twilio knows the user.
+    /// The username, which identifies the user in Flex.
     pub username: Username,
     /// The e-mail address.
     pub email: Option<String>,
@@ -23,8 +23,7 @@ pub struct FlexUser {
     pub roles: Option<ObservedRoles>,
     /// The locale, like `en-us`.
     pub locale: Option<String>,
-    /// Whether the user has been deprovisioned; see [`FlexUser::is_deactivated`] and
-    /// [`FlexUser::is_active`].
+    /// Whether the user has been deprovisioned. See [`FlexUser::is_deactivated`] and [`FlexUser::is_active`].
     pub deactivated: Option<bool>,
     /// The `TaskRouter` worker. A deprovisioned user has none.
     pub worker_sid: Option<WorkerSid>,
@@ -43,22 +42,23 @@ impl FlexUser {
         self.deactivated == Some(true)
     }
 
-    /// Whether the user is known to be active. If Twilio does not say, the worker decides: a deprovisioned user has
-    /// none. If Twilio says too little, both this and [`FlexUser::is_deactivated`] are false.
+    /// Whether the user is known to be active. If Twilio does not send `deactivated`, a user with a worker counts as
+    /// active, because a deprovisioned user has no worker. If Twilio sends neither field, this and
+    /// [`FlexUser::is_deactivated`] are both false.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.deactivated.map_or(self.worker_sid.is_some(), |deactivated| !deactivated)
     }
 
-    /// Whether this answer has every field that [`FlexUser::difference`] and a mint need. Search results often do not.
+    /// Whether Twilio sent every field that [`FlexUser::difference`] and a mint need. Search results often lack some.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.email.is_some() && self.full_name.is_some() && self.roles.is_some() && self.deactivated.is_some()
     }
 
-    /// What provisioning `desired` would change, or `None` if nothing.
+    /// The parts of the user that provisioning `desired` would change. `None` if it would change nothing.
     ///
-    /// Worker attributes cannot be read back from Flex, so asking for any counts as a difference.
+    /// Flex does not return worker attributes, so they count as different whenever `desired` has any.
     #[must_use]
     pub fn difference(&self, desired: &DesiredUser) -> Option<UserDifference> {
         let roles = self.roles.as_ref();
@@ -73,10 +73,10 @@ impl FlexUser {
     }
 }
 
-/// A Flex user as it should be.
+/// A Flex user as Flexgate wants it to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredUser {
-    /// The key under which Twilio knows the user.
+    /// The username, which identifies the user in Flex.
     pub username: Username,
     /// The e-mail address.
     pub email: Email,
@@ -88,7 +88,7 @@ pub struct DesiredUser {
     pub worker_attributes: Option<WorkerAttributes>,
 }
 
-/// Which parts of a Flex user are not as they should be.
+/// The parts of a Flex user that differ from a [`DesiredUser`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "one flag for each part that can differ")]
 pub struct UserDifference {
@@ -98,7 +98,7 @@ pub struct UserDifference {
     pub full_name: bool,
     /// The roles.
     pub roles: bool,
-    /// It is deprovisioned and should be active.
+    /// The user is not known to be active and must be reactivated.
     pub reactivate: bool,
     /// The worker's attributes.
     pub worker: bool,
@@ -110,13 +110,13 @@ impl UserDifference {
     }
 }
 
-/// A worker's attributes: a JSON object whose keys carry their type (`language.string`,
-/// `channel.voice.capacity`), as Flex takes them.
+/// The attributes of a worker: a JSON object in the format that Flex accepts. Each key ends with the type of its value,
+/// as in `language.string` and `channel.voice.capacity`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub struct WorkerAttributes(Map<String, Value>);
 
-/// An arbitrary total order, for statements that contradict each other at one moment.
+/// An arbitrary total order. It decides which value counts if a source gives two different ones for the same moment.
 impl Ord for WorkerAttributes {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let text = |attributes: &Self| Value::Object(attributes.0.clone()).to_string();
@@ -131,8 +131,8 @@ impl PartialOrd for WorkerAttributes {
 }
 
 impl WorkerAttributes {
-    /// What to send if `sent` was sent before: these attributes, and an empty value for each one in `sent` that is no
-    /// longer among them, because Flex never drops an attribute.
+    /// The attributes to send to Flex if Flexgate has sent `sent` before. Flex never removes an attribute, so the
+    /// result also has an empty value for each attribute that is in `sent` but not in `self`.
     #[must_use]
     pub fn replacing(&self, sent: &Self) -> Self {
         let mut all = self.0.clone();
@@ -157,7 +157,7 @@ pub enum WorkerAttributesError {
     /// A nested object or array.
     #[error("must hold strings, numbers and booleans only")]
     Nested,
-    /// Something Flex sets itself.
+    /// An attribute that Flex sets itself.
     #[error("must not set contact_uri, which Flex sets itself")]
     Reserved,
 }
@@ -173,7 +173,7 @@ impl TryFrom<Map<String, Value>> for WorkerAttributes {
         if map.values().any(|value| value.is_object() || value.is_array() || value.is_null()) {
             return Err(WorkerAttributesError::Nested);
         }
-        // Anyone who could set contact_uri would receive somebody else's calls.
+        // If a request could set contact_uri, it could redirect somebody else's calls to this worker.
         if map.keys().any(|key| key.split('.').next() == Some("contact_uri")) {
             return Err(WorkerAttributesError::Reserved);
         }

@@ -1,8 +1,8 @@
-//! Identity events on their way to Flex: the queue, what has been applied, and dead letters.
+//! The queue of identity events and jobs, its dead letters, and the record of older events.
 //!
-//! The queue is first in, first out for each subject. It stores a message before it acknowledges it, and accepts the
-//! same event only once (on SQS FIFO, [`Message::group`] is the message group id and [`Message::key`] the deduplication
-//! id). It has two lanes, which do not wait for each other.
+//! The queue delivers the messages of one subject in the order they arrived. It stores a message before it acknowledges
+//! it, and accepts the same event only once. (On SQS FIFO, [`Message::group`] is the message group id and
+//! [`Message::key`] the deduplication id.) It has two lanes, which do not wait for each other.
 
 use std::sync::Arc;
 
@@ -17,24 +17,27 @@ use crate::domain::{History, SourceName, SubjectId};
 /// The queue's sending end.
 #[async_trait]
 pub trait EventQueue: std::fmt::Debug + Send + Sync {
-    /// Queues the messages, each in its lane. Once this returns, they survive anything but the loss of the store. After
-    /// an error, a local store has queued none of them, while SQS, which takes ten at a time, may have queued some: send
-    /// all of them again. The queue ignores a message that it holds or held recently.
+    /// Queues each message in its lane. Once this returns, the messages are stored durably.
+    ///
+    /// After an error, send all messages again. A local store has then queued none of them. SQS accepts ten at a time,
+    /// so it may have queued some. The queue ignores a message that it holds or has held recently.
     async fn send(&self, messages: &[Message], now: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns what waits in a lane, including messages that a consumer has taken but not settled.
+    /// Returns the number and age of the messages in a lane. Messages that a consumer has taken but not settled are
+    /// included.
     async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError>;
 }
 
-/// The queue's receiving end, where this machine itself is the consumer.
+/// The queue's receiving end, for a host on which this process takes the messages from the queue itself.
 #[async_trait]
 pub trait Inbox: std::fmt::Debug + Send + Sync {
-    /// Notified when a message may have arrived. Messages from other processes are found by polling.
+    /// Returns a signal that this process gets when a message may have arrived. Messages from other processes do not
+    /// trigger it, so the consumer must also poll.
     fn arrivals(&self) -> Arc<Notify>;
 
-    /// Takes at most `limit` messages of a lane, of different subjects, and leases them until `until`. A message that
-    /// is not settled by then goes to the next consumer that takes it. A subject's next message waits for the previous
-    /// one.
+    /// Takes at most `limit` messages of a lane, each of a different subject, and leases them until `until`. A message
+    /// that is not settled by then can be taken again. A subject's next message waits until the previous one is
+    /// settled.
     async fn take(
         &self,
         lane: Lane,
@@ -43,7 +46,7 @@ pub trait Inbox: std::fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<Vec<Taken>, StoreError>;
 
-    /// Records the outcome of a message. Does nothing if another consumer has taken the message in between.
+    /// Records the outcome of a message. Does nothing if another consumer has taken the message since.
     async fn settle(&self, taken: &Taken, settled: Settled, now: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Returns how many messages have `status`, in both lanes together.
@@ -60,7 +63,7 @@ pub struct Taken {
     pub seq: i64,
     /// The message, JSON.
     pub body: String,
-    /// How often it has been taken, this time included.
+    /// How often the message has been taken, including this time.
     pub attempts: u32,
 }
 
@@ -69,9 +72,9 @@ pub struct Taken {
 pub enum Settled {
     /// It was applied.
     Applied,
-    /// It must be retried, not before that time.
+    /// The message must be retried, but not before this time.
     Later(OffsetDateTime),
-    /// It cannot be applied. The string is the reason.
+    /// The message cannot be applied. The string is the reason.
     Dead(String),
 }
 
@@ -80,27 +83,27 @@ pub enum Settled {
 pub struct Backlog {
     /// How many messages.
     pub waiting: u64,
-    /// Since when the oldest one has been waiting; `None` if no message waits, or if the queue does not report the time
+    /// When the oldest waiting message arrived. `None` if no message waits, or if the queue does not report the time
     /// (SQS).
     pub oldest: Option<OffsetDateTime>,
 }
 
-/// What was applied to each subject before the people ledger existed. It is read when an event is about somebody who is
-/// not in the ledger yet.
+/// The record of the events that were applied to each subject before the people ledger existed. Flexgate reads it when
+/// an event is about somebody who is not in the ledger yet.
 #[async_trait]
 pub trait EventHistory: std::fmt::Debug + Send + Sync {
-    /// Returns what had been applied to the subject.
+    /// Returns the record of what was applied to the subject.
     async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError>;
 }
 
-/// A message that could not be applied, kept with the reason.
+/// A message that could not be applied. It is stored together with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Identifies the letter: [`Message::key`], or a digest of a body that cannot be read as a message.
+    /// Identifies the letter: [`Message::key`], or a digest of the body if the body cannot be parsed as a message.
     pub key: String,
-    /// The source, if it can be read; `flexgate` for a job.
+    /// The source of the message, or `flexgate` for a job. Empty if the body cannot be parsed.
     pub source: String,
-    /// The event's id at the source, or what the job was to do, if it can be read.
+    /// The event's id at the source. For a job, a text that says what the job does. Empty if the body cannot be parsed.
     pub event_id: String,
     /// The message as it was queued. Holds personal data.
     pub body: String,
@@ -138,7 +141,7 @@ pub enum EventStatus {
 /// Messages that could not be applied.
 #[async_trait]
 pub trait DeadLetters: std::fmt::Debug + Send + Sync {
-    /// Stores a letter, and replaces one with the same key.
+    /// Stores a letter. Replaces a letter with the same key.
     async fn bury(&self, letter: DeadLetter) -> Result<(), StoreError>;
 
     /// Returns at most `limit` letters, oldest first.
@@ -147,6 +150,6 @@ pub trait DeadLetters: std::fmt::Debug + Send + Sync {
     /// Returns the letter with that key.
     async fn find(&self, key: &str) -> Result<Option<DeadLetter>, StoreError>;
 
-    /// Puts the letter back into the queue with its attempts reset. Returns false if there is no such letter.
+    /// Puts the letter back into the queue and resets its attempts. Returns false if there is no such letter.
     async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError>;
 }

@@ -17,7 +17,8 @@ const OWN: &str = "flexgate";
 pub enum Message {
     /// An event to apply.
     Event(IdentityEvent),
-    /// A message that provably came from the source, but that Flexgate cannot read. It is kept for a person to look at.
+    /// A message that is verified to come from the source but that Flexgate cannot read. It becomes a dead letter for a
+    /// person to look at.
     Unreadable {
         /// The source.
         source: SourceName,
@@ -32,10 +33,10 @@ pub enum Message {
     Reconcile {
         /// The person's SCIM `id`, or one of their Flex users.
         user: FlexUserSid,
-        /// What caused the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`. Holds no personal data.
-        /// The queue accepts only one job for each cause and user.
+        /// The cause of the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`. Holds no personal
+        /// data. The queue accepts only one job for each pair of cause and user.
         cause: String,
-        /// The role that the person had through a group, if the job is about that group.
+        /// A group and the role that the person had through it, if the job is about that group.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         left: Option<LeftGroup>,
     },
@@ -45,14 +46,14 @@ pub enum Message {
         group: String,
         /// The version of the group that caused the job.
         version: u64,
-        /// Which part of the members this is, since one message holds only a limited number.
+        /// The number of this part. A message holds a limited number of members, so a large group needs several jobs.
         part: usize,
-        /// The members who joined, left or get another role through the group.
+        /// The members who joined or left the group, or whose role from the group changed.
         members: Vec<ChangedMember>,
     },
 }
 
-/// A role that somebody had through a SCIM group. It counts as given by Flexgate, even if no statement mentions it.
+/// A role that somebody had through a SCIM group. It counts as given by Flexgate even if no statement mentions it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftGroup {
     /// The group's SCIM `id`.
@@ -71,10 +72,10 @@ pub struct ChangedMember {
     pub had: Option<Role>,
 }
 
-/// The most members in one message: SQS accepts 256 KiB in a request of ten messages.
+/// The maximum number of members in one message. SQS accepts 256 KiB in a request of ten messages.
 const PART: usize = 400;
 
-/// The two queues. Bulk work has its own queue, so that the event of a person who leaves never waits behind 5,000
+/// The two queues. Bulk jobs have their own queue. So the event of a person who leaves never waits behind thousands of
 /// jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
@@ -90,7 +91,7 @@ impl Lane {
 }
 
 impl Message {
-    /// Makes the jobs that reconcile these members of the group.
+    /// Creates the jobs that queue a reconciliation for each of these members of the group.
     #[must_use]
     pub fn fan_out(group: &str, version: u64, members: &[ChangedMember]) -> Vec<Self> {
         let job = |(part, members): (usize, &[ChangedMember])| Self::FanOut {
@@ -112,7 +113,7 @@ impl Message {
         }
     }
 
-    /// The event's id at the source. For a job, what it does and why.
+    /// The event's id at the source. For a job, a text that says what the job does and why.
     #[must_use]
     pub fn id(&self) -> Cow<'_, str> {
         match self {
@@ -123,7 +124,7 @@ impl Message {
         }
     }
 
-    /// Identifies the message everywhere. The queue accepts each key only once.
+    /// Identifies the message in the queue, across all sources and jobs. The queue accepts each key only once.
     #[must_use]
     pub fn key(&self) -> String {
         match self {
@@ -135,7 +136,7 @@ impl Message {
         }
     }
 
-    /// The message group. Messages of one group are handled one at a time, in the order they arrived.
+    /// The message group. Messages of one group are processed one at a time, in the order they arrived.
     #[must_use]
     pub fn group(&self) -> String {
         match self {
@@ -155,7 +156,7 @@ impl Message {
         }
     }
 
-    /// The group and the lane of a message's body. A body that cannot be read counts as an event in its own group.
+    /// The group and the lane of a message's body. A body that cannot be parsed counts as an event in its own group.
     pub(super) fn place(body: &str) -> (String, Lane) {
         match serde_json::from_str::<Self>(body) {
             Ok(message) => (message.group(), message.lane()),

@@ -1,7 +1,9 @@
-//! Stores what Flexgate must remember and Twilio cannot: sign-in sessions, and which identity is which Flex user.
+//! The store: data that Flexgate must remember and Twilio cannot hold, such as sign-in sessions, bindings of identities
+//! to Flex users, and the people ledger.
 //!
-//! This module has the traits, its submodules the adapters. Every adapter passes the same conformance suite
-//! (`tests/store.rs`). Writes that can race are conditional: the store, not the process, decides which one wins.
+//! This module defines the traits. Its submodules implement them for SQLite, and for DynamoDB with SQS. All
+//! implementations pass the same test suite (`tests/store.rs`). Writes that can race are conditional, so the store
+//! decides which one wins.
 
 mod dynamodb;
 mod events;
@@ -34,7 +36,7 @@ pub use sqs::SqsQueue;
 
 use crate::domain::{FlexUserSid, Identity, ProfileName};
 
-/// The store failed. The caller must not assume that it wrote anything.
+/// The store failed. The caller must not assume that anything was written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store cannot be reached, is full, or stayed locked for too long.
@@ -45,8 +47,8 @@ pub enum StoreError {
     Corrupt(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The key of a stored session: the SHA-256 of the identifier in the cookie. Somebody who reads the store cannot make
-/// a cookie from it.
+/// The key of a stored session: the SHA-256 of the identifier in the cookie. Somebody who can read the store cannot
+/// compute the cookie from it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(Box<str>);
 
@@ -91,24 +93,25 @@ pub struct Session {
     pub flex_user_sid: FlexUserSid,
     /// The encrypted tokens; opaque to the store.
     pub sealed: String,
-    /// The number of refreshes. A refresh is written only if the version is still the one it began with.
+    /// The number of refreshes so far. The result of a refresh is stored only if the version has not changed since the
+    /// refresh began.
     pub version: u64,
     /// When the person signed in.
     pub created_at: OffsetDateTime,
     /// When the session was last used.
     pub used_at: OffsetDateTime,
-    /// When it ends at the latest; the store may remove it afterwards.
+    /// The time at which the session ends at the latest. The store may remove it afterwards.
     pub ends_at: OffsetDateTime,
 }
 
 /// Whether this process may refresh the session now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
-    /// Yes; no other process may until the lease ends.
+    /// This process may refresh the session. No other process may until the lease ends.
     Granted,
     /// No: another process holds the lease.
     Held,
-    /// No: the session has another version by now, or is gone.
+    /// The session now has another version, or no longer exists.
     Moved,
 }
 
@@ -118,7 +121,7 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     /// Stores a new session.
     async fn insert(&self, session: Session) -> Result<(), StoreError>;
 
-    /// Returns the session with that key. It may be past its end: the caller must check.
+    /// Returns the session with that key. The session may have ended already, so the caller must check `ends_at`.
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>, StoreError>;
 
     /// Records that the session was used at `at`.
@@ -136,8 +139,8 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     /// Releases the lease without a refresh.
     async fn release(&self, key: &SessionKey, version: u64) -> Result<(), StoreError>;
 
-    /// Writes the refreshed tokens if the session still has version `version`, and ends the lease. Returns false if the
-    /// session has another version by now or is gone.
+    /// Stores the refreshed tokens if the session still has version `version`, and ends the lease. Returns false if the
+    /// session now has another version or no longer exists.
     async fn refreshed(&self, key: &SessionKey, version: u64, sealed: &str) -> Result<bool, StoreError>;
 
     /// Ends one session.
@@ -150,11 +153,11 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
-/// Claims on things that may happen only once.
+/// Lets at most one caller claim an action that must happen only once.
 #[async_trait]
 pub trait OnceOnly: fmt::Debug + Send + Sync {
-    /// Returns true for the first caller that claims `what` (of kind `kind`), and false for every later one, at least
-    /// until `until`.
+    /// Claims `what` (of kind `kind`). Returns true for the first caller and false for every later one, at least until
+    /// `until`.
     async fn claim(
         &self,
         kind: &str,
@@ -164,7 +167,7 @@ pub trait OnceOnly: fmt::Debug + Send + Sync {
     ) -> Result<bool, StoreError>;
 }
 
-/// How often something was counted within a span of time.
+/// The result of a count within a time span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
     /// The count, this time included.
@@ -176,8 +179,8 @@ pub struct Counted {
 /// Counters for rate limits.
 #[async_trait]
 pub trait Counters: fmt::Debug + Send + Sync {
-    /// Counts `what` (of kind `kind`) once more. A span lasts for `span` and begins with the first count after the
-    /// previous one ended. Concurrent callers each get a different number.
+    /// Counts `what` (of kind `kind`) once more. A time span lasts for `span`, and begins with the first count after
+    /// the previous span has ended. Concurrent callers each get a different number.
     async fn count(
         &self,
         kind: &str,
@@ -190,7 +193,7 @@ pub trait Counters: fmt::Debug + Send + Sync {
 /// The outcome of binding an identity to a Flex user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bound {
-    /// They are bound to each other, by this call or an earlier one.
+    /// The identity and the user are bound to each other, by this call or an earlier one.
     Yes,
     /// The identity is bound to another Flex user.
     IdentityTaken(FlexUserSid),
@@ -198,8 +201,8 @@ pub enum Bound {
     UserTaken,
 }
 
-/// Which identity is which Flex user. Each identity has one user and each user one identity, so nobody takes over an
-/// account through a changed e-mail address or a reused username.
+/// Bindings of identities to Flex users. An identity has at most one user and a user has at most one identity. So
+/// nobody can take over an account through a changed e-mail address or a reused username.
 #[async_trait]
 pub trait Bindings: fmt::Debug + Send + Sync {
     /// The Flex user bound to the identity.

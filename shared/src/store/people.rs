@@ -1,10 +1,10 @@
-//! The people ledger: the known people, what each source says about them, and what Flexgate has given them.
+//! Storage of the people ledger: the known people, what each source says about them, and what Flexgate has given them.
 //!
-//! The store keeps a person as a head, one statement for each source, and pointers: from the username's key, from each
-//! Flex SID, and from the subject id that each source uses. The head has a version that counts every write to the
-//! person, and every write is conditional on it, so no writer silently overwrites another's change. Each statement is
-//! a separate record whose key begins with the kind of its source, so that a function's IAM role can be limited to the
-//! statements of its own sources.
+//! A person is stored as a head, one statement for each source, and pointers to the head. There is a pointer for the
+//! username's key, for each Flex SID and for each source's subject id. The head has a version that counts every write
+//! to the person. Every write is conditional on that version, so no writer silently overwrites another's change. Each
+//! statement is a separate record whose key begins with the kind of its source. So a function's IAM role can be limited
+//! to the statements of its own sources.
 
 use std::fmt;
 
@@ -22,19 +22,19 @@ pub enum PersonKey {
     Id(PersonId),
     /// By the key of their username.
     Username(UsernameKey),
-    /// By their current Flex user or an earlier one.
+    /// By the person's current Flex user or an earlier one.
     FlexUser(FlexUserSid),
-    /// By the subject id that a source uses for them.
+    /// By the subject id that a source uses for the person.
     Subject(Source, SubjectId),
 }
 
 /// The outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// It was written. The person now has this version.
+    /// The write succeeded. The person now has this version.
     Yes(u64),
-    /// It was not written: another writer changed the person in between, or the username, the Flex user or the subject
-    /// belongs to another person.
+    /// Nothing was written. Either another writer changed the person in between, or the username, the Flex user or the
+    /// subject belongs to another person.
     Moved,
 }
 
@@ -43,12 +43,12 @@ pub enum Written {
 pub struct Stating<'a> {
     /// The source of the statement.
     pub source: &'a Source,
-    /// Everything that the source says, already merged with what it said before.
+    /// Everything that the source says, already merged with its earlier statements.
     pub statement: &'a Statement,
     /// The source's own subject id for the person, if it has one.
     pub subject: Option<&'a SubjectId>,
-    /// What Flexgate has given the person, if the statement changes it. Written in the same transaction: a process that
-    /// stops in between must not leave a statement whose consequence for earlier roles is lost.
+    /// What Flexgate has given the person, if the statement changes that. It is written in the same transaction as the
+    /// statement. Otherwise a crash between the two writes could lose the statement's effect on roles given earlier.
     pub given: Option<&'a Given>,
 }
 
@@ -57,7 +57,7 @@ pub struct Stating<'a> {
 pub struct Noting<'a> {
     /// What Flexgate has given the person.
     pub given: &'a Given,
-    /// The current Flex user. The pointers of earlier ones still lead to the person.
+    /// The current Flex user. The pointers of earlier Flex users still lead to the person.
     pub flex_user_sid: Option<&'a FlexUserSid>,
     /// The username as Flex spells it. The spelling may change, but the username's key does not.
     pub username: &'a Username,
@@ -66,14 +66,14 @@ pub struct Noting<'a> {
 /// Whether this process may reconcile the person now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PersonLease {
-    /// Yes; no other process may before the lease ends.
+    /// This process may reconcile the person. No other process may before the lease ends.
     Granted {
-        /// Whether an earlier holder never released the lease: a request that it sent to Twilio may still arrive there.
-        /// Also true if a holder requests a lease that it already has, because the answer to its first request may have
-        /// been lost.
+        /// Whether an earlier holder never released the lease, so that a request that it sent to Twilio may still
+        /// arrive there. Also true if a holder requests a lease that it already has, for example because the answer to
+        /// its first request was lost.
         taken_over: bool,
     },
-    /// No: another process holds the lease until this time.
+    /// Another process holds the lease until this time.
     Held(OffsetDateTime),
     /// There is no such person.
     Unknown,
@@ -85,29 +85,32 @@ pub trait People: fmt::Debug + Send + Sync {
     /// Returns the person with that key, with all statements. The read is strongly consistent.
     async fn person(&self, key: &PersonKey) -> Result<Option<Person>, StoreError>;
 
-    /// Returns the people with these keys who are known, each once, in no order.
+    /// Returns the known people among those with these keys. Each person is returned once, in no particular order.
     async fn people(&self, keys: &[PersonKey]) -> Result<Vec<Person>, StoreError>;
 
     /// Returns at most `limit` people after `after`, in the order of their ids.
     async fn page(&self, after: Option<PersonId>, limit: u32) -> Result<Vec<Person>, StoreError>;
 
-    /// Writes a person who is not known yet (`version` 0), with statements and subjects.
+    /// Stores a new person (`version` 0), with statements and subjects.
     ///
-    /// If their username, Flex user or one of their subjects already leads to somebody other than `instead_of`, the
-    /// result is [`Written::Moved`]. A person who takes over the username of `instead_of` also takes over those
-    /// pointers, and the same transaction marks `instead_of` superseded and removes its Flex user. The result is also
-    /// [`Written::Moved`] if `instead_of` has another version by now, so that a person who came back in between is not
+    /// Returns [`Written::Moved`] if the username, the Flex user or one of the subjects already belongs to somebody
+    /// other than `instead_of`.
+    ///
+    /// If `instead_of` is set, the new person takes over that person's username, and the pointers that both have in
+    /// common. The same transaction marks `instead_of` as superseded and removes its Flex user. Returns
+    /// [`Written::Moved`] if `instead_of` now has another version, so that a person who came back in between is not
     /// replaced.
     async fn add(&self, person: &Person, instead_of: Option<&Person>) -> Result<Written, StoreError>;
 
-    /// Writes what one source says, if the person still has version `version`.
+    /// Stores a source's statement, if the person still has version `version`.
     async fn state(&self, person: PersonId, version: u64, stating: Stating<'_>) -> Result<Written, StoreError>;
 
-    /// Records what Flexgate has given and which Flex user the person is, if the person still has version `version`.
+    /// Records what Flexgate has given the person and which Flex user they have, if the person still has version
+    /// `version`.
     async fn note(&self, person: PersonId, version: u64, noting: Noting<'_>) -> Result<Written, StoreError>;
 
-    /// Requests a lease: the exclusive right to reconcile the person until `until`. `holder` is random; a holder that
-    /// requests its lease again extends it to the new `until`.
+    /// Requests a lease: the exclusive right to reconcile the person until `until`. `holder` is a random number. A
+    /// holder that requests its own lease again extends it to the new `until`.
     async fn lease(
         &self,
         person: PersonId,
@@ -120,12 +123,12 @@ pub trait People: fmt::Debug + Send + Sync {
     /// another holder has taken over the lease. `None` releases the lease regardless of the version.
     async fn release(&self, person: PersonId, holder: u128, version: Option<u64>) -> Result<bool, StoreError>;
 
-    /// Returns what a source said about a subject before it named the subject's username. No person exists yet to
-    /// attach the statement to, but it must not be lost, above all when it ends a membership.
+    /// Returns what a source said about a subject before it sent the subject's username. At that time there is no
+    /// person to whom the statement could be attached, but it must not be lost, especially when it ends a membership.
     async fn unattached(&self, source: &Source, subject: &SubjectId) -> Result<Option<Statement>, StoreError>;
 
-    /// Stores what a source says about a subject who has no person yet. The caller must handle the statements of one
-    /// subject one at a time.
+    /// Stores what a source says about a subject for whom the ledger has no person yet. The caller must process the
+    /// statements of one subject one at a time.
     async fn keep_unattached(
         &self,
         source: &Source,
@@ -134,7 +137,7 @@ pub trait People: fmt::Debug + Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
-/// Tells sign-in who is inactive. It reads only pointers and heads, and can write nothing.
+/// Tells sign-in who is inactive. An implementation reads only pointers and heads, and writes nothing.
 #[async_trait]
 pub trait Deactivations: fmt::Debug + Send + Sync {
     /// Whether any source says that the person with that Flex user or that username is inactive.
@@ -145,7 +148,7 @@ pub trait Deactivations: fmt::Debug + Send + Sync {
     ) -> Result<bool, StoreError>;
 }
 
-/// A Flex user as the index last saw them.
+/// A Flex user as the username index last recorded them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenUser {
     /// The username's key.
@@ -158,19 +161,19 @@ pub struct SeenUser {
     pub active: bool,
 }
 
-/// The username index: Flex's users by folded username, as the last sweep saw them. It exists because Twilio finds a
-/// username only in its exact spelling, and may not show a deactivated user at all.
+/// The username index: Flex's users by folded username, as of the last sweep. It is needed because Twilio finds a
+/// username only by its exact spelling, and may not show a deactivated user at all.
 #[async_trait]
 pub trait UsernameIndex: fmt::Debug + Send + Sync {
-    /// Writes the users seen at `at`. A walk passes the time it began; a change that Flexgate made itself passes its
-    /// own time. Entries from a later time are not overwritten.
+    /// Stores the users as seen at `at`. A walk over all users passes the time it began. A change by Flexgate itself
+    /// passes the time of the change. An entry with a later time is not overwritten.
     async fn put_seen(&self, seen: &[SeenUser], at: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Returns the users with that key, active ones first.
     async fn seen(&self, key: &UsernameKey) -> Result<Vec<SeenUser>, StoreError>;
 
-    /// Records that a complete walk began at `began`. Users last seen before that are gone from Flex, and the index no
-    /// longer returns them.
+    /// Records that a walk which began at `began` has completed. Users last seen before that time no longer exist in
+    /// Flex, and the index does not return them any more.
     async fn finish_walk(&self, began: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Returns when the last complete walk began; `None` before the first.

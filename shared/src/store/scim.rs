@@ -1,9 +1,9 @@
-//! Stores what SCIM must remember and Flex has no field for: external ids, spellings, groups.
+//! Storage for SCIM: data that SCIM must remember and for which Flex has no field.
 //!
-//! Twilio stays the source of truth about users. For each user this store keeps the identity system's own key
-//! (`externalId`), the attributes as the identity system wrote them, and a tombstone after a deletion. It also keeps
-//! groups with their members, work in progress, and where each page of a long list starts. Every write of an entry or
-//! a group is conditional on the version that was read.
+//! Twilio stays the source of truth about users. For each user this store holds the identity system's own key
+//! (`externalId`), the attributes as the identity system wrote them, and a tombstone after a deletion. It also holds
+//! groups with their members, work in progress, and the start of each page of a long list. Every write of an entry or a
+//! group is conditional on the version that was read.
 
 use std::fmt;
 
@@ -23,11 +23,11 @@ pub struct Entry {
     pub current: FlexUserSid,
     /// The username that Twilio has for the user.
     pub username: Username,
-    /// The identity system's own key. It must never be used as an `id` (CVE-2025-41115).
+    /// The identity system's own key (`externalId`). It must never be used as an `id` (CVE-2025-41115).
     pub external_id: Option<String>,
     /// The writable attributes as the identity system last wrote them.
     pub asserted: Map<String, Value>,
-    /// Whether the user was deleted through SCIM. Twilio keeps such a user, deactivated.
+    /// Whether the user was deleted through SCIM. In Twilio, such a user still exists but is deactivated.
     pub deleted: bool,
     /// The number of writes; 0 for an entry that is not stored yet.
     pub version: u64,
@@ -40,11 +40,11 @@ pub struct Entry {
 pub struct Member {
     /// The member's SCIM `id`.
     pub user: FlexUserSid,
-    /// Whether the identity system lists this member. A member who left stays stored until the end of the membership
-    /// has been announced.
+    /// Whether the identity system lists this member. A member who has left stays stored until the end of the
+    /// membership has been announced.
     pub present: bool,
-    /// The group's role that has been announced for this member: the member has been reconciled with it, or a job that
-    /// does so is queued.
+    /// The role from this group that has been announced for the member. "Announced" means that the member has been
+    /// reconciled with the role, or that a job for it is queued.
     pub announced: Option<Role>,
 }
 
@@ -57,7 +57,7 @@ pub struct Group {
     pub display_name: String,
     /// The identity system's own key.
     pub external_id: Option<String>,
-    /// The members, including those who left but whose end of membership has not been announced yet.
+    /// The members. Includes people who have left, until the end of their membership has been announced.
     pub members: Vec<Member>,
     /// The number of writes; 0 for a group that is not stored yet.
     pub version: u64,
@@ -91,23 +91,23 @@ pub enum GroupWritten {
     Moved,
 }
 
-/// A piece of work that one process does at a time.
+/// A piece of work that only one process may do at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Work {
-    /// What the work is. Two pieces of work with the same name exclude each other.
+    /// The name of the work. Two pieces of work with the same name exclude each other.
     pub name: String,
-    /// A random number that identifies who does it. A holder that began too long ago may have been replaced, and cannot
-    /// end the work of the one after it.
+    /// A random number that identifies the process that does the work. If a holder's time has run out, another holder
+    /// may have replaced it. The first one can then no longer end the work.
     pub holder: u128,
 }
 
 /// Whether this holder may do a piece of work now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
-    /// Yes, and no other holder may until the time given. If `intended`, an earlier attempt had decided to carry out
-    /// the work and may have done part of it.
+    /// This holder may do the work. No other holder may until the given time.
     Yes {
-        /// Whether [`ScimStore::intend`] was called for the work before.
+        /// Whether [`ScimStore::intend`] was called for this work earlier. If so, an earlier attempt may have done part
+        /// of it.
         intended: bool,
     },
     /// No: another holder may do the work until this time.
@@ -123,7 +123,7 @@ pub struct Mark {
     pub token: String,
 }
 
-/// What SCIM remembers.
+/// The data that SCIM remembers.
 #[async_trait]
 pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Returns the entry with that `id`.
@@ -138,8 +138,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Returns the entries with that `externalId`.
     async fn entries_of_external_id(&self, external_id: &str) -> Result<Vec<Entry>, StoreError>;
 
-    /// Writes the entry if the stored version is still the entry's, and in the same transaction ends the piece of work
-    /// `finishes`. Returns false if the stored version has changed, or if another holder has begun the work.
+    /// Stores the entry if the stored version has not changed, and ends the work `finishes` in the same transaction.
+    /// Returns false if the stored version has changed, or if another holder has begun the work.
     async fn put_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError>;
 
     /// Returns the group with that `id`.
@@ -154,7 +154,7 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Returns the number of groups.
     async fn count_groups(&self) -> Result<u64, StoreError>;
 
-    /// Writes the group and its members if the stored version is still the group's.
+    /// Stores the group and its members, if the stored version has not changed.
     async fn put_group(&self, group: &Group) -> Result<GroupWritten, StoreError>;
 
     /// Removes the group and its members.
@@ -166,18 +166,18 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Ends every membership of a user.
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError>;
 
-    /// Requests the exclusive right to do `work` until `until`. A holder that asks again extends its time.
+    /// Requests the exclusive right to do `work` until `until`. A holder that requests it again extends its time.
     async fn begin(&self, work: &Work, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError>;
 
-    /// Records, before anything is done, that the work will be carried out. Returns false if the holder no longer has
-    /// the right to do it.
+    /// Records that the work will be carried out. The caller must do this before the first step of the work. Returns
+    /// false if the holder no longer has the right to do it.
     async fn intend(&self, work: &Work) -> Result<bool, StoreError>;
 
-    /// Lets others begin the work, and keeps the record of [`ScimStore::intend`]. Does nothing if another holder has
-    /// begun it.
+    /// Gives up the right to do the work, so that others may begin it. The record of [`ScimStore::intend`] stays. Does
+    /// nothing if another holder has begun the work.
     async fn abandon(&self, work: &Work) -> Result<(), StoreError>;
 
-    /// Removes the record of the work. Does nothing if another holder has begun it.
+    /// Removes the record of the work. Does nothing if another holder has begun the work.
     async fn finish(&self, work: &Work) -> Result<(), StoreError>;
 
     /// Returns the last mark at or before `index`.

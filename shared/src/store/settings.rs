@@ -32,7 +32,7 @@ impl FromStr for StoreAt {
     }
 }
 
-/// The URLs of the SQS queues, if the store is DynamoDB. A queue is `None` if nothing is sent to it.
+/// The URLs of the SQS queues, if the store is DynamoDB. The URL is `None` for a queue to which nothing is sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Queues {
     /// `FLEXGATE_QUEUE`: where identity events are sent.

@@ -1,7 +1,7 @@
-//! The store in one SQLite file: for the local gateway and single machines.
+//! The store in one SQLite file, for the local gateway and for single machines.
 //!
-//! Several processes may share the file: it is in WAL mode, every writing transaction takes the write lock first, and a
-//! process waits while the file is busy. Every write except a count is on disk before it is acknowledged.
+//! Several processes may share the file. It is in WAL mode, every writing transaction takes the write lock first, and a
+//! process waits while another one holds the lock. Every write except a count is on disk before it is acknowledged.
 
 mod event_tables;
 mod events;
@@ -31,11 +31,12 @@ use values::{failure, moment, parsed};
 use worker::{Keep, Worker};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The size of the statement cache. It is larger than the number of statements here, so each is parsed only once.
+/// The size of the cache of prepared statements. It is larger than the number of different statements, so each is
+/// parsed only once.
 const STATEMENTS: usize = 128;
 
-/// Tables with small rows are WITHOUT ROWID. Tables with large rows must not be: such a table's tree keeps rows in its
-/// inner pages as well, only five to a page, which makes the tree deep.
+/// Tables with small rows are WITHOUT ROWID. Tables with large rows have a rowid: without one, SQLite would store whole
+/// rows in the inner pages of the B-tree too. Only about five of them fit on a page, so the tree would become deep.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS sessions (
     key           TEXT NOT NULL PRIMARY KEY,
@@ -72,7 +73,7 @@ CREATE TABLE IF NOT EXISTS bindings (
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     worker: Arc<Worker>,
-    /// Wakes the consumer of this process when events arrive through this process.
+    /// Wakes this process's consumer when another part of this process queues events.
     arrivals: Arc<Notify>,
 }
 
@@ -93,7 +94,7 @@ impl SqliteStore {
         Ok(Self { worker: Arc::new(worker), arrivals: Arc::default() })
     }
 
-    /// Runs `work`, which only reads, and returns its result.
+    /// Runs `work`, which must only read, and returns its result.
     async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -287,7 +288,7 @@ impl Counters for SqliteStore {
                 .execute(params![counter, until.unix_timestamp()])?;
             Ok(Counted { times: 1, until })
         };
-        // A count matters only for this minute or hour, so it is not worth an fsync.
+        // A count matters only for the current minute or hour, so it does not wait for an fsync.
         self.worker.ask(Keep::Soon, count).await
     }
 }

@@ -1,8 +1,8 @@
 //! The queue's sending end on AWS: one SQS FIFO queue for each lane.
 //!
 //! SQS accepts ten messages at a time. If it fails between two batches, it has stored some messages although the sender
-//! gets an error. Sending them again is harmless: a message's key is its deduplication id, and applying an event is
-//! idempotent.
+//! gets an error. Sending all of them again is harmless. A message's key is its deduplication id, and applying an event
+//! twice has no further effect.
 
 use std::sync::Arc;
 
@@ -27,15 +27,15 @@ pub struct SqsQueue {
 }
 
 impl SqsQueue {
-    /// The queue at `urls`, with the credentials, region and endpoint of the environment. Sending to a lane without a
+    /// The queue at `urls`. Uses the credentials, region and endpoint of the environment. Sending to a lane without a
     /// URL fails.
     #[must_use]
     pub fn new(urls: Queues, aws: Aws) -> Self {
         Self { aws, urls: Arc::new(urls), client: Arc::default() }
     }
 
-    /// Puts a dead letter back into the queue with a new deduplication id, since SQS would drop it as a duplicate under
-    /// the old one.
+    /// Puts a dead letter back into the queue with a new deduplication id. With the old one, SQS would drop it as a
+    /// duplicate.
     pub(super) async fn revive(&self, letter: &DeadLetter, now: OffsetDateTime) -> Result<(), StoreError> {
         let (group, lane) = Message::place(&letter.body);
         let again = fingerprint(&["revived", &letter.key, &now.unix_timestamp().to_string()]);
@@ -82,7 +82,8 @@ impl SqsQueue {
 
 #[async_trait]
 impl EventQueue for SqsQueue {
-    /// The number is approximate. Only SQS's metrics tell how long the oldest message has waited.
+    /// Returns an approximate number of messages, and no age. Only SQS's metrics report how long the oldest message has
+    /// waited.
     async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError> {
         let (client, url) = self.open(lane).await?;
         let counted = [

@@ -6,13 +6,13 @@ use std::str::FromStr;
 use crate::domain::{Role, folded};
 use crate::store::scim::{Group, Member};
 
-/// `FLEXGATE_SCIM_GROUP_ROLES`: which group gives which role, by the group's name. Names match regardless of case and
-/// Unicode composition. A group that is not listed gives no role.
+/// `FLEXGATE_SCIM_GROUP_ROLES`: maps names of SCIM groups to the role that each group gives. Names match regardless of
+/// case and Unicode composition. A group that is not listed gives no role.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupRoles(BTreeMap<String, Role>);
 
 impl GroupRoles {
-    /// The role of the group of that name.
+    /// The role that the group with that name gives.
     #[must_use]
     pub fn of(&self, display_name: &str) -> Option<Role> {
         self.0.get(&folded(display_name)).copied()
@@ -24,14 +24,15 @@ impl GroupRoles {
         self.0.is_empty()
     }
 
-    /// The members with a change that has not been announced yet: they joined, they left, or the group's role has
-    /// changed.
+    /// The members who joined or left, or whose role from the group changed, and for whom no reconciliation has run or
+    /// been queued since.
     pub fn unannounced<'a>(&self, group: &'a Group) -> impl Iterator<Item = &'a Member> + use<'a> {
         let role = self.of(&group.display_name);
         group.members.iter().filter(move |member| !member.present || member.announced != role)
     }
 
-    /// The group once everything has been announced. Members who have left are removed.
+    /// The group with all changes marked as announced, which means reconciled or queued. Members who have left are
+    /// removed.
     #[must_use]
     pub fn announced(&self, mut group: Group) -> Group {
         let role = self.of(&group.display_name);

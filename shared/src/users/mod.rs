@@ -1,4 +1,4 @@
-//! Flex users: who may have what, and how Flexgate brings Flex in step with that.
+//! Flex users: the settings and rules for access, and the code that updates Flex accordingly.
 
 mod group_roles;
 pub mod ledger;

@@ -1,4 +1,4 @@
-//! Deactivates a user: in Flex, and by ending the sessions and bindings that they could still use here.
+//! Deactivates a user in Flex, and ends the user's sessions and bindings in Flexgate's own store.
 
 use std::sync::Arc;
 
@@ -51,14 +51,16 @@ impl Provisioning {
         self.bindings.as_ref()
     }
 
-    /// Reads ahead the Twilio credential that the first call needs.
+    /// Loads the Twilio credential before the first call needs it.
     pub async fn prewarm(&self, deadline: Deadline) {
         self.flex.prewarm(deadline).await;
     }
 
-    /// Deactivates the user and ends what they could still use here. It ends their sessions first, so that a failure
-    /// leaves nobody signed in who should not be. It unbinds last, so that any binding seen later was made after the
-    /// deactivation; minting relies on that.
+    /// Deactivates the user, and ends the user's sessions and binding in Flexgate.
+    ///
+    /// The sessions end first, so that nobody stays signed in if the call to Twilio fails. They end again after the
+    /// call, because a session can start in between. The binding is removed last. Minting relies on this order: a
+    /// binding that exists afterwards was made after the deactivation.
     pub async fn deprovision(&self, user: &FlexUserSid, deadline: Deadline) -> Result<(), ProvisioningError> {
         self.sessions.end_all_of(user).await?;
         self.flex.deprovision(user, deadline).await?;

@@ -1,4 +1,4 @@
-//! Who may have what: the policy settings, read from the environment.
+//! The policy settings, read from the environment.
 
 use std::str::FromStr;
 
@@ -15,14 +15,14 @@ pub struct PolicySettings {
     pub policy: Policy,
     /// `FLEXGATE_MINTS_PER_MINUTE` (30): how many tokens one person may mint per minute.
     pub mints_per_minute: u32,
-    /// `FLEXGATE_SCIM_LAST_ADMIN` (`protect`): whether Flexgate protects the last administrator, whichever way a
-    /// request arrives.
+    /// `FLEXGATE_SCIM_LAST_ADMIN` (`protect`): whether Flexgate protects the last administrator. It applies to every
+    /// way in which a change can arrive, not only to SCIM.
     pub last_admin: LastAdmin,
     /// `FLEXGATE_SCIM_GROUP_ROLES` (`{}`): which SCIM group gives which role.
     pub group_roles: GroupRoles,
 }
 
-/// Whether deprovisioning or demoting the last active administrator is refused.
+/// Whether Flexgate refuses to deprovision or demote the last active administrator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastAdmin {
     /// `protect`: it is refused. The default.
@@ -80,7 +80,7 @@ impl PolicySettings {
     }
 }
 
-/// A comma-separated list of roles; `none` is the empty list.
+/// Parses a comma-separated list of roles. `none` is the empty list.
 fn roles(text: &str) -> Result<RoleSet, &'static str> {
     if text == "none" {
         return Ok(RoleSet::new());

@@ -1,4 +1,4 @@
-//! Walks over Flex's users page by page, and reads a user in full where a list or search shows only part.
+//! Reads all of Flex's users page by page, and completes a user of whom a list or search shows only some fields.
 
 use std::collections::BTreeSet;
 
@@ -19,13 +19,14 @@ pub struct Pages<'f> {
 }
 
 impl<'f> Pages<'f> {
-    /// A walk that has not begun.
+    /// A walk that starts with the first page.
     #[must_use]
     pub fn of(flex: &'f Flex) -> Self {
         Self { flex, next: None, asked: BTreeSet::new(), ended: false }
     }
 
-    /// The next page; `None` after the last. A list whose page tokens repeat is an error.
+    /// The next page. `None` after the last one. If Twilio repeats a page token, the walk fails, because it would never
+    /// end.
     pub async fn next(&mut self, deadline: Deadline) -> Result<Option<Vec<FlexUser>>, TwilioError> {
         if self.ended {
             return Ok(None);
@@ -40,7 +41,7 @@ impl<'f> Pages<'f> {
     }
 }
 
-/// The user in full: read by SID if `found` lacks a field that a comparison needs.
+/// Returns the user with all fields. If `found` lacks a field that a comparison needs, reads the user by SID.
 pub async fn in_full(flex: &Flex, found: FlexUser, deadline: Deadline) -> Result<FlexUser, TwilioError> {
     if found.is_complete() { Ok(found) } else { flex.get(&found.flex_user_sid, deadline).await }
 }

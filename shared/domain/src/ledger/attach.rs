@@ -1,48 +1,51 @@
-//! Decides whether a source may speak about the person who has a username.
+//! Decides whether a source may say something about the person who has a given username.
 
 use super::person::Person;
 use super::source::Source;
 use crate::event::SubjectId;
 use crate::sid::FlexUserSid;
 
-/// Which person a source's subject is.
+/// The person whom a source means by its subject id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attachment {
-    /// It is the person who has the username.
+    /// The subject is the person who has the username now.
     Same,
-    /// It is somebody else, who takes over the username: a new person, to whom nothing of the earlier one belongs.
+    /// The subject is somebody else, who takes over the username. The ledger records a new person, who inherits nothing
+    /// from the earlier one.
     NewPerson,
 }
 
-/// Why a source's subject cannot be the person who has a username.
+/// Why the ledger refuses to treat a source's subject as the person who has a username.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AttachmentRefused {
-    /// Somebody else has the username: another subject of the same source who has not left, or whoever took it over.
+    /// Somebody else has the username. Either the same source has given it to another subject who is still active, or
+    /// another person has taken it over.
     #[error("another person of {0} has the username")]
     HeldByAnother(Source),
-    /// The person is inactive, and the source has not spoken of them before. They may be somebody else.
+    /// Another source says that the person is inactive, and this source has not mentioned them before. It may mean
+    /// somebody else with the same username.
     #[error(
         "{0} says that the person of that username is inactive; an operator must say whether this is the same person"
     )]
     Inactive(Source),
-    /// Flex has a user of that name that a search does not show, or one whose name is spelled differently. Creating a
-    /// user for the person would reactivate or overwrite that one.
+    /// The username is taken in Flex. The user who has it does not appear in a search, or its username is spelled
+    /// differently. Creating a user for the person would reactivate or overwrite that user.
     #[error("the username is a deactivated user's, or another user's in other spelling")]
     NameTaken,
-    /// The Flex user is deactivated, and claims reactivate nobody.
+    /// The Flex user is deactivated. The claims of a token never reactivate a user.
     #[error("the Flex user is deactivated")]
     Deactivated(FlexUserSid),
-    /// Provisioning reactivated a user who existed before the request and whom no lookup had shown. Flexgate has
-    /// deactivated that user again and bound nobody to it.
+    /// Provisioning has reactivated a user who existed before the request, although no search had shown that user.
+    /// Flexgate has deactivated the user again and has bound no identity to it.
     #[error("the username was somebody's: provisioning brought their Flex user back, and it was deactivated again")]
     BroughtBack(FlexUserSid),
 }
 
-/// Decides whether `subject` of `source` is `person`, who has the username that the source names.
+/// Decides whether `subject` of `source` is `person`, who has the username that the source gave.
 ///
-/// A source without subjects of its own (the API, operators) means the person who has the username. `gives_access` is
-/// false for a statement that only takes access away; such a statement is accepted even if another source says that the
-/// person is inactive.
+/// A source without its own ids for people (the API, operators) always means the person who has the username. Set
+/// `gives_access` to false for a statement that only takes access away. Such a statement is accepted even if another
+/// source says that the person is inactive.
 pub fn attach(
     person: &Person,
     source: &Source,

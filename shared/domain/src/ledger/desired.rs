@@ -15,7 +15,7 @@ use crate::policy::Policy;
 use crate::role::{Role, RoleSet};
 use crate::user::{FlexUser, WorkerAttributes};
 
-/// How long the claims of a token count after it was issued.
+/// How long the claims of a token count after the token was issued.
 pub const CLAIMS_LAST: Duration = Duration::days(30);
 
 /// The circumstances under which [`desired`] is computed.
@@ -23,7 +23,8 @@ pub const CLAIMS_LAST: Duration = Duration::days(30);
 pub struct Occasion<'a> {
     /// The time.
     pub now: OffsetDateTime,
-    /// The issuer of the token that is being used to mint, if any. Only then may its claims add a role.
+    /// The issuer of the token with which the person is minting right now, if any. Claims may add a role only during a
+    /// mint with a token of the same issuer.
     pub minting_for: Option<&'a str>,
     /// How long claims count after their token was issued.
     pub claims_last: Duration,
@@ -32,7 +33,7 @@ pub struct Occasion<'a> {
 }
 
 impl Occasion<'_> {
-    /// An occasion that is not a mint, with the default settings.
+    /// The circumstances at the time `now`, outside a mint and with the default settings.
     #[must_use]
     pub fn at(now: OffsetDateTime) -> Self {
         Self { now, minting_for: None, claims_last: CLAIMS_LAST, priority: SourcePriority::default() }
@@ -42,11 +43,11 @@ impl Occasion<'_> {
 /// Whether a person should be active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Active {
-    /// A source says active and none says inactive.
+    /// At least one source says that the person is active, and none says inactive.
     Yes,
     /// At least one source says inactive.
     No,
-    /// No source says anything: it stays as Flex has it.
+    /// No source says either, so the Flex user stays as it is.
     AsInFlex,
 }
 
@@ -55,27 +56,29 @@ pub enum Active {
 pub struct Desired {
     /// Whether the person should be active.
     pub active: Active,
-    /// Those of the person's roles that Flexgate can give.
+    /// The roles that the person should have and that Flexgate can give.
     pub roles: RoleSet,
-    /// Roles that Flex shows and Flexgate cannot give. They stay, so no full provisioning request may be sent.
+    /// Roles that Flex shows but Flexgate cannot give. The person keeps them. A full provisioning request would remove
+    /// them, so Flexgate must not send one.
     pub unspellable: BTreeSet<Box<str>>,
     /// The e-mail address; `None` if none is known.
     pub email: Option<Email>,
     /// The full name; `None` if none is known.
     pub full_name: Option<FullName>,
-    /// The locale, if a source says something about it: `Some(None)` is "none".
+    /// The locale, if a source says something about it. `Some(None)` means that the source wants no locale.
     pub locale: Option<Option<Box<str>>>,
     /// The worker's attributes, if a source says something about them.
     pub attributes: Option<Option<WorkerAttributes>>,
-    /// What counts as given from now on. Flexgate writes it down before it sends anything.
+    /// The record of what Flexgate has given, including this change. Flexgate stores it before it sends anything to
+    /// Twilio.
     pub given: Given,
-    /// Why the person should be like this.
+    /// The reason for each part of this desired state.
     pub explanation: Explanation,
 }
 
-/// What `person` should be, given what Flex shows (`None` if Flex has no such user).
+/// Computes what `person` should be in Flex. `observed` is the user that Flex shows, or `None` if there is none.
 ///
-/// Returns `None` for a person about whom no source ever said anything: Flexgate leaves them alone.
+/// Returns `None` for a person about whom no source ever said anything, because Flexgate does not change such a user.
 #[must_use]
 pub fn desired(
     person: &Person,
@@ -121,7 +124,7 @@ pub fn desired(
     })
 }
 
-/// The statements that count. Claims stop counting some time after their token was issued.
+/// The statements that are still valid. Claims expire after [`Occasion::claims_last`].
 fn counting(person: &Person, occasion: &Occasion<'_>) -> BTreeMap<Source, Statement> {
     let expired = |source: &Source, said: &Statement| {
         source.kind() == SourceKind::Claims
@@ -131,7 +134,7 @@ fn counting(person: &Person, occasion: &Occasion<'_>) -> BTreeMap<Source, Statem
     live.map(|(source, said)| (source.clone(), said.clone())).collect()
 }
 
-/// The sources that say active, and those that say inactive. Groups and claims say neither.
+/// The sources that say the person is active, and those that say inactive. Groups and claims can say neither.
 fn activity(statements: &BTreeMap<Source, Statement>) -> (BTreeSet<Source>, BTreeSet<Source>) {
     let (mut active, mut inactive) = (BTreeSet::new(), BTreeSet::new());
     for (source, said) in statements {
@@ -178,7 +181,7 @@ fn roles(
         } else if before.roles.contains(&role) || before.taken.contains(&role) {
             RoleReason::TakenBack
         } else if reactivates && !policy.allowed_roles.contains(&role) {
-            // Reactivating somebody with the role would mean giving it.
+            // Reactivating the person with this role would amount to giving them the role.
             RoleReason::Forbidden { by: BTreeSet::new() }
         } else {
             by_hand.insert(role);
@@ -214,7 +217,8 @@ fn roles(
     Roles { have, unspellable, given, reasons }
 }
 
-/// The roles that sources name, that the policy allows, and that count on this occasion.
+/// The roles that at least one source names, that the policy allows, and that Flexgate may give now. A role that only
+/// claims name can be added only during a mint.
 fn stated(
     statements: &BTreeMap<Source, Statement>,
     policy: &Policy,
@@ -260,13 +264,14 @@ fn said<T: Clone>(said: &Said<T>) -> (&Moment, T) {
     (&said.moment, said.value.clone())
 }
 
-/// A value that is not empty. A source that removes the e-mail address counts as saying nothing about it, because Flex
-/// requires one.
+/// The value, unless it is empty. Flex requires an e-mail address, so a source that removes it counts as saying nothing
+/// about it.
 fn present<T: Clone>(said: &Said<Option<T>>) -> Option<(&Moment, T)> {
     Some((&said.moment, said.value.clone()?))
 }
 
-/// A field that Flex requires: what a source says, else what Flex shows, else the username.
+/// Chooses the value of a field that Flex requires. A source's value comes first, then the value in Flex, then the
+/// username.
 fn settle<T: std::str::FromStr>(
     name: &'static str,
     chosen: Option<(&Source, T)>,

@@ -1,4 +1,4 @@
-//! Why a person is what they are.
+//! Explains why a person is active or not and why they have each role and profile field.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,15 +6,16 @@ use serde::Serialize;
 
 use super::source::Source;
 
-/// Why a person is what they are: for `GET /users/{sid}/explain`, `flexgate users explain` and the audit log.
+/// Why a person is active or not, and why they have each role and profile field. Shown by `GET /users/{sid}/explain`,
+/// by `flexgate users explain` and in the audit log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     /// The sources that say the person is active.
     pub active_by: BTreeSet<Source>,
-    /// The sources that say the person is inactive. One of them is enough.
+    /// The sources that say the person is inactive. One such source is enough to deactivate the person.
     pub inactive_by: BTreeSet<Source>,
-    /// Every role that a source names, that Flex shows, or that Flexgate has taken back, each with the reason why the
-    /// person has it or not.
+    /// Each role with the reason why the person has it or not. Includes every role that a source names, that Flex
+    /// shows, or that Flexgate has taken back.
     pub roles: BTreeMap<Box<str>, RoleReason>,
     /// Where each profile field comes from.
     pub fields: BTreeMap<&'static str, FieldReason>,
@@ -24,37 +25,38 @@ pub struct Explanation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum RoleReason {
-    /// Has it: these sources say so.
+    /// The person has the role because these sources name it.
     Stated {
         /// The sources.
         by: BTreeSet<Source>,
     },
-    /// Has it: no source names a role that counts, and nothing was made by hand.
+    /// The person has this default role, because no source names a role that counts and Flex shows no role that
+    /// Flexgate would leave in place.
     Default,
-    /// Has it: Flex shows it, and Flexgate never gave it.
+    /// The person has the role in Flex, and Flexgate never gave it. Somebody set it by hand.
     MadeByHand,
-    /// Has it: Flex shows it, and Flexgate cannot give it. A full provisioning request would lose it.
+    /// The person has the role in Flex, and Flexgate cannot give it. A full provisioning request would remove the role.
     Unspellable,
-    /// Does not have it: Flexgate gave it, and no source names it any more.
+    /// The person loses the role: Flexgate gave it, but no source names it any more.
     TakenBack,
-    /// Does not get it: the policy allows nobody to have it.
+    /// The person does not get the role, because the policy does not allow it for anybody.
     Forbidden {
         /// The sources that name it.
         by: BTreeSet<Source>,
     },
-    /// Does not get it: Flex has no such role.
+    /// The person does not get the role, because it is not one of the roles that Flexgate can give.
     Unknown {
         /// The sources that name it.
         by: BTreeSet<Source>,
     },
-    /// Does not get it: claims may add roles only while their bearer mints.
+    /// The person does not get the role. Only claims name it, and claims may add a role only while the person mints.
     ClaimsOnly {
         /// The issuers.
         by: BTreeSet<Source>,
     },
-    /// Does not get it back: Flexgate cannot give it, and the person is being reactivated.
+    /// The person does not get the role back. Flexgate is reactivating the person and cannot give this role.
     NotRestored,
-    /// Does not keep it: it belonged to the person who had the username before.
+    /// The person does not keep the role, because it belonged to the previous owner of the username.
     PreviousOwner,
 }
 
@@ -70,13 +72,13 @@ impl RoleReason {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum FieldReason {
-    /// This source says so. It has the highest priority among the sources that say something.
+    /// This source states the value. It has the highest priority among the sources that state one.
     Stated {
         /// The source.
         by: Source,
     },
-    /// No source says anything: it stays as Flex shows it.
+    /// No source states a value, so the value in Flex stays.
     AsInFlex,
-    /// No source says anything and Flex shows no valid value: the username is used.
+    /// No source states a value and Flex shows no valid one, so Flexgate uses the username.
     Username,
 }

@@ -1,13 +1,15 @@
 //! The people ledger: what each source says about a person, and what the person should therefore be in Flex.
 //!
-//! A [`Statement`] holds everything that one [`Source`] has said. [`desired`] is a pure function from all statements,
-//! the roles that Flexgate has given so far, the policy and what Flex shows to what Flex should show, together with
-//! an [`Explanation`] of every part of the answer.
+//! A [`Source`] is anything that tells Flexgate about people, such as SCIM or a webhook. A [`Statement`] holds
+//! everything that one source has said about one person. The function [`desired`] computes what Flex should show for a
+//! person. Its inputs are all statements about the person, the roles that Flexgate has given so far, the policy, and
+//! what Flex shows now. It also returns an [`Explanation`] of every part of the result.
 //!
-//! Invariants, each held by a property test:
-//! * Merging is commutative, associative and idempotent: neither the order of deliveries nor a repetition matters.
-//! * Withdrawing a source leaves exactly what the other sources say and what was made by hand.
-//! * No role is added that the policy forbids.
+//! Property tests check these invariants:
+//! * Merging statements is commutative, associative and idempotent, so the order of deliveries and repeated deliveries
+//!   do not matter.
+//! * After a source withdraws, only what the other sources say and what was set by hand in Flex remains.
+//! * Flexgate never adds a role that the policy forbids.
 
 mod attach;
 mod desired;

@@ -15,8 +15,8 @@ use crate::role::RoleSet;
 use crate::sid::FlexUserSid;
 use crate::user::WorkerAttributes;
 
-/// Identifies a person: 32 random hexadecimal digits. A Flex SID cannot do this: statements can come before the Flex
-/// user exists, and a reactivated user may get another SID.
+/// The ledger's id of a person: 32 random hexadecimal digits. A Flex SID would not do, because a source can mention a
+/// person before the Flex user exists, and a reactivated user may get another SID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PersonId(u128);
@@ -27,7 +27,7 @@ pub struct PersonId(u128);
 pub struct PersonIdError;
 
 impl PersonId {
-    /// The id made of 16 random bytes.
+    /// The id made from 16 random bytes.
     #[must_use]
     pub fn of(random: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(random))
@@ -66,41 +66,46 @@ impl From<PersonId> for String {
     }
 }
 
-/// Which roles Flexgate has given to a person, and which it has taken back. Flexgate writes this before it sends
-/// anything to Twilio, so that a crash leaves no role behind that is not on record.
+/// The roles that Flexgate has given to a person, those that it has taken back, and other notes of the reconciler.
+/// Flexgate stores this before it sends anything to Twilio. So after a crash, Flex never has a role from Flexgate that
+/// is not on record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Given {
-    /// Roles that Flexgate gives: a source names them, or they are the default roles.
+    /// Roles that Flexgate gives, because a source names them or because they are the default roles.
     pub roles: RoleSet,
-    /// Roles that Flexgate gave and no source names any more. If Flex shows one again, it is drift, not made by hand.
+    /// Roles that Flexgate gave and that no source names any more. If Flex shows one of them again, Flexgate removes it
+    /// instead of treating it as set by hand.
     pub taken: RoleSet,
-    /// The worker attributes that were last sent. Flex does not show them, so Flexgate compares with these.
+    /// The worker attributes that Flexgate sent last. Flex does not return attributes, so Flexgate compares new ones
+    /// with these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<WorkerAttributes>,
-    /// The person's version that Flex was last brought in step with. A later statement has a higher version.
+    /// The version of the person with which Flex was last reconciled. A later statement raises the person's version
+    /// above this one.
     #[serde(skip_serializing_if = "is_zero")]
     pub settled_at: u64,
-    /// The person took over somebody else's username. Everything that Flex shows is the previous owner's until Flexgate
-    /// has provisioned this person.
+    /// Whether the person has taken over somebody else's username and Flexgate has not provisioned them yet. Until
+    /// then, everything that Flex shows belongs to the previous owner.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub taking_over: bool,
-    /// When this person took the username over from somebody else. A token that was issued before may be the previous
-    /// owner's.
+    /// When this person took over the username from somebody else. A token that was issued earlier may belong to the
+    /// previous owner.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub owner_since: Option<OffsetDateTime>,
-    /// When a mint first asked Twilio to create the user; `None` once the ledger knows the user. Twilio's answer can
-    /// get lost, and the request is then repeated: a user who is older than this already belonged to somebody, and one
-    /// who is not belongs to this person.
+    /// When a mint first asked Twilio to create the user. `None` once the ledger knows the user. If Twilio's answer
+    /// gets lost, Flexgate repeats the request and compares this time with the user's age. A user who is older than the
+    /// first request belonged to somebody else before. Any other user was created for this person.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub asked_since: Option<OffsetDateTime>,
-    /// How often Flexgate has repaired what somebody else changed in Flex, since a source last said something.
+    /// How often Flexgate has undone a change that somebody else made in Flex. The count restarts when a source says
+    /// something new.
     #[serde(skip_serializing_if = "Repairs::is_none")]
     pub repairs: Repairs,
 }
 
-/// Counts repairs of differences that no source caused. They show that something else writes to Flex too, such as
-/// Twilio's SSO, which sets roles at each login.
+/// Counts repairs of differences that no source caused. Such differences show that something else also writes to Flex.
+/// One example is Twilio's SSO, which sets roles at each login.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Repairs {
@@ -112,25 +117,25 @@ pub struct Repairs {
 }
 
 impl Repairs {
-    /// The most repairs that Flexgate makes. A difference that comes back after that is what somebody wants, so
-    /// Flexgate only reports it.
+    /// The maximum number of repairs. If the difference comes back after that, Flexgate assumes that somebody wants it
+    /// and only reports it.
     pub const MOST: u32 = 2;
 
-    /// How long repairs count, from the first one.
+    /// How long the count is kept, starting with the first repair.
     pub const COUNT_FOR: Duration = Duration::days(30);
 
     fn is_none(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The repairs that still count at `now`.
+    /// The count at `now`, or zero if it has expired.
     #[must_use]
     pub fn counting(self, now: OffsetDateTime) -> Self {
         if self.since.is_some_and(|since| since + Self::COUNT_FOR > now) { self } else { Self::default() }
     }
 
-    /// The repairs including one more at `now`; `None` if it must not be made, because there were [`Self::MOST`]
-    /// already.
+    /// The count with one more repair at `now`. `None` if [`Self::MOST`] repairs have been made already, so that
+    /// another one is not allowed.
     #[must_use]
     pub fn another(self, now: OffsetDateTime) -> Option<Self> {
         let Self { count, since } = self.counting(now);
@@ -143,29 +148,30 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// A person: what every source says about them, and what Flexgate has given.
+/// A person in the ledger: what every source says about them, and what Flexgate has given to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
     /// Identifies the person.
     pub id: PersonId,
-    /// The Flex username, spelled as in Flex if Flex has the user.
+    /// The Flex username. If Flex has the user, it is spelled as in Flex.
     pub username: Username,
     /// The current Flex user, once there is one.
     pub flex_user_sid: Option<FlexUserSid>,
     /// What each source says.
     pub statements: BTreeMap<Source, Statement>,
-    /// What each source calls the person, if it has ids of its own for people.
+    /// The id that each source has for the person. Sources without ids for people have no entry.
     pub subjects: BTreeMap<Source, SubjectId>,
     /// What Flexgate has given.
     pub given: Given,
-    /// Somebody else has taken over the username, and the Flex user with it. Nothing belongs to this person any more.
+    /// Whether somebody else has taken over the username and the Flex user. If so, this person no longer has either of
+    /// them.
     pub superseded: bool,
-    /// Counts the writes; 0 for a person who is not stored yet.
+    /// The number of times that the person was written. 0 for a person who is not stored yet.
     pub version: u64,
 }
 
 impl Person {
-    /// A person about whom nothing is known but the username.
+    /// A person about whom only the username is known.
     #[must_use]
     pub fn new(id: PersonId, username: Username) -> Self {
         let (statements, subjects) = (BTreeMap::new(), BTreeMap::new());
@@ -173,26 +179,26 @@ impl Person {
         Self { id, username, flex_user_sid: None, statements, subjects, given, superseded: false, version: 0 }
     }
 
-    /// A new person who takes over the username, and about whom no source has said anything. Flexgate may change the
-    /// Flex user for them, but nothing that Flex shows is theirs.
+    /// A new person who takes over this person's username, and about whom no source has said anything yet. The
+    /// successor gets the Flex user, but does not inherit the profile or roles that Flex shows.
     #[must_use]
     pub fn successor(&self, id: PersonId, now: OffsetDateTime) -> Self {
         let given = Given { taking_over: true, owner_since: Some(now), ..Given::default() };
         Self { flex_user_sid: self.flex_user_sid.clone(), given, ..Self::new(id, self.username.clone()) }
     }
 
-    /// Whether Flex is in step with everything that sources say.
+    /// Whether Flexgate has reconciled Flex with everything that sources have said.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.version > 0 && self.given.settled_at == self.version
     }
 
-    /// The sources that say the person is active. Groups and claims do not count: they cannot say it.
+    /// The sources that say the person is active. Groups and claims are left out, because they cannot say so.
     pub fn active_by(&self) -> impl Iterator<Item = &Source> {
         self.saying(true)
     }
 
-    /// The sources that say the person is inactive. Groups and claims do not count: they cannot say it.
+    /// The sources that say the person is inactive. Groups and claims are left out, because they cannot say so.
     pub fn inactive_by(&self) -> impl Iterator<Item = &Source> {
         self.saying(false)
     }

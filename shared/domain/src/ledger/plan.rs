@@ -1,19 +1,19 @@
-//! What must be sent to Twilio so that a Flex user becomes what it should be.
+//! Plans the requests to Twilio that give a Flex user its desired state.
 
 use super::desired::{Active, Desired};
 use crate::name::{Email, Username};
 use crate::role::ObservedRoles;
 use crate::user::{DesiredUser, FlexUser, WorkerAttributes};
 
-/// What must be sent to Twilio. Carrying it out is idempotent.
+/// The requests that Flexgate must send to Twilio. Executing a plan twice has the same effect as executing it once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The change.
     pub step: Step,
-    /// The locale to set afterwards; `Some("")` removes it.
+    /// The locale to set after the step. `Some("")` removes it.
     pub locale: Option<Box<str>>,
-    /// Profile fields and roles that stay as they are, because Flex shows a role that Flexgate cannot give and a full
-    /// provisioning request would lose it.
+    /// The fields that Flexgate cannot change. Flex shows a role that Flexgate cannot give, and the full provisioning
+    /// request that changes these fields would remove that role.
     pub blocked: Vec<&'static str>,
 }
 
@@ -24,7 +24,7 @@ pub enum Step {
     Nothing,
     /// Create, change or reactivate.
     Provision(DesiredUser),
-    /// Change the e-mail address alone, which leaves the roles as they are.
+    /// Change only the e-mail address. This request does not touch the roles.
     UpdateEmail(Email),
     /// Deactivate.
     Deprovision,
@@ -42,8 +42,8 @@ pub enum PlanRefused {
 }
 
 impl Desired {
-    /// What must be sent so that the user of `username` becomes as desired. `observed` is complete
-    /// ([`FlexUser::is_complete`]), or `None` if Flex has no such user.
+    /// Computes what Flexgate must send so that the user of `username` gets the desired state. `observed` must be
+    /// complete ([`FlexUser::is_complete`]), or `None` if Flex has no such user.
     pub fn plan(&self, username: &Username, observed: Option<&FlexUser>) -> Result<Plan, PlanRefused> {
         let mut plan = Plan { step: Step::Nothing, locale: self.locale_change(observed), blocked: Vec::new() };
         let wanted = match (self.active, observed) {
@@ -89,8 +89,8 @@ impl Desired {
         Ok(plan)
     }
 
-    /// The attributes to send: the new ones, and empty values for those that the sources no longer state, because Flex
-    /// never drops an attribute. A reactivated user has a new worker, which has none.
+    /// The attributes to send. Flex never removes an attribute, so they include an empty value for each one that the
+    /// sources no longer state. A reactivated user gets a new worker without attributes, so there is nothing to empty.
     fn attributes_change(&self, reactivates: bool) -> Option<WorkerAttributes> {
         let wanted = self.attributes.as_ref()?;
         let nothing = WorkerAttributes::default();
@@ -106,7 +106,7 @@ impl Desired {
     }
 }
 
-/// What differs. Roles that Flexgate cannot give are not compared.
+/// The names of the fields that differ. Roles that Flexgate cannot give are not compared.
 fn difference(user: &FlexUser, desired: &DesiredUser) -> Vec<&'static str> {
     let nothing = ObservedRoles::default();
     let roles = user.roles.as_ref().unwrap_or(&nothing).known();

@@ -1,4 +1,4 @@
-//! Which source wins for e-mail address, name, locale and worker attributes.
+//! Decides which source determines the e-mail address, name, locale and worker attributes.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -7,13 +7,13 @@ use super::source::{Source, SourceKind};
 use super::statement::Statement;
 use crate::event::Moment;
 
-/// Which kind of source wins if several say something about the same profile field. Within one kind, the later
+/// The priority of the kinds of source if several state a value for the same profile field. Within one kind, the later
 /// statement wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourcePriority([SourceKind; 5]);
 
 impl Default for SourcePriority {
-    /// SCIM, then claims, webhooks, the API and operators.
+    /// SCIM first, then claims, webhooks, the API and operators.
     fn default() -> Self {
         Self(SourceKind::ALL)
     }
@@ -22,7 +22,7 @@ impl Default for SourcePriority {
 impl FromStr for SourcePriority {
     type Err = &'static str;
 
-    /// A comma-separated list. Kinds that it leaves out follow in the default order.
+    /// Parses a comma-separated list of kinds. Kinds that are missing from the list follow in the default order.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const MUST: &str =
             "must be a comma-separated list of scim, claims, webhook, api and operator, each at most once";
@@ -44,8 +44,8 @@ impl SourcePriority {
         self.0.iter().position(|one| *one == kind).unwrap_or(self.0.len())
     }
 
-    /// The value that counts, and the source that says it. `None` if no source says anything; a source that says
-    /// "empty" does say something.
+    /// The value from the source with the highest priority, together with that source. `None` if no source says
+    /// anything about the field. A source that says the field is empty does say something.
     pub(super) fn choose<'a, T>(
         self,
         statements: &'a BTreeMap<Source, Statement>,

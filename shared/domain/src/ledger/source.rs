@@ -1,4 +1,4 @@
-//! The sources that say something about people.
+//! The sources from which Flexgate learns about people.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::SourceName;
 
-/// A source that says something about a person. Its text, like `scim` or `webhook:okta`, is what the store keeps and
-/// what [`Explanation`](super::Explanation) shows.
+/// A source from which Flexgate learns about people. The store saves it as a text like `scim` or `webhook:okta`, and
+/// [`Explanation`](super::Explanation) shows the same text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Source {
     /// SCIM's user resource.
     Scim,
-    /// One SCIM group, by its `id`. It is silent on everything but roles.
+    /// One SCIM group, by its `id`. It says nothing about a person except the role that the group gives.
     ScimGroup(Box<str>),
-    /// The claims of one issuer's tokens, by the issuer's `iss`.
+    /// The claims in the tokens of one issuer, by the issuer's `iss` as it is configured.
     Claims(Box<str>),
     /// One webhook source, by its configured name.
     Webhook(SourceName),
     /// `POST /users` and `DELETE /users/{sid}`.
     Api,
-    /// An operator at the command line, imports included.
+    /// An operator at the command line. Imports count as an operator too.
     Operator,
 }
 
-/// The kinds of source. The order is the default priority for profile fields: the first kind that has a value wins.
+/// The kinds of source, in the default order of priority for profile fields. The first kind that states a value wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceKind {
     /// [`Source::Scim`] and [`Source::ScimGroup`].
@@ -84,7 +84,8 @@ impl Source {
         }
     }
 
-    /// Whether the source can say that a person is active or inactive. A group and the claims of a token cannot.
+    /// Whether the source can say that a person is active or inactive. A group and the claims of a token cannot say
+    /// either.
     #[must_use]
     pub fn may_say_active(&self) -> bool {
         !matches!(self, Self::ScimGroup(_) | Self::Claims(_))

@@ -9,10 +9,10 @@ use crate::event::{EventId, Moment};
 use crate::name::{Email, FullName};
 use crate::user::WorkerAttributes;
 
-/// A value, and when it was said.
+/// A value, and the moment at which the source said it.
 ///
-/// Values are ordered by their moments. Two different values at one moment come from a source that contradicts itself;
-/// the larger value wins, so that the order of deliveries still does not matter.
+/// The value with the later moment wins. If a source contradicts itself with two values at the same moment, the larger
+/// value wins, so that the order of deliveries still does not matter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Said<T> {
     /// When it was said.
@@ -23,26 +23,28 @@ pub struct Said<T> {
 
 /// Everything that one source has said about one person.
 ///
-/// A field that is `None` was never said: the source is silent on it, which differs from saying that it is empty.
-/// Every field and every membership has a moment of its own, so an event changes only what it names.
+/// `None` means that the source never mentioned the field, which differs from saying that the field is empty. Every
+/// field and every membership has its own moment, so an event changes only what it mentions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Statement {
-    /// Everything said before this moment no longer counts: the source described the person in full, or withdrew.
+    /// Everything that the source said before this moment no longer counts. The source described the person in full at
+    /// this moment, or withdrew.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Moment>,
     /// Whether the person is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<Said<bool>>,
-    /// An "inactive" from before this moment no longer counts. That does not say that the person is active: a source
-    /// that decides by memberships still does so.
+    /// An "inactive" from before this moment no longer counts. That alone does not make the person active: if the
+    /// source has named memberships, these still decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<Moment>,
-    /// The person's memberships, by the source's own id of the group or application. An ended membership stays as a
-    /// tombstone, so that a late delivery of its beginning does not revive it.
+    /// Whether the person belongs to each group or application, by the source's own id for it. The entry of an ended
+    /// membership is kept as a tombstone, so that a late event about its beginning does not revive it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub memberships: BTreeMap<Box<str>, Said<bool>>,
-    /// Names of roles as the source spells them. [`desired`](super::desired) decides which of them count.
+    /// The names of the person's roles as the source spells them. [`desired`](super::desired) decides which of them
+    /// count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Said<BTreeSet<Box<str>>>>,
     /// The e-mail address.
@@ -66,15 +68,15 @@ pub struct Statement {
 }
 
 impl<T> Said<T> {
-    /// `value`, said at `at` by the event, request or command `id`.
+    /// A value that the event, request or command `id` stated at the time `at`.
     pub fn new(at: OffsetDateTime, id: &EventId, value: T) -> Self {
         Self { moment: Moment { at, deactivates: false, id: id.clone() }, value }
     }
 }
 
 impl Said<bool> {
-    /// Whether the person is active, or is a member. If a "yes" and a "no" have the same time, the "no" counts as
-    /// later.
+    /// A value that says whether the person is active or is a member of a group. If a "yes" and a "no" have the same
+    /// time, the "no" wins.
     #[must_use]
     pub fn access(at: OffsetDateTime, id: &EventId, value: bool) -> Self {
         Self { moment: Moment { at, deactivates: !value, id: id.clone() }, value }
@@ -90,13 +92,13 @@ fn later<T: Ord>(ours: &mut Option<T>, theirs: Option<T>) {
 }
 
 impl Statement {
-    /// A statement that replaces everything its source has said before `at`.
+    /// An otherwise empty statement that replaces everything its source has said before `at`.
     #[must_use]
     pub fn in_full(at: OffsetDateTime, id: &EventId) -> Self {
         Self { since: Some(Moment { at, deactivates: false, id: id.clone() }), ..Self::default() }
     }
 
-    /// Merges in another statement of the same source. Commutative, associative and idempotent.
+    /// Merges another statement of the same source into this one. Merging is commutative, associative and idempotent.
     pub fn merge(&mut self, other: Self) {
         later(&mut self.since, other.since);
         later(&mut self.active, other.active);
@@ -139,16 +141,16 @@ impl Statement {
         keep(&mut self.attributes, since);
     }
 
-    /// Whether the source says nothing, as after it has withdrawn.
+    /// Whether the source says nothing about the person, for example after it has withdrawn.
     #[must_use]
     pub fn is_silent(&self) -> bool {
         *self == Self { since: self.since.clone(), ..Self::default() }
     }
 
-    /// Whether the source says that the person is active; `None` if it does not say.
+    /// Whether the source says that the person is active. `None` if the source does not say.
     ///
-    /// If the source has named memberships, the person is active while one of them remains and inactive once the last
-    /// has ended. An explicit "inactive" overrides memberships that remain, until an explicit "active" or `restored`
+    /// If the source has named memberships, the person is active while at least one of them lasts, and inactive once
+    /// all have ended. An explicit "inactive" overrides memberships until an explicit "active" or [`Self::restored`]
     /// lifts it.
     #[must_use]
     pub fn says_active(&self) -> Option<bool> {
@@ -163,8 +165,8 @@ impl Statement {
         Some(self.memberships.values().any(|said| said.value))
     }
 
-    /// The full name that the source gives, and when it gave it: the one it wrote, or given and family name together,
-    /// whichever is later. Half a name does not count.
+    /// The full name and its moment. The source may send a full name, or a given and a family name, which are joined.
+    /// The later of the two counts. A given name without a family name, or the reverse, does not count.
     #[must_use]
     pub fn says_full_name(&self) -> Option<(&Moment, FullName)> {
         let given = self.given_name.as_ref().and_then(|said| Some((said.value.as_ref()?, &said.moment)));
@@ -181,9 +183,9 @@ impl Statement {
         }
     }
 
-    /// The statement, moved to just after `earlier` if it is not later anyway. For sources whose requests come one
-    /// after the other and are answered at once: a slow clock must not make a request count as older than the one
-    /// before.
+    /// Moves the statement to just after `earlier`, unless it is later already. Use it for sources that send one
+    /// request after another and get each answer at once. Otherwise a slow clock could make a request count as older
+    /// than the previous one.
     #[must_use]
     pub fn made_after(mut self, earlier: Option<&Moment>) -> Self {
         fn shift<T>(said: &mut Option<Said<T>>, at: OffsetDateTime) {
@@ -237,8 +239,8 @@ impl Statement {
 }
 
 impl Moment {
-    /// When something counts as said: at the time the source gives, but never later than its receipt. A source whose
-    /// clock is ahead must not outdate everything that comes after.
+    /// The time at which something counts as said: the source's time, but no later than the time of receipt. Otherwise
+    /// a source whose clock is ahead would make its own later messages count as older.
     #[must_use]
     pub fn counts_at(said_at: OffsetDateTime, received_at: OffsetDateTime) -> OffsetDateTime {
         said_at.min(received_at)

@@ -1,20 +1,21 @@
-//! What a mint may do to the caller's Flex user: create it, or bring it up to date.
+//! Just-in-time provisioning: whether a mint may create the caller's Flex user or update it.
 
 use crate::{Caller, DesiredUser, RoleSet, Username};
 
-/// What a mint does to the caller's own Flex user.
+/// What a mint may do to the caller's own Flex user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum JustInTime {
-    /// Nothing: a caller whom Flex does not know is refused.
+    /// Nothing. A mint for a caller who has no Flex user is refused.
     #[default]
     Off,
-    /// A caller whom Flex does not know is provisioned from their verified claims.
+    /// If the caller has no Flex user, the mint creates one from the verified claims.
     Create,
-    /// As `Create`; also, e-mail address, full name and roles follow the verified claims at every mint.
+    /// Like `Create`. In addition, every mint updates the e-mail address, full name and roles from the verified claims.
     CreateAndSync,
 }
 
-/// The user to provision for a caller whom Flex does not know, if their verified claims say enough.
+/// The user to create for a caller who has no Flex user. `None` if the claims lack a verified e-mail address or a full
+/// name, or if `roles` is empty.
 pub(super) fn newcomer(caller: &Caller, username: &Username, roles: RoleSet) -> Option<DesiredUser> {
     if roles.is_empty() {
         return None;

@@ -1,7 +1,7 @@
-//! Decides who may mint, for whom, with which roles and for how long.
+//! The policy: decides who may mint a token, for which user, with which roles and for how long.
 //!
-//! Pure: it takes the verified caller and what they ask for, and returns a decision. It refuses everything that it does
-//! not allow; an empty allow-list allows nobody. Every decision says why, for the audit line.
+//! The decision is a pure function of the verified caller and the request. Whatever the policy does not allow is
+//! refused, and an empty allow-list allows nobody. Every decision contains its reason for the audit log.
 
 mod just_in_time;
 mod template;
@@ -24,11 +24,11 @@ use super::user::{DesiredUser, FlexUser};
 /// The configured policy.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// The roles that Flexgate may give at all. `admin` is among them only by explicit opt-in.
+    /// The roles that Flexgate may give. `admin` is among them only if the operator opts in explicitly.
     pub allowed_roles: RoleSet,
-    /// The roles of a user who is provisioned just in time and whose claims map to no role.
+    /// The roles of a user who is created just in time and whose claims map to no role.
     pub default_roles: RoleSet,
-    /// What happens to a caller whom Flex does not know.
+    /// Whether a mint may create or update the caller's Flex user.
     pub just_in_time: JustInTime,
     /// The longest lifetime of a minted token.
     pub max_ttl: TokenTtl,
@@ -45,7 +45,7 @@ pub struct MintRequest {
     pub roles: Option<RoleSet>,
 }
 
-/// A mint that the policy allows. Its `Display` says which rules allowed it.
+/// A mint that the policy allows. `Display` prints which rules allowed it.
 #[derive(Debug, Clone)]
 pub struct MintGrant {
     /// The user to mint for.
@@ -56,11 +56,12 @@ pub struct MintGrant {
     pub ttl: TokenTtl,
     /// What determined that lifetime.
     pub ttl_by: TtlBy,
-    /// The only roles the token may carry, if the caller narrowed them.
+    /// The only roles that the token may carry, if the request limits them.
     pub only_roles: Option<RoleSet>,
-    /// The user to provision if Flex does not know them; `None` if that is not allowed.
+    /// The user to create if there is no Flex user yet. `None` if the mint must not create one.
     pub newcomer: Option<DesiredUser>,
-    /// What the caller's claims do to the user; [`JustInTime::Off`] if the caller mints for somebody else.
+    /// What the mint may do to the user because of the caller's claims. [`JustInTime::Off`] if the caller mints for
+    /// somebody else.
     pub just_in_time: JustInTime,
     allowed_roles: RoleSet,
 }
@@ -70,7 +71,7 @@ pub struct MintGrant {
 pub enum TtlBy {
     /// The request.
     Request,
-    /// Nobody: it is the default.
+    /// The default lifetime, because the request asked for none.
     Default,
     /// The policy's maximum.
     Policy,
@@ -90,7 +91,7 @@ pub enum MintRefusal {
     /// The body names somebody else.
     #[error("minting for somebody else needs the scope flexgate.token.any")]
     OtherUser,
-    /// The body asks for a role the caller does not have or nobody may be given.
+    /// The request asks for a role that the caller's claims do not give them, or that the policy gives to nobody.
     #[error("the role {0} is not the caller's to ask for")]
     RoleNotAllowed(Role),
     /// The caller's own token expires before the shortest lifetime.
@@ -98,26 +99,26 @@ pub enum MintRefusal {
     ExpiresTooSoon,
 }
 
-/// Why a Flex user may not be minted for.
+/// Why Flexgate may not mint a token for a Flex user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
     /// It is deprovisioned.
     #[error("the Flex user is deactivated")]
     Deactivated,
-    /// Twilio does not say its roles, so they cannot be checked.
+    /// Twilio did not send the user's roles, so Flexgate cannot check them.
     #[error("the Flex user's roles are not known")]
     RolesUnknown,
-    /// The token would carry a role that Flexgate may not give: `admin`, without the opt-in.
+    /// The token would carry a role that the policy does not allow, such as `admin` without the opt-in.
     #[error("the Flex user has the role {0}, which is not allowed")]
     RoleNotAllowed(Role),
-    /// The token would carry roles beyond those that the caller narrowed it to.
+    /// The token would carry roles other than those that the request limits it to.
     #[error("the Flex user has roles beyond those asked for")]
     BeyondAsked,
 }
 
 impl Policy {
-    /// Decides what `caller` may mint, given what they ask for. The lifetime is the one asked for, limited by the
-    /// policy's maximum and by the remaining lifetime of the caller's own token.
+    /// Decides whether `caller` may mint the token that the request asks for. The lifetime is at most the requested
+    /// one, the policy's maximum and the remaining lifetime of the caller's own token.
     pub fn mint(&self, caller: &Caller, asked: MintRequest, now: OffsetDateTime) -> Result<MintGrant, MintRefusal> {
         let any = caller.scopes.grant(Scope::TokenAny);
         if !any && !caller.scopes.grant(Scope::Token) {
@@ -155,13 +156,14 @@ impl Policy {
         })
     }
 
-    /// The first of these roles that Flexgate may not give, if any.
+    /// The first of `roles` that the policy does not allow, if any.
     #[must_use]
     pub fn forbidden_role(&self, roles: &RoleSet) -> Option<Role> {
         roles.difference(&self.allowed_roles).next().copied()
     }
 
-    /// The roles the caller's claims entitle them to: never more than the allow-list.
+    /// The roles that the caller's claims give them, or the default roles if the claims name none. Limited to the
+    /// allow-list.
     fn entitled(&self, caller: &Caller) -> RoleSet {
         let claimed = if caller.roles.is_empty() { &self.default_roles } else { &caller.roles };
         claimed.intersection(&self.allowed_roles).copied().collect()
@@ -177,16 +179,17 @@ impl Policy {
         let remaining = u64::try_from(remaining).unwrap_or(0).min(TokenTtl::MAX.seconds().into());
         let remaining = TokenTtl::from_seconds(remaining).map_err(|_| MintRefusal::ExpiresTooSoon)?;
         let wanted = asked.map_or((TokenTtl::DEFAULT, TtlBy::Default), |ttl| (ttl, TtlBy::Request));
-        // On a tie the first one is named: the request, if the caller gets the lifetime they asked for.
+        // If several limits are equal, the first in this list is reported. So a caller who gets the requested lifetime
+        // sees that the request determined it.
         let limits = [wanted, (self.max_ttl, TtlBy::Policy), (remaining, TtlBy::CallersToken)];
         Ok(limits.into_iter().min_by_key(|(ttl, _)| *ttl).unwrap_or(wanted))
     }
 }
 
 impl MintGrant {
-    /// Whether a token may be minted for the Flex user found: active, with no role that Flexgate may not give and none
-    /// beyond those asked for. Roles that Flexgate does not know (`wfo.full_access`) do not matter, unless the caller
-    /// narrowed the token's roles.
+    /// Checks whether Flexgate may mint a token for `user`. The user must be active, have no role that the policy
+    /// forbids, and have no role beyond those that the request limits the token to. Roles that Flexgate does not know,
+    /// such as `wfo.full_access`, matter only if the request limits the roles.
     pub fn admits(&self, user: &FlexUser) -> Result<(), NotAdmitted> {
         if !user.is_active() {
             return Err(NotAdmitted::Deactivated);

@@ -1,21 +1,21 @@
-//! How an issuer's claims become a Flex username.
+//! Builds a Flex username from the claims of a token.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::Username;
 
-/// A username with claims in it: `{preferred_username}`, `{tid}.{oid}`, `{sub}@example.com`.
+/// A template for usernames with claims in braces: `{preferred_username}`, `{tid}.{oid}`, `{sub}@example.com`.
 ///
-/// Joining claims cannot give two people the same username: any two claims are separated by literal text, and a claim
-/// that contains any character of a separator renders no username.
+/// Different claim values never give the same username. The template has literal text (a separator) between any two
+/// claims, and [`UsernameTemplate::render`] refuses a value that contains any character of a separator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsernameTemplate {
     before: Box<str>,
     claims: Vec<Placeholder>,
 }
 
-/// A claim, and the literal text up to the next claim or the end.
+/// A claim, and the literal text that follows it up to the next claim or the end of the template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Placeholder {
     claim: Box<str>,
@@ -25,25 +25,26 @@ struct Placeholder {
 /// The text is no template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// It names no claim, so everybody would be one user.
+    /// The template names no claim, so every caller would get the same username.
     #[error("must name at least one claim in braces, like {{preferred_username}}")]
     Constant,
-    /// An unmatched brace, or a pair with nothing between.
+    /// An unmatched brace, or braces without a claim name between them.
     #[error("must have a claim's name between every {{ and its }}")]
     Braces,
-    /// Two claims touch, so nobody could tell where one ends.
+    /// Two claims follow each other without a separator, so different values could give the same username.
     #[error("must have a text between two claims, like {{tid}}.{{oid}}")]
     Touching,
 }
 
 impl UsernameTemplate {
-    /// The template that consists of one claim and nothing else.
+    /// A template that consists of one claim and no literal text.
     #[must_use]
     pub fn of_claim(claim: &str) -> Self {
         Self { before: "".into(), claims: vec![Placeholder { claim: claim.into(), after: "".into() }] }
     }
 
-    /// The username, if `value_of` has every claim and no value is ambiguous.
+    /// Fills in the template. Returns `None` if `value_of` lacks a claim, if a value is empty or contains a character
+    /// of a separator, or if the result is not a valid username.
     pub fn render(&self, value_of: impl Fn(&str) -> Option<String>) -> Option<Username> {
         let separators: String = self.separators().collect();
         let mut text = self.before.to_string();
@@ -135,7 +136,7 @@ mod tests {
             ("{tid}.{oid}", Some("t-1.o-2")),
             ("flex-{oid}@example.com", Some("flex-o-2@example.com")),
             ("{dotted}@example.com", Some("a.b@example.com")),
-            // A dot would make it unclear where the tenant ends.
+            // The value contains the separator, so it would be unclear where the first claim ends.
             ("{dotted}.{oid}", None),
             ("{oid}.{dotted}", None),
             ("{missing}", None),

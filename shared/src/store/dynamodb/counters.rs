@@ -1,4 +1,4 @@
-//! Counters: one item each, incremented while its span lasts and replaced after that.
+//! Counters in DynamoDB. Each is one item, which is incremented during its time span and replaced afterwards.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnValue;

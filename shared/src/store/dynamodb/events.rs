@@ -1,6 +1,6 @@
-//! Dead letters, and what was applied to each subject before the people ledger existed.
+//! Dead letters, and the record of events applied before the people ledger existed, in DynamoDB.
 //!
-//! All dead letters have the same partition key: they are few, and a person looks at all of them.
+//! All dead letters have the same partition key. They are few, and a person looks at all of them together.
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -14,7 +14,7 @@ const HISTORY: &str = "history";
 const DEAD_LETTERS: &str = "dead_letters";
 const LETTER: &str = "letter#";
 
-/// How long a dead letter is kept. It holds personal data, which is kept only as long as a person may need to look at
+/// How long a dead letter is kept. It holds personal data, so it is kept only as long as a person may need to look at
 /// it.
 const KEPT: Duration = Duration::days(90);
 
@@ -96,7 +96,7 @@ impl DeadLetters for DynamoStore {
 
     async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
         let Some(letter) = self.find(key).await? else { return Ok(false) };
-        // Send before removing: a crash in between duplicates the letter but never loses it.
+        // Send before removing. A crash between the two steps then duplicates the letter, but never loses it.
         self.queue.revive(&letter, now).await?;
         self.remove(DEAD_LETTERS, &letter_sk(key)).await?;
         Ok(true)

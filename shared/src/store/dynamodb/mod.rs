@@ -1,9 +1,9 @@
 //! The store in one DynamoDB table.
 //!
-//! Every item has the string keys `pk` and `sk`; `expires_at` is the table's TTL attribute. The table has no index: an
-//! item that must be found by its user has a second item under that user, written in the same transaction. Reads are
-//! strongly consistent, since a session that has ended must not be served. Every other attribute name contains an
-//! underscore, so none is a reserved word.
+//! Every item has the string keys `pk` and `sk`. `expires_at` is the table's TTL attribute. The table has no secondary
+//! index. An item that must be found by another key, such as its user, has a second item under that key, written in the
+//! same transaction. Reads are strongly consistent, because a session that has ended must not be served. Other
+//! attribute names must not be reserved words of DynamoDB. That is why nearly all of them contain an underscore.
 
 mod bindings;
 mod counters;
@@ -36,13 +36,13 @@ use crate::lambda::Aws;
 const PK: &str = "pk";
 const SK: &str = "sk";
 
-/// The TTL attribute: seconds since 1970. DynamoDB removes the item some time after that.
+/// The TTL attribute, in seconds since 1970. DynamoDB removes an item some time after it has expired.
 const EXPIRES_AT: &str = "expires_at";
 
-/// The most attempts at an operation that DynamoDB throttles or that conflicts with another one.
+/// The maximum number of attempts at an operation that DynamoDB throttles or that conflicts with another one.
 const TRIES: u32 = 10;
 
-/// The most items in one batch read of DynamoDB, and how many such reads run concurrently.
+/// The maximum number of items in one batch read of DynamoDB, and the number of such reads that run concurrently.
 const BATCH: usize = 100;
 const BATCHES_AT_ONCE: usize = 8;
 
@@ -54,12 +54,12 @@ pub struct DynamoStore {
     aws: Aws,
     table: Arc<str>,
     client: Arc<OnceCell<Client>>,
-    /// The queue that a revived dead letter goes back to.
+    /// The queue into which a revived dead letter is put back.
     queue: SqsQueue,
 }
 
 impl DynamoStore {
-    /// The table, with the credentials, region and endpoint of the environment. Nothing is read yet.
+    /// The store in `table`. Uses the credentials, region and endpoint of the environment. Nothing is read yet.
     #[must_use]
     pub fn new(table: &str, queue: SqsQueue, aws: Aws) -> Self {
         Self { aws, table: table.into(), client: Arc::default(), queue }
@@ -101,7 +101,7 @@ impl DynamoStore {
         }
     }
 
-    /// Returns those items with these keys that exist, in no order.
+    /// Returns the existing items among those with these keys, in no particular order.
     async fn batch(&self, keys: BTreeSet<(String, String)>) -> Result<Vec<Item>, StoreError> {
         let keys: Vec<Item> = keys.iter().map(|(pk, sk)| item_of(pk, sk, [])).collect();
         let some: Vec<Vec<Item>> = keys.chunks(BATCH).map(<[Item]>::to_vec).collect();
@@ -127,7 +127,7 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    /// Removes the item with that key, and returns what it held.
+    /// Removes the item with that key, and returns its former content.
     async fn remove(&self, pk: &str, sk: &str) -> Result<Option<Item>, StoreError> {
         use aws_sdk_dynamodb::types::ReturnValue;
         let request = self.client().await.delete_item().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk));
@@ -142,7 +142,7 @@ impl DynamoStore {
         })
     }
 
-    /// Writes all items or none. Retries if another transaction conflicts; returns false if a condition did not hold.
+    /// Writes all items or none. Retries if another transaction conflicts. Returns false if a condition did not hold.
     async fn commit(&self, writes: Vec<TransactWriteItem>) -> Result<bool, StoreError> {
         for tried in 0..TRIES {
             match self.attempt(writes.clone()).await? {
@@ -168,7 +168,7 @@ impl DynamoStore {
     async fn send_update(&self, request: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>, StoreError> {
         for tried in 0..TRIES {
             match request.clone().send().await {
-                // A transaction is writing the item. The SDK does not retry this error.
+                // Another transaction is writing the item. The SDK does not retry this error by itself.
                 Err(error) if error.code() == Some("TransactionConflictException") => pause(tried).await,
                 answer => return refused(answer),
             }
@@ -176,14 +176,14 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    /// One write of a transaction: writes `item` if `condition` holds for the stored item.
+    /// Builds one write of a transaction: writes `item` if `condition` holds for the stored item.
     fn put(&self, item: Item, condition: Option<&str>) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder().table_name(&*self.table).set_item(Some(item));
         let put = put.set_condition_expression(condition.map(str::to_owned)).build().map_err(unbuildable)?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// One write of a transaction: removes the item, if `only_if` is absent or names an attribute that has that value.
+    /// Builds one write of a transaction: removes the item. With `only_if`, the named attribute must have that value.
     fn delete(
         &self,
         pk: &str,
@@ -219,8 +219,8 @@ enum Attempt {
     Busy,
 }
 
-/// Returns why DynamoDB cancelled a transaction. `None` means that a retry cannot help, for example because an item is
-/// too large.
+/// Classifies why DynamoDB cancelled a transaction. `None` means that a retry cannot help, for example because an item
+/// is too large.
 fn cancelled_by(cancelled: &TransactionCanceledException) -> Option<Attempt> {
     let mut attempt = Attempt::Busy;
     for reason in cancelled.cancellation_reasons() {
@@ -258,7 +258,7 @@ fn crowded() -> StoreError {
     StoreError::Unavailable("other writers were at the same items all the time".into())
 }
 
-/// Waits before a transaction is retried, longer after each attempt.
+/// Waits before a transaction is retried. The pause grows with each attempt.
 async fn pause(tried: u32) {
     tokio::time::sleep(std::time::Duration::from_millis(u64::from(tried + 1) * 10)).await;
 }

@@ -1,6 +1,7 @@
-//! Claims: one item each, written only if there is none or it has expired. If the answer to a write is lost and the
-//! write is sent again, the claimant is refused although it was the first. So a claim may be granted to nobody, but
-//! never to two.
+//! Claims in DynamoDB. Each is one item, written only if no such item exists or the existing one has expired.
+//!
+//! If the answer to a write is lost, the SDK sends the write again. The caller is then refused although it was the
+//! first. So it can happen that nobody gets a claim, but never that two callers get it.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

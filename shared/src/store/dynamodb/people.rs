@@ -1,10 +1,11 @@
-//! The people ledger in the table.
+//! The people ledger in DynamoDB.
 //!
-//! A person is a head, one item for each source's statement, and pointers. The head has a version that counts the
-//! writes, and every transaction is conditional on it. A statement's partition key begins with the kind of its source,
-//! so that an IAM role can be limited to its own statements (`dynamodb:LeadingKeys`). Loading a person by id takes two
-//! reads: the head, which names the sources, and one batch of statements. People are listed through sixteen shards, by
-//! the first digit of their id.
+//! A person is stored as a head, one item for each source's statement, and pointers. The head has a version that counts
+//! the writes, and every transaction is conditional on it. A statement's partition key begins with the kind of its
+//! source. So an IAM role can be limited to the statements of its own sources (`dynamodb:LeadingKeys`).
+//!
+//! Loading a person by id takes two reads: the head, which names the sources, and one batch of statements. To list all
+//! people, their ids are also stored in sixteen partitions, by the first digit of the id.
 
 mod items;
 
@@ -23,7 +24,8 @@ use crate::domain::{FlexUserSid, SubjectId, UsernameKey};
 use crate::store::StoreError;
 use crate::store::people::{Deactivations, Noting, People, PersonKey, PersonLease, Stating, Written};
 
-/// The sort key, beside a subject's pointer, of the statement that was made before the person existed.
+/// The sort key of a statement about a subject for whom no person exists yet. Its partition key is that of the
+/// subject's pointer.
 const UNATTACHED: &str = "unattached";
 
 #[async_trait]
@@ -62,7 +64,8 @@ impl People for DynamoStore {
                 .expression_attribute_values(":pk", s(shard(digit)))
                 .expression_attribute_values(":after", s(if after.is_empty() { "-" } else { &after }))
                 .limit(i32::try_from(left).unwrap_or(i32::MAX));
-            // Ids are short, so one page of a DynamoDB query holds thousands of them.
+            // Ids are short. One page of a DynamoDB query holds thousands of them, so one request per partition is
+            // enough.
             for item in request.send().await.map_err(unavailable)?.items.unwrap_or_default() {
                 ids.insert(super::parsed(&item, SK)?);
             }
@@ -150,7 +153,7 @@ impl People for DynamoStore {
                 .key(PK, s(head_pk(person)))
                 .key(SK, s(HEAD))
                 .update_expression("SET lease_holder = :holder, leased_until = :until")
-                // The SDK retries if an answer is lost, so the holder may find its own lease.
+                // If an answer is lost, the SDK sends the request again. The holder then finds its own lease.
                 .condition_expression(
                     "attribute_exists(pk) AND (attribute_not_exists(lease_holder) OR leased_until <= :now OR \
                      lease_holder = :holder)",
@@ -169,7 +172,7 @@ impl People for DynamoStore {
                 let until = OffsetDateTime::from_unix_timestamp_nanos(i128::from(until) * 1_000_000);
                 return Ok(PersonLease::Held(until.map_err(super::corrupt)?));
             }
-            // The lease was released in between, so request it again.
+            // The lease was released after the update failed, so request it again.
             pause(tried).await;
         }
         Err(crowded())

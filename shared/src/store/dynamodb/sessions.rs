@@ -1,5 +1,6 @@
-//! Sessions: one item each, and a mark under their user, through which all of a user's sessions can be ended. A session
-//! always has its mark, because one transaction writes both. A mark whose session has ended does no harm.
+//! Sessions in DynamoDB. Each session has one item, and a mark under its user. The marks make it possible to end all
+//! sessions of a user. A session always has its mark, because one transaction writes both. A mark whose session has
+//! ended does no harm.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

@@ -1,7 +1,8 @@
-//! The username index in the table: Flex's users under the fingerprint of their folded username.
+//! The username index in DynamoDB: Flex's users, stored under a digest of the folded username.
 //!
-//! Every walk of a sweep rewrites every user, so a user that the last complete walk did not write is gone from Flex.
-//! Ending a walk writes only the time it began; readers ignore users that were last seen before that.
+//! Every walk of a sweep rewrites every user. So a user whom the last complete walk did not write no longer exists in
+//! Flex. The end of a walk stores only the time at which the walk began, and readers ignore users that were last seen
+//! before it.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ const LAST: &str = "last";
 /// The prefix of every Flex user's SID.
 const SID: &str = "FU";
 
-/// How many users are written concurrently. A batch write would take more, but cannot be conditional.
+/// How many users are written concurrently. A batch write would take more at once, but cannot be conditional.
 const AT_ONCE: usize = 8;
 
 fn pk(key: &UsernameKey) -> String {
@@ -29,7 +30,8 @@ fn pk(key: &UsernameKey) -> String {
 #[async_trait]
 impl UsernameIndex for DynamoStore {
     async fn put_seen(&self, seen: &[SeenUser], at: OffsetDateTime) -> Result<(), StoreError> {
-        // Concurrent writes have no order, so only the last of several entries for one user is sent.
+        // Concurrent writes can finish in any order. So if `seen` has several entries for one user, only the last one
+        // is written.
         let items: BTreeMap<_, _> =
             seen.iter().map(|user| ((&user.key, &user.flex_user_sid), item_of_seen(user, at))).collect();
         let writes = stream::iter(items.into_values()).map(|item| self.put_later(item, "seen_at", at));
@@ -66,7 +68,7 @@ impl UsernameIndex for DynamoStore {
 }
 
 impl DynamoStore {
-    /// Writes the item, unless the stored one has a later `attribute` than `at`.
+    /// Writes the item, unless the stored item's `attribute` is later than `at`.
     async fn put_later(&self, item: Item, attribute: &str, at: OffsetDateTime) -> Result<(), StoreError> {
         let request = self.client().await.put_item().table_name(&*self.table).set_item(Some(item));
         let request = request
@@ -89,7 +91,7 @@ fn item_of_seen(user: &SeenUser, at: OffsetDateTime) -> Item {
     item_of(&pk(&user.key), user.flex_user_sid.as_str(), attributes)
 }
 
-/// Nanoseconds, because two changes can fall into one millisecond and their order matters.
+/// The time in nanoseconds. Two changes can fall into the same millisecond, and their order matters.
 fn nanos(moment: OffsetDateTime) -> AttributeValue {
     n(moment.unix_timestamp_nanos())
 }

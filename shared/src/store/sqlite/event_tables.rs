@@ -1,5 +1,4 @@
-//! The tables of the queue and of the subjects' histories. Histories were written only before the people ledger
-//! existed.
+//! The tables of the queue, and of the events that were applied to each subject before the people ledger existed.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -33,11 +32,11 @@ CREATE TABLE IF NOT EXISTS subjects (
 ) STRICT;
 ";
 
-/// Created after the columns that it names.
+/// Created after `prepare` has added the column `lane`, which older stores lack.
 const BY_LANE: &str = "CREATE INDEX IF NOT EXISTS events_by_lane ON events (lane, seq) WHERE status = 'waiting';";
 
-/// Creates the missing tables, columns and indexes. In a store from before `arrived_at` existed, each event gets its
-/// `visible_at`, the closest time known. In a store from before lanes existed, every message is an event.
+/// Creates missing tables, columns and indexes. If the column `arrived_at` is missing, each event gets its `visible_at`
+/// instead, which is the closest known time. If the column `lane` is missing, every message counts as an event.
 pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     db.execute_batch(SCHEMA)?;

@@ -1,7 +1,7 @@
-//! The queue, its dead letters and the subjects' histories, in SQLite.
+//! The queue, its dead letters and the record of older events, in SQLite.
 //!
-//! One table holds an event from its arrival until a week after it was applied, so that the queue recognizes an event
-//! that it gets again. The body of an event is personal data and is erased when the event is applied.
+//! One table holds each event from its arrival until a week after it was applied, so that the queue recognises an event
+//! that arrives again. The body of an event is personal data, and is erased once the event is applied.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::store::{
     Taken, fingerprint,
 };
 
-/// How long an applied event is remembered, without its body.
+/// How long the queue remembers an applied event, without its body.
 const REMEMBERED: Duration = Duration::days(7);
 
 impl SqliteStore {

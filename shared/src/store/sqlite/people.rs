@@ -252,7 +252,7 @@ impl Deactivations for SqliteStore {
     }
 }
 
-/// The text of a pointer to a person. It does not reveal the username or the subject.
+/// The key of a pointer to a person. It is a digest, so it does not reveal the username or the subject.
 fn pointer(key: &PersonKey) -> String {
     match key {
         PersonKey::Id(id) => fingerprint(&["id", &id.to_string()]),
@@ -274,7 +274,7 @@ fn point(db: &Connection, pointer: &str, id: &str) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-/// Increments the person's version, if they have that version. Returns false if not.
+/// Increments the person's version if it is `version`. Returns false if it is not.
 fn advance(db: &Connection, id: &str, version: u64) -> rusqlite::Result<bool> {
     db.prepare_cached("UPDATE people SET version = version + 1 WHERE id = ?1 AND version = ?2")?
         .execute(params![id, version.cast_signed()])
@@ -296,7 +296,7 @@ fn put_statement(
     .map(drop)
 }
 
-/// `old` loses its username to `new`, and every subject that now belongs to `new`.
+/// Marks `old` as superseded by `new`. `old` loses its Flex user, and every subject that now belongs to `new`.
 fn supersede(db: &Connection, old: &str, new: &Person) -> rusqlite::Result<()> {
     db.prepare_cached("UPDATE people SET superseded = 1, flex_user_sid = NULL, version = version + 1 WHERE id = ?1")?
         .execute([old])?;
@@ -307,7 +307,7 @@ fn supersede(db: &Connection, old: &str, new: &Person) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Stores on the person's row whether any source says that they are inactive, so that sign-in need not read statements.
+/// Stores in the person's row whether any source says that they are inactive, so that sign-in need not read statements.
 fn note_activity(db: &Connection, id: &str) -> rusqlite::Result<()> {
     let Some(person) = load(db, id)? else { return Ok(()) };
     let inactive = person.inactive_by().next().is_some();
@@ -344,8 +344,8 @@ fn load(db: &Connection, id: &str) -> rusqlite::Result<Option<Person>> {
     Ok(Some(person))
 }
 
-/// Serializes a statement, or what Flexgate has given. Fails for a time that RFC 3339 cannot express, because a person
-/// with such a time could never be read again.
+/// Serializes a statement or the record of what Flexgate has given. Fails for a time that RFC 3339 cannot express,
+/// because a person stored with such a time could never be read again.
 fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.into()))
 }

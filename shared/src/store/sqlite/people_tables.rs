@@ -1,7 +1,7 @@
 //! The people ledger's tables.
 
-/// People and statements are large rows, so their tables have a rowid. Pointers are small rows, so their table has
-/// none.
+/// Rows of people and statements are large, so these tables have a rowid. Rows of pointers are small, so that table is
+/// WITHOUT ROWID.
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS people (
     id            TEXT NOT NULL PRIMARY KEY,

@@ -14,7 +14,7 @@ use crate::store::StoreError;
 use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
 use rows::{ENTRY, GROUP, entry, group, membership, one_group, with_members};
 
-/// Removes the record of a piece of work, if it is the holder's.
+/// Removes the record of a piece of work, if this holder has it.
 const FINISH: &str = "DELETE FROM scim_work WHERE work = ?1 AND holder = ?2";
 
 #[async_trait]
@@ -49,7 +49,7 @@ impl ScimStore for SqliteStore {
     async fn entry_named(&self, username: &Username) -> Result<Option<Entry>, StoreError> {
         let key = folded(username.as_str());
         self.read(move |db| {
-            // An entry that exists takes precedence over a deleted one.
+            // An entry that is not deleted takes precedence over a deleted one.
             let sql = format!("SELECT {ENTRY} FROM scim_users WHERE username_key = ?1 ORDER BY deleted, id LIMIT 1");
             db.prepare_cached(&sql)?.query_row([key], entry).optional()
         })
@@ -197,8 +197,8 @@ impl ScimStore for SqliteStore {
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError> {
         let user = user.to_string();
         self.write(move |db| {
-            // Raise the version of the user's groups: a writer that has already read one of them must read it again, or
-            // it would write the member back.
+            // Raise the version of the user's groups. A writer that has already read one of these groups must then read
+            // it again. Otherwise it would store the member again.
             let moved = "UPDATE scim_groups SET version = version + 1
                          WHERE id IN (SELECT group_id FROM scim_members WHERE user = ?1)";
             db.prepare_cached(moved)?.execute([&user])?;
@@ -293,7 +293,7 @@ impl ScimStore for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Runs the statement for the work if it is the holder's; returns whether it is.
+    /// Runs the SQL statement if this holder has the work. Returns whether it has.
     async fn on_work(&self, sql: &'static str, work: &Work) -> Result<bool, StoreError> {
         let Work { name, holder } = work.clone();
         self.write(move |db| Ok(db.prepare_cached(sql)?.execute([name, holder_text(holder)])? == 1)).await

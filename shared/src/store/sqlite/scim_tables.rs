@@ -56,7 +56,8 @@ CREATE TABLE IF NOT EXISTS scim_total (
 ) STRICT;
 ";
 
-/// Creates the missing tables and columns. A store from before `holder` existed has no work that somebody still does.
+/// Creates missing tables and columns. In a store from before the column `holder` existed, no process can still be
+/// doing the recorded work.
 pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     db.execute_batch(SCHEMA)?;

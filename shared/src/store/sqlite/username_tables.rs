@@ -1,6 +1,7 @@
 //! The tables of the username index.
 
-/// There is no index by time, because every walk rewrites every row, and only the end of a walk searches for old ones.
+/// There is no index on `seen_at`. Every walk rewrites every row, so such an index would be costly, and only the end of
+/// a walk searches by time.
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS seen_users (
     username_key  TEXT NOT NULL,

@@ -1,7 +1,8 @@
-//! The thread that owns the connection.
+//! The thread that owns the SQLite connection.
 //!
-//! Group commit: queued jobs share one transaction, so sixteen writes cost one fsync, not sixteen. A caller gets its
-//! answer only after its write is as durable as it requested. If one job fails, only its own changes are rolled back.
+//! It commits in groups: queued jobs share one transaction, so sixteen writes need one fsync instead of sixteen. A
+//! caller gets its answer only once its write is as durable as the caller requested. If one job fails, only its own
+//! changes are rolled back.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,8 +15,8 @@ use tokio::sync::oneshot;
 use super::values::failure;
 use crate::store::StoreError;
 
-/// When a job's writes must be on disk. A killed process loses nothing either way; a machine that loses power may lose
-/// writes with [`Keep::Soon`].
+/// How durable a job's writes must be before the caller gets an answer. If the process is killed, nothing is lost
+/// either way. If the machine loses power, writes with [`Keep::Soon`] may be lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
     /// The job writes nothing.
@@ -26,7 +27,8 @@ pub(super) enum Keep {
 
 /// A job on the connection, with any type of result.
 trait Job: Send {
-    /// Runs the job, unless it has run already. Returns whether it succeeded, so that there is something to commit.
+    /// Runs the job, unless it has run already. Returns whether it succeeded. If no job succeeds, there is nothing to
+    /// commit.
     fn run(&mut self, db: &Connection, alone: bool) -> bool;
     fn tell(self: Box<Self>, kept: &std::result::Result<(), Arc<Error>>);
 }
@@ -47,11 +49,11 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T> + Send> Job for Asked<T, F> {
 
     fn tell(self: Box<Self>, kept: &std::result::Result<(), Arc<Error>>) {
         let answer = match (self.result, kept) {
-            // The job's own error says more than the failed commit that it may have caused.
+            // If the job failed and the commit failed too, report the job's own error. It is more specific.
             (Some(Err(error)), _) => Err(failure(error)),
             (_, Err(error)) => Err(StoreError::Unavailable(Box::new(error.clone()))),
             (Some(Ok(result)), Ok(())) => Ok(result),
-            // The job panicked. The caller notices because the channel closes without an answer.
+            // The job panicked. The caller notices this because the channel closes without an answer.
             (None, Ok(())) => return,
         };
         let _nobody_waits = self.told.send(answer);
@@ -83,9 +85,9 @@ fn plain(db: &Connection, sql: &str) -> Result<()> {
 
 type Jobs = Vec<(Keep, Box<dyn Job>)>;
 
-/// The jobs that have not started. A channel would wake the thread for every job, while the sender still holds the lock
-/// that the thread needs next. This queue wakes the thread only for the first job, and the thread takes all jobs that
-/// have arrived by the time it runs.
+/// The jobs that have not started yet. A channel would wake the thread for every job, at a moment when the sender still
+/// holds the lock that the thread needs. This queue wakes the thread only for the first job. The thread then takes all
+/// jobs that have arrived.
 struct Waiting {
     desk: Mutex<Desk>,
     arrived: Condvar,
@@ -105,7 +107,7 @@ impl Waiting {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job. A job that arrives after the queue was closed is dropped, which tells the waiting caller.
+    /// Adds a job. If the queue is closed, the job is dropped, and its caller gets an error.
     fn add(&self, keep: Keep, job: Box<dyn Job>) {
         let mut desk = self.desk();
         if desk.open {
@@ -118,7 +120,7 @@ impl Waiting {
         }
     }
 
-    /// Waits for at least one job and takes all that have arrived. Returns `None` once the queue is closed and empty.
+    /// Waits for at least one job, and takes all that have arrived. Returns `None` once the queue is closed and empty.
     fn take(&self) -> Option<Jobs> {
         let idle = |desk: &mut Desk| desk.jobs.is_empty() && desk.open;
         let mut desk = self.arrived.wait_while(self.desk(), idle).unwrap_or_else(PoisonError::into_inner);
@@ -147,7 +149,7 @@ impl Worker {
         Ok(Self { waiting, thread: Some(thread) })
     }
 
-    /// Runs `work` on the thread. Returns its result once its writes are as durable as `keep` says.
+    /// Runs `work` on the thread. Returns its result once its writes are as durable as `keep` requires.
     pub(super) async fn ask<T, F>(&self, keep: Keep, work: F) -> std::result::Result<T, StoreError>
     where
         T: Send + 'static,
@@ -177,13 +179,13 @@ impl Drop for Worker {
 /// The open file. The thread owns it.
 struct File {
     connection: Connection,
-    /// The durability that SQLite's `synchronous` setting gives at present.
+    /// The durability that SQLite's `synchronous` setting provides now.
     synced: Keep,
     waiting: Arc<Waiting>,
 }
 
 impl Drop for File {
-    /// Drops the waiting jobs, so that no caller waits forever however the thread ends.
+    /// Drops the jobs that still wait, so that no caller waits forever, however the thread ends.
     fn drop(&mut self) {
         self.waiting.close();
         let _dropped = self.waiting.take();
@@ -202,14 +204,13 @@ impl File {
                 };
                 group.push(job);
             }
-            // Reads do not wait for an fsync, and they share one lock of the file with the writes that are kept soon.
+            // Reads do not wait for an fsync. They run in the same transaction as the [`Keep::Soon`] writes.
             self.round(reads, Keep::Soon, soon);
             self.round(Vec::new(), Keep::AtOnce, at_once);
         }
     }
 
-    /// Runs these jobs and answers them. It answers all at the end, so that a caller that waits for two of them is
-    /// woken once.
+    /// Runs these jobs, and answers all of them at the end. So a caller that waits for two jobs is woken only once.
     fn round(&mut self, mut reads: Vec<Box<dyn Job>>, keep: Keep, mut writes: Vec<Box<dyn Job>>) {
         let kept =
             if writes.is_empty() { Ok(()) } else { self.commit(&mut reads, keep, &mut writes).map_err(Arc::new) };
@@ -236,8 +237,8 @@ impl File {
         let alone = writes.len() == 1;
         let mut any = false;
         for write in writes {
-            // A disk fault may have ended the transaction. Writes after that would be committed although their callers
-            // get an error.
+            // A disk fault may have ended the transaction. If later writes ran now, SQLite would commit each of them at
+            // once, although their callers get an error.
             if db.is_autocommit() {
                 break;
             }
@@ -300,13 +301,13 @@ mod tests {
         assert!(one.is_ok() && two.is_ok());
         assert!(failed.is_err() && panicked.is_err());
         assert_eq!(numbers(&worker).await, [1, 2]);
-        // They also leave nothing when each is alone in its own transaction.
+        // The failed jobs also leave no changes if each runs alone in its own transaction.
         assert!(worker.ask(Keep::Soon, half).await.is_err());
         assert!(worker.ask(Keep::AtOnce, broken).await.is_err());
         assert_eq!(numbers(&worker).await, [1, 2]);
     }
 
-    /// The job rolls the transaction back, as SQLite itself does if the disk is full or fails.
+    /// The job rolls the transaction back, like SQLite itself when the disk is full or fails.
     #[tokio::test]
     async fn what_comes_after_the_end_of_a_transaction_is_not_kept() {
         let worker = worker("CREATE TABLE numbers (n INTEGER PRIMARY KEY)");
@@ -378,7 +379,7 @@ mod tests {
         let worker = Worker::start(connection).unwrap();
         let insert = |n: i64| worker.ask(Keep::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1)", [n]));
         {
-            // The callers go away before their jobs run.
+            // The callers are dropped before their jobs run.
             let (mut slow, mut one, mut two) = (Box::pin(pile_up(&worker)), Box::pin(insert(1)), Box::pin(insert(2)));
             assert!(futures_util::poll!(&mut slow).is_pending());
             assert!(futures_util::poll!(&mut one).is_pending() && futures_util::poll!(&mut two).is_pending());

@@ -1,10 +1,10 @@
-//! Just-in-time provisioning: creates a Flex user for a token's bearer who has none.
+//! Just-in-time provisioning: creates a Flex user for the bearer of a token who has none.
 //!
-//! Claims never say that a person is active, so this creates a user although no source says active. That is allowed
-//! only if the name is nobody's: neither a search, nor the ledger, nor the username index knows a user of that folded
-//! name. All three can miss a user whom somebody deactivated in the Console since the last sweep, and Twilio cannot
-//! create a user without updating an existing one. So Flexgate also checks the dates in Twilio's answer before it binds
-//! anybody to the user.
+//! Claims never say that a person is active, so this creates a user although no source says so. That is allowed only if
+//! the username is free: neither a search in Flex, nor the ledger, nor the username index has a user with the same
+//! folded name. All three can miss a user whom somebody deactivated in the Console since the last sweep. In that case
+//! Twilio's create request would reactivate and change that user. So Flexgate also checks the dates in Twilio's answer
+//! before it binds anybody to the user.
 
 use time::OffsetDateTime;
 
@@ -22,9 +22,9 @@ use crate::domain::{FlexUser, FlexUserSid, SubjectId};
 use crate::store::{Noting, PersonKey, SeenUser, Written};
 
 impl Ledger {
-    /// Finds the Flex user of the person that `claims` are about, who has no bound user yet, and creates it if need be.
-    /// `found` is the result of a search for exactly their username; `began` is when that search began. The returned
-    /// user is active, and is not bound yet.
+    /// Finds or creates the Flex user for the person that `claims` are about, who has no bound user yet. `found` is the
+    /// result of a search for exactly the claimed username. `began` is the time at which that search began. The
+    /// returned user is active. The caller still has to bind it.
     pub async fn admit(
         &self,
         claims: &TokenClaims,
@@ -33,7 +33,8 @@ impl Ledger {
         deadline: Deadline,
     ) -> Result<Admitted, LedgerError> {
         for _ in 0..TRIES {
-            // Read the index before the ledger: a concurrent mint that creates a user writes it to the ledger first.
+            // Read the index before the ledger. A concurrent mint writes a new user to the ledger first and to the
+            // index second. So if the index shows that user, the later read of the ledger shows the person too.
             let seen = match found {
                 None => self.usernames.seen(&claims.username.key()).await?,
                 Some(_) => Vec::new(),
@@ -42,8 +43,8 @@ impl Ledger {
             let (person, subject) = (claimant.person, claimant.subject.as_ref());
             self.refuse_previous_owner(claims, person.as_ref()).await?;
             if let Some(user) = found {
-                // If an earlier mint asked Twilio for this user and got no answer, judge the user as if it were created
-                // now.
+                // If an earlier mint asked Twilio for this user and got no answer, treat the user as if this request
+                // had created it.
                 let creates = self.policy.just_in_time != JustInTime::Off;
                 let Some(person) = person.filter(|person| creates && is_being_made(person)) else {
                     return Ok(Admitted { user: user.flex_user_sid.clone(), created: false });
@@ -60,7 +61,7 @@ impl Ledger {
                 return Err(AttachmentRefused::NameTaken.into());
             }
             let done = match person {
-                // Boxed: these futures are large, and every mint would carry them.
+                // These futures are large. Boxing them keeps the future of every mint small.
                 Some(person) => Box::pin(self.admit_known(person.id, claims, subject, began, deadline)).await?,
                 None => Box::pin(self.admit_new(claims, subject, began, deadline)).await?,
             };
@@ -71,13 +72,13 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Records the user's current state in the username index, unless `was_active` says that nothing has changed.
+    /// Records the user's current state in the username index, unless `was_active` shows that it has not changed.
     pub(super) async fn note_seen(&self, was_active: Option<bool>, user: Option<&FlexUser>) -> Result<(), LedgerError> {
         let Some(user) = user.filter(|user| was_active != Some(user.is_active())) else { return Ok(()) };
         self.see(user).await
     }
 
-    /// Records in the username index what Twilio shows of a user.
+    /// Records in the username index the username and activity that Twilio shows for a user.
     pub async fn see(&self, user: &FlexUser) -> Result<(), LedgerError> {
         let seen = SeenUser {
             key: user.username.key(),
@@ -88,7 +89,7 @@ impl Ledger {
         Ok(self.usernames.put_seen(&[seen], self.clock_rng.now()).await?)
     }
 
-    /// Records that Flex is in step with the person's version.
+    /// Records that Flex matches the current version of the person.
     pub(super) async fn note_settled(&self, person: &Person) -> Result<Written, LedgerError> {
         let given = Given { settled_at: person.version + 1, ..person.given.clone() };
         let sid = person.flex_user_sid.as_ref();
@@ -96,7 +97,7 @@ impl Ledger {
         Ok(self.people.note(person.id, person.version, noting).await?)
     }
 
-    /// Whether the claimed username is not in folded form (lower case, Unicode-composed), and Flex has a user with the
+    /// Whether the claimed username is not in folded form (lower case, Unicode-composed) and Flex has a user with the
     /// folded form. The earlier search matched only the exact spelling, but most directories store the folded form.
     async fn is_spelt_otherwise(&self, claims: &TokenClaims, deadline: Deadline) -> Result<bool, LedgerError> {
         match claims.username.key().as_str().parse() {
@@ -184,7 +185,7 @@ impl Ledger {
         let new = Person::new(PersonId::of(self.clock_rng.random()), claims.username.clone());
         let mut person = claims.added_to(&new, subject).unwrap_or(new);
         let (desired, plan) = self.newcomer(&person, claims, None, began)?;
-        // Record the roles given together with the person, before sending anything.
+        // Store the given roles together with the person, before sending anything to Twilio.
         person.given = desired.given.clone();
         match self.people.add(&person, None).await? {
             Written::Yes(version) => person.version = version,
@@ -197,14 +198,15 @@ impl Ledger {
             Ok(Some(now)) if now.version == version => {
                 self.make(Change { person, observed: None, desired, plan }, deadline).await
             }
-            // Another mint of the same person got the lease first.
+            // Another mint for the same person got the lease first.
             Ok(_) => Ok(None),
             Err(error) => Err(error.into()),
         };
         self.finish(lease, id, done, deadline).await
     }
 
-    /// The desired state of somebody who gets a Flex user although no source says that they are active.
+    /// Computes the desired state and the plan for a person who gets a Flex user although no source says that they are
+    /// active.
     fn newcomer(
         &self,
         person: &Person,
@@ -223,8 +225,8 @@ impl Ledger {
         Ok((desired, plan))
     }
 
-    /// Creates the user, unless an earlier mint has, and settles the person. The caller has already recorded the roles
-    /// given.
+    /// Creates the user, unless an earlier mint has created it, and records that Flex matches the ledger. The caller
+    /// must have stored the given roles already.
     async fn make(&self, change: Change, deadline: Deadline) -> Result<Option<(Report, u64)>, LedgerError> {
         let Change { person, observed, mut desired, plan } = change;
         let since = desired.given.asked_since.take();
@@ -262,12 +264,12 @@ impl Ledger {
     }
 }
 
-/// A user to bind to the bearer of a token.
+/// The Flex user that the caller binds to the bearer of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
     /// The user's SID.
     pub user: FlexUserSid,
-    /// Whether it was created just now.
+    /// Whether this request created the user.
     pub created: bool,
 }
 

@@ -1,22 +1,22 @@
-//! Whose token it is: the person that claims are about, and the previous owner of a username.
+//! Finds the person that a token's claims are about, and refuses tokens of a username's previous owner.
 
 use super::{Ledger, LedgerError, TokenClaims};
 use crate::domain::ledger::{AttachmentRefused, Person};
 use crate::domain::{FlexUserSid, Identity, SubjectId};
 use crate::store::PersonKey;
 
-/// The person that claims are about.
+/// The person that a token's claims are about.
 pub(super) struct Claimant {
     /// The person, if the ledger knows them.
     pub(super) person: Option<Person>,
-    /// What the issuer calls them; `None` if the ledger has that subject for somebody else.
+    /// The issuer's subject for the person. `None` if the ledger has that subject for somebody else.
     pub(super) subject: Option<SubjectId>,
 }
 
 impl Ledger {
-    /// Finds the person that the claims are about: first by `key`, their Flex user or their username. If `key` is a
-    /// Flex user whom the ledger does not know, finds the person by the issuer's subject, provided that this person has
-    /// no Flex user yet.
+    /// Finds the person that the claims are about. The lookup first uses `key`, the person's Flex user or username. If
+    /// `key` is a Flex user whom the ledger does not know, the lookup uses the issuer's subject. A person found by
+    /// subject counts only if the ledger has no Flex user for them yet.
     pub(super) async fn claimant(&self, claims: &TokenClaims, key: PersonKey) -> Result<Claimant, LedgerError> {
         let person = self.people.person(&key).await?.filter(|person| !person.superseded);
         let Some(subject) = &claims.subject else { return Ok(Claimant { person, subject: None }) };
@@ -36,10 +36,11 @@ impl Ledger {
         })
     }
 
-    /// Refuses the bearer of `claims` if somebody else, `owner`, took over the username after the token was issued. A
-    /// token without a time of issue is refused for a day after the takeover. A token issued after the takeover is
-    /// accepted: the issuer then says that the username belongs to its bearer. If the ledger does not know when the
-    /// takeover happened, this refuses the bearer if the ledger knows their subject as a previous owner of the username.
+    /// Refuses the bearer of `claims` if somebody else, `owner`, took over the username after the token was issued.
+    ///
+    /// A token without an issue time is refused for one day after the takeover. A token issued after the takeover is
+    /// accepted, because the issuer then says that the username belongs to the bearer. If the ledger does not know the
+    /// time of the takeover, it refuses a bearer whose subject it has recorded as a previous owner of the username.
     pub(super) async fn refuse_previous_owner(
         &self,
         claims: &TokenClaims,
@@ -55,8 +56,9 @@ impl Ledger {
         if bearer.as_ref().is_some_and(lost) { refused() } else { Ok(()) }
     }
 
-    /// Refuses the bearer of `claims`, whose `identity` was just bound to `user`, if somebody else has taken the username
-    /// over since the ledger admitted them. If it refuses or fails, it removes that binding.
+    /// Checks once more, after `identity` was bound to `user`, that nobody took over the username since the ledger
+    /// admitted the bearer of `claims`. If somebody did, or if the check fails, this removes the binding and returns an
+    /// error.
     pub async fn confirm(
         &self,
         claims: &TokenClaims,

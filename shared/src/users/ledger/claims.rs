@@ -1,9 +1,10 @@
-//! What the claims of a token say about its bearer, and how a Flex user follows them.
+//! Reads the claims of a token as statements about its bearer, and updates the bearer's Flex user accordingly.
 //!
-//! A token describes its bearer in full, so an issuer's statement about a person is what their latest token says.
-//! Tokens are ordered by the time they were issued at; one that is older than the statement changes nothing. A token
-//! that repeats the statement renews it only if it was issued a day later or more: often enough that the claims outlast
-//! [`CLAIMS_LAST`] while their bearer mints, and rarely enough that a mint that changes nothing usually writes nothing.
+//! A token describes its bearer completely, so an issuer's statement about a person is the content of their latest
+//! token. Tokens are ordered by issue time, and a token that is older than the stored statement changes nothing. A
+//! token with the same content replaces the stored statement only if it was issued at least a day later. That is often
+//! enough to keep the claims from expiring ([`CLAIMS_LAST`]) while their bearer mints. It is rare enough that most
+//! mints write nothing.
 //!
 //! [`CLAIMS_LAST`]: crate::domain::ledger::CLAIMS_LAST
 
@@ -23,29 +24,29 @@ use crate::domain::policy::JustInTime;
 use crate::domain::{Caller, Email, EventId, FlexUser, FlexUserSid, FullName, RoleSet, SubjectId, Username};
 use crate::store::{PersonKey, Stating, Written};
 
-/// How much later than the statement a token must be issued to renew the same claims.
+/// How much later than the stored statement a token with the same claims must be issued to replace it.
 const RENEWED_AFTER: Duration = Duration::DAY;
 
-/// How many attempts to make when a write loses a race.
+/// How many times to try a write that loses a race against another writer.
 pub(super) const TRIES: usize = 5;
 
-/// What a verified token says about its bearer.
+/// The content of a verified token as a statement about its bearer.
 #[derive(Debug, Clone)]
 pub struct TokenClaims {
-    /// The issuer, as a source of the ledger.
+    /// The token's issuer as a source in the ledger.
     pub(super) source: Source,
     /// What the issuer calls the person.
     pub(super) subject: Option<SubjectId>,
     /// The username that the claims map to.
     pub(super) username: Username,
-    /// When the token was issued, if it says so.
+    /// When the token was issued, if the token says so.
     issued_at: Option<OffsetDateTime>,
-    /// When the claims count as said.
+    /// The time from which the claims count: the issue time, but not later than now.
     at: OffsetDateTime,
     statement: Statement,
 }
 
-/// A Flex user that follows the claims of its person's tokens.
+/// The result of updating a Flex user from the claims of a token.
 #[derive(Debug)]
 pub struct Followed {
     /// The user as it is now.
@@ -55,12 +56,12 @@ pub struct Followed {
 }
 
 impl TokenClaims {
-    /// What the token of `caller` says; `username` is their Flex username. `roles` are the roles that the token gives;
-    /// if there are none, the claims are silent on roles.
+    /// Reads the token of `caller`, whose Flex username is `username`. `roles` are the roles that the token gives. If
+    /// it is empty, the claims say nothing about roles.
     #[must_use]
     pub fn of(caller: &Caller, username: &Username, roles: &RoleSet, clock_rng: &ClockRng) -> Self {
         let (now, id) = (clock_rng.now(), EventId::from(u128::from_be_bytes(clock_rng.random())));
-        // An issuer's clock that is ahead must not outdate every later token.
+        // If the issuer's clock is ahead, an issue time in the future must not make later tokens count as older.
         let at = caller.issued_at.map_or(now, |issued_at| issued_at.min(now));
         let names: BTreeSet<Box<str>> = roles.iter().map(|role| role.as_str().into()).collect();
         let statement = Statement {
@@ -79,17 +80,17 @@ impl TokenClaims {
         }
     }
 
-    /// Whether these claims need no write after `earlier`, claims of the same subject: they are older, or they say the
-    /// same and are less than a day newer.
+    /// Whether these claims need not be stored after `earlier`, which are claims of the same subject. That is so if
+    /// they are older than `earlier`, or if they have the same content and are less than a day newer.
     #[must_use]
     pub fn add_nothing_to(&self, earlier: &Self) -> bool {
         !self.is_newer_than(&earlier.statement)
     }
 
-    /// Whether these claims must be written, given what the subject's tokens said so far.
+    /// Whether these claims must be stored, given the statement from the subject's earlier tokens.
     fn is_newer_than(&self, stated: &Statement) -> bool {
         let Some(last) = stated.latest() else { return true };
-        // Issue times are whole seconds. Of two tokens issued in the same second, the one that arrives later counts.
+        // Issue times are whole seconds. If two tokens have the same issue time, the one that arrives later counts.
         self.at >= last.at && (content(stated) != content(&self.statement) || self.at - last.at >= RENEWED_AFTER)
     }
 
@@ -102,8 +103,9 @@ impl TokenClaims {
         }
     }
 
-    /// The person with these claims; `None` if the claims add nothing. They replace those of another subject: the
-    /// caller has made sure that the person no longer belongs to that subject.
+    /// Returns the person with these claims added, or `None` if the claims add nothing. If the stored claims are of
+    /// another subject, the new ones replace them. The caller must have checked that the person no longer belongs to
+    /// that subject.
     pub(super) fn added_to(&self, person: &Person, subject: Option<&SubjectId>) -> Option<Person> {
         let stated = person.statements.get(&self.source);
         let same_subject = subject.is_none() || person.subjects.get(&self.source) == subject;
@@ -128,7 +130,7 @@ impl TokenClaims {
 
 type Content<'a> = (Option<&'a BTreeSet<Box<str>>>, Option<&'a Email>, Option<&'a FullName>);
 
-/// What the statement says, without the times.
+/// The values of the statement without their times.
 fn content(statement: &Statement) -> Content<'_> {
     let email = statement.email.as_ref().and_then(|said| said.value.as_ref());
     let full_name = statement.full_name.as_ref().and_then(|said| said.value.as_ref());
@@ -136,11 +138,11 @@ fn content(statement: &Statement) -> Content<'_> {
 }
 
 impl Ledger {
-    /// Makes the Flex user `user`, which is bound to the bearer of `claims`, follow them as far as just-in-time
-    /// provisioning allows. [`LedgerError::InactiveBy`] if the ledger holds the person inactive. This reactivates
-    /// nobody: a deactivated user is returned as it is.
+    /// Updates the Flex user `user`, which is bound to the bearer of `claims`, as far as just-in-time provisioning
+    /// allows. Returns [`LedgerError::InactiveBy`] if a source says that the person is inactive. This never reactivates
+    /// anybody: a deactivated user is returned unchanged.
     ///
-    /// If just-in-time is `create`, the user does not follow the claims; Flexgate only keeps the claims that created
+    /// If just-in-time is `create`, the claims do not change the user. Flexgate then only keeps the claims that created
     /// the user from expiring.
     pub async fn follow(
         &self,
@@ -162,7 +164,7 @@ impl Ledger {
                     if judged.is_none_or(|(_, plan)| plan.step == Step::Nothing) {
                         return Ok(Followed { user: found, changed: false });
                     }
-                    // Boxed: these futures are large, and every mint would carry them.
+                    // These futures are large. Boxing them keeps the future of every mint small.
                     Box::pin(self.follow_known(person.id, claims, claimant.subject.as_ref(), user, deadline)).await?
                 }
                 Some(person) => {
@@ -177,13 +179,13 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// The occasion of a mint by the bearer of `claims`: only then may their claims add roles.
+    /// The circumstances of a mint by the bearer of `claims`. Only then may the claims add roles.
     pub(super) fn minting<'a>(&self, claims: &'a TokenClaims) -> Occasion<'a> {
         Occasion { minting_for: claims.issuer(), ..self.occasion() }
     }
 
-    /// What must be done so that `user` follows everything said about the person, claims included; `None` if there is
-    /// nothing to do, as for a deactivated user.
+    /// Computes the changes that make `user` match all statements about the person, including these claims. Returns
+    /// `None` if nothing should be changed, for example because the user is deactivated.
     fn judged(
         &self,
         person: &Person,
@@ -197,8 +199,8 @@ impl Ledger {
         }
         let shown = user.roles.as_ref();
         match plan(person, &desired, Some(user)) {
-            // Flex may show an invalid e-mail address. That must not refuse a token, unless it keeps a role from being
-            // taken away.
+            // Flex may show an invalid e-mail address, so that no complete plan is possible. Ignore that, or the person
+            // could not get a token. Report the error only if the plan would have removed a role.
             Err(LedgerError::Plan(PlanRefused::Incomplete(_)))
                 if shown.is_some_and(|shown| shown.known().is_subset(&desired.roles)) =>
             {
@@ -281,7 +283,7 @@ impl Ledger {
         done
     }
 
-    /// Writes the person's statement for the issuer of the claims.
+    /// Stores the statement of the claims' issuer about the person.
     pub(super) async fn state_claims(
         &self,
         person: &Person,
@@ -293,9 +295,9 @@ impl Ledger {
         Ok(self.people.state(person.id, person.version, stating).await?)
     }
 
-    /// Returns the user as it is, for a policy under which it does not follow the claims. While their bearer mints,
-    /// this renews the claims that created the user, with their original content. `None` once those have expired: the
-    /// caller then describes the person anew.
+    /// Returns the user unchanged, for a policy under which claims do not change it. While the bearer mints, this
+    /// renews the stored claims that created the user, with their original content. Returns `None` if those claims have
+    /// expired. The caller must then state the new claims.
     async fn keep_claims(
         &self,
         claims: &TokenClaims,
@@ -321,7 +323,7 @@ impl Ledger {
             let renewed = stated.clone().made_after(claims.statement.latest());
             let settled = person.is_settled();
             person.statements.insert(claims.source.clone(), renewed);
-            // If somebody else writes in between, their change matters more; the next mint renews the claims.
+            // If another writer changes the person in between, skip the renewal. The next mint renews the claims.
             if let Written::Yes(version) = self.state_claims(&person, claims, None).await?
                 && settled
             {
@@ -333,7 +335,7 @@ impl Ledger {
     }
 }
 
-/// Refuses a person whom a source holds inactive.
+/// Returns an error if a source says that the person is inactive.
 pub(super) fn refuse_inactive(desired: &Desired) -> Result<(), LedgerError> {
     match desired.explanation.inactive_by.first() {
         Some(by) if desired.active == Active::No => Err(LedgerError::InactiveBy(by.clone())),

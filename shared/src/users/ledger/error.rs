@@ -7,14 +7,14 @@ use crate::store::StoreError;
 use crate::twilio::TwilioError;
 use crate::users::ProvisioningError;
 
-/// Why a statement was refused, or a person could not be reconciled. If a statement is refused, it is not stored. If
-/// Twilio fails, it may have been stored already.
+/// Why a statement was refused, or a person could not be reconciled. A refused statement is not stored. If Twilio
+/// fails, the statement may have been stored already.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The person who has the username is somebody else, or may be.
+    /// The person who has the username is somebody else, or might be.
     #[error("the Flex user of that username belongs to another subject")]
     Attachment(#[from] AttachmentRefused),
-    /// The Flex user is bound to another identity, or the identity to another user.
+    /// The Flex user is bound to another identity, or the identity is bound to another Flex user.
     #[error("the Flex user belongs to another subject: its binding is to another identity")]
     Bound,
     /// Flex needs a field or a role that no source provides.
@@ -23,10 +23,10 @@ pub enum LedgerError {
     /// Another source says that the person is inactive.
     #[error("{0} says that the person is inactive")]
     InactiveBy(Source),
-    /// Nobody would be left to administer Flex.
+    /// The change would leave Flex without an active administrator.
     #[error("the last active administrator cannot be taken away")]
     LastAdmin,
-    /// Twilio accepted the provisioning, but left the user deactivated.
+    /// Twilio accepted the provisioning request but left the user deactivated.
     #[error("Twilio does not make the user active again")]
     StaysDeactivated,
     /// Another process is changing the person. It may do so for at most this long.

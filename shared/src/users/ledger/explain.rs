@@ -1,4 +1,4 @@
-//! Why a person is what they are, in a form that can be shown. It omits the values of profile fields.
+//! Explains a person's state and roles to an operator or API client. The values of profile fields are left out.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -86,7 +86,7 @@ pub struct ExplainedSource {
 }
 
 impl Ledger {
-    /// Explains the person behind a Flex user.
+    /// Explains why the person of a Flex user is active or not, and why they have each role.
     pub async fn explain(&self, user: &FlexUser) -> Result<Explained, LedgerError> {
         let nobody = Person::new(PersonId::of(self.clock_rng.random()), user.username.clone());
         let kept = self.kept(&Person { flex_user_sid: Some(user.flex_user_sid.clone()), ..nobody }).await?;

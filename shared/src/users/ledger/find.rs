@@ -1,4 +1,4 @@
-//! Finds the person that a source means, and the Flex user of a person.
+//! Finds the person that a source's statement is about, and the Flex user of a person.
 
 use super::news::with;
 use super::{Earlier, Ledger, LedgerError, News};
@@ -9,19 +9,21 @@ use crate::store::PersonKey;
 use crate::twilio::TwilioError;
 use crate::users::in_full;
 
-/// The person that a source means.
+/// The person that a source's statement is about.
 pub(super) enum Meant {
     /// A person whom the ledger knows.
     Known(Person),
-    /// A person whom it does not know yet, and the person whose username they take over, if any.
+    /// A person whom the ledger does not know yet. The second value is the person whose username they take over, if
+    /// any.
     New(Person, Option<Box<Person>>),
-    /// Nobody: the source identifies no person about whom it can speak.
+    /// Nobody. Either the source gave too little to identify a person, or it may not change the person it named.
     Nobody,
 }
 
 impl Ledger {
-    /// Finds the person that `news` is about: by what the source calls them, by the identity that is bound to their
-    /// Flex user, or by their username. `gives_access` is false for a statement that only takes access away.
+    /// Finds the person that `news` is about. The lookup uses the source's subject id, then the Flex user that is bound
+    /// to the identity or named by the source, then the username. Set `gives_access` to false for a statement that only
+    /// takes access away.
     pub(super) async fn meant(
         &self,
         news: &News,
@@ -48,8 +50,8 @@ impl Ledger {
         {
             return self.attached(person, news, gives_access, deadline).await;
         }
-        // Do not look a person up by username for a statement that only changes a profile: that person may never have
-        // been a Flex user.
+        // For a statement that only changes a profile, do not look the person up by username. Such a person may never
+        // have been a Flex user.
         if user.is_none() && !gives_access && news.statement.says_active().is_none() {
             return Ok(Meant::Nobody);
         }
@@ -62,15 +64,18 @@ impl Ledger {
         if news.earlier != Earlier::Nothing {
             return Ok(Meant::New(unknown, None));
         }
-        // Flex may have a user of that name whom the ledger does not know.
+        // Flex may have a user with that username whom the ledger does not know.
         let user = self.left_by(&unknown, news, deadline).await?;
         let unknown = Person { flex_user_sid: user.map(|user| user.flex_user_sid), ..unknown };
         Ok(Meant::New(unknown.successor(id, self.clock_rng.now()), None))
     }
 
-    /// The source's subject lost their username to somebody else, and the source says that they are active. Under a
-    /// username that neither the ledger nor Flex knows, they begin anew, unless another source, or the same one later,
-    /// said that they are inactive. An operator's word does not count: it was about the username that they lost.
+    /// Handles a subject who lost their username to somebody else and whom the source now reports with a new username.
+    ///
+    /// If the source's merged statement says that the subject is active, they start again as a new person under the new
+    /// username. Neither the ledger nor Flex may know that username yet. If another source says that the old person is
+    /// inactive, the request is refused. An operator's statement about the old person does not count, because it was
+    /// about the username that they lost.
     async fn under_another_name(&self, person: Person, news: &News, deadline: Deadline) -> Result<Meant, LedgerError> {
         let Some(username) = news.username.as_ref().filter(|username| username.key() != person.username.key()) else {
             return Ok(Meant::Known(person));
@@ -82,7 +87,7 @@ impl Ledger {
         if let Some(by) = person.inactive_by().find(others) {
             return Err(AttachmentRefused::Inactive(by.clone()).into());
         }
-        // The ledger, the index or a binding may know a user whom no search shows.
+        // A search in Flex does not show every user, so also ask the ledger, the username index and the bindings.
         let is_bound = match &news.identity {
             Some(identity) => self.provisioning.bindings().user_of(identity).await?.is_some(),
             None => false,
@@ -93,7 +98,7 @@ impl Ledger {
         {
             return Ok(Meant::Known(person));
         }
-        // Nothing that Flex may show after all is theirs.
+        // If Flex does have such a user, nothing of that user belongs to the new person.
         let id = PersonId::of(self.clock_rng.random());
         let anew = Person::new(id, username.clone()).successor(id, self.clock_rng.now());
         if self.flex_user(&anew, deadline).await?.is_some() {
@@ -120,7 +125,7 @@ impl Ledger {
             return Ok(Meant::New(successor, Some(Box::new(person))));
         }
         match attach(&person, &news.source, news.subject.as_ref(), gives_access) {
-            // The username is another subject's by now, so there is nobody to take access away from.
+            // The username now belongs to another subject, so there is nobody to take access away from.
             Err(_) if !gives_access => Ok(Meant::Nobody),
             Err(refused) => Err(refused.into()),
             Ok(Attachment::Same) => Ok(Meant::Known(person)),
@@ -131,8 +136,8 @@ impl Ledger {
         }
     }
 
-    /// The Flex user that `person` has left behind. Refuses if they have not left, because then they keep their
-    /// username.
+    /// Returns the Flex user of `person`, who must have left. If they are still active, they keep their username, and
+    /// this returns an error.
     async fn left_by(&self, person: &Person, news: &News, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let user = self.flex_user(person, deadline).await?;
         let is_active = user.as_ref().is_some_and(|user| !user.is_deactivated());
@@ -142,7 +147,7 @@ impl Ledger {
         Ok(user)
     }
 
-    /// The person's Flex user, as far as Twilio describes it.
+    /// The person's Flex user. It may lack fields that Twilio leaves out.
     pub(super) async fn flex_user(&self, person: &Person, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let flex = self.provisioning.flex();
         if let Some(sid) = &person.flex_user_sid {
@@ -158,15 +163,16 @@ impl Ledger {
         Ok(Some(in_full(flex, found, deadline).await?))
     }
 
-    /// The active user of a person whose recorded user is deactivated. Twilio may give somebody who signs in again
-    /// through SSO, or whom an administrator provisions again, a new SID. Whoever has the username in another spelling
-    /// may be somebody else.
+    /// Finds an active user for a person whose recorded Flex user is deactivated. Twilio may give a new SID to somebody
+    /// who signs in again through SSO or whom an administrator provisions again. Only the exact username counts: a user
+    /// with another spelling may be somebody else.
     async fn returned(&self, person: &Person, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let flex = self.provisioning.flex();
         let found = flex.search(&person.username, deadline).await?.into_iter();
         let mut found = found.filter(|user| user.username == person.username && !user.is_deactivated());
         let Some(user) = found.next() else { return Ok(None) };
-        // Several users must not keep a leaver active: take any of them.
+        // If several users match, the answer is ambiguous. But a person who must be deactivated should not stay active
+        // because of that, so take any of them.
         if found.next().is_some() && person.inactive_by().next().is_none() {
             return Err(TwilioError::Ambiguous.into());
         }
@@ -175,7 +181,7 @@ impl Ledger {
     }
 }
 
-/// Whether `person` is already the successor that `news` means, and Twilio has not carried out their takeover yet.
+/// Whether `person` is already the new owner that `news` means, but Twilio has not carried out the takeover yet.
 fn is_taking_over(person: &Person, news: &News) -> bool {
     person.given.taking_over
         && person.statements.iter().all(|(source, said)| *source == news.source || said.is_silent())
@@ -183,9 +189,9 @@ fn is_taking_over(person: &Person, news: &News) -> bool {
         && person.inactive_by().next().is_none()
 }
 
-/// Computes what must be sent, and refuses if Twilio did not describe the user in full: a field that Twilio omits must
-/// not be taken for empty, or a role made by hand would be lost. A deactivation needs none of the fields, so an
-/// incomplete answer never blocks it.
+/// Computes the plan. Returns an error if Twilio did not send all fields of the user. Otherwise Flexgate would treat a
+/// missing field as empty and could remove a role that was set by hand. A deactivation needs none of the fields, so an
+/// incomplete answer does not block it.
 pub(super) fn plan(person: &Person, desired: &Desired, observed: Option<&FlexUser>) -> Result<Plan, LedgerError> {
     if desired.active != Active::No && observed.is_some_and(|user| !user.is_complete()) {
         return Err(TwilioError::Malformed("the user is not described in full").into());

@@ -1,5 +1,5 @@
-//! Gives back a user that a mint reactivated by mistake: Twilio cannot create a user without updating an existing one,
-//! so a mint may bring back somebody else's user whom no search shows. Twilio's dates show whether it did.
+//! Undoes a mint's reactivation of somebody else's user. Twilio's create request also updates an existing user, so a
+//! mint may reactivate a user whom no search had shown. The dates in Twilio's answer reveal this.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -11,14 +11,15 @@ use crate::domain::{EventId, FlexUser, FlexUserSid};
 use crate::store::{Stating, Written};
 use crate::twilio::TwilioError;
 
-/// How far Twilio's clock may be from ours.
+/// The largest difference between Twilio's clock and ours that Flexgate tolerates.
 const CLOCKS: Duration = Duration::minutes(5);
 
-/// The largest error in the difference between two of Twilio's times: each is rounded to a second.
+/// The largest error in the difference between two of Twilio's times, because each is rounded to a second.
 const ROUNDING: Duration = Duration::seconds(2);
 
 impl Ledger {
-    /// The user with its creation date. Twilio may omit the date when it answers a provision request.
+    /// Returns the user with its creation date, if Twilio has it. Twilio may leave the date out of its answer to a
+    /// provision request.
     pub(super) async fn dated(&self, user: FlexUser, deadline: Deadline) -> Result<FlexUser, LedgerError> {
         if user.created_date.is_some() {
             return Ok(user);
@@ -29,8 +30,8 @@ impl Ledger {
         Ok(FlexUser { created_date, updated_date, ..user })
     }
 
-    /// If a mint asked for the person's user and its answer was lost, and that request turns out to have reactivated
-    /// somebody else's user, gives that user back. Returns whether it did.
+    /// Handles a mint that asked Twilio for the person's user and never got the answer. If that request reactivated
+    /// somebody else's user, this deactivates the user again and returns true.
     pub(super) async fn give_back_if_older(
         &self,
         person: &Person,
@@ -48,8 +49,8 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Undoes the reactivation of somebody else's user, and withdraws what the claims said. Takes the access away
-    /// first. From then on the ledger and the index know that the name is taken.
+    /// Deactivates a reactivated user of somebody else again, and withdraws the claims that caused it. The access is
+    /// removed first. Afterwards the ledger and the username index show that the username is taken.
     pub(super) async fn give_back(
         &self,
         person: &Person,
@@ -62,7 +63,7 @@ impl Ledger {
         self.withdraw_claims(person, Some(sid)).await
     }
 
-    /// Withdraws what tokens said about the person, and takes back what was given because of it.
+    /// Withdraws all claims about the person, and records that the roles given because of them are taken back.
     pub(super) async fn withdraw_claims(&self, person: &Person, user: Option<FlexUserSid>) -> Result<(), LedgerError> {
         let mut person = person.clone();
         let is_claims = |source: &&Source| matches!(source, Source::Claims(_));
@@ -84,16 +85,18 @@ impl Ledger {
     }
 }
 
-/// Whether a mint has asked Twilio to create the person's user and does not know the outcome.
+/// Whether a mint has asked Twilio to create the person's user and has not learned the outcome.
 pub(super) fn is_being_made(person: &Person) -> bool {
     person.flex_user_sid.is_none() && person.given.asked_since.is_some()
 }
 
-/// Whether a user that was provisioned after `since` existed before, judged by Twilio's dates at `now`.
+/// Whether a user that was provisioned after `since` existed before that time, according to Twilio's dates. `now` is
+/// the current time.
 ///
-/// Twilio's clock may differ from ours, so a Twilio date counts as earlier than `since` only by more than [`CLOCKS`].
-/// The time between two of Twilio's dates can be compared with ours whatever the clocks say: provisioning is the user's
-/// last change, and a user created for this request cannot be older at that change than the request is.
+/// Twilio's clock may differ from ours. So a creation date counts as earlier than `since` only if it is earlier by more
+/// than [`CLOCKS`]. A second test does not depend on the clocks. It compares the time between the user's creation and
+/// last change, both by Twilio's clock, with the time since the request, by ours. The provisioning is the user's last
+/// change. If the request created the user, the first span cannot be longer than the second.
 pub(super) fn was_there_before(
     user: &FlexUser,
     since: OffsetDateTime,
@@ -143,7 +146,7 @@ mod tests {
         for (case, created, updated, expected) in cases {
             assert_eq!(was_there_before(&user(created, updated), since, now).unwrap(), expected, "{case}");
         }
-        // The user was asked for a day ago, and is found only now.
+        // A mint asked for the user a day ago, and the user is found only now.
         let found = user(since + seconds(1), Some(since + seconds(1)));
         assert!(!was_there_before(&found, since, since + Duration::DAY).unwrap());
         let silent = FlexUser { created_date: None, ..found };

@@ -1,8 +1,9 @@
-//! SCIM groups: what a membership says about a person.
+//! SCIM groups: turns memberships into statements about people.
 //!
-//! The SCIM store holds a group and its list of members, and these are the statement. The ledger keeps a projection:
-//! for each person and group, which role the group gives. Each reconciliation first brings the projection up to date,
-//! under the person's lease, so it does not matter in which order groups and people change.
+//! The SCIM store holds each group with its list of members, which is the authoritative record. From it the ledger
+//! derives one statement for each person and group, saying which role the group gives. Each reconciliation first brings
+//! these derived statements up to date, under the person's lease. So it does not matter in which order groups and
+//! people change.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ use crate::store::{PersonKey, Stating, Written};
 use crate::twilio::TwilioError;
 use crate::users::Pages;
 
-/// What the SCIM store keeps about a person, outside the ledger.
+/// The data that the SCIM store holds about a person, outside the ledger.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     pub(super) entry: Option<Entry>,
@@ -25,7 +26,7 @@ pub(super) struct Kept {
 /// Adds a statement that was derived from the SCIM store to the person.
 pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
     if source == Source::Scim {
-        // Earlier versions gave these roles without recording it, so they count as given.
+        // Earlier versions of Flexgate gave these roles without recording that, so treat them as given.
         let names = statement.roles.iter().flat_map(|said| &said.value);
         person.given.roles.extend(names.filter_map(|name| name.parse::<Role>().ok()));
     }
@@ -33,9 +34,10 @@ pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
 }
 
 impl Ledger {
-    /// Reconciles a member of a SCIM group; `id` is the member's SCIM id. `left` is the id of a group, and a role that
-    /// the person had through that group; the role counts as given although no statement says so. `None` if there is no
-    /// such Flex user.
+    /// Reconciles a member of a SCIM group. `id` is the member's SCIM id. Returns `None` if there is no such Flex user.
+    ///
+    /// `left` is set if the member has left a group: it holds the group's id and the role that the group gave. That
+    /// role counts as given by Flexgate even if no statement mentions it.
     pub async fn reconcile_member(
         &self,
         id: &FlexUserSid,
@@ -48,7 +50,7 @@ impl Ledger {
         self.finish(lease, person, done, deadline).await
     }
 
-    /// Refuses if nobody would be left to administer Flex after these members leave that group.
+    /// Returns an error if Flex would have no administrator after these members leave the group.
     pub async fn check_leaving(
         &self,
         group: &str,
@@ -72,7 +74,7 @@ impl Ledger {
         }
     }
 
-    /// Finds the person with that SCIM id, and adds them to the ledger if it does not know them.
+    /// Finds the person with that SCIM id. If the ledger does not know the person, adds them.
     async fn member(&self, id: &FlexUserSid, deadline: Deadline) -> Result<Option<PersonId>, LedgerError> {
         let person = self.people.person(&PersonKey::FlexUser(id.clone())).await?;
         if let Some(person) = person.filter(|person| !person.superseded) {
@@ -101,7 +103,7 @@ impl Ledger {
         }
     }
 
-    /// What the SCIM store keeps about the person.
+    /// Reads the data that the SCIM store holds about the person.
     pub(super) async fn kept(&self, person: &Person) -> Result<Kept, LedgerError> {
         let Some(sid) = &person.flex_user_sid else { return Ok(Kept::default()) };
         let entries = self.scim.entries(std::slice::from_ref(sid)).await?;
@@ -111,15 +113,15 @@ impl Ledger {
         Ok(Kept { entry, memberships })
     }
 
-    /// Ends the memberships of the previous owner of the Flex user: the next owner must not inherit them.
+    /// Ends the group memberships of the Flex user's previous owner, so that the next owner does not inherit them.
     pub(super) async fn leave_groups(&self, user: &FlexUserSid) -> Result<(), LedgerError> {
         let entries = self.scim.entries(std::slice::from_ref(user)).await?;
         let entry = entries.iter().find(|entry| entry.current == *user);
         Ok(self.scim.leave_all(entry.map_or(user, |entry| &entry.id)).await?)
     }
 
-    /// The users with data from before the people ledger that the ledger has not adopted yet: their SCIM ids, and the
-    /// people that they become. Walks over Flex.
+    /// Reads all Flex users, and returns those with SCIM data from before the people ledger that has not been copied
+    /// into the ledger yet. Each result is the SCIM id, and the person as the ledger would record them.
     pub(super) async fn unadopted(
         &self,
         each_call: impl Fn() -> Deadline,
@@ -145,8 +147,8 @@ impl Ledger {
         Ok(unadopted)
     }
 
-    /// Adopts what was stored about the person with that SCIM id before the people ledger existed. Changes nothing in
-    /// Flex.
+    /// Copies SCIM data from before the people ledger into the ledger, for the person with that SCIM id. Changes
+    /// nothing in Flex.
     pub(super) async fn adopt_member(&self, id: &FlexUserSid, deadline: Deadline) -> Result<(), LedgerError> {
         let Some(id) = self.member(id, deadline).await? else { return Ok(()) };
         let lease = self.lease(id, deadline).await?;
@@ -161,8 +163,8 @@ impl Ledger {
         if adopted? { Ok(()) } else { Err(LedgerError::LOST_RACE) }
     }
 
-    /// Records in the SCIM store that the person of `old` has the Flex user `new` from now on. Their SCIM id, and with it
-    /// their memberships, stay.
+    /// Records in the SCIM store that the person whose Flex user was `old` now has the Flex user `new`. Their SCIM id
+    /// and their memberships stay the same.
     pub(super) async fn follow_in_scim(&self, old: &FlexUserSid, new: &FlexUser) -> Result<(), LedgerError> {
         let users = std::slice::from_ref(old);
         let entry = self.scim.entries(users).await?.into_iter().find(|entry| entry.current == *old);
@@ -180,12 +182,12 @@ impl Ledger {
             updated_at: self.clock_rng.now(),
         };
         let entry = Entry { current: new.flex_user_sid.clone(), ..entry.unwrap_or_else(unknown) };
-        // If a SCIM request writes the entry in between, the next reconciliation tries again.
+        // If a SCIM request writes the entry in between, this fails and the next reconciliation tries again.
         if self.scim.put_entry(&entry, None).await? { Ok(()) } else { Err(LedgerError::LOST_RACE) }
     }
 
-    /// The person with the statements derived from the SCIM store. Writes those that the ledger does not hold yet.
-    /// `None` if somebody else wrote in between.
+    /// Derives statements from the SCIM store, stores those that the ledger lacks, and returns the person with them.
+    /// Returns `None` if another writer changed the person in between.
     pub(super) async fn projected(
         &self,
         mut person: Person,
@@ -201,12 +203,12 @@ impl Ledger {
                 Written::Moved => return Ok(None),
             }
         }
-        // Not written here: the reconciliation records it together with the roles it gives.
+        // This role is not stored here. The reconciliation stores it together with the other given roles.
         person.given.roles.extend(left.map(|(_, role)| role));
         Ok(Some(person))
     }
 
-    /// The statements that follow from the SCIM store and that the person does not have yet.
+    /// Derives from the SCIM store the statements that the person does not have yet.
     pub(super) fn due(&self, person: &Person, kept: &Kept, left: Option<(&str, Role)>) -> Vec<(Source, Statement)> {
         let (now, cause) = (self.clock_rng.now(), EventId::from(u128::from_be_bytes(self.clock_rng.random())));
         let mut due = Vec::new();
@@ -219,7 +221,8 @@ impl Ledger {
         if let Some(said) = kept.entry.as_ref().and_then(|entry| legacy::said(person, entry, now, &cause)) {
             says(Source::Scim, said);
         }
-        // Without the setting, Flexgate does not know what groups give. What they gave stays until the member leaves.
+        // Without the setting, Flexgate does not know which roles groups give. A role that a group gave earlier then
+        // stays until the member leaves the group.
         let is_known = !self.group_roles.is_empty();
         let present = kept.memberships.iter().filter(|membership| membership.present && is_known);
         let mut roles: Vec<(&str, Option<Role>)> =

@@ -1,8 +1,8 @@
 //! Protects the last administrator.
 //!
-//! This is the only check that may refuse a deactivation, whichever way it arrives. Changes that take an administrator
-//! away run one at a time: otherwise two of them could remove the last two administrators, each still seeing the other
-//! one.
+//! This is the only check that may refuse a deactivation, and it applies to deactivations from every source. Changes
+//! that remove an administrator run one at a time. Otherwise two of them could run at once and remove the last two
+//! administrators, because each would still see the other administrator as active.
 
 use std::time::Duration;
 
@@ -19,15 +19,15 @@ use crate::users::{LastAdmin, Pages};
 /// The name of the administrators' lock.
 const ADMINS: &str = "admins";
 
-/// How long to wait before asking for the lock again.
+/// How long to wait before requesting the lock again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The administrators' lock, if a change needs it.
+/// The administrators' lock. `None` if the change does not need it.
 #[must_use]
 pub(super) struct Guarded(Option<Work>);
 
 impl Ledger {
-    /// Whether bringing `user` to the desired state takes an administrator away.
+    /// Whether giving `user` the desired state removes an administrator.
     pub(super) fn takes_an_admin(&self, user: Option<&FlexUser>, desired: &Desired) -> bool {
         let Some(user) = user.filter(|user| !user.is_deactivated()) else { return false };
         let is_admin = user.roles.as_ref().is_none_or(|roles| roles.known().contains(&Role::Admin));
@@ -35,7 +35,7 @@ impl Ledger {
         self.last_admin == LastAdmin::Protected && is_admin && !stays
     }
 
-    /// Takes the administrators' lock if the change takes an administrator away, and refuses if that is the last one.
+    /// If the change removes an administrator, takes the administrators' lock. Returns an error if it is the last one.
     pub(super) async fn guard(&self, change: &Change, deadline: Deadline) -> Result<Guarded, LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|user| self.takes_an_admin(Some(user), &change.desired))
         else {
@@ -51,7 +51,7 @@ impl Ledger {
         }
     }
 
-    /// Takes the lock. A change that takes an administrator away holds it until it is done.
+    /// Takes the administrators' lock. A change that removes an administrator holds it until the change is done.
     pub(super) async fn lock_admins(&self, deadline: Deadline) -> Result<Guarded, LedgerError> {
         let work = Work { name: ADMINS.to_owned(), holder: u128::from_be_bytes(self.clock_rng.random()) };
         loop {
@@ -66,7 +66,7 @@ impl Ledger {
         }
     }
 
-    /// Releases the lock, unless somebody else has it by now.
+    /// Releases the lock, unless it has expired and another holder has it.
     pub(super) async fn unguard(&self, guarded: Guarded) -> Result<(), LedgerError> {
         match &guarded.0 {
             Some(work) => Ok(self.scim.finish(work).await?),
@@ -74,13 +74,14 @@ impl Ledger {
         }
     }
 
-    /// Refuses unless Flex has an active administrator other than `user`. The list may be out of date, so each
-    /// administrator that it shows is confirmed by a direct read.
+    /// Returns an error unless Flex has an active administrator other than `user`. The list of users may be out of
+    /// date, so each administrator in it is confirmed by a direct read.
     pub(super) async fn another_admin(&self, user: &FlexUser, deadline: Deadline) -> Result<(), LedgerError> {
         self.another_admin_beside(user, &[], deadline).await
     }
 
-    /// The same, except that `leaving` do not count either, because they are about to stop being administrators.
+    /// Like [`Self::another_admin`], but the users in `leaving` do not count as administrators either, because they are
+    /// about to lose the role.
     pub(super) async fn another_admin_beside(
         &self,
         user: &FlexUser,
@@ -94,14 +95,16 @@ impl Ledger {
         let is_the_user = |other: &FlexUser| other.flex_user_sid == user.flex_user_sid;
         let mut pages = Pages::of(flex);
         while let Some(users) = pages.next(deadline).await? {
-            // If Twilio omitted the user's own roles, the list may show that they are no administrator.
+            // If Twilio left out the user's roles earlier, the list may show that the user is not an administrator.
+            // Then the change removes none.
             if user.roles.is_none() && users.iter().any(|other| is_the_user(other) && shows_no_admin(other)) {
                 return Ok(());
             }
             let is_leaving = |other: &FlexUser| leaving.iter().any(|one| one.flex_user_sid == other.flex_user_sid);
             let others = users.iter().filter(|other| !is_the_user(other) && !is_leaving(other));
             for other in others.filter(|other| is_admin(other)) {
-                // Whoever a source holds inactive is about to be deactivated, and may not sign in.
+                // A user about whom a source says "inactive" is about to be deactivated and may not sign in, so they do
+                // not count.
                 let person = self.people.person(&PersonKey::FlexUser(other.flex_user_sid.clone())).await?;
                 if person.is_some_and(|person| person.inactive_by().next().is_some()) {
                     continue;
@@ -115,7 +118,7 @@ impl Ledger {
     }
 }
 
-/// Whether Twilio shows the user's roles, and `admin` is not among them.
+/// Whether Twilio sent the user's roles and `admin` is not among them.
 fn shows_no_admin(user: &FlexUser) -> bool {
     user.roles.as_ref().is_some_and(|roles| !roles.known().contains(&Role::Admin))
 }

@@ -1,4 +1,5 @@
-//! Idle seats: active users whose `TaskRouter` worker has not changed its activity for a long time. Each costs a seat.
+//! Finds idle users: active users whose `TaskRouter` worker has not changed its activity for a long time. Each of them
+//! still occupies a Flex seat.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,8 @@ use crate::domain::{FlexUserSid, WorkerSid};
 use crate::twilio::TwilioError;
 
 impl Ledger {
-    /// Those of `workers`, each with its Flex user, whose activity last changed before `since`. If `TaskRouter` does
-    /// not say when that was, the worker does not count as idle.
+    /// Returns the Flex users of those `workers` whose activity last changed before `since`. If `TaskRouter` does not
+    /// report when the activity changed, the worker does not count as idle.
     pub(super) async fn idle(
         &self,
         workers: &BTreeMap<WorkerSid, FlexUserSid>,
@@ -27,7 +28,7 @@ impl Ledger {
             let is_idle = |at: Option<OffsetDateTime>| at.is_some_and(|at| at <= since);
             let found = page.workers.iter().filter(|worker| is_idle(worker.status_changed));
             idle.extend(found.filter_map(|worker| workers.get(&worker.sid)).cloned());
-            // If Twilio repeated a token, this loop would never end.
+            // Stop if Twilio repeats a page token. Otherwise this loop would never end.
             if page.next_page_token.is_none() || page.next_page_token == token {
                 return Ok(idle);
             }

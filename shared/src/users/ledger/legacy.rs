@@ -1,7 +1,7 @@
-//! Reads what was stored about SCIM's users before the people ledger existed, as a statement.
+//! Converts SCIM data from before the people ledger existed into a statement.
 //!
-//! Earlier versions kept what a client wrote only in the entry in the SCIM store. The ledger takes it over when it
-//! first reconciles the person.
+//! Earlier versions stored what a SCIM client wrote only in the user's entry in the SCIM store. When the ledger first
+//! reconciles a person, it copies the content of that entry into a statement.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,8 @@ use crate::domain::EventId;
 use crate::domain::ledger::{Person, Said, Source, Statement};
 use crate::store::scim::Entry;
 
-/// What the entry says, if the ledger holds no SCIM statement.
+/// Converts the entry into a statement. Returns `None` if the ledger already has a SCIM statement about the person, or
+/// if the entry says nothing.
 pub(super) fn said(person: &Person, entry: &Entry, now: OffsetDateTime, cause: &EventId) -> Option<Statement> {
     if person.statements.contains_key(&Source::Scim) {
         return None;

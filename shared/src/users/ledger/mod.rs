@@ -1,9 +1,15 @@
-//! The people ledger at work: it validates what a source says, writes it down, and then brings Flex in step with it.
+//! Runs the people ledger: checks and stores what a source says about a person, then updates Flex accordingly.
 //!
-//! The order is always the same. Under the person's lease: read Flex once, compute what the person should be with the
-//! new statement, refuse what must be refused, write the statement, record the roles given, send the difference. If
-//! Flexgate crashes between any two of these steps, the next reconciliation repairs it and does not need the statement
-//! again.
+//! The steps always have the same order, and they run under a lease on the person:
+//! 1. Read the user from Flex once.
+//! 2. Compute what the person should be with the new statement.
+//! 3. Refuse the statement if it must be refused.
+//! 4. Store the statement.
+//! 5. Store which roles Flexgate gives.
+//! 6. Send the difference to Twilio.
+//!
+//! If Flexgate crashes between two steps, the next reconciliation completes the work. It does not need the statement to
+//! be sent again.
 
 mod admit;
 mod bearer;
@@ -44,27 +50,28 @@ pub use sources::{SourceCount, Withdrawal};
 pub use sweep::{SweepError, SweepOptions, Swept, most_losing_access};
 pub use view::View;
 
-/// What a statement or a reconciliation did to a person.
+/// The result of a statement or a reconciliation.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// What was done.
     pub outcome: Outcome,
-    /// The Flex user as it is now, if there is one and Flex was asked.
+    /// The Flex user after the change. `None` if there is none, or if Flexgate did not ask Flex.
     pub user: Option<FlexUser>,
-    /// Why the person is what they are; `None` if nothing was computed.
+    /// The reasons for the person's state and roles. `None` if nothing was computed.
     pub explanation: Option<Explanation>,
-    /// Fields that could not be changed, because Flex shows a role that Flexgate cannot give.
+    /// Fields that Flexgate could not change, because the user has a role in Flex that Flexgate cannot give. A request
+    /// that changes these fields would remove that role.
     pub blocked: Vec<&'static str>,
 }
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The ledger already held everything that was said, and Flex was in step with it. Twilio was not asked.
+    /// The ledger already held everything that the source said, and Flex matched it. Flexgate did not ask Twilio.
     Stale,
-    /// There is no such Flex user, and none should be created.
+    /// There is no such Flex user, and Flexgate should not create one.
     NoUser,
-    /// The user was as it should be.
+    /// The user already had its desired state.
     Unchanged,
     /// The user was created.
     Created,
@@ -72,7 +79,8 @@ pub enum Outcome {
     Updated,
     /// The user was deactivated.
     Deactivated,
-    /// The user differs from what it should be, but Flexgate left it so: somebody else undoes each repair.
+    /// The user differs from its desired state, but Flexgate did not repair it. Something else has undone every earlier
+    /// repair.
     Contested,
 }
 
@@ -96,7 +104,7 @@ impl Outcome {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     people: Arc<dyn People>,
-    /// Holds the SCIM groups, and the lock that serialises changes that take an administrator away.
+    /// Stores the SCIM groups, and the lock that serialises all changes that remove an administrator.
     scim: Arc<dyn ScimStore>,
     usernames: Arc<dyn UsernameIndex>,
     provisioning: Arc<Provisioning>,
@@ -122,12 +130,13 @@ impl Ledger {
         }
     }
 
-    /// Whether the ledger knows the person whom `source` calls `subject`.
+    /// Whether the ledger has a person for `subject`, the id that `source` uses.
     pub async fn knows(&self, source: &Source, subject: &SubjectId) -> Result<bool, LedgerError> {
         Ok(self.people.person(&PersonKey::Subject(source.clone(), subject.clone())).await?.is_some())
     }
 
-    /// Merges into `statement` what the source said about the subject before it said who they are.
+    /// Merges the earlier statement of `source` about `subject` into `statement`. The source made the earlier one
+    /// before it sent the subject's username, so the ledger could not store it with a person.
     pub async fn recall(
         &self,
         source: &Source,
@@ -140,7 +149,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Keeps what the source says about a subject whom the ledger does not know.
+    /// Stores what the source says about a subject for whom the ledger has no person yet.
     pub async fn keep(&self, source: &Source, subject: &SubjectId, statement: &Statement) -> Result<(), LedgerError> {
         Ok(self.people.keep_unattached(source, subject, statement).await?)
     }

@@ -1,4 +1,4 @@
-//! What sources tell the ledger.
+//! The input of the ledger: what a source says about a person, with the details that identify the person.
 
 use std::collections::BTreeSet;
 
@@ -7,43 +7,44 @@ use time::OffsetDateTime;
 use crate::domain::ledger::{Person, Repairs, Said, Source, Statement};
 use crate::domain::{DesiredUser, EventId, FlexUser, FlexUserSid, Identity, RoleSet, SubjectId, Username};
 
-/// What one source says about one person.
+/// A source's message to the ledger about one person.
 #[derive(Debug, Clone)]
 pub struct News {
     /// Who says it.
     pub source: Source,
-    /// What the source calls the person, if it has ids of its own for people.
+    /// The source's own id for the person, if it has ids for people.
     pub subject: Option<SubjectId>,
-    /// The identity that tokens use for the person, if the source knows it. It is bound to the Flex user, so that
+    /// The identity that tokens use for the person, if the source knows it. Flexgate binds it to the Flex user, so that
     /// nobody else's token can claim that user.
     pub identity: Option<Identity>,
-    /// The Flex username, if the source says it.
+    /// The Flex username, if the source sends it.
     pub username: Option<Username>,
-    /// The Flex user that the source is known to mean, if the ledger does not know the person yet.
+    /// The Flex user, if the source names it. Used if the lookups by subject and by bound identity find nothing.
     pub flex_user_sid: Option<FlexUserSid>,
     /// What is said.
     pub statement: Statement,
-    /// How much of what the Flex user's previous owner had belongs to this person.
+    /// How much of the Flex user's earlier roles and statements this person keeps.
     pub earlier: Earlier,
 }
 
-/// How much of what the Flex user's previous owner had belongs to the person whom the news is about.
+/// How much of the Flex user's earlier roles and statements belongs to the person whom the news is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Earlier {
     /// Everything: it is the same person.
     #[default]
     Everything,
-    /// Everything but these roles. Flexgate takes them away, even if they were made by hand.
+    /// Everything except these roles. Flexgate removes them even if they were set by hand.
     AllBut(RoleSet),
-    /// What sources say, but not the roles that Flex shows although Flexgate never gave them.
+    /// The statements of sources, but not the roles that Flex shows and Flexgate never gave.
     Statements,
-    /// Nothing: it is somebody else, who takes over the username.
+    /// Nothing. The person is somebody else, who takes over the username.
     Nothing,
 }
 
 impl News {
-    /// Says that the person is an active user as described, and replaces everything the source said before. `source`
-    /// has no ids of its own for people, `at` is the time, and `cause` is the request or command.
+    /// Says that the person is an active user with these fields, and replaces everything that the source said before.
+    /// Meant for a `source` without its own ids for people. `at` is the current time, and `cause` is the id of the
+    /// request or command.
     #[must_use]
     pub fn user(source: Source, user: DesiredUser, at: OffsetDateTime, cause: &EventId) -> Self {
         let roles: BTreeSet<Box<str>> = user.roles.iter().map(|role| role.as_str().into()).collect();
@@ -58,7 +59,7 @@ impl News {
         Self::of(source, user.username, None, statement)
     }
 
-    /// Says that the user is inactive, and replaces everything the source said before.
+    /// Says that the user is inactive, and replaces everything that the source said before.
     #[must_use]
     pub fn end(source: Source, user: FlexUser, at: OffsetDateTime, cause: &EventId) -> Self {
         let statement = Statement { active: Some(Said::access(at, cause, false)), ..Statement::in_full(at, cause) };
@@ -78,14 +79,16 @@ impl News {
     }
 }
 
-/// The person with the statement merged in, and without what belongs to the previous owner of the Flex user.
+/// Returns the person with the new statement merged in. Leaves out what belonged to the Flex user's previous owner, as
+/// far as `news.earlier` requires.
 pub(super) fn with(before: &Person, news: &News) -> Person {
     let mut person = before.clone();
     person.given.repairs = Repairs::default();
     let statement = person.statements.entry(news.source.clone()).or_default();
     let said = match news.source {
         Source::Webhook(_) | Source::Claims(_) => news.statement.clone(),
-        // These requests are answered at once, so the statement counts as later than everything the source said before.
+        // Flexgate answers these requests at once, in order. So the statement counts as later than everything that the
+        // source said before.
         _ => news.statement.clone().made_after(statement.latest()),
     };
     statement.merge(said);
@@ -103,8 +106,8 @@ pub(super) fn with(before: &Person, news: &News) -> Person {
     person
 }
 
-/// The identity that the news binds to the Flex user of `before`, a person whom the ledger knows. An event that happened
-/// before they took the username over may name the previous owner's.
+/// The identity to bind to the Flex user of `before`, whom the ledger already knows. A webhook event from before this
+/// person took over the username may name the previous owner's identity, so that identity is not bound.
 pub(super) fn bindable<'a>(before: &Person, news: &'a News) -> Option<&'a Identity> {
     let (since, happened) = (before.given.owner_since, news.statement.latest().map(|moment| moment.at));
     let is_earlier = happened.zip(since).is_some_and(|(happened, since)| happened < since);

@@ -1,5 +1,5 @@
-//! Orphans: active Flex users about whom no source says anything. Each costs a seat, and nobody may know whose they
-//! are. If configured, a sweep deactivates those whom the ledger does not know at all.
+//! Orphans: active Flex users about whom no source says anything. Each occupies a Flex seat, and perhaps nobody knows
+//! whose it is. If configured, a sweep deactivates those orphans whom the ledger does not know at all.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -9,8 +9,9 @@ use crate::domain::ledger::{Person, PersonId, Source};
 use crate::domain::{EventId, FlexUser, Role};
 use crate::store::Written;
 
-/// Whether to deactivate the orphan: only if it was created at least `after` ago and is not an administrator, because
-/// administrators are often made by hand. If Twilio omits the creation date or the roles, the user is left alone.
+/// Whether to deactivate the orphan. It must have been created at least `after` ago. It must not be an administrator,
+/// because administrators are often created by hand. If Twilio leaves out the creation date or the roles, the answer is
+/// no.
 pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> bool {
     let created = user.created_date.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
     let is_old = created.is_some_and(|created| created + after <= now);
@@ -18,8 +19,8 @@ pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> b
 }
 
 impl Ledger {
-    /// Writes an operator's statement that the user is inactive; a job then tells Flex. Returns false if somebody else
-    /// added the person to the ledger in between.
+    /// Stores an operator's statement that the user is inactive. A job then deactivates the user in Flex. Returns false
+    /// if another process added the person to the ledger in between.
     pub(super) async fn state_orphan(&self, user: FlexUser, cause: &EventId) -> Result<bool, LedgerError> {
         let news = News::end(Source::Operator, user.clone(), self.clock_rng.now(), cause);
         let id = PersonId::of(self.clock_rng.random());

@@ -1,4 +1,5 @@
-//! Reconciles a person: compares with Flex, records the roles given, sends the difference.
+//! Reconciles a person: compares the Flex user with the ledger, records the given roles, and sends the difference to
+//! Twilio.
 
 use std::time::Duration;
 
@@ -13,18 +14,18 @@ use crate::store::{Bound, Noting, PersonKey, PersonLease, Written};
 use crate::twilio::{TwilioError, UserUpdate};
 use crate::users::in_full;
 
-/// How long a lease outlives its holder's deadline: as long as one request to Twilio may take. Twilio has no fencing,
-/// so nobody else may begin while one of the holder's requests can still arrive.
+/// How long a lease lasts after its holder's deadline: as long as one request to Twilio may take. Twilio cannot reject
+/// a late request of an earlier holder, so the next holder must not begin while such a request can still arrive.
 pub const AFTERMATH: Duration = Duration::from_secs(7);
 
-/// How long to wait for somebody else's lease.
+/// How long to wait for a lease that another process holds.
 const WAIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// How many times to reconcile a person when somebody else keeps writing in between.
+/// How many times to reconcile a person if other writers keep changing the person in between.
 const ROUNDS: usize = 8;
 
-/// A lease on a person; the number identifies its holder.
+/// A lease on a person. The number identifies the holder.
 pub(super) struct Lease(u128);
 
 impl Lease {
@@ -34,7 +35,7 @@ impl Lease {
 }
 
 impl Ledger {
-    /// Brings the person's Flex user in step with the ledger. `None` if there is no such person.
+    /// Updates the person's Flex user to match the ledger. Returns `None` if there is no such person.
     pub async fn reconcile(&self, id: PersonId, deadline: Deadline) -> Result<Option<Report>, LedgerError> {
         if self.people.person(&PersonKey::Id(id)).await?.is_none() {
             return Ok(None);
@@ -44,7 +45,7 @@ impl Ledger {
         self.finish(lease, id, done, deadline).await
     }
 
-    /// Takes the lease, waiting up to `WAIT` for it.
+    /// Takes the lease on the person. Waits up to `WAIT` if another process holds it.
     pub(super) async fn lease(&self, id: PersonId, deadline: Deadline) -> Result<Lease, LedgerError> {
         let holder = u128::from_be_bytes(self.clock_rng.random());
         let waiting = deadline.within(WAIT);
@@ -62,8 +63,9 @@ impl Ledger {
         }
     }
 
-    /// Releases the lease, unless the person has a newer version than the one that was reconciled. The writer of that
-    /// version may have relied on this reconciliation, so it reconciles again.
+    /// Releases the lease if the person still has the version that was reconciled. Otherwise somebody wrote a newer
+    /// version in the meantime. That writer may have relied on this process to reconcile it, so this reconciles the
+    /// person again.
     pub(super) async fn finish(
         &self,
         lease: Lease,
@@ -79,7 +81,7 @@ impl Ledger {
                         return Ok(Some(report));
                     }
                     done = match self.round(id, None, deadline).await {
-                        // Keep the earlier report: it is what the caller asked for.
+                        // Keep the first report, because it describes what the caller asked for.
                         Ok(Some((_, version))) => Ok(Some((report, version))),
                         other => other,
                     };
@@ -94,8 +96,8 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Reads everything, and brings Flex in step; starts again if somebody else writes in between. `None` if there is
-    /// no such person. `left`: see [`Ledger::reconcile_member`].
+    /// Reads the person and the Flex user, and updates Flex to match. Starts again if another writer changes the person
+    /// in between. Returns `None` if there is no such person. For `left`, see [`Ledger::reconcile_member`].
     pub(super) async fn round(
         &self,
         id: PersonId,
@@ -111,11 +113,11 @@ impl Ledger {
             let Some(person) = self.projected(person, left).await? else { continue };
             let observed = self.flex_user(&person, deadline).await?;
             if let Some(user) = observed.as_ref().filter(|_| is_being_made(&person)) {
-                // Boxed: this is rare, and every reconciliation would carry it.
+                // This case is rare. Boxing its future keeps the future of every reconciliation small.
                 match Box::pin(self.give_back_if_older(&person, user, deadline)).await {
                     Ok(true) => continue,
                     Ok(false) => {}
-                    // Whoever is inactive is deactivated in any case.
+                    // Ignore the error if the person must be inactive, because the user is deactivated in any case.
                     Err(_) if person.inactive_by().next().is_some() => {}
                     Err(error) => return Err(error),
                 }
@@ -143,8 +145,9 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Records the roles given, sends the difference, and notes that Flex is in step. Returns the report and the
-    /// version that it holds for; `None` if somebody else wrote in between.
+    /// Records the given roles, sends the difference to Twilio, and records that Flex matches the ledger. Returns the
+    /// report and the version of the person that it describes. Returns `None` if another writer changed the person in
+    /// between.
     pub(super) async fn bring(
         &self,
         change: Change,
@@ -168,7 +171,8 @@ impl Ledger {
         let (outcome, user) = self.send(plan.step, observed, deadline).await?;
         if let Some(user) = &user {
             let is_new = person.flex_user_sid.as_ref() != Some(&user.flex_user_sid);
-            // A search does not show a deactivated user, so Flexgate may learn only now that the user had a previous owner.
+            // A search does not show a deactivated user. So Flexgate may learn only now that the user had a previous
+            // owner.
             if given.taking_over && is_new {
                 self.end_access(&user.flex_user_sid).await?;
                 self.leave_groups(&user.flex_user_sid).await?;
@@ -176,7 +180,7 @@ impl Ledger {
                 self.follow_in_scim(old, user).await?;
             }
         }
-        // Flex shows nothing of the previous owner any more.
+        // From now on, nothing that Flex shows belongs to the previous owner.
         if outcome == Outcome::Unchanged && user.as_ref().is_some_and(FlexUser::is_active) {
             given.taking_over = false;
         }
@@ -253,7 +257,7 @@ impl Ledger {
     async fn set_locale(&self, user: FlexUser, locale: &str, deadline: Deadline) -> Result<FlexUser, LedgerError> {
         let update = UserUpdate { locale: Some(locale), ..UserUpdate::default() };
         match self.provisioning.flex().update(&user.flex_user_sid, &update, deadline).await {
-            // Twilio does not document whether a locale can be removed. If it cannot, it stays and is shown.
+            // Twilio does not document whether a locale can be removed. If Twilio refuses, the old locale stays.
             Err(TwilioError::Refused(_)) if locale.is_empty() => Ok(user),
             updated => {
                 let updated_date = updated?.updated_date.or(user.updated_date);
@@ -262,7 +266,7 @@ impl Ledger {
         }
     }
 
-    /// Ends the user's sessions and bindings here, without changing anything in Flex.
+    /// Ends the user's sessions and binding in Flexgate's store. Changes nothing in Flex.
     pub(super) async fn end_access(&self, user: &FlexUserSid) -> Result<(), LedgerError> {
         self.provisioning.sessions().end_all_of(user).await?;
         self.provisioning.bindings().unbind(user).await?;
@@ -277,15 +281,15 @@ impl Ledger {
     }
 }
 
-/// Whether somebody else has changed the user since Flex was brought in step, in something that may be theirs to
-/// change. A needed deactivation does not count: nobody else may reactivate the person.
+/// Whether the plan would undo a change that somebody else made in Flex since the last reconciliation. A deactivation
+/// is never treated as such, because nobody else may reactivate a person whom a source says is inactive.
 pub(super) fn is_drift(person: &Person, plan: &Plan) -> bool {
     let changes = plan.step != Step::Nothing || plan.locale.is_some();
     person.is_settled() && changes && plan.step != Step::Deprovision
 }
 
 impl Report {
-    /// A report for when nothing was computed.
+    /// A report without a user or reasons, for an outcome that needed no computation.
     pub(super) fn nothing(outcome: Outcome) -> Self {
         Self { outcome, user: None, explanation: None, blocked: Vec::new() }
     }

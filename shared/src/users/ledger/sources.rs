@@ -1,4 +1,4 @@
-//! Counts the sources that have said something, and withdraws everything that a retired source has said.
+//! Counts what each source has said, and withdraws everything that a retired source has said.
 
 use std::collections::BTreeMap;
 
@@ -14,35 +14,36 @@ use crate::store::{PersonKey, Stating, Written};
 /// How many people are read at a time.
 const BATCH: u32 = 500;
 
-/// How many attempts to make when somebody else is changing the person.
+/// How many times to try if another process is changing the person.
 const TRIES: usize = 5;
 
-/// The number of people about whom a source has said something, and when it last did.
+/// The number of people about whom a source has said something, and when it last said something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceCount {
     /// People about whom it says something.
     pub people: usize,
-    /// How many of them it says are active.
+    /// How many of these people the source says are active.
     pub active: usize,
-    /// How many of them it says are inactive.
+    /// How many of these people the source says are inactive.
     pub inactive: usize,
     /// When it last said something.
     pub last: Option<OffsetDateTime>,
 }
 
-/// What the withdrawal of a source changes.
+/// The changes that the withdrawal of a source causes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Withdrawal {
-    /// People about whom the source says something. After a withdrawal: everybody for whom it was completed, including
-    /// those whom an earlier call left unfinished.
+    /// The number of people about whom the source says something. After a withdrawal: the number of people for whom it
+    /// was completed, including those whom an earlier call left unfinished.
     pub people: usize,
-    /// People for whom the source was withdrawn already, but Flex was not brought in step. Only
+    /// The number of people for whom the source was already withdrawn but whose Flex user was not updated. Only
     /// [`Ledger::foresee_withdrawal`] counts them.
     pub unfinished: usize,
-    /// People for whom the source was withdrawn already, and Flex is in step. Only [`Ledger::foresee_withdrawal`]
-    /// counts them.
+    /// The number of people for whom the source was already withdrawn and whose Flex user matches the ledger. Only
+    /// [`Ledger::foresee_withdrawal`] counts them.
     pub finished: usize,
-    /// Those of `people` whom the source holds inactive. They stay so: an operator's statement says it from then on.
+    /// How many of `people` the source says are inactive. They stay inactive, because an operator's statement replaces
+    /// the source's.
     pub kept_inactive: usize,
     /// How many people lose each role.
     pub losing: BTreeMap<Role, usize>,
@@ -53,7 +54,8 @@ pub struct Withdrawal {
 }
 
 impl Ledger {
-    /// Every source that has said something about anybody. Calls `progress` with the number of people read so far.
+    /// Lists every source that has said something about anybody. Calls `progress` with the number of people read so
+    /// far.
     pub async fn sources(&self, mut progress: impl FnMut(usize)) -> Result<BTreeMap<Source, SourceCount>, LedgerError> {
         let (mut counts, mut after, mut read) = (BTreeMap::<Source, SourceCount>::new(), None, 0);
         loop {
@@ -76,7 +78,8 @@ impl Ledger {
         }
     }
 
-    /// What withdrawing a source would change, judged by the roles that Flexgate has given. Writes nothing.
+    /// Computes the changes that withdrawing a source would cause, judged by the roles that Flexgate has given. Writes
+    /// nothing.
     pub async fn foresee_withdrawal(
         &self,
         source: &Source,
@@ -128,9 +131,11 @@ impl Ledger {
         had.difference(&has).filter(|role| person.given.roles.contains(role)).copied().collect()
     }
 
-    /// Withdraws everything that a source has said, about everybody. That activates nobody: if the source holds a
-    /// person inactive, an operator's statement says so first. After an interruption, a second call continues, and also
-    /// completes people whose Flex user was not brought in step. Calls `progress` with the number of people done.
+    /// Withdraws everything that a source has said about anybody. This activates nobody: if the source says that a
+    /// person is inactive, an operator's statement first says the same.
+    ///
+    /// If a call is interrupted, the next call continues. It also completes people for whom the source was withdrawn
+    /// but whose Flex user was not updated. Calls `progress` with the number of people done.
     pub async fn withdraw_source(
         &self,
         source: &Source,
@@ -140,7 +145,8 @@ impl Ledger {
     ) -> Result<Withdrawal, LedgerError> {
         let (mut done, mut after) = (Withdrawal::default(), None);
         if *source == Source::Scim {
-            // Otherwise the next sweep would adopt it, and SCIM would speak again.
+            // First copy SCIM data from before the people ledger into the ledger. Otherwise the next sweep would copy
+            // it after the withdrawal, and SCIM would have a statement again.
             for (id, _) in self.unadopted(&each).await? {
                 if let Err(error) = self.adopt_member(&id, each()).await {
                     done.failed.push((format!("SCIM user {id}"), with_causes(&error)));
@@ -169,9 +175,9 @@ impl Ledger {
         }
     }
 
-    /// Withdraws the statements of all sources, except the operator, that hold the person of that username inactive:
-    /// the person is back, and those sources will not say so. That alone activates nobody. Returns the sources that
-    /// were withdrawn.
+    /// Withdraws the statements of all sources that say the person with that username is inactive. Statements of the
+    /// operator stay. Use it for a person who has come back although those sources will not say so. The withdrawal
+    /// alone activates nobody. Returns the sources that were withdrawn.
     pub async fn lift_inactive(
         &self,
         username: &Username,
@@ -202,8 +208,8 @@ impl Ledger {
         Ok(inactive_by)
     }
 
-    /// Withdraws the source's statement about one person. Returns whether an operator holds the person inactive from
-    /// now on, in the source's place.
+    /// Withdraws the source's statement about one person. Returns whether an operator's statement now says in the
+    /// source's place that the person is inactive.
     async fn withdraw_from(
         &self,
         id: PersonId,
@@ -222,7 +228,8 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Decides here whether the person is inactive, because they may have left since they were read.
+    /// Checks again whether the source says that the person is inactive, because this may have changed since the person
+    /// was read.
     async fn withdraw_under_lease(
         &self,
         id: PersonId,
@@ -271,17 +278,17 @@ fn news(person: &Person, source: Source, statement: Statement) -> News {
     }
 }
 
-/// How far a person is from a source's withdrawal.
+/// The state of a source's withdrawal for one person.
 enum Standing {
     /// The source says something about the person.
     Speaks,
-    /// The source was withdrawn, but Flex was not brought in step.
+    /// The source was withdrawn, but the Flex user was not updated yet.
     Unfinished,
-    /// The source was withdrawn, and Flex is in step.
+    /// The source was withdrawn, and the Flex user matches the ledger.
     Finished,
 }
 
-/// `None` if the source never said anything about the person.
+/// The state of the source's withdrawal for the person. `None` if the source never said anything about the person.
 fn standing(source: &Source, person: &Person) -> Option<Standing> {
     let said = person.statements.get(source).filter(|_| !person.superseded)?;
     Some(match said.is_silent() {

@@ -1,4 +1,4 @@
-//! Takes statements: finds the person, validates the statement, writes it.
+//! Accepts statements from sources: finds the person, checks the statement and stores it.
 
 use super::find::{Meant, plan};
 use super::groups::adopt;
@@ -11,10 +11,10 @@ use crate::domain::ledger::{
 use crate::domain::{EventId, FlexUser, Identity};
 use crate::store::{PersonKey, Stating, Written};
 
-/// How many attempts to make when a write loses a race.
+/// How many times to try a write that loses a race against another writer.
 const TRIES: usize = 5;
 
-/// What a person becomes with a new statement.
+/// The effect of a new statement on a person.
 pub(super) struct Change {
     /// The person, including the new statement.
     pub(super) person: Person,
@@ -24,8 +24,8 @@ pub(super) struct Change {
 }
 
 impl Ledger {
-    /// Takes what a source says, and brings Flex in step with it. A refused statement leaves nothing behind. An
-    /// accepted one is durable, even if an error says that Flex could not be brought in step.
+    /// Stores a source's statement and updates Flex accordingly. If the statement is refused, nothing is stored. An
+    /// accepted statement is stored durably, even if the call then fails because Flex could not be updated.
     pub async fn state(&self, news: &News, deadline: Deadline) -> Result<Report, LedgerError> {
         let gives_access = news.statement.says_active() == Some(true);
         for _ in 0..TRIES {
@@ -34,7 +34,7 @@ impl Ledger {
                 Meant::Nobody => return Ok(Report::nothing(Outcome::NoUser)),
                 Meant::Known(person) if person.superseded => return superseded(&news.source, gives_access),
                 Meant::Known(person) if is_stale(&person, news) => return Ok(Report::nothing(Outcome::Stale)),
-                // Boxed: these futures are large, and every caller would carry them.
+                // These futures are large. Boxing them keeps the future of every caller small.
                 Meant::Known(person) => Box::pin(self.state_known(person, news, deadline)).await?,
                 Meant::New(person, instead_of) => Box::pin(self.state_new(person, instead_of, news, deadline)).await?,
             };
@@ -45,14 +45,15 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// `None` if somebody else wrote in between.
+    /// Processes a statement about a person whom the ledger knows. Returns `None` if another writer changed the person
+    /// in between.
     pub(super) async fn state_known(
         &self,
         person: Person,
         news: &News,
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
-        // Take access away first, before anything that Twilio could delay or refuse.
+        // End the sessions first, before any request that Twilio could delay or refuse.
         if let (Some(false), Some(sid)) = (news.statement.says_active(), &person.flex_user_sid) {
             self.provisioning.sessions().end_all_of(sid).await?;
         }
@@ -119,7 +120,7 @@ impl Ledger {
             }
             _ => change,
         };
-        // Flex may spell the username differently from the source, and the ledger may know the person under Flex's
+        // Flex may spell the username differently from the source. The ledger may know the person under Flex's
         // spelling.
         if let Some(key) = change.observed.as_ref().map(|user| user.username.key())
             && key != person.username.key()
@@ -128,15 +129,15 @@ impl Ledger {
             let gives_access = news.statement.says_active() == Some(true);
             return match self.attached(known, news, gives_access, deadline).await? {
                 Meant::Known(known) => self.state_known(known, news, deadline).await,
-                // Refuse a takeover that was found only through Flex's spelling: the source must name the username
-                // itself.
+                // Refuse a takeover that was found only through Flex's spelling. For a takeover, the source must send
+                // the exact username.
                 _ => Err(AttachmentRefused::HeldByAnother(news.source.clone()).into()),
             };
         }
         let locked = self.guard(&change, deadline).await?;
         let done = async {
             self.hand_over(&change, news.identity.as_ref()).await?;
-            // Boxed, like `add`: this future is large.
+            // Boxed, like `add`, because this future is large.
             let change =
                 if person.given.taking_over { Box::pin(self.without_predecessor(change)).await? } else { change };
             Box::pin(self.add(change, instead_of, news.identity.as_ref(), deadline)).await
@@ -146,8 +147,9 @@ impl Ledger {
         done
     }
 
-    /// Ends the group memberships of the Flex user's previous owner, and keeps the SCIM store's data about them from
-    /// being adopted: with a SCIM statement present, though silent, it is not.
+    /// Ends the group memberships of the Flex user's previous owner. Also adds an empty SCIM statement if the person
+    /// has none. As long as a SCIM statement exists, the ledger does not copy older data from the SCIM store, which is
+    /// about the previous owner.
     async fn without_predecessor(&self, mut change: Change) -> Result<Change, LedgerError> {
         if let Some(user) = change.observed.as_ref().map(|user| &user.flex_user_sid) {
             self.leave_groups(user).await?;
@@ -158,8 +160,8 @@ impl Ledger {
         Ok(change)
     }
 
-    /// Ends the previous owner's access once more after the new owner was written: a mint may have bound the previous
-    /// owner in between. A later mint sees the new owner ([`Ledger::confirm`]).
+    /// Ends the previous owner's access once more after the new owner was stored, because a mint may have bound the
+    /// previous owner in between. A later mint sees the new owner in [`Ledger::confirm`].
     async fn end_previous_access(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|_| change.person.given.taking_over) else { return Ok(()) };
         self.end_access(&user.flex_user_sid).await?;
@@ -177,7 +179,7 @@ impl Ledger {
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
         let mut person = change.person;
-        // Store the person under Flex's spelling from the start.
+        // Store the username in Flex's spelling from the start.
         if let Some(user) = &change.observed {
             person.username = user.username.clone();
             person.flex_user_sid = Some(user.flex_user_sid.clone());
@@ -187,7 +189,7 @@ impl Ledger {
         let change = Change { person: Person { version, ..person }, ..change };
         self.end_previous_access(&change, identity).await?;
         let lease = self.lease(id, deadline).await?;
-        // Somebody else may have reconciled the person before this process got the lease.
+        // Another process may have reconciled the person before this one got the lease.
         let now = self.people.person(&PersonKey::Id(id)).await;
         let done = match now {
             Ok(Some(now)) if now.version == version => self.bring(change, identity, deadline).await,
@@ -197,7 +199,7 @@ impl Ledger {
         self.finish(lease, id, done, deadline).await
     }
 
-    /// Computes what the person becomes with the statement, or refuses it.
+    /// Computes the effect of the statement on the person. Returns an error if the statement must be refused.
     async fn change(&self, before: &Person, news: &News, deadline: Deadline) -> Result<Change, LedgerError> {
         let person = with(before, news);
         let observed = self.flex_user(&person, deadline).await?;
@@ -214,9 +216,9 @@ impl Ledger {
         Ok(Change { person, observed, desired, plan })
     }
 
-    /// Makes the Flex user the person's: ends what a previous owner of it could still use, and binds the identity that
-    /// the source names. This comes after everything that may refuse the statement, and before the statement is
-    /// written, because the Flex user may turn out to be bound to somebody else.
+    /// Gives the Flex user to this person: ends the access of a previous owner, and binds the identity that the source
+    /// names. The caller must run all checks that may refuse the statement before this. This must run before the
+    /// statement is stored, because it fails if the Flex user is bound to somebody else.
     async fn hand_over(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = &change.observed else { return Ok(()) };
         if change.desired.given.taking_over {
@@ -229,8 +231,8 @@ impl Ledger {
     }
 }
 
-/// The answer for a person who lost the username to somebody else: a statement that gives access is refused, and one
-/// that takes access away has nothing left to take.
+/// The result for a person who has lost the username to somebody else. A statement that gives access is refused. A
+/// statement that takes access away changes nothing, because this person has none.
 fn superseded(source: &Source, gives_access: bool) -> Result<Report, LedgerError> {
     if gives_access {
         return Err(AttachmentRefused::HeldByAnother(source.clone()).into());
@@ -238,7 +240,7 @@ fn superseded(source: &Source, gives_access: bool) -> Result<Report, LedgerError
     Ok(Report::nothing(Outcome::NoUser))
 }
 
-/// Whether the ledger already holds everything that is said, and Flex is in step with it.
+/// Whether the ledger already holds everything in the statement, and Flex matches the ledger.
 fn is_stale(person: &Person, news: &News) -> bool {
     let after = with(person, news);
     news.earlier == Earlier::Everything

@@ -1,8 +1,9 @@
-//! The sweep: compares everybody in Flex with what the ledger says, page by page.
+//! The sweep: compares all Flex users with the ledger, page by page.
 //!
-//! It refreshes the username index, and queues jobs that repair the differences. It repairs nothing itself: the job
-//! judges each person again under their lease, in case they are being changed meanwhile. If the walk is not completed,
-//! the sweep concludes nothing: it counts nobody as missing, forgets nothing and repairs nothing.
+//! It refreshes the username index and queues jobs that repair differences. It repairs nothing itself. A job checks
+//! each person again under their lease, because the person may have changed since the sweep. If the walk over Flex's
+//! users does not complete, the sweep draws no conclusions: it counts nobody as missing, removes nothing from the index
+//! and repairs nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,15 +23,15 @@ use crate::users::Pages;
 /// How many people to read at a time when reading the whole ledger.
 const BATCH: u32 = 500;
 
-/// The number of people from whom one command may take a role or access, unless its operator sets another limit: 20, or
-/// a twentieth of `users` if that is more.
+/// The default limit on how many people may lose a role or access through one command: 20, or a twentieth of `users` if
+/// that is more.
 #[must_use]
 pub fn most_losing_access(users: usize) -> usize {
     (users / 20).max(20)
 }
 
-/// The user, with the desired value for each field that the list omits. A sweep reads no user individually, so it
-/// repairs only differences that the list shows.
+/// Returns the user with the desired value for each field that the list leaves out. A sweep does not read users one by
+/// one, so it repairs only differences that the list shows.
 fn filled(user: &FlexUser, desired: &Desired) -> FlexUser {
     let roles = || desired.roles.iter().map(|role| role.as_str()).collect();
     let deactivated = user.deactivated.or_else(|| user.worker_sid.is_some().then_some(false));
@@ -49,14 +50,14 @@ fn filled(user: &FlexUser, desired: &Desired) -> FlexUser {
 pub struct SweepOptions<'a> {
     /// Where to queue repairs. Without a queue, the sweep writes nothing at all.
     pub queue: Option<&'a dyn EventQueue>,
-    /// The most people from whom the sweep may take a role or access; `None` means the larger of 20 and 5 % of all
-    /// users.
+    /// The maximum number of people who may lose a role or access through the sweep. `None` means 20 or 5 % of all
+    /// users, whichever is more.
     pub limit: Option<usize>,
-    /// The minimum age of the orphans to deactivate. Only those whom the ledger does not know and who are not
-    /// administrators are deactivated. `None` deactivates no orphan.
+    /// The minimum age of orphans that the sweep deactivates. It deactivates only users whom the ledger does not know
+    /// and who are not administrators. `None` deactivates no orphans.
     pub orphans_after: Option<Duration>,
-    /// Report active users whose worker has not changed its activity for this long. If it is `None`, the sweep does not
-    /// ask `TaskRouter`.
+    /// Report active users whose worker has not changed its activity for this long. `None` skips this check, and the
+    /// sweep does not ask `TaskRouter`.
     pub idle_after: Option<Duration>,
 }
 
@@ -73,15 +74,15 @@ pub struct Swept {
     pub orphans_due: usize,
     /// People whose Flex user differs from what the ledger says.
     pub drifted: usize,
-    /// How many of the drifted people lose a role, or all access, by the repair.
+    /// How many of the drifted people lose a role or all access through the repair.
     pub losing_access: usize,
     /// How many of the drifted people are active in Flex although a source says that they are inactive.
     pub inactive_but_active: usize,
-    /// Drifted users that are not repaired: two repairs were made, and somebody else changed the user again.
+    /// Drifted users that the sweep does not repair, because two earlier repairs were each undone by another change.
     pub contested: Vec<FlexUserSid>,
-    /// People whom the list describes only in part. The omitted fields count as correct.
+    /// People for whom the list leaves out fields. Fields that are left out count as correct.
     pub unclear: usize,
-    /// Active users whose worker has not changed its activity for as long as was asked.
+    /// Active users whose worker has not changed its activity for [`SweepOptions::idle_after`].
     pub idle: Vec<FlexUserSid>,
     /// People whose Flex user is gone.
     pub missing: usize,
@@ -89,10 +90,10 @@ pub struct Swept {
     pub queued: usize,
 }
 
-/// Why a sweep concluded nothing.
+/// Why a sweep failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
-    /// It would take a role or access from more people than a sweep may.
+    /// The repairs would take a role or access from more people than the limit allows.
     #[error(
         "the repairs would take a role or access from {losing_access} of {users} users, which is more than a sweep \
          may: look at what changed, then repair users one by one or raise the limit"
@@ -106,24 +107,25 @@ pub enum SweepError {
     /// Twilio, or the store.
     #[error("the sweep did not finish")]
     Ledger(#[from] LedgerError),
-    /// `TaskRouter` did not say who is idle. Everything else is done.
+    /// `TaskRouter` did not return who is idle. Everything else is done.
     #[error("the repairs are queued, but TaskRouter did not say who is idle")]
     Idle(#[source] LedgerError),
 }
 
-/// What the pages read so far have shown.
+/// The findings from the pages read so far.
 #[derive(Default)]
 struct Found {
     swept: Swept,
     repairs: Vec<FlexUserSid>,
     /// Orphans whom the ledger does not know.
     strangers: Vec<FlexUser>,
-    /// Active users whose username belongs to a person with another Flex user.
+    /// Active users whose username belongs to a person for whom the ledger has another Flex user.
     returned: Vec<(FlexUser, Person)>,
 }
 
 impl Ledger {
-    /// Walks over Flex once. Calls `progress` with the number of users seen so far.
+    /// Reads all Flex users once and compares them with the ledger. Calls `progress` with the number of users seen so
+    /// far.
     pub async fn sweep(
         &self,
         options: SweepOptions<'_>,
@@ -145,8 +147,8 @@ impl Ledger {
             seen.extend(users.into_iter().map(|user| user.flex_user_sid));
             progress(seen.len());
         }
-        // Whoever came back under a new SID left a deactivated user behind. If the other user is active, these are two
-        // users, and only one of them is the person's.
+        // A person who came back under a new SID has left a deactivated user behind. If the person's recorded user is
+        // still active, the two users are different people, and only the recorded one belongs to the person.
         for (user, person) in std::mem::take(&mut found.returned) {
             let has_left = person.flex_user_sid.as_ref().is_none_or(|sid| !active.contains(sid));
             let kept = if has_left { self.kept(&person).await? } else { Kept::default() };
@@ -157,7 +159,7 @@ impl Ledger {
         let orphans: Vec<FlexUser> = strangers.into_iter().filter(is_due).collect();
         swept.missing = self.missing(&seen).await?;
         swept.orphans_due = orphans.len();
-        // An empty list can only be a mistake. The index must not forget everybody because of it.
+        // Flex never has zero users, so an empty list is a mistake. It must not make the index forget everybody.
         if let Some(queue) = options.queue.filter(|_| swept.users > 0) {
             self.usernames.finish_walk(began).await.map_err(LedgerError::from)?;
             let limit = options.limit.unwrap_or(most_losing_access(swept.users));
@@ -174,7 +176,7 @@ impl Ledger {
             }
             swept.queued = self.queue_repairs(queue, repairs, began).await?;
         }
-        // Last: this only reports, and must not keep a leaver from being deactivated.
+        // This comes last because it only reports. If it fails, people who have left must be deactivated all the same.
         if let Some(after) = options.idle_after {
             let idle = self.idle(&workers, began - after, &each_call).await;
             swept.idle = idle.map_err(SweepError::Idle)?;
@@ -226,7 +228,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Judges a user: in step, to be repaired, or only to be reported.
+    /// Decides whether a user matches the ledger, must be repaired or is only reported.
     fn judge(&self, user: &FlexUser, person: Option<Person>, kept: &Kept, found: &mut Found) {
         let swept = &mut found.swept;
         swept.users += 1;
@@ -237,7 +239,8 @@ impl Ledger {
             ..Person::new(PersonId::of(self.clock_rng.random()), user.username.clone())
         };
         let mut person = person.unwrap_or_else(new);
-        // A mint asked Twilio for this user and got no answer. A job finds out whether it was somebody else's.
+        // A mint asked Twilio for this user and got no answer. A job finds out whether the user belonged to somebody
+        // else.
         if is_being_made(&person) && user.is_active() {
             swept.drifted += 1;
             found.repairs.push(user.flex_user_sid.clone());
@@ -281,7 +284,7 @@ impl Ledger {
         }
     }
 
-    /// How many people have a Flex user that the walk did not see.
+    /// Counts the people whose Flex user the walk did not see.
     async fn missing(&self, seen: &BTreeSet<FlexUserSid>) -> Result<usize, LedgerError> {
         let (mut missing, mut after) = (0, None);
         loop {

@@ -1,4 +1,4 @@
-//! A person as the ledger describes them, for display.
+//! Shows a person as the ledger describes them.
 
 use super::groups::{Kept, adopt};
 use super::{Ledger, LedgerError};
@@ -7,18 +7,18 @@ use crate::domain::{FlexUser, ObservedRoles};
 use crate::store::PersonKey;
 use crate::store::scim::{Entry, Membership};
 
-/// A Flex user as the ledger describes it. It shows a new statement at once, even if Flex has not caught up.
+/// A Flex user as the ledger describes it. It reflects a new statement at once, even before Flex is updated.
 #[derive(Debug, Clone)]
 pub struct View {
     /// Whether the person is active.
     pub active: bool,
-    /// The roles; `None` if Twilio did not say which ones the user has.
+    /// The roles. `None` if Twilio did not send the user's roles.
     pub roles: Option<ObservedRoles>,
     /// The person, if a source has said something about them.
     pub person: Option<Person>,
-    /// Why they are what they are; `None` if no source has said anything.
+    /// The reasons for the person's state and roles. `None` if no source has said anything.
     pub explanation: Option<Explanation>,
-    /// Whether Flex shows what it should. Also true for a person about whom no source has said anything.
+    /// Whether Flex shows the desired state. Also true if no source has said anything about the person.
     pub in_step: bool,
 }
 
@@ -31,7 +31,7 @@ impl View {
 }
 
 impl Ledger {
-    /// The Flex user as the ledger describes it. `entry` and `memberships` are what the SCIM store keeps about the
+    /// Describes the Flex user from the ledger's data. `entry` and `memberships` are the SCIM store's data about the
     /// user.
     pub async fn view(
         &self,
@@ -48,7 +48,7 @@ impl Ledger {
         }
         let shown = View::of_flex(user);
         let kept = Kept { entry: entry.cloned(), memberships: memberships.to_vec() };
-        // The SCIM store may describe somebody whom the ledger does not know yet.
+        // The SCIM store may have data about somebody whom the ledger does not know yet.
         let unknown = || Person {
             flex_user_sid: Some(user.flex_user_sid.clone()),
             ..Person::new(PersonId::of(self.clock_rng.random()), user.username.clone())

@@ -1,4 +1,4 @@
-//! Cases from the attack register and rules from the design, one test each.
+//! Tests of single cases: one test for each case of the attack register and each design rule that the ledger decides.
 
 use time::Duration;
 

@@ -1,4 +1,4 @@
-//! Tests the ledger against an independently written oracle, and on the cases of the attack register that it decides.
+//! Tests the ledger with cases from the attack register, and against an oracle that was written independently.
 
 mod cases;
 mod claims;

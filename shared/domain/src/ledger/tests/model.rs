@@ -1,4 +1,5 @@
-//! A model for tests: one person, the sources that speak about them, and a Flex that does what it is told.
+//! A model for tests: one person, the sources that say something about them, and a simulated Flex that executes every
+//! plan.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +47,7 @@ pub(super) fn flex_user(roles: &[&str]) -> FlexUser {
     }
 }
 
-/// The person of one username, and their Flex user. Each statement is made a minute after the one before.
+/// One person and their Flex user. Each statement is made one minute after the previous one.
 #[derive(Debug, Clone)]
 pub(super) struct Model {
     pub(super) person: Person,
@@ -67,7 +68,7 @@ impl Model {
         EventId::from(u128::from(self.minute.unsigned_abs()))
     }
 
-    /// `source` says something now; `build` is given the time and the event's id.
+    /// Lets `source` say something now. `build` gets the time and the event's id, and returns the statement.
     pub(super) fn say(&mut self, source: &Source, build: impl FnOnce(OffsetDateTime, &EventId) -> Statement) {
         self.minute += 1;
         let statement = build(self.now(), &self.id());
@@ -94,7 +95,8 @@ impl Model {
         self.say(source, Statement::in_full);
     }
 
-    /// `source` names the person as its `subject`, active and with `roles`. Returns whether it was allowed to.
+    /// Lets `source` say that the person is its `subject`, is active and has `roles`. Returns whether this was
+    /// accepted.
     pub(super) fn names(&mut self, source: &Source, subject: &str, roles: &[&str]) -> bool {
         let subject = subject.parse().unwrap();
         match attach(&self.person, source, Some(&subject), true) {
@@ -115,7 +117,7 @@ impl Model {
         desired(&self.person, &policy(), self.flex.as_ref(), &Occasion::at(self.now()))
     }
 
-    /// Carries out what is desired, as the reconciler does.
+    /// Computes the desired state and executes the plan, like the real reconciler.
     pub(super) fn reconcile(&mut self) {
         let Some(desired) = self.desired() else { return };
         let plan = desired.plan(&self.person.username, self.flex.as_ref()).unwrap();

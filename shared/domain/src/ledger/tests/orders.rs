@@ -1,6 +1,7 @@
-//! Every order of five actions of two sources, for every pair of kinds of source, against an oracle.
+//! Tests every sequence of five actions by two sources, for every pair of kinds of source, against an oracle.
 //!
-//! The oracle applies the rules as design.md words them to each source's last word. It shares no code with the ledger.
+//! The oracle applies the design rules to the latest values that each source has stated. It shares no code with the
+//! ledger.
 
 use super::model::{Model, flex_user, webhook};
 use crate::ledger::{Source, attach};
@@ -8,26 +9,26 @@ use crate::ledger::{Source, attach};
 /// What a source does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
-    /// Names the person, active and with the role of a supervisor.
+    /// The source says that the person is active and a supervisor.
     Add,
     /// Says inactive.
     Deactivate,
-    /// Names no role any more.
+    /// The source says that the person has no role.
     Remove,
     /// Says active, and nothing else.
     Reactivate,
-    /// Gives the username to another subject, active and without a role.
+    /// The source gives the username to another subject, who is active and has no role.
     Reuse,
 }
 
 const ACTS: [Act; 5] = [Act::Add, Act::Deactivate, Act::Remove, Act::Reactivate, Act::Reuse];
 const LENGTH: usize = 5;
 
-/// The last words of one source.
+/// The latest values that one source has stated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Word {
     active: Option<bool>,
-    /// Whether it named the supervisor's role; `None` if it never said anything about roles.
+    /// Whether the source names the supervisor role. `None` if the source never said anything about roles.
     roles: Option<bool>,
 }
 
@@ -37,11 +38,11 @@ impl Word {
     }
 }
 
-/// Both sources' last words, and what Flex shows.
+/// The latest values of both sources, and what Flex shows.
 #[derive(Debug, Clone, Copy)]
 struct Oracle {
     words: [Word; 2],
-    /// Whether a source has named a subject of its own for the person.
+    /// Whether each source has given its own id for the person.
     named: [bool; 2],
     operator: [bool; 2],
     active: bool,
@@ -90,7 +91,7 @@ impl Oracle {
 struct State {
     model: Model,
     oracle: Oracle,
-    /// Which subject of each source is meant.
+    /// The number of the subject that each source currently means.
     subjects: [u32; 2],
 }
 

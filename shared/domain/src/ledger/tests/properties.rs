@@ -109,7 +109,7 @@ proptest! {
         model.reconcile();
         let added: BTreeSet<_> = shown(model.flex.as_ref()).difference(&had).copied().collect();
         prop_assert!(added.is_subset(&policy().allowed_roles), "added {:?}", added);
-        // Reactivating somebody who once had a forbidden role does not add it either.
+        // Reactivating a user must not give back a forbidden role that the user once had.
         if user.as_ref().is_some_and(FlexUser::is_deactivated) && model.is_active() {
             prop_assert!(shown(model.flex.as_ref()).is_subset(&policy().allowed_roles));
         }
@@ -134,7 +134,7 @@ proptest! {
         user in any_user(),
     ) {
         prop_assume!(others.iter().all(|(other, _)| *other != source));
-        // Claims add nothing outside a mint, so they are left out here.
+        // Claims add no role outside a mint, so this test leaves them out.
         prop_assume!(source.kind() != crate::ledger::SourceKind::Claims);
         let user = user.map(|user| FlexUser { deactivated: Some(false), ..user });
         let mut without = said(&others, user.as_ref());
@@ -144,8 +144,8 @@ proptest! {
         with.reconcile();
         with.minute = 59;
         with.withdraw(&source);
-        // Roles that the source named and that Flex already had count as given, and are taken away with the source;
-        // everything else is equal.
+        // If Flex already had a role that the source named, the role counts as given and is removed when the source
+        // withdraws. Everything else must be equal.
         let named: BTreeSet<Role> = statement
             .roles
             .iter()

@@ -1,4 +1,4 @@
-//! The items of a person, and the transaction writes that change them.
+//! The items of a person, and the transaction writes that change these items.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub(super) fn head_pk(id: PersonId) -> String {
     format!("person#{id}")
 }
 
-/// The partition key under which the people whose ids begin with that digit are listed.
+/// The partition key that lists the people whose ids begin with that digit.
 pub(super) fn shard(digit: u32) -> String {
     format!("people#{digit:x}")
 }
@@ -31,7 +31,8 @@ pub(super) fn statement_key(id: PersonId, source: &Source) -> (String, String) {
     (format!("{}#{id}", source.kind().as_str()), format!("statement#{source}"))
 }
 
-/// The partition key of an item that leads to a person. It does not reveal the username or the subject.
+/// The partition key of an item that leads to a person. Usernames and subjects are stored as digests, so the key does
+/// not reveal them.
 pub(super) struct Pointer(String);
 
 impl Pointer {
@@ -69,8 +70,8 @@ pub(super) fn inactive(person: &Person) -> bool {
     person.inactive_by().next().is_some()
 }
 
-/// Serializes a statement, or what Flexgate has given. Fails for a time that RFC 3339 cannot express, because a person
-/// with such a time could never be read again.
+/// Serializes a statement or the record of what Flexgate has given. Fails for a time that RFC 3339 cannot express,
+/// because a person stored with such a time could never be read again.
 pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(corrupt)
 }
@@ -146,7 +147,8 @@ pub(super) fn read_statement(item: &Item, person: &mut Person) -> Result<(), Sto
 }
 
 impl DynamoStore {
-    /// One write of a transaction: increments the person's version and sets the values, if they have that version.
+    /// Builds one write of a transaction: increments the person's version and sets the values, if the version is still
+    /// `version`.
     pub(super) fn advance<const N: usize>(
         &self,
         id: PersonId,
@@ -168,7 +170,8 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().update(update.build().map_err(unbuildable)?).build())
     }
 
-    /// Writes of a transaction: `old` loses its username to `new`, and every subject that now belongs to `new`.
+    /// Builds the writes of a transaction that mark `old` as superseded by `new`. `old` loses its Flex user, and every
+    /// subject that now belongs to `new`.
     pub(super) fn supersede(&self, old: &Person, new: &Person) -> Result<Vec<TransactWriteItem>, StoreError> {
         let set = "was_superseded = :yes REMOVE flex_user_sid";
         let mut writes = vec![self.advance(old.id, old.version, set, [(":yes", AttributeValue::Bool(true))])?];
@@ -181,8 +184,8 @@ impl DynamoStore {
         Ok(writes)
     }
 
-    /// One write of a transaction: points the pointer at the person, if it still leads to `from` (`None`: if it does
-    /// not exist).
+    /// Builds one write of a transaction: points the pointer at the person `to`. The pointer must still lead to `from`,
+    /// or not exist if `from` is `None`.
     pub(super) fn point(
         &self,
         pointer: &Pointer,
@@ -199,7 +202,7 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().put(put.build().map_err(unbuildable)?).build())
     }
 
-    /// One write of a transaction: points the pointer at the person, unless it leads to somebody else.
+    /// Builds one write of a transaction: points the pointer at the person `to`, unless it leads to somebody else.
     pub(super) fn point_unless_taken(&self, pointer: &Pointer, to: PersonId) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .table_name(&*self.table)

@@ -1,4 +1,4 @@
-//! Entries, and the pointers by which they are found: from the current Flex user, from the username and from the
+//! SCIM entries in DynamoDB, and the pointers to them: from the current Flex user, from the username and from the
 //! `externalId`. The transaction that writes an entry also writes its pointers and removes outdated ones.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,9 +17,11 @@ use crate::store::{StoreError, fingerprint};
 
 /// The sort key of the entry itself, under its `id`.
 pub(super) const ENTRY: &str = "entry";
-/// The prefix of a pointer's sort key, under a username or an `externalId`. The `id` of the entry follows it.
+/// The prefix of the sort key of a pointer under a username or an `externalId`. The `id` of the entry follows the
+/// prefix.
 const POINTER: &str = "entry#";
-/// The sort key of the pointer under an entry's current Flex user, if that differs from its `id`.
+/// The sort key of the pointer under an entry's current Flex user. It exists only if that user differs from the entry's
+/// `id`.
 const REACTIVATED: &str = "reactivated";
 
 pub(super) fn pk(user: &FlexUserSid) -> String {
@@ -63,8 +65,8 @@ impl DynamoStore {
         Ok(found.into_values().collect())
     }
 
-    /// Returns the entries that the pointers under `pointer_pk` name, in the order of their ids. A pointer may be
-    /// outdated, so the caller must check the entry.
+    /// Returns the entries to which the pointers under `pointer_pk` lead, in the order of their ids. A pointer may be
+    /// outdated, so the caller must check each entry.
     pub(super) async fn entries_at(&self, pointer_pk: &str) -> Result<Vec<Entry>, StoreError> {
         let pointers = self.items(pointer_pk, POINTER).await?;
         let ids = pointers.iter().map(|item| parsed::<FlexUserSid>(item, "entry_id")).collect::<Result<Vec<_>, _>>()?;
@@ -74,8 +76,8 @@ impl DynamoStore {
         Ok(entries)
     }
 
-    /// Writes the entry and its pointers, and removes `finishes`, in one transaction, if the stored version is still the
-    /// entry's and no other holder has begun the work.
+    /// Writes the entry and its pointers, and removes the work `finishes`, in one transaction. Returns false if the
+    /// stored version has changed, or if another holder has begun the work.
     pub(super) async fn write_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError> {
         for tried in 0..TRIES {
             if let Some(work) = finishes

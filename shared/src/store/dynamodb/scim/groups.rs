@@ -1,10 +1,11 @@
-//! Groups: one head each, all heads under one partition key in the order of their ids, and buckets of members.
+//! SCIM groups in DynamoDB. Each group has one head, and buckets that hold the members. All heads share one partition
+//! key and are sorted by id.
 //!
-//! One transaction writes the head and the buckets that changed. The head records at which version each of its buckets
-//! was written, so a reader notices when it has read half of a write.
+//! One transaction writes the head and the buckets that changed. The head records the version at which each bucket was
+//! written. So a reader notices when its reads fell before and after a concurrent write.
 //!
-//! A user's groups are found through a mark under the user. The mark is written before the membership and never
-//! removed, so every membership has its mark. A mark without a membership does no harm.
+//! A mark under each user lists the user's groups. The mark is written before the membership and never removed, so
+//! every membership has its mark. A mark without a membership does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +26,8 @@ const HEADS: &str = "scim_groups";
 const NAMED: &str = "group";
 const MARK: &str = "groups";
 
-/// The number of buckets. In a group of 10,000 members, each bucket has 28 kB; DynamoDB allows 400 kB per item.
+/// The number of buckets per group. In a group of 10,000 members, each bucket has 28 kB. DynamoDB allows 400 kB per
+/// item.
 const BUCKETS: u8 = 16;
 
 /// How many marks are written concurrently.
@@ -43,7 +45,7 @@ fn mark_pk(user: &FlexUserSid) -> String {
     format!("scim_member#{user}")
 }
 
-/// The bucket of a user, from the last character of the SID. SIDs are random, so the buckets fill evenly.
+/// The bucket of a user, taken from the last character of the SID. SIDs are random, so the buckets fill evenly.
 fn bucket(user: &FlexUserSid) -> u8 {
     user.as_str().bytes().last().map_or(0, |digit| if digit.is_ascii_digit() { digit } else { digit + 9 } % BUCKETS)
 }
@@ -97,7 +99,8 @@ impl DynamoStore {
         loop {
             let request = self.client().await.query().table_name(&*self.table).consistent_read(true);
             let request = request
-                // A key cannot be empty, and `!` sorts before every character of an id.
+                // A key cannot be empty. `!` sorts before every character of an id, so it stands for the start of the
+                // list.
                 .key_condition_expression("pk = :pk AND sk > :after")
                 .expression_attribute_values(":pk", s(HEADS))
                 .expression_attribute_values(":after", s(if after.is_empty() { "!" } else { after }));
@@ -110,7 +113,7 @@ impl DynamoStore {
                     left -= 1;
                     continue;
                 }
-                // Skips a group that was removed in between.
+                // A group that was removed in between is left out.
                 groups.extend(self.whole_group(text(&item, SK)?).await?);
             }
             from = page.last_evaluated_key;
@@ -155,7 +158,7 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    /// The writes that replace `before` with the group: head, name, and the buckets that changed.
+    /// Builds the writes that replace `before` with `group`: the head, the name and the buckets that changed.
     fn writes(&self, group: &Group, before: Option<&Head>) -> Result<Vec<TransactWriteItem>, StoreError> {
         let (old, new) = (before.map(|head| by_bucket(&head.group)).unwrap_or_default(), by_bucket(group));
         let mut buckets = before.map(|head| head.buckets.clone()).unwrap_or_default();
@@ -228,7 +231,7 @@ impl DynamoStore {
             .await
     }
 
-    /// Changes one membership, if there is one. Removes it if `change` returns false.
+    /// Applies `change` to one membership, if it exists. Removes the membership if `change` returns false.
     pub(super) async fn change_member(
         &self,
         group: &str,

@@ -1,8 +1,9 @@
-//! The SCIM store in the table.
+//! The SCIM store in DynamoDB.
 //!
-//! An entry is found by its other keys through pointers that its own transaction writes and removes ([`entries`]). A
-//! group is a head and, since the size of an item is limited, buckets of members ([`groups`]). The marks of a list
-//! belong to a generation; starting the next generation discards them.
+//! Pointers lead from an entry's other keys to the entry. The transaction that writes the entry also writes and removes
+//! its pointers ([`entries`]). A group has a head and several buckets of members, because DynamoDB limits the size of
+//! an item ([`groups`]). The page marks of the user list have a generation number in their key. Increasing that number
+//! discards all marks.
 
 mod entries;
 mod groups;
@@ -28,11 +29,11 @@ fn updated_at(item: &Item) -> Result<OffsetDateTime, StoreError> {
 
 /// The sort key of work in progress.
 const WORK: &str = "work";
-/// The partition key of the state of the user list: the total and the generation of the marks.
+/// The partition key of the user list's state: the total, and the generation of the page marks.
 const LIST: &str = "scim_list";
 const LIST_STATE: &str = "state";
 
-/// The condition of every change to a piece of work.
+/// The condition for changing a piece of work: the caller is still its holder.
 const IF_HELD: &str = "holder = :holder";
 
 fn work_pk(work: &Work) -> String {
@@ -52,7 +53,7 @@ impl ScimStore for DynamoStore {
     async fn entry_named(&self, username: &Username) -> Result<Option<Entry>, StoreError> {
         let named = self.entries_at(&entries::name_pk(username)).await?;
         let same = |entry: &Entry| folded(entry.username.as_str()) == folded(username.as_str());
-        // An entry that exists takes precedence over a deleted one.
+        // An entry that is not deleted takes precedence over a deleted one.
         Ok(named.into_iter().filter(same).min_by_key(|entry| (entry.deleted, entry.id.clone())))
     }
 
@@ -112,7 +113,7 @@ impl ScimStore for DynamoStore {
             .update_expression(
                 "SET leased_until = :until, holder = :holder, was_intended = if_not_exists(was_intended, :no)",
             )
-            // The SDK retries if an answer is lost, so the holder may find its own lease.
+            // If an answer is lost, the SDK sends the request again. The holder then finds its own lease.
             .condition_expression("attribute_not_exists(pk) OR leased_until <= :now OR holder = :holder")
             .expression_attribute_values(":until", seconds(until))
             .expression_attribute_values(":now", seconds(now))
@@ -159,7 +160,7 @@ impl ScimStore for DynamoStore {
                 .expression_attribute_values(":index", s(mark_sk(index)))
                 .expression_attribute_values(":now", seconds(now))
                 .scan_index_forward(false)
-                // Nearly always the first mark has not expired.
+                // The first item is nearly always a mark that has not expired, so two items suffice.
                 .limit(2);
             let page = request.set_exclusive_start_key(from).send().await.map_err(unavailable)?;
             if let Some(item) = page.items.unwrap_or_default().first() {
@@ -214,13 +215,13 @@ impl DynamoStore {
         self.client().await.update_item().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk))
     }
 
-    /// Sends the update if the work is the holder's; returns whether it is.
+    /// Sends the update if this holder has the work. Returns whether it has.
     async fn if_held(&self, request: UpdateItemFluentBuilder, work: &Work) -> Result<bool, StoreError> {
         let request = request.condition_expression(IF_HELD).expression_attribute_values(":holder", holder(work));
         Ok(self.send_update(request).await?.is_some())
     }
 
-    /// One write of a transaction: removes the work, unless another holder has begun it.
+    /// Builds one write of a transaction: removes the work, unless another holder has begun it.
     fn finishing(&self, work: &Work) -> Result<TransactWriteItem, StoreError> {
         let delete = Delete::builder().table_name(&*self.table).key(PK, s(work_pk(work))).key(SK, s(WORK));
         let delete = delete.condition_expression("attribute_not_exists(holder) OR holder = :holder");
@@ -238,7 +239,7 @@ impl DynamoStore {
     }
 }
 
-/// How the table stores a piece of work's holder.
+/// The holder of a piece of work, as the table stores it.
 fn holder(work: &Work) -> AttributeValue {
     s(format!("{:032x}", work.holder))
 }
@@ -248,7 +249,7 @@ fn marks_pk(state: &Item) -> Result<String, StoreError> {
     Ok(format!("scim_marks#{generation}"))
 }
 
-/// The sort key of a mark. Padding makes keys sort in the numeric order of their indexes.
+/// The sort key of a mark. The index is padded with zeros, so that the keys sort in numeric order.
 fn mark_sk(index: u64) -> String {
     format!("{index:020}")
 }
