@@ -47,8 +47,8 @@ impl Audit<'_> {
     }
 }
 
-/// Reports a problem that a person should look at now. Writes an `ERROR` line with a name on which a CloudWatch alarm
-/// can filter.
+/// Reports a problem that a person should look at now. Writes an `ERROR` line with a name, so that an alarm of
+/// `CloudWatch` can filter by it.
 pub fn alarm(request_id: &RequestId, name: &str, reason: &dyn std::fmt::Display) {
     tracing::error!(target: "flexgate::alarm", request_id = request_id.as_str(), alarm = name, reason = %reason, "alarm");
 }
