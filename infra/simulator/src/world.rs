@@ -119,8 +119,8 @@ impl World {
         self.save();
     }
 
-    /// Writes the rows that have changed since the last save, in one transaction. Every answer waits for this. So if
-    /// the process is killed after an answer, the change that it confirmed is not lost.
+    /// Writes the rows that have changed since the last save, in one transaction. Every answer waits for this. So a
+    /// process that is killed never loses a change that it has confirmed to a client.
     pub(crate) fn save(&self) {
         let mut state = self.state();
         let State { lasting, database, .. } = &mut *state;

@@ -80,7 +80,7 @@ fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDateTime, Token
     Ok(expires_at)
 }
 
-/// Reads a `NumericDate` (RFC 7519 §2) of whole seconds; `None` if the claim is absent.
+/// Reads a `NumericDate` (RFC 7519 §2) of whole seconds. Returns `None` if the claim is absent.
 fn date(claims: &Claims, name: &'static str) -> Result<Option<OffsetDateTime>, TokenFault> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     // A date may also be a JSON number with a fraction. Rust prints a float with all its digits and without an
@@ -99,7 +99,7 @@ fn for_us(claims: &Claims, name: &'static str, audiences: &[String]) -> Result<(
     if ours { Ok(()) } else { Err(TokenFault::Audience) }
 }
 
-/// A string, or an array of nothing but strings.
+/// Returns the strings of a value that is a string or an array of strings. Returns `None` for any other value.
 fn strings(value: &Value) -> Option<Vec<&str>> {
     match value {
         Value::String(one) => Some(vec![one]),

@@ -12,7 +12,7 @@ pub const MAX_TOKEN_BYTES: usize = 8192;
 /// The HTTP response does not tell the caller which rule a token breaks. Only the log contains that.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallerError {
-    /// No issuer is configured, so there are no callers. 501.
+    /// No issuer is configured, so Flexgate cannot verify any caller. 501.
     #[error("no issuer is configured")]
     NotConfigured,
     /// The request does not have exactly one `Authorization` header, or its scheme is not `Bearer`. 401.
@@ -24,7 +24,7 @@ pub enum CallerError {
     /// The token breaks a rule. 401, `invalid_token`.
     #[error("the token is refused")]
     Invalid(#[source] TokenFault),
-    /// The issuer's keys are unavailable, so the token cannot be checked. 503.
+    /// The issuer's keys cannot be fetched, so the token cannot be checked. 503.
     #[error("the issuer's keys are not available")]
     Unavailable {
         /// How long the caller should wait before trying again.
@@ -67,7 +67,7 @@ pub enum TokenFault {
     /// The header demands an extension (`crit`).
     #[error("the header demands an extension")]
     Critical,
-    /// The header contains a key, or says where to get one.
+    /// The header contains a key, or a URL from which to fetch one.
     #[error("the header supplies its own key in {0}")]
     EmbeddedKey(&'static str),
     /// The header's `typ` is unknown, or the issuer's settings do not allow it.

@@ -29,7 +29,7 @@ use crate::telemetry;
 const MIN_FRESH: Duration = Duration::minutes(5);
 const MAX_FRESH: Duration = Duration::hours(24);
 
-/// How long stale keys are still used while the issuer cannot be reached.
+/// How long Flexgate still uses stale keys while the issuer cannot be reached.
 const MAX_STALE: Duration = Duration::hours(24);
 
 /// Anybody can send tokens with invented key names. So while the cached keys are fresh, tokens that name an unknown key

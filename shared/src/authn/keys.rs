@@ -12,8 +12,8 @@ use crate::base::jws;
 /// attacker could use them for denial of service.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// The algorithms that a token may use (RFC 7518, RFC 8037). Symmetric algorithms are refused, because their secret
-/// would be the published key. The [`Key`] decides which of these algorithms a given token must use.
+/// The algorithms that a token may use (RFC 7518, RFC 8037). Symmetric algorithms are refused: the published key would
+/// be the secret, so anybody could sign. The [`Key`] decides which of these algorithms a given token must use.
 pub(super) fn allowed_algorithm(name: &str) -> Option<Algorithm> {
     match name {
         "RS256" => Some(Algorithm::RS256),

@@ -20,7 +20,7 @@ use crate::domain::{Role, Scope};
 pub struct CallerSettings {
     /// `FLEXGATE_ISSUERS`: a JSON array. `docs/configuration.md` describes its fields. If the variable is not set,
     /// Flexgate trusts no issuer. People can then sign in only through SSO, and no caller can mint tokens or provision
-    /// users.
+    /// users. SCIM still works, because it has its own tokens.
     pub issuers: Vec<Issuer>,
 }
 
@@ -82,7 +82,7 @@ pub struct IssuerSettings {
     /// Maps the issuer's roles or groups to Flex roles: `{"group-x": "supervisor"}`. If it is set, all other names are
     /// ignored. If it is not set, only the names of Flex's own roles count.
     pub role_map: Option<BTreeMap<String, String>>,
-    /// Google only, and required there: the Workspace domains (`hd`) whose accounts are accepted.
+    /// Only for the preset `google`, which requires it: the Workspace domains (`hd`) whose accounts are accepted.
     #[serde(default)]
     pub hosted_domains: Vec<String>,
 }

@@ -41,13 +41,13 @@ impl Purpose<'_> {
 #[error("the sealed value does not open")]
 pub struct OpenError;
 
-/// Why the key document is unusable. It never contains key material.
+/// Why the key document is unusable. The error never contains key material.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRingError {
     /// `current` names no key.
     #[error("\"current\" must name one of \"keys\"")]
     Current,
-    /// A key is not 32 bytes of base64.
+    /// A key is not 32 bytes in base64.
     #[error("every key must be 32 random bytes in base64 (openssl rand -base64 32)")]
     Key,
     /// A key consists of one repeated byte, so it is a placeholder.

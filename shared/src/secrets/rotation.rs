@@ -31,7 +31,7 @@ const REST: Duration = Duration::seconds(5);
 pub struct Credential {
     /// The account that the credential belongs to.
     pub account_sid: AccountSid,
-    /// The user name for HTTP Basic: the account's SID or an API key's.
+    /// The user name for HTTP Basic: the account's SID or the API key's SID.
     pub username: String,
     /// The password for HTTP Basic: the `AuthToken` or the API key's secret.
     pub password: SecretString,

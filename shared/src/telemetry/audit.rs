@@ -23,7 +23,7 @@ pub struct Audit<'a> {
     pub subject: Option<&'a str>,
     /// The Flex user that the action is about.
     pub flex_user_sid: Option<&'a str>,
-    /// The rule that led to the decision, and what the rule was about.
+    /// A stable code or a short text that explains the decision.
     pub reason: Option<&'a str>,
 }
 
@@ -47,8 +47,8 @@ impl Audit<'_> {
     }
 }
 
-/// Reports a problem that a person should look at now. Writes an `ERROR` line with a name, so that an alarm of
-/// `CloudWatch` can filter by it.
+/// Reports a problem that a person should look at now. Writes an `ERROR` line with a fixed name, by which a
+/// `CloudWatch` alarm can select it.
 pub fn alarm(request_id: &RequestId, name: &str, reason: &dyn std::fmt::Display) {
     tracing::error!(target: "flexgate::alarm", request_id = request_id.as_str(), alarm = name, reason = %reason, "alarm");
 }

@@ -8,7 +8,7 @@ use http::header::HeaderName;
 /// The header with the trace.
 pub const X_AMZN_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
-/// The longest value of that header, in bytes.
+/// The longest trace that Flexgate passes on, in bytes.
 const MAX: usize = 256;
 
 tokio::task_local! {

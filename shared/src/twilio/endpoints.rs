@@ -55,7 +55,7 @@ impl Default for Endpoints {
 }
 
 impl Endpoints {
-    /// Twilio itself, in a region (`ie1`, or with an edge, `dublin.ie1`).
+    /// Twilio itself, in a region like `ie1`. An edge location may come before the region: `dublin.ie1`.
     pub fn in_region(region: &str) -> Result<Self, EndpointsError> {
         let label = |label: &str| {
             (1..=20).contains(&label.len())

@@ -41,14 +41,14 @@ pub enum TwilioError {
     /// The resource does not exist (404, 20404).
     #[error("Twilio does not know it ({0})")]
     NotFound(ApiError),
-    /// Twilio refused the request itself (another 4xx). For an exchange or a refresh, the code or the refresh token is
-    /// not valid.
+    /// Twilio refused the request with a 4xx status for which there is no other error here. For an exchange or a
+    /// refresh, this means that the code or the refresh token is not valid.
     #[error("Twilio refused the request ({0})")]
     Refused(ApiError),
     /// Twilio rejects the current credential and every other credential that a rotation has created.
     #[error("Twilio does not accept the configured credential ({0})")]
     CredentialRejected(ApiError),
-    /// The credential is valid but lacks the permission (a restricted API key: 8001).
+    /// The credential is valid but lacks the permission for this request (code 8001: a restricted API key).
     #[error("the configured Twilio credential lacks the permission ({0})")]
     PermissionMissing(ApiError),
     /// Twilio is overloaded or limits our rate, even after retries (429).

@@ -150,9 +150,9 @@ impl Sender {
         if answer.status.is_success() { Ok(answer) } else { Err(refusal(api_error(&answer))) }
     }
 
-    /// How long to wait before a retry. If Twilio asks for a time, it is that time. Otherwise it is random (full
-    /// jitter), with a limit that doubles with each attempt (0.2 s, 0.4 s). So requests that failed at the same time do
-    /// not retry at the same time.
+    /// How long to wait before a retry. If Twilio asks for a time, it is that time. Otherwise it is a random time (full
+    /// jitter), at most 0.2 s before the first retry and at most 0.4 s before the second. The jitter spreads out the
+    /// retries of requests that failed at the same time.
     fn pause(&self, attempt: u32, error: &TwilioError) -> Duration {
         if let TwilioError::Busy(api) | TwilioError::Failing(api) = error
             && let Some(asked) = api.retry_after

@@ -82,7 +82,7 @@ impl Flex {
         }
     }
 
-    /// Deactivates the user and removes its worker. Twilio cannot delete a user.
+    /// Deactivates the user and removes the user's worker. Twilio cannot delete a user.
     pub async fn deprovision(&self, user: &FlexUserSid, deadline: Deadline) -> Result<(), TwilioError> {
         let url = self.instance_url("v4", &["Users", "Deprovision"]);
         let request = TwilioRequest::post_json(url, &json!({ "flex_user_sid": user }), RetrySafety::Idempotent);

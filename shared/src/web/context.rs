@@ -1,4 +1,4 @@
-//! What a handler knows about a request besides its content.
+//! The id and the deadline of a request, for the request's handler.
 
 use std::convert::Infallible;
 use std::time::Duration;

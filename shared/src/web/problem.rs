@@ -52,7 +52,7 @@ kinds! {
     TOO_LARGE = PAYLOAD_TOO_LARGE "too_large" "The request is too large";
     /// The body is not a JSON object.
     BODY_MALFORMED = BAD_REQUEST "body_malformed" "The body is not a JSON object";
-    /// Fields are missing or wrong; `errors` lists each.
+    /// Fields are missing or wrong. `errors` lists them.
     FIELDS_INVALID = BAD_REQUEST "fields_invalid" "Fields are missing or wrong";
     /// Query parameters are missing, wrong or repeated.
     QUERY_INVALID = BAD_REQUEST "query_invalid" "Query parameters are missing or wrong";
@@ -90,7 +90,7 @@ kinds! {
     FLEX_TOKEN_INVALID = UNAUTHORIZED "flex_token_invalid" "The Flex token is not valid here";
     /// The request comes from another site, or lacks the headers that prove otherwise.
     CROSS_SITE = FORBIDDEN "cross_site" "The request comes from another site";
-    /// There were more requests than are allowed; `Retry-After` says when to try again.
+    /// The caller sent more requests than are allowed. `Retry-After` says when to try again.
     TOO_MANY_REQUESTS = TOO_MANY_REQUESTS "too_many_requests" "Too many requests";
     /// There is no such webhook source.
     SOURCE_UNKNOWN = NOT_FOUND "source_unknown" "There is no such webhook source";

@@ -19,7 +19,7 @@ fn named(idp: &Idp, signer: &Signer, kid: &Value) -> String {
 const SHA256: [u8; 19] =
     [0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20];
 
-/// An expiry date that the clock reaches in no test.
+/// An expiry date that is later than the time in every test.
 const FAR: i64 = 4_000_000_000;
 
 fn is_unavailable(verdict: &Result<flexgate::domain::Caller, CallerError>) -> bool {

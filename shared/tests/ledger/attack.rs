@@ -1,5 +1,5 @@
-//! Faults that an attack on the ledger found. Some are takeovers of a username for which Twilio's answer was lost.
-//! Others are statements that the ledger refused, but that still had an effect.
+//! Regression tests for faults of the ledger. In some of them, Twilio's answer to a takeover of a username is lost. In
+//! others, the ledger refuses a statement, and the statement must have no effect.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::Source;

@@ -1,5 +1,5 @@
-//! People who have left but are active in Flex again, although no source said so. Also, processes that stop before they
-//! are finished.
+//! Tests about people who have left but are active in Flex again although no source said so, and about processes that
+//! stop before they are finished.
 
 use std::future::Future;
 use std::pin::{Pin, pin};

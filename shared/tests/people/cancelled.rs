@@ -1,5 +1,5 @@
-//! Answers of DynamoDB that no emulator gives: the reasons why a transaction was cancelled, and a conflict with another
-//! transaction on the same item.
+//! Answers of DynamoDB that emulators do not give: the reasons why a transaction was cancelled, and a conflict with
+//! another transaction on the same item.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
