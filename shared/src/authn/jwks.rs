@@ -151,7 +151,7 @@ impl Keys {
         }
     }
 
-    /// Looks the key up in the cached keys. Also uses keys that have been stale for less than `MAX_STALE`.
+    /// Looks the key up in the cached keys, even if they have been stale for some time, but for less than `MAX_STALE`.
     fn at_hand(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Result<Key, CallerError> {
         match self.state().cached {
             Some(cached) if self.clock_rng.now() < cached.fresh_until + MAX_STALE => {

@@ -20,7 +20,7 @@ pub enum Preset {
     Generic,
     /// Microsoft Entra ID. The issuer is `https://login.microsoftonline.com/{tenant id}/v2.0`, and the tenant's v1
     /// issuer is accepted too. `tid` must be the tenant. The subject is `{tid}:{oid}`. The scopes come from `scp`. An
-    /// e-mail address counts only if `xms_edov` is true.
+    /// e-mail address counts as verified only if `xms_edov` is true.
     Entra,
     /// An Okta custom authorization server. The scopes come from `scp` and the username from `sub`. The subject of a
     /// person's token is `uid`, because the login in `sub` may change and `uid` never does. A service's token has no

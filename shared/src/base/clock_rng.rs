@@ -57,8 +57,8 @@ impl ClockRng {
         random(self.rng.as_ref())
     }
 
-    /// Returns a random duration that is more than zero and at most `most` (full jitter). It spreads out the retries of
-    /// requests that failed at the same time.
+    /// Returns a random duration that is more than zero and at most `most` (full jitter). This spreads out the retries
+    /// of requests that failed at the same time.
     #[must_use]
     pub fn jitter(&self, most: std::time::Duration) -> std::time::Duration {
         let share = (f64::from(u32::from_be_bytes(self.random())) + 1.0) / (f64::from(u32::MAX) + 1.0);

@@ -20,8 +20,8 @@ use crate::twilio::{CredentialSettings, Flex, Sso};
 
 /// The services that a function uses. Building them does no network I/O.
 ///
-/// Each function requests only the store traits that it uses, so that the linker can leave the other traits' code out
-/// of its binary.
+/// Each function requests only the store traits that it uses. The linker can then leave the code of the other traits
+/// out of the function's binary.
 #[derive(Debug, Clone)]
 pub struct Platform {
     /// The clock and the random generator.

@@ -198,7 +198,8 @@ async fn m13_a_token_has_one_spelling() {
             assert!(matches!(fault, TokenFault::Encoding(_)), "{token}: {fault:?}");
         }
     }
-    // 64 bytes need 86 base64url characters, and the last one holds only four bits. The other two bits must be zero.
+    // 64 bytes need 86 base64url characters, and the last one holds only two bits of them. Its other four bits must be
+    // zero.
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (rest, last) = good.split_at(good.len() - 1);
     let at = alphabet.find(last).unwrap();
