@@ -1,7 +1,7 @@
-//! The library every Flexgate function shares.
+//! The library that all Flexgate functions share.
 //!
-//! Functions use these modules, and these modules use [`domain`]. The domain is a crate of its own, so it
-//! cannot use any of them. `docs/architecture.md` is the map.
+//! Functions use these modules, and these modules use [`domain`]. The domain is a separate crate, so it cannot use any
+//! of them. `docs/architecture.md` gives an overview.
 
 pub mod authn;
 pub mod base;

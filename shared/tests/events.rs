@@ -1,4 +1,4 @@
-//! The conformance suite of the event queue and of dead letters.
+//! The conformance suite of the event queue and of dead letters: what every adapter must do.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -18,7 +18,7 @@ use time::{Duration, OffsetDateTime};
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 const HELD: Duration = Duration::seconds(30);
 
-/// A store, and a second process on the same data.
+/// A store, and a second process with the same data.
 struct Two {
     one: SqliteStore,
     other: SqliteStore,
@@ -32,14 +32,15 @@ fn two() -> Two {
     Two { one: open(), other: open(), folder }
 }
 
-/// An adapter under test, and a second process on the same data.
+/// An adapter under test, and a second process with the same data.
 struct Adapter {
     one: Arc<dyn DeadLetters>,
     other: Arc<dyn DeadLetters>,
     _folder: Option<tempfile::TempDir>,
 }
 
-/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if that is set (`tests/run aws`), else SQLite.
+/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if this variable is set (`tests/run aws` sets it). Otherwise uses
+/// SQLite.
 async fn memory() -> Adapter {
     if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
         let table = dynamodb::table(&endpoint).await;
@@ -88,7 +89,7 @@ async fn a_subjects_next_message_waits_for_the_one_before() {
     let first = inbox.take(Lane::Events, 10, NOW, NOW + HELD).await.unwrap();
     assert_eq!(ids(&first), ["1", "3"]);
     assert_eq!(ids(&inbox.take(Lane::Events, 10, NOW, NOW + HELD).await.unwrap()), Vec::<String>::new());
-    // A message that must be retried later is still the first of its subject.
+    // A message that is retried later is still the first message of its subject, so the second one must wait.
     inbox.settle(&first[0], Settled::Later(NOW + Duration::minutes(1)), NOW).await.unwrap();
     assert_eq!(ids(&inbox.take(Lane::Events, 10, NOW + HELD * 1.5, NOW + HELD * 2).await.unwrap()), ["3"]);
     let again = inbox.take(Lane::Events, 10, NOW + Duration::minutes(1), NOW + Duration::minutes(2)).await.unwrap();
@@ -156,7 +157,7 @@ async fn the_backlog_is_what_waits_and_since_when_the_oldest_does() {
     let both = Backlog { waiting: 2, oldest: Some(NOW) };
     assert_eq!(store.other.backlog(Lane::Events).await.unwrap(), both);
 
-    // Neither a lease nor a retry changes since when it has been waiting.
+    // A lease or a retry does not change how long a message has been waiting.
     let taken = inbox.take(Lane::Events, 1, NOW + Duration::minutes(6), NOW + Duration::minutes(7)).await.unwrap();
     assert_eq!(store.one.backlog(Lane::Events).await.unwrap(), both);
     inbox.settle(&taken[0], Settled::Later(NOW + Duration::hours(1)), NOW).await.unwrap();

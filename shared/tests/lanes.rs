@@ -1,4 +1,4 @@
-//! The queue's two lanes: an event never waits behind bulk jobs.
+//! The queue has two lanes, so an event never waits behind bulk jobs.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 

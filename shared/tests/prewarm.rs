@@ -1,4 +1,4 @@
-//! Prefetching delays a function's start only for a limited time, and a failed prefetch is not an error.
+//! Prefetching delays a function's start only for a limited time. A failed prefetch is not an error.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The Twilio credential while its secret rotates; `functions/mint/tests/mint/rotation.rs` tests the same under
-//! traffic.
+//! The Twilio credential while its secret rotates. `functions/mint/tests/mint/rotation.rs` tests the same while
+//! requests arrive.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -15,7 +15,7 @@ use secrecy::ExposeSecret as _;
 use time::Duration;
 use time::macros::datetime;
 
-/// The file adapter, with a count of its fetches. A rotation may end just before the pending version is read.
+/// The file adapter, which counts its fetches. It can also end a rotation just before the pending version is read.
 #[derive(Debug)]
 struct Rotating {
     files: FileSecrets,

@@ -18,7 +18,8 @@ use time::{Duration, OffsetDateTime};
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 const LATER: OffsetDateTime = datetime!(2026-01-01 09:05 UTC);
 
-/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if that is set (`tests/run aws`), else SQLite.
+/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if this variable is set (`tests/run aws` sets it). Otherwise uses
+/// SQLite.
 async fn scim_store() -> (Arc<dyn ScimStore>, Option<tempfile::TempDir>) {
     if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
         return (Arc::new(dynamodb::table(&endpoint).await), None);
@@ -123,7 +124,7 @@ async fn whoever_leaves_every_group_moves_each_of_them_on() {
     assert_eq!(members.into_iter().map(|member| member.user).collect::<Vec<_>>(), [user(2)]);
 }
 
-/// The work `work`, done by the holder with this number.
+/// The piece of work named `work`, with this number as its holder.
 fn work(holder: u128) -> Work {
     Work { name: "work".to_owned(), holder }
 }

@@ -1,4 +1,4 @@
-//! Secrets are fresh, are fetched once, and are served stale while the source is down.
+//! Secrets are fresh and are fetched only once. While the source is down, readers get a stale value.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -19,7 +19,7 @@ struct Document {
     value: u32,
 }
 
-/// The file adapter, slowed down, with a count of its fetches.
+/// The file adapter, which counts its fetches and is slowed down.
 #[derive(Debug)]
 struct Counted {
     files: FileSecrets,
@@ -126,10 +126,10 @@ async fn a_refused_value_is_fetched_again_but_not_in_a_flood() {
     fixture.write(2);
     let renewed = fixture.secret.get_after_rejection(&held.version, soon()).await.unwrap();
     assert_eq!((renewed.value.value, fixture.fetches()), (2, 2));
-    // Somebody else still holds the old value, and gets the new one without a fetch.
+    // Another request still holds the old value. It gets the new value without a fetch.
     let renewed = fixture.secret.get_after_rejection(&held.version, soon()).await.unwrap();
     assert_eq!((renewed.value.value, fixture.fetches()), (2, 2));
-    // The new value is rejected too, but nothing is fetched during the cool-down.
+    // The new value is rejected too. Nothing is fetched until the cool-down is over.
     fixture.write(3);
     for _ in 0..10 {
         let same = fixture.secret.get_after_rejection(&renewed.version, soon()).await.unwrap();

@@ -17,18 +17,19 @@ use time::{Duration, OffsetDateTime};
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 
-/// Everything the suite asks of an adapter.
+/// All traits that the suite tests.
 trait Store: Sessions + OnceOnly + Counters + Bindings {}
 impl<S: Sessions + OnceOnly + Counters + Bindings> Store for S {}
 
-/// An adapter under test, and a second process on the same data.
+/// An adapter under test, and a second process with the same data.
 struct Adapter {
     one: Arc<dyn Store>,
     other: Arc<dyn Store>,
     _folder: Option<tempfile::TempDir>,
 }
 
-/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if that is set (`tests/run aws`), else SQLite.
+/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if this variable is set (`tests/run aws` sets it). Otherwise uses
+/// SQLite.
 async fn store() -> Adapter {
     if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
         let table = dynamodb::table(&endpoint).await;
@@ -202,7 +203,7 @@ async fn a_count_is_per_kind_and_subject_and_begins_anew_when_its_span_ends() {
     assert_eq!(count("mint", &["a", "b"], NOW).await, Counted { times: 1, until });
     assert_eq!(count("mint", &["ab", ""], NOW).await.times, 1);
     assert_eq!(count("other", &["a", "b"], NOW).await.times, 1);
-    // The span begins with its first count and is not stretched by later ones.
+    // The time span begins with the first count. Later counts do not extend it.
     let last = until - Duration::SECOND;
     assert_eq!(count("mint", &["a", "b"], last).await, Counted { times: 2, until });
     assert_eq!(count("mint", &["a", "b"], until).await, Counted { times: 1, until: until + Duration::MINUTE });

@@ -1,4 +1,4 @@
-//! One complete, decoded request and the service it addresses.
+//! One complete, decoded request, and the service to which the client sent it.
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, header};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
-/// The service that a request addresses, by its host or path prefix.
+/// The service to which a request goes. The host or the path's prefix decides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Service {
@@ -17,7 +17,7 @@ pub(crate) enum Service {
     EventBridge,
     Taskrouter,
     Idp,
-    /// `/__sim`: calls to it never appear in the journal and no fault hits them.
+    /// The control API under `/__sim`. Its calls never appear in the journal, and faults never hit them.
     Control,
     Other,
 }
@@ -35,7 +35,7 @@ impl Service {
         })
     }
 
-    /// The service with this name in the journal.
+    /// Returns the service with this name. The journal uses the same names.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         serde_json::from_value(name.into()).ok()
     }
@@ -45,7 +45,7 @@ impl Service {
     }
 }
 
-/// Properties of the connection that the request itself doesn't carry.
+/// Properties of the connection that are not part of the request itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wire {
     pub(crate) tls: bool,
@@ -56,7 +56,7 @@ pub(crate) struct Wire {
 pub(crate) struct Call {
     pub(crate) service: Service,
     pub(crate) method: Method,
-    /// The path without a service prefix, still percent-encoded.
+    /// The path without the service's prefix, still percent-encoded.
     pub(crate) path: String,
     /// The decoded segments of the path.
     pub(crate) segments: Vec<String>,
@@ -64,7 +64,8 @@ pub(crate) struct Call {
     pub(crate) raw_query: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The URL at which the caller reached this service: `scheme://host[:port]`, plus the service prefix if any.
+    /// The URL at which the caller reached this service: `scheme://host[:port]`, plus the service's prefix if the
+    /// caller used it.
     pub(crate) own_url: String,
     pub(crate) host: String,
     pub(crate) tls: bool,
@@ -137,8 +138,8 @@ fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
-/// Recognizes `flex-api.twilio.com`, `flex-api.dublin.ie1.twilio.com`, and `flex-api.localhost` for machines that
-/// resolve it.
+/// Recognises a service's host: `flex-api.twilio.com`, `flex-api.dublin.ie1.twilio.com`, or `flex-api.localhost` on
+/// machines that resolve this name.
 fn service_of_host(host: &str) -> Option<Service> {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
     let (label, rest) = name.split_once('.')?;

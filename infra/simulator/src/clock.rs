@@ -1,12 +1,12 @@
-//! The only code that reads the machine's clock. Simulated behaviour uses
-//! [`crate::world::State::now`], which tests can shift or replace.
+//! The only code that reads the machine's clock. Everything else uses [`crate::world::State::now`], which tests can
+//! shift.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Milliseconds since the epoch, unshifted.
+/// The machine's time in milliseconds since the epoch. Tests cannot shift it.
 #[expect(clippy::disallowed_methods, reason = "the simulator's only clock")]
 pub(crate) fn machine_millis() -> i64 {
     SystemTime::now()
@@ -16,7 +16,7 @@ pub(crate) fn machine_millis() -> i64 {
         .unwrap_or(0)
 }
 
-/// `2025-03-25T15:09:41Z`, Twilio's format.
+/// Formats a time like `2025-03-25T15:09:41Z`, as Twilio does.
 pub(crate) fn rfc3339(seconds: i64) -> String {
     OffsetDateTime::from_unix_timestamp(seconds)
         .ok()
@@ -24,7 +24,7 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
         .unwrap_or_default()
 }
 
-/// The same format with milliseconds, for the journal.
+/// Formats a time like [`rfc3339`] does, but with milliseconds. For the journal.
 pub(crate) fn rfc3339_millis(millis: i64) -> String {
     let nanos = i128::from(millis) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos)

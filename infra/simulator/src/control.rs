@@ -1,5 +1,5 @@
-//! `/__sim`: the control API, with which tests inspect and change the simulator. Every body is
-//! JSON. An unknown member is an error that names the member.
+//! The control API, `/__sim`. Tests inspect and change the simulator with it. Every body is JSON. A body with an
+//! unknown member is refused, and the error names the member.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -205,7 +205,7 @@ fn ok(body: &Value) -> Response {
     web::json(StatusCode::OK, body)
 }
 
-/// Parses the body as `T`; an absent body counts as an empty object.
+/// Parses the body as `T`. An absent body counts as an empty object.
 pub(crate) fn body<T: DeserializeOwned>(call: &Call) -> Result<T, Refusal> {
     let text: &[u8] = if call.body.is_empty() { b"{}" } else { &call.body };
     serde_json::from_slice(text).map_err(|error| refuse(StatusCode::BAD_REQUEST, &error.to_string()))

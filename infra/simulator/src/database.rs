@@ -1,5 +1,5 @@
-//! The SQLite file in the data directory. The simulator reads it once, at the start. After
-//! that each save writes only the rows that changed, in one transaction.
+//! The SQLite file in the data directory. The simulator reads it once, when it starts. After that, each save writes
+//! only the rows that changed, in one transaction.
 
 use std::path::PathBuf;
 
@@ -13,19 +13,19 @@ use crate::simulator::StartError;
 use crate::twilio::team_list::{Part, TeamRow};
 
 const FILE: &str = "state.sqlite3";
-/// The file that earlier versions wrote instead.
+/// The file that earlier versions of the simulator wrote instead.
 const LEGACY_FILE: &str = "state.json";
 const VERSION: i64 = 1;
 
-/// In WAL mode a killed process loses no committed transaction, whatever `synchronous` is set to.
-/// NORMAL also keeps the file intact in a power cut, at the cost of one fsync per checkpoint.
+/// In WAL mode, a process that is killed loses no committed transaction, whatever `synchronous` is. NORMAL also keeps
+/// the file intact if the power fails, and costs one fsync per checkpoint.
 const SETTINGS: &str = "
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 PRAGMA busy_timeout = 5000;
 ";
 
-/// Users need no index besides the key, because the simulator looks them up in memory.
+/// Users need no index besides the primary key, because the simulator finds them in memory.
 const SCHEMA: &str = "
 CREATE TABLE users (place INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
 CREATE TABLE teams (number INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
@@ -66,7 +66,7 @@ pub(crate) enum Failure {
 }
 
 impl Database {
-    /// Opens the file and loads its contents; `None` without a data directory.
+    /// Opens the file and loads its contents. Returns `None` without a data directory.
     pub(crate) fn open(store: &Store) -> Result<Option<(Self, Lasting)>, StartError> {
         let Some(path) = store.path(FILE) else { return Ok(None) };
         persist::touch_private(&path).map_err(|source| StartError::Storage { path: path.clone(), source })?;
@@ -80,7 +80,7 @@ impl Database {
         Ok(Some((database, lasting)))
     }
 
-    /// Writes the rows that changed.
+    /// Writes the rows that have changed since the last save.
     pub(crate) fn save(&mut self, lasting: &Lasting) -> Result<(), Failure> {
         let transaction = self.connection.transaction()?;
         write(&transaction, lasting)?;
@@ -110,8 +110,8 @@ impl Database {
             _ => return Err(store.corrupt(FILE)),
         }
         if legacy.is_some() {
-            // Its contents are in the database now: this start moved them, or an earlier start that was
-            // killed before it could remove the file.
+            // The database already has the contents of this file. Either this start has moved them, or an earlier start
+            // moved them but was killed before it could remove the file.
             store.remove(LEGACY_FILE)?;
         }
         load(&self.connection).map_err(failed)
@@ -121,14 +121,15 @@ impl Database {
         Ok(self.connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
     }
 
-    /// Creates and fills the tables and sets the version in one transaction, so the version proves both happened.
+    /// Creates and fills the tables, and sets the version, in one transaction. So a file with a version always has
+    /// complete tables.
     fn create(&mut self, lasting: &Lasting) -> Result<(), Failure> {
         let transaction = self.connection.transaction()?;
         transaction.execute_batch(SCHEMA)?;
         write(&transaction, lasting)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
-        // Flush to disk before the caller removes the file these rows came from.
+        // Flush the rows to disk, because the caller now removes the file that they came from.
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
     }
@@ -206,7 +207,7 @@ fn run(transaction: &Transaction<'_>, statement: &str, parameters: impl rusqlite
 fn load(connection: &Connection) -> Result<Lasting, Failure> {
     let mut lasting = Lasting::default();
     each(connection, "SELECT place, body FROM users ORDER BY place", |row| {
-        // A user's key is its index in memory. A gap would make every later write hit the wrong row.
+        // A user's key is the user's index in memory. After a gap, every later write would change the wrong row.
         let expected = i64::try_from(lasting.directory.users().len()).map_err(|_| Failure::Row)?;
         if row.get::<_, i64>(0)? != expected {
             return Err(Failure::Row);
@@ -252,7 +253,8 @@ fn body<T: DeserializeOwned>(row: &rusqlite::Row<'_>, column: usize) -> Result<T
     Ok(serde_json::from_str(&row.get::<_, String>(column)?)?)
 }
 
-/// If the system denies access to the file, the file isn't damaged: don't advise deleting it.
+/// Decides whether the file is damaged. If the system denied access to the file, it is not damaged, and the error must
+/// not tell people to delete it.
 fn start_error(path: PathBuf, error: Failure) -> StartError {
     let withheld = matches!(&error, Failure::Sqlite(error) if matches!(
         error.sqlite_error_code(),

@@ -1,4 +1,4 @@
-//! Faults that tests inject: which requests they hit, and how often.
+//! Faults that tests inject. A fault says which requests it hits, and how often.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Huge,
 }
 
-/// How many requests a fault hits. `0` or `"always"` means every one until the next reset.
+/// How many requests a fault hits. `0` or `"always"` means every matching request until the next reset.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Times {
@@ -46,7 +46,7 @@ impl Default for Times {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fault {
-    /// A service's name, or `*`.
+    /// The name of a service, or `*` for all services.
     pub(crate) service: Target,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) method: Option<String>,
@@ -63,10 +63,10 @@ pub(crate) struct Fault {
     pub(crate) delay_ms: Option<u64>,
     #[serde(default)]
     pub(crate) times: Times,
-    /// The probability, 0 to 1, that the fault hits a matching request.
+    /// The probability, from 0 to 1, that the fault hits a matching request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) probability: Option<f64>,
-    /// How many requests the fault has hit; read-only for clients.
+    /// How many requests the fault has hit. Clients cannot set it.
     #[serde(default, skip_deserializing)]
     pub(crate) hits: u32,
 }
@@ -85,7 +85,7 @@ pub(crate) enum Star {
 }
 
 impl Fault {
-    /// Why the fault is invalid; `None` when it is valid.
+    /// Returns why the fault is invalid. Returns `None` if it is valid.
     pub(crate) fn complaint(&self) -> Option<String> {
         if matches!(self.service, Target::One(Service::Control)) {
             return Some("service: the control API has no faults".to_owned());
@@ -123,7 +123,7 @@ impl Fault {
     }
 }
 
-/// Counts and returns the fault that hits this call: the oldest that matches and is not used up.
+/// Returns the fault that hits this call: the oldest fault that matches and is not used up. Counts the hit.
 pub(crate) fn take(faults: &mut [Fault], call: &Call) -> Option<Fault> {
     let fault = faults.iter_mut().find(|fault| !fault.spent() && fault.matches(call))?;
     fault.hits += 1;

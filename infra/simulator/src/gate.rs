@@ -1,5 +1,5 @@
-//! The entry point for every request. It reads the whole request, records it in the journal,
-//! applies a fault if one matches, performs it, and adds the headers that Twilio puts on every answer.
+//! The entry point for every request. It reads the whole request, records it in the journal, and applies a fault if one
+//! matches. Then it performs the request, and adds the headers that Twilio puts on every answer.
 
 use std::time::Duration;
 
@@ -165,7 +165,7 @@ fn add_headers(headers: &mut HeaderMap, call: &Call, took: Duration) {
                 "content-type, authorization, x-flex-jwe, x-flex-version, apiversion, clientversion, if-match",
             ),
         );
-        // Chromium requires this header before it lets a public page reach a private address.
+        // Chromium requires this header before a public page may reach a private address.
         headers
             .insert(HeaderName::from_static("access-control-allow-private-network"), HeaderValue::from_static("true"));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));

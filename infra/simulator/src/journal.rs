@@ -1,6 +1,6 @@
-//! The requests that the simulator received, including their bodies. Tests read the journal to
-//! see what the gateway really sent. It omits calls to the control API. It keeps only the
-//! newest [`KEEP`] calls; the counts cover all of them.
+//! The requests that the simulator received, including their bodies. Tests read the journal to see what the gateway
+//! really sent. Calls to the control API are left out. The journal holds only the newest [`KEEP`] requests, but its
+//! counts cover all of them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -26,9 +26,9 @@ pub(crate) struct Entry {
     raw_query: String,
     headers: Map<String, Value>,
     body: String,
-    /// Null until the simulator answers; stays null if it drops the connection.
+    /// The status of the answer. Null until the simulator answers, and also if it drops the connection.
     status: Option<u16>,
-    /// The kind of the fault that hit the request.
+    /// The kind of the fault that hit the request, if there was one.
     fault: Option<crate::faults::Kind>,
 }
 
@@ -40,10 +40,10 @@ pub(crate) struct Journal {
     counts: Counts,
 }
 
-/// How many calls arrived since the journal was last emptied.
+/// How many calls have arrived since the journal was last emptied.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Counts {
-    /// Calls to Twilio, not counting preflights.
+    /// Calls to Twilio's services. Preflights are not counted.
     twilio: u64,
     by_operation: BTreeMap<&'static str, u64>,
 }

@@ -1,5 +1,5 @@
-//! State that survives a restart. Each part keeps the keys of the rows that changed since the
-//! last save. A save writes only those rows, so its cost doesn't depend on how many others there are.
+//! The state that survives a restart. Each part remembers the keys of the rows that have changed since the last save. A
+//! save writes only those rows, so its cost does not depend on how many other rows there are.
 
 use serde::Deserialize;
 
@@ -13,13 +13,13 @@ pub(crate) struct Lasting {
     pub(crate) directory: Directory,
     /// Sessions by refresh token.
     pub(crate) sessions: Rows<Session>,
-    /// `jti` of tokens revoked through the control API.
+    /// The `jti` of each token that a test revoked through the control API.
     pub(crate) revoked: Rows<()>,
-    /// Set by a reset: the next save first deletes every row.
+    /// Whether a reset has emptied the state. If so, the next save first deletes every row.
     emptied: bool,
 }
 
-/// The contents of `state.json`, which earlier versions rewrote on each change.
+/// The contents of `state.json`. Earlier versions of the simulator rewrote this file on each change.
 #[derive(Deserialize)]
 pub(crate) struct Legacy {
     directory: LegacyDirectory,
@@ -34,7 +34,7 @@ struct LegacyDirectory {
 }
 
 impl Lasting {
-    /// An empty state whose next save deletes all rows written before.
+    /// Creates an empty state. Its next save deletes all rows that were written before.
     pub(crate) fn emptied() -> Self {
         Self { emptied: true, ..Self::default() }
     }
@@ -56,7 +56,7 @@ impl Lasting {
 }
 
 impl From<Legacy> for Lasting {
-    /// Marks every row as changed.
+    /// Takes over the contents, and marks every row as changed so that the next save writes it.
     fn from(legacy: Legacy) -> Self {
         let mut lasting = Self::default();
         for user in legacy.directory.users {

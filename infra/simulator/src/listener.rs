@@ -1,5 +1,5 @@
-//! The accept loops. The simulator has its own so that a fault can really drop a connection:
-//! the client sees a reset, not an answer.
+//! The accept loops of the listeners. The simulator does not use axum's own loop, because a fault must be able to drop
+//! a connection. The client then sees a reset, not an answer.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -23,7 +23,7 @@ use crate::world::World;
 
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Serves until `stop` changes, then waits briefly for running requests.
+/// Accepts connections until `stop` changes. Then waits up to two seconds for running requests.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -40,7 +40,7 @@ pub(crate) async fn serve(
                     let _ = stream.set_nodelay(true);
                     connections.spawn(connection(stream, tls.clone(), world.clone(), stop.clone()));
                 }
-                // The process is probably out of file descriptors: give other connections time to close.
+                // The process has probably run out of file descriptors. Wait, so that other connections can close.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             },
         }
@@ -56,7 +56,7 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, world: Arc<Worl
     match tls {
         None => drive(stream, Wire::default(), cut, world, stop).await,
         Some(acceptor) => {
-            // A client that doesn't trust the simulator's CA ends here, which is no error of the simulator.
+            // The handshake fails if a client does not trust the simulator's CA. That is not an error of the simulator.
             let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await else {
                 return;
             };
@@ -90,12 +90,12 @@ where
     let _ = tokio::time::timeout(GRACE, connection).await;
 }
 
-/// The error that a service returns to make the listener cut the connection.
+/// A service returns this error to make the listener drop the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is to be cut")]
 pub(crate) struct Cut;
 
-/// A TCP stream that can end with a reset instead of an orderly close.
+/// A TCP stream that can end with a reset instead of a normal close.
 struct Cuttable {
     stream: TcpStream,
     cut: Arc<AtomicBool>,

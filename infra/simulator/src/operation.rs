@@ -1,4 +1,4 @@
-//! Names each call's operation. The control API counts calls by these names.
+//! Names the operation of each call. The control API counts calls by these names.
 
 use axum::http::Method;
 
@@ -6,7 +6,8 @@ use crate::call::{Call, Service};
 
 pub(crate) const PREFLIGHT: &str = "preflight";
 
-/// One of a fixed set of names, so the counts use bounded memory however many paths a client makes up.
+/// Returns the operation's name. The set of names is fixed, so the counts need little memory even if clients invent
+/// many paths.
 pub(crate) fn name(call: &Call) -> &'static str {
     if call.method == Method::OPTIONS {
         return PREFLIGHT;

@@ -1,4 +1,4 @@
-//! The data directory: files that outlive the process, owner-readable only.
+//! The data directory: files that outlive the process. Only their owner can read them.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,12 +18,12 @@ impl Store {
         Ok(Self { directory })
     }
 
-    /// The file's path; `None` without a data directory.
+    /// Returns the file's path. Returns `None` without a data directory.
     pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
         self.directory.as_ref().map(|directory| directory.join(name))
     }
 
-    /// The file's text; `None` without the file or without a data directory.
+    /// Returns the file's text. Returns `None` if there is no such file or no data directory.
     pub(crate) fn read(&self, name: &str) -> Result<Option<String>, StartError> {
         let Some(path) = self.path(name) else { return Ok(None) };
         match std::fs::read_to_string(&path) {
@@ -47,7 +47,7 @@ impl Store {
         std::fs::remove_file(&path).map_err(|source| StartError::Storage { path, source })
     }
 
-    /// The file's text; makes and writes it if there is no such file yet.
+    /// Returns the file's text. If there is no such file yet, makes the text and writes the file.
     pub(crate) fn read_or_make(
         &self,
         name: &str,
@@ -66,7 +66,7 @@ impl Store {
     }
 }
 
-/// Creates the file if it doesn't exist; leaves an existing file unchanged.
+/// Creates the file if it does not exist. An existing file stays unchanged.
 pub(crate) fn touch_private(path: &Path) -> std::io::Result<()> {
     private().append(true).open(path).map(drop)
 }

@@ -1,4 +1,4 @@
-//! The one place that draws random numbers: SIDs, codes, secrets.
+//! The only code that draws random numbers: SIDs, codes and secrets.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 #[expect(clippy::disallowed_methods, reason = "the simulator's only source of randomness")]
 pub(crate) fn fill(buffer: &mut [u8]) {
     if SystemRandom::new().fill(buffer).is_err() {
-        // Without entropy, no token that this process makes would be worth anything.
+        // Without randomness, none of this process's tokens would be safe.
         std::process::abort();
     }
 }
@@ -20,14 +20,14 @@ pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     buffer
 }
 
-/// base64url of `count` random bytes.
+/// Returns `count` random bytes as base64url.
 pub(crate) fn text(count: usize) -> String {
     let mut buffer = vec![0; count];
     fill(&mut buffer);
     URL_SAFE_NO_PAD.encode(buffer)
 }
 
-/// `count` random bytes in lower-case hex.
+/// Returns `count` random bytes in lower-case hex.
 pub(crate) fn hex(count: usize) -> String {
     let mut buffer = vec![0; count];
     fill(&mut buffer);
@@ -37,12 +37,12 @@ pub(crate) fn hex(count: usize) -> String {
     })
 }
 
-/// A SID: two letters and 32 hex digits.
+/// Returns a SID: two letters and 32 hex digits.
 pub(crate) fn sid(prefix: &str) -> String {
     format!("{prefix}{}", hex(16))
 }
 
-/// True with the given probability.
+/// Returns true with the given probability.
 pub(crate) fn chance(probability: f64) -> bool {
     f64::from(u32::from_be_bytes(bytes())) / f64::from(u32::MAX) < probability
 }

@@ -1,4 +1,4 @@
-//! A map of rows by text key that tracks which rows changed since the last save.
+//! A map from text keys to rows. It remembers which rows have changed since the last save.
 
 use std::collections::HashMap;
 
@@ -34,12 +34,12 @@ impl<T> Rows<T> {
         Some(row)
     }
 
-    /// Adds a row that is already in storage, without marking it as changed.
+    /// Adds a row from storage, without marking it as changed.
     pub(crate) fn load(&mut self, key: String, row: T) {
         self.rows.insert(key, row);
     }
 
-    /// The changed keys with their rows; `None` for a removed row.
+    /// Returns the keys that changed, each with its row. The row is `None` if it was removed.
     pub(crate) fn changed(&self) -> impl Iterator<Item = (&str, Option<&T>)> {
         self.changed.iter().map(|key| (key.as_str(), self.rows.get(key)))
     }

@@ -1,4 +1,4 @@
-//! Creates many Flex users at once, for tests that measure the cost of a large directory.
+//! Creates many Flex users at once, for tests that measure how expensive a large directory is.
 
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use crate::world::State;
 const MOST: usize = 1_000_000;
 const LONGEST_PREFIX: usize = 200;
 
-/// A request for `count` users named `{prefix}{n}`, where `n` has six digits and counts up from `first`.
+/// A request to create `count` users named `{prefix}{n}`, where `n` has six digits and counts up from `first`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Seed {
@@ -21,7 +21,7 @@ pub(crate) struct Seed {
     first: usize,
     #[serde(default = "agent")]
     roles: Vec<String>,
-    /// Whether to create the users in the state in which deprovisioning leaves them.
+    /// Whether to create the users as already deprovisioned.
     #[serde(default)]
     deactivated: bool,
 }
@@ -43,7 +43,8 @@ impl Seed {
         if self.prefix.chars().count() > LONGEST_PREFIX {
             return Err(format!("prefix: must have at most {LONGEST_PREFIX} characters"));
         }
-        // Other Twilio products assign roles that Provision does not accept, such as wfo.full_access.
+        // Accept any role name here. Other Twilio products assign roles that Provision does not accept, such as
+        // wfo.full_access.
         if self.roles.is_empty() || self.roles.iter().any(String::is_empty) {
             return Err("roles: must be a non-empty list of names".to_owned());
         }

@@ -15,18 +15,19 @@ use crate::tls::Identity;
 use crate::world::World;
 use crate::{ACCOUNT_SID, CLIENT_ID, INSTANCE_SID, SSO_PROFILE_SID, WORKSPACE_SID, listener};
 
-/// How to start a simulator. The default suits tests: any free port, no TLS, nothing on disk, no trusted URL.
+/// How to start a simulator. The default is for tests: any free port, no TLS, nothing on disk and no trusted URL.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The address for plain HTTP.
     pub http: SocketAddr,
-    /// The address for TLS, which serves `*.twilio.com` and localhost; `None` disables TLS.
+    /// The address for TLS. The certificate covers `*.twilio.com` and localhost. `None` turns TLS off.
     pub tls: Option<SocketAddr>,
-    /// The HTTP base URL as clients see it; `None` means `http://localhost:{port}`.
+    /// The HTTP base URL as clients see it. `None` means `http://localhost:{port}`.
     pub public_url: Option<String>,
-    /// The directory that keeps the CA, keys, users and sessions across restarts, and gets `ca.pem`.
+    /// The directory that keeps the CA, keys, users and sessions across restarts. The simulator also writes `ca.pem`
+    /// there.
     pub data_dir: Option<PathBuf>,
-    /// Trusted URLs of the SSO configuration, matched exactly. An empty list trusts no URL.
+    /// The Trusted URLs of the SSO configuration. A URL must match exactly. An empty list trusts no URL.
     pub trusted_urls: Vec<String>,
 }
 
@@ -62,7 +63,7 @@ pub struct Account {
 /// Why a simulator could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is already in use or doesn't belong to this machine.
+    /// The address is already in use, or does not belong to this machine.
     #[error("cannot listen on {address}")]
     Listen {
         /// The requested address.
@@ -80,7 +81,7 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
-    /// A file in the data directory is not what this version writes.
+    /// A file in the data directory does not have the form that this version writes.
     #[error("{} is damaged: delete it to start afresh", path.display())]
     Corrupt {
         /// The file.
@@ -97,7 +98,7 @@ pub enum StartError {
     Keys,
 }
 
-/// A running simulator. Dropping it stops it abruptly; [`Simulator::shutdown`] does it gracefully.
+/// A running simulator. [`Simulator::shutdown`] stops it gracefully. Dropping it stops it abruptly.
 pub struct Simulator {
     world: Arc<World>,
     identity: Identity,
@@ -108,7 +109,7 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Binds the listeners, loads or makes the keys, and serves until [`Simulator::shutdown`].
+    /// Binds the listeners, loads or makes the keys, and serves requests until [`Simulator::shutdown`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let (http_listener, http) = bind(config.http).await?;
         let tls_listener = match config.tls {
@@ -143,13 +144,13 @@ impl Simulator {
         &self.world.url
     }
 
-    /// The address that plain HTTP is bound to.
+    /// The address on which plain HTTP listens.
     #[must_use]
     pub fn http_addr(&self) -> SocketAddr {
         self.http
     }
 
-    /// The address that TLS is bound to; `None` without TLS.
+    /// The address on which TLS listens. `None` without TLS.
     #[must_use]
     pub fn tls_addr(&self) -> Option<SocketAddr> {
         self.tls
@@ -161,7 +162,7 @@ impl Simulator {
         &self.identity.ca_pem
     }
 
-    /// The SHA-256 hash of the leaf's public key, for Chromium's `--ignore-certificate-errors-spki-list`.
+    /// The SHA-256 hash of the server certificate's public key, for Chromium's `--ignore-certificate-errors-spki-list`.
     #[must_use]
     pub fn spki_sha256_base64(&self) -> &str {
         &self.identity.spki_sha256_base64
@@ -186,12 +187,12 @@ impl Simulator {
         self.world.issuer()
     }
 
-    /// Adds a trusted URL to the SSO configuration, for a gateway whose port is not known at the start.
+    /// Adds a trusted URL to the SSO configuration. For a gateway whose port is not known when the simulator starts.
     pub fn trust(&self, url: impl Into<String>) {
         self.world.state().trusted_urls.push(url.into());
     }
 
-    /// Changes switches, as `POST /__sim/switches` does over HTTP.
+    /// Changes switches, like `POST /__sim/switches`.
     pub fn switch(&self, change: impl FnOnce(&mut Switches)) {
         change(&mut self.world.state().switches);
     }

@@ -1,5 +1,5 @@
-//! One switch for each question about Twilio that nobody outside Twilio can answer for certain.
-//! The defaults are the likeliest answers; a client has to survive the others too.
+//! Switches for questions about Twilio that nobody outside Twilio can answer for certain. Each question has one switch.
+//! The defaults are the most likely answers. A client must also work with the others.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,33 +7,33 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reactivation {
-    /// Twilio reactivates the same `FU…`.
+    /// Twilio reactivates the user, who keeps the same `FU…`.
     SameSid,
-    /// Twilio makes a new `FU…`; the old one stays deactivated.
+    /// Twilio creates a new `FU…`. The old one stays deactivated.
     NewSid,
     /// Twilio updates the user but leaves it deactivated.
     StaysDeactivated,
 }
 
-/// What happens when a client mints with a ttl above [`Switches::max_ttl_seconds`].
+/// What happens when a client mints with a TTL above [`Switches::max_ttl_seconds`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OverTtl {
-    /// Twilio mints a token with the longest ttl.
+    /// Twilio mints a token with the longest allowed TTL.
     Clamp,
     /// Twilio answers 400, code 45004.
     Reject,
 }
 
-/// What Authorize does with a `state` that has more members than the SDK puts there.
+/// What Authorize does if `state` has more members than the SDK puts there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StateMember {
-    /// Authorize returns it unchanged.
+    /// Authorize returns `state` unchanged.
     Tolerate,
     /// Authorize refuses the request.
     Reject,
-    /// Authorize returns only the two known members.
+    /// Authorize returns only the two members that it knows.
     Strip,
 }
 
@@ -47,34 +47,34 @@ pub enum Deactivated {
     Reject,
 }
 
-/// All switches. `GET /__sim/switches` shows them; `POST` changes the ones in its body.
+/// All switches. `GET /__sim/switches` shows them. `POST` changes the switches in its body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent question about Twilio")]
 pub struct Switches {
-    /// Status of the answer when provisioning creates a user.
+    /// The status of the answer when provisioning creates a user.
     pub provision_status: u16,
-    /// Status of the answer when provisioning updates a user.
+    /// The status of the answer when provisioning updates a user.
     pub provision_update_status: u16,
     /// What happens when a client provisions a deprovisioned username.
     pub provision_reactivates: Reactivation,
     /// The `version` of a new user: 0 or 1.
     pub version_starts_at: u64,
-    /// Status of deprovisioning an already deprovisioned user.
+    /// The status of the answer when a client deprovisions a user who is already deprovisioned.
     pub deprovision_twice_status: u16,
-    /// Whether deprovisioning invalidates the user's live tokens.
+    /// Whether deprovisioning invalidates the user's tokens.
     pub tokens_die_at_deprovision: bool,
     /// Whether `Username=` finds deactivated users.
     pub find_returns_deactivated: bool,
     /// Whether `Username=` is case-sensitive.
     pub find_case_sensitive: bool,
-    /// Deliberately wrong: a find that matches also returns a second user.
+    /// Deliberately wrong: a find that matches a user also returns a second user.
     pub find_returns_two: bool,
-    /// Status of a successful mint, 200 or 201.
+    /// The status of a successful mint, 200 or 201.
     pub mint_status: u16,
-    /// The longest ttl of a minted token.
+    /// The longest allowed TTL of a minted token, in seconds.
     pub max_ttl_seconds: i64,
-    /// What happens when a client asks for a longer ttl.
+    /// What happens when a client requests a longer TTL.
     pub over_max_ttl: OverTtl,
     /// What happens when a client mints for a deactivated user.
     pub mint_deactivated: Deactivated,
@@ -82,20 +82,20 @@ pub struct Switches {
     pub mint_for_other_user: bool,
     /// Deliberately wrong: the minted token also has the role `admin`.
     pub mint_wider_roles: bool,
-    /// Status of a call with a Restricted API key (code 8001).
+    /// The status of the answer to a call with a Restricted API key (code 8001).
     pub restricted_key_status: u16,
-    /// What Authorize does with an unknown member in `state`.
+    /// What Authorize does with an unknown member of `state`.
     pub state_extra_member: StateMember,
-    /// Whether an SSO sign-in reactivates a deprovisioned user, as [`Switches::provision_reactivates`]
-    /// allows. If false, Twilio denies the sign-in.
+    /// Whether an SSO sign-in reactivates a deprovisioned user. If true, [`Switches::provision_reactivates`] decides
+    /// how. If false, Twilio denies the sign-in.
     pub sso_login_reactivates: bool,
-    /// Whether the configuration's list begins with an inactive entry.
+    /// Whether the list of SSO configurations begins with an inactive one.
     pub config_inactive_first: bool,
-    /// Status of the answer that refuses a code or refresh token.
+    /// The status of the answer that refuses a code or a refresh token.
     pub exchange_error_status: u16,
-    /// Twilio error code of the answer that refuses a code or refresh token.
+    /// Twilio's error code in the answer that refuses a code or a refresh token.
     pub exchange_error_code: u32,
-    /// Status of the answer to an unknown SSO profile (code 70251).
+    /// The status of the answer to an unknown SSO profile (code 70251).
     pub exchange_profile_status: u16,
     /// Whether a refresh replaces the refresh token.
     pub refresh_rotates: bool,
@@ -103,15 +103,16 @@ pub struct Switches {
     pub exchange_other_account: bool,
     /// Deliberately wrong: the exchanged token belongs to another instance.
     pub exchange_other_instance: bool,
-    /// Lifetime of an SSO access token.
+    /// The lifetime of an SSO access token, in seconds.
     pub sso_token_ttl_seconds: i64,
-    /// Longest lifetime of an SSO session; a refresh cannot extend a token beyond it.
+    /// The longest lifetime of an SSO session, in seconds. No token of the session is valid for longer, even after a
+    /// refresh.
     pub sso_max_lifetime_seconds: i64,
-    /// Status of a successful Tokens/Info.
+    /// The status of a successful answer of Tokens/Info.
     pub info_status: u16,
-    /// Status of an IAM answer with `valid: false`.
+    /// The status of an IAM answer that contains `valid: false`.
     pub iam_invalid_status: u16,
-    /// Whether answers omit the fields that Twilio may omit.
+    /// Whether answers leave out the fields that Twilio may leave out.
     pub sparse_responses: bool,
     /// Whether errors are RFC 9457 problem documents.
     pub rfc9457_errors: bool,
@@ -156,7 +157,7 @@ impl Default for Switches {
 }
 
 impl Switches {
-    /// A copy of these switches, with those in `patch` changed.
+    /// Returns a copy of these switches, with the switches in `patch` changed.
     pub(crate) fn merged(&self, patch: &serde_json::Map<String, serde_json::Value>) -> Result<Self, serde_json::Error> {
         let mut whole = serde_json::to_value(self)?;
         if let Some(members) = whole.as_object_mut() {

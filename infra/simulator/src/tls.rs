@@ -1,5 +1,5 @@
-//! The simulator's own certificate authority and one leaf certificate for all Twilio host names.
-//! The leaf keeps its key across restarts, so its SPKI hash can be configured once.
+//! The simulator's own certificate authority, and one server certificate for all Twilio host names. The server
+//! certificate keeps its key across restarts, so people have to configure its SPKI hash only once.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::persist::Store;
 use crate::simulator::StartError;
 use crate::web;
 
-/// A wildcard covers only one label, so each region needs its own.
+/// The names in the certificate. A wildcard covers only one label, so each region needs its own wildcard.
 const NAMES: [&str; 13] = [
     "twilio.com",
     "*.twilio.com",

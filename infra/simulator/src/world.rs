@@ -1,5 +1,5 @@
-//! The simulator's whole state, behind one lock. Requests are therefore atomic: concurrent
-//! requests see each other's effects in some order and never half done.
+//! The simulator's whole state, behind one lock. Requests are therefore atomic: a request never sees another request's
+//! effects half done.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -45,7 +45,7 @@ pub(crate) struct State {
     /// State that survives a restart.
     pub(crate) lasting: Lasting,
     pub(crate) sso: Sso,
-    /// The database that stores `lasting`; `None` without a data directory.
+    /// The database that stores `lasting`. `None` without a data directory.
     pub(crate) database: Option<Database>,
 }
 
@@ -66,7 +66,7 @@ impl State {
         }
     }
 
-    /// Seconds since the epoch on the simulator's clock.
+    /// The time on the simulator's clock, in seconds since the epoch.
     pub(crate) fn now(&self) -> i64 {
         let unshifted = self.clock.as_ref().map_or_else(|| clock::machine_millis().div_euclid(1000), |clock| clock());
         unshifted + self.clock_offset
@@ -107,7 +107,8 @@ impl World {
         format!("{}/idp", self.url)
     }
 
-    /// Restores the state of the first start.
+    /// Restores the initial state: no users, teams, sessions or revoked tokens, and the keys and trusted URLs with
+    /// which this process started.
     pub(crate) fn reset(&self) {
         let mut state = self.state();
         *state = State {
@@ -123,8 +124,8 @@ impl World {
         self.save();
     }
 
-    /// Writes the rows that changed since the last save, in one transaction. Every answer waits
-    /// for this, so a process killed afterwards loses nothing that it acknowledged.
+    /// Writes the rows that have changed since the last save, in one transaction. Every answer waits for this. So a
+    /// process that is killed never loses a change that it has confirmed to a client.
     pub(crate) fn save(&self) {
         let mut state = self.state();
         let State { lasting, database, .. } = &mut *state;
@@ -134,7 +135,7 @@ impl World {
         if let Some(database) = database
             && let Err(error) = database.save(lasting)
         {
-            // The rows stay marked as changed: the next request's save tries again.
+            // The rows stay marked as changed, so the save of the next request tries again.
             tracing::error!(%error, "the simulator's state could not be saved");
             return;
         }

@@ -11,17 +11,17 @@ use crate::domain::{Caller, Email, Identity, RoleSet, Scopes, Username};
 
 type Claims = Map<String, Value>;
 
-/// How far an issuer's clock may be ahead of or behind ours.
+/// How far an issuer's clock may differ from ours, in either direction.
 pub const LEEWAY: Duration = Duration::seconds(30);
 
-/// The latest date accepted, in seconds since 1970: the start of the year 3000. A later date is a mistake, and
-/// arithmetic on it could overflow.
+/// The latest date that a claim may contain, in seconds since 1970: the start of the year 3000. A later date can only
+/// be a mistake, and arithmetic on it could overflow.
 const LAST_SECOND: i64 = 32_503_680_000;
 
 /// The longest `sub`, in bytes (OIDC Core §2).
 const MAX_SUBJECT: usize = 255;
 
-/// Applies all rules to the claims that `issuer` signed, and returns the caller.
+/// Checks the claims that `issuer` signed against all rules, and returns the caller.
 pub(super) fn judge(
     issuer: &Issuer,
     token_type: TokenType,
@@ -53,8 +53,8 @@ pub(super) fn judge(
     let subject = issuer.provider.subject(sub, claims)?;
     let verified_email = verified_email(issuer, claims);
     Ok(Caller {
-        // Always use the configured issuer name, because a token may have another spelling of it and one person must
-        // have one key.
+        // Use the issuer's configured name, not `iss`. An issuer may have two spellings of `iss`, and one person must
+        // not get two identities.
         identity: Identity { issuer: issuer.name.clone(), subject },
         scopes: scopes(issuer, claims)?,
         username: username(issuer, claims, verified_email.as_ref()),
@@ -80,11 +80,11 @@ fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDateTime, Token
     Ok(expires_at)
 }
 
-/// Reads a `NumericDate` (RFC 7519 §2) of whole seconds; `None` if the claim is absent.
+/// Reads a `NumericDate` (RFC 7519 §2) of whole seconds. Returns `None` if the claim is absent.
 fn date(claims: &Claims, name: &'static str) -> Result<Option<OffsetDateTime>, TokenFault> {
     let Some(value) = claims.get(name) else { return Ok(None) };
-    // Rust prints a float with all its digits and no exponent: `1.0` becomes `1`, which parses; `1e300` becomes a
-    // number too large for an `i64`.
+    // A date may also be a JSON number with a fraction. Rust prints a float with all its digits and without an
+    // exponent. So `1.0` becomes `1`, which parses, and `1e300` becomes a number that is too large for an `i64`.
     let seconds = value.as_i64().or_else(|| value.as_f64()?.to_string().parse().ok());
     seconds
         .filter(|seconds| (1..=LAST_SECOND).contains(seconds))
@@ -99,7 +99,7 @@ fn for_us(claims: &Claims, name: &'static str, audiences: &[String]) -> Result<(
     if ours { Ok(()) } else { Err(TokenFault::Audience) }
 }
 
-/// A string, or an array of nothing but strings.
+/// Returns the strings of a value that is a string or an array of strings. Returns `None` for any other value.
 fn strings(value: &Value) -> Option<Vec<&str>> {
     match value {
         Value::String(one) => Some(vec![one]),
@@ -133,14 +133,15 @@ fn roles(issuer: &Issuer, claims: &Claims) -> Result<RoleSet, TokenFault> {
     Ok(named.into_iter().filter_map(meaning).collect())
 }
 
-/// Returns the address only if the issuer says that it has verified it: anybody can enter an unverified one.
+/// Returns the e-mail address only if the issuer has verified it, because users can enter any address that is not
+/// verified.
 fn verified_email(issuer: &Issuer, claims: &Claims) -> Option<Email> {
     let verified = issuer.email_verified_claim.find(claims) == Some(&Value::Bool(true));
     verified.then(|| parsed(&issuer.email_claim, claims)).flatten()
 }
 
-/// Builds the username from its template. The e-mail claim may be part of it only if the address is verified: otherwise
-/// anybody who can edit that claim could become the person it names (CVE-2023-3128).
+/// Builds the username from its template. The template may use the e-mail claim only if the address is verified.
+/// Otherwise anybody who can edit that claim could take over another person's username (CVE-2023-3128).
 fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>) -> Option<Username> {
     issuer.username.render(|name| {
         let path = ClaimPath::new(name);
@@ -151,7 +152,7 @@ fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>) ->
     })
 }
 
-/// Reads a claim that is only descriptive. An unusable value counts as absent.
+/// Reads a claim that only describes the caller. A value that does not parse counts as absent.
 fn parsed<T: std::str::FromStr>(path: &ClaimPath, claims: &Claims) -> Option<T> {
     path.find(claims)?.as_str()?.parse().ok()
 }

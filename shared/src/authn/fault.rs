@@ -7,15 +7,15 @@ use crate::base::strict_json::StrictJsonError;
 /// The largest token that is parsed, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8192;
 
-/// Why there is no [`Caller`](crate::domain::Caller).
+/// Why a request has no verified [`Caller`](crate::domain::Caller).
 ///
-/// The answer does not tell the caller which rule a token breaks. Only the log says that.
+/// The HTTP response does not tell the caller which rule a token breaks. Only the log contains that.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallerError {
-    /// No issuer is configured, so there are no callers. 501.
+    /// No issuer is configured, so Flexgate cannot verify any caller. 501.
     #[error("no issuer is configured")]
     NotConfigured,
-    /// There is not exactly one `Authorization` header, or its scheme is not `Bearer`. 401.
+    /// The request does not have exactly one `Authorization` header, or its scheme is not `Bearer`. 401.
     #[error("the request does not carry exactly one Authorization header with a Bearer token")]
     Missing,
     /// The token is larger than [`MAX_TOKEN_BYTES`]. 413.
@@ -24,7 +24,7 @@ pub enum CallerError {
     /// The token breaks a rule. 401, `invalid_token`.
     #[error("the token is refused")]
     Invalid(#[source] TokenFault),
-    /// The issuer's keys are unavailable, so the token cannot be checked. 503.
+    /// The issuer's keys cannot be fetched, so the token cannot be checked. 503.
     #[error("the issuer's keys are not available")]
     Unavailable {
         /// How long the caller should wait before trying again.
@@ -38,7 +38,7 @@ impl From<TokenFault> for CallerError {
     }
 }
 
-/// The rule that a token breaks. It names claims but never contains their values, so it may be logged.
+/// The rule that a token breaks. It names claims but never contains their values, so it can be logged safely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     /// The token does not consist of three non-empty segments.
@@ -50,9 +50,9 @@ pub enum TokenFault {
     /// The header or the claims are not valid JSON, have a duplicate member, or are nested too deeply.
     #[error("the {part} segment is {error}")]
     Json {
-        /// Which of the two.
+        /// The segment that is not acceptable JSON.
         part: Part,
-        /// Why.
+        /// What is wrong with its JSON.
         error: StrictJsonError,
     },
     /// The header or the claims are not a JSON object.
@@ -67,10 +67,10 @@ pub enum TokenFault {
     /// The header demands an extension (`crit`).
     #[error("the header demands an extension")]
     Critical,
-    /// The header contains a key, or says where to get one.
+    /// The header contains a key, or a URL from which to fetch one.
     #[error("the header supplies its own key in {0}")]
     EmbeddedKey(&'static str),
-    /// The header's `typ` is unknown, or this issuer may not use it.
+    /// The header's `typ` is unknown, or the issuer's settings do not allow it.
     #[error("the token is of a type that is not accepted")]
     Type,
     /// `iss` is missing or not a string.
@@ -79,7 +79,7 @@ pub enum TokenFault {
     /// `iss` is not a configured issuer.
     #[error("the issuer is not trusted")]
     IssuerUnknown,
-    /// The header names no key, and the issuer does not have exactly one usable key.
+    /// The header names no key, and the issuer has no usable key or more than one.
     #[error("the header names no key")]
     KeyMissing,
     /// The issuer has no usable key of that name.
@@ -88,7 +88,7 @@ pub enum TokenFault {
     /// The key is for an algorithm other than the header's `alg`.
     #[error("the key is for another algorithm")]
     KeyAlgorithm,
-    /// The key did not make the signature.
+    /// The signature does not verify with the key.
     #[error("the signature does not verify")]
     Signature,
     /// A claim is missing.
@@ -112,11 +112,12 @@ pub enum TokenFault {
     /// The token is a logout token or another security event (RFC 8417).
     #[error("a security event is not accepted")]
     SecurityEvent,
-    /// The token is bound to a key (`cnf`), and Flexgate does not check that the sender has that key (RFC 9449, RFC
-    /// 8705).
+    /// The token is bound to a key (`cnf`; RFC 9449, RFC 8705). Flexgate refuses it, because Flexgate does not check
+    /// that the sender has that key.
     #[error("the token is bound to a key")]
     Bound,
-    /// The token omits claims that must be fetched elsewhere (Entra's groups overage). That doesn't mean "no groups".
+    /// The token leaves out claims that a client must fetch elsewhere (Entra's groups overage). Flexgate refuses it,
+    /// because reading it as "no groups" would be wrong.
     #[error("claims are left out of the token")]
     Overage,
     /// Entra: `tid` is not the configured tenant.

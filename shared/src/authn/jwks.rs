@@ -1,7 +1,7 @@
 //! Caches an issuer's keys and decides when to fetch them again.
 //!
-//! Nothing is refreshed in the background, because a Lambda environment is frozen between requests and timers are
-//! frozen with it. The first request that finds the keys too old fetches them, and the others wait for it.
+//! Nothing is refreshed in the background. Lambda freezes the environment between requests, and timers stop with it.
+//! The first request that finds the keys too old fetches them, and concurrent requests wait for that fetch.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration as StdDuration;
@@ -23,26 +23,28 @@ use crate::base::outbound::{self, Deadline, SendError};
 use crate::base::strict_json::{self, StrictJsonError};
 use crate::telemetry;
 
-/// Bounds on how long fetched keys count as fresh, whatever lifetime the issuer states. The upper bound limits how
-/// long Flexgate trusts a key that the issuer withdrew; `MAX_STALE` adds to it while the issuer cannot be reached.
+/// The shortest and the longest time that fetched keys count as fresh, whatever lifetime the issuer states. The upper
+/// bound limits how long Flexgate trusts a key that the issuer has withdrawn. While the issuer cannot be reached,
+/// Flexgate trusts the key for up to `MAX_STALE` longer.
 const MIN_FRESH: Duration = Duration::minutes(5);
 const MAX_FRESH: Duration = Duration::hours(24);
 
-/// How long stale keys are still used while the issuer cannot be reached.
+/// How long Flexgate still uses stale keys while the issuer cannot be reached.
 const MAX_STALE: Duration = Duration::hours(24);
 
-/// While the cached keys are fresh, tokens with an unknown key cause at most one fetch in this time, because anybody
-/// can make up key names.
+/// Anybody can send tokens with invented key names. So while the cached keys are fresh, tokens that name an unknown key
+/// cause at most one fetch in this time.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::seconds(60);
 
-/// After a failed fetch, Flexgate doesn't ask the issuer for this long: `PAUSE_COLD` if it never had keys of this
-/// issuer, because nobody can be let in then; `PAUSE_STALE` if it has old keys, even if they are older than `MAX_STALE`
-/// and no longer used. Callers are told to try again after `PAUSE_COLD` in both cases, so beyond `MAX_STALE` they may
-/// be refused several times before the next fetch.
+/// How long Flexgate does not contact an issuer after a failed fetch. `PAUSE_COLD` applies if Flexgate has never had
+/// keys of this issuer. It is short, because nobody can sign in until a fetch succeeds. `PAUSE_STALE` applies if
+/// Flexgate has old keys, even if they are older than `MAX_STALE` and no longer used. In both cases the response tells
+/// callers to retry after `PAUSE_COLD`. So beyond `MAX_STALE`, a caller may be refused several times before the next
+/// fetch.
 const PAUSE_COLD: Duration = Duration::seconds(5);
 const PAUSE_STALE: Duration = Duration::seconds(60);
 
-/// The longest that one fetch takes, metadata and keys together.
+/// The most time that one fetch may take, for metadata and keys together.
 const FETCH_TIMEOUT: StdDuration = StdDuration::from_secs(4);
 
 const MAX_DOCUMENT: usize = 256 * 1024;
@@ -53,9 +55,9 @@ pub(super) struct Keys {
     jwks_uri: Option<Url>,
     http: reqwest::Client,
     clock_rng: ClockRng,
-    /// Locked only briefly, because every request reads it.
+    /// Every request reads this state, so the lock is held only briefly.
     state: RwLock<State>,
-    /// Locked during a fetch, so that there is only one at a time.
+    /// The lock is held during a fetch, so that only one fetch runs at a time.
     fetching: Mutex<()>,
 }
 
@@ -72,7 +74,7 @@ struct Cached {
     fresh_until: OffsetDateTime,
 }
 
-/// Why the keys could not be fetched. For the log.
+/// Why the keys could not be fetched. It appears only in the log and in the result of `probe`.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("no answer from the issuer")]
@@ -96,7 +98,7 @@ impl Keys {
         Self { issuer, jwks_uri, http, clock_rng, state: RwLock::default(), fetching: Mutex::default() }
     }
 
-    /// Fetches the keys as a request would, and discards them. Returns why if that fails.
+    /// Fetches the keys in the same way as for a request, and discards them. Returns the reason if the fetch fails.
     pub(super) async fn probe(&self, deadline: Deadline) -> Result<(), FetchError> {
         self.fetch(deadline.within(FETCH_TIMEOUT)).await.map(drop)
     }
@@ -113,14 +115,14 @@ impl Keys {
         }
         let turn = timeout_at(deadline.instant(), self.fetching.lock()).await;
         if let Ok(_turn) = turn {
-            // The previous lock holder may have fetched the missing key.
+            // Another request may have fetched the key while this one waited for the lock.
             if let Some(settled) = self.settled(unverified_kid, algorithm) {
                 return Ok(settled?);
             }
             let fetched = self.refresh(deadline).await;
             let found = self.at_hand(unverified_kid, algorithm);
             if fetched && matches!(found, Err(CallerError::Invalid(TokenFault::KeyUnknown))) {
-                // The set just fetched lacks the key, so the next unknown key must not cause another fetch.
+                // The new key set lacks the key, so the next unknown key must not cause another fetch.
                 self.update(|state| state.unknown_key_at = Some(self.clock_rng.now()));
             }
             return found;
@@ -128,8 +130,8 @@ impl Keys {
         self.at_hand(unverified_kid, algorithm)
     }
 
-    /// Fetches the keys if none are cached. A failure is logged but starts no pause, so the first caller tries again at
-    /// once: the prewarm may have failed only because it had little time.
+    /// Fetches the keys if none are cached. A failure is logged, but the first caller does not have to wait for
+    /// `PAUSE_COLD`: the prewarm may have failed only because it had little time.
     pub(super) async fn prewarm(&self, deadline: Deadline) {
         if let Ok(_turn) = timeout_at(deadline.instant(), self.fetching.lock()).await
             && self.state().cached.is_none()
@@ -139,7 +141,8 @@ impl Keys {
         }
     }
 
-    /// Looks the key up in fresh keys. `None` if a fetch might help: the cached keys are not fresh, or lack the key.
+    /// Looks the key up in the cached keys. Returns `None` if a fetch might help, because the cached keys are not fresh
+    /// or lack the key.
     fn settled(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Option<Result<Key, TokenFault>> {
         let cached = self.state().cached.filter(|cached| self.clock_rng.now() < cached.fresh_until)?;
         match cached.keys.find(unverified_kid, algorithm) {
@@ -148,7 +151,7 @@ impl Keys {
         }
     }
 
-    /// Looks the key up in the cached keys, even if they have been stale for up to `MAX_STALE`.
+    /// Looks the key up in the cached keys, even if they have been stale for some time, but for less than `MAX_STALE`.
     fn at_hand(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Result<Key, CallerError> {
         match self.state().cached {
             Some(cached) if self.clock_rng.now() < cached.fresh_until + MAX_STALE => {
@@ -158,7 +161,7 @@ impl Keys {
         }
     }
 
-    /// Fetches the keys, unless it is too soon to ask again. Returns whether the fetch succeeded.
+    /// Fetches the keys, unless the last attempt is too recent. Returns whether it fetched them.
     async fn refresh(&self, deadline: Deadline) -> bool {
         let now = self.clock_rng.now();
         let state = self.state();
@@ -172,7 +175,8 @@ impl Keys {
             return false;
         }
         if state.cached.is_some_and(|cached| now < cached.fresh_until) {
-            // Recorded before the fetch, so that a caller who hangs up cannot bypass the limit on fetches.
+            // Record this before the fetch. Otherwise a caller who disconnects during the fetch could bypass the limit
+            // on fetches.
             self.update(|state| state.unknown_key_at = Some(now));
         }
         let fetched = self.fetch(deadline.within(FETCH_TIMEOUT)).await;
@@ -214,7 +218,7 @@ impl Keys {
         metadata
             .get("jwks_uri")
             .and_then(|uri| web_address(uri.as_str()?).ok())
-            // Only an issuer on this machine may send Flexgate to this machine.
+            // An issuer elsewhere must not make Flexgate send requests to the local machine.
             .filter(|uri| issuer_is_loopback || !is_loopback(uri))
             .ok_or(FetchError::JwksUri)
     }
@@ -237,7 +241,8 @@ impl Keys {
     }
 }
 
-/// `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1); zero if there is none, or with `no-store` or `no-cache`.
+/// Returns `max-age` from `Cache-Control` (RFC 9111 §5.2.2.1). Returns zero if there is no `max-age`, or if there is
+/// also `no-store` or `no-cache`.
 fn max_age(headers: &HeaderMap) -> Duration {
     let values = headers.get_all(CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
     let directives: Vec<String> =

@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 use super::fault::TokenFault;
 use crate::base::jws;
 
-/// The allowed lengths of an RSA modulus. Shorter keys are too weak. Checking a signature with a longer key takes so
-/// long that it could serve as a denial of service.
+/// The allowed lengths of an RSA modulus. Shorter keys are too weak. Longer keys make signature checks so slow that an
+/// attacker could use them for denial of service.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// The algorithms that a token may use (RFC 7518, RFC 8037). Symmetric ones are refused: the published key would be the
-/// secret. Which algorithm a given token must use depends on its [`Key`].
+/// The algorithms that a token may use (RFC 7518, RFC 8037). Symmetric algorithms are refused: the published key would
+/// be the secret, so anybody could sign. The [`Key`] decides which of these algorithms a given token must use.
 pub(super) fn allowed_algorithm(name: &str) -> Option<Algorithm> {
     match name {
         "RS256" => Some(Algorithm::RS256),
@@ -25,7 +25,7 @@ pub(super) fn allowed_algorithm(name: &str) -> Option<Algorithm> {
     }
 }
 
-/// A public key for one algorithm. The key determines the algorithm, never the token (RFC 8725 §3.1).
+/// A public key for one algorithm. The algorithm comes from the key, never from the token (RFC 8725 §3.1).
 #[derive(Clone)]
 pub(super) struct Key {
     algorithm: Algorithm,
@@ -43,11 +43,12 @@ impl Key {
     }
 }
 
-/// The usable keys of an issuer. Encryption keys, weak keys and keys of an unknown type are left out.
+/// The usable keys of an issuer, with their names (`kid`). Encryption keys, weak keys and keys of an unknown type are
+/// left out.
 pub(super) struct KeySet(Vec<(Option<Box<str>>, Key)>);
 
 impl KeySet {
-    /// Reads a key set. `None` if it is not one.
+    /// Reads a key set. Returns `None` if `document` is not a key set.
     pub(super) fn parse(document: &Value) -> Option<Self> {
         let keys = document.get("keys")?.as_array()?;
         Some(Self(keys.iter().filter_map(Value::as_object).filter_map(usable).collect()))
@@ -57,7 +58,7 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    /// Returns the key that a token names; if it names none, the only key of the set.
+    /// Returns the key that a token names. If the token names none, returns the only key of the set.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&Key, TokenFault> {
         let Some(kid) = kid else {
             return match self.0.as_slice() {
@@ -90,7 +91,8 @@ fn usable(jwk: &Map<String, Value>) -> Option<(Option<Box<str>>, Key)> {
         _ => return None,
     };
     let algorithm = match jwk.get("alg") {
-        // Without `alg`, the key type determines the algorithm. An RSA key is then for RS256, like Entra's keys.
+        // Without `alg`, the key type determines the algorithm. For an RSA key that is RS256, because Entra's keys have
+        // no `alg` and sign with RS256.
         None => *of_kind.first()?,
         Some(alg) => allowed_algorithm(alg.as_str()?).filter(|algorithm| of_kind.contains(algorithm))?,
     };
@@ -101,7 +103,7 @@ fn rsa(n: &[u8], e: &[u8]) -> Option<DecodingKey> {
     let n = without_leading_zeros(n);
     let e = without_leading_zeros(e);
     let bits = (n.len() * 8).checked_sub(n.first()?.leading_zeros() as usize)?;
-    // An exponent of 1 makes every message its own signature.
+    // With an exponent of 1, every message is its own signature, so anybody could sign.
     let sound_exponent = e.len() <= 4 && e.last()? % 2 == 1 && e != [1];
     (RSA_BITS.contains(&bits) && sound_exponent).then(|| DecodingKey::from_rsa_raw_components(n, e))
 }
@@ -112,19 +114,19 @@ fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
 }
 
 fn ec(x: &[u8], y: &[u8], length: usize) -> Option<DecodingKey> {
-    // The byte 4 means that both coordinates follow, uncompressed (SEC 1 §2.3.3).
+    // The byte 4 says that both coordinates follow, uncompressed (SEC 1 §2.3.3).
     (x.len() == length && y.len() == length).then(|| DecodingKey::from_ec_der(&[&[4], x, y].concat()))
 }
 
-/// Refuses points of small order, because anybody can forge signatures that verify under them.
+/// Refuses points of small order. Anybody can forge a signature that verifies with such a key.
 fn ed25519(x: &[u8]) -> Option<DecodingKey> {
     let mut y: [u8; 32] = x.try_into().ok()?;
     y[31] &= 0x7f;
     (!SMALL_ORDER.contains(&y)).then(|| DecodingKey::from_ed_der(x))
 }
 
-/// The y coordinates of the Ed25519 points whose order divides 8, little-endian and without the sign of x, and the
-/// encodings that equal them modulo p: 0, 1, the two of order 8, p - 1, p and p + 1.
+/// The y coordinates of the Ed25519 points whose order divides 8, little-endian, without the sign bit of x: 0, 1, the
+/// two values for points of order 8, and p - 1. The list also has p and p + 1, which are other encodings of 0 and 1.
 const SMALL_ORDER: [[u8; 32]; 7] = [
     [0; 32],
     near_p(1, 0, 0),
@@ -141,7 +143,8 @@ const SMALL_ORDER: [[u8; 32]; 7] = [
     near_p(0xee, 0xff, 0x7f),
 ];
 
-/// The 32-byte number with this first byte, this last byte, and `middle` in between.
+/// Returns the 32-byte number whose first byte is `first`, whose last byte is `last`, and whose other bytes are
+/// `middle`.
 const fn near_p(first: u8, middle: u8, last: u8) -> [u8; 32] {
     let mut bytes = [middle; 32];
     bytes[0] = first;

@@ -1,12 +1,12 @@
-//! Collects the mistakes in `FLEXGATE_ISSUERS`, so that all of them are reported at once.
+//! Collects the mistakes in `FLEXGATE_ISSUERS`, so that an operator sees all of them at once.
 
 /// One mistake in the configuration of the issuers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct SettingsFault {
-    /// Which setting, like `[0].audiences`.
+    /// Which setting is wrong, like `[0].audiences`.
     pub place: String,
-    /// What is wrong with it, or what it must be.
+    /// What is wrong with the setting, or what it must be.
     pub problem: String,
 }
 

@@ -1,15 +1,18 @@
 //! Verifies who is calling: turns a bearer token (a JWT) into a verified [`Caller`].
 //!
 //! The invariant of this module: [`Verifier`] returns a [`Caller`] only for a token that a configured issuer signed,
-//! that is for one of our audiences, and that is valid now, with [`LEEWAY`] for the clocks. The key comes from the
-//! issuer's published key set, which may be cached: for up to 24 hours, and while the issuer cannot be reached for up
-//! to 24 hours more. A key that the issuer withdraws can stay trusted for that long.
+//! that is for one of our audiences, and that is valid now. [`LEEWAY`] allows for differences between clocks.
+//!
+//! The verification key comes from the issuer's published key set. Flexgate caches a key set for up to 24 hours. If the
+//! issuer then cannot be reached, Flexgate uses it for up to 24 hours more. A key that the issuer withdraws can stay
+//! trusted for that long.
 //!
 //! The rules follow RFC 8725 and are implemented here. Flexgate uses only the key and algorithm types of
-//! `jsonwebtoken`; *ring* checks the signatures. Anything read from a token before that check is called `unverified_*`.
+//! `jsonwebtoken`; *ring* checks the signatures. Text and claims that were read from a token before the signature check
+//! have names that start with `unverified_`.
 //!
-//! The answer to a refused token does not say which rule the token breaks. [`TokenFault`] is for the log and contains
-//! no value from the token.
+//! The response to a refused token does not say which rule the token breaks. [`TokenFault`] says so in the log, and
+//! contains no value from the token.
 
 mod claims;
 mod fault;
@@ -41,7 +44,7 @@ use crate::domain::Caller;
 use jwks::Keys;
 use token::UnverifiedToken;
 
-/// Verifies callers. A process needs only one; it caches the issuers' keys.
+/// Verifies callers. It caches the issuers' keys, so a process should have only one.
 pub struct Verifier {
     issuers: Vec<(Issuer, Arc<Keys>)>,
     clock_rng: ClockRng,
@@ -54,7 +57,7 @@ impl fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// A verifier that trusts only `issuers`; nobody if there are none. It fetches nothing yet.
+    /// Creates a verifier that trusts only `issuers`. It trusts nobody if there are none. It fetches no keys yet.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "a client is a handle, and this keeps one per issuer")]
     pub fn new(issuers: Vec<Issuer>, http: reqwest::Client, clock_rng: ClockRng) -> Self {
@@ -66,7 +69,7 @@ impl Verifier {
     }
 
     /// Fetches every issuer's keys concurrently, so that the first caller need not wait. If a fetch fails, the issuer's
-    /// first caller repeats it.
+    /// first caller triggers another one.
     pub async fn prewarm(&self, deadline: Deadline) {
         let mut fetches = JoinSet::new();
         for (_, keys) in &self.issuers {
@@ -76,8 +79,7 @@ impl Verifier {
         fetches.join_all().await;
     }
 
-    /// Tries to fetch each issuer's keys. Returns each issuer's name with the result, or with the reason for the
-    /// failure.
+    /// Tries to fetch each issuer's keys. Returns each issuer's name, and the reason if its fetch failed.
     pub async fn probe(&self, deadline: Deadline) -> Vec<(&str, Result<(), String>)> {
         let mut found = Vec::new();
         for (issuer, keys) in &self.issuers {
@@ -97,7 +99,7 @@ impl Verifier {
     /// Verifies a token and returns the caller.
     pub async fn verify_token(&self, unverified_token: &str, deadline: Deadline) -> Result<Caller, CallerError> {
         let token = UnverifiedToken::parse(unverified_token)?;
-        // Compare byte for byte: Flexgate must not normalise an issuer's name.
+        // Compare the names byte for byte. Flexgate must not normalise an issuer's name.
         let unverified_issuer = token.unverified_issuer()?;
         let (issuer, keys) = self
             .issuers
@@ -111,7 +113,7 @@ impl Verifier {
     }
 }
 
-/// The token of the only `Authorization` header, if its scheme is `Bearer`.
+/// Returns the token of the only `Authorization` header, if the scheme is `Bearer`.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).into_iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };

@@ -1,4 +1,4 @@
-//! Presets for known issuers: how each differs from a plain OIDC provider.
+//! Presets for known issuers. A preset describes how an issuer differs from a plain OIDC provider.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use super::token::TokenType;
 const GOOGLE: &str = "https://accounts.google.com";
 const GOOGLE_BARE: &str = "accounts.google.com";
 
-/// The preset of an issuer: its default settings, and the rules that apply in addition to those for all issuers.
+/// The preset of an issuer. It determines default settings, and rules that apply in addition to those for all issuers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
@@ -20,14 +20,14 @@ pub enum Preset {
     Generic,
     /// Microsoft Entra ID. The issuer is `https://login.microsoftonline.com/{tenant id}/v2.0`, and the tenant's v1
     /// issuer is accepted too. `tid` must be the tenant. The subject is `{tid}:{oid}`. The scopes come from `scp`. An
-    /// e-mail address counts only if `xms_edov` is true.
+    /// e-mail address counts as verified only if `xms_edov` is true.
     Entra,
     /// An Okta custom authorization server. The scopes come from `scp` and the username from `sub`. The subject of a
     /// person's token is `uid`, because the login in `sub` may change and `uid` never does. A service's token has no
     /// `uid`, so its subject is `sub`.
     Okta,
-    /// Auth0. The scopes come from `permissions`, which only role-based access control fills, and not from `scope`,
-    /// which any application may request.
+    /// Auth0. The scopes come from `permissions`, because only Auth0's role-based access control fills that claim.
+    /// `scope` is not safe: any application may request any scope.
     Auth0,
     /// Amazon Cognito. The audience of an access token is its `client_id`. `token_use` is required. The username comes
     /// from `username`.
@@ -37,7 +37,7 @@ pub enum Preset {
     Google,
 }
 
-/// The defaults for settings that are not given.
+/// The defaults for settings that an issuer leaves out.
 pub(super) struct Defaults {
     pub(super) scope_claim: &'static str,
     pub(super) username_claim: &'static str,
@@ -63,7 +63,7 @@ impl Preset {
         }
     }
 
-    /// Returns the provider with this preset's rules, or adds a fault if `issuer` cannot be such a provider.
+    /// Returns the provider that applies this preset's rules. Adds a fault if `issuer` cannot be such a provider.
     pub(super) fn provider(
         self,
         issuer: &str,
@@ -101,7 +101,7 @@ impl Preset {
     }
 }
 
-/// The tenant id in `/{tenant id}/v2.0`.
+/// Returns the tenant id from a path of the form `/{tenant id}/v2.0`.
 fn tenant(url: &Url) -> Option<&str> {
     let tenant = url.path().strip_prefix('/')?.strip_suffix("/v2.0")?;
     let is_guid = tenant.len() == 36
@@ -112,7 +112,7 @@ fn tenant(url: &Url) -> Option<&str> {
     is_guid.then_some(tenant)
 }
 
-/// The rules of an issuer in addition to those for all issuers.
+/// An issuer's own rules, which apply in addition to the rules for all issuers.
 #[derive(Debug, Clone)]
 pub(super) enum Provider {
     Plain,
@@ -122,7 +122,7 @@ pub(super) enum Provider {
     Google { hosted_domains: Vec<String> },
 }
 
-/// Reads a claim that must be a string; `None` if it is absent.
+/// Reads a claim that must be a string. Returns `None` if the claim is absent.
 pub(super) fn text<'c>(claims: &'c Map<String, Value>, name: &'static str) -> Result<Option<&'c str>, TokenFault> {
     match claims.get(name) {
         None => Ok(None),
@@ -142,7 +142,7 @@ impl Provider {
         Self::Entra { tenant: tenant.into(), v1_issuer }
     }
 
-    /// The second `iss` value that this issuer uses, if it has one.
+    /// Returns the other `iss` value that this issuer uses, if it has two.
     pub(super) fn other_spelling(&self) -> Option<&str> {
         match self {
             Self::Entra { v1_issuer, .. } => v1_issuer.as_deref(),
@@ -151,8 +151,9 @@ impl Provider {
         }
     }
 
-    /// Whether these are the claims of an ID token. OIDC defines no reliable mark. If the provider has its own, it
-    /// decides; otherwise a token counts as an ID token if it has a claim that only ID tokens have.
+    /// Returns whether these are the claims of an ID token. OIDC defines no reliable way to tell. If a provider marks
+    /// its tokens in its own way, that mark decides. Otherwise a token counts as an ID token if it has a claim that
+    /// only ID tokens have.
     pub(super) fn is_id_token(&self, token_type: TokenType, claims: &Map<String, Value>) -> Result<bool, TokenFault> {
         let has_any = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
         let says = |name, value| claims.get(name).is_some_and(|claim| claim == value);
@@ -180,7 +181,8 @@ impl Provider {
         }
     }
 
-    /// Applies this provider's rules and returns the subject. `sub` has already passed the rules for all issuers.
+    /// Applies this provider's rules and returns the subject. The caller has already checked `sub` against the rules
+    /// for all issuers.
     pub(super) fn subject(&self, sub: &str, claims: &Map<String, Value>) -> Result<Box<str>, TokenFault> {
         match self {
             Self::Plain | Self::Cognito => Ok(sub.into()),

@@ -14,7 +14,8 @@ impl From<&CallerError> for Problem {
                 kinds::TOKEN_INVALID,
                 "Send one Authorization header with Bearer and a token from a trusted issuer.",
             ),
-            // Only the log says which rule the token breaks: a forger must learn nothing.
+            // Do not tell the caller which rule the token breaks, because that would help a forger. Only the log says
+            // so.
             CallerError::Invalid(_) => {
                 Self::new(kinds::TOKEN_INVALID, "Flexgate does not accept the bearer token.").because(error)
             }

@@ -15,11 +15,12 @@ use crate::base::strict_json;
 use crate::domain::policy::UsernameTemplate;
 use crate::domain::{Role, Scope};
 
-/// Whose tokens are trusted.
+/// The issuers whose tokens Flexgate trusts.
 #[derive(Debug, Clone)]
 pub struct CallerSettings {
-    /// `FLEXGATE_ISSUERS`: a JSON array; `docs/configuration.md` describes its fields. If it is not set, there are none:
-    /// people sign in through SSO only, and nobody mints or provisions.
+    /// `FLEXGATE_ISSUERS`: a JSON array. `docs/configuration.md` describes its fields. If the variable is not set,
+    /// Flexgate trusts no issuer. People can then sign in only through SSO, and no caller can mint tokens or provision
+    /// users. SCIM still works, because it has its own tokens.
     pub issuers: Vec<Issuer>,
 }
 
@@ -43,14 +44,14 @@ impl CallerSettings {
 
 /// One trusted issuer: an item of the JSON array in `FLEXGATE_ISSUERS`.
 ///
-/// Only `issuer` and `audiences` are required. Defaults marked *preset* differ where
-/// [`Preset`] says so.
+/// Only `issuer` and `audiences` are required. A default marked *preset* depends on the [`Preset`].
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerSettings {
     /// The issuer, exactly as in a token's `iss`, including a trailing slash.
     pub issuer: String,
-    /// The audiences that mean Flexgate. A token for none of them is refused. For Cognito, these are client ids.
+    /// The audiences that stand for Flexgate. A token must be for at least one of them. For Cognito, these are client
+    /// ids.
     pub audiences: Vec<String>,
     /// The kind of issuer. Default `generic`.
     #[serde(default)]
@@ -64,7 +65,7 @@ pub struct IssuerSettings {
     /// The claim with the scopes: a space-separated string, or an array. Default `scope` (*preset*).
     pub scope_claim: Option<String>,
     /// Maps the issuer's scopes, roles or groups to Flexgate's scopes: `{"agents": "flexgate.token"}`. If it is set,
-    /// only the names in it count; if not, only the names of Flexgate's scopes count.
+    /// all other names are ignored. If it is not set, only the names of Flexgate's own scopes count.
     pub scope_map: Option<BTreeMap<String, String>>,
     /// The claim with the Flex username. Default `preferred_username` (*preset*).
     pub username_claim: Option<String>,
@@ -72,28 +73,28 @@ pub struct IssuerSettings {
     pub username_template: Option<String>,
     /// The claim with the e-mail address. Default `email`.
     pub email_claim: Option<String>,
-    /// The claim that must be `true` for the address to count. Default `email_verified` (*preset*).
+    /// The claim that must be `true`. Otherwise the address is ignored. Default `email_verified` (*preset*).
     pub email_verified_claim: Option<String>,
     /// The claim with the full name. Default `name`.
     pub name_claim: Option<String>,
     /// The claim with the roles or groups: a string, or an array. Default: no roles are read.
     pub roles_claim: Option<String>,
-    /// Maps the issuer's roles or groups to Flex roles: `{"group-x": "supervisor"}`. If it is set, only the names in it
-    /// count; if not, only the names of Flex's roles count.
+    /// Maps the issuer's roles or groups to Flex roles: `{"group-x": "supervisor"}`. If it is set, all other names are
+    /// ignored. If it is not set, only the names of Flex's own roles count.
     pub role_map: Option<BTreeMap<String, String>>,
-    /// Google only, and required there: the Workspace domains (`hd`) whose accounts are accepted.
+    /// Only for the preset `google`, which requires it: the Workspace domains (`hd`) whose accounts are accepted.
     #[serde(default)]
     pub hosted_domains: Vec<String>,
 }
 
-/// Where a claim is: a JSON pointer (`/a/b`) or a name (`https://example.com/roles`). If no claim has that whole name,
-/// it is read as names separated by dots (`realm_access.roles`).
+/// Where to find a claim: a JSON pointer (`/a/b`) or a name (`https://example.com/roles`). A name with dots
+/// (`realm_access.roles`) is read as a path if no claim has that whole name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClaimPath(Box<str>);
 
 impl ClaimPath {
     pub(super) fn new(text: &str) -> Self {
-        // `/email` and `email` are the same claim and must compare equal.
+        // `/email` and `email` mean the same claim, so they must compare equal.
         let name = text.strip_prefix('/').filter(|rest| !rest.contains(['/', '~']));
         Self(name.unwrap_or(text).into())
     }
@@ -140,14 +141,14 @@ impl Issuer {
         &self.name
     }
 
-    /// Every `iss` value that means this issuer.
+    /// Returns every `iss` value that stands for this issuer.
     pub(super) fn spellings(&self) -> impl Iterator<Item = &str> {
         [Some(&*self.name), self.provider.other_spelling()].into_iter().flatten()
     }
 }
 
-/// Reads the trusted issuers from the JSON array in `FLEXGATE_ISSUERS`, or returns everything that is wrong with it. An
-/// empty array is refused, because it would trust nobody.
+/// Reads the trusted issuers from the JSON array in `FLEXGATE_ISSUERS`. The error lists every mistake in it. An empty
+/// array is a mistake, because Flexgate would then trust nobody.
 pub fn issuers(json: &str) -> Result<Vec<Issuer>, Vec<SettingsFault>> {
     let whole = |problem: String| vec![SettingsFault { place: "the list".into(), problem }];
     let items = match strict_json::parse(json.as_bytes()) {
@@ -182,7 +183,7 @@ pub fn issuers(json: &str) -> Result<Vec<Issuer>, Vec<SettingsFault>> {
 }
 
 impl IssuerSettings {
-    /// Checks the settings. The error lists every fault.
+    /// Checks the settings. The error lists every mistake.
     pub fn validate(self) -> Result<Issuer, Vec<SettingsFault>> {
         let mut faults = Faults::default();
         let defaults = self.preset.defaults();
@@ -269,7 +270,7 @@ fn meanings<T: std::str::FromStr<Err: std::fmt::Display>>(
         .collect()
 }
 
-/// Parses an address that keys or metadata may be fetched from: https, or http on this machine.
+/// Parses a URL from which Flexgate may fetch keys or metadata. It must be https, or http on the local machine.
 pub(super) fn web_address(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "must be a URL, like https://login.example.com/")?;
     let secure = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));

@@ -9,7 +9,7 @@ use super::fault::{CallerError, MAX_TOKEN_BYTES, Part, TokenFault};
 use super::keys::{Key, allowed_algorithm};
 use crate::base::strict_json;
 
-/// Header parameters with which a token could choose the key that verifies it.
+/// Header parameters that would let a token choose the key that verifies it.
 const KEY_PARAMETERS: [&str; 4] = ["jku", "jwk", "x5u", "x5c"];
 
 /// The type of a token, from its header's `typ`.
@@ -93,7 +93,7 @@ impl<'t> UnverifiedToken<'t> {
     }
 }
 
-/// Reads `typ`, with or without `application/` and in any case (RFC 7515 §4.1.9).
+/// Reads `typ`. The case and the prefix `application/` do not matter (RFC 7515 §4.1.9).
 fn token_type(header: &Map<String, Value>) -> Result<TokenType, TokenFault> {
     let typ = match header.get("typ") {
         None => return Ok(TokenType::Absent),
@@ -107,8 +107,8 @@ fn token_type(header: &Map<String, Value>) -> Result<TokenType, TokenFault> {
     }
 }
 
-/// Decodes base64url. Padding, white space and non-zero trailing bits are refused, so that a signature has only one
-/// spelling.
+/// Decodes base64url. Padding, white space and non-zero trailing bits are refused, so that every signature has exactly
+/// one encoding.
 fn decode(segment: &str, part: Part) -> Result<Vec<u8>, TokenFault> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| TokenFault::Encoding(part))
 }

@@ -1,8 +1,8 @@
-//! Time and randomness, as parameters.
+//! The clock and the source of randomness, as parameters.
 //!
-//! Flexgate takes the wall-clock time and its random bytes from these two traits, so a test of an eight-hour shift or
-//! an expired cookie takes a millisecond. `clippy.toml` bans direct calls to the operating system; the exceptions are
-//! marked and give a reason.
+//! Flexgate reads the time and random bytes only through these two traits. A test can therefore run through an
+//! eight-hour shift or an expired cookie in a millisecond. `clippy.toml` bans direct calls to the operating system. The
+//! few exceptions are marked and give a reason.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,8 +57,8 @@ impl ClockRng {
         random(self.rng.as_ref())
     }
 
-    /// A random duration, more than zero and at most `most` (full jitter), so that requests that failed together do not
-    /// retry together.
+    /// Returns a random duration that is more than zero and at most `most` (full jitter). This spreads out the retries
+    /// of requests that failed at the same time.
     #[must_use]
     pub fn jitter(&self, most: std::time::Duration) -> std::time::Duration {
         let share = (f64::from(u32::from_be_bytes(self.random())) + 1.0) / (f64::from(u32::MAX) + 1.0);
@@ -84,7 +84,7 @@ pub struct SystemRng;
 impl Rng for SystemRng {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks for randomness")]
     fn fill(&self, dest: &mut [u8]) {
-        // Without randomness no key is safe, so fail the request rather than use a weak secret.
+        // No key is safe without randomness. So fail the request instead of using a weak secret.
         assert!(SystemRandom::new().fill(dest).is_ok(), "the operating system did not return random bytes");
     }
 }

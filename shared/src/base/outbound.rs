@@ -1,7 +1,7 @@
-//! Outbound HTTP: one client constructor and one `send`, for every upstream.
+//! Outbound HTTP. All upstreams share one client constructor and one `send`.
 //!
-//! Redirects are never followed, the public trust roots are compiled in, connecting takes at most two seconds, every
-//! exchange ends at its deadline, and a body larger than the caller allows is refused.
+//! The client never follows redirects, has the public trust roots compiled in, and takes at most two seconds to
+//! connect. `send` stops at the deadline, and refuses a body that is larger than its caller allows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::telemetry;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Twilio and the issuers close idle connections after about a minute. A shorter idle timeout here means that a
-/// pooled connection is seldom dead.
+/// Twilio and the issuers close idle connections after about a minute. Flexgate drops a pooled connection before that,
+/// so it seldom sends a request on a connection that is already closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// The time by which an answer is due.
+/// The time by which an answer must arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
@@ -38,7 +38,7 @@ impl Deadline {
         self.min(Self::after(duration))
     }
 
-    /// How long until then; zero once it has passed.
+    /// How much time is left until the deadline. Zero once it has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
@@ -65,7 +65,8 @@ pub enum ClientError {
     Http(#[source] reqwest::Error),
 }
 
-/// Builds the HTTP client. It trusts the public roots and `extra_roots` (in tests, the simulator's).
+/// Builds the HTTP client. It trusts the public roots and `extra_roots`. Tests pass the simulator's root in
+/// `extra_roots`.
 pub fn http_client(extra_roots: &[CertificateDer<'static>]) -> Result<reqwest::Client, ClientError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     for root in extra_roots {
@@ -99,7 +100,7 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Why there is no answer. It never contains the URL, which may name a person.
+/// Why there is no answer. The error never contains the URL, because a URL may contain a person's name.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// Connecting failed. Nothing was sent, so a retry is safe.
@@ -114,12 +115,12 @@ pub enum SendError {
     /// The answer is larger than this exchange allows.
     #[error("the answer is larger than {limit} bytes")]
     TooLarge {
-        /// The most bytes that this exchange reads.
+        /// The largest body that this exchange reads, in bytes.
         limit: usize,
     },
 }
 
-/// Sends `request` and reads the whole answer, at most `limit` bytes of it, before `deadline`.
+/// Sends `request` and reads the whole answer before `deadline`. Refuses an answer of more than `limit` bytes.
 pub async fn send(
     client: &reqwest::Client,
     request: reqwest::Request,

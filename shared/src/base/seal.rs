@@ -1,8 +1,8 @@
 //! Authenticated encryption of cookies and stored tokens.
 //!
-//! AES-256-GCM with a ring of keys. The *current* key seals, and every key in the ring opens. Once a key has been
-//! removed from the ring (retired), the values that it sealed no longer open. Each value's [`Purpose`] is authenticated
-//! with it, so a value moved to another cookie, host, profile or session does not open.
+//! This module uses AES-256-GCM with a ring of keys. The *current* key seals, and every key in the ring can open. After
+//! a key is removed from the ring (retired), the values that it sealed no longer open. Each value is sealed for one
+//! [`Purpose`]. So a value that somebody moves to another cookie, host, profile or session does not open.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,12 +19,12 @@ use crate::base::clock_rng::{Rng, random};
 
 const VERSION: &str = "v1";
 
-/// What a sealed value is for. It is authenticated with the value, but not stored in it.
+/// What a sealed value is for. The seal authenticates the purpose together with the value, but does not contain it.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose<'a>(pub &'a [&'a str]);
 
 impl Purpose<'_> {
-    /// Prefixes every part with its length, so that `["ab", "c"]` and `["a", "bc"]` stay different.
+    /// Puts the length before every part, so that `["ab", "c"]` and `["a", "bc"]` give different data.
     fn associated_data(self, key_id: &str) -> Vec<u8> {
         let mut data = Vec::new();
         for part in [VERSION, key_id].iter().chain(self.0) {
@@ -36,18 +36,18 @@ impl Purpose<'_> {
 }
 
 /// A sealed value does not open: it was altered, moved, sealed with a retired key, or never sealed at all. The error
-/// deliberately does not say which. It also stands for a value that could not be sealed.
+/// does not say which, so that an attacker learns nothing. [`KeyRing::seal`] returns the same error if sealing fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed value does not open")]
 pub struct OpenError;
 
-/// Why the key document is unusable. It never contains key material.
+/// Why the key document is unusable. The error never contains key material.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRingError {
     /// `current` names no key.
     #[error("\"current\" must name one of \"keys\"")]
     Current,
-    /// A key is not 32 bytes of base64.
+    /// A key is not 32 bytes in base64.
     #[error("every key must be 32 random bytes in base64 (openssl rand -base64 32)")]
     Key,
     /// A key consists of one repeated byte, so it is a placeholder.
@@ -61,10 +61,10 @@ pub enum KeyRingError {
     Name,
 }
 
-/// The keys. The secret's document is `{"current": "2026-11", "keys": {"2026-11": "<base64>", …}}`, where each key is
-/// 32 random bytes.
+/// The keys. The document in the secret store is `{"current": "2026-11", "keys": {"2026-11": "<base64>", …}}`, where
+/// each key is 32 random bytes.
 ///
-/// Secrets Manager cannot generate such a key, only letters and digits. The document may therefore contain
+/// Secrets Manager cannot generate such a key, because it generates only text. The document may therefore contain
 /// `"generated": "<43 or more letters and digits>"`. The SHA-256 of that text is the key named `generated`.
 #[derive(Deserialize)]
 #[serde(try_from = "Document")]
@@ -85,7 +85,7 @@ struct Document {
 /// The name of the key derived from the generated text.
 const GENERATED: &str = "generated";
 
-/// The fewest random letters and digits that contain 256 bits of entropy.
+/// The fewest random letters and digits that hold 256 bits of entropy.
 const GENERATED_LENGTH: usize = 43;
 
 impl TryFrom<Document> for KeyRing {
@@ -133,8 +133,8 @@ impl fmt::Debug for KeyRing {
 }
 
 impl KeyRing {
-    /// Seals `plain` for `purpose` with the current key. The result is safe in a URL and in a cookie:
-    /// `v1.<key>.<base64url(nonce, ciphertext, tag)>`.
+    /// Seals `plain` for `purpose` with the current key. The result has the form `v1.<key>.<base64url(nonce,
+    /// ciphertext, tag)>`, which is safe in a URL and in a cookie.
     pub fn seal(&self, plain: &[u8], purpose: Purpose<'_>, rng: &dyn Rng) -> Result<String, OpenError> {
         let key = self.keys.get(&self.current).ok_or(OpenError)?;
         let nonce: [u8; NONCE_LEN] = random(rng);
@@ -146,7 +146,8 @@ impl KeyRing {
         Ok(format!("{VERSION}.{}.{}", self.current, URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// Opens a value that [`KeyRing::seal`] made for the same purpose with any key still in the ring.
+    /// Opens a value that [`KeyRing::seal`] made for the same purpose. The key that sealed it must still be in the
+    /// ring.
     pub fn open(&self, sealed: &str, purpose: Purpose<'_>) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let mut parts = sealed.split('.');
         let (Some(VERSION), Some(key_id), Some(text), None) = (parts.next(), parts.next(), parts.next(), parts.next())

@@ -36,7 +36,8 @@ impl fmt::Display for SettingsError {
     }
 }
 
-/// Prints the same text as `Display`, because a `main` that returns this error prints it with `Debug`.
+/// Prints the same text as `Display`. If `main` returns this error, Rust prints it with `Debug`, and the operator must
+/// be able to read it.
 impl fmt::Debug for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -56,7 +57,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The environment variables of this process. Those that are not valid Unicode are ignored.
+    /// Reads the environment variables of this process. Variables that are not valid Unicode are ignored.
     #[must_use]
     pub fn of_process() -> Self {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
@@ -65,7 +66,7 @@ impl Reader {
         Self { variables: std::env::vars_os().filter_map(text).collect(), errors: Vec::new() }
     }
 
-    /// Adds the given variables; they replace present ones of the same name.
+    /// Adds the given variables. A given variable replaces one of the same name.
     #[must_use]
     pub fn with<N: Into<String>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
         self.variables.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
@@ -78,8 +79,8 @@ impl Reader {
         Self { variables: BTreeMap::new(), errors: Vec::new() }
     }
 
-    /// The variable's text. An empty variable counts as not set. If a variable is set only under its old name, that
-    /// value is returned.
+    /// Returns the variable's text. An empty variable counts as not set. If the variable is set only under its old
+    /// name, returns the value of the old name.
     #[must_use]
     pub fn text(&self, variable: &str) -> Option<&str> {
         let set = |name: &str| self.variables.get(name).map(String::as_str).filter(|text| !text.is_empty());
@@ -87,13 +88,14 @@ impl Reader {
         set(variable).or_else(old)
     }
 
-    /// The variables that are set under an old name, each with its new name, so that the caller can warn of them.
+    /// Returns the variables that are set under an old name, each with its new name. The caller can then log a warning.
     #[must_use]
     pub fn old_names(&self) -> Vec<(&'static str, &'static str)> {
         RENAMED.into_iter().filter(|(old, _)| self.variables.get(*old).is_some_and(|text| !text.is_empty())).collect()
     }
 
-    /// A variable that must be set. `hint` describes it, and ends the message if it is not set.
+    /// Reads a variable that must be set. If it is not set, the error message ends with `hint`, which describes the
+    /// variable.
     pub fn required<T: FromStr<Err: Display>>(&mut self, variable: &'static str, hint: &str) -> Option<T> {
         if self.text(variable).is_none() {
             return self.wrong(variable, format!("is not set: {hint}"));
@@ -101,13 +103,13 @@ impl Reader {
         self.parsed(variable, str::parse)
     }
 
-    /// A variable that is `default` if it is not set.
+    /// Reads a variable, or returns `default` if the variable is not set.
     pub fn or<T: FromStr<Err: Display>>(&mut self, variable: &'static str, default: T) -> Option<T> {
         if self.text(variable).is_none() { Some(default) } else { self.parsed(variable, str::parse) }
     }
 
-    /// A variable that need not be set, parsed by `read`. Returns `Some(None)` if it is not set, and `None` if it is
-    /// wrong.
+    /// Reads an optional variable with `read`. Returns `Some(None)` if the variable is not set, and `None` if its value
+    /// is wrong.
     pub fn optional<T, E: Display>(
         &mut self,
         variable: &'static str,
@@ -116,7 +118,7 @@ impl Reader {
         if self.text(variable).is_none() { Some(None) } else { self.parsed(variable, read).map(Some) }
     }
 
-    /// A whole number of seconds within `bounds`, or `default` if the variable is not set.
+    /// Reads a whole number of seconds within `bounds`. Returns `default` if the variable is not set.
     pub fn seconds(
         &mut self,
         variable: &'static str,
@@ -156,7 +158,7 @@ impl Reader {
         None
     }
 
-    /// Returns the settings if nothing was wrong, and otherwise every mistake.
+    /// Returns the settings if there was no mistake. Otherwise the error lists every mistake.
     pub fn finish<T>(self, settings: Option<T>) -> Result<T, SettingsError> {
         match settings {
             Some(settings) if self.errors.is_empty() => Ok(settings),

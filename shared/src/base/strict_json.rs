@@ -1,8 +1,8 @@
-//! Parses JSON from outside, and refuses what parsers read differently.
+//! Parses JSON from outside, and refuses documents that two parsers could read differently.
 //!
-//! If an object has two members of the same name, `serde_json` keeps the last one and other parsers keep the first. So
-//! Flexgate refuses a document with duplicate members, and one that is nested too deeply. An error contains a position,
-//! never the document's text.
+//! If an object has two members of the same name, `serde_json` uses the last one, and some other parsers use the first.
+//! So Flexgate refuses a document with duplicate members. It also refuses one that is nested too deeply. An error
+//! contains a position, never the document's text.
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,11 +13,11 @@ use serde_json::{Map, Number, Value};
 /// How deeply objects and arrays may be nested.
 pub const MAX_DEPTH: usize = 32;
 
-/// Why a document was refused. The text completes the sentence "the document is …". It contains nothing from the
+/// Why a document was refused. The message completes the sentence "the document is …". It contains nothing from the
 /// document except a position, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StrictJsonError {
-    /// The document is not JSON, is not UTF-8, or is followed by something else.
+    /// The document is not JSON, is not UTF-8, or has something after its end.
     #[error("not valid JSON at line {line}, column {column}")]
     Syntax {
         /// The line.
@@ -55,7 +55,8 @@ pub fn parse(bytes: &[u8]) -> Result<Value, StrictJsonError> {
         })
 }
 
-/// Why this parser itself refused a document. Kept separately, because serde's error can only carry text.
+/// Why this parser, and not `serde_json`, refused a document. It is stored outside the error, because serde's error can
+/// carry only text.
 #[derive(Debug, Clone, Copy)]
 enum Refusal {
     Duplicate,

@@ -1,9 +1,9 @@
-//! How Flexgate talks to AWS: the credentials, region and endpoint from the environment, and timeouts that leave a
-//! function time to answer 503 itself.
+//! The AWS client configuration. It takes the credentials, region and endpoint from the environment. Its timeouts leave
+//! a function enough time to answer 503 itself.
 //!
-//! The SDK's requests go through Flexgate's only HTTP client, so that there is one TLS stack, one set of trust roots
-//! and one pool of connections. A client of the SDK's own would have to be built at a cold start too, and would read
-//! the machine's certificates then.
+//! The SDK's requests go through Flexgate's only HTTP client. So there is one TLS stack, one set of trust roots and one
+//! connection pool. If the SDK had its own client, each cold start would have to build a second client, which would
+//! also read the machine's certificates.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,14 +30,14 @@ use crate::base::outbound::{self, Deadline, SendError};
 /// milliseconds.
 const TRY: Duration = Duration::from_millis(1_500);
 
-/// The timeout of all attempts together. It is shorter than any function's timeout.
+/// The timeout of all attempts together. It is shorter than the timeout of every function.
 const OPERATION: Duration = Duration::from_secs(4);
 
-/// The largest answer that is read, in bytes. DynamoDB returns at most 16 MB of data, which base64 and JSON make
-/// larger.
+/// The largest answer that Flexgate reads from AWS, in bytes. DynamoDB returns at most 16 MB of data, and base64 and
+/// JSON make that larger.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
-/// The configuration of every AWS client. It is read from the environment at the first use, and then kept.
+/// The configuration of every AWS client. The first use reads it from the environment, and later uses share it.
 #[derive(Debug, Clone)]
 pub struct Aws {
     http: reqwest::Client,
@@ -45,7 +45,7 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// AWS through this HTTP client. It reads nothing yet.
+    /// Creates a configuration that sends requests through `http`. It does not read the environment yet.
     #[must_use]
     pub fn new(http: reqwest::Client) -> Self {
         Self { http, config: Arc::default() }
@@ -56,7 +56,7 @@ impl Aws {
         self.config.get_or_init(|| load(self.http_client())).await
     }
 
-    /// The HTTP client in the form that the SDK takes.
+    /// Wraps the HTTP client in the type that the SDK expects.
     #[must_use]
     pub fn http_client(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(Connector(self.http.clone()));
@@ -64,15 +64,16 @@ impl Aws {
     }
 }
 
-/// Loads the SDK's default configuration: from the environment, or from AWS profiles, the container or the machine.
+/// Loads the SDK's default configuration: from the environment, from AWS profiles, or from the container's or the
+/// machine's metadata.
 #[cfg(feature = "local")]
 async fn load(http: SharedHttpClient) -> SdkConfig {
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
     loader.retry_config(retries()).timeout_config(timeouts()).load().await
 }
 
-/// Reads the configuration from the environment only, where Lambda puts the credentials and the region. The rest of the
-/// SDK's provider chain is not needed and would be a tenth of a function's size.
+/// Reads the configuration only from the environment, where Lambda puts the credentials and the region. The rest of the
+/// SDK's provider chain is not needed. It would make up a tenth of a function's binary.
 #[cfg(not(feature = "local"))]
 fn load(http: SharedHttpClient) -> std::future::Ready<SdkConfig> {
     let variable = |name: &str| environment::variable(name);
@@ -104,13 +105,14 @@ fn timeouts() -> TimeoutConfig {
 mod environment {
     use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
-    /// One of AWS's environment variables. An empty one counts as not set.
+    /// Reads one of AWS's environment variables. An empty variable counts as not set.
     #[expect(clippy::disallowed_methods, reason = "these are AWS's variables, not Flexgate's settings")]
     pub(super) fn variable(name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|text| !text.is_empty())
     }
 
-    /// The endpoint of a service: `AWS_ENDPOINT_URL_DYNAMODB` and the like, or else `AWS_ENDPOINT_URL`.
+    /// Finds the endpoint of a service: the service's own variable, like `AWS_ENDPOINT_URL_DYNAMODB`, or else
+    /// `AWS_ENDPOINT_URL`.
     #[derive(Debug)]
     pub(super) struct Endpoints;
 
@@ -136,7 +138,7 @@ impl HttpConnector for Connector {
 async fn exchange(http: &reqwest::Client, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
     let (parts, body) = request.into_parts();
-    // Every operation Flexgate uses sends a document, never a stream.
+    // Every operation that Flexgate uses has a request body in memory, never a stream.
     let body = body.bytes().ok_or_else(|| ConnectorError::user("the request is a stream".into()))?.to_vec();
     let request = http::Request::from_parts(parts, body);
     let request = reqwest::Request::try_from(request).map_err(|error| ConnectorError::user(error.into()))?;
@@ -147,7 +149,7 @@ async fn exchange(http: &reqwest::Client, request: HttpRequest) -> Result<HttpRe
     HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
 }
 
-/// Tells the SDK the kind of failure, from which it decides whether to retry.
+/// Maps the error to the SDK's kinds of error. The SDK decides from the kind whether to retry.
 fn failure(error: SendError) -> ConnectorError {
     match error {
         SendError::Connect(_) => ConnectorError::io(error.into()).never_connected(),

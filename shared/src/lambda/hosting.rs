@@ -12,17 +12,17 @@ use crate::base::outbound::Deadline;
 use crate::telemetry::{Trace, traced};
 use crate::web::{Problem, kinds};
 
-/// The time before the end of an invocation that is reserved for rendering the answer and writing the log.
+/// The part of an invocation's time that is reserved for sending the answer and writing the log.
 const MARGIN: Duration = Duration::from_millis(300);
 
-/// The longest that Lambda lets a function run.
+/// The longest time that Lambda lets a function run.
 const LONGEST_RUN: Duration = Duration::from_mins(15);
 
 /// The largest response that Lambda carries.
 const MAX_ANSWER: usize = 6 * 1024 * 1024;
 
-/// Serves `router` as a Lambda function until Lambda ends it. Each request's deadline is a little before that of its
-/// invocation, so that Flexgate answers 504 itself before Lambda kills the invocation.
+/// Serves `router` as a Lambda function until Lambda ends the process. Each request's deadline is a little before the
+/// end of its invocation, so that Flexgate can answer 504 before Lambda kills the invocation.
 pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     lambda_http::run_concurrent(service_fn(move |request| {
         let router = router.clone();
@@ -31,8 +31,8 @@ pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     .await
 }
 
-/// Returns the answer of `router` to one invocation. A failure is also a response, because API Gateway turns an error
-/// into an opaque 500 of its own.
+/// Returns the router's answer to one invocation. A failure becomes a response too. If the function returned an error
+/// instead, API Gateway would answer with its own 500, which explains nothing.
 pub async fn answer_invocation(router: Router, mut request: Request) -> Response<Body> {
     let mut trace = None;
     if let Some(context) = request.lambda_context_ref() {
@@ -55,9 +55,11 @@ pub async fn answer_invocation(router: Router, mut request: Request) -> Response
     }
 }
 
-/// The deadline for answering an invocation that Lambda ends at `ends`: a little earlier, to leave time for the answer.
-/// `None` if `ends` is longer ago than any function can run: cargo-lambda sends ten minutes past midnight on 1 January
-/// 1970.
+/// Returns the deadline for answering an invocation that Lambda ends at `ends`. The deadline is a little earlier than
+/// `ends`, to leave time for the answer.
+///
+/// Returns `None` if `ends` is so long ago that it cannot be a real end. cargo-lambda, for example, sends ten minutes
+/// past midnight on 1 January 1970.
 #[must_use]
 pub fn invocation_deadline(ends: SystemTime) -> Option<Deadline> {
     #[expect(clippy::disallowed_methods, reason = "Lambda gives the deadline by the wall clock of this machine")]

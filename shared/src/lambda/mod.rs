@@ -1,4 +1,5 @@
-//! Running on AWS Lambda: the process and its runtime, a router behind the invocations, and the AWS client.
+//! Running on AWS Lambda: the process and its runtime, the router that answers invocations, and the AWS client
+//! configuration.
 
 mod aws;
 mod hosting;

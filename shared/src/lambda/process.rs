@@ -26,8 +26,8 @@ fn runtime() -> std::io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-/// Prefetches what the first request will need, for at most `time`; does nothing if `time` is zero. It never fails: the
-/// first request fetches what is missing and reports any error.
+/// Prefetches what the first request will need, for at most `time`. Does nothing if `time` is zero. A failure is
+/// ignored, because the first request fetches whatever is missing and reports any error.
 pub async fn prewarm<F: Future>(time: Duration, fetches: impl FnOnce(Deadline) -> F) {
     if !time.is_zero() {
         let deadline = Deadline::after(time);

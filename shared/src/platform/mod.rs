@@ -1,4 +1,4 @@
-//! Builds what the settings describe: the HTTP client, the source of secrets, the store.
+//! Builds the services that the settings describe: the HTTP client, the source of secrets and the store.
 
 mod settings;
 
@@ -18,14 +18,15 @@ use crate::store::{
 };
 use crate::twilio::{CredentialSettings, Flex, Sso};
 
-/// The services that a function uses. Building it does no network I/O.
+/// The services that a function uses. Building them does no network I/O.
 ///
-/// Each function requests only the store traits that it uses, so that the linker drops the rest from its binary.
+/// Each function requests only the store traits that it uses. The linker can then leave the code of the other traits
+/// out of the function's binary.
 #[derive(Debug, Clone)]
 pub struct Platform {
     /// The clock and the random generator.
     pub clock_rng: ClockRng,
-    /// The only HTTP client.
+    /// The only HTTP client of the process.
     pub http: reqwest::Client,
     /// Where secrets come from.
     pub secrets: Arc<dyn SecretSource>,
@@ -66,7 +67,7 @@ ports! {
     bindings: Bindings;
     /// Events that could not be applied.
     dead_letters: DeadLetters;
-    /// Which events have been applied to whom.
+    /// Which events have been applied, and for which person.
     event_history: EventHistory;
     /// What Flexgate stores for SCIM.
     scim: ScimStore;
@@ -74,11 +75,11 @@ ports! {
     people: People;
     /// Which people are inactive.
     deactivations: Deactivations;
-    /// Flex's users by folded username, as Flexgate last saw them.
+    /// An index of Flex's users by folded username. It shows the users as Flexgate last saw them.
     usernames: UsernameIndex;
 }
 
-/// Something that the settings describe cannot be set up.
+/// Why a service that the settings describe cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
     /// The HTTP client.
@@ -90,7 +91,7 @@ pub enum PlatformError {
 }
 
 impl Platform {
-    /// The platform that the settings describe.
+    /// Builds the platform that the settings describe.
     pub fn new(settings: &Common, clock_rng: ClockRng) -> Result<Self, PlatformError> {
         let http = http_client(&settings.extra_roots)?;
         let aws = Aws::new(http.clone());
@@ -119,7 +120,7 @@ impl Platform {
         }
     }
 
-    /// The receiving end of the queue; `None` if SQS delivers the messages.
+    /// The receiving end of the queue. `None` if the store is DynamoDB, because SQS then delivers the messages.
     #[must_use]
     pub fn inbox(&self) -> Option<Arc<dyn Inbox>> {
         match &self.store {
@@ -129,7 +130,7 @@ impl Platform {
         }
     }
 
-    /// The client for Flex with the account's credential.
+    /// Builds the client for Flex. It uses the account's credential.
     #[must_use]
     pub fn flex(&self, settings: &Common, credential: &CredentialSettings) -> Flex {
         let clock = self.clock_rng.clock.clone();
@@ -139,7 +140,7 @@ impl Platform {
         Flex::new(self.http.clone(), endpoints, self.clock_rng.clone(), Arc::new(credentials), account, instance)
     }
 
-    /// The client for Flex's sign-in, which needs no credential.
+    /// Builds the client for Flex's sign-in. It needs no credential.
     #[must_use]
     pub fn sso(&self, settings: &Common) -> Sso {
         let (account, instance) = (settings.account.clone(), settings.instance.clone());

@@ -1,4 +1,4 @@
-//! The settings of every function, and those of functions that act for the account's owner.
+//! The settings that every function has, and the settings of functions that act for the account's owner.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -38,8 +38,8 @@ pub struct Common {
     pub prewarm: std::time::Duration,
     /// `FLEXGATE_CA_FILE`: additional trust roots, PEM.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    /// `FLEXGATE_LOG`: the levels that are logged, like `info` or `flexgate=debug`. `FLEXGATE_METRICS`: `emf:` and the
-    /// namespace of the metrics.
+    /// `FLEXGATE_LOG`: the lowest levels that are logged, like `info` or `flexgate=debug`. `FLEXGATE_METRICS`: `emf:`
+    /// and the namespace of the metrics.
     pub log: Log,
 }
 
@@ -97,7 +97,7 @@ impl Common {
     }
 }
 
-/// Checks that `url` is an origin: https, or http on this machine, with nothing after the host and port.
+/// Checks that `url` is an origin with nothing after the host and port. It must be https, or http on the local machine.
 fn origin_url(reader: &mut Reader, variable: &'static str, url: Url) -> Option<Url> {
     let safe = match url.scheme() {
         "https" => true,
@@ -111,14 +111,14 @@ fn origin_url(reader: &mut Reader, variable: &'static str, url: Url) -> Option<U
     reader.wrong(variable, "must be https, or http on localhost, with nothing after the host: https://gate.example.com")
 }
 
-/// The settings of functions that act for the account's owner: mint and provision.
+/// The settings of the functions that act for the account's owner: mint and provision.
 #[derive(Debug, Clone)]
 pub struct OwnerSettings {
     /// The settings of every function.
     pub common: Common,
     /// The Twilio credential.
     pub credential: CredentialSettings,
-    /// Whose tokens are trusted.
+    /// The issuers whose tokens Flexgate trusts.
     pub caller: CallerSettings,
     /// The policy: who may have which roles and tokens.
     pub policy: PolicySettings,

@@ -15,10 +15,10 @@ use super::{FetchError, SecretSource, SecretValue, Stage};
 use crate::base::outbound::Deadline;
 use crate::lambda::Aws;
 
-/// The longest that one fetch takes, so that there is time to serve a stale value if Secrets Manager is slow.
+/// The most time that one fetch may take. It leaves time to serve a cached value if Secrets Manager is slow.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// AWS Secrets Manager, with the credentials, region and endpoint from the environment. The first fetch builds the
+/// AWS Secrets Manager. The credentials, region and endpoint come from the environment. The first fetch builds the
 /// client.
 #[derive(Debug)]
 pub struct SecretsManager {
@@ -27,7 +27,7 @@ pub struct SecretsManager {
 }
 
 impl SecretsManager {
-    /// Secrets Manager as the environment configures it. It reads nothing yet.
+    /// Creates a source for the Secrets Manager that the environment names. It does not read the environment yet.
     #[must_use]
     pub fn new(aws: Aws) -> Self {
         Self { aws, client: OnceCell::new() }

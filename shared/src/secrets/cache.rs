@@ -14,21 +14,21 @@ use crate::base::clock_rng::Clock;
 use crate::base::outbound::Deadline;
 use crate::telemetry;
 
-/// A value younger than this is served without asking the source.
+/// A cached value younger than this is served without a fetch.
 const FRESH: Duration = Duration::seconds(300);
-/// While the secret cannot be fetched, a cached value up to this age is still served.
+/// While the secret cannot be fetched, a cached value younger than this is still served.
 const STALE: Duration = Duration::hours(1);
-/// After a failed fetch, [`CachedSecret::get`] serves a stale value for this long without asking the source again.
+/// After a failed fetch, [`CachedSecret::get`] serves a stale value for this long without another fetch.
 const PAUSE: Duration = Duration::seconds(5);
-/// The minimum time between refreshes after a rejection. Otherwise a stream of bad tokens, which anybody can send,
-/// would cause a stream of fetches.
+/// The minimum time between two refreshes that a rejected credential causes. Without it, an attacker who sends many bad
+/// tokens would cause as many fetches.
 const COOL_DOWN: Duration = Duration::seconds(60);
 
 /// A secret's value with its version.
 pub struct Held<T> {
     /// The parsed document.
     pub value: T,
-    /// The version it was read from.
+    /// The version from which the value was read.
     pub version: String,
     fetched_at: OffsetDateTime,
 }
@@ -39,13 +39,13 @@ impl<T> fmt::Debug for Held<T> {
     }
 }
 
-/// One secret of the document type `T`, cached.
+/// A cached secret whose document has the type `T`.
 pub struct CachedSecret<T> {
     id: String,
     source: Arc<dyn SecretSource>,
     clock: Arc<dyn Clock>,
     latest: RwLock<Option<Arc<Held<T>>>>,
-    // Locked during a fetch: concurrent readers wait here and then find the fresh value.
+    // The lock is held during a fetch. Concurrent readers wait for it, and then find the fresh value.
     flight: Mutex<Flight>,
 }
 
@@ -62,7 +62,7 @@ impl<T> fmt::Debug for CachedSecret<T> {
 }
 
 impl<T: DeserializeOwned> CachedSecret<T> {
-    /// The secret called `id`. It reads nothing yet.
+    /// Creates a cache for the secret called `id`. It fetches nothing yet.
     #[must_use]
     pub fn new(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
         Self { id: id.into(), source, clock, latest: RwLock::new(None), flight: Mutex::default() }
@@ -74,7 +74,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         &self.id
     }
 
-    /// The value: at most five minutes old, or, if it cannot be fetched, the last one up to an hour old.
+    /// Returns the value. It is less than five minutes old. If the secret cannot be fetched, it is the last value,
+    /// which is less than an hour old.
     pub async fn get(&self, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         if let Some(held) = self.younger_than(FRESH) {
             return Ok(held);
@@ -99,9 +100,10 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// Refreshes the value, because somebody presented a credential that the version `rejected` does not accept.
-    /// Returns the cached value without a fetch if it already has another version, or if such a refresh was tried less
-    /// than a minute ago. If the fetch fails, returns the cached value up to an hour old.
+    /// Refreshes the value, because somebody presented a credential that does not match the version `rejected`.
+    ///
+    /// Returns the cached value without a fetch if it already has another version, or if a rejection caused a refresh
+    /// less than a minute ago. If the fetch fails, returns the cached value if it is less than an hour old.
     pub async fn get_after_rejection(&self, rejected: &str, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         let now = self.clock.now();
@@ -118,14 +120,14 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// Reads the value again, however young the cached one is. For callers who have proof that the cached value is no
-    /// longer valid, and who limit how often they ask.
+    /// Fetches the value again, however young the cached one is. Only for callers that have proof that the cached value
+    /// is no longer valid, and that limit how often they call this.
     pub(super) async fn reread(&self, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         self.refresh(&mut flight, deadline).await
     }
 
-    /// The version at `AWSPENDING`, if a rotation is in progress. It is not cached.
+    /// Fetches the version at `AWSPENDING`. Returns `None` if no rotation is in progress. The version is not cached.
     pub(super) async fn pending(&self, deadline: Deadline) -> Result<Option<Held<T>>, SecretError> {
         match self.source.fetch(&self.id, Stage::Pending, deadline).await {
             Ok(value) => Ok(Some(self.parse(&value)?)),
@@ -156,8 +158,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
 
     fn parse(&self, secret: &SecretValue) -> Result<Held<T>, SecretError> {
         let malformed = |reason: String| SecretError::Malformed { id: self.id.clone(), reason };
-        // serde_json may quote the secret's text in its messages, so a message is shown only if it quotes no value.
-        // Those are mainly the messages of Flexgate's own `try_from`.
+        // serde_json may quote the secret's text in its messages. So use its message only if the message quotes no
+        // value. Most such messages come from Flexgate's own `try_from`.
         let value = serde_json::from_str(secret.text.expose_secret()).map_err(|error| {
             malformed(if error.is_data() { shape(&error) } else { "it is not a JSON document".to_owned() })
         })?;
@@ -174,7 +176,7 @@ impl<T: DeserializeOwned> CachedSecret<T> {
     }
 }
 
-/// What is wrong with a document, without any of its values.
+/// Describes what is wrong with a document, without quoting any of its values.
 fn shape(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let quotes_a_value = text.starts_with("invalid") || text.starts_with("unknown variant");

@@ -1,4 +1,4 @@
-//! Secrets from files, for the local gateway and for single machines.
+//! Secrets from files. The local gateway and installations on a single machine use them.
 
 use std::path::PathBuf;
 
@@ -11,15 +11,15 @@ use secrecy::SecretString;
 use super::{FetchError, SecretSource, SecretValue, Stage};
 use crate::base::outbound::Deadline;
 
-/// A folder with one JSON document per secret: `{id}.json`, and `{id}.pending.json` during a rotation. A document's
-/// version is the SHA-256 of its text.
+/// A folder with one JSON document per secret: `{id}.json`. During a rotation, `{id}.pending.json` holds the pending
+/// version. A document's version is the SHA-256 of its text.
 #[derive(Debug, Clone)]
 pub struct FileSecrets {
     folder: PathBuf,
 }
 
 impl FileSecrets {
-    /// Secrets from this folder. It reads nothing yet.
+    /// Creates a source that reads secrets from this folder. It reads nothing yet.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }

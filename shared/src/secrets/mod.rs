@@ -1,9 +1,9 @@
 //! Reads secrets from Secrets Manager or from files, and caches them.
 //!
-//! Both sources implement [`SecretSource`]. [`CachedSecret`] adds what every reader needs: a value that is at most five
-//! minutes old, one shared fetch for concurrent readers, and the last value, up to an hour old, while the source fails.
-//! [`TwilioCredentials`] adds rotation, and limits how often the secret is read again. A secret's values never appear
-//! in an error or in `Debug`.
+//! Both sources implement [`SecretSource`]. [`CachedSecret`] adds what every reader needs: a value that is less than
+//! five minutes old, and one shared fetch for concurrent readers. If the source fails, readers get the last value until
+//! it is an hour old. [`TwilioCredentials`] adds rotation, and limits how often the secret is read again. A secret's
+//! values never appear in an error or in `Debug`.
 
 mod aws;
 mod cache;
@@ -37,7 +37,7 @@ pub enum Stage {
 /// A secret as its source stores it.
 #[derive(Debug, Clone)]
 pub struct SecretValue {
-    /// Changes whenever the text does.
+    /// The version's name. It changes whenever the text changes.
     pub version: String,
     /// The document.
     pub text: SecretString,
@@ -46,10 +46,10 @@ pub struct SecretValue {
 /// Why a source did not return a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// There is no such secret, no such version of it, or the version holds no text.
+    /// There is no such secret, the secret has no such version, or the version holds no text.
     #[error("there is no such secret")]
     NotFound,
-    /// This process may not read it.
+    /// This process may not read the secret.
     #[error("reading the secret is not allowed")]
     Denied(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The source failed, or did not answer in time.
@@ -67,21 +67,22 @@ pub trait SecretSource: Debug + Send + Sync {
 /// Why a secret cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// The source did not return it, and no cached value may be served instead.
+    /// The source did not return the secret, and the cache has no value that is recent enough.
     #[error("the secret {id} cannot be read")]
     Unreadable {
         /// The secret's name.
         id: String,
-        /// Why.
+        /// Why the source did not return it.
         #[source]
         source: FetchError,
     },
-    /// Its document does not have the expected form.
+    /// The secret's document does not have the expected form.
     #[error("the secret {id} is malformed: {reason}")]
     Malformed {
         /// The secret's name.
         id: String,
-        /// What is wrong, without any of the secret's values. It may contain the name of an unknown field.
+        /// What is wrong with the document, without any of the secret's values. It may contain the name of an unknown
+        /// field.
         reason: String,
     },
     /// The request's deadline passed while it waited for another request to fetch the secret.

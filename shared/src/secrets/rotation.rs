@@ -1,12 +1,13 @@
 //! The Twilio credential, and what happens while it is rotated.
 //!
 //! While Secrets Manager rotates a Twilio credential, `AWSCURRENT` can name an invalid one for up to five minutes. So
-//! when Twilio rejects a credential, Flexgate reads the secret again. If that returns no other credential, Flexgate
-//! tries `AWSPENDING` and keeps using it until `AWSCURRENT` moves. If Twilio rejects the pending one too (the rotation
-//! has not got that far, or has failed), Flexgate stops using it.
+//! when Twilio rejects a credential, Flexgate reads the secret again. If the secret still holds the rejected
+//! credential, Flexgate tries `AWSPENDING` and uses that credential until `AWSCURRENT` changes. If Twilio rejects the
+//! pending credential too, Flexgate stops using it. In that case the rotation has failed, or has not yet reached
+//! Twilio.
 //!
-//! If many requests are rejected at once, one of them searches for another credential and the others use its result. A
-//! search that finds nothing is not repeated for five seconds.
+//! If Twilio rejects many requests at once, one of them searches for another credential, and the others use its result.
+//! After a search that finds nothing, there is no other search for five seconds.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,26 +21,26 @@ use crate::base::clock_rng::Clock;
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, ApiKeySid};
 
-/// After a search that found no other credential, there is no new search for this long. Otherwise, while the credential
-/// stays invalid, every request would cause three reads.
+/// After a search that found no other credential, there is no new search for this long. Otherwise every request would
+/// read the secret three times while the credential is invalid.
 const REST: Duration = Duration::seconds(5);
 
 /// A Twilio credential, in either of the two shapes that AWS's managed rotation for Twilio uses.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Document")]
 pub struct Credential {
-    /// The account it belongs to.
+    /// The account that the credential belongs to.
     pub account_sid: AccountSid,
-    /// The user name for HTTP Basic: the account's SID or an API key's.
+    /// The user name for HTTP Basic: the account's SID or the API key's SID.
     pub username: String,
     /// The password for HTTP Basic: the `AuthToken` or the API key's secret.
     pub password: SecretString,
 }
 
-/// Why the document is not a credential. Never contains its values.
+/// Why the document is not a credential. The error never contains the document's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
-    /// It has neither shape, or both.
+    /// The document has neither of the two shapes, or mixes them.
     #[error("it must hold accountSid and either authToken or both apiKeySid and apiKeySecret")]
     Shape,
     /// An identifier is malformed.
@@ -81,7 +82,7 @@ impl TryFrom<Document> for Credential {
     }
 }
 
-/// A credential in use.
+/// A credential in use, with the version of the secret it came from.
 #[derive(Debug, Clone)]
 pub struct HeldCredential(Arc<Held<Credential>>);
 
@@ -93,17 +94,17 @@ impl std::ops::Deref for HeldCredential {
     }
 }
 
-/// The Twilio credential, from its secret.
+/// The Twilio credential, which is read from its secret.
 #[derive(Debug)]
 pub struct TwilioCredentials {
     secret: CachedSecret<Credential>,
     clock: Arc<dyn Clock>,
     takeover: Mutex<Takeover>,
-    // Allows one search at a time, so that fifty requests that are rejected together cause only one.
+    // Allows one search at a time. If Twilio rejects fifty requests at once, they cause one search together.
     turn: tokio::sync::Mutex<()>,
 }
 
-/// The pending credential that replaces a rejected current one, and when a search last found nothing.
+/// The pending credential that Flexgate uses instead of a rejected current one, and when a search last found nothing.
 #[derive(Debug, Default)]
 struct Takeover {
     pending: Option<Pending>,
@@ -117,7 +118,7 @@ struct Pending {
 }
 
 impl TwilioCredentials {
-    /// The credential in the secret called `id`. It reads nothing yet.
+    /// Uses the credential in the secret called `id`. It reads nothing yet.
     #[must_use]
     pub fn new(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -128,13 +129,13 @@ impl TwilioCredentials {
         }
     }
 
-    /// The credential to use now.
+    /// Returns the credential to use now.
     pub async fn current(&self, deadline: Deadline) -> Result<HeldCredential, SecretError> {
         let held = self.secret.get(deadline).await?;
         Ok(self.taken_over(&held.version).unwrap_or(HeldCredential(held)))
     }
 
-    /// Returns another credential to try after Twilio rejected `rejected`; `None` if there is none yet.
+    /// Returns another credential to try after Twilio rejected `rejected`. Returns `None` if there is none yet.
     pub async fn after_rejection(
         &self,
         rejected: &HeldCredential,
@@ -158,8 +159,8 @@ impl TwilioCredentials {
         found
     }
 
-    /// Searches for a credential other than `rejected`. Returns the current one of version `rejected_before`, which
-    /// Twilio rejected earlier, only if there is no other.
+    /// Searches for a credential other than `rejected`. Twilio has also rejected the version `rejected_before`, if
+    /// there is one. So this returns that version only if it is current again and nothing else is found.
     async fn search(
         &self,
         rejected: &HeldCredential,
@@ -186,13 +187,13 @@ impl TwilioCredentials {
             );
             return Ok(Some(credential));
         }
-        // The rotation may have ended between the two reads. Then the version that was pending is now current.
+        // The rotation may have ended between the two reads. Then the version that was pending is now the current one.
         let current = self.secret.reread(deadline).await.or(current)?;
         Ok((current.version != rejected.0.version).then_some(HeldCredential(current)))
     }
 
-    /// If `rejected` is the pending credential in use, stops using it and returns the version of the current credential
-    /// that it replaced.
+    /// Stops using the pending credential if it is the one that Twilio `rejected`. Returns the version of the current
+    /// credential that it replaced.
     fn let_go_of(&self, rejected: &HeldCredential) -> Option<String> {
         let mut takeover = self.takeover();
         let pending = takeover.pending.take_if(|pending| pending.credential.0.version == rejected.0.version)?;

@@ -1,4 +1,4 @@
-//! Where secrets are read from: `FLEXGATE_SECRETS`.
+//! `FLEXGATE_SECRETS`: where Flexgate reads secrets from.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 pub enum SecretsFrom {
     /// `aws`: Secrets Manager. The default.
     SecretsManager,
-    /// `files:FOLDER`: a folder with one JSON document per secret.
+    /// `files:FOLDER`: a folder with one JSON document for each secret.
     Files(PathBuf),
 }
 

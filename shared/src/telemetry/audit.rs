@@ -1,5 +1,5 @@
-//! Audit events: who did what for whom, and what was decided. They are never sampled, and are separate from the
-//! request's log line.
+//! Audit events: who requested which action on which user, and whether it was allowed. Every event is written: there is
+//! no sampling. Audit events are separate from the request's log line.
 
 use super::request::RequestId;
 
@@ -23,7 +23,7 @@ pub struct Audit<'a> {
     pub subject: Option<&'a str>,
     /// The Flex user that the action is about.
     pub flex_user_sid: Option<&'a str>,
-    /// Which rule decided, and about what.
+    /// A stable code or a short text that explains the decision.
     pub reason: Option<&'a str>,
 }
 
@@ -47,7 +47,8 @@ impl Audit<'_> {
     }
 }
 
-/// Reports something that somebody should look at now: writes an `ERROR` line with a name on which an alarm can filter.
+/// Reports a problem that a person should look at now. Writes an `ERROR` line with a fixed name, by which a
+/// `CloudWatch` alarm can select it.
 pub fn alarm(request_id: &RequestId, name: &str, reason: &dyn std::fmt::Display) {
     tracing::error!(target: "flexgate::alarm", request_id = request_id.as_str(), alarm = name, reason = %reason, "alarm");
 }

@@ -8,14 +8,14 @@ use super::request::RequestLine;
 
 static COLD: AtomicBool = AtomicBool::new(true);
 
-/// Writes the line and the request's metrics. The level is `ERROR` for the status 500 (a fault of Flexgate), `WARN` for
-/// a higher one (mostly a fault elsewhere), and `INFO` for all others.
+/// Writes the log line and the metrics of a request. The level is `ERROR` for status 500 (Flexgate itself failed),
+/// `WARN` for a higher status (mostly another service failed), and `INFO` for all others.
 pub fn request(line: &RequestLine<'_>) {
     let cold_start = COLD.swap(false, Ordering::Relaxed);
     metrics::request(line, cold_start);
     let duration_ms = millis(line.duration);
     let upstream_ms = millis(line.meter.time);
-    // tracing needs the level at compile time.
+    // tracing's macros need the level at compile time, so each level needs its own call.
     macro_rules! write_at {
         ($level:ident) => {
             tracing::$level!(

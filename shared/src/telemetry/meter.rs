@@ -1,4 +1,4 @@
-//! How many upstream calls a request made, and how long it waited for them.
+//! Counts the upstream calls of a request, and measures how long the request waited for them.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -19,7 +19,7 @@ pub struct Meter {
     pub time: Duration,
 }
 
-/// Runs `work` and returns its output with the upstream calls it made.
+/// Runs `work`. Returns its output, and the upstream calls that it made.
 pub async fn metered<F: Future>(work: F) -> (F::Output, Meter) {
     METER
         .scope(Cell::default(), async {
@@ -29,7 +29,7 @@ pub async fn metered<F: Future>(work: F) -> (F::Output, Meter) {
         .await
 }
 
-/// Runs one call to an upstream, and counts it for the request it belongs to, if any.
+/// Runs one upstream call, and counts it for the current request, if there is one.
 pub async fn upstream<F: Future>(call: F) -> F::Output {
     let began = Instant::now();
     let output = call.await;

@@ -1,8 +1,9 @@
-//! Metrics, in the embedded metric format of `CloudWatch`: lines on standard output, from which `CloudWatch` extracts
-//! the metrics, so that no API call is needed. Without a configured namespace, there are no metrics.
+//! Metrics in the embedded metric format of `CloudWatch`. Flexgate prints lines on standard output, and `CloudWatch`
+//! extracts the metrics from them, so no API call is needed. If no namespace is configured, there are no metrics.
 //!
-//! A metric for an alarm has no dimension, so that one alarm covers every function. The dimensions of the others are
-//! functions, patterns of routes, outcomes, and what was refreshed. They never contain anything about a person.
+//! Metrics that are meant for alarms have no dimension, so that one alarm covers every function. The dimensions of the
+//! other metrics are the function, the route's pattern, the outcome, and what was refreshed. They never contain
+//! anything about a person.
 
 use std::io::Write as _;
 use std::sync::OnceLock;
@@ -20,13 +21,13 @@ pub(super) fn start(namespace: &str) {
 /// A metric: its name, unit and value.
 type Metric = (&'static str, &'static str, f64);
 
-/// Metrics with the same dimensions.
+/// Metrics that share the same dimensions.
 struct Group<'a> {
     dimensions: &'a [(&'static str, &'a str)],
     metrics: &'a [Metric],
 }
 
-/// Counts an attempt to refresh something that is cached or stored: `secret`, `keys` (an issuer's) or `session`.
+/// Counts an attempt to refresh something. `what` is `secret`, `keys` (an issuer's keys) or `session`.
 pub fn refreshed(what: &'static str, succeeded: bool) {
     let outcome = if succeeded { "ok" } else { "failed" };
     let dimensions = [("what", what), ("outcome", outcome)];
@@ -43,8 +44,8 @@ pub fn dead_letter() {
     write(&[Group { dimensions: &[], metrics: &[("dead_letters", "Count", 1.0)] }]);
 }
 
-/// Counts a finished sweep, the users who were active although a source says that they are inactive, and the users who
-/// differ because somebody else changes them back after every repair.
+/// Counts a finished sweep. Also counts the active users whom a source has declared inactive, and the contested users:
+/// those whom somebody else changes back after every repair.
 pub fn swept(inactive_but_active: usize, contested: usize) {
     let (inactive_but_active, contested) = (number(inactive_but_active), number(contested));
     write(&[
@@ -89,7 +90,7 @@ fn write(groups: &[Group<'_>]) {
     #[expect(clippy::disallowed_methods, reason = "CloudWatch stores a metric under its wall-clock time")]
     let now = time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
     let document = document(namespace, i64::try_from(now).unwrap_or_default(), groups);
-    // A request must not fail because a metric cannot be written.
+    // A metric that cannot be written must not make the request fail.
     let _not_written = writeln!(std::io::stdout().lock(), "{document}");
 }
 

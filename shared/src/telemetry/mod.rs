@@ -1,7 +1,7 @@
 //! Logging: one line for each request, audit events, and metrics.
 //!
-//! The log is flat JSON on standard output. `docs/logging.md` documents each field. No field is meant for a token,
-//! code, verifier, secret or e-mail address; people are logged by their identifiers.
+//! The log is flat JSON on standard output. `docs/logging.md` documents each field. No field may hold a token, code,
+//! verifier, secret or e-mail address. The log names people by their identifiers.
 
 mod audit;
 mod line;
@@ -29,16 +29,16 @@ pub use trace::{Trace, X_AMZN_TRACE_ID, traced};
 pub struct Log {
     /// The levels, like `info` or `flexgate=debug,hyper=warn`.
     pub levels: String,
-    /// The namespace of the metrics in `CloudWatch`; `None` for no metrics.
+    /// The `CloudWatch` namespace of the metrics. `None` turns metrics off.
     pub metrics: Option<String>,
-    /// The variables that are set under an old name, each with its new name. [`start`] warns of them.
+    /// The variables that are set under an old name, each with its new name. [`start`] logs a warning for each.
     pub old_names: Vec<(&'static str, &'static str)>,
 }
 
-/// Starts logging. A second start in the same process does not change the levels or the namespace.
+/// Starts logging. A second call in the same process does not change the levels or the namespace.
 ///
-/// If the levels cannot be parsed, they are `info`: a typing mistake in a log level must not keep agents from signing
-/// in.
+/// If the levels cannot be parsed, Flexgate uses `info`, so that a typing mistake in a log level does not keep agents
+/// from signing in.
 pub fn start(log: &Log) {
     if let Some(namespace) = &log.metrics {
         metrics::start(namespace);
@@ -57,7 +57,8 @@ pub fn start(log: &Log) {
     }
 }
 
-/// Logs only audit events and alarms, to `writer`. For commands, which use standard output for their own output.
+/// Logs only audit events and alarms, and writes them to `writer`. For commands, which use standard output for their
+/// results.
 pub fn start_audit<W>(writer: W)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,

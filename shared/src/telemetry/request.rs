@@ -11,13 +11,14 @@ use crate::base::clock_rng::ClockRng;
 pub struct RequestId(String);
 
 impl RequestId {
-    /// A new random id. The edge creates one for each request; work that no request started creates its own.
+    /// Creates a new random id. The edge creates one for each request. Work that does not belong to a request creates
+    /// its own.
     #[must_use]
     pub fn new(clock_rng: &ClockRng) -> Self {
         Self(format!("{:032x}", u128::from_be_bytes(clock_rng.random())))
     }
 
-    /// The id as 32 hexadecimal digits; the default id is empty.
+    /// The id as 32 hexadecimal digits. The default id is empty.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -33,21 +34,21 @@ impl fmt::Display for RequestId {
 /// The fields of a request's log line.
 #[derive(Debug)]
 pub struct RequestLine<'a> {
-    /// Which function answered.
+    /// The function that answered the request.
     pub function: &'a str,
     /// The request's id.
     pub request_id: &'a str,
     /// The HTTP method.
     pub method: &'a str,
-    /// The route's pattern, never the path itself: paths can hold names.
+    /// The route's pattern. It is never the path itself, because a path can contain a person's name.
     pub route: &'a str,
     /// The status of the answer.
     pub status: u16,
     /// The problem's code, if the answer is a problem.
     pub code: Option<&'a str>,
-    /// The error and its causes; for operators only.
+    /// The error and its causes. Only operators may see them.
     pub fault: Option<&'a str>,
-    /// The time from when the edge received the request until the answer was ready.
+    /// The time between the edge receiving the request and the answer being ready.
     pub duration: Duration,
     /// The request's upstream calls.
     pub meter: Meter,

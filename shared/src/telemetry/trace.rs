@@ -8,20 +8,20 @@ use http::header::HeaderName;
 /// The header with the trace.
 pub const X_AMZN_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
-/// The longest value of that header, in bytes.
+/// The longest trace that Flexgate passes on, in bytes.
 const MAX: usize = 256;
 
 tokio::task_local! {
     static TRACE: Trace;
 }
 
-/// A trace from Lambda's runtime API. A header that the caller sent is never used as one.
+/// A trace from Lambda's runtime API. Flexgate never takes a trace from a header that the caller sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace(HeaderValue);
 
 impl Trace {
-    /// Reads a trace like `Root=1-…;Parent=…;Sampled=1`. `None` if the text does not begin with `Root=`, is longer than
-    /// 256 bytes, or has other characters than letters, digits and `=;:-`.
+    /// Reads a trace like `Root=1-…;Parent=…;Sampled=1`. Returns `None` if the text does not begin with `Root=`, is
+    /// longer than 256 bytes, or has characters other than letters, digits and `=;:-`.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"=;:-".contains(&byte);
@@ -38,7 +38,7 @@ pub async fn traced<F: Future>(trace: Option<Trace>, work: F) -> F::Output {
     }
 }
 
-/// The trace header for upstream requests; `None` outside a trace.
+/// Returns the trace header for upstream requests. Returns `None` outside a trace.
 pub(crate) fn header() -> Option<HeaderValue> {
     TRACE.try_with(|trace| trace.0.clone()).ok()
 }

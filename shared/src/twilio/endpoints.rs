@@ -25,7 +25,8 @@ impl Service {
     }
 }
 
-/// The addresses of Twilio's services: in a Twilio region, or at one address with a path per service (the simulator).
+/// The addresses of Twilio's services. They are either Twilio's own hosts in a region, or paths at one address. The
+/// simulator uses the second form, with one path for each service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints(Base);
 
@@ -54,7 +55,7 @@ impl Default for Endpoints {
 }
 
 impl Endpoints {
-    /// Twilio itself, in a region (`ie1`, or with an edge, `dublin.ie1`).
+    /// Twilio itself, in a region like `ie1`. An edge location may come before the region: `dublin.ie1`.
     pub fn in_region(region: &str) -> Result<Self, EndpointsError> {
         let label = |label: &str| {
             (1..=20).contains(&label.len())
@@ -63,12 +64,12 @@ impl Endpoints {
         if !region.split('.').all(label) || region.split('.').count() > 2 {
             return Err(EndpointsError::Region);
         }
-        // us1 is the default region, whose hosts have no region label.
+        // us1 is the default region. Its hosts have no region label.
         let region = (region != "us1").then(|| region.into());
         Ok(Self(Base::Twilio { region }))
     }
 
-    /// Every service below one address, with the service's name as the first part of the path.
+    /// Puts every service at one address. The first part of the path is the service's name.
     pub fn at(address: &str) -> Result<Self, EndpointsError> {
         let url = Url::from_str(address).map_err(|_| EndpointsError::Address)?;
         let acceptable = match url.scheme() {
@@ -83,7 +84,7 @@ impl Endpoints {
         }
     }
 
-    /// The address of the server that stands in for Twilio, if there is one.
+    /// The address of the server that replaces Twilio, such as the simulator. `None` if Flexgate uses Twilio itself.
     #[must_use]
     pub fn stand_in(&self) -> Option<&Url> {
         match &self.0 {
@@ -92,7 +93,7 @@ impl Endpoints {
         }
     }
 
-    /// Makes the URL of `path` at `service`, with each part of the path percent-encoded.
+    /// Makes the URL of `path` at `service`. Every part of the path is percent-encoded.
     pub(super) fn url(&self, service: Service, path: &[&str]) -> Url {
         let mut url = match &self.0 {
             Base::At(base) => {
@@ -111,7 +112,7 @@ impl Endpoints {
     }
 }
 
-/// Whether the URL's host is this machine, so that nobody else can read plain HTTP to it.
+/// Returns whether the URL's host is the local machine. Plain HTTP is safe there, because nobody else can read it.
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
@@ -127,7 +128,7 @@ fn host(service: Service, region: Option<&str>) -> Url {
     let label = service.label();
     let address = match (service, region) {
         (_, None) => format!("https://{label}.twilio.com/"),
-        // `services` takes a region but never an edge.
+        // The host of `services` may contain a region, but never an edge location.
         (Service::Services, Some(region)) => {
             let region = region.rsplit('.').next().unwrap_or(region);
             format!("https://{label}.{region}.twilio.com/")

@@ -1,4 +1,4 @@
-//! The errors of Twilio requests, one for each case that a caller must distinguish.
+//! The errors of Twilio requests. There is one for each case that a caller must handle differently.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use serde::Deserialize;
 use crate::base::outbound::{Answer, SendError};
 use crate::secrets::SecretError;
 
-/// Twilio's description of a refusal: status, codes and ids only. Twilio's messages can contain names, so they are
-/// dropped.
+/// Twilio's description of a refusal. It has only the status, the code, the request's id and the waiting time. Twilio's
+/// message is dropped, because it can contain names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// The HTTP status.
@@ -41,14 +41,14 @@ pub enum TwilioError {
     /// The resource does not exist (404, 20404).
     #[error("Twilio does not know it ({0})")]
     NotFound(ApiError),
-    /// Twilio refused the request itself (another 4xx). For an exchange or a refresh, the code or the refresh token is
-    /// not valid.
+    /// Twilio refused the request with a 4xx status for which there is no other error here. For an exchange or a
+    /// refresh, this means that the code or the refresh token is not valid.
     #[error("Twilio refused the request ({0})")]
     Refused(ApiError),
-    /// Twilio rejects our credential and every other one that a rotation has ready.
+    /// Twilio rejects the current credential and every other credential that a rotation has created.
     #[error("Twilio does not accept the configured credential ({0})")]
     CredentialRejected(ApiError),
-    /// The credential is valid but lacks the permission (a restricted API key: 8001).
+    /// The credential is valid but lacks the permission for this request (code 8001: a restricted API key).
     #[error("the configured Twilio credential lacks the permission ({0})")]
     PermissionMissing(ApiError),
     /// Twilio is overloaded or limits our rate, even after retries (429).
@@ -60,16 +60,17 @@ pub enum TwilioError {
     /// Twilio cannot be reached.
     #[error("Twilio cannot be reached")]
     Unreachable(#[source] SendError),
-    /// The connection broke after the request was sent: Twilio may or may not have carried it out.
+    /// The connection broke after the request was sent. Twilio may or may not have carried out the request.
     #[error("Twilio's answer was lost")]
     Lost(#[source] SendError),
-    /// Twilio did not answer in time: it may or may not have carried out the request.
+    /// Twilio did not answer in time. It may or may not have carried out the request.
     #[error("Twilio did not answer in time")]
     Timeout,
-    /// Twilio's answer is not what it should be.
+    /// Twilio's answer does not have the expected form.
     #[error("Twilio's answer is unusable: {0}")]
     Malformed(&'static str),
-    /// Twilio's answer, or the credential that was just read, belongs to another account or instance than ours.
+    /// Twilio's answer, or the credential from the secret, belongs to another account or instance than the configured
+    /// one.
     #[error("Twilio's answer belongs to another account or instance")]
     Foreign,
     /// Twilio has several users with one username.
@@ -81,12 +82,13 @@ pub enum TwilioError {
 }
 
 impl TwilioError {
-    /// How long the caller should wait before it retries; `None` if waiting does not help.
+    /// How long the caller should wait before it retries. `None` if waiting does not help.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy(error) | Self::Failing(error) => Some(error.retry_after.unwrap_or(Duration::from_secs(5))),
-            // A credential rotation takes minutes to settle, a network failure seconds.
+            // After a credential rotation it takes minutes until requests succeed again. After a network failure it
+            // takes seconds.
             Self::CredentialRejected(_) | Self::Secret(_) => Some(Duration::from_secs(30)),
             Self::Unreachable(_) | Self::Lost(_) | Self::Timeout => Some(Duration::from_secs(5)),
             _ => None,
@@ -94,14 +96,14 @@ impl TwilioError {
     }
 }
 
-/// The common part of Twilio's two error formats: its own (`code`, `message`, `status`) and RFC 9457 (`code`, `title`,
-/// `status`).
+/// The field that Twilio's two error formats share. One is Twilio's own (`code`, `message`, `status`). The other is RFC
+/// 9457 (`code`, `title`, `status`).
 #[derive(Deserialize)]
 struct ErrorBody {
     code: Option<u32>,
 }
 
-/// Reads a refusal. If the body has neither of Twilio's formats, only the status and the headers are used.
+/// Reads a refusal. If the body is in neither of Twilio's two error formats, uses only the status and the headers.
 pub(super) fn api_error(answer: &Answer) -> ApiError {
     let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
     let request_id = header("twilio-request-id")
@@ -115,13 +117,13 @@ pub(super) fn api_error(answer: &Answer) -> ApiError {
     }
 }
 
-/// Maps a refusal to an error.
+/// Maps a refusal by Twilio to the error that callers see.
 pub(super) fn refusal(error: ApiError) -> TwilioError {
     match (error.status.as_u16(), error.code) {
         (_, Some(8001)) => TwilioError::PermissionMissing(error),
         (404, _) => TwilioError::NotFound(error),
         (429, _) => TwilioError::Busy(error),
-        // 45773 is an internal error and 45780 a conflict between two writers. Both are temporary.
+        // 45773 is an internal error of Twilio. 45780 is a conflict between two writers. Both are temporary.
         (500.., _) | (_, Some(45773 | 45780)) => TwilioError::Failing(error),
         _ => TwilioError::Refused(error),
     }

@@ -1,11 +1,11 @@
-//! The Flex client: users, tokens, SSO, over one HTTP sender.
+//! The Flex client: users, tokens and SSO, through one HTTP sender.
 //!
-//! There are two clients, separated by credential. [`Flex`] has the account's credential; it provisions and looks up
-//! users and mints tokens. [`Sso`] has no credential and cannot get one; it exchanges codes, and refreshes and checks
-//! tokens, and these requests need no other proof than the code or the token. The sign-in function has only [`Sso`].
+//! There are two clients, and only one has a credential. [`Flex`] has the account's credential. It provisions and looks
+//! up users, and mints tokens. [`Sso`] has no credential and cannot get one. It exchanges codes, refreshes tokens and
+//! checks tokens. These requests need no proof other than the code or the token. The sign-in function has only [`Sso`].
 //!
-//! No Twilio helper library covers the v4 endpoints; `docs/architecture.md` says what is certain about them. This
-//! client treats every field of every answer as optional until it has checked it.
+//! No Twilio helper library covers the v4 endpoints. `docs/architecture.md` says what is known for certain about them.
+//! This client treats every field of every answer as optional until it has checked the field.
 
 mod authorized;
 mod endpoints;
@@ -47,7 +47,7 @@ pub struct Flex {
 }
 
 impl Flex {
-    /// A client for one instance of one account. Nothing is sent yet.
+    /// Creates a client for one instance of one account. Nothing is sent yet.
     #[must_use]
     pub fn new(
         http: reqwest::Client,
@@ -60,26 +60,26 @@ impl Flex {
         Self { sender: Sender::new(http, endpoints, clock_rng), credentials, account, instance }
     }
 
-    /// The same client without retries, for a caller that paces itself and so must see every refusal, such as a bulk
-    /// import.
+    /// Turns off retries. For callers that limit their own rate, such as a bulk import, and therefore must see every
+    /// refusal.
     #[must_use]
     pub fn asking_once(mut self) -> Self {
         self.sender = self.sender.asking_once();
         self
     }
 
-    /// Reads the credential ahead of the first call. If this fails, the first call reads it.
+    /// Reads the credential before the first call needs it. If this fails, the first call reads the credential.
     pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.credentials.current(deadline).await;
     }
 
-    /// The account this client belongs to.
+    /// The account that this client belongs to.
     #[must_use]
     pub fn account(&self) -> &AccountSid {
         &self.account
     }
 
-    /// The Flex instance this client belongs to.
+    /// The Flex instance that this client belongs to.
     #[must_use]
     pub fn instance(&self) -> &InstanceSid {
         &self.instance
@@ -95,7 +95,7 @@ pub struct Sso {
 }
 
 impl Sso {
-    /// A client for one instance of one account. Nothing is sent yet.
+    /// Creates a client for one instance of one account. Nothing is sent yet.
     #[must_use]
     pub fn new(
         http: reqwest::Client,
@@ -107,13 +107,13 @@ impl Sso {
         Self { sender: Sender::new(http, endpoints, clock_rng), account, instance }
     }
 
-    /// The account this client belongs to.
+    /// The account that this client belongs to.
     #[must_use]
     pub fn account(&self) -> &AccountSid {
         &self.account
     }
 
-    /// The Flex instance this client belongs to.
+    /// The Flex instance that this client belongs to.
     #[must_use]
     pub fn instance(&self) -> &InstanceSid {
         &self.instance

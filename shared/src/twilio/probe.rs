@@ -1,4 +1,4 @@
-//! Requests that only a diagnosis needs: Twilio's time, and whether Twilio trusts a redirect URL.
+//! Requests that only the diagnosis needs: what time it is at Twilio, and whether Twilio trusts a redirect URL.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,19 +12,19 @@ use super::endpoints::Service;
 use super::{Authorization, Sso, SsoConfiguration, TwilioError};
 use crate::base::outbound::Deadline;
 
-/// How Twilio's Authorize endpoint answers to a redirect URL.
+/// How Twilio's Authorize endpoint reacts to a redirect URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedirectUrl {
-    /// Twilio would redirect a browser to sign in.
+    /// Twilio redirects the browser to the sign-in, so it accepts the URL.
     Trusted,
-    /// The URL is not among the Trusted URLs of the SSO settings, or those settings have another fault (70251).
+    /// The URL is not among the Trusted URLs of the SSO settings, or those settings have another mistake (70251).
     Untrusted,
-    /// Twilio's answer shows neither. The number is its status.
+    /// Twilio's answer shows neither acceptance nor refusal. The number is the HTTP status.
     Unclear(u16),
 }
 
 impl Sso {
-    /// Begins a sign-in that nobody completes, to see whether Twilio accepts `redirect_url`.
+    /// Begins a sign-in and does not complete it, to find out whether Twilio accepts `redirect_url`.
     pub async fn probe_redirect_url(
         &self,
         configuration: &SsoConfiguration,
@@ -41,7 +41,7 @@ impl Sso {
         };
         let url = self.authorize_url(&configuration.connection_name, &authorization);
         let answer = self.sender.look(url, deadline).await?;
-        // Twilio refuses with a page for a person, which has the error code in its text.
+        // If Twilio refuses, it answers with an HTML page that contains the error code.
         let refused = answer.body.windows(5).any(|text| text == b"70251");
         let location = answer.headers.get(http::header::LOCATION);
         let told = location.is_some_and(|location| location.as_bytes().windows(5).any(|text| text == b"70251"));
@@ -53,7 +53,8 @@ impl Sso {
         })
     }
 
-    /// Returns Twilio's time to the second, from the `Date` header of an answer; `None` if the answer has none.
+    /// Returns the time at Twilio, to the second, from the `Date` header of an answer. Returns `None` if there is no
+    /// such header.
     pub async fn probe_time(&self, deadline: Deadline) -> Result<Option<OffsetDateTime>, TwilioError> {
         let url = self.sender.url(Service::Services, &["v1", "Flex", "Authentication", "Config"]);
         let answer = self.sender.look(url, deadline).await?;

@@ -1,6 +1,6 @@
-//! The problem that a caller sees when Twilio fails, the same in every function.
+//! Maps a Twilio error to the problem that a caller sees. The mapping is the same in every function.
 //!
-//! A 401 from Twilio never becomes a 401 for the caller, and nothing that Twilio wrote is passed on.
+//! A 401 from Twilio never becomes a 401 for the caller. The caller never sees any text from Twilio.
 
 use super::TwilioError;
 use crate::web::{Kind, Problem, kinds};

@@ -12,10 +12,11 @@ use super::error::{TwilioError as Error, TwilioError, api_error, refusal};
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::{self, Answer, Deadline};
 
-/// The largest answer that is accepted. Twilio's answers have a few kilobytes, a page of 1,000 users some hundred.
+/// The largest answer that Flexgate accepts, in bytes. Most of Twilio's answers have a few kilobytes. A page of 1,000
+/// users has some hundred kilobytes.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
 const MAX_ATTEMPTS: u32 = 3;
-/// The time limit of one attempt, so that a hanging connection leaves time for another attempt.
+/// The time limit of one attempt. It is short enough that another attempt is possible after a connection hangs.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// When a request may be retried.
@@ -23,11 +24,11 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 pub(super) enum RetrySafety {
     /// The request is idempotent: retry after any transient error.
     Idempotent,
-    /// A second request would fail (a code, a refresh token): retry only if nothing was sent.
+    /// A code or a refresh token is valid only once, so a second request would fail. Retry only if nothing was sent.
     OnlyIfUnsent,
 }
 
-/// A request to Twilio, before a credential is added.
+/// A request to Twilio without a credential. The sender adds the credential.
 pub(super) struct TwilioRequest {
     method: Method,
     url: Url,
@@ -52,7 +53,7 @@ impl TwilioRequest {
         Self { method: Method::POST, url, body, safety, attempt: ATTEMPT }
     }
 
-    /// Allows an attempt more time than the default.
+    /// Sets the time limit of one attempt, instead of the default.
     pub(super) fn attempt_within(mut self, attempt: Duration) -> Self {
         self.attempt = attempt;
         self
@@ -73,7 +74,7 @@ impl TwilioRequest {
     }
 }
 
-/// Makes the `Authorization` header for HTTP Basic.
+/// Makes the `Authorization` header of HTTP Basic authentication.
 pub(super) fn basic(username: &str, password: &SecretString) -> Result<header::HeaderValue, Error> {
     use base64::Engine as _;
     let pair = format!("{username}:{}", password.expose_secret());
@@ -108,8 +109,8 @@ impl Sender {
         self.endpoints.url(service, path)
     }
 
-    /// Sends the request until there is a 2xx answer, the attempts are used up, a retry is unsafe or would not help, or
-    /// no time is left for a retry.
+    /// Sends the request until Twilio answers with a 2xx status. Gives up if the attempts or the time are used up, or
+    /// if a retry is unsafe or would not help.
     pub(super) async fn send(
         &self,
         request: &TwilioRequest,
@@ -132,7 +133,7 @@ impl Sender {
         }
     }
 
-    /// Sends one GET request without a credential, and returns the answer whatever its status.
+    /// Sends one GET request without a credential. Returns the answer, whatever its status is.
     pub(super) async fn look(&self, url: Url, deadline: Deadline) -> Result<Answer, TwilioError> {
         let request = TwilioRequest::get(url).build(None);
         Ok(outbound::send(&self.http, request, deadline.within(ATTEMPT), MAX_ANSWER).await?)
@@ -149,8 +150,9 @@ impl Sender {
         if answer.status.is_success() { Ok(answer) } else { Err(refusal(api_error(&answer))) }
     }
 
-    /// How long to wait before a retry: as long as Twilio asks, or else full jitter over a doubling span (0.2 s,
-    /// 0.4 s), so that callers that failed together do not retry together.
+    /// How long to wait before a retry. If Twilio asks for a time, it is that time. Otherwise it is a random time (full
+    /// jitter), at most 0.2 s before the first retry and at most 0.4 s before the second. The jitter spreads out the
+    /// retries of requests that failed at the same time.
     fn pause(&self, attempt: u32, error: &TwilioError) -> Duration {
         if let TwilioError::Busy(api) | TwilioError::Failing(api) = error
             && let Some(asked) = api.retry_after
@@ -161,7 +163,7 @@ impl Sender {
     }
 }
 
-/// Whether a retry is safe and may help.
+/// Returns whether a retry is safe and may help.
 fn is_transient(error: &TwilioError, safety: RetrySafety) -> bool {
     match error {
         TwilioError::Unreachable(_) => true,
@@ -172,7 +174,7 @@ fn is_transient(error: &TwilioError, safety: RetrySafety) -> bool {
     }
 }
 
-/// Parses a JSON answer. The error does not quote the answer, because its text could contain anything.
+/// Parses a JSON answer. The error does not quote the answer, because the answer could contain anything.
 pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, TwilioError> {
     serde_json::from_slice(&answer.body).map_err(|_| TwilioError::Malformed("it is not the JSON it should be"))
 }

@@ -3,7 +3,7 @@
 use super::Endpoints;
 use crate::base::settings::Reader;
 
-/// `TWILIO_REGION`, or `FLEXGATE_TWILIO_URL` for a simulator.
+/// Reads `TWILIO_REGION`, or `FLEXGATE_TWILIO_URL` if a simulator replaces Twilio.
 pub fn endpoints(reader: &mut Reader) -> Option<Endpoints> {
     let region = reader.optional("TWILIO_REGION", Endpoints::in_region);
     let address = reader.optional("FLEXGATE_TWILIO_URL", Endpoints::at);
@@ -14,7 +14,7 @@ pub fn endpoints(reader: &mut Reader) -> Option<Endpoints> {
     }
 }
 
-/// The secret with the Twilio credential. The sign-in function does not have this setting.
+/// Names the secret with the Twilio credential. The sign-in function does not have this setting.
 #[derive(Debug, Clone)]
 pub struct CredentialSettings {
     /// `TWILIO_SECRET_ID`.

@@ -1,4 +1,4 @@
-//! Sign-in: the active configuration, the URL to send the browser to, the code exchange and the refresh.
+//! Sign-in: the active configuration, the URL to which the browser is sent, the code exchange and the refresh.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -40,13 +40,13 @@ pub struct SsoConfiguration {
 /// The parameters of the redirect that sends the browser to Twilio.
 #[derive(Debug)]
 pub struct Authorization<'a> {
-    /// The URL that Twilio sends the browser back to. It is one of the Trusted URLs.
+    /// The URL to which Twilio sends the browser back. It must be one of the Trusted URLs.
     pub redirect_url: &'a str,
     /// The nonce of this login.
     pub nonce: &'a str,
-    /// The code verifier of this login; only its hash is sent.
+    /// The code verifier of this login. Only its hash is sent.
     pub code_verifier: &'a SecretString,
-    /// The state, which the sign-in function makes.
+    /// The state. The sign-in function creates it.
     pub state: &'a str,
 }
 
@@ -55,14 +55,14 @@ pub struct Authorization<'a> {
 pub struct SsoTokens {
     /// The access token, for the SDK.
     pub access_token: SecretString,
-    /// The refresh token, for one refresh. It never leaves Flexgate.
+    /// The refresh token. It may work for only one refresh, and it never leaves Flexgate.
     pub refresh_token: SecretString,
     /// Twilio's information about the access token.
     pub info: TokenInfo,
 }
 
 impl Sso {
-    /// Returns the active configuration of a profile; `None` if Twilio has no active one.
+    /// Returns the active configuration of a profile. Returns `None` if Twilio has no active one.
     pub async fn configuration(
         &self,
         profile: &SsoProfileSid,
@@ -81,7 +81,7 @@ impl Sso {
         };
         let list = read::<wire::Configurations>(&answer)?.config_list;
         let list = list.ok_or(TwilioError::Malformed("there is no list of configurations"))?;
-        // The first entry is not always the active one.
+        // Twilio may list inactive configurations first.
         let active = list
             .into_iter()
             .find(|entry| entry.active == Some(true) && entry.connection_name.as_deref() == Some(profile.as_str()));
@@ -101,8 +101,8 @@ impl Sso {
         }))
     }
 
-    /// Makes the URL to send the browser to. The parameters have the order in which Twilio's SDK sends them. The code
-    /// challenge is S256; the URL does not name the method, because Twilio assumes S256.
+    /// Makes the URL to which the browser is sent. The parameters are in the same order as in Twilio's SDK. The code
+    /// challenge uses S256. The URL does not name this method, because Twilio assumes it.
     #[must_use]
     pub fn authorize_url(&self, profile: &SsoProfileSid, authorization: &Authorization<'_>) -> Url {
         let verifier = authorization.code_verifier.expose_secret().as_bytes();

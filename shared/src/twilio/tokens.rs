@@ -12,7 +12,7 @@ use super::{Flex, Sso, TwilioError, wire};
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, FlexUserSid, InstanceSid, ObservedRoles, TokenTtl, WorkerSid};
 
-/// Twilio's information about a token, checked to be for our account and instance.
+/// What Twilio says about a token. Flexgate has checked that the token is for the configured account and instance.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct TokenInfo {
     /// The account.
@@ -46,7 +46,7 @@ pub struct TokenInfo {
 }
 
 impl TokenInfo {
-    /// Returns the information if it is complete and about our account and instance.
+    /// Returns the information if it is complete and belongs to the configured account and instance.
     pub(super) fn checked(
         info: wire::TokenInfo,
         account: &AccountSid,
@@ -84,8 +84,9 @@ pub struct MintedToken {
 }
 
 impl Flex {
-    /// Mints a token for a user. There is no refresh token: mint again before this one expires. If the answer is lost,
-    /// the request is sent again; nobody sees the lost token, and it expires like any other.
+    /// Mints a token for a user. There is no refresh token, so callers must mint again before this token expires. If
+    /// the answer is lost, the request is sent again. The lost token is harmless, because nobody sees it and it
+    /// expires.
     pub async fn mint(
         &self,
         user: &FlexUserSid,
@@ -102,10 +103,10 @@ impl Flex {
 }
 
 impl Sso {
-    /// Asks Twilio what `token` is for, with the token itself as the credential (Tokens/Info).
+    /// Asks Twilio who `token` belongs to and what it allows (Tokens/Info). The token itself is the credential.
     ///
     /// Returns [`TwilioError::Refused`] if Twilio does not accept the token. The caller must check the expiration,
-    /// since Twilio does not always refuse an expired token.
+    /// because Twilio does not always refuse an expired token.
     pub async fn token_info(&self, token: &SecretString, deadline: Deadline) -> Result<TokenInfo, TwilioError> {
         let url = self.sender.url(Service::FlexApi, &["v1", "Accounts", self.account.as_str(), "Tokens", "Info"]);
         let request = TwilioRequest::post_form(url, &[("Token", token.expose_secret())], RetrySafety::Idempotent);

@@ -1,4 +1,4 @@
-//! Provisions, deprovisions, finds, reads, updates and lists users, and discovers the instance.
+//! Provisions, deprovisions, finds, reads, updates and lists users, and finds the account's Flex instance.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use super::{Flex, TwilioError, wire};
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, DesiredUser, Email, FlexUser, FlexUserSid, InstanceSid, Username, WorkspaceSid};
 
-/// The time limit of one attempt to provision. Provisioning also creates a worker in `TaskRouter`, so it takes Twilio
-/// longer than a look-up.
+/// The time limit of one attempt to provision. Provisioning takes Twilio longer than a look-up, because it also creates
+/// a worker in `TaskRouter`.
 const PROVISION_ATTEMPT: Duration = Duration::from_secs(6);
 
 /// A page of users.
 #[derive(Debug)]
 pub struct UserPage {
-    /// The users, deactivated ones included.
+    /// The users, including deactivated ones.
     pub users: Vec<FlexUser>,
-    /// The token of the next page; `None` on the last one.
+    /// The token of the next page. `None` on the last page.
     pub next_page_token: Option<String>,
 }
 
-/// What [`Flex::update`] changes. A field that is `None` stays as it is.
+/// The changes that [`Flex::update`] makes. A field that is `None` stays as it is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UserUpdate<'a> {
     /// The e-mail address.
@@ -56,8 +56,9 @@ struct InstanceConfiguration {
 }
 
 impl Flex {
-    /// Creates the user, or updates the one with that username. Twilio has no create-only request: look the user up
-    /// first if that matters. The request is idempotent, so it is retried if the answer is lost.
+    /// Creates the user, or updates the user with that username. Twilio has no request that only creates. If callers
+    /// must not update an existing user, they must look the user up first. The request is idempotent, so it is retried
+    /// if the answer is lost.
     pub async fn provision(&self, user: &DesiredUser, deadline: Deadline) -> Result<FlexUser, TwilioError> {
         let worker = match &user.worker_attributes {
             Some(attributes) => json!({ "attributes": attributes }),
@@ -81,17 +82,17 @@ impl Flex {
         }
     }
 
-    /// Deactivates the user and removes its worker. Twilio cannot delete a user.
+    /// Deactivates the user and removes the user's worker. Twilio cannot delete a user.
     pub async fn deprovision(&self, user: &FlexUserSid, deadline: Deadline) -> Result<(), TwilioError> {
         let url = self.instance_url("v4", &["Users", "Deprovision"]);
         let request = TwilioRequest::post_json(url, &json!({ "flex_user_sid": user }), RetrySafety::Idempotent);
         let answer = self.send(request.attempt_within(PROVISION_ATTEMPT), deadline).await?;
-        // On success the body is empty, or else must be JSON. Anything else, such as a proxy's page, is an error, since
-        // the user may still be active.
+        // On success, the body is empty or JSON. Treat anything else, such as a proxy's error page, as an error,
+        // because the user may still be active.
         if answer.body.is_empty() { Ok(()) } else { read::<serde::de::IgnoredAny>(&answer).map(drop) }
     }
 
-    /// Returns the user with exactly that username. A user whose username differs only in case is a different user.
+    /// Returns the user with exactly this username. A username that differs only in case belongs to a different user.
     pub async fn find(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
         let mut same = self.search(username, deadline).await?;
         same.retain(|user| user.username == *username);
@@ -101,8 +102,8 @@ impl Flex {
         }
     }
 
-    /// Returns the user with that username, regardless of case, among those that Twilio's search finds. Prefers an
-    /// exact match. For callers that ignore case (SCIM).
+    /// Returns the user with this username, ignoring case. Looks only among the users that Twilio's search returns, and
+    /// prefers an exact match. For callers that ignore case (SCIM).
     pub async fn find_alike(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
         let key = username.key();
         let mut alike = self.search(username, deadline).await?;
@@ -116,7 +117,7 @@ impl Flex {
         }
     }
 
-    /// Returns what Twilio's search for the username finds, unfiltered.
+    /// Returns all users that Twilio's search for the username finds, without checking their usernames.
     pub(crate) async fn search(&self, username: &Username, deadline: Deadline) -> Result<Vec<FlexUser>, TwilioError> {
         let mut url = self.instance_url("v4", &["Users"]);
         url.query_pairs_mut().append_pair("Username", username.as_str());
@@ -128,7 +129,7 @@ impl Flex {
         found.into_iter().map(|user| user.checked(&self.account, &self.instance)).collect()
     }
 
-    /// Changes the locale, which provisioning cannot change, or the e-mail address without the other fields.
+    /// Changes the locale, which provisioning cannot change. Can also change the e-mail address alone.
     pub async fn update(
         &self,
         user: &FlexUserSid,
@@ -153,14 +154,14 @@ impl Flex {
         if found.flex_user_sid == *user { Ok(found) } else { Err(TwilioError::Malformed("it is another user")) }
     }
 
-    /// Returns one page of all users, with a `page_size` from 1 to 1,000.
+    /// Returns one page of all users. `page_size` must be from 1 to 1,000.
     pub async fn list(
         &self,
         page_size: u16,
         page_token: Option<&str>,
         deadline: Deadline,
     ) -> Result<UserPage, TwilioError> {
-        // The list is a v1 resource; v4 has none.
+        // The list of users exists only in v1, not in v4.
         let mut url = self.instance_url("v1", &["Users"]);
         url.query_pairs_mut().append_pair("PageSize", &page_size.to_string());
         if let Some(token) = page_token {
@@ -172,7 +173,7 @@ impl Flex {
         Ok(UserPage { users: users?, next_page_token: next_page_token(page.meta) })
     }
 
-    /// Returns the Flex instance that the configured credential belongs to.
+    /// Returns the Flex instance to which the configured credential belongs.
     pub async fn discover(&self, deadline: Deadline) -> Result<Instance, TwilioError> {
         let url = self.sender.url(Service::FlexApi, &["v1", "Configuration"]);
         let answer = read::<InstanceConfiguration>(&self.send(TwilioRequest::get(url), deadline).await?)?;
@@ -191,7 +192,8 @@ impl Flex {
     }
 }
 
-/// Returns only the page token, because the rest of `next_page_url` is Twilio's own address.
+/// Returns only the page token from `next_page_url`. Flexgate must not follow the rest of that URL, because it may not
+/// point to the configured endpoint.
 pub(super) fn next_page_token(meta: Option<wire::Meta>) -> Option<String> {
     let url = Url::parse(&meta?.next_page_url?).ok()?;
     url.query_pairs().find(|(name, _)| name == "PageToken").map(|(_, token)| token.into_owned())

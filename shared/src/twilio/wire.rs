@@ -1,11 +1,11 @@
-//! Twilio's answers before they are checked: every field is optional, and none is trusted.
+//! Twilio's answers before they are checked. Every field is optional, and no field is trusted.
 
 use serde::Deserialize;
 
 use super::TwilioError;
 use crate::domain::{AccountSid, FlexUser, InstanceSid, ObservedRoles};
 
-/// A user, in any of the formats that provision, get, find and list return.
+/// A user in Twilio's answer to provision, get, find or list. The formats of these answers differ a little.
 #[derive(Deserialize)]
 pub(super) struct User {
     account_sid: Option<String>,
@@ -30,7 +30,8 @@ struct Worker {
 }
 
 impl User {
-    /// Returns the user if the answer has at least a SID and a username, and names no other account or instance.
+    /// Returns the user if it has at least a SID and a username. Fails if the user belongs to another account or
+    /// instance.
     pub(super) fn checked(self, account: &AccountSid, instance: &InstanceSid) -> Result<FlexUser, TwilioError> {
         let foreign = |said: Option<&str>, ours: &str| said.is_some_and(|said| said != ours);
         if foreign(self.account_sid.as_deref(), account.as_str())
@@ -81,7 +82,7 @@ pub(super) struct Meta {
     pub(super) next_page_url: Option<String>,
 }
 
-/// Information about a token, from a mint, an exchange, a refresh or Tokens/Info.
+/// Twilio's information about a token, as mint, exchange, refresh and Tokens/Info return it.
 #[derive(Deserialize)]
 pub(super) struct TokenInfo {
     pub(super) account_sid: Option<String>,

@@ -15,21 +15,21 @@ use crate::domain::{WorkerSid, WorkspaceSid};
 pub struct WorkerPage {
     /// The workers.
     pub workers: Vec<WorkerStatus>,
-    /// The token of the next page; `None` on the last one.
+    /// The token of the next page. `None` on the last page.
     pub next_page_token: Option<String>,
 }
 
-/// When a worker last changed its activity, for example to become available.
+/// When a worker's activity last changed, for example to available.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerStatus {
     /// The worker.
     pub sid: WorkerSid,
-    /// The time of that change; `None` if Twilio does not return one that can be read.
+    /// The time of the last change. `None` if Twilio returns no time, or one that cannot be parsed.
     pub status_changed: Option<OffsetDateTime>,
 }
 
 impl Flex {
-    /// Returns a page of at most 1,000 of the workspace's workers, and the token of the next page
+    /// Returns one page of the workspace's workers, at most 1,000, and the token of the next page
     /// (<https://www.twilio.com/docs/taskrouter/api/worker>).
     pub async fn workers(
         &self,

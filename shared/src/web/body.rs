@@ -1,4 +1,4 @@
-//! Reads request bodies. For a JSON object of at most 64 KiB, reports every mistake at once.
+//! Reads request bodies. A JSON object may have at most 64 KiB, and all its mistakes are reported at once.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -17,8 +17,8 @@ use crate::base::strict_json;
 /// The largest body that [`Fields::read`] accepts, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// The fields of a JSON body. Each reading method removes a field and records what is wrong with it. [`Fields::finish`]
-/// reports all mistakes together, including fields that were never read.
+/// The fields of a JSON body. Each reading method removes a field, and records what is wrong with it.
+/// [`Fields::finish`] reports all mistakes together. A field that no method has read is also a mistake.
 #[derive(Debug)]
 pub struct Fields {
     map: Map<String, Value>,
@@ -61,7 +61,7 @@ impl Fields {
         }
     }
 
-    /// Reads a field that may be absent or null with `read`.
+    /// Reads an optional field with `read`. The field may be absent or null.
     pub fn optional<T>(&mut self, name: &str, read: impl FnOnce(Value) -> Result<T, String>) -> Option<T> {
         match self.map.remove(name) {
             None | Some(Value::Null) => None,
@@ -69,10 +69,12 @@ impl Fields {
         }
     }
 
-    /// Returns `value` if no field was wrong and none was left over.
+    /// Returns `value` if no field was wrong and every field was read. Otherwise returns a problem that lists the
+    /// mistakes.
     pub fn finish<T>(mut self, value: Option<T>) -> Result<T, Problem> {
         for name in std::mem::take(&mut self.map).into_iter().map(|(name, _)| name) {
-            // The name is the caller's own text, so return only enough of it to recognise it.
+            // The caller chose this name, and it could be very long. So return only enough of it that the caller can
+            // recognise it.
             let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
             self.errors.push(FieldError { field: name, detail: "is not a field of this request".to_owned() });
         }
@@ -99,8 +101,8 @@ fn parse_text<T: FromStr<Err: Display>>(value: Value) -> Result<T, String> {
     }
 }
 
-/// Returns the headers and the unchanged bytes of a JSON body of at most `limit` bytes: a signature covers exactly
-/// these bytes. The content type must be `application/json` or `application/…+json`. The body is not parsed.
+/// Returns the headers and the unchanged bytes of a JSON body of at most `limit` bytes. Callers need the exact bytes to
+/// check a signature. The content type must be `application/json` or `application/…+json`. The body is not parsed.
 pub async fn raw_json(request: Request, limit: usize) -> Result<(HeaderMap, Bytes), Problem> {
     let (parts, body) = request.into_parts();
     let bytes = to_bytes(body, limit).await.map_err(|error| unreadable(&error, limit))?;
@@ -112,7 +114,7 @@ pub async fn raw_json(request: Request, limit: usize) -> Result<(HeaderMap, Byte
     }
 }
 
-/// The media type without its parameters, in lower case.
+/// Returns the media type without its parameters, in lower case.
 fn essence(content_type: Option<&HeaderValue>) -> String {
     let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()

@@ -1,4 +1,4 @@
-//! What a handler knows about a request besides its content.
+//! The id and the deadline of a request, for the request's handler.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::telemetry::RequestId;
 pub struct Context {
     /// The request's id.
     pub request_id: RequestId,
-    /// When the answer is due.
+    /// The time by which the answer must be ready.
     pub deadline: Deadline,
 }
 
-/// A request served outside [`super::Edge::assemble`] has no context. It gets a deadline that has already passed, so
-/// that a route without its edge fails in its first test.
+/// A request outside [`super::Edge::assemble`] has no context. It gets a deadline that has already passed. So a route
+/// that somebody forgot to put behind the edge fails in its first test.
 impl<S: Sync> FromRequestParts<S> for Context {
     type Rejection = Infallible;
 

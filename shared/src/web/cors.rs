@@ -1,7 +1,7 @@
-//! Cross-origin requests: only the listed origins may read answers, and they may send credentials.
+//! Cross-origin requests. Only the listed origins may read answers, and only they may send credentials.
 //!
-//! Flexgate does not use the layer of `tower-http`, because that tells every origin which methods and headers are
-//! allowed. An unlisted origin must learn nothing.
+//! Flexgate does not use the CORS layer of `tower-http`, because that layer tells every origin which methods and
+//! headers are allowed. An unlisted origin must learn nothing.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -13,12 +13,12 @@ use http::{HeaderMap, HeaderValue, Method};
 use super::problem::{Problem, kinds};
 use crate::platform::Common;
 
-/// The listed origins, as a browser writes them: scheme, host, and the port if it is not the scheme's default.
+/// The listed origins, in the form that browsers send: scheme, host, and the port unless it is the scheme's default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origins(Vec<String>);
 
 impl Origins {
-    /// The origins from the settings: Flexgate's own, and those of front ends elsewhere.
+    /// Returns the origins from the settings: Flexgate's own, and those of other front ends.
     #[must_use]
     pub fn new(settings: &Common) -> Self {
         let listed = std::iter::once(&settings.public_url).chain(&settings.allowed_origins);
@@ -30,9 +30,9 @@ impl Origins {
         self.0.iter().any(|listed| listed.as_bytes() == origin.as_bytes()).then_some(origin)
     }
 
-    /// Refuses a request that another site could have made the browser send with its cookies (CSRF). The request must
-    /// name exactly one listed origin, must have the header `x-flexgate: 1`, which no HTML form can send, and must not
-    /// be marked as cross-site.
+    /// Refuses requests that another site made the browser send together with its cookies (CSRF). A request must name
+    /// exactly one origin, and that origin must be listed. The request must have the header `x-flexgate: 1`, which no
+    /// HTML form can send. `sec-fetch-site` must not say that the request is cross-site.
     pub fn require(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let header = headers.get("x-flexgate").is_some_and(|value| value == "1");
         let cross_site = headers.get("sec-fetch-site").is_some_and(|value| value == "cross-site");
@@ -46,7 +46,7 @@ impl Origins {
         ))
     }
 
-    /// Whether this is a CORS preflight. The edge answers those itself.
+    /// Returns whether this is a CORS preflight. The edge answers preflights itself.
     pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
     }

@@ -1,5 +1,5 @@
-//! The edge around every route: the request's id and deadline, the rendering of problems, security headers, CORS, and
-//! the request's log line.
+//! The edge handles what all routes share: the request's id and deadline, the rendering of problems, security headers,
+//! CORS, and the request's log line.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::telemetry::{self, Meter, RequestId, RequestLine};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The edge of one function: its name, and the settings that apply to all its routes.
+/// The edge of one function: the function's name, and the settings that apply to all its routes.
 #[derive(Debug)]
 pub struct Edge {
     function: &'static str,
@@ -38,7 +38,7 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// The edge of `function`, with these settings.
+    /// Creates the edge of `function` with these settings.
     #[must_use]
     pub fn new(function: &'static str, settings: &Common, clock_rng: ClockRng) -> Arc<Self> {
         let policy = page::content_security_policy();
@@ -52,7 +52,7 @@ impl Edge {
         })
     }
 
-    /// Puts the edge around `routes`, and adds `/health` and the answers to unknown routes and methods.
+    /// Puts the edge around `routes`. Adds `/health`, and the answers for unknown routes and methods.
     pub fn assemble(self: Arc<Self>, routes: Router) -> Router {
         let function = self.function;
         let health = move || async move {
@@ -115,8 +115,8 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
 }
 
 impl Edge {
-    /// Renders the problem: as a page if the request accepts HTML, otherwise as a document. Keeps the cookies that the
-    /// handler set, and the `allow` header.
+    /// Renders the problem as an HTML page if the request accepts HTML, and otherwise as a problem document. Copies the
+    /// cookies and the `allow` header from the handler's response.
     fn render(&self, problem: &Problem, request_id: &RequestId, asked: &HeaderMap, from: &Response) -> Response {
         let parts = problem.parts();
         let mut response = if wants_page(asked) {
@@ -171,13 +171,14 @@ impl Edge {
     }
 }
 
-/// A browser that navigates asks for HTML; programs and `fetch` do not.
+/// Returns whether the request accepts HTML. A browser sends `text/html` when a person opens a page; programs and
+/// `fetch` do not.
 fn wants_page(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accept.split(',').any(|range| range.trim().split(';').next() == Some("text/html"))
 }
 
-/// Turns a panic into the failure of one request. The message goes only to the log.
+/// Turns a panic into a failure of this request only. The panic's message goes only to the log.
 fn internal(panic: &(dyn Any + Send)) -> Problem {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = message.unwrap_or("without a message"), "a handler panicked");

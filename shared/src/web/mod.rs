@@ -1,7 +1,7 @@
-//! The edge around every router: problem documents, request context, bodies, security headers, CORS.
+//! Handles what all routers share: problem documents, request context, bodies, security headers and CORS.
 //!
-//! A function's router holds routes only; [`Edge::assemble`] puts the same edge around each of them,
-//! on Lambda and locally.
+//! A function's router has only routes. [`Edge::assemble`] puts the same edge around every router, on Lambda and
+//! locally.
 
 mod body;
 mod context;

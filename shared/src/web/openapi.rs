@@ -1,8 +1,8 @@
-//! The parts of the OpenAPI document that all routes share: problem documents, the bearer token, and the header on
-//! every answer. The rest is described beside each handler.
+//! The parts of the OpenAPI document that all routes share: problem documents, the bearer token, and the header that
+//! every answer has. Each handler describes the rest of its route.
 //!
-//! A route lists the kinds of problem that it may answer with. Statuses and examples are derived from them, so that the
-//! document and the code cannot differ in a status.
+//! A route lists the kinds of problem that it can return. The statuses and examples in the document come from these
+//! kinds, so the document and the code cannot disagree about a status.
 
 use std::collections::BTreeMap;
 
@@ -18,15 +18,15 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{Kind, kinds};
 
-/// The problems of any route that depends on another service.
+/// The problems that any route with an upstream service can return.
 pub const UPSTREAM: &[&Kind] = &[kinds::INTERNAL, kinds::UPSTREAM_INVALID, kinds::UNAVAILABLE, kinds::TIMEOUT];
 
-/// The problems of a route that reads a JSON body.
+/// The problems that a route with a JSON body can return.
 pub const BODY: &[&Kind] =
     &[kinds::BODY_MALFORMED, kinds::FIELDS_INVALID, kinds::TOO_LARGE, kinds::UNSUPPORTED_MEDIA_TYPE];
 
-/// Adds to an operation the problems that it may answer with: each status, with an example of each code. Does nothing
-/// if the document does not contain the operation.
+/// Adds to an operation the problems that it can return: each status, with an example for each code. Does nothing if
+/// the document does not contain the operation.
 pub fn problems(api: &mut OpenApi, method: &str, path: &str, kinds: &[&[&'static Kind]]) {
     let Some(operation) = operation(api, method, path) else { return };
     let mut by_status = BTreeMap::<u16, Vec<&Kind>>::new();
@@ -38,7 +38,7 @@ pub fn problems(api: &mut OpenApi, method: &str, path: &str, kinds: &[&[&'static
     }
 }
 
-/// The operation with that method (GET, POST or DELETE) and path.
+/// Finds the operation with this method (GET, POST or DELETE) and path.
 fn operation<'a>(api: &'a mut OpenApi, method: &str, path: &str) -> Option<&'a mut Operation> {
     let item = api.paths.paths.get_mut(path)?;
     match method {
@@ -56,8 +56,8 @@ pub fn parameter(api: &mut OpenApi, method: &str, path: &str, parameter: impl In
     }
 }
 
-/// Adds a link to the answer with that method, path and status: which of its values can be used as `parameters` of the
-/// operation `operation_id`, as runtime expressions.
+/// Adds a link to the answer with this method, path and status. The link says how to call the operation `operation_id`
+/// next: each parameter has a runtime expression that takes its value from the answer.
 pub fn link(
     api: &mut OpenApi,
     (method, path, status): (&str, &str, &str),
@@ -72,7 +72,7 @@ pub fn link(
     }
 }
 
-/// Adds a security scheme, under the name by which operations refer to it.
+/// Adds a security scheme. Operations refer to it by `name`.
 pub fn security(api: &mut OpenApi, name: &str, scheme: SecurityScheme) {
     api.components.get_or_insert_default().security_schemes.insert(name.to_owned(), scheme.into());
 }
@@ -92,11 +92,12 @@ pub struct Name;
 #[derive(Debug)]
 pub struct Email;
 
-/// White space without control characters, for use in a character class.
+/// White space that is not a control character, for use in a character class.
 const SPACE: &str = r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
 /// All white space, for use in a character class.
 pub const ANY_SPACE: &str = r"\u0009-\u000d\u0085\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
-/// The characters that the domain refuses in a name: control, bidirectional-formatting and zero-width characters.
+/// The characters that the domain does not allow in a name: control, bidirectional-formatting and zero-width
+/// characters.
 pub const INVISIBLE: &str = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff";
 
 impl PartialSchema for Name {
@@ -157,8 +158,8 @@ fn header(description: &str, kind: Type) -> utoipa::openapi::Header {
     HeaderBuilder::new().schema(Some(ObjectBuilder::new().schema_type(kind))).description(Some(description)).build()
 }
 
-/// Completes the document: adds the schema of problems with every code, the bearer token of trusted issuers, and
-/// `x-request-id` on every answer.
+/// Completes the document. Adds the schema of problems with every code, the bearer token of trusted issuers, and the
+/// header `x-request-id` on every answer.
 pub fn complete(api: &mut OpenApi) {
     let components = api.components.get_or_insert_with(Default::default);
     components.schemas.insert("Problem".to_owned(), problem_schema());

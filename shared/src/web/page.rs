@@ -6,7 +6,8 @@ use ring::digest;
 
 use super::problem::Problem;
 
-/// The style sets its own colours instead of using the browser's, so that their contrast is known in both themes.
+/// The page's style. It sets its own colours instead of using the browser's, so that their contrast is known in the
+/// light and the dark theme.
 const STYLE: &str = "\
 :root{color-scheme:light dark;background:#f3f3f8;color:#17172b;font:16px/1.5 system-ui,sans-serif}\
 body{margin:0;min-height:100vh;display:grid;place-items:center}\
@@ -35,7 +36,7 @@ pub(super) fn render(problem: &Problem, request_id: &str) -> String {
     )
 }
 
-/// The content security policy of that page. It allows the page's own style, and no script, form or frame.
+/// The content security policy of the HTML page. It allows the page's own style, and forbids scripts, forms and frames.
 pub(super) fn content_security_policy() -> String {
     let hash = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
     format!(

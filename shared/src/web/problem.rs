@@ -1,8 +1,8 @@
 //! Problem documents (RFC 9457): the refusals and failures that a caller can see.
 //!
-//! A handler returns a [`Problem`]. The edge, which knows the request's id, turns it into a document, or into a page
-//! for a person. The text for the caller (`detail`) and the text only for the log (`fault`) are separate fields, so
-//! that one cannot be sent in place of the other by accident.
+//! A handler returns a [`Problem`]. The edge turns it into a document, or into an HTML page for a person, because only
+//! the edge knows the request's id. The text for the caller (`detail`) and the text for the log (`fault`) are separate
+//! fields, so that nobody sends the log's text to the caller by accident.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,7 +25,7 @@ pub struct Kind {
     pub title: &'static str,
 }
 
-/// Declares the kinds, and a list of all of them. `tests/check.py` compares their codes with `docs/status-codes.md`.
+/// Declares every kind, and a list of all kinds. `tests/check.py` compares their codes with `docs/status-codes.md`.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $status:ident $code:literal $title:literal;)*) => {
         /// Every kind of problem.
@@ -46,13 +46,13 @@ kinds! {
     ROUTE_UNKNOWN = NOT_FOUND "route_unknown" "There is nothing at this address";
     /// The route does not support this method.
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method_not_allowed" "This address does not support this method";
-    /// The content type is not that of JSON.
+    /// The request's content type is not JSON.
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" "The body must be JSON";
     /// The body or the token is too large.
     TOO_LARGE = PAYLOAD_TOO_LARGE "too_large" "The request is too large";
     /// The body is not a JSON object.
     BODY_MALFORMED = BAD_REQUEST "body_malformed" "The body is not a JSON object";
-    /// Fields are missing or wrong; `errors` lists each.
+    /// Fields are missing or wrong. `errors` lists them.
     FIELDS_INVALID = BAD_REQUEST "fields_invalid" "Fields are missing or wrong";
     /// Query parameters are missing, wrong or repeated.
     QUERY_INVALID = BAD_REQUEST "query_invalid" "Query parameters are missing or wrong";
@@ -64,21 +64,21 @@ kinds! {
     MINT_REFUSED = FORBIDDEN "mint_refused" "This token may not be minted";
     /// The policy does not allow anybody to have this role, or this caller to ask for it.
     ROLE_FORBIDDEN = FORBIDDEN "role_forbidden" "The role is not allowed";
-    /// Twilio has several users with this name, or the name belongs to another person.
+    /// Twilio has several users with this name, or another person has the name.
     USER_AMBIGUOUS = CONFLICT "user_ambiguous" "The username is ambiguous or taken";
     /// There is no such user.
     USER_UNKNOWN = NOT_FOUND "user_unknown" "There is no such Flex user";
     /// Another source of the people ledger says that the person is inactive.
     USER_INACTIVE = CONFLICT "user_inactive" "Another source says that the person is inactive";
-    /// Nobody would be left to administer Flex.
+    /// The change would leave Flex without an administrator.
     LAST_ADMIN = CONFLICT "last_admin" "The last administrator cannot be removed";
     /// There is no such page of the list.
     PAGE_UNKNOWN = NOT_FOUND "page_unknown" "There is no such page";
     /// There is no such SSO profile.
     PROFILE_UNKNOWN = NOT_FOUND "profile_unknown" "There is no such SSO profile";
-    /// The sign-in was not begun in this browser, or was begun too long ago.
+    /// The sign-in began in another browser, or too long ago.
     LOGIN_INVALID = BAD_REQUEST "login_invalid" "This sign-in was started in another browser, or too long ago";
-    /// The identity provider refused, the person cancelled, or a source says that they are inactive.
+    /// The identity provider refused the person, the person cancelled, or a source says that the person is inactive.
     LOGIN_REFUSED = FORBIDDEN "login_refused" "You were not signed in";
     /// Twilio did not accept the code.
     LOGIN_REJECTED = UNAUTHORIZED "login_rejected" "Twilio did not accept this sign-in";
@@ -88,23 +88,23 @@ kinds! {
     REAUTHENTICATE = UNAUTHORIZED "reauthenticate" "Your session has ended: sign in again";
     /// The Flex token is not valid for this account and instance.
     FLEX_TOKEN_INVALID = UNAUTHORIZED "flex_token_invalid" "The Flex token is not valid here";
-    /// The request comes from another site, or lacks the headers that prove that it does not.
+    /// The request comes from another site, or lacks the headers that prove otherwise.
     CROSS_SITE = FORBIDDEN "cross_site" "The request comes from another site";
-    /// There were more requests than are allowed; `Retry-After` says when to try again.
+    /// The caller sent more requests than are allowed. `Retry-After` says when to try again.
     TOO_MANY_REQUESTS = TOO_MANY_REQUESTS "too_many_requests" "Too many requests";
     /// There is no such webhook source.
     SOURCE_UNKNOWN = NOT_FOUND "source_unknown" "There is no such webhook source";
-    /// A webhook delivery is not proven to come from its source.
+    /// Nothing proves that a webhook delivery comes from its source.
     DELIVERY_UNPROVEN = UNAUTHORIZED "delivery_unproven" "The delivery does not prove that it comes from its source";
-    /// A GET request is not a challenge of this source.
+    /// A GET request does not contain a challenge of this source.
     CHALLENGE_INVALID = BAD_REQUEST "challenge_invalid" "The request contains no challenge of this source";
-    /// Twilio refused what the caller asked for.
+    /// Twilio refused what the caller requested.
     TWILIO_REFUSED = UNPROCESSABLE_ENTITY "twilio_refused" "Twilio refused the request";
     /// SCIM: the body is not valid for this request.
     SCIM_INVALID_SYNTAX = BAD_REQUEST "scim_invalid_syntax" "The body does not have the required form";
     /// SCIM: an attribute has a value it cannot have.
     SCIM_INVALID_VALUE = BAD_REQUEST "scim_invalid_value" "An attribute has an invalid value";
-    /// SCIM: a path names nothing that can be patched.
+    /// SCIM: the path does not name an attribute that can be patched.
     SCIM_INVALID_PATH = BAD_REQUEST "scim_invalid_path" "The path names no attribute that can be patched";
     /// SCIM: the filter cannot be read or used.
     SCIM_INVALID_FILTER = BAD_REQUEST "scim_invalid_filter" "The filter cannot be used";
@@ -112,7 +112,7 @@ kinds! {
     SCIM_NO_TARGET = BAD_REQUEST "scim_no_target" "The operation has no target";
     /// SCIM: the attribute cannot be changed.
     SCIM_MUTABILITY = BAD_REQUEST "scim_mutability" "The attribute cannot be changed";
-    /// SCIM: answering would take too long, because too much must be read.
+    /// SCIM: Flexgate would have to read too many users to answer in time.
     SCIM_TOO_MANY = BAD_REQUEST "scim_too_many" "Too many users must be read to answer";
     /// SCIM: the cursor was not issued by Flexgate.
     SCIM_INVALID_CURSOR = BAD_REQUEST "scim_invalid_cursor" "The cursor is not valid";
@@ -130,11 +130,11 @@ kinds! {
     SCIM_NO_ROLE = CONFLICT "scim_no_role" "The user would have no role";
     /// SCIM: the request uses something that Flexgate does not support.
     SCIM_UNSUPPORTED = NOT_IMPLEMENTED "scim_unsupported" "This is not supported";
-    /// What the request needs is not configured.
+    /// The request needs something that is not configured.
     NOT_CONFIGURED = NOT_IMPLEMENTED "not_configured" "This is not configured here";
     /// Flexgate itself failed.
     INTERNAL = INTERNAL_SERVER_ERROR "internal" "Something went wrong here";
-    /// Twilio's answer is unusable, or is about somebody else.
+    /// Twilio's answer is unusable, or is about another user.
     UPSTREAM_INVALID = BAD_GATEWAY "upstream_invalid" "An upstream service gave an unusable answer";
     /// A service that Flexgate needs is down or busy, or another request is changing the same user or session.
     UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "A service that is needed is unavailable";
@@ -173,13 +173,13 @@ pub(super) struct Parts {
 }
 
 impl Problem {
-    /// A problem of this kind. `detail` is for the caller, and says what to do.
+    /// Creates a problem of this kind. `detail` tells the caller what to do.
     #[must_use]
     pub fn new(kind: &'static Kind, detail: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Parts { kind, detail: detail.into(), errors: Vec::new(), retry_after: None, fault: None }))
     }
 
-    /// A problem of this kind that lists the wrong fields. Its detail names them.
+    /// Creates a problem of this kind that lists the wrong fields. Its `detail` names them.
     #[must_use]
     pub fn fields(kind: &'static Kind, errors: Vec<FieldError>) -> Self {
         let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
@@ -209,7 +209,7 @@ impl Problem {
         &self.0.detail
     }
 
-    /// How long the caller should wait, in whole seconds, rounded up, and at least one; `None` if that is not known.
+    /// How long the caller should wait, in whole seconds and at least one. `None` if this is not known.
     #[must_use]
     pub fn wait_seconds(&self) -> Option<u64> {
         self.0.retry_after.map(|wait| (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
@@ -226,7 +226,8 @@ impl Problem {
     }
 }
 
-/// A problem that only the log needs, because the response already has its body: SCIM has its own error format.
+/// A problem that appears only in the log, because the response already has a body in another format. SCIM responses
+/// use this, because SCIM has its own error format.
 #[derive(Debug, Clone)]
 pub struct LoggedProblem(pub Problem);
 
@@ -236,7 +237,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The response carries the problem in its extensions. The edge renders the document, because it knows the request's id
+/// Puts the problem into the response's extensions. The edge renders it later, because the edge knows the request's id
 /// and whether a person reads the answer.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {

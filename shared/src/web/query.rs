@@ -1,4 +1,4 @@
-//! Reads query strings. A parameter that is read may occur only once.
+//! Reads query strings. A parameter may occur only once.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -11,8 +11,8 @@ use super::problem::{FieldError, Problem, kinds};
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// The parameter's value; `None` if it is absent. A parameter that is given twice is refused, because it is
-    /// ambiguous.
+    /// Returns the parameter's value. Returns `None` if the parameter is absent. Refuses a parameter that occurs twice,
+    /// because it is ambiguous.
     pub fn once(&self, name: &str) -> Result<Option<&str>, Problem> {
         let mut values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         match (values.next(), values.next()) {

@@ -1,4 +1,4 @@
-//! Attacks on the claims of a token that the issuer did sign: M8 to M12, M24.
+//! Attacks on the claims of a token that the issuer really signed: M8 to M12, M24.
 
 use flexgate::authn::{CallerError, LEEWAY, TokenFault};
 use flexgate::domain::{Role, Scope};
@@ -44,7 +44,7 @@ async fn m08_a_token_for_another_audience_is_refused() {
             (json!({"aud": {"flexgate": "flexgate"}}), TokenFault::Malformed("aud")),
             (json!({"aud": ["flexgate", 1]}), TokenFault::Malformed("aud")),
             (json!({"aud": [["flexgate"]]}), TokenFault::Malformed("aud")),
-            // Only a preset may let client_id stand for it.
+            // `client_id` may replace `aud` only if a preset says so.
             (json!({"aud": null, "client_id": "flexgate"}), TokenFault::Missing("aud")),
         ],
     )
@@ -155,7 +155,7 @@ async fn m12_an_id_token_is_no_access_token() {
     for changes in changes {
         assert_faults(&idp, [(changes.clone(), TokenFault::IdToken)]).await;
     }
-    // Keycloak's access tokens may carry a nonce, and say what they are.
+    // Keycloak's access tokens may have a nonce. Their `typ` shows that they are not ID tokens.
     assert!(idp.judge(json!({"nonce": "n", "typ": "Bearer"})).await.is_ok());
     let lenient = Idp::with(json!({"accept_id_tokens": true})).await;
     assert!(lenient.judge(json!({"nonce": "n"})).await.is_ok());
@@ -208,7 +208,7 @@ async fn m24_an_unverified_email_names_nobody() {
             assert_eq!((caller.username, caller.verified_email), (None, None), "{value}");
         }
     }
-    // Another claim's verification does not rub off on `email`.
+    // That another claim is verified does not make the claim `email` verified.
     let idp = Idp::with(json!({"username_claim": "email", "email_claim": "mail"})).await;
     assert_eq!(idp.judge(json!({"mail": "grace@example.com"})).await.unwrap().username, None);
 }
@@ -221,7 +221,7 @@ async fn scopes_come_from_the_configured_claim() {
         Ok::<_, CallerError>([Scope::Token, Scope::TokenAny].map(|scope| caller.scopes.grant(scope)))
     };
     assert_eq!(granted(json!({"roles": ["Flex Agents", "x"]})).await, Ok([true, false]));
-    // With a map, a group that somebody named like a scope confers nothing.
+    // If there is a map, a group with the name of a scope gives nothing.
     assert_eq!(granted(json!({"roles": ["flexgate.token.any", "flexgate.token"]})).await, Ok([false, false]));
     assert_eq!(granted(json!({"roles": []})).await, Ok([false, false]));
     assert_eq!(granted(json!({})).await, Ok([false, false]));

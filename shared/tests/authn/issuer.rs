@@ -1,4 +1,4 @@
-//! An issuer on loopback, and whoever forges its tokens.
+//! An issuer on the local machine, and an attacker who forges its tokens.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -107,7 +107,7 @@ impl Signer {
         }
     }
 
-    /// A token with just this header and these claims, byte for byte.
+    /// A token with exactly this header and these claims, byte for byte.
     pub fn token(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
         let message = format!("{}.{}", b64(header), b64(claims));
         let signature = b64(self.sign(message.as_bytes()));
@@ -115,7 +115,7 @@ impl Signer {
     }
 }
 
-/// What the issuer's server serves, and how often it was asked.
+/// What the issuer's server returns, and how many requests it received.
 #[derive(Default)]
 pub struct Served {
     pub keys: Mutex<Value>,
@@ -150,7 +150,7 @@ async fn serve_nothing(State(served): State<Arc<Served>>) -> StatusCode {
     StatusCode::NOT_FOUND
 }
 
-/// An issuer with its keys, a verifier that trusts it, and the time, which is [`NOW`].
+/// An issuer with its keys, a verifier that trusts it, and their clock, which starts at [`NOW`].
 pub struct Idp {
     pub issuer: String,
     pub origin: String,
@@ -160,12 +160,13 @@ pub struct Idp {
 }
 
 impl Idp {
-    /// One ES256 key named `k1`, a generic issuer.
+    /// Starts a generic issuer with one ES256 key named `k1`.
     pub async fn new() -> Self {
         Self::with(json!({})).await
     }
 
-    /// The same, with other settings: `{origin}` in a string stands for the server's address.
+    /// Starts an issuer with these settings instead of the defaults. `{origin}` in a string stands for the server's
+    /// address.
     pub async fn with(settings: Value) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -209,7 +210,7 @@ impl Idp {
         self.served.other_requests.load(Ordering::SeqCst)
     }
 
-    /// The claims of a token that is accepted.
+    /// The claims of a token that the verifier accepts.
     pub fn claims(&self) -> Value {
         let now = NOW.unix_timestamp();
         json!({
@@ -219,12 +220,12 @@ impl Idp {
         })
     }
 
-    /// [`Self::claims`] with these changes. A null removes a claim.
+    /// The claims of [`Self::claims`] with these changes. A null removes a claim.
     pub fn claims_with(&self, changes: &Value) -> Value {
         changed(self.claims(), changes)
     }
 
-    /// A token that would be accepted without these changes to its claims.
+    /// A token with these changes to its claims. Without them, the verifier would accept it.
     pub fn token(&self, changes: &Value) -> String {
         ES256.token(header(&json!({})), self.claims_with(changes).to_string())
     }
@@ -233,7 +234,7 @@ impl Idp {
         self.verifier.verify_token(token, soon()).await
     }
 
-    /// Verifies a token that would be accepted without these changes to its claims.
+    /// Verifies a token with these changes to its claims. Without them, the verifier would accept it.
     pub async fn judge(&self, changes: Value) -> Result<Caller, CallerError> {
         self.verify(&self.token(&changes)).await
     }
@@ -246,7 +247,7 @@ impl Idp {
     }
 }
 
-/// The header of a token that would be accepted, with these changes. A null removes a parameter.
+/// The header of a token that the verifier accepts, with these changes. A null removes a parameter.
 pub fn header(changes: &Value) -> String {
     changed(json!({"alg": "ES256", "typ": "JWT", "kid": "k1"}), changes).to_string()
 }

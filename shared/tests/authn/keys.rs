@@ -1,4 +1,4 @@
-//! The issuer's keys over time: M4 to M6, M23.
+//! How the verifier treats an issuer's keys over time: M4 to M6, M23.
 
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
@@ -15,11 +15,11 @@ fn named(idp: &Idp, signer: &Signer, kid: &Value) -> String {
     signer.token(header(&json!({ "kid": kid })), idp.claims_with(&json!({"exp": FAR})).to_string())
 }
 
-/// How PKCS #1 names SHA-256 before a digest (RFC 8017 §9.2).
+/// The prefix that PKCS #1 puts before a SHA-256 digest (RFC 8017 §9.2).
 const SHA256: [u8; 19] =
     [0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20];
 
-/// An expiry that no test's clock reaches.
+/// An expiry date that is later than the time in every test.
 const FAR: i64 = 4_000_000_000;
 
 fn is_unavailable(verdict: &Result<flexgate::domain::Caller, CallerError>) -> bool {
@@ -94,7 +94,7 @@ async fn m04_an_unknown_key_is_refused_even_if_the_issuer_is_down() {
     assert!(idp.verify(&named(&idp, &ES256, &json!("k1"))).await.is_ok());
 }
 
-/// For each of these keys, everybody can make valid signatures.
+/// Anybody can make valid signatures for each of these keys.
 #[tokio::test]
 async fn m28_weak_keys_of_an_issuer_are_not_used() {
     let idp = Idp::new().await;
@@ -103,8 +103,8 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
         let header = header(&json!({ "alg": alg, "kid": "weak" }));
         format!("{}.{}", b64(header), b64(&claims))
     };
-    // A point of small order: if R is the neutral element and s = 0, the equation can hold, and for some of these
-    // points it always does.
+    // Points of small order. If R is the neutral element and s is 0, the signature can be valid for such a point. For
+    // some of these points it is valid for every message.
     let mut neutral = [0_u8; 32];
     neutral[0] = 1;
     let mut nothing = neutral.to_vec();
@@ -118,7 +118,7 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
         let token = format!("{}.{}", message("EdDSA"), b64(&nothing));
         assert_eq!(idp.fault(&token).await, TokenFault::KeyUnknown, "{x:?}");
     }
-    // With an exponent of 1 the padded digest is its own signature.
+    // With an exponent of 1, the padded digest is its own signature.
     let modulus = json!(RS256.jwk("weak")["n"]);
     let digest = ring::digest::digest(&ring::digest::SHA256, message("RS256").as_bytes());
     let padded = [&[0, 1][..], &[0xff; 202], &[0], &SHA256, digest.as_ref()].concat();
@@ -128,7 +128,7 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
         let token = format!("{}.{}", message("RS256"), b64(&padded));
         assert_eq!(idp.fault(&token).await, TokenFault::KeyUnknown, "{exponent}");
     }
-    // A modulus that is short enough to be factored.
+    // A modulus that is so short that an attacker can factor it.
     let short = b64([0xff_u8; 128]);
     idp.clock.advance(Duration::HOUR);
     idp.publish(&json!([ES256.jwk("k1"), { "kty": "RSA", "kid": "weak", "n": short, "e": "AQAB" }]));

@@ -1,7 +1,7 @@
-//! Tests the verification of callers from outside, with an issuer on loopback, real signatures and a clock that stands
-//! still.
+//! Tests the verification of callers through the public API. The issuer runs on the local machine, the signatures are
+//! real, and only the tests move the clock.
 //!
-//! Test names carry the ids of the attacks they refuse.
+//! If a test tries an attack, its name starts with the attack's id.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 

@@ -1,4 +1,4 @@
-//! A token with one changed bit is refused, wherever the bit is, and no input causes a panic.
+//! A token with one changed bit is refused, whichever bit it is. No input causes a panic.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,8 @@ use crate::issuer::*;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// A warm identity provider with one key of each kind. It lives for all the cases of a property.
+/// An identity provider with one key of each kind, which the verifier has already fetched. All cases of a property
+/// share it.
 static WORLD: LazyLock<Idp> = LazyLock::new(|| {
     RUNTIME.block_on(async {
         let idp = Idp::new().await;
@@ -27,7 +28,7 @@ fn good(signer: &Signer) -> String {
     signer.token(header, WORLD.claims().to_string())
 }
 
-/// Whether the bytes are accepted as a caller's token. Bytes that no header can hold are not.
+/// Whether the verifier accepts these bytes as a caller's token. It does not if they are not a valid header value.
 fn accepted(token: &[u8]) -> bool {
     let value = [b"Bearer ", token].concat();
     let Some(headers) = authorization(&[&value]) else { return false };

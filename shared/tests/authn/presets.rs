@@ -1,4 +1,4 @@
-//! What each known issuer does differently.
+//! How each known issuer differs from a plain OIDC provider.
 
 use flexgate::authn::{CallerError, TokenFault};
 use flexgate::domain::{Caller, Scope};

@@ -1,4 +1,4 @@
-//! A new table, of the shape in `infra/template.yaml`, at an emulator of DynamoDB.
+//! Creates a new table with the keys of `infra/template.yaml` on an emulator of DynamoDB.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,7 +13,7 @@ use flexgate::store::DynamoStore;
 
 static TABLES: AtomicU32 = AtomicU32::new(0);
 
-/// A client of the emulator.
+/// Creates a client of the emulator.
 pub fn client(endpoint: &str, aws: &Aws) -> Client {
     let credentials = Credentials::new("test", "test", None, None, "test");
     let config = aws_sdk_dynamodb::Config::builder()
@@ -28,13 +28,13 @@ pub fn client(endpoint: &str, aws: &Aws) -> Client {
     Client::from_conf(config)
 }
 
-/// The store in a new table.
+/// Creates a store with a new table.
 pub async fn table(endpoint: &str) -> DynamoStore {
     let (name, client, aws) = new_table(endpoint).await;
     DynamoStore::with_client(&name, client, aws)
 }
 
-/// A new table: its name, and a client that has made it.
+/// Creates a table. Returns its name, the client that created it, and the AWS configuration.
 pub async fn new_table(endpoint: &str) -> (String, Client, Aws) {
     let name = format!("flexgate-{}-{}", std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
     let aws = Aws::new(http_client(&[]).unwrap());

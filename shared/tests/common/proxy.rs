@@ -1,4 +1,4 @@
-//! A TCP proxy that can be cut, mended, and made to lose an answer.
+//! A TCP proxy that a test can cut, repair, and make lose an answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// The proxy. While it is cut, connections are closed at once.
+/// The proxy. While it is cut, it closes every connection at once.
 pub struct Proxy {
     port: u16,
     whole: watch::Sender<bool>,
@@ -33,7 +33,7 @@ impl Proxy {
         Self { port, whole, lose }
     }
 
-    /// Its address.
+    /// The proxy's address.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

@@ -1,4 +1,5 @@
-//! Faults that an attack on the ledger found: takeovers whose answer was lost, and what a refusal must not leave behind.
+//! Regression tests for faults of the ledger. In some of them, Twilio's answer to a takeover of a username is lost. In
+//! others, the ledger refuses a statement, and the statement must have no effect.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::Source;
@@ -79,7 +80,7 @@ async fn a_role_made_by_hand_for_the_second_owner_stays() {
     fixture.world.no_faults().await;
     fixture.state(&new("ada", &["agent"])).await.unwrap();
 
-    // In the Console she is made a supervisor.
+    // Somebody makes her a supervisor in the Console.
     let user = DesiredUser {
         username: name("ada"),
         email: "new@example.com".parse().unwrap(),
@@ -106,10 +107,10 @@ async fn r63_the_second_owner_keeps_the_username_and_her_binding() {
     let sid = fixture.flex(&name("ada")).await.unwrap().flex_user_sid;
     let identity = Identity { issuer: "https://idp.example.com".into(), subject: "ada-the-second".into() };
     fixture.provisioning.bindings().bind(&identity, &sid, SystemClock.now()).await.unwrap();
-    // An ordinary statement about her.
+    // Send an ordinary statement about her, without a takeover.
     fixture.state(&News { earlier: Earlier::Everything, ..new("ada", &["agent"]) }).await.unwrap();
     let bound = fixture.provisioning.bindings().user_of(&identity).await.unwrap();
-    // A third person.
+    // A third person tries to take the username over.
     let third = fixture.state(&new("ada", &["supervisor"])).await;
     assert!(bound.is_some() && third.is_err(), "bound {bound:?}, third {:?}", third.map(|r| r.outcome));
 }

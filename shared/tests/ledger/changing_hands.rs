@@ -1,4 +1,5 @@
-//! While and after a username changes hands: whose identity is bound, and what the previous owner may begin anew.
+//! What happens while and after a username changes hands: which identity is bound to the Flex user, and under which
+//! username the previous owner may start again.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Said, Statement};
@@ -15,7 +16,7 @@ fn of(subject: &str) -> Identity {
     Identity { issuer: "https://idp.example.com".into(), subject: subject.into() }
 }
 
-/// What a webhook says about its subject, whose tokens have the same subject.
+/// An event from a webhook source about its subject. The person's tokens have the same subject.
 fn hook(subject: &str, active: bool) -> News {
     News {
         subject: Some(subject.parse().unwrap()),
@@ -32,7 +33,7 @@ async fn r63_a_refused_mint_unbinds_itself_alone() {
     fixture.state(&hook("new", true)).await.unwrap();
     let (bindings, user) = (fixture.provisioning.bindings(), fixture.second().await.flex_user_sid);
     assert_eq!(bindings.user_of(&of("new")).await.unwrap(), Some(user.clone()));
-    // The previous owner's mint was bound before the takeover, and looks again after it.
+    // The previous owner's mint bound its identity before the takeover, and checks the ledger again after it.
     let caller = Caller {
         identity: of("old"),
         scopes: Scopes::default(),
@@ -58,7 +59,7 @@ async fn r63_a_takeover_that_a_job_finishes_keeps_the_new_owners_binding() {
     fixture.world.no_faults().await;
     let person = fixture.platform.people().person(&PersonKey::Username(ada().key())).await.unwrap().unwrap();
     fixture.ledger.reconcile(person.id, deadline()).await.unwrap();
-    // The event is delivered again.
+    // The source delivers the event again.
     fixture.state(&hook("new", true)).await.unwrap();
     let user = fixture.second().await.flex_user_sid;
     assert_eq!(fixture.provisioning.bindings().user_of(&of("new")).await.unwrap(), Some(user));
@@ -70,7 +71,7 @@ async fn r63_a_late_event_does_not_bind_the_previous_owner() {
     let sid = fixture.first().await;
     fixture.deactivated_in_the_console(&sid).await;
     fixture.state(&new()).await.unwrap();
-    // An event that happened before the username changed hands, from a source that has said nothing about either.
+    // An event that happened before the username changed hands. Its source has never sent anything about either person.
     let event = |minutes_ago: i64| {
         let (at, id) = (SystemClock.now() - time::Duration::minutes(minutes_ago), EventId::from(3));
         News {
@@ -84,7 +85,7 @@ async fn r63_a_late_event_does_not_bind_the_previous_owner() {
         fixture.state(&event(minutes_ago)).await.unwrap();
         assert_eq!(fixture.provisioning.bindings().user_of(&identity()).await.unwrap(), None);
     }
-    // What happened afterwards is about the new owner.
+    // An event that happened afterwards is about the new owner.
     fixture.state(&event(0)).await.unwrap();
     let user = fixture.second().await.flex_user_sid;
     assert_eq!(fixture.provisioning.bindings().user_of(&identity()).await.unwrap(), Some(user));
@@ -116,7 +117,7 @@ async fn r63_whoever_begins_anew_gets_nothing_of_a_user_whom_no_search_shows() {
     fixture.state(&hr("countess@example.com", true)).await.unwrap();
     assert_eq!(fixture.roles_of("countess@example.com").await, ["supervisor"]);
     assert_eq!(bindings.user_of(&of("stranger")).await.unwrap(), None);
-    // If the index knows the user, the name is taken.
+    // If the username index knows a user with that name, the name counts as taken.
     let fixture = Fixture::start().await;
     fixture.changes_hands().await;
     fixture.ledger.see(&other).await.unwrap();

@@ -1,4 +1,4 @@
-//! A people ledger with a store of its own, in a test world.
+//! A people ledger with its own store, and a simulated Twilio.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 
 pub const GROUPS: [(&str, &str); 2] = [("fggrp_leads", "Leads"), ("fggrp_chiefs", "Chiefs")];
 
-/// A ledger with a store of its own. Tests that share a fixture use different usernames.
+/// A ledger with its own store. Tests that share a fixture use different usernames.
 pub struct Fixture {
     pub world: World,
     pub ledger: Ledger,
@@ -32,12 +32,14 @@ pub fn deadline() -> Deadline {
 }
 
 impl Fixture {
-    /// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if that is set (`tests/run aws`), else SQLite.
+    /// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if this variable is set (`tests/run aws` sets it). Otherwise uses
+    /// SQLite.
     pub async fn start() -> Self {
         let world = World::start().await;
         let store = match std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
             Ok(endpoint) => {
-                // These tests run one at a time, and the emulator is slower the more it holds.
+                // Empty the emulator first, because it gets slower the more it stores. This is safe, because these
+                // tests run one at a time.
                 let reset = reqwest::Request::new(Method::POST, format!("{endpoint}/moto-api/reset").parse().unwrap());
                 send(&http_client(&[]).unwrap(), reset, deadline(), 1 << 16).await.unwrap();
                 format!("dynamodb:{}", super::dynamodb::new_table(&endpoint).await.0)
@@ -59,12 +61,12 @@ impl Fixture {
         Self { world, ledger, platform, provisioning, group_roles }
     }
 
-    /// The file of the store; `None` if the store is DynamoDB.
+    /// The file of the store. `None` if the store is DynamoDB.
     pub fn sqlite_file(&self) -> Option<PathBuf> {
         Some(self.world.store_path()).filter(|file| file.exists())
     }
 
-    /// Makes the statement, and retries while somebody else is changing the person, as a client would.
+    /// Sends a statement to the ledger. Retries while another process is changing the person, as a client would.
     pub async fn state(&self, news: &News) -> Result<Report, LedgerError> {
         loop {
             match self.ledger.state(news, deadline()).await {
@@ -74,7 +76,7 @@ impl Fixture {
         }
     }
 
-    /// The Flex user of that name.
+    /// The Flex user with this username.
     pub async fn flex(&self, username: &Username) -> Option<FlexUser> {
         let flex = self.provisioning.flex();
         let found = flex.find(username, deadline()).await.unwrap()?;
@@ -95,7 +97,7 @@ impl Fixture {
         self.written_at_twilio(username, "Some One", roles).await;
     }
 
-    /// Provisions the user under this full name at Twilio directly, not through Flexgate.
+    /// Creates or updates a user with this full name at Twilio directly, not through Flexgate.
     pub async fn named_at_twilio(&self, username: &str, full_name: &str) {
         self.written_at_twilio(username, full_name, &["agent"]).await;
     }
@@ -116,14 +118,14 @@ impl Fixture {
         self.fault(json!({ "path_contains": "Provision", "kind": "status", "status": 503, "times": 0 })).await;
     }
 
-    /// Injects a fault of Twilio's `POST` requests.
+    /// Injects a fault into Twilio's answers to `POST` requests.
     pub async fn fault(&self, mut fault: Value) {
         fault["service"] = "flex-api".into();
         fault["method"] = "POST".into();
         self.world.fault(&fault).await;
     }
 
-    /// Writes that the user is, or is not, in the group, and reconciles them as SCIM does.
+    /// Adds the user to the group, or removes the user from it. Then reconciles the user, as SCIM does.
     pub async fn member(&self, group: (&str, &str), user: &FlexUserSid, present: bool) {
         self.write_member(group, user, present).await;
         loop {
@@ -135,7 +137,7 @@ impl Fixture {
         let scim = self.platform.scim();
         loop {
             let group = scim.group(group.0).await.unwrap().unwrap();
-            // The group may have other members whose change has not been announced.
+            // The group may have other members whose change has not been announced yet. Leave those as they are.
             let mut after = group.clone();
             after.members.retain(|member| member.present || member.user != *user);
             let role = self.group_roles.of(&group.display_name);
@@ -146,7 +148,7 @@ impl Fixture {
         }
     }
 
-    /// Writes the membership only.
+    /// Only writes the membership, and does not reconcile the user.
     pub async fn write_member(&self, (id, name): (&str, &str), user: &FlexUserSid, present: bool) {
         let (scim, at) = (self.platform.scim(), OffsetDateTime::UNIX_EPOCH);
         loop {
@@ -172,7 +174,8 @@ impl Fixture {
         }
     }
 
-    /// What was stored before the people ledger existed about a user to whom SCIM gives the role supervisor.
+    /// Stores an entry as Flexgate did before the people ledger existed. In it, SCIM gives the user the role
+    /// supervisor.
     pub async fn scim_entry(&self, username: &str, user: &FlexUserSid) {
         let asserted = json!({ "roles": [{ "value": "supervisor" }], "displayName": "Some One" });
         let entry = Entry {

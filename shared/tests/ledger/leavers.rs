@@ -1,4 +1,5 @@
-//! Leavers who are active in Flex again without anybody having said so, and processes that stop half way.
+//! Tests about people who have left but are active in Flex again although no source said so, and about processes that
+//! stop before they are finished.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -17,7 +18,8 @@ use crate::rules::{name, news};
 use crate::sweep::has_a_queue;
 
 impl Fixture {
-    /// A user who was created yesterday, and deactivated in the Console, so that no search shows them.
+    /// Creates a user dated yesterday, who is then deactivated in the Console. Twilio's search no longer finds this
+    /// user.
     async fn hidden_leaver(&self, username: &str) -> FlexUserSid {
         self.world.shift_simulator(-86_400).await;
         self.at_twilio(username, &["supervisor"]).await;
@@ -28,7 +30,7 @@ impl Fixture {
         sid
     }
 
-    /// A mint by somebody with the leaver's name. Twilio's answer to it is lost.
+    /// A mint by a newcomer whose username is the leaver's. Twilio's answer to the provision request is lost.
     async fn lost_mint(&self, username: &str) {
         let caller = Caller {
             identity: Identity { issuer: self.world.simulator.issuer().into(), subject: "newcomer".into() },
@@ -47,7 +49,7 @@ impl Fixture {
         self.world.no_faults().await;
     }
 
-    /// Makes Twilio answer every GET request whose path contains `path` with this body.
+    /// Makes Twilio answer every GET request whose path contains `path` with `body`.
     async fn answers_with(&self, path: &str, body: Value) {
         let fault = json!({
             "service": "flex-api", "method": "GET", "path_contains": path, "kind": "status", "status": 200, "times": 0,
@@ -91,7 +93,8 @@ async fn a_job_gives_back_a_leaver_whom_a_mint_without_an_answer_brought_back() 
     fixture.lost_mint("ada").await;
     fixture.ledger.reconcile_member(&sid, None, deadline()).await.unwrap();
     assert!(!fixture.is_active_under(&sid).await);
-    // What the newcomer's token said is withdrawn: whoever reactivates the leaver must not give it to them.
+    // Flexgate has withdrawn what the newcomer's token said. So if somebody reactivates the leaver, the leaver does not
+    // get the newcomer's roles.
     let person = fixture.platform.people().person(&PersonKey::FlexUser(sid)).await.unwrap().unwrap();
     assert!(person.statements.values().all(Statement::is_silent), "{:?}", person.statements);
 }
@@ -104,7 +107,7 @@ async fn whoever_is_inactive_is_deactivated_even_if_nobody_can_tell_whose_the_us
     fixture.fault(json!({ "path_contains": "Deprovision", "kind": "status", "status": 503, "times": 0 })).await;
     fixture.state(&news("operator", "ada", Some(false), &[])).await.unwrap_err();
     fixture.world.no_faults().await;
-    // Twilio does not say when the user was created.
+    // Twilio's answer does not contain the date on which the user was created.
     let mut answer = shown(&sid, "ada");
     answer["users"] = json!([answer]);
     fixture.answers_with("/v4/", answer).await;
@@ -124,7 +127,7 @@ async fn a_user_whom_a_mint_without_an_answer_created_stays() {
     assert_eq!(person.given.asked_since, None);
 }
 
-/// An active user as Twilio may show it, without any date.
+/// An active user, as Twilio may return it without dates.
 fn shown(sid: &FlexUserSid, username: &str) -> Value {
     json!({
         "flex_user_sid": sid, "username": username, "email": "new@example.com", "full_name": "Ada Lovelace",
@@ -132,7 +135,8 @@ fn shown(sid: &FlexUserSid, username: &str) -> Value {
     })
 }
 
-/// Deactivates `username` by a statement, and brings them back in Flex under another SID. Returns the new SID.
+/// Deactivates `username` with a statement, and then reactivates the person in Flex under another SID. Returns the new
+/// SID.
 async fn back_under_a_new_sid(fixture: &Fixture, username: &str) -> FlexUserSid {
     fixture.state(&news("api", username, Some(true), &["agent"])).await.unwrap();
     fixture.state(&news("api", username, Some(false), &[])).await.unwrap();
@@ -164,7 +168,7 @@ async fn the_user_whom_somebody_left_behind_under_the_old_sid_is_not_judged() {
     fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
     let new = fixture.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
     fixture.provisioning.flex().deprovision(&new, deadline()).await.unwrap();
-    // Only the new user differs from what the source says.
+    // Both users are read, but only the new one differs from what the source says.
     let swept = fixture.ledger.sweep(SweepOptions::default(), deadline, |_| {}).await.unwrap();
     assert_eq!((swept.users, swept.drifted), (2, 1));
 }
@@ -182,7 +186,7 @@ async fn two_users_of_the_name_keep_no_leaver_active() {
     let fixture = Fixture::start().await;
     let sid = back_under_a_new_sid(&fixture, "ada@example.com").await;
     fixture.world.switch(&json!({ "find_returns_two": true })).await;
-    // Nobody can tell which of them is hers, so nobody gets access.
+    // Flexgate cannot tell which of the two users is hers, so it gives neither of them access.
     let back = fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await;
     assert!(matches!(back, Err(LedgerError::Twilio(_))), "{back:?}");
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
@@ -201,7 +205,7 @@ async fn among_users_of_similar_names_only_the_active_one_of_the_same_spelling_i
     let another: FlexUserSid = format!("FU{}", "7".repeat(32)).parse().unwrap();
     let somebody_else = shown(&another, "Ada@example.com");
     let hers = shown(&sid, "ada@example.com");
-    // The first answer is for a user, and the second one for the search.
+    // The first answer is for the request for one user, and the second answer is for the search.
     fixture.answers_with(recorded.as_str(), left.clone()).await;
     fixture.answers_with("/v4/", json!({ "users": [left, somebody_else, hers] })).await;
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
@@ -218,7 +222,7 @@ async fn whoever_comes_back_under_a_new_sid_stays_in_their_groups_though_the_ent
     let old = fixture.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
     fixture.member(GROUPS[0], &old, true).await;
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
-    // Every write of an entry loses a race.
+    // Make every write of an entry fail, as if another process had written first.
     let db = rusqlite::Connection::open(file).unwrap();
     db.execute_batch("CREATE TRIGGER lost BEFORE INSERT ON scim_users BEGIN SELECT RAISE(IGNORE); END;").unwrap();
     let back = news("api", "ada@example.com", Some(true), &["agent"]);
@@ -243,7 +247,7 @@ async fn whoever_comes_back_under_a_new_sid_stays_in_their_groups() {
     assert_ne!(old, new);
     fixture.ledger.reconcile_member(&old, None, deadline()).await.unwrap();
     assert_eq!(fixture.roles_of("ada@example.com").await, ["agent", "supervisor"]);
-    // The role goes again once the group no longer lists the person.
+    // When the group no longer lists the person, Flexgate takes the role away.
     fixture.member(GROUPS[0], &old, false).await;
     assert_eq!(fixture.roles_of("ada@example.com").await, ["agent"]);
 }
@@ -296,7 +300,7 @@ async fn a_leaver_whose_name_somebody_else_has_in_another_spelling_ends_nobody_e
     assert!(fixture.is_active("Grace@example.com").await);
 }
 
-/// Polls `work` at most `polls` times, then drops it, as if the process had stopped there.
+/// Polls `work` at most `polls` times and then drops it, as if the process had stopped at that point.
 struct UpTo<F> {
     work: Pin<Box<F>>,
     polls: usize,
@@ -334,14 +338,14 @@ async fn wherever_a_process_stops_the_roles_that_a_statement_ends_are_taken_away
 
         let people = fixture.platform.people();
         let person = people.person(&PersonKey::Username(name(&who).key())).await.unwrap().unwrap();
-        // The lease of the process that stopped ends.
+        // The lease of the stopped process expires.
         let (later, other) = (SystemClock.now() + Duration::DAY, 5);
         let leased = people.lease(person.id, other, later, later + Duration::SECOND).await.unwrap();
         assert!(matches!(leased, PersonLease::Granted { .. }));
         people.release(person.id, other, None).await.unwrap();
 
         fixture.ledger.reconcile(person.id, deadline()).await.unwrap();
-        // Read afterwards: the write may have been under way when the process stopped.
+        // Read the person only now, because the write may still have been under way when the process stopped.
         let person = people.person(&PersonKey::Id(person.id)).await.unwrap().unwrap();
         let is_stated = person.statements.contains_key(&hr.source);
         let expected: &[&str] = if is_stated { &["agent"] } else { &["agent", "supervisor"] };

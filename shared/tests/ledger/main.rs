@@ -1,4 +1,4 @@
-//! The people ledger over a real store and a simulated Twilio.
+//! Tests the people ledger with a real store and a simulated Twilio.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]

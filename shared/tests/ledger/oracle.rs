@@ -1,34 +1,34 @@
-//! The oracle: applies the rules of design.md to each source's last word, for a sequence of statements. It shares no
-//! code with the ledger.
+//! The oracle: calculates the expected state of a person after a sequence of statements. It applies the rules of
+//! `docs/adr/0010-people-ledger.md` to the latest statement of each source. It shares no code with the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A token gives the role as if it were one more group.
+/// Stands for the role from a token in the set of groups, because such a role has the same effect as a group's role.
 const TOKEN: usize = usize::MAX;
 
-/// Who acts.
+/// Who makes a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
     Scim,
     Api,
     Operator,
-    /// A webhook source, which has ids of its own for people.
+    /// A webhook source. It has its own ids for people.
     Hr,
     Crm,
 }
 
-/// What they do.
+/// What a source says about the person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
-    /// Names the person, active and with the role of a supervisor.
+    /// The person is active and has the role of a supervisor.
     Add,
     /// Says inactive.
     Deactivate,
-    /// Names no role any more.
+    /// The person has no role any more.
     Remove,
-    /// Says active, and nothing else.
+    /// The person is active. Nothing else is said.
     Reactivate,
-    /// Gives the username to another subject, active and without a role.
+    /// The username now belongs to another subject, who is active and has no role.
     Reuse,
 }
 
@@ -36,16 +36,16 @@ pub enum Act {
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
     Says(Who, Act),
-    /// A SCIM group lists the person, or stops listing them.
+    /// A SCIM group begins or stops listing the person.
     Member(usize, bool),
-    /// The person mints with a token that gives the supervisor's role, or that gives no role.
+    /// The person mints with a token. The token gives the supervisor's role, or it gives no role.
     Mints(bool),
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Word {
     active: Option<bool>,
-    /// Whether it named the supervisor's role; `None` if it never said anything about roles.
+    /// Whether the source named the supervisor's role. `None` if the source never said anything about roles.
     roles: Option<bool>,
 }
 
@@ -53,12 +53,13 @@ struct Word {
 #[derive(Debug, Default)]
 pub struct Oracle {
     words: BTreeMap<Who, Word>,
-    /// The webhook sources whose subject is this person; in `elsewhere`, those whose subject is an earlier person.
+    /// The webhook sources that have a subject for this person. In `elsewhere` are the sources whose subject belongs to
+    /// an earlier owner of the username.
     named: BTreeSet<Who>,
     elsewhere: BTreeSet<Who>,
-    /// The groups that list the person, plus `TOKEN` if the last token that took effect gave the role.
+    /// The groups that list the person. `TOKEN` is among them if the last token that took effect gave the role.
     groups: BTreeSet<usize>,
-    /// How often the username has changed hands. The next owner's tokens name another subject.
+    /// How often the username has changed hands. The tokens of each owner have a different subject.
     pub owners: u32,
     /// Whether there is a Flex user.
     pub exists: bool,
@@ -87,7 +88,7 @@ impl Oracle {
     fn says(&mut self, who: Who, act: Act) {
         let gives = matches!(act, Act::Add | Act::Reactivate | Act::Reuse);
         if self.elsewhere.contains(&who) {
-            // The source's subject lost the username. Only a new subject may have it.
+            // The source's subject has lost the username, so only another subject of this source may get it.
             if act != Act::Reuse {
                 return;
             }
@@ -109,7 +110,7 @@ impl Oracle {
         } else if gives && !self.may(who) {
             return;
         } else if act == Act::Remove && !self.is_known(who) {
-            // Nobody is looked up by username for a statement that only changes a profile.
+            // Flexgate does not look up a person by username for a statement that only changes a profile.
             return;
         }
         if who.is_webhook() {
@@ -125,8 +126,8 @@ impl Oracle {
         }
     }
 
-    /// A token reactivates nobody, and gives nothing to a person who is held inactive. If no source says that the
-    /// person is inactive, they get a Flex user.
+    /// A token never reactivates a person, and gives nothing to a person whom a source calls inactive. If no source
+    /// says that the person is inactive, the person gets a Flex user.
     fn mints(&mut self, supervisor: bool) {
         if self.words.values().all(|word| word.active != Some(false)) {
             self.groups.remove(&TOKEN);
@@ -139,7 +140,7 @@ impl Oracle {
         if who.is_webhook() { self.named.contains(&who) } else { self.exists }
     }
 
-    /// Whether `who` may give access while others say that the person is inactive.
+    /// Whether `who` may give access. Others may have said that the person is inactive.
     fn may(&self, who: Who) -> bool {
         let others_inactive = self.words.iter().any(|(other, word)| *other != who && word.active == Some(false));
         let spoke = self.words.get(&who).is_some_and(|word| *word != Word::default());

@@ -1,4 +1,5 @@
-//! Rules of the reconciler, one test each: what is written when, and how it recovers from a crash, a race or a new SID.
+//! Tests the rules of the reconciler one by one: when it writes what, and how it recovers from a crash, a race or a new
+//! SID.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
@@ -18,7 +19,7 @@ fn source(text: &str) -> Source {
     text.parse().unwrap()
 }
 
-/// What the source `from` says about the person of that username. Without `active` it says only roles.
+/// What the source `from` says about the person with this username. If `active` is `None`, the source says only roles.
 pub fn news(from: &str, username: &str, active: Option<bool>, roles: &[&str]) -> News {
     let (at, id) = (SystemClock.now(), EventId::from(3));
     News {
@@ -59,7 +60,7 @@ async fn what_is_said_and_what_is_given_is_written_before_anything_is_sent() {
     assert!(person.given.roles.contains(&Role::Supervisor), "{:?}", person.given);
     assert!(!person.is_settled());
     assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);
-    // The next reconciliation does not need the statement again.
+    // The next reconciliation does not need the source to repeat the statement.
     fixture.world.no_faults().await;
     let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Updated);
@@ -78,7 +79,7 @@ async fn an_answer_that_is_lost_changes_nothing_twice() {
     let person = fixture.person("ada@example.com").await.unwrap();
     let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Unchanged);
-    // The role is taken away when its source stops naming it.
+    // When the source stops naming the role, Flexgate takes it away.
     fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
     assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);
 }
@@ -125,7 +126,8 @@ async fn whoever_writes_meanwhile_is_heard_by_the_one_who_has_the_lease() {
         }
     };
     tokio::join!(one, other, third);
-    // The API last named agent, the operator names nothing, and one of the two groups lists the person.
+    // The last statement of the API names agent, the operator names nothing, and one of the two groups lists the
+    // person.
     assert_eq!(fixture.roles("ada@example.com").await, ["agent", "supervisor"]);
     fixture.member(GROUPS[0], &sid, false).await;
     assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);
@@ -134,7 +136,7 @@ async fn whoever_writes_meanwhile_is_heard_by_the_one_who_has_the_lease() {
 #[tokio::test]
 async fn a_person_is_not_a_sid() {
     let fixture = Fixture::start().await;
-    // A statement may come before the Flex user.
+    // A statement may arrive before the Flex user exists.
     fixture.state(&news("operator", "ada@example.com", Some(false), &[])).await.unwrap();
     let person = fixture.person("ada@example.com").await.unwrap();
     assert_eq!((person.flex_user_sid.clone(), fixture.flex(&name("ada@example.com")).await), (None, None));
@@ -143,7 +145,7 @@ async fn a_person_is_not_a_sid() {
     fixture.state(&news("operator", "ada@example.com", Some(true), &["agent"])).await.unwrap();
     let first = fixture.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
     assert_eq!(fixture.person("ada@example.com").await.unwrap().id, person.id);
-    // A reactivated user may get another SID.
+    // Twilio may reactivate a user under another SID.
     fixture.world.simulator.switch(|switches| {
         switches.provision_reactivates = serde_json::from_value(json!("new_sid")).unwrap();
     });
@@ -169,7 +171,7 @@ async fn a_lease_is_waited_for_and_one_that_has_expired_is_taken_over() {
     assert!(matches!(held, PersonLease::Granted { .. }));
     let busy = fixture.ledger.reconcile(person.id, deadline()).await;
     assert!(matches!(busy, Err(LedgerError::Busy(_))), "{busy:?}");
-    // The lease has expired, as if its holder had died.
+    // The lease has expired, as if the process that held it had died.
     let report = fixture.ledger.reconcile(person.id, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Unchanged);
 }

@@ -1,5 +1,5 @@
-//! A username changes hands because an operator, or SCIM, says that it is somebody else's now: nothing of the previous
-//! owner is kept. Also, when this is refused.
+//! A username changes hands because an operator or SCIM says that it belongs to another person now. The new owner must
+//! get nothing of the previous owner's. The tests also show when Flexgate refuses this.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{AttachmentRefused, Said, Source, Statement};
@@ -15,7 +15,7 @@ pub fn ada() -> Username {
     "ada@example.com".parse().unwrap()
 }
 
-/// The statement that `flexgate users provision --new` makes.
+/// The statement that the command `flexgate users provision --new` makes.
 pub fn new() -> News {
     let user = DesiredUser {
         username: ada(),
@@ -33,7 +33,7 @@ pub fn identity() -> Identity {
 }
 
 impl Fixture {
-    /// A user whom only Twilio knows, with an identity bound to it and a membership of a SCIM group.
+    /// Creates a user whom only Twilio knows. An identity is bound to the user, and a SCIM group lists the user.
     pub async fn first(&self) -> FlexUserSid {
         self.at_twilio(ada().as_str(), &["supervisor"]).await;
         let sid = self.flex(&ada()).await.unwrap().flex_user_sid;
@@ -58,7 +58,7 @@ impl Fixture {
         assert_eq!(user.roles.as_ref().unwrap().names(), ["agent"]);
         assert_eq!(user.email.as_deref(), Some("new@example.com"));
         assert_eq!(self.provisioning.bindings().user_of(&identity()).await.unwrap(), None);
-        // The next reconciliation finds nothing of them either.
+        // The next reconciliation does not bring back anything of the previous owner's either.
         let key = PersonKey::Username(ada().key());
         let person = self.platform.people().person(&key).await.unwrap().unwrap();
         self.ledger.reconcile(person.id, deadline()).await.unwrap();
@@ -108,10 +108,10 @@ async fn r63_whoever_has_not_left_keeps_the_username_whether_the_ledger_knows_th
     let user = fixture.second().await;
     assert_eq!(user.roles.unwrap().names(), ["supervisor"]);
     assert!(fixture.provisioning.bindings().user_of(&identity()).await.unwrap().is_some());
-    // Now the ledger knows them, but only by their group.
+    // From now on the ledger knows the person, but only because of the group.
     fixture.ledger.reconcile_member(&user.flex_user_sid, None, deadline()).await.unwrap();
     assert!(is_held(&fixture.state(&new()).await.unwrap_err()));
-    // A person who is deactivated in the Console has left, even if no source says so.
+    // A person whose user was deactivated in the Console has left, even if no source says so.
     fixture.deactivated_in_the_console(&user.flex_user_sid).await;
     fixture.state(&new()).await.unwrap();
     fixture.nothing_is_left_of_the_first().await;
@@ -137,7 +137,7 @@ async fn r63_a_takeover_that_twilio_did_not_carry_out_is_repeated() {
     fixture.world.no_faults().await;
     fixture.state(&new()).await.unwrap();
     fixture.nothing_is_left_of_the_first().await;
-    // Once the takeover is carried out, the new owner keeps the username.
+    // Once the takeover is finished, the new owner keeps the username.
     assert!(is_held(&fixture.state(&new()).await.unwrap_err()));
 }
 
@@ -149,7 +149,7 @@ async fn r63_a_lost_answer_does_not_make_the_second_the_first() {
     fixture.fault(json!({ "path_contains": "Provision", "kind": "lost_response", "times": 0 })).await;
     assert!(fixture.state(&new()).await.is_err());
     fixture.world.no_faults().await;
-    // Flex already shows the new owner, who has not left: the repeated command means that person.
+    // Flex already shows the new owner, who is active. So the repeated command is about the new owner.
     fixture.state(&new()).await.unwrap();
     fixture.nothing_is_left_of_the_first().await;
 }
@@ -160,7 +160,7 @@ pub fn hr(username: &str, active: bool) -> News {
 }
 
 impl Fixture {
-    /// The subject `hr-1` leaves, and somebody new gets the username.
+    /// The subject `hr-1` leaves, and a new person gets the username.
     pub async fn changes_hands(&self) {
         self.state(&hr("ada@example.com", true)).await.unwrap();
         self.state(&hr("ada@example.com", false)).await.unwrap();
@@ -188,7 +188,7 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
         TokenClaims::of(&caller, &ada(), &caller.roles, &fixture.platform.clock_rng)
     };
     let before = SystemClock.now() - time::Duration::MINUTE;
-    // The binding comes between the statement and the end of the takeover.
+    // A mint binds the previous owner after the statement, but before the takeover is finished.
     fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 1_000, "times": 1 })).await;
     let bindings = fixture.provisioning.bindings();
     let bound_meanwhile = async {
@@ -201,12 +201,12 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
     assert_eq!((stated.is_ok(), bound), (true, Bound::Yes));
     assert!(is_held(&confirmed.unwrap_err()));
     fixture.nothing_is_left_of_the_first().await;
-    // The takeover comes after the mint's look at the ledger and before its binding, so the mint looks again.
+    // This mint read the ledger before the takeover and binds its identity after it. So it must check the ledger again.
     let user = fixture.second().await.flex_user_sid;
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     assert!(is_held(&fixture.ledger.confirm(&claims(before), &identity(), &user).await.unwrap_err()));
     assert_eq!(bindings.user_of(&identity()).await.unwrap(), None);
-    // The issuer's later word counts.
+    // A token that the issuer issued after the takeover counts.
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     fixture.ledger.confirm(&claims(SystemClock.now()), &identity(), &user).await.unwrap();
     assert_eq!(bindings.user_of(&identity()).await.unwrap(), Some(user));
@@ -219,7 +219,7 @@ async fn r63_whoever_lost_their_username_may_come_back_under_another_one() {
     fixture.state(&hr("countess@example.com", true)).await.unwrap();
     assert_eq!(fixture.roles_of("countess@example.com").await, ["supervisor"]);
     assert_eq!(fixture.second().await.roles.unwrap().names(), ["agent"]);
-    // What the source says of its subject is about her from now on.
+    // From now on, what the source says about its subject is about her new user.
     fixture.state(&hr("countess@example.com", false)).await.unwrap();
     assert!(!fixture.is_active("countess@example.com").await);
     assert!(fixture.second().await.is_active());

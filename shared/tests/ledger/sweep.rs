@@ -1,4 +1,4 @@
-//! The sweep: what it finds, what it queues for repair, and when it concludes nothing.
+//! The sweep: what it finds, what it queues for repair, and when it draws no conclusions.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -44,7 +44,7 @@ impl Fixture {
         self.ledger.sweep(SweepOptions::default(), deadline, |_| {}).await.unwrap()
     }
 
-    /// Runs the queued jobs, as `apply` does. Only for a store that has its own queue.
+    /// Runs the queued jobs in the way the function `apply` does. Only works for a store that has its own queue.
     pub async fn work(&self) -> usize {
         let Some(inbox) = self.platform.inbox() else { return 0 };
         let (mut done, now) = (0, SystemClock.now());
@@ -69,7 +69,7 @@ impl Fixture {
     }
 }
 
-/// Whether the store has its own queue; on AWS, SQS delivers the messages.
+/// Whether the store has its own queue. On AWS it has none, because SQS delivers the messages.
 pub fn has_a_queue(fixture: &Fixture) -> bool {
     fixture.platform.inbox().is_some()
 }
@@ -85,8 +85,8 @@ async fn drift_is_repaired_by_jobs_and_whoever_nobody_speaks_of_is_left_alone() 
     says(&fixture, "leaver", true, &["agent"]).await;
     says(&fixture, "leaver", false, &["agent"]).await;
     says(&fixture, "grace", true, &["agent"]).await;
-    // A role that was taken back reappears, Twilio's SSO reactivates a leaver, and somebody creates a user in the
-    // Console.
+    // Twilio shows a role again that Flexgate took away. Twilio's SSO reactivates a leaver. And somebody creates a user
+    // in the Console.
     for (name, roles) in [("ada", &["agent", "supervisor"][..]), ("leaver", &["agent"]), ("stranger", &["supervisor"])]
     {
         fixture.at_twilio(name, roles).await;
@@ -123,7 +123,7 @@ async fn the_index_knows_every_username_after_a_whole_walk_and_nothing_is_conclu
     says(&fixture, "leaver", true, &["agent"]).await;
     says(&fixture, "leaver", false, &["agent"]).await;
     fixture.at_twilio("leaver", &["agent"]).await;
-    // There is no time for the second page.
+    // The deadline leaves no time for the second page.
     let (calls, queue) = (AtomicUsize::new(0), fixture.platform.queue());
     let first = || calls.fetch_add(1, Ordering::Relaxed) == 0;
     let each_call = || if first() { deadline() } else { Deadline::after(std::time::Duration::ZERO) };
@@ -167,7 +167,7 @@ async fn a_membership_that_was_never_announced_is_found() {
     }
     fixture.at_twilio("ada", &["agent"]).await;
     let sid = fixture.flex(&"ada".parse().unwrap()).await.unwrap().flex_user_sid;
-    // The process died between the write of the group and its jobs.
+    // The process died after it wrote the group and before it queued the jobs.
     fixture.write_member(GROUPS[0], &sid, true).await;
     assert_eq!(fixture.sweep(None).await.unwrap().queued, 1);
     fixture.work().await;
@@ -196,7 +196,7 @@ async fn what_comes_back_after_two_repairs_is_reported_and_a_leaver_is_deactivat
     }
     says(&fixture, "leaver", false, &["agent"]).await;
     let ada = fixture.sid("ada").await;
-    // Twilio's SSO sets the name at each login.
+    // In each round, something else changes the name, as Twilio's SSO does at each login.
     for round in 1..=4 {
         for name in ["ada", "leaver"] {
             fixture.named_at_twilio(name, "Some Other").await;
@@ -210,7 +210,7 @@ async fn what_comes_back_after_two_repairs_is_reported_and_a_leaver_is_deactivat
         let name = fixture.flex(&"ada".parse().unwrap()).await.unwrap().full_name;
         assert_eq!(name.as_deref(), Some(if round > 2 { "Some Other" } else { "Some One" }), "round {round}");
     }
-    // No other job repairs it either, until a source says something.
+    // No other job repairs the name either, until a source says something about the person.
     let report = fixture.ledger.reconcile_member(&ada, None, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Contested);
     says(&fixture, "ada", true, &["agent", "supervisor"]).await;
@@ -233,7 +233,7 @@ async fn orphans_are_deactivated_only_where_that_is_configured() {
     let queue = fixture.platform.queue();
     let of = |queue, days| SweepOptions { queue, orphans_after: Some(Duration::days(days)), ..SweepOptions::default() };
     let sweep = async |options| fixture.ledger.sweep(options, deadline, |_| {}).await.unwrap();
-    // No orphan is old enough yet.
+    // At first, no orphan is old enough to be deactivated.
     let swept = sweep(of(Some(queue.as_ref()), 1)).await;
     assert_eq!((swept.orphans.len(), swept.orphans_due, swept.queued), (2, 0, 0));
     // A dry run writes nothing.
@@ -264,11 +264,11 @@ async fn a_seat_is_idle_if_its_worker_has_not_changed_its_activity_for_long() {
         fixture.ledger.sweep(options, deadline, |_| {}).await.unwrap().idle
     };
     assert_eq!(idle(Duration::HOUR).await, []);
-    // For a time of zero, everybody on both pages is idle, except those who no longer have a worker.
+    // With a limit of zero, everybody on both pages is idle, except people without a worker.
     let all = idle(Duration::ZERO).await;
     let (ada, leaver) = (fixture.sid("ada").await, fixture.sid("leaver").await);
     assert!(all.len() >= 1_201 && all.contains(&ada) && !all.contains(&leaver), "{}", all.len());
-    // The sweep asks TaskRouter only if that is configured.
+    // The sweep asks TaskRouter only if it must look for idle users. So this fault of TaskRouter changes nothing.
     let twilio = json!({ "service": "taskrouter", "kind": "status", "status": 500, "times": 0 });
     fixture.world.control("faults", &twilio).await;
     assert_eq!(fixture.dry_run().await.idle, []);

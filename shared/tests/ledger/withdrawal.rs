@@ -1,4 +1,4 @@
-//! Withdrawing a retired source activates nobody, and continues after an interruption.
+//! Withdrawing a retired source does not activate anybody, and continues after an interruption.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +79,7 @@ async fn whoever_leaves_while_it_runs_stays_inactive() {
         says(&fixture, Source::Api, number, true, &["agent"]).await;
         says(&fixture, hr(), number, true, &["supervisor"]).await;
     }
-    // By the time the first person is being changed, everybody has been read.
+    // The delay holds up the change of the first person. By then, the withdrawal has read all three people.
     fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 2_000, "times": 1 })).await;
     let withdrawing = tokio::spawn({
         let fixture = fixture.clone();
@@ -104,7 +104,7 @@ async fn whoever_leaves_while_it_runs_stays_inactive() {
     for number in 0..3 {
         assert_eq!(fixture.is_active(&name(number)).await, number == first);
     }
-    // The next reconciliation does not reactivate them either.
+    // The next reconciliation does not reactivate these people either.
     for number in 0..3 {
         let person = fixture.platform.people().person(&key(number)).await.unwrap().unwrap();
         assert_eq!(person.inactive_by().next().is_none(), number == first);
@@ -121,7 +121,7 @@ async fn withdrawing_scim_also_withdraws_what_the_version_before_the_ledger_stor
         let user = fixture.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
         fixture.scim_entry(who, &user).await;
     }
-    // The ledger knows ada from elsewhere, and grace not at all.
+    // The ledger knows ada from another source, and does not know grace at all.
     says_ada_is_active(&fixture).await;
     let foreseen = fixture.ledger.foresee_withdrawal(&Source::Scim, deadline).await.unwrap();
     assert_eq!((foreseen.people, foreseen.losing_any), (2, 2));
@@ -130,7 +130,7 @@ async fn withdrawing_scim_also_withdraws_what_the_version_before_the_ledger_stor
     for who in ["ada", "grace"] {
         assert_eq!(fixture.roles_of(who).await, ["agent"], "{who}");
     }
-    // And no sweep adopts it again.
+    // No later sweep takes over the withdrawn data again.
     let swept = fixture.sweep(None).await.unwrap();
     assert_eq!((swept.queued, fixture.roles_of("grace").await), (0, vec!["agent".to_owned()]));
 }
@@ -143,7 +143,7 @@ async fn whom_the_withdrawal_of_scim_cannot_adopt_does_not_stop_it() {
         let user = fixture.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
         fixture.scim_entry(who, &user).await;
     }
-    // Another process holds the lease on ada, whom the ledger knows only by name.
+    // Another process holds the lease on ada. Nothing in the ledger says anything about her yet.
     let (people, now) = (fixture.platform.people(), SystemClock.now());
     let user = fixture.flex(&"ada".parse().unwrap()).await.unwrap();
     let ada = Person::new(PersonId::of([1; 16]), user.username);

@@ -1,5 +1,5 @@
-//! Answers that DynamoDB may give and that no emulator gives: the reasons for cancelling a transaction, and a conflict
-//! with another transaction on an item.
+//! Answers of DynamoDB that emulators do not give: the reasons why a transaction was cancelled, and a conflict with
+//! another transaction on the same item.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use time::Duration;
 
 use super::{NOW, dynamodb, id};
 
-/// The table's scripted answers, in order, and the requests it received.
+/// The answers that the table gives, in order, and the requests that it received.
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<(StatusCode, Value)>>>,
@@ -31,7 +31,7 @@ async fn answer(State(script): State<Script>, request: Request) -> impl IntoResp
     (status, [("content-type", "application/x-amz-json-1.0")], body.to_string())
 }
 
-/// A store whose table gives these answers.
+/// Creates a store whose table gives these answers.
 async fn store(answers: impl IntoIterator<Item = (StatusCode, Value)>) -> (DynamoStore, Script) {
     let script = Script { answers: Arc::new(Mutex::new(answers.into_iter().collect())), ..Script::default() };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! Whether sign-in must refuse a person.
+//! Whether sign-in must refuse a person because the person is inactive.
 
 use flexgate::domain::Username;
 use flexgate::domain::ledger::{Person, Said, Statement};
@@ -6,7 +6,7 @@ use flexgate::store::Written;
 
 use super::{Adapter, NOW, id, person, says_active, sid, source, store};
 
-/// Whether the person is inactive when looked up by Flex user, and when looked up by username.
+/// Whether the store says that the person is inactive: first by Flex user, then by username.
 async fn inactive(store: &Adapter, user: u8, name: &str) -> (bool, bool) {
     let (user, name) = (sid(user), name.parse::<Username>().unwrap().key());
     let by_user = store.other.says_inactive(Some(&user), None).await.unwrap();

@@ -34,14 +34,15 @@ const WRITERS: u8 = 16;
 trait Store: People + Deactivations + UsernameIndex {}
 impl<S: People + Deactivations + UsernameIndex> Store for S {}
 
-/// An adapter under test, and a second process on the same data.
+/// An adapter under test, and a second process with the same data.
 struct Adapter {
     one: Arc<dyn Store>,
     other: Arc<dyn Store>,
     _folder: Option<tempfile::TempDir>,
 }
 
-/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if that is set (`tests/run aws`), else SQLite.
+/// Uses DynamoDB at `FLEXGATE_TEST_AWS_ENDPOINT` if this variable is set (`tests/run aws` sets it). Otherwise uses
+/// SQLite.
 async fn store() -> Adapter {
     if let Ok(endpoint) = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
         let table = dynamodb::table(&endpoint).await;
@@ -77,14 +78,14 @@ fn by_subject(of: &str, subject: &str) -> PersonKey {
     PersonKey::Subject(source(of), subject.parse().unwrap())
 }
 
-/// Says active or inactive, and nothing else.
+/// A statement that says active or inactive, and nothing else.
 fn says_active(active: bool) -> Statement {
     let said = Said::access(NOW, &"e".parse().unwrap(), active);
     Statement { active: Some(said), ..Statement::default() }
 }
 
-/// A new person with the Flex user `number`. The webhook source `okta` says that they are active, and calls them
-/// `u-{number}`.
+/// A new person with the Flex user `number`. The webhook source `okta` says that the person is active. Its subject for
+/// the person is `u-{number}`.
 fn person(number: u8, name: &str) -> Person {
     let mut person = Person::new(id(number), name.parse().unwrap());
     person.flex_user_sid = Some(sid(number));
@@ -94,7 +95,7 @@ fn person(number: u8, name: &str) -> Person {
 }
 
 impl Adapter {
-    /// Writes a new person, and reads them back in the other process.
+    /// Writes a new person, and reads the person back in the other process.
     async fn add(&self, person: &Person) -> Person {
         assert_eq!(self.one.add(person, None).await.unwrap(), Written::Yes(1));
         self.read(person.id).await
@@ -104,19 +105,19 @@ impl Adapter {
         self.other.person(&PersonKey::Id(id)).await.unwrap().unwrap()
     }
 
-    /// The person that the key leads to.
+    /// The person whom the store finds for this key.
     async fn led_to(&self, key: &PersonKey) -> Option<PersonId> {
         self.other.person(key).await.unwrap().map(|person| person.id)
     }
 
-    /// Writes a statement, on condition that the stored version is that of `person`.
+    /// Writes a statement if the stored version is still the version of `person`.
     async fn state(&self, person: &Person, of: &str, statement: &Statement, subject: Option<&str>) -> Written {
         let (source, subject) = (source(of), subject.map(|subject| subject.parse().unwrap()));
         let stating = Stating { source: &source, statement, subject: subject.as_ref(), given: None };
         self.one.state(person.id, person.version, stating).await.unwrap()
     }
 
-    /// Notes a Flex user, on condition that the stored version is that of `person`.
+    /// Records a Flex user if the stored version is still the version of `person`.
     async fn note(&self, person: &Person, user: Option<u8>) -> Written {
         let user = user.map(sid);
         let noting = Noting { given: &Given::default(), flex_user_sid: user.as_ref(), username: &person.username };

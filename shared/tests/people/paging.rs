@@ -1,10 +1,10 @@
-//! Reads people page by page, in the order of their ids.
+//! Reads all people page by page, in the order of their ids.
 
 use flexgate::domain::ledger::{Person, PersonId};
 
 use super::{person, store};
 
-/// Fifty ids, dense and sparse, including the smallest and the largest.
+/// Fifty ids, some close together and some far apart, including the smallest and the largest possible id.
 fn ids() -> Vec<PersonId> {
     let dense = (0..20_u8).map(|number| [0x3f, number, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     let sparse = (0..28_u8).map(|number| [number.wrapping_mul(41).wrapping_add(7); 16]);
@@ -35,7 +35,7 @@ async fn a_walk_in_pages_of_any_size_meets_everybody_once_in_the_order_of_ids() 
         }
         assert_eq!(met, everybody, "in pages of {limit}");
     }
-    // A page begins after the given id, whether or not anybody has it.
+    // A page begins after the given id, even if no person has this id.
     let nobody = PersonId::of([0x3f, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
     let page = store.other.page(Some(nobody), 3).await.unwrap();
     let expected: Vec<_> = everybody.iter().filter(|person| person.id > nobody).take(3).cloned().collect();

@@ -1,4 +1,4 @@
-//! Concurrent writers: one wins, and the losers have written nothing.
+//! Concurrent writers: one of them succeeds, and the others write nothing.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use flexgate::store::{Noting, PersonKey, Stating, Written};
 
 use super::{Adapter, NOW, Store, WRITERS, by_name, by_sid, by_subject, id, person, says_active, sid, source, store};
 
-/// Starts sixteen writers at once, half of them in each process. Returns the writers whose write succeeded.
+/// Starts sixteen writers at once, half of them in each process. Returns the numbers of the writers that succeeded.
 async fn race<W>(store: &Adapter, write: impl Fn(Arc<dyn Store>, u8) -> W) -> Vec<u8>
 where
     W: Future<Output = Written> + Send + 'static,
@@ -96,7 +96,7 @@ async fn a_write_over_an_earlier_version_writes_nothing() {
         assert_eq!(store.led_to(&key).await, None, "{key:?}");
     }
     assert!(!store.other.says_inactive(Some(&sid(1)), None).await.unwrap());
-    // A write over a version that does not exist yet writes nothing either.
+    // A write that expects a later version than the stored one writes nothing either.
     let ahead = flexgate::domain::ledger::Person { version: 3, ..kept.clone() };
     assert_eq!(store.state(&ahead, "api", &says_active(false), None).await, Written::Moved);
     assert_eq!(store.read(id(1)).await, kept);
@@ -134,7 +134,7 @@ async fn a_person_who_is_there_is_not_added_again() {
 async fn what_leads_to_somebody_else_is_theirs_and_nothing_is_written() {
     let store = store().await;
     let ada = store.add(&person(1, "ada")).await;
-    // A new person who shares one of the three with Ada is not added.
+    // A new person is not added if the username, the Flex user or the subject belongs to Ada.
     let username = person(2, "ADA");
     let user = flexgate::domain::ledger::Person { flex_user_sid: Some(sid(1)), ..person(2, "eve") };
     let subject = flexgate::domain::ledger::Person { subjects: ada.subjects.clone(), ..person(2, "eve") };
@@ -144,7 +144,7 @@ async fn what_leads_to_somebody_else_is_theirs_and_nothing_is_written() {
         assert_eq!(store.other.people(&keys).await.unwrap(), [], "{new:?}");
         assert_eq!(store.read(id(1)).await, ada);
     }
-    // A known person cannot take one of them either.
+    // A known person cannot take over Ada's subject or Flex user either.
     let eve = store.add(&person(2, "eve")).await;
     assert_eq!(store.state(&eve, "webhook:okta", &says_active(false), Some("u-1")).await, Written::Moved);
     assert_eq!(store.note(&eve, Some(1)).await, Written::Moved);
@@ -153,7 +153,7 @@ async fn what_leads_to_somebody_else_is_theirs_and_nothing_is_written() {
         assert_eq!(store.led_to(&key).await, Some(id(1)), "{key:?}");
     }
     assert!(!store.other.says_inactive(Some(&sid(2)), None).await.unwrap());
-    // Another source may use the same subject for another person.
+    // Another source may use the same subject for a different person.
     assert_eq!(store.state(&eve, "webhook:other", &says_active(true), Some("u-1")).await, Written::Yes(2));
     let given = Given::default();
     let (user, username) = (sid(2), "eve".parse().unwrap());

@@ -1,4 +1,4 @@
-//! What is written is read back unchanged.
+//! The store returns what was written to it, unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +38,7 @@ fn email() -> impl Strategy<Value = Option<Email>> {
 }
 
 fn name() -> impl Strategy<Value = Option<FullName>> {
-    // Some characters that `\w` matches are invisible, and a name must not contain those.
+    // Some characters that `\w` matches are invisible. A name must not contain those, so leave them out.
     of("[\\w'\"]{1,40}".prop_filter_map("invisible", |text| text.parse().ok()))
 }
 
@@ -211,13 +211,13 @@ async fn a_statement_and_what_it_takes_away_are_one_write() {
     let given = Given { taken: [Role::Supervisor].into(), ..ada.given.clone() };
     let (okta, statement) = (source("webhook:okta"), says_active(true));
     let stating = Stating { source: &okta, statement: &statement, subject: None, given: Some(&given) };
-    // Nothing of it is written if somebody else wrote in between.
+    // Neither the statement nor `given` is written if another process wrote first.
     assert_eq!(store.one.state(id(1), 7, stating).await.unwrap(), Written::Moved);
     assert_eq!(store.read(id(1)).await, ada);
     assert_eq!(store.one.state(id(1), 1, stating).await.unwrap(), Written::Yes(2));
     let read = store.read(id(1)).await;
     assert_eq!((&read.given, read.statements.contains_key(&okta)), (&given, true));
-    // A statement that changes nothing about it leaves it as it is.
+    // A statement without new values for `given` leaves `given` as it is.
     assert_eq!(store.one.state(id(1), 2, Stating { given: None, ..stating }).await.unwrap(), Written::Yes(3));
     assert_eq!(store.read(id(1)).await.given, given);
 }

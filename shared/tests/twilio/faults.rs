@@ -1,4 +1,5 @@
-//! Twilio fails: which requests are sent again, which never are, and which error the client returns.
+//! Twilio fails. The tests show which requests the client sends again, which it never sends again, and which error it
+//! returns.
 
 use std::time::Duration;
 

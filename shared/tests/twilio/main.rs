@@ -1,4 +1,5 @@
-//! Every operation of the Flex client against the simulator, with a Twilio that works and with one that fails.
+//! Tests every operation of the Flex client against the simulator, both with a Twilio that works and with one that
+//! fails.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
@@ -17,7 +18,7 @@ use flexgate::twilio::{Endpoints, Flex, Sso};
 use flexgate_test_support::World;
 use serde_json::json;
 
-/// A test world, and both clients of Twilio pointed at it.
+/// A test world, and both Twilio clients, which send their requests to it.
 pub struct Clients {
     pub world: World,
     pub flex: Flex,
@@ -47,7 +48,8 @@ impl Clients {
         Self { world, flex, sso }
     }
 
-    /// Writes the secret; `twilio` is the current version, `twilio.pending` the pending one.
+    /// Writes a credential into the secret `name`. `twilio` is the current version, and `twilio.pending` the pending
+    /// one.
     pub fn write_credential(&self, name: &str, auth_token: &str) {
         let account_sid = self.world.simulator.account().account_sid;
         self.world.write_secret(name, &json!({ "accountSid": account_sid, "authToken": auth_token }));

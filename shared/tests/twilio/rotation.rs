@@ -1,4 +1,4 @@
-//! The credential: its kinds, and its rotation.
+//! The kinds of Twilio credential, and the rotation of the credential.
 
 use flexgate::twilio::TwilioError;
 use flexgate_simulator::{
@@ -80,8 +80,8 @@ async fn a_second_rotation_after_a_pending_takeover_is_followed_too() {
     assert!(clients.flex.find(&"katherine".parse().unwrap(), soon()).await.is_ok());
     let third = rotate(&clients).await;
     clients.write_credential("twilio.pending", &third);
-    // During the cool-down after the first replacement, the caller may be told to try again later. After that, it
-    // works.
+    // For a few seconds after the first replacement, the client may refuse to search for another credential. After
+    // that, the request works.
     let mut outcome = clients.flex.find(&"katherine".parse().unwrap(), soon()).await;
     if outcome.is_err() {
         tokio::time::sleep(std::time::Duration::from_millis(5_200)).await;

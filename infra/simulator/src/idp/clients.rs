@@ -2,20 +2,20 @@
 
 use crate::{PAGE_CLIENT_ID, READER_CLIENT_ID, READER_CLIENT_SECRET, SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET};
 
-/// The client ID of Twilio at the identity provider.
+/// The client ID that Twilio has at the identity provider.
 pub(crate) const TWILIO_CLIENT_ID: &str = "twilio-flex";
 
 pub(super) struct Client {
     pub(super) id: &'static str,
-    /// `None` for a public client, which must use PKCE.
+    /// The secret. `None` for a public client, which must use PKCE.
     pub(super) secret: Option<&'static str>,
     pub(super) may_use_codes: bool,
-    /// The scopes the client may request with the client credentials grant.
+    /// The scopes that the client may request with the client credentials grant.
     pub(super) service_scopes: &'static [&'static str],
 }
 
 static CLIENTS: [Client; 4] = [
-    // Twilio never sends this secret: the simulator redeems Twilio's codes without HTTP.
+    // Nobody sends this secret over HTTP, because the simulated Twilio redeems its codes inside the process.
     Client { id: TWILIO_CLIENT_ID, secret: Some("twilio-flex-secret"), may_use_codes: true, service_scopes: &[] },
     Client { id: PAGE_CLIENT_ID, secret: None, may_use_codes: true, service_scopes: &[] },
     Client {

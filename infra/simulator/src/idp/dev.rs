@@ -1,4 +1,4 @@
-//! `/idp/__dev`: issues any token a test needs, rotates keys, and changes people.
+//! `/idp/__dev`: issues any token that a test needs, rotates keys, and changes people.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const LIFETIME: i64 = 300;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rotation {
-    /// Whether the replaced key stays published in the JWKS.
+    /// Whether the old key stays published in the JWKS.
     #[serde(default = "yes")]
     keep_previous: bool,
 }
@@ -56,7 +56,7 @@ struct Hmac {
 
 enum Material {
     Key(Arc<SigningKey>),
-    /// The secret, and the `kid` that might trick a verifier into accepting it.
+    /// The secret, and the `kid` with which a token might trick a verifier into accepting it.
     Hmac(Vec<u8>, Option<String>),
 }
 
@@ -110,7 +110,7 @@ fn make(world: &World, call: &Call) -> Result<String, Refusal> {
     jwt::compact(&header, &claims, &signer).ok_or_else(|| bad("the token could not be signed"))
 }
 
-/// Merges `from` into `into`. Members of `from` win; a null removes the member.
+/// Merges `from` into `into`. If both have a member, the one of `from` wins. A null removes the member.
 fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
     into.extend(from);
     into.retain(|_, value| !value.is_null());
@@ -153,7 +153,8 @@ pub(super) fn people(world: &World) -> Response {
     web::json(StatusCode::OK, &json!({ "people": world.state().idp.people }))
 }
 
-/// Adds a person, or replaces the one with the same username and keeps its subject unless the body gives one.
+/// Adds a person, or replaces the person with the same username. A replaced person keeps the old subject unless the
+/// body contains one.
 pub(super) fn change_person(world: &World, call: &Call) -> Response {
     let mut person = match body::<Person>(call) {
         Ok(person) => person,

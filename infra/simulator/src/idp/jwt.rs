@@ -1,17 +1,17 @@
-//! Signs JWTs with any combination of header, claims and key, so that tests can also make invalid ones.
+//! Signs JWTs with any combination of header, claims and key, so that tests can also create invalid tokens.
 
 use serde_json::{Map, Value, json};
 
 use super::keys::SigningKey;
 use crate::web;
 
-/// The key or secret that signs.
+/// The key or the secret that signs a token.
 pub(super) enum Signer<'a> {
     Key(&'a SigningKey),
     Hmac(&'a [u8]),
 }
 
-/// `header.claims.signature`; an `alg` of `none` has an empty signature.
+/// Returns `header.claims.signature`. If `alg` is `none`, the signature is empty.
 pub(super) fn compact(header: &Map<String, Value>, claims: &Map<String, Value>, signer: &Signer<'_>) -> Option<String> {
     let encode = |members: &Map<String, Value>| serde_json::to_vec(members).ok().map(web::b64url);
     let input = format!("{}.{}", encode(header)?, encode(claims)?);
@@ -31,7 +31,7 @@ pub(super) fn compact(header: &Map<String, Value>, claims: &Map<String, Value>, 
     Some(format!("{input}.{}", web::b64url(signature)))
 }
 
-/// A well-formed token with the given `typ`.
+/// Returns a well-formed token with the given `typ`.
 pub(super) fn signed(key: &SigningKey, typ: &str, claims: &Map<String, Value>) -> Option<String> {
     let header = json!({ "alg": key.algorithm(), "typ": typ, "kid": key.kid });
     compact(header.as_object()?, claims, &Signer::Key(key))

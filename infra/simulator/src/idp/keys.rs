@@ -1,5 +1,5 @@
-//! Signing keys. The provider publishes one RSA, one EC and one Ed25519 key. A rotation replaces
-//! the RSA key; the previous one stays published unless the rotation withdraws it.
+//! The identity provider's signing keys. It publishes one RSA, one EC and one Ed25519 key. A rotation replaces the RSA
+//! key. The previous RSA key stays published unless the rotation withdraws it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -24,7 +24,7 @@ const FILE: &str = "idp-keys.json";
 pub(crate) struct KeyRing {
     pub(super) current: Arc<SigningKey>,
     pub(super) previous: Option<Arc<SigningKey>>,
-    /// False if the rotation withdrew the previous key immediately.
+    /// Whether the previous key is still published. The rotation decides this.
     pub(super) previous_published: bool,
     pub(super) ec: Arc<SigningKey>,
     pub(super) ed25519: Arc<SigningKey>,
@@ -105,7 +105,7 @@ impl KeyRing {
         store.write(FILE, &text)
     }
 
-    /// Makes a new RSA key, which signs from now on.
+    /// Generates a new RSA key and signs with it from now on.
     pub(super) fn rotate(&mut self, publish_previous: bool) -> Result<(), StartError> {
         let fresh = Arc::new(SigningKey::rsa()?);
         self.previous = Some(std::mem::replace(&mut self.current, fresh));
@@ -117,7 +117,7 @@ impl KeyRing {
         self.unknown.get_or_init(|| SigningKey::rsa().ok().map(Arc::new)).clone()
     }
 
-    /// The claims of a token that the current or the published previous RSA key signed.
+    /// Returns the claims of a token if the current RSA key signed it, or the previous one while it is published.
     pub(super) fn verified_claims(&self, token: &str) -> Option<Map<String, Value>> {
         let (input, signature) = token.rsplit_once('.')?;
         let (_, claims) = input.split_once('.')?;
@@ -174,7 +174,7 @@ impl SigningKey {
                 let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
                 Pair::Ec(EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8, &random).ok()?)
             }
-            // Older data directories hold keys without their public half.
+            // Older data directories contain Ed25519 keys without the public half.
             Kind::Ed25519 => Pair::Ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(&pkcs8).ok()?),
         };
         Some(Self { kid, pair, pkcs8 })
@@ -189,7 +189,8 @@ impl SigningKey {
         }
     }
 
-    /// Signs. An RSA key uses `algorithm` if it supports it, else RS256; the other keys have only one algorithm.
+    /// Signs the message. An RSA key uses `algorithm` if it is supported here, and otherwise RS256. Other keys have
+    /// only one algorithm.
     pub(super) fn sign(&self, algorithm: &str, message: &[u8]) -> Option<Vec<u8>> {
         match &self.pair {
             Pair::Rsa(pair) => {
@@ -224,7 +225,7 @@ impl SigningKey {
             }
             Pair::Ec(pair) => {
                 let point = pair.public_key().as_ref();
-                // The uncompressed point: 0x04, x, y.
+                // The point is uncompressed: 0x04, then x, then y.
                 let (x, y) = point.get(1..).unwrap_or_default().split_at(32.min(point.len().saturating_sub(1)));
                 json!({ "kty": "EC", "crv": "P-256", "x": web::b64url(x), "y": web::b64url(y) })
             }
@@ -240,13 +241,13 @@ impl SigningKey {
         jwk
     }
 
-    /// The public key in the form an attacker would find it: SPKI in PEM.
+    /// The public key as an attacker would find it: SPKI in PEM.
     pub(super) fn public_pem(&self) -> Option<String> {
         rsa::PrivateKey::from_pkcs8_der(&self.pkcs8).ok()?.to_public_key().to_public_key_pem(LineEnding::LF).ok()
     }
 }
 
-/// Generates a 2048-bit RSA key as PKCS#8. *ring* signs with RSA keys but cannot generate them.
+/// Generates a 2048-bit RSA key as PKCS#8. The crate `rsa` does this, because *ring* cannot generate RSA keys.
 #[must_use]
 pub fn rsa_pkcs8() -> Option<Vec<u8>> {
     Some(rsa::PrivateKey::generate().to_pkcs8_der().ok()?.as_bytes().to_vec())

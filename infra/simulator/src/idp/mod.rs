@@ -1,5 +1,5 @@
-//! The company's identity provider, `/idp`: a small `OpenID` Connect provider with a sign-in page,
-//! service clients, and an endpoint that makes tokens no honest provider would issue.
+//! The company's identity provider, `/idp`: a small `OpenID` Connect provider with a sign-in page and service clients.
+//! It also has an endpoint for tests that makes tokens which no real provider would issue.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -20,7 +20,7 @@ mod token;
 use keys::KeyRing;
 use people::Person;
 
-/// How long verifiers may cache the JWKS.
+/// How long verifiers may cache the JWKS and the metadata.
 const JWKS_MAX_AGE: &str = "public, max-age=300";
 
 pub(crate) struct Idp {
@@ -83,8 +83,8 @@ fn jwks(world: &World) -> Response {
     response
 }
 
-/// Redeems a code for Twilio without HTTP. Returns the claims of the ID token that Twilio would get, or
-/// `None` if the token endpoint would refuse the code.
+/// Redeems a code for the simulated Twilio inside the process, without HTTP. Returns the claims of the ID token that
+/// Twilio would get. Returns `None` if the token endpoint would refuse the code.
 pub(crate) fn redeem_internally(
     state: &mut State,
     code: &str,

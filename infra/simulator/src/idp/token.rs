@@ -13,7 +13,7 @@ use crate::{AUDIENCE, random, web};
 
 const LIFETIME: i64 = 3600;
 
-/// An OAuth error: status, `error`, `error_description`.
+/// An OAuth error: the HTTP status, `error` and `error_description`.
 type Refusal = (StatusCode, &'static str, &'static str);
 
 pub(super) fn answer(world: &World, call: &Call) -> Response {
@@ -44,8 +44,8 @@ fn grant(world: &World, call: &Call) -> Result<Value, Refusal> {
     }
 }
 
-/// Authenticates the client: `client_secret_basic` (RFC 6749, 2.3.1: id and secret are form-encoded),
-/// `client_secret_post`, or a public client.
+/// Authenticates the client. Accepts `client_secret_basic` (id and secret are form-encoded: RFC 6749, 2.3.1),
+/// `client_secret_post`, and public clients, which have no secret.
 fn client(call: &Call, form: &Form) -> Result<&'static Client, Refusal> {
     let wrong = (StatusCode::UNAUTHORIZED, "invalid_client", "unknown client or wrong secret");
     let basic = call.header("authorization").and_then(|value| value.strip_prefix("Basic ")).map(|encoded| {
@@ -112,7 +112,8 @@ fn audience(form: &Form) -> &str {
     form.get("audience").or_else(|| form.get("resource")).filter(|audience| !audience.is_empty()).unwrap_or(AUDIENCE)
 }
 
-/// The scopes that a person gets: everyone may mint for themselves; only administrators may also manage users.
+/// Returns the scopes that a person gets. Everybody may mint tokens for themselves. Only administrators may also manage
+/// users.
 fn granted(asked: &str, person: &Person) -> String {
     let may = |scope: &&str| match *scope {
         "openid" | "profile" | "email" | "flexgate.token" => true,
@@ -122,7 +123,7 @@ fn granted(asked: &str, person: &Person) -> String {
     asked.split(' ').filter(may).collect::<Vec<_>>().join(" ")
 }
 
-/// An RFC 9068 access token that also has the profile claims many providers put into access tokens.
+/// Makes an RFC 9068 access token. It also has profile claims, because many providers put these into access tokens.
 fn access_token(
     world: &World,
     state: &State,
@@ -159,7 +160,7 @@ fn id_token(world: &World, state: &State, person: &Person, client_id: &str, nonc
     jwt::signed(&state.idp.keys.current, "JWT", &claims)
 }
 
-/// The profile of the person an access token was issued for.
+/// Returns the profile of the person to whom the access token was issued.
 pub(super) fn userinfo(world: &World, call: &Call) -> Response {
     let state = world.state();
     let token = call.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The event bridge's websocket. It sends `init` at once, worker events as they happen, and a blank
+//! The event bridge's websocket. It sends `init` at once, and worker events when they happen. It also sends a blank
 //! message every fifteen seconds, because the SDK reconnects after thirty seconds without a message.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::{ACCOUNT_SID, WORKSPACE_SID, web};
 
 const BEAT: Duration = Duration::from_secs(15);
 
-/// A change to a worker.
+/// A change to a worker, which the event bridge sends to the worker's websockets.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerEvent {
     pub(super) worker_sid: String,

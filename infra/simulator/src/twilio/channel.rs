@@ -1,5 +1,5 @@
-//! The POST endpoint of the event bridge. The SDK's `TaskRouter` client reads and changes its worker
-//! through this one URL; the JSON body wraps the actual request.
+//! The POST endpoint of the event bridge. The SDK's `TaskRouter` client reads and changes its worker through this one
+//! URL. The actual request is inside the JSON body.
 
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, WORKSPACE_SID, web};
 
-/// The body. It is JSON although the SDK sends the content type of a form.
+/// The body, which contains the actual request. It is JSON, although the SDK sends a form's content type.
 #[derive(Deserialize)]
 struct Wrapped {
     url: String,
@@ -66,7 +66,7 @@ fn worker_payload(world: &World, sid: &str) -> Result<Value, TwilioError> {
     Ok(worker.payload(user))
 }
 
-/// Applies `ActivitySid` and `Attributes`, and sends an event for each to the worker's open websockets.
+/// Sets `ActivitySid` and `Attributes`. For each of them, sends an event to the worker's open websockets.
 fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> Result<Value, TwilioError> {
     if sid != own {
         return Err(TwilioError::new(403, 20403, "A token may change its own worker only"));
@@ -108,21 +108,21 @@ fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> R
         members.insert("previous_activity_sid".to_owned(), previous);
     }
     for event_type in events {
-        // An error only means that no websocket is open.
+        // `send` fails only if no websocket is open, which is fine.
         let _ = world.events.send(WorkerEvent { worker_sid: sid.to_owned(), event_type, payload: payload.clone() });
     }
     Ok(payload)
 }
 
-/// Sets a worker offline after its page disconnected, if the page asked for that.
+/// Sets a worker offline after its page disconnected. Called only if the page requested this when it connected.
 pub(super) fn go_offline(world: &World, sid: &str) {
     let params = Map::from_iter([("ActivitySid".to_owned(), Value::from(ACTIVITIES[0].0))]);
-    // Ignore the error: the worker may have been deprovisioned meanwhile, so there is nothing to set offline.
+    // Ignore the error. The worker may be gone because the user was deprovisioned, and then nothing needs to change.
     let _ = update(world, sid, sid, &params);
     world.save();
 }
 
-/// The SDK sends an object; REST clients send the same object as text.
+/// Reads the attributes. The SDK sends an object. REST clients send the same object as text.
 fn attributes(given: &Value) -> Result<Map<String, Value>, TwilioError> {
     match given {
         Value::Object(members) => Some(members.clone()),

@@ -1,4 +1,4 @@
-//! The configuration of the account and of its SSO.
+//! The configuration of the account, and the configuration of its SSO.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -10,7 +10,7 @@ use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, CLIENT_ID, INSTANCE_SID, RUNTIME_DOMAIN, SSO_PROFILE_SID, WORKSPACE_SID, clock, web};
 
-/// `GET /v1/Configuration`. The caller authenticates with the account's credentials or, as the SDK does, a token.
+/// `GET /v1/Configuration`. The caller authenticates with the account's credentials, or with a token like the SDK.
 pub(super) fn account(world: &World, call: &Call) -> Outcome {
     match presented_token(call) {
         Some(token) => drop(info::authenticated(world, &token)?),
@@ -61,7 +61,8 @@ pub(super) fn authentication(world: &World, call: &Call) -> Response {
     web::json(StatusCode::OK, &json!({ "config_list": list }))
 }
 
-/// Callers send the domain with or without scheme, and with or without `.twil.io`.
+/// Returns whether `wanted` is the runtime domain. Callers send it with or without the scheme, and with or without
+/// `.twil.io`.
 fn same_domain(wanted: &str) -> bool {
     let bare =
         |text: &str| text.trim_start_matches("https://").trim_end_matches('/').trim_end_matches(".twil.io").to_owned();

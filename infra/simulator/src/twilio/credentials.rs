@@ -1,5 +1,5 @@
-//! Authenticates calls: by the account's auth tokens and API keys, or by a token sent as Basic
-//! `token:<JWE>`, where the real SDK appends a stray `)`.
+//! Authenticates calls. A call has an auth token or an API key of the account, or a Flex token in the Basic form
+//! `token:<JWE>`. The real SDK appends a stray `)` to this form.
 
 use serde::Deserialize;
 
@@ -14,7 +14,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Credentials {
-    /// Valid auth tokens, newest last.
+    /// The valid auth tokens. The newest is last.
     auth_tokens: Vec<String>,
     keys: Vec<Key>,
 }
@@ -107,13 +107,13 @@ fn foreign() -> TwilioError {
     TwilioError::new(401, 70051, "Authorization failed: the credential belongs to another account")
 }
 
-/// Refuses a call that lacks valid credentials of the account.
+/// Refuses a call without valid credentials of the account.
 pub(super) fn require(world: &World, call: &Call) -> Result<(), TwilioError> {
     let state = world.state();
     state.credentials.check(call, &state.switches)
 }
 
-/// The token that a call authenticates with; `None` if it authenticates in another way.
+/// Returns the token with which a call authenticates. Returns `None` if it authenticates in another way.
 pub(super) fn presented_token(call: &Call) -> Option<String> {
     basic(call).filter(|(user, _)| user == "token").map(|(_, token)| token)
 }
@@ -124,7 +124,7 @@ fn basic(call: &Call) -> Option<(String, String)> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    // SDK 3.0.0 sends `Basic <base64>)`, with the stray parenthesis, on every call it authenticates with a token.
+    // SDK 3.0.0 sends `Basic <base64>)` whenever it authenticates with a token. The parenthesis is a bug of the SDK.
     let decoded = web::unb64(encoded.trim().trim_end_matches(')'))?;
     let text = String::from_utf8(decoded).ok()?;
     text.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))

@@ -1,4 +1,4 @@
-//! Flex users as Twilio stores them, and the JSON shapes in which it returns them.
+//! Flex users as Twilio stores them, and the JSON formats in which it returns them.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -14,16 +14,17 @@ use crate::{ACCOUNT_SID, INSTANCE_SID, WORKSPACE_SID, clock, random};
 
 pub(crate) const ROLES: [&str; 3] = ["agent", "supervisor", "admin"];
 
-/// Users in the order of their creation. Indexes make a lookup among a hundred thousand as fast as among ten.
+/// Users in the order of their creation. Indexes make a look-up equally fast with ten and with a hundred thousand
+/// users.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     users: Vec<FlexUser>,
     pub(crate) teams: TeamList,
     by_sid: HashMap<String, usize>,
-    /// Indexes into `users` by lower-case username, oldest first.
+    /// For each lower-case username, the indexes in `users`, oldest first.
     by_name: HashMap<String, Vec<usize>>,
     by_worker: HashMap<String, usize>,
-    /// Indexes of the users that changed since the last save.
+    /// The indexes of the users that have changed since the last save.
     changed: Vec<usize>,
 }
 
@@ -42,17 +43,17 @@ pub(crate) struct FlexUser {
     pub(crate) updated: i64,
     pub(crate) version: u64,
     pub(crate) worker: Option<Worker>,
-    /// Deprovisioning increments this, which invalidates the tokens of earlier generations.
+    /// Deprovisioning increments this number. Tokens that contain a lower number are then invalid.
     pub(crate) generation: u64,
 }
 
-/// The field values that provisioning or an SSO login sets on a user.
+/// The values that provisioning or an SSO sign-in sets on a user.
 pub(crate) struct Wanted {
     pub(crate) username: String,
     pub(crate) email: String,
     pub(crate) full_name: String,
     pub(crate) roles: Vec<String>,
-    /// `None` leaves the attributes unchanged.
+    /// The worker's attributes. `None` leaves them unchanged.
     pub(crate) attributes: Option<Map<String, Value>>,
 }
 
@@ -70,12 +71,12 @@ impl Directory {
         Some((user, user.worker.as_ref()?))
     }
 
-    /// The user with exactly this username; prefers an active user to a deactivated one.
+    /// Returns the user with exactly this username. Prefers an active user to a deactivated one.
     pub(crate) fn by_username(&self, username: &str) -> Option<&FlexUser> {
         preferred(self.alike(username).filter(|user| user.username == username))
     }
 
-    /// The user with this username, ignoring case; prefers an active user to a deactivated one.
+    /// Returns the user with this username, ignoring case. Prefers an active user to a deactivated one.
     pub(crate) fn by_folded_username(&self, username: &str) -> Option<&FlexUser> {
         preferred(self.alike(username))
     }
@@ -90,7 +91,7 @@ impl Directory {
         self.load(user);
     }
 
-    /// Adds a user without marking it as changed.
+    /// Adds a user from storage, without marking it as changed.
     pub(crate) fn load(&mut self, user: FlexUser) {
         let place = self.users.len();
         self.by_sid.insert(user.sid.clone(), place);
@@ -101,7 +102,7 @@ impl Directory {
         self.users.push(user);
     }
 
-    /// Changes a user. `change` must keep the SID and the username. Returns `None` if there is no such user.
+    /// Changes a user. `change` must not change the SID or the username. Returns `None` if there is no such user.
     pub(super) fn change<T>(&mut self, sid: &str, change: impl FnOnce(&mut FlexUser) -> T) -> Option<T> {
         let place = *self.by_sid.get(sid)?;
         let user = self.users.get_mut(place)?;
@@ -117,7 +118,7 @@ impl Directory {
         Some(outcome)
     }
 
-    /// The users that changed, each with its index.
+    /// Returns the users that changed, each with its index.
     pub(crate) fn changed(&self) -> impl Iterator<Item = (usize, &FlexUser)> {
         self.changed.iter().filter_map(|place| self.users.get(*place).map(|user| (*place, user)))
     }
@@ -136,7 +137,7 @@ fn preferred<'u>(mut users: impl DoubleEndedIterator<Item = &'u FlexUser> + Clon
     users.clone().find(|user| !user.deactivated).or_else(|| users.next_back())
 }
 
-/// Creates or updates the user, idempotently by username. Returns true if it created the user.
+/// Creates the user, or updates the user with the same username. Returns true if it created the user.
 pub(crate) fn upsert(state: &mut State, wanted: Wanted) -> Result<(FlexUser, bool), String> {
     let now = state.now();
     let switches = &state.switches;
@@ -202,7 +203,7 @@ impl FlexUser {
         self.generation += 1;
     }
 
-    /// The username, with each byte that is no ASCII letter or digit escaped as `_` and its hex value.
+    /// The username as an identity: each byte that is not an ASCII letter or digit becomes `_` and its hex value.
     pub(crate) fn identity(&self) -> String {
         self.username.bytes().fold(String::new(), |mut out, byte| {
             if byte.is_ascii_alphanumeric() {
@@ -214,7 +215,7 @@ impl FlexUser {
         })
     }
 
-    /// The answer to provision, with worker and teams as nested objects.
+    /// The user in the format of Provision. The worker and the teams are nested objects.
     pub(crate) fn provisioned(&self, directory: &Directory, sparse: bool) -> Value {
         let mut shape = self.common();
         let member = directory.teams.first_of(&self.sid, Part::Members);
@@ -232,7 +233,7 @@ impl FlexUser {
         Value::Object(shape)
     }
 
-    /// The answer to get, update and the v1 list, with the worker's fields at the top level.
+    /// The user in the format of get, update and the v1 list. The worker's fields are at the top level.
     pub(crate) fn flat(&self, sparse: bool) -> Value {
         let mut shape = self.common();
         shape.insert("worker_sid".to_owned(), json!(self.worker.as_ref().map(|worker| worker.sid.as_str())));
@@ -243,7 +244,7 @@ impl FlexUser {
         Value::Object(shape)
     }
 
-    /// One item in the answer to find.
+    /// The user as one item in the answer of find.
     pub(crate) fn found(&self, sparse: bool) -> Value {
         let mut shape = self.common();
         shape.insert("user_sid".to_owned(), json!(self.user_sid));

@@ -11,7 +11,7 @@ use crate::switches::Switches;
 use crate::world::{State, World};
 use crate::{OTHER_ACCOUNT_SID, OTHER_INSTANCE_SID, SSO_PROFILE_SID, random, web};
 
-/// The body, which is JSON rather than a form and spells the grant types as below.
+/// The request body. It is JSON, not a form, and it spells the grant types in Twilio's own way.
 #[derive(Deserialize)]
 #[serde(tag = "grant_type")]
 enum Grant {
@@ -76,7 +76,8 @@ fn redeem(state: &mut State, code: &str, verifier: &str, nonce: &str) -> Result<
     })
 }
 
-/// The session of a refresh token. If refresh tokens rotate, this uses up the token.
+/// Returns the session of a refresh token. If the switch says that refresh tokens rotate, the token cannot be used
+/// again.
 fn refresh(state: &mut State, token: &str) -> Result<Session, TwilioError> {
     let now = state.now();
     let switches = &state.switches;

@@ -1,5 +1,5 @@
-//! Token introspection. The SDK calls Tokens/Info and authenticates with the token itself; servers call
-//! IAM's validate with the account's credentials.
+//! Token introspection. The SDK calls Tokens/Info, and authenticates with the token itself. Servers call IAM's validate
+//! with the account's credentials.
 
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ pub(super) fn tokens_info(world: &World, call: &Call) -> Outcome {
     Ok(web::json(web::status(state.switches.info_status), &shape))
 }
 
-/// The claims of the token that a call authenticates with.
+/// Returns the claims of a token if the token is valid now.
 pub(super) fn authenticated(world: &World, token: &str) -> Result<Claims, TwilioError> {
     world.token_key.verify(&world.state(), token).map_err(|refused| match refused {
         Refused::Invalid => TwilioError::new(401, 20101, "Invalid Access Token"),

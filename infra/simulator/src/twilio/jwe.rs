@@ -1,5 +1,6 @@
-//! Flex tokens: real JWEs in Twilio's shape that only this simulator can decrypt. A token holds all its claims, so with
-//! a data directory it survives a restart. Revocation or deprovisioning can still invalidate it.
+//! Flex tokens. They are real JWEs in Twilio's format that only this simulator can decrypt. A token contains all its
+//! claims, so it stays valid after a restart if there is a data directory. Revoking it or deprovisioning its user
+//! invalidates it.
 
 use std::io::{Read as _, Write as _};
 
@@ -17,7 +18,7 @@ use crate::{clock, random, web};
 
 const KEY_FILE: &str = "token-key";
 const HEADER: &str = r#"{"zip":"DEF","kid":"SAS_S3-KMS_v1","cty":"twilio-fpa;v=1","enc":"A256GCM","alg":"dir"}"#;
-/// Incompressible filler that brings a token to about 1.8 KB, the size of Twilio's tokens.
+/// Random filler that makes a token about 1.8 KB long, like Twilio's tokens. Random text cannot be compressed away.
 const FILLER_BYTES: usize = 950;
 const TAG_LEN: usize = 16;
 const PLAIN_LIMIT: u64 = 64 * 1024;
@@ -58,7 +59,7 @@ impl Claims {
         }
     }
 
-    /// The `token_info` in the answers to mint and exchange.
+    /// The `token_info` in the answers of mint and exchange.
     pub(crate) fn token_info(&self, sparse: bool) -> Value {
         let mut info = json!({
             "account_sid": self.account_sid, "expiration": clock::rfc3339(self.exp),
@@ -90,7 +91,7 @@ impl TokenKey {
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// Encrypts the claims as a compact JWE; returns an empty string only if compression or encryption fails.
+    /// Encrypts the claims as a compact JWE. Returns an empty string only if compression or encryption fails.
     pub(crate) fn seal(&self, claims: &Claims) -> String {
         let plain = serde_json::to_vec(claims).unwrap_or_default();
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
@@ -104,7 +105,7 @@ impl TokenKey {
         format!("{header}..{}.{}.{}", web::b64url(iv), web::b64url(data), web::b64url(tag))
     }
 
-    /// Decrypts the claims if this simulator's key made the token. Doesn't check whether the token is still valid.
+    /// Decrypts the claims if this simulator's key made the token. Does not check whether the token is still valid.
     pub(crate) fn open(&self, token: &str) -> Option<Claims> {
         let parts: Vec<&str> = token.split('.').collect();
         let [header, "", iv, data, tag] = parts.as_slice() else { return None };
@@ -124,7 +125,7 @@ impl TokenKey {
         serde_json::from_slice(&text).ok()
     }
 
-    /// The claims of a token that is currently valid.
+    /// Returns the claims of a token if the token is valid now.
     pub(crate) fn verify(&self, state: &State, token: &str) -> Result<Claims, Refused> {
         let claims = self.open(token).ok_or(Refused::Invalid)?;
         if claims.exp <= state.now() {

@@ -9,7 +9,8 @@ use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, INSTANCE_SID, random, web};
 
-/// The v4 find. `Username=` is required, matches exactly by default, and finds one user or none.
+/// The v4 find. The parameter `Username` is required. By default it must match exactly, and the answer has at most one
+/// user.
 pub(super) fn find(world: &World, call: &Call) -> Outcome {
     let wanted = call.query("Username").filter(|name| !name.is_empty());
     let wanted = wanted.ok_or_else(|| TwilioError::new(400, 45004, "Missing required query parameter Username"))?;
@@ -39,7 +40,7 @@ pub(super) fn get(world: &World, sid: &str) -> Outcome {
     Ok(web::json(StatusCode::OK, &user.flat(state.switches.sparse_responses)))
 }
 
-/// The v1 list, which pages through all users including deactivated ones.
+/// The v1 list. It pages through all users, including deactivated ones.
 pub(super) fn list(world: &World, call: &Call) -> Outcome {
     let (size, page, start) = page_asked_for(call)?;
     let state = world.state();
@@ -55,7 +56,7 @@ pub(super) fn list(world: &World, call: &Call) -> Outcome {
     ))
 }
 
-/// The page size, the page's number and where it starts, as `PageSize` and `PageToken` ask.
+/// Returns the page size, the page's number and the index of its first item, from `PageSize` and `PageToken`.
 pub(super) fn page_asked_for(call: &Call) -> Result<(usize, usize, usize), TwilioError> {
     let size = match call.query("PageSize").filter(|text| !text.is_empty()) {
         None => 50,
@@ -72,7 +73,7 @@ pub(super) fn page_asked_for(call: &Call) -> Result<(usize, usize, usize), Twili
     Ok((size, page, start))
 }
 
-/// The `meta` of a v1 list.
+/// Returns the `meta` object of a v1 list.
 pub(super) fn page_meta(call: &Call, key: &str, (size, page, start): (usize, usize, usize), count: usize) -> Value {
     let link = |page: usize, start: usize| {
         let base = format!("{}{}?PageSize={size}&Page={page}", call.own_url, call.path);

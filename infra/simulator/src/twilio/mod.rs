@@ -1,4 +1,4 @@
-//! The routes of Twilio's hosts. The module named after an operation implements it.
+//! The routes of Twilio's hosts. Each operation has a module with the same name that implements it.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -68,7 +68,7 @@ fn route(world: &World, call: &Call) -> Outcome {
             ours(account, ACCOUNT_SID)?;
             info::validate(world, call)
         }
-        // Twilio answers this for any token. The SDK tolerates a failure here.
+        // Twilio gives this answer for any token. The SDK works even if this call fails.
         (Service::Flex, "GET", ["api", "v1", "Session"]) => {
             Ok(web::json(StatusCode::OK, &json!({ "features": [], "insights_active": false })))
         }
@@ -122,7 +122,7 @@ fn only(method: &str, allowed: &str) -> Result<(), TwilioError> {
     if method == allowed { Ok(()) } else { Err(TwilioError::method_not_allowed()) }
 }
 
-/// Like Twilio, answers "not found" for another account's resource.
+/// Answers "not found" for a resource of another account, like Twilio.
 fn ours(given: &str, expected: &str) -> Result<(), TwilioError> {
     if given == expected { Ok(()) } else { Err(TwilioError::not_found(given)) }
 }

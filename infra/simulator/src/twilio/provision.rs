@@ -40,7 +40,7 @@ pub(super) fn deprovision(world: &World, call: &Call) -> Outcome {
     Ok(web::empty(StatusCode::NO_CONTENT))
 }
 
-/// The v2 update. Its body is a form, and it changes only `Email`, `UserSid` and `Locale`.
+/// The v2 update. Its body is a form. It changes only `Email`, `UserSid` and `Locale`.
 pub(super) fn update(world: &World, call: &Call, sid: &str) -> Outcome {
     let form = call.form();
     let mut state = world.state();

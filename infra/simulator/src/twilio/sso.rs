@@ -1,5 +1,5 @@
-//! Twilio's half of the sign-in. Twilio is an `OpenID` Connect client of the company's identity
-//! provider: Authorize redirects the browser there, and Callback redirects it to the gateway with a code.
+//! Twilio's part of the sign-in. Twilio is an `OpenID` Connect client of the company's identity provider. Authorize
+//! redirects the browser to the provider. Callback redirects the browser to the gateway with a code.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -22,7 +22,7 @@ pub(crate) struct Sso {
     codes: Vec<Code>,
 }
 
-/// A login whose browser is at the identity provider.
+/// A sign-in whose browser is currently at the identity provider.
 #[derive(Clone, Debug)]
 struct Pending {
     idp_state: String,
@@ -45,7 +45,7 @@ pub(super) struct Code {
     pub(super) expires: i64,
 }
 
-/// The session that a refresh token belongs to.
+/// The session to which a refresh token belongs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Session {
     pub(crate) refresh_token: String,
@@ -55,7 +55,7 @@ pub(crate) struct Session {
 }
 
 impl Sso {
-    /// Removes and returns the code, so it can be used only once even if the exchange then fails.
+    /// Removes and returns the code, so that it can be used only once, even if the exchange then fails.
     pub(super) fn take_code(&mut self, value: &str) -> Option<Code> {
         let index = self.codes.iter().position(|code| code.value == value)?;
         Some(self.codes.remove(index))
@@ -118,7 +118,7 @@ fn begin(world: &World, state: &mut State, call: &Call) -> Result<String, Refusa
     Ok(location)
 }
 
-/// Validates `state` and returns the value to send back as `state`.
+/// Validates `state`, and returns the `state` that Callback sends to the gateway.
 fn read_state(given: &str, redirect_url: &str, extra: StateMember) -> Result<String, Refusal> {
     let wrong = |why: &str| (400, 70002, format!("state {why}."));
     let json = web::unb64url(given).ok_or_else(|| wrong("is not base64url"))?;
@@ -178,7 +178,7 @@ pub(super) fn callback(world: &World, call: &Call) -> Response {
     web::redirect(StatusCode::FOUND, &location)
 }
 
-/// Redeems the provider's code and creates or updates the Flex user from its claims, at every login
+/// Redeems the provider's code. Then creates or updates the Flex user from the claims, which happens at every sign-in
 /// (just-in-time provisioning).
 fn sign_in(state: &mut State, pending: &Pending, code: &str) -> Result<String, (String, String)> {
     let denied = |why: String| ("access_denied".to_owned(), why);

@@ -1,5 +1,5 @@
-//! Teams as Twilio stores them. Indexes find a user's team without scanning the teams' members,
-//! and a member without scanning the other members.
+//! Teams as Twilio stores them. Indexes find a user's teams without a scan of all members, and a member without a scan
+//! of the other members.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,7 +14,7 @@ pub(crate) struct TeamList {
     /// Each user's teams, by Flex user SID.
     teams_of: HashMap<String, TeamsOf>,
     changed: Vec<TeamRow>,
-    /// The next team's key. A removed team's key is never reused, because its rows may still be in storage.
+    /// The key of the next team. The key of a removed team is never reused, because its rows may still be in storage.
     next: i64,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Team {
     owners: Roster,
 }
 
-/// A team in `state.json`.
+/// A team in the format of `state.json`.
 #[derive(Deserialize)]
 pub(crate) struct LegacyTeam {
     #[serde(flatten)]
@@ -39,28 +39,28 @@ pub(crate) struct LegacyTeam {
     pub(crate) owners: Vec<String>,
 }
 
-/// One of a team's two lists of people.
+/// One of the two lists of people that a team has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Members,
     Owners,
 }
 
-/// Flex user SIDs in the order they joined.
+/// Flex user SIDs, in the order in which the users joined.
 #[derive(Clone, Debug, Default)]
 struct Roster {
     people: BTreeMap<i64, String>,
     keys: HashMap<String, i64>,
 }
 
-/// The teams a user belongs to and owns.
+/// The teams to which a user belongs, and the teams that the user owns.
 #[derive(Debug, Default)]
 struct TeamsOf {
     member: BTreeSet<i64>,
     owner: BTreeSet<i64>,
 }
 
-/// The key of a row that changed.
+/// The key of a row that has changed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TeamRow {
     Team(i64),
@@ -117,7 +117,7 @@ impl TeamList {
         self.teams.get(self.keys.get(sid)?)
     }
 
-    /// The oldest team that lists this user in `part`.
+    /// Returns the oldest team that has this user in `part`.
     pub(super) fn first_of(&self, user: &str, part: Part) -> Option<&str> {
         let key = self.teams_of.get(user)?.teams(part).first()?;
         self.teams.get(key).map(|team| team.sid.as_str())
@@ -129,7 +129,7 @@ impl TeamList {
         self.changed.push(TeamRow::Team(key));
     }
 
-    /// Returns true if the team existed.
+    /// Removes a team. Returns true if the team existed.
     pub(super) fn remove(&mut self, sid: &str) -> bool {
         let Some(key) = self.keys.remove(sid) else { return false };
         if let Some(team) = self.teams.remove(&key) {
@@ -143,7 +143,7 @@ impl TeamList {
         true
     }
 
-    /// Idempotent. Returns false if there is no such team.
+    /// Adds a user to a team. Adding the same user again changes nothing. Returns false if there is no such team.
     pub(crate) fn join(&mut self, sid: &str, part: Part, user: &str) -> bool {
         let Some(key) = self.keys.get(sid).copied() else { return false };
         let Some(team) = self.teams.get_mut(&key) else { return false };
@@ -156,7 +156,7 @@ impl TeamList {
         true
     }
 
-    /// Idempotent. Returns false if there is no such team.
+    /// Removes a user from a team. Does nothing if the user is not in it. Returns false if there is no such team.
     pub(super) fn leave(&mut self, sid: &str, part: Part, user: &str) -> bool {
         let Some(key) = self.keys.get(sid).copied() else { return false };
         let Some(team) = self.teams.get_mut(&key) else { return false };
@@ -175,14 +175,14 @@ impl TeamList {
         }
     }
 
-    /// Adds a team without marking it as changed.
+    /// Adds a team from storage, without marking it as changed.
     pub(crate) fn load_team(&mut self, key: i64, team: Team) {
         self.next = self.next.max(key + 1);
         self.keys.insert(team.sid.clone(), key);
         self.teams.insert(key, team);
     }
 
-    /// Adds a person without marking the row as changed. Returns false if there is no such team.
+    /// Adds a person from storage, without marking the row as changed. Returns false if there is no such team.
     pub(crate) fn load_person(&mut self, key: i64, part: Part, number: i64, user: String) -> bool {
         let Some(team) = self.teams.get_mut(&key) else { return false };
         let roster = team.roster_mut(part);
@@ -200,12 +200,12 @@ impl TeamList {
         self.changed.clear();
     }
 
-    /// The team of a row; `None` if the team was removed.
+    /// Returns the team of a row. Returns `None` if the team was removed.
     pub(crate) fn team_row(&self, key: i64) -> Option<&Team> {
         self.teams.get(&key)
     }
 
-    /// The person of a row; `None` if the person left or the team was removed.
+    /// Returns the person of a row. Returns `None` if the person left the team or the team was removed.
     pub(crate) fn person_row(&self, key: i64, part: Part, number: i64) -> Option<&str> {
         self.teams.get(&key)?.roster(part).people.get(&number).map(String::as_str)
     }

@@ -1,4 +1,4 @@
-//! The event bridge supports what the real SDK's `getWorker()` needs.
+//! The simulated event bridge supports everything that `getWorker()` of the real SDK needs.
 
 use crate::common::{Sim, sim};
 use flexgate_simulator::*;

@@ -1,4 +1,4 @@
-//! A running simulator, a browser-like client, and helpers for common test steps.
+//! A running simulator, a client that acts like a browser, and helpers for common test steps.
 
 use flexgate_simulator::{ACCOUNT_SID, AUTH_TOKEN, CLIENT_ID, Config, INSTANCE_SID, SSO_PROFILE_SID, Simulator};
 use reqwest::{Client, Response, StatusCode};
@@ -13,7 +13,7 @@ pub struct Sim {
     pub http: Client,
 }
 
-/// A client that follows no redirects, like the gateway's.
+/// A client that does not follow redirects, like the gateway's client.
 #[expect(clippy::disallowed_methods, reason = "the simulator shares no code with the gateway")]
 pub fn client() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -89,7 +89,7 @@ impl Sim {
         self.send(request).await
     }
 
-    /// The URL that a GET redirects the browser to.
+    /// Returns the URL to which a GET request redirects the browser.
     pub async fn follow(&self, url: &str) -> String {
         let response = send(self.http.get(url)).await.unwrap();
         let status = response.status();
@@ -97,7 +97,7 @@ impl Sim {
         location.unwrap_or_else(|| panic!("{url} answered {status} without a location"))
     }
 
-    /// Goes through the whole sign-in like a browser; returns the URL it ends at.
+    /// Goes through the whole sign-in like a browser. Returns the last URL.
     pub async fn sign_in(&self, decision: &[(&str, &str)]) -> String {
         let at_idp = self.follow(&self.authorize_url(&plain_state())).await;
         let page = send(self.http.get(&at_idp)).await.unwrap().text().await.unwrap();
@@ -174,7 +174,7 @@ pub fn parameter(url: &str, name: &str) -> Option<String> {
     url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// The JSON in part `index` of a compact token.
+/// Parses the JSON in the segment `index` of a compact token.
 pub fn part(token: &str, index: usize) -> Value {
     serde_json::from_slice(&unb64url(token.split('.').nth(index).unwrap())).unwrap()
 }

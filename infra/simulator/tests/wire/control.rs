@@ -1,4 +1,4 @@
-//! Faults, journal, credentials, reset, persistence, TLS and the websocket.
+//! Tests faults, the journal, credentials, reset, the data directory, TLS and the websocket.
 
 use crate::common::{Sim, client, send, sim, sim_with};
 use flexgate_simulator::*;
@@ -185,7 +185,7 @@ async fn tls_serves_twilios_names_by_sni() {
                 .resolve(host, address)
                 .build()
                 .unwrap();
-            // A URL without a port means 443, but the port of the `resolve` override takes precedence.
+            // A URL without a port normally means 443, but here the port of the `resolve` override is used.
             let url = format!("https://{host}/v4/Instances/{INSTANCE_SID}/Users?Username=x");
             let answer = send(http.get(url).basic_auth(ACCOUNT_SID, Some(AUTH_TOKEN))).await.unwrap();
             assert_eq!(answer.status(), 200);

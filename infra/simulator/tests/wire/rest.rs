@@ -1,4 +1,4 @@
-//! The REST API: the three calls that Twilio's page documents, and every other answer they can give.
+//! The REST API: the three calls in Twilio's documentation, and all other answers that they can give.
 
 use crate::common::sim;
 use flexgate_simulator::*;

@@ -1,5 +1,5 @@
-//! A change costs the same with 20,000 users in the directory as with none. The tests count writes; they don't
-//! measure time.
+//! A change costs the same with 20,000 users in the directory as with none. The tests count writes and do not measure
+//! time.
 
 use super::Other;
 use crate::common::{send, sim};
@@ -13,12 +13,12 @@ const SEEDED: u64 = 20_000;
 struct Cost {
     transactions: u64,
     rows: u64,
-    /// All bytes the process wrote, to the file and as answers.
+    /// All bytes that the process wrote, both to files and as answers.
     #[cfg(target_os = "linux")]
     bytes: u64,
 }
 
-/// The cost of provisioning 200 users into a directory that already holds `seeded` users.
+/// The cost of provisioning 200 users if the directory already has `seeded` users.
 async fn cost_beside(seeded: u64) -> Cost {
     let folder = tempfile::tempdir().unwrap();
     let other = Other::start(folder.path()).await;
@@ -65,8 +65,8 @@ async fn provisioning_writes_as_much_beside_20_000_users_as_beside_none() {
     }
     #[cfg(target_os = "linux")]
     {
-        // Allow twice the bytes: the larger file's B-tree is one level deeper, and a checkpoint may happen during
-        // only one of the two measurements.
+        // Allow twice as many bytes. The B-tree of the larger file is one level deeper, and a checkpoint may happen
+        // during only one of the two measurements.
         assert!(crowded.bytes < 2 * alone.bytes, "{alone:?} {crowded:?}");
         assert!(crowded.bytes < PROVISIONED * 32 * 1024, "{crowded:?}");
     }
@@ -85,7 +85,7 @@ async fn what_changes_nothing_writes_nothing() {
     assert_eq!(before["written"], json!({ "transactions": 2, "rows": 2 }));
     sim.get(&sim.users(&format!("/{sid}"))).await;
     sim.get(&sim.users("?Username=ada")).await;
-    // Changes nothing, because the user is already deactivated.
+    // This changes nothing, because the user is already deactivated.
     sim.post(&sim.users("/Deprovision"), &deprovision).await;
     assert_eq!(sim.get(&sim.at("/__sim/storage")).await.1, before);
 }

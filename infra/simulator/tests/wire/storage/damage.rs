@@ -1,4 +1,4 @@
-//! If the simulator cannot read a file, it doesn't start and the error names the file's path.
+//! If the simulator cannot read a file, it does not start, and the error names the file's path.
 
 use super::config;
 use crate::common::sim_with;

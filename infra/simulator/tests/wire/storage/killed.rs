@@ -1,4 +1,4 @@
-//! A SIGKILL at any moment loses nothing that the simulator has acknowledged.
+//! A SIGKILL at any moment loses no change that the simulator has confirmed.
 
 use super::{Other, config, everybody};
 use crate::common::{send, sim_with};
@@ -18,7 +18,7 @@ async fn a_killed_process_has_lost_nothing_it_acknowledged() {
             for (request, name) in requests {
                 match send(request).await {
                     Ok(answer) if answer.status() == 201 => done.push(name),
-                    // The process was killed during the request.
+                    // The simulator was killed during this request.
                     _ => break,
                 }
             }

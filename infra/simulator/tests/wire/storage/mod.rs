@@ -1,4 +1,4 @@
-//! State survives a restart, and the cost of saving a change doesn't depend on how much is stored.
+//! State survives a restart. The cost of saving a change does not depend on how much is stored.
 
 mod constant;
 mod damage;
@@ -19,14 +19,14 @@ pub fn config(folder: &Path) -> Config {
     Config { data_dir: Some(folder.to_owned()), trusted_urls: vec![CALLBACK.to_owned()], ..Config::default() }
 }
 
-/// A simulator in its own process, so that a test can kill it.
+/// A simulator in another process, so that a test can kill it.
 pub struct Other {
     child: Child,
     url: String,
     http: reqwest::Client,
 }
 
-/// Not a test: when the environment names a folder, this runs the simulator process behind [`Other`].
+/// Not a real test. If the environment names a folder, this runs the simulator of [`Other`].
 #[tokio::test]
 async fn other_process() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
@@ -59,7 +59,7 @@ impl Other {
         self.child.id()
     }
 
-    /// SIGKILL on Unix.
+    /// Kills the process at once (SIGKILL on Unix).
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

@@ -1,4 +1,4 @@
-//! A restart keeps users, teams, sessions and revoked tokens; `state.json` is migrated once.
+//! A restart keeps users, teams, sessions and revoked tokens. The contents of `state.json` are migrated only once.
 
 use super::{config, everybody, restarted};
 use crate::common::{NONCE, Sim, VERIFIER, parameter, sim_with};
@@ -44,7 +44,7 @@ async fn users_keep_every_change_over_a_restart() {
     assert_eq!(everybody(&sim).await, before);
     assert_eq!(sim.info(token.as_str().unwrap()).await.0, 201);
     assert_eq!(sim.info(killed.as_str().unwrap()).await.0, 401);
-    // Provisioning after the restart updates the user in place and adds no second row.
+    // Provisioning after the restart updates the existing user and does not add a second row.
     sim.provision("ada", &["admin"]).await;
     let sim = restarted(sim, folder.path()).await;
     let after = everybody(&sim).await;
@@ -83,7 +83,7 @@ async fn teams_keep_members_and_owners_over_a_restart() {
     assert_eq!(names(&sim, &owners, "owners", "flex_user_sid").await, [&*people[0]]);
     let ada = sim.provision("ada", &["admin"]).await;
     assert_eq!(ada["teams"], json!({ "team_member": sids[0], "team_owner": sids[1] }));
-    // A team created after another was removed doesn't inherit the removed team's members.
+    // A team that is created after another team was removed does not inherit the removed team's members.
     let team = form(&sim, &teams(&sim, ""), &[("FriendlyName", "White")]).await;
     let members = teams(&sim, &format!("/{}/Members", team["flex_team_sid"].as_str().unwrap()));
     assert!(names(&sim, &members, "members", "flex_user_sid").await.is_empty());
@@ -137,7 +137,8 @@ async fn state_json_of_the_version_before_is_moved_into_the_database_once() {
     assert_eq!(sim.refresh("a-refresh-token").await.0, 200);
     sim.simulator.shutdown().await;
 
-    // As if a kill had come between the migration and the removal: the file is back, and must not be read again.
+    // The file is back, as if the process had been killed after the migration and before the removal. It must not be
+    // read again.
     std::fs::write(&file, BEFORE).unwrap();
     let sim = sim_with(config(folder.path())).await;
     assert!(!file.exists());
