@@ -1,9 +1,8 @@
 //! The supported attributes, and how Flexgate normalizes what a client writes.
 //!
-//! Names match in any case (RFC 7643 §2.1). Values of known attributes are converted to the attribute's type, even if
-//! Entra
-//! sends `"False"` or a number as a string. Unknown attributes are dropped: identity systems send much that Flex cannot
-//! store.
+//! Names match in any case (RFC 7643 §2.1). Values of known attributes are converted to the attribute's type, because
+//! Entra may send `"False"` for a boolean or a number as a string. Unknown attributes are dropped, because identity
+//! systems send many attributes that Flex cannot store.
 
 use std::collections::HashSet;
 
@@ -19,7 +18,7 @@ pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 /// The enterprise extension: accepted but never stored.
 pub const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
-/// Attributes of RFC 7643 that identity systems send by default and Flex cannot store.
+/// Attributes of RFC 7643 that identity systems send by default but Flex cannot store.
 const NOT_KEPT: [&str; 14] = [
     "nickName",
     "profileUrl",
@@ -143,7 +142,7 @@ impl Attribute {
         }
     }
 
-    /// Normalizes the client's value; `None` if it means "no value".
+    /// Normalizes the client's value. Returns `None` if it means "no value".
     pub(super) fn read(&self, value: &Value) -> Result<Option<Value>, ProtocolError> {
         if !self.multi_valued {
             return self.read_one(value);
@@ -163,7 +162,7 @@ impl Attribute {
         Ok((!read.is_empty()).then_some(Value::Array(read)))
     }
 
-    /// Normalizes a single value: one of a list, or the only one.
+    /// Normalizes one value: an item of a list, or the value of an attribute that holds no list.
     pub(super) fn read_one(&self, value: &Value) -> Result<Option<Value>, ProtocolError> {
         let read = match (&self.kind, value) {
             (_, Value::Null) => return Ok(None),
@@ -183,7 +182,8 @@ impl Attribute {
                 let read = members(subs, map, &self.name)?;
                 return Ok((!read.is_empty()).then_some(Value::Object(read)));
             }
-            // Entra may send a list of complex values as bare strings.
+            // Entra may send strings instead of objects in a list of complex values. Each string is then the object's
+            // `value`.
             (Kind::Complex(_), Value::String(_)) if self.multi_valued && self.sub("value").is_some() => {
                 Value::Object(Map::from_iter([("value".to_owned(), value.clone())]))
             }
@@ -223,8 +223,8 @@ pub struct Schema {
     pub attributes: Vec<Attribute>,
     /// The extension, if there is one.
     pub extension: Option<(&'static str, Vec<Attribute>)>,
-    /// The URN of the extension that such resources may have. If the schema has no extension, what a client writes
-    /// there is ignored.
+    /// The URN of the extension that such resources may have. If `extension` is `None`, Flexgate ignores what a client
+    /// writes under this URN.
     pub optional_extension: &'static str,
 }
 
@@ -268,8 +268,8 @@ impl Schema {
         }
     }
 
-    /// Resolves a key of a resource or of a patch without a path: a name, a dotted name, or a name qualified by a
-    /// schema's URN. The second part of the result is the sub-attribute.
+    /// Resolves a key of a resource, or of the value of a patch operation without a path. A key is a name, a dotted
+    /// name, or a name qualified by a schema's URN. The second part of the result is the sub-attribute.
     pub(super) fn key<'a>(&self, key: &'a str) -> (ResolvedAttribute<'_>, Option<&'a str>) {
         match self.named(None, key) {
             ResolvedAttribute::Nothing => {}
