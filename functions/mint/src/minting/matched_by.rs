@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How the user was found. Its `Display` is for the audit line.
+/// How Flexgate found the user. `Display` writes it for the audit event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MatchedBy {
     /// Bound to the caller's identity, and read from Twilio within the last minute.
