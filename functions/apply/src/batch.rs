@@ -13,8 +13,8 @@ use crate::app::{App, Handled};
 /// The time that must be left for Flexgate to start another message.
 const WORTH_TRYING: Duration = Duration::from_secs(2);
 
-/// Handles a batch before `deadline`. Messages for which no time is left fail, so SQS delivers them again. After a
-/// failed message, the rest of its message group fails too, which preserves the order.
+/// Handles a batch before `deadline`. Messages for which no time is left count as failed, so SQS delivers them again.
+/// After a failed message, the rest of its message group counts as failed too, which preserves the order.
 pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
     let mut waiting: BTreeSet<String> = BTreeSet::new();
     let mut failures = Vec::new();
@@ -45,7 +45,7 @@ async fn done(app: &App, message: &SqsMessage, deadline: Deadline) -> bool {
             match app.dead_letters.bury(letter).await {
                 Ok(()) => true,
                 Err(error) => {
-                    // Report the message as failed. As a last resort, SQS moves it to its own dead-letter queue.
+                    // Report the message as failed. As a last resort, SQS moves it to the queue's dead-letter queue.
                     tracing::error!(target: "flexgate::apply", error = %error, "a dead letter could not be kept");
                     false
                 }

@@ -92,8 +92,8 @@ impl EventApplier {
         })
     }
 
-    /// Adds to `news` what was applied before the people ledger existed, so that an older event does not undo it.
-    /// Returns false if the event contains nothing new.
+    /// Adds to `news` the state that was applied before the people ledger existed, so that an older event does not undo
+    /// it. Returns false if the event contains nothing new.
     async fn continued(&self, event: &IdentityEvent, news: &mut News) -> Result<bool, LedgerError> {
         let history = self.history.history(&event.source, &event.subject.id).await?;
         let moment = Some(event.moment());

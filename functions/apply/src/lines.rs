@@ -1,4 +1,4 @@
-//! Records each try of a message by a log line and audit events.
+//! Records each try of a message with a log line and audit events.
 
 use std::borrow::Cow;
 

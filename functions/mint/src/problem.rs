@@ -1,4 +1,4 @@
-//! Maps each minting failure to the problem the caller gets.
+//! Maps each minting failure to the problem that the caller gets.
 
 use flexgate::domain::policy::MintRefusal;
 use flexgate::web::{Problem, kinds};

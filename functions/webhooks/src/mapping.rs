@@ -16,7 +16,7 @@ pub(crate) type ProfileFields = &'static [(ProfileField, &'static [&'static str]
 /// The most roles read from one payload.
 const MAX_ROLES: usize = 32;
 
-/// Where a source keeps each field, and its names for Flex's roles.
+/// Where a source keeps each field, and which of its role names stand for which Flex roles.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     places: BTreeMap<ProfileField, Vec<String>>,

@@ -1,4 +1,4 @@
-//! Maps each refusal of a delivery to the problem its sender gets.
+//! Maps each refusal of a delivery to the problem that its sender gets.
 
 use flexgate::base::strict_json::StrictJsonError;
 use flexgate::secrets::SecretError;

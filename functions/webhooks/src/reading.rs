@@ -15,7 +15,8 @@ pub(crate) struct Draft {
     pub(crate) occurred_at: Option<OffsetDateTime>,
     pub(crate) subject: Option<String>,
     pub(crate) meaning: EventMeaning,
-    /// The group or application that the report is about. Set only if the person may also be a member of others.
+    /// The group or application that the report is about. Set only if the person may also be a member of other groups
+    /// or applications.
     pub(crate) membership: Option<String>,
     pub(crate) profile: Result<PersonProfile, NameError>,
 }

@@ -47,7 +47,7 @@ pub enum DocumentFault {
     /// A secret is empty.
     #[error("the source {0} has an empty secret")]
     Empty(SourceName),
-    /// A secret is short, or repeats too few characters.
+    /// A secret is too short, or has too few different characters.
     #[error("the source {0} has a secret of fewer than 16 bytes or 8 different characters: generate one")]
     Weak(SourceName),
     /// A secret comes from documentation.

@@ -42,7 +42,7 @@ pub struct WebhookSettings {
 const VARIABLE: &str = "FLEXGATE_WEBHOOKS";
 
 impl WebhookSettings {
-    /// Reads the group. Without `FLEXGATE_WEBHOOKS` there are no sources.
+    /// Reads this group of settings. Without `FLEXGATE_WEBHOOKS`, there are no sources.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let sources = reader.optional(VARIABLE, sources)?.unwrap_or_default();
         if sources.is_empty() {
@@ -83,7 +83,7 @@ pub enum Kind {
     Zitadel,
     /// Microsoft Graph change notifications.
     Graph,
-    /// Standard Webhooks, with a mapping of its own.
+    /// Signed like Standard Webhooks, with a mapping that only the configuration defines.
     Generic,
 }
 

@@ -18,7 +18,7 @@ pub enum MintError {
     /// The caller has reached the limit of mints per minute.
     #[error("the limit of mints per minute is reached")]
     TooMany {
-        /// How long until the subject may mint again.
+        /// How long it takes until the caller may mint again.
         retry_after: std::time::Duration,
     },
     /// There is no Flex user, and the policy does not allow creating one.
@@ -57,7 +57,7 @@ pub enum MintError {
 }
 
 impl MintError {
-    /// The Flex user the error is about, if there is one.
+    /// The Flex user that the error is about, if there is one.
     #[must_use]
     pub fn user(&self) -> Option<&FlexUserSid> {
         match self {

@@ -13,7 +13,7 @@ pub enum MatchedBy {
     Synced,
     /// Found by the caller's username, and now bound to their identity.
     ByUsername,
-    /// Not found: the user was provisioned, and bound.
+    /// No user was found, so a new one was provisioned and bound.
     Created,
     /// Found by the username that a trusted service gave.
     Named,

@@ -37,10 +37,10 @@ use error::admit;
 use matched_by::MatchedBy;
 use recent_users::RecentUsers;
 
-/// The window over which the mint limit counts.
+/// The period to which the limit of mints applies.
 const LIMIT_SPAN: Duration = Duration::MINUTE;
 
-/// Mints tokens for verified callers. A process has one, because it caches recently seen users.
+/// Mints tokens for verified callers. A process has only one `Minting`, because it caches recently seen users.
 #[derive(Debug)]
 pub struct Minting {
     policy: Policy,
@@ -56,7 +56,7 @@ pub struct Minting {
 /// A successful mint. Its `Display` says why it was allowed.
 #[derive(Debug)]
 pub struct Minted {
-    /// The token, checked to be the one granted.
+    /// The token, after the check that Twilio minted what was granted.
     pub token: MintedToken,
     grant: MintGrant,
     found: MatchedBy,
@@ -145,8 +145,8 @@ impl Minting {
         if self.deactivations.says_inactive(None, Some(&username)).await? { Err(MintError::Inactive) } else { Ok(()) }
     }
 
-    /// Counts one more mint against the limit of this caller, or of this caller for the user they name. A failed mint
-    /// counts too, which limits how fast a caller can probe for usernames.
+    /// Counts one more mint for this caller. If the caller is a service, each user that it names has a separate count.
+    /// A failed mint counts too, which limits how fast a caller can probe for usernames.
     async fn count(&self, caller: &Caller, grant: &MintGrant) -> Result<(), MintError> {
         let named = if grant.for_self { "" } else { grant.username.as_str() };
         let who = [&*caller.identity.issuer, &*caller.identity.subject, named];

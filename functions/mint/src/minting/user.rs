@@ -26,7 +26,8 @@ impl Minting {
         let turn = self.recent_users.turn(identity, self.clock_rng.now(), deadline).await;
         let mut turn = turn.ok_or(TwilioError::Timeout)?;
         if turn.sid().is_some_and(|seen| Some(seen) != bound.as_ref()) {
-            // While this request waited for the lock, another one may have bound the identity.
+            // While this request waited for the lock, another request may have bound the identity, so read the binding
+            // again.
             bound = self.provisioning.bindings().user_of(identity).await?;
         }
         let asked_at = self.clock_rng.now();

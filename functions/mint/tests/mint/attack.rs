@@ -11,8 +11,8 @@ use crate::gate::{Gate, Minted as _};
 
 const MODES: [&str; 3] = ["off", "create", "create-and-sync"];
 
-/// Starts a gate in this mode of just-in-time provisioning, with a user `ada` whose owner has minted. Returns the
-/// owner's token.
+/// Starts a minting function in this mode of just-in-time provisioning. The owner of the Flex user `ada` has just
+/// minted. Returns the owner's token too.
 async fn owned(just_in_time: &str) -> (Gate, String) {
     let gate = Gate::with(&[("FLEXGATE_JUST_IN_TIME", just_in_time)]).await;
     gate.world.at_twilio("ada", &["agent"]).await;

@@ -1,4 +1,4 @@
-//! How many requests a mint makes to Twilio and the store, and that making fewer is safe.
+//! How many requests to Twilio and the store a mint needs, and that saving requests is safe.
 
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::domain::EventId;
@@ -13,7 +13,7 @@ use time::Duration;
 
 use crate::gate::{Gate, Minted as _};
 
-/// Starts a gate at which ada has just minted, and empties the journal of Twilio calls.
+/// Starts a minting function from which ada has just got a token, and empties the journal of Twilio calls.
 async fn warm(variables: &[(&str, &str)]) -> (Gate, String) {
     let gate = Gate::with(variables).await;
     let ada = gate.world.at_twilio("ada", &["agent"]).await;

@@ -43,7 +43,7 @@ impl Gate {
         Self::with(&[]).await
     }
 
-    /// Starts a gate with these settings in addition to the usual ones.
+    /// Starts a `Gate` (a minting function and a simulator) with these settings in addition to the usual ones.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
         Log::keep_decisions();
         let world = World::start().await;

@@ -1,4 +1,4 @@
-//! Claims as one of several sources of the people ledger.
+//! The claims of tokens as one of several sources of the people ledger.
 
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::base::outbound::Deadline;
@@ -169,7 +169,7 @@ async fn claims_add_a_role_only_at_a_mint_of_their_own() {
     gate.world.clock.advance(Duration::seconds(61));
     let both = json!({"roles": ["agent", "supervisor"]});
     assert_eq!(gate.mint_with("ada", both.clone()).await["roles"], both["roles"]);
-    // The role that it added survives another reconciliation.
+    // The role that the mint added survives another reconciliation.
     gate.ledger().reconcile(person.id, soon).await.unwrap();
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], both["roles"]);
 }

@@ -36,8 +36,8 @@ impl Gate {
         self.world.switch(&json!({"find_returns_deactivated": false})).await;
     }
 
-    /// Creates a user an hour ago and deactivates it, both directly at Twilio, as the Flex Console would do. Returns
-    /// its SID.
+    /// Creates a user with a creation time one hour ago and then deactivates it, both directly at Twilio, as the Flex
+    /// Console would do. Returns its SID.
     async fn leaver(&self, username: &str) -> String {
         self.world.shift_simulator(-3_600).await;
         let sid = self.world.at_twilio(username, &["supervisor"]).await;

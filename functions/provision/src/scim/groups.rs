@@ -55,7 +55,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Gives access to the groups, whose members are among these users. Nothing is sent yet.
+    /// Gives access to groups whose members are among these users. Sends no request yet.
     #[must_use]
     pub fn new(users: Arc<Users>) -> Self {
         Self { schema: group_schema(), users }

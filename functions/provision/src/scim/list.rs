@@ -1,4 +1,4 @@
-//! Lists of users. Twilio returns pages, each with a token for the next page; SCIM clients ask for an index.
+//! Lists of users. Twilio returns pages, each with a token for the next page, but SCIM clients ask by index.
 //!
 //! Flexgate stores every page token with the index of the first user on that page. So when a client walks the list by
 //! index, Flexgate walks Twilio's list only once. Flexgate counts the users from time to time, with the largest pages.

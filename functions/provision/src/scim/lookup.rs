@@ -18,8 +18,8 @@ impl Users {
         let (own, other): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.id == id);
         let entry = own.into_iter().next();
         if entry.is_none() && !other.is_empty() {
-            // This SID is of a newer Flex user that replaced the person's first one. The person's `id` is still the
-            // first SID.
+            // This SID belongs to a newer Flex user, which replaced the person's first one. The person's `id` is still
+            // the first SID.
             return Err(Refusal::Unknown);
         }
         let current = entry.as_ref().map_or(&id, |entry| &entry.current).clone();

@@ -19,7 +19,7 @@ pub(super) struct Person {
     pub(super) user: FlexUser,
     pub(super) entry: Option<Entry>,
     pub(super) memberships: Vec<Membership>,
-    /// What the people ledger knows about the person. In lists, only what the Flex user shows.
+    /// What the people ledger knows about the person. In lists, this is only what the Flex user shows.
     pub(super) view: View,
 }
 

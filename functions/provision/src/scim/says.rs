@@ -80,8 +80,8 @@ impl Users {
         (named && (known != Some(active) || active != person.view.active)).then_some(active)
     }
 
-    /// Returns the roles that the client itself gives after the write, and which earlier data of the Flex user remain
-    /// valid. Those exclude the roles that somebody added in Flex by hand and that this write removes.
+    /// Returns the roles that the client itself gives after the write. Also returns which earlier data of the Flex user
+    /// remain valid: everything except the roles that somebody added by hand and that this write removes.
     fn own_roles(
         &self,
         person: &Person,

@@ -49,7 +49,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// Gives access to the users. Their addresses start with `base`. Nothing is sent yet.
+    /// Gives access to the users. Their addresses start with `base`. Sends no request yet.
     #[must_use]
     pub fn new(
         base: String,

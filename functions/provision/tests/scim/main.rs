@@ -1,4 +1,4 @@
-//! SCIM over HTTP with a simulated Twilio: the attacks by their numbers, dialects, lists and failures.
+//! Tests of SCIM over HTTP with a simulated Twilio: numbered attacks, dialects of identity systems, lists and failures.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

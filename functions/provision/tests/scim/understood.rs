@@ -310,7 +310,7 @@ async fn r46_an_address_may_end_with_a_slash() {
     let group = scim.send("POST", "/Groups/", json!({ "displayName": "Agents" })).await.is(201);
     scim.delete(&format!("/Groups/{}/", group["id"].as_str().unwrap())).await.is(204);
     scim.delete(&path).await.is(204);
-    // A path that does not exist does not exist with a slash at the end either.
+    // An unknown path stays unknown with a slash at the end.
     for unknown in ["/Users/x/y/", "/Nothing/", "/Me/"] {
         scim.get(unknown).await.refused(404, "-");
     }

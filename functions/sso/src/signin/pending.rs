@@ -43,7 +43,7 @@ struct Sealed {
 }
 
 impl Pending {
-    /// Creates a login. Like in Twilio's SDK, the verifier is 48 random bytes and the nonce 24, both in base64url.
+    /// Creates a login. As in Twilio's SDK, the verifier is 48 random bytes and the nonce 24, both in base64url.
     pub(super) fn begin(profile: &ProfileName, return_to: &ReturnTo, clock_rng: &ClockRng) -> Self {
         Self {
             id: LoginId(u64::from_be_bytes(clock_rng.random())),

@@ -118,8 +118,8 @@ async fn every_cookie_is_bound_to_the_host_and_out_of_a_scripts_reach() {
 #[tokio::test]
 async fn s28_no_cookie_and_no_header_grows_too_large() {
     let (_world, mut browser) = fresh().await;
-    // Begin more logins than the cookie holds. `long` is as long as a return_to may be. `longer` is too long, also
-    // because each character takes six bytes when encoded.
+    // Begin more logins than the cookie holds. `long` is the longest accepted `return_to`. `longer` is too long, so
+    // Flexgate replaces it.
     let long = format!("/{}", "x".repeat(299));
     let longer = format!("/{}", "%C3%A9".repeat(400));
     for path in [&long, &long, &long, &longer, &long, &long, &long] {

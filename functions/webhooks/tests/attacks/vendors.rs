@@ -123,7 +123,7 @@ async fn workos() {
         assert_eq!(events.first().map(facts), expected, "{kind}");
         for event in events {
             // The queue holds back each event until the subject's previous event is finished. So finish this one by
-            // burying it.
+            // making it a dead letter.
             let message = Message::Event(event);
             hooks
                 .platform

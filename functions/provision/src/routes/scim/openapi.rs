@@ -103,7 +103,7 @@ pub(crate) fn document() -> OpenApi {
     api
 }
 
-/// Describes the routes of users, or those of groups.
+/// Describes the routes of users or those of groups, depending on `schema`.
 fn resources(api: &mut OpenApi, schema: &Schema) {
     let (name, plain) = (schema.name, schema.name.to_lowercase());
     let (all, one) = (format!("/{name}s"), format!("/{name}s/{{id}}"));

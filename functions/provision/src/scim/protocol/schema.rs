@@ -68,7 +68,7 @@ pub enum Mutability {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "they are the characteristics of RFC 7643 §2.2")]
 pub struct Attribute {
-    /// The attribute's name, in the case in which it is sent.
+    /// The attribute's name, in the spelling in which Flexgate sends it.
     pub name: String,
     /// The type of its values.
     pub kind: Kind,
@@ -82,7 +82,7 @@ pub struct Attribute {
     pub unique: bool,
     /// Who may write it.
     pub mutability: Mutability,
-    /// The allowed values, if limited to a few.
+    /// The allowed values, if only certain values are allowed.
     pub canonical: Vec<&'static str>,
     /// What it is for.
     pub description: &'static str,

@@ -91,7 +91,7 @@ pub(super) fn shared_schemas() -> Vec<(String, RefOr<Described>)> {
 }
 
 /// The schema of a resource that a client may write: the writable attributes, each in every form that Flexgate reads.
-/// `given` returns the schema of an attribute for which its kind alone is not specific enough.
+/// `given` returns the schema of an attribute that needs a more specific one than its kind implies.
 fn written(schema: &Schema, given: impl Fn(&Attribute) -> Option<RefOr<Described>>) -> ObjectBuilder {
     let resource = ObjectBuilder::new()
         .property("schemas", anything().description(Some("Ignored.")))
