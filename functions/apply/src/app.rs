@@ -1,4 +1,4 @@
-//! Handles one message: [`App::handle`], the same on Lambda and beside the local gateway.
+//! Handles one message with [`App::handle`], in the same way on Lambda and beside the local gateway.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub enum Handled {
     Done,
     /// The message must be retried.
     Again,
-    /// The message can never be applied. The string is the reason, and holds no personal data.
+    /// The message can never be applied. The string is the reason and contains no personal data.
     Dead(String),
 }
 
@@ -73,10 +73,10 @@ impl App {
 
     /// Handles a message that has been received `attempts` times, this time included.
     pub async fn handle(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
-        // Boxed because the future is large and a batch holds many of them.
+        // Box the future, because it is large and a batch holds many of them.
         let applied = Box::pin(self.applied(body, attempts, deadline.within(EVENT_TIME)));
-        // A panic fails only this message's try, not the other messages. It leaves no half-changed state in memory: an
-        // event changes only the store and Twilio, and applying it again completes it.
+        // A panic fails only this try of this message, not the other messages. It leaves no half-changed state in
+        // memory, because an event changes only the store and Twilio. Applying the event again completes it.
         let handled = AssertUnwindSafe(applied).catch_unwind().await.unwrap_or_else(|_| self.panicked(attempts));
         if matches!(handled, Handled::Dead(_)) {
             telemetry::dead_letter();

@@ -1,5 +1,5 @@
-//! Batches of an SQS FIFO queue. The response lists the messages that failed, and SQS delivers those again; it deletes
-//! the rest (`ReportBatchItemFailures`).
+//! Handles batches of an SQS FIFO queue. The response lists the messages that failed. SQS delivers those again and
+//! deletes the others (`ReportBatchItemFailures`).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use flexgate::store::DeadLetter;
 
 use crate::app::{App, Handled};
 
-/// The time that must be left to start a message.
+/// The time that must be left for Flexgate to start another message.
 const WORTH_TRYING: Duration = Duration::from_secs(2);
 
-/// Handles a batch before `deadline`; messages it has no time for are delivered again. After a failure the rest of that
-/// message group fails too, to preserve order.
+/// Handles a batch before `deadline`. Messages for which no time is left count as failed, so SQS delivers them again.
+/// After a failed message, the rest of its message group counts as failed too, which preserves the order.
 pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
     let mut waiting: BTreeSet<String> = BTreeSet::new();
     let mut failures = Vec::new();
@@ -45,7 +45,7 @@ async fn done(app: &App, message: &SqsMessage, deadline: Deadline) -> bool {
             match app.dead_letters.bury(letter).await {
                 Ok(()) => true,
                 Err(error) => {
-                    // Not settled: the SQS queue's own dead-letter queue is the last resort.
+                    // Report the message as failed. As a last resort, SQS moves it to the queue's dead-letter queue.
                     tracing::error!(target: "flexgate::apply", error = %error, "a dead letter could not be kept");
                     false
                 }

@@ -1,6 +1,6 @@
-//! Consumes the queue on machines without SQS: a task beside the gateway.
+//! Consumes the queue on machines without SQS, as a task beside the gateway.
 //!
-//! If a consumer dies, the queue hands its messages out again, so killing the process loses nothing. Applying a message
+//! If a consumer dies, the queue delivers its messages again, so killing the process loses nothing. Applying a message
 //! twice is safe.
 
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, EVENT_TIME, Handled};
 
-/// How many subjects' messages are applied concurrently: Twilio limits concurrency per account.
+/// For how many subjects messages are applied concurrently. Twilio limits the concurrency per account.
 const ABREAST: usize = 8;
 
-/// How many of those may be jobs. The rest is reserved, so a new event starts at once.
+/// How many of those slots jobs may take. The other slots are reserved for events, so that a new event starts at once.
 const JOBS_ABREAST: usize = 6;
 
-/// How long a message is leased: longer than applying it may take.
+/// How long a message is leased. This is longer than applying the message may take.
 const HELD: Duration = Duration::seconds(EVENT_TIME.as_secs().cast_signed() + 10);
 
 /// How often the queue is polled for messages that other processes have queued.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// The longest pause between two tries.
+/// The longest pause between two tries of a message.
 const LONGEST_PAUSE: Duration = Duration::minutes(5);
 
-/// Applies messages as they arrive until `stop`, then finishes those already started.
+/// Applies messages as they arrive until `stop`. Then finishes the messages that it has already started.
 pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) {
     let arrivals = inbox.arrivals();
     let (mut events, mut jobs) = (JoinSet::new(), JoinSet::new());
@@ -40,7 +40,7 @@ pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) 
             swept_at = Some(now);
             report(inbox.sweep(now).await.map(drop));
         }
-        // Take events first; jobs get the remaining slots.
+        // Take events first, so that jobs get only the remaining slots.
         for message in take(inbox.as_ref(), Lane::Events, ABREAST - events.len() - jobs.len(), now).await {
             events.spawn(handle(app.clone(), inbox.clone(), message));
         }
@@ -48,7 +48,7 @@ pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) 
         for message in take(inbox.as_ref(), Lane::Bulk, room, now).await {
             jobs.spawn(handle(app.clone(), inbox.clone(), message));
         }
-        // If slots are free, wait for new messages too; otherwise wait only for a running one to finish.
+        // If slots are free, wait for new messages too. Otherwise, wait only for a running message to finish.
         let room = events.len() + jobs.len() < ABREAST;
         tokio::select! {
             () = stop.cancelled() => {}
@@ -82,12 +82,13 @@ async fn handle(app: Arc<App>, inbox: Arc<dyn Inbox>, message: Taken) {
         Handled::Again => Settled::Later(now + pause(&app, message.attempts)),
         Handled::Dead(reason) => Settled::Dead(reason),
     };
-    // If settling fails, the message is delivered again and is then found to be applied already.
+    // If settling fails, the queue delivers the message again. The next try then finds that the message has already
+    // been applied.
     report(inbox.settle(&message, settled, now).await);
 }
 
-/// Exponential backoff with jitter: between a quarter and all of a doubling span, at least half a second, so messages
-/// that failed together do not retry together.
+/// Exponential backoff with jitter, so that messages that failed together do not retry together. The span doubles with
+/// each attempt. The pause is between a quarter of the span and the whole span, and at least half a second.
 fn pause(app: &App, attempts: u32) -> Duration {
     let span = Duration::seconds(1) * 2_i32.saturating_pow(attempts.min(10));
     let span = span.min(LONGEST_PAUSE);

@@ -1,7 +1,7 @@
-//! Turns identity events into statements of the people ledger.
+//! Turns identity events into statements for the people ledger.
 //!
-//! An event changes only the fields it names. The ledger decides what follows from it. The ledger also recognises an
-//! event it has already applied, so applying one twice sends nothing to Twilio.
+//! An event changes only the fields that it names, and the ledger decides what follows from the change. The ledger also
+//! recognises an event that it has already applied, so applying an event twice sends nothing to Twilio.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use flexgate::store::EventHistory;
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 
-/// The longest role name that is kept, in characters.
+/// The maximum length of a role name that Flexgate stores, in characters.
 const MAX_ROLE: usize = 64;
 
 /// Applies identity events.
@@ -32,11 +32,11 @@ pub(crate) struct EventApplier {
 pub(crate) struct Applied {
     /// What was done.
     pub(crate) outcome: Outcome,
-    /// The Flex user it was done to, if there is one.
+    /// The Flex user that was affected, if there is one.
     pub(crate) user: Option<FlexUserSid>,
-    /// Names of roles that the event asked for and the user did not get.
+    /// The names of roles that the event asked for but the user did not get.
     pub(crate) dropped_roles: Vec<String>,
-    /// Fields left unchanged because the user has a role that Flexgate cannot give.
+    /// Fields that stay unchanged, because changing them would remove a role that Flexgate cannot give.
     pub(crate) blocked: Vec<&'static str>,
 }
 
@@ -55,7 +55,7 @@ impl EventApplier {
         self.provisioning.prewarm(deadline).await;
     }
 
-    /// Records the event's statement in the ledger, then brings the Flex user in step with the ledger.
+    /// Records in the ledger what the event states, then updates the Flex user to match the ledger.
     pub(crate) async fn apply(&self, event: &IdentityEvent, deadline: Deadline) -> Result<Applied, LedgerError> {
         let source = Source::Webhook(event.source.clone());
         let mut news = News {
@@ -78,7 +78,7 @@ impl EventApplier {
         let report = self.ledger.state(&news, deadline).await?;
         if !known && report.outcome == Outcome::NoUser {
             let Statement { active, restored, memberships, .. } = news.statement;
-            // Do not store profile data about a person who may never be a Flex user.
+            // Store no profile data about a person who may never become a Flex user.
             let access = Statement { active, restored, memberships, ..Statement::default() };
             if !access.is_silent() {
                 self.ledger.keep(&source, &event.subject.id, &access).await?;
@@ -92,8 +92,8 @@ impl EventApplier {
         })
     }
 
-    /// Continues from what was applied before the people ledger existed: an older event does not undo it. Returns false
-    /// if nothing in the event is new.
+    /// Adds to `news` the state that was applied before the people ledger existed, so that an older event does not undo
+    /// it. Returns false if the event contains nothing new.
     async fn continued(&self, event: &IdentityEvent, news: &mut News) -> Result<bool, LedgerError> {
         let history = self.history.history(&event.source, &event.subject.id).await?;
         let moment = Some(event.moment());
@@ -107,14 +107,14 @@ impl EventApplier {
         if let Some(status) = history.status.filter(|status| status.deactivates || event.membership.is_none()) {
             let value = !status.deactivates;
             let earlier = Statement { active: Some(Said { moment: status, value }), ..Statement::default() };
-            // As in earlier versions, a membership that began after the last one ended makes the person active.
+            // As in earlier versions, a membership makes the person active if it began after the last deactivation.
             if event.membership.is_none() || earlier.active > news.statement.memberships.values().next().cloned() {
                 news.statement.merge(earlier);
             }
         }
         if history.profile.is_some() && news.statement.roles.is_some() {
-            // Earlier versions did not record which roles they gave. Every role that they could have given counts as
-            // given by them, and an event that names roles replaces them, as it did then.
+            // Earlier versions did not record which roles they gave. So every role that they could have given counts as
+            // given by them. An event that names roles replaces all of those, as it did in those versions.
             news.earlier = Earlier::AllBut(self.allowed_roles.clone());
         }
         news.flex_user_sid = history.user;
@@ -148,7 +148,7 @@ fn statement(event: &IdentityEvent) -> Statement {
     }
 }
 
-/// The roles that the event names but the person does not get from it.
+/// The roles that the event names but that the person does not get from it.
 fn dropped(report: &Report, source: &Source, event: &IdentityEvent) -> Vec<String> {
     let named = event.profile.unverified_roles.iter().flatten();
     let reasons = report.explanation.as_ref().map(|explanation| &explanation.roles);
@@ -159,7 +159,7 @@ fn dropped(report: &Report, source: &Source, event: &IdentityEvent) -> Vec<Strin
     named.filter(is_dropped).map(|name| readable(name)).collect()
 }
 
-/// A role name, cut down to what is safe to store and log.
+/// Returns a role name that is safe to store and log: shortened, and without unusual characters.
 fn readable(name: &str) -> String {
     name.trim().chars().take(MAX_ROLE).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }

@@ -1,7 +1,7 @@
 //! Jobs: reconcile one person, or queue a job for each of many members of a SCIM group.
 //!
-//! A job carries no data that could go stale: it reads the current state when it runs. So it may run twice, late, or
-//! after a later job.
+//! A job carries no data that could become outdated: it reads the current state when it runs. So a job may run twice,
+//! late, or after a later job.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ impl Jobs {
         Self { ledger, queue: platform.queue(), clock_rng: platform.clock_rng.clone() }
     }
 
-    /// Brings the person's Flex user in step with the ledger; `None` if there is no such Flex user.
+    /// Updates the person's Flex user to match the ledger. Returns `None` if there is no such Flex user.
     pub(crate) async fn reconcile(
         &self,
         user: &FlexUserSid,
@@ -36,8 +36,8 @@ impl Jobs {
         self.ledger.reconcile_member(user, left, deadline).await
     }
 
-    /// Queues a job for each of the members. If it is interrupted, it starts again from the beginning: the queue
-    /// accepts each job only once.
+    /// Queues a job for each of the members. If it is interrupted, it starts again from the beginning. That is safe,
+    /// because the queue accepts each job only once.
     pub(crate) async fn fan_out(
         &self,
         group: &str,

@@ -1,5 +1,5 @@
-//! Applies queued identity events to Flex, and runs queued jobs: as a Lambda function that SQS calls ([`batch`]), or as
-//! a task beside the local gateway ([`consumer`]). Both use [`App::handle`] for a message.
+//! Applies queued identity events to Flex, and runs queued jobs. It runs as a Lambda function that SQS calls
+//! ([`batch`]), or as a task beside the local gateway ([`consumer`]). Both call [`App::handle`] for each message.
 
 mod app;
 pub mod batch;

@@ -1,4 +1,4 @@
-//! Records a try of a message: a log line and audit events.
+//! Records each try of a message with a log line and audit events.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ impl<'m> Try<'m> {
         Self { request_id, message, what, event_id: message.id(), attempts }
     }
 
-    /// Records that an event was applied: what was done, and each role that was requested but not given.
+    /// Records that an event was applied, with the outcome and each role that was requested but not given.
     pub(crate) fn applied(&self, event: &IdentityEvent, applied: &Applied) {
         self.done(applied.outcome.as_str());
         for role in &applied.dropped_roles {
@@ -42,7 +42,7 @@ impl<'m> Try<'m> {
         }
     }
 
-    /// Records that a person was reconciled. `None` means that the ledger does not know them.
+    /// Records that a person was reconciled. If `report` is `None`, the ledger does not know the person.
     pub(crate) fn reconciled(&self, user: &FlexUserSid, cause: &str, report: Option<&Report>) {
         let outcome = report.map_or(Outcome::NoUser, |report| report.outcome);
         self.done(outcome.as_str());
@@ -50,7 +50,7 @@ impl<'m> Try<'m> {
             self.audit_job(Some(user), &format!("not_changed: {}", report.blocked.join(", ")), Decision::Refused);
         }
         if changes(outcome) {
-            // A reactivated user may have another SID now.
+            // If the user was reactivated, their SID may have changed.
             let user = report.and_then(|report| report.user.as_ref()).map_or(user, |user| &user.flex_user_sid);
             self.audit_job(Some(user), &format!("{}: {cause}", outcome.as_str()), Decision::Allowed);
         }
@@ -66,7 +66,7 @@ impl<'m> Try<'m> {
         );
     }
 
-    /// Records that the try failed and that a retry may succeed.
+    /// Records that the try failed but that a retry may succeed.
     pub(crate) fn again(&self, fault: &str) {
         tracing::warn!(
             target: "flexgate::apply",
@@ -75,7 +75,7 @@ impl<'m> Try<'m> {
         );
     }
 
-    /// Records that the try failed and the message is a dead letter.
+    /// Records that the try failed and that the message is now a dead letter.
     pub(crate) fn dead(&self, reason: &str) {
         tracing::error!(
             target: "flexgate::apply",
@@ -105,7 +105,7 @@ impl<'m> Try<'m> {
     }
 }
 
-/// Records that the message is not one of Flexgate's, and becomes a dead letter at once.
+/// Records that the message is not one of Flexgate's, so it becomes a dead letter at once.
 pub(crate) fn strange(request_id: &RequestId, attempts: u32, reason: &str) {
     tracing::error!(
         target: "flexgate::apply",

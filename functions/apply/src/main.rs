@@ -1,4 +1,4 @@
-//! The apply function on Lambda: SQS hands it batches.
+//! The apply function on Lambda: SQS calls it with batches of messages.
 
 use std::sync::Arc;
 

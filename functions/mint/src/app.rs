@@ -36,7 +36,7 @@ impl App {
         })
     }
 
-    /// Fetches ahead what the first request needs: the issuers' keys and the Twilio credential.
+    /// Prefetches what the first request needs: the issuers' keys and the Twilio credential.
     pub async fn prewarm(&self, deadline: Deadline) {
         tokio::join!(self.verifier.prewarm(deadline), self.minting.prewarm(deadline));
     }

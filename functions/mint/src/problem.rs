@@ -1,4 +1,4 @@
-//! Maps each minting failure to the problem the caller gets.
+//! Maps each minting failure to the problem that the caller gets.
 
 use flexgate::domain::policy::MintRefusal;
 use flexgate::web::{Problem, kinds};
@@ -14,7 +14,7 @@ pub(crate) fn of(error: &MintError) -> Problem {
                 .because(error)
                 .retry_after(Some(*retry_after))
         }
-        // Telling these apart would reveal to a stranger who works here.
+        // All of these get the same answer, because different answers would tell a stranger who works here.
         MintError::UserUnknown
         | MintError::NotAdmitted { .. }
         | MintError::Inactive

@@ -1,5 +1,5 @@
-//! Walking 20,000 users by `startIndex` may cost at most 2.2 times as much as walking 10,000, in calls to Twilio and in
-//! time. Fails if it costs more.
+//! Compares the cost of walking 20,000 users by `startIndex` with the cost of walking 10,000, in calls to Twilio and in
+//! time. Fails if the longer walk costs more than 2.2 times as much.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails as tests do, and says what it measured")]
 

@@ -1,5 +1,5 @@
-//! Applies SCIM patches from standard input, for the judge in `tests/judges/scim`: answers each line `{"document": {…},
-//! "operations": […]}` with `{"ok": {…}}` or `{"error": "…"}`.
+//! Applies SCIM patches from standard input, so that `tests/judges/scim` can compare the results. Answers each line
+//! `{"document": {…}, "operations": […]}` with `{"ok": {…}}` or `{"error": "…"}`.
 
 use std::io::{BufRead as _, Write as _};
 

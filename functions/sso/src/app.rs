@@ -15,7 +15,7 @@ use crate::signin::{SignIn, SignInParts};
 #[derive(Debug)]
 pub struct App {
     pub(crate) sign_in: SignIn,
-    /// For Option 2: checks a hosted-Flex token without a session.
+    /// Checks tokens from hosted Flex without a session (Option 2).
     pub(crate) sso: Sso,
     pub(crate) origins: Origins,
 }

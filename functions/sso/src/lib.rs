@@ -1,4 +1,4 @@
-//! Sign-in: login, callback, token, validate, logout.
+//! Sign-in: the routes for login, callback, token, validate and logout.
 //!
 //! [`router`] translates HTTP to the rules in `signin` and back. The function holds no Twilio credential and cannot get
 //! one.

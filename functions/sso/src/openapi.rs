@@ -15,7 +15,8 @@ use crate::signin::{LOGIN_COOKIE, SESSION_COOKIE};
 #[openapi(paths(browser::login, browser::callback, browser::config, token::token, token::validate, token::logout))]
 struct Document;
 
-/// The query parameters that Twilio adds: `state`, and either `code` or `error`. Each member becomes its own parameter.
+/// Describes the query parameters that Twilio adds to the callback: `state`, and either `code` or `error`. Each
+/// property of the schema is a parameter of its own.
 fn outcome() -> ParameterBuilder {
     let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
     let either = |name: &str, description: &str| {

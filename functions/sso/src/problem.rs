@@ -1,4 +1,4 @@
-//! Maps each sign-in failure to the problem the caller gets.
+//! Maps each sign-in failure to the problem that the caller gets.
 
 use flexgate::web::{Problem, kinds};
 

@@ -36,8 +36,8 @@ fn json(response: &Response<Body>) -> Value {
 async fn cookies_come_as_a_list_and_queries_decoded_once() {
     let world = World::on_one_clock().await;
     let response = invoke(&world, fixture("callback_two_cookies")).await;
-    // The login cookie was read but cannot be opened. A cookie that was not read would give the same answer, so the
-    // test below uses a cookie that can be opened.
+    // The login cookie was read but cannot be opened. The answer would be the same if Flexgate had not read the cookie,
+    // so the test below uses a cookie that can be opened.
     assert_eq!((response.status().as_u16(), json(&response)["code"].as_str()), (400, Some("login_invalid")));
 }
 
@@ -65,7 +65,7 @@ async fn a_whole_login_works_through_events_with_two_cookies() {
     event["cookies"] = serde_json::json!(["theme=dark", cookie]);
     let completed = invoke(&world, event).await;
     assert_eq!((completed.status().as_u16(), completed.headers()["location"].to_str().unwrap()), (303, "/desk"));
-    // Two cookies are set, and remain two headers.
+    // The response sets two cookies, in two separate headers.
     assert_eq!(completed.headers().get_all("set-cookie").iter().count(), 2);
 }
 

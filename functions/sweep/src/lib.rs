@@ -16,10 +16,10 @@ use flexgate::users::ledger::{Ledger, SweepError, SweepOptions};
 use flexgate::users::{PolicySettings, Provisioning};
 use serde_json::{Value, json};
 
-/// The time limit for one page of Twilio's list, retries included.
+/// The time limit for one page of Twilio's list, including retries.
 const PAGE_TIME: Duration = Duration::from_secs(30);
 
-/// At most this many users are named in a log line.
+/// The maximum number of users that a log line names.
 const NAMED: usize = 20;
 
 /// The function's settings.
@@ -74,8 +74,8 @@ impl App {
         Self { ledger, queue: platform.queue(), orphans_after: settings.orphans_after, idle_after: settings.idle_after }
     }
 
-    /// Sweeps until `deadline`. Logs and returns what it found. An error fails the function, so that its alarm goes
-    /// off.
+    /// Sweeps until `deadline`. Logs and returns what it found. If an error occurs, the function fails, so that its
+    /// alarm goes off.
     pub async fn sweep(&self, deadline: Deadline) -> Result<Value, SweepError> {
         let each_call = || deadline.within(PAGE_TIME);
         let queue = Some(self.queue.as_ref());
@@ -87,7 +87,7 @@ impl App {
         })?;
         let (active, contested) = (swept.inactive_but_active, swept.contested.len());
         if active > 0 {
-            // Twilio's SSO reactivates every person the identity provider admits.
+            // Twilio's SSO reactivates every person whom the identity provider admits.
             tracing::warn!(target: "flexgate::sweep", users = active, "users whom a source holds inactive were active");
         }
         if contested > 0 {

@@ -42,13 +42,14 @@ pub enum StartError {
 }
 
 impl App {
-    /// Builds the function on a platform. Reads the secrets once: it does not start with bad ones. If they cannot be
-    /// read at the moment, it starts anyway, and answers 503 until they can.
+    /// Builds the function on a platform and reads the secrets. Bad secrets are an error. If the secrets cannot be read
+    /// at the moment, the function starts anyway, and answers 503 until they can be read.
     pub async fn start(settings: &WebhookSettings, platform: &Platform) -> Result<Arc<Self>, StartError> {
         Self::start_within(START, settings, platform).await
     }
 
-    /// The same, with at most `time` for reading the secrets; if that is zero, the first delivery reads them.
+    /// Like [`Self::start`], but takes at most `time` to read the secrets. If `time` is zero, the first delivery reads
+    /// them.
     pub async fn start_within(
         time: Duration,
         settings: &WebhookSettings,

@@ -1,7 +1,8 @@
 //! `/webhooks/{source}`: verifies what identity systems send, normalises it, and queues it.
 //!
-//! Flexgate trusts a delivery only after the source's proof is verified over the raw bytes, and acknowledges it only
-//! after the queue has it. It never calls Twilio here, so it answers a delivery in milliseconds.
+//! Flexgate trusts a delivery only after it has verified the source's proof over the raw bytes. It acknowledges a
+//! delivery only after the events are in the queue. This function never calls Twilio, so it answers a delivery in
+//! milliseconds.
 
 mod app;
 mod mapping;

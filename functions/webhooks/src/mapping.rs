@@ -1,5 +1,5 @@
-//! Maps a payload to a profile: where each kind of source keeps each field, and which of these a configuration
-//! overrides.
+//! Maps a payload to a profile. Knows where each kind of source keeps each field, unless the configuration overrides
+//! it.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::settings::{ProfileField, SourceSettings};
 
-/// Where a kind of source keeps each field: JSON pointers, of which the first that finds a value counts.
+/// Where a kind of source keeps each field, as JSON pointers. The first pointer that finds a value counts.
 pub(crate) type ProfileFields = &'static [(ProfileField, &'static [&'static str])];
 
 /// The most roles read from one payload.
 const MAX_ROLES: usize = 32;
 
-/// Where a source keeps each field, and its names for Flex's roles.
+/// Where a source keeps each field, and which of its role names stand for which Flex roles.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     places: BTreeMap<ProfileField, Vec<String>>,
@@ -31,13 +31,13 @@ impl Mapping {
         Self { places, role_map: settings.role_map.clone() }
     }
 
-    /// The value at the place; null counts as absent.
+    /// Returns the value of the field. A null counts as absent.
     pub(crate) fn find<'v>(&self, place: ProfileField, document: &'v Value) -> Option<&'v Value> {
         let pointers = self.places.get(&place)?;
         pointers.iter().find_map(|pointer| document.pointer(pointer).filter(|value| !value.is_null()))
     }
 
-    /// The text at the place; a number becomes its digits.
+    /// Returns the text of the field. If the value is a number, returns its digits.
     pub(crate) fn text(&self, place: ProfileField, document: &Value) -> Option<String> {
         match self.find(place, document)? {
             Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
@@ -51,18 +51,19 @@ impl Mapping {
         instant(self.find(place, document)?)
     }
 
-    /// The profile. A username that no Flex user can have is an error; any other unusable field counts as absent.
+    /// Returns the profile. A username that no Flex user can have is an error. Any other unusable field counts as
+    /// absent.
     pub(crate) fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
         let email = self.text(ProfileField::Email, document).and_then(|text| text.parse().ok());
-        // A directory controls its users' addresses. Where people choose their own, the payload must say that the
-        // address is verified.
+        // A directory controls its users' addresses, so they count as verified. If people choose their own addresses,
+        // the payload must say that the address is verified.
         let directory = !self.places.contains_key(&ProfileField::EmailVerified);
         let verified = directory || self.find(ProfileField::EmailVerified, document) == Some(&Value::Bool(true));
         self.profile_with(document, email, verified)
     }
 
-    /// The profile, for sources where the e-mail address must be looked up. Only a verified address may replace a
-    /// missing username; otherwise anyone who can edit the field could impersonate another user (CVE-2023-3128).
+    /// Returns the profile, for sources whose e-mail address must be looked up. Only a verified address may replace a
+    /// missing username. Otherwise, anyone who can edit the address could impersonate another user (CVE-2023-3128).
     pub(crate) fn profile_with(
         &self,
         document: &Value,
@@ -75,7 +76,7 @@ impl Mapping {
         };
         let [given_name, family_name] =
             [ProfileField::GivenName, ProfileField::FamilyName].map(|place| self.name(place, document));
-        // A given name without a family name, or the reverse, does not count.
+        // Names count only if there are both a given and a family name.
         let whole = given_name.as_ref().zip(family_name.as_ref());
         let joined = whole.and_then(|(given, family)| FullName::joined(Some(given), Some(family)));
         Ok(PersonProfile {
@@ -101,21 +102,21 @@ impl Mapping {
         Some(self.renamed(names))
     }
 
-    /// The roles under Flex's names, where the configuration renames them.
+    /// Returns the roles under Flex's names if the configuration maps them, otherwise under their own names.
     pub(crate) fn renamed<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<String> {
         let renamed = |name: &str| self.role_map.get(name).map_or(name, |role| role.as_str()).to_owned();
         names.into_iter().take(MAX_ROLES).map(renamed).collect()
     }
 }
 
-/// A time in a payload: RFC 3339, or seconds or milliseconds since 1970. Times before 2000 or after 2200 are taken as
+/// Reads a time: RFC 3339, or seconds or milliseconds since 1970. Rejects times outside the years 2000 to 2199 as
 /// errors.
 pub(crate) fn instant(value: &Value) -> Option<OffsetDateTime> {
     let at = match value {
         Value::String(text) => OffsetDateTime::parse(text, &Rfc3339).ok()?,
         Value::Number(number) => {
             let count = number.as_i64()?;
-            // Read as seconds, this is the year 5138.
+            // Numbers from this limit on are milliseconds. Read as seconds, the limit is in the year 5138.
             let millis = if count < 100_000_000_000 { count.checked_mul(1000)? } else { count };
             OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()?
         }

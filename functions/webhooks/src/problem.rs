@@ -1,4 +1,4 @@
-//! Maps each refusal of a delivery to the problem its sender gets.
+//! Maps each refusal of a delivery to the problem that its sender gets.
 
 use flexgate::base::strict_json::StrictJsonError;
 use flexgate::secrets::SecretError;
@@ -10,7 +10,7 @@ pub(crate) fn source_unknown() -> Problem {
     Problem::new(kinds::SOURCE_UNKNOWN, "The sources are configured in FLEXGATE_WEBHOOKS.")
 }
 
-/// The log says which rule failed; a forger is told nothing.
+/// Only the log says which rule failed, so that a forger learns nothing.
 pub(crate) fn unproven(error: Unproven) -> Problem {
     Problem::new(kinds::DELIVERY_UNPROVEN, "Check the secret on both sides, and this machine's clock.").because(&error)
 }
@@ -29,7 +29,7 @@ pub(crate) fn secrets(error: &SecretError) -> Problem {
         .retry_after(Some(std::time::Duration::from_secs(30)))
 }
 
-/// At startup the document has a secret for every source; a later version of it may lack one.
+/// At startup, the document has a secret for every source, but a later version of the document may lack one.
 pub(crate) fn no_secret() -> Problem {
     Problem::new(kinds::UNAVAILABLE, "Flexgate has no secret for this source. Tell your administrator.")
 }

@@ -1,5 +1,5 @@
-//! Proves deliveries: HMAC signatures with a timestamp, and shared secrets. Every comparison of a secret takes constant
-//! time.
+//! Verifies that deliveries come from their sources: HMAC signatures with a timestamp, and shared secrets. Every
+//! comparison of a secret takes constant time.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq as _;
 use time::{Duration, OffsetDateTime};
 
-/// Why a delivery is not proven to come from its source. For the log; the sender is not told.
+/// Why a delivery is not proven to come from its source. The log contains the reason; the sender is not told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unproven {
     /// A proof header is missing, repeated or not text.
@@ -30,7 +30,7 @@ pub(crate) enum Unproven {
     Body,
 }
 
-/// The header's value, if the header occurs exactly once.
+/// Returns the header's value if the header occurs exactly once.
 pub(crate) fn one<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<&'h str, Unproven> {
     let mut values = headers.get_all(name).into_iter();
     match (values.next().map(|value| value.to_str()), values.next()) {
@@ -53,27 +53,28 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
-/// Checks a time in seconds since 1970, digits only; one in milliseconds counts as far in the future.
+/// Checks that a time is at most `window` away from now. The text counts `unit`s since 1970, in digits only. If a
+/// source counts milliseconds where seconds are expected, the time is far in the future.
 pub(crate) fn within(text: &str, unit: Duration, window: Duration, now: OffsetDateTime) -> Result<(), Unproven> {
     let plain = !text.is_empty() && text.len() <= 15 && text.bytes().all(|b| b.is_ascii_digit());
     let count: i64 = text.parse().ok().filter(|_| plain).ok_or(Unproven::Time)?;
     let nanos = i128::from(count) * unit.whole_nanoseconds();
-    // Compare whole units on both sides, as signers count them.
+    // Compare whole units on both sides, because signers count whole units.
     let now = now.unix_timestamp_nanos().div_euclid(unit.whole_nanoseconds()) * unit.whole_nanoseconds();
     if (now - nanos).abs() <= window.whole_nanoseconds() { Ok(()) } else { Err(Unproven::Time) }
 }
 
-/// How a signature header of the form `t=<time>,v1=<hex>[,v1=<hex>]` is checked.
+/// How to check a signature header of the form `t=<time>,v1=<hex>[,v1=<hex>]`.
 pub(crate) struct Timestamped {
     pub(crate) header: &'static str,
     /// The unit of the timestamp.
     pub(crate) unit: Duration,
-    /// The largest accepted distance of the timestamp from now.
+    /// The largest accepted difference between the timestamp and now.
     pub(crate) window: Duration,
 }
 
 impl Timestamped {
-    /// Whether one of the header's signatures over `time.body` was made with one of the secrets.
+    /// Checks that one of the header's signatures over `time.body` was made with one of the secrets.
     pub(crate) fn verify(
         &self,
         headers: &HeaderMap,
@@ -88,7 +89,7 @@ impl Timestamped {
                 ("t", value) if time.is_none() => time = Some(value),
                 ("t", _) => return Err(malformed),
                 ("v1", value) => signatures.push(unhex(value).ok_or(malformed)?),
-                // Ignore signature schemes that do not exist yet.
+                // Ignore unknown signature schemes, because a source may add new ones.
                 _ => {}
             }
         }
@@ -112,7 +113,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.last()?)?)).collect()
 }
 
-/// Whether the header holds one of the secrets: bare, as a bearer token, or as the `user:password` of HTTP Basic.
+/// Checks that the header holds one of the secrets: bare, as a bearer token, or as the `user:password` of HTTP Basic.
 pub(crate) fn shared_secret(
     headers: &HeaderMap,
     header: &HeaderName,

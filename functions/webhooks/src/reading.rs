@@ -1,4 +1,4 @@
-//! Turns what a source says into events for the queue.
+//! Turns what a source reports into events for the queue.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::{Action, EventId, IdentityEvent, Moment, NameError, PersonProfile, SourceName, Subject};
@@ -15,7 +15,8 @@ pub(crate) struct Draft {
     pub(crate) occurred_at: Option<OffsetDateTime>,
     pub(crate) subject: Option<String>,
     pub(crate) meaning: EventMeaning,
-    /// The group or application it is about, where the person may also belong to others.
+    /// The group or application that the report is about. Set only if the person may also be a member of other groups
+    /// or applications.
     pub(crate) membership: Option<String>,
     pub(crate) profile: Result<PersonProfile, NameError>,
 }
@@ -28,9 +29,9 @@ pub(crate) struct Reading<'r> {
     now: OffsetDateTime,
     clock_rng: &'r ClockRng,
     pub(crate) messages: Vec<Message>,
-    /// Events whose type has no meaning here.
+    /// The number of events whose type means nothing to Flexgate.
     pub(crate) ignored: usize,
-    /// Items that were not proven.
+    /// The number of items that were not proven.
     pub(crate) dropped: usize,
 }
 
@@ -44,7 +45,7 @@ impl<'r> Reading<'r> {
         Self { name, issuer, now, clock_rng, messages: Vec::new(), ignored: 0, dropped: 0 }
     }
 
-    /// The issuer whose tokens use the source's subjects.
+    /// The issuer in whose tokens `sub` is the source's id of a person.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.issuer
     }
@@ -54,7 +55,7 @@ impl<'r> Reading<'r> {
         format!("{:032x}", u128::from_be_bytes(self.clock_rng.random()))
     }
 
-    /// Counts an event whose type has no meaning here.
+    /// Counts an event whose type means nothing to Flexgate.
     pub(crate) fn ignore(&mut self) {
         self.ignored += 1;
     }
@@ -64,8 +65,8 @@ impl<'r> Reading<'r> {
         self.dropped += 1;
     }
 
-    /// Adds an event that the source reported. One that cannot become an event is stored as a dead letter containing
-    /// `said`: it was proven, and a retry would not improve it.
+    /// Adds an event that the source reported. If the report cannot become an event, adds a dead letter that contains
+    /// `said`. A retry would not help, because the report was proven and would be the same.
     pub(crate) fn say(&mut self, draft: &Draft, said: &Value) {
         let message = match self.event(draft) {
             Ok(event) => Message::Event(event),
@@ -74,7 +75,7 @@ impl<'r> Reading<'r> {
         self.messages.push(message);
     }
 
-    /// Stores as a dead letter an item whose shape does not match the source's documentation.
+    /// Adds a dead letter for an item whose shape does not match the source's documentation.
     pub(crate) fn misshapen(&mut self, reason: &str, said: &Value) {
         let message = self.unreadable(None, reason.to_owned(), said);
         self.messages.push(message);
@@ -105,7 +106,8 @@ impl<'r> Reading<'r> {
     }
 
     fn unreadable(&self, id: Option<&str>, reason: String, said: &Value) -> Message {
-        // An item without an id is identified by its content: sent again, it is the same dead letter.
+        // Identify an item without an id by its content, so that it is the same dead letter if the source sends it
+        // again.
         let id = id.and_then(|id| id.parse().ok()).unwrap_or_else(|| content_id(said));
         Message::Unreadable { source: self.name.clone(), id, reason, document: said.clone() }
     }

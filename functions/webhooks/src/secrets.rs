@@ -7,13 +7,14 @@ use flexgate::domain::SourceName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-/// The shortest secret, in bytes. 128 bits take 32 characters in hexadecimal and 22 in base64.
+/// The minimum length of a secret, in bytes. 128 bits take 32 characters in hexadecimal and 22 in base64.
 const SHORTEST: usize = 16;
 
-/// The fewest distinct characters: placeholders repeat characters.
+/// The minimum number of different characters in a secret, because placeholders repeat characters.
 const FEWEST_CHARACTERS: usize = 8;
 
-/// Placeholders from documentation, examples and unfilled forms; compared without case, prefix, digits or punctuation.
+/// Placeholders from documentation, examples and unfilled forms. The comparison ignores case, prefix, digits and
+/// punctuation.
 const DEFAULTS: [&str; 10] = [
     "changeme",
     "secret",
@@ -27,14 +28,14 @@ const DEFAULTS: [&str; 10] = [
     "secretclientstate",
 ];
 
-/// The example secrets in Standard Webhooks' and Svix's documentation.
+/// The example secrets in the documentation of Standard Webhooks and Svix.
 const PUBLISHED: [&str; 3] = [
     "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
     "whsec_plJ3nmyCDGBKInavdOK15jsl",
 ];
 
-/// Why the document cannot be used. Names the source, never a secret.
+/// Why the document cannot be used. The messages name the source, never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentFault {
     /// A name that no source can have.
@@ -46,7 +47,7 @@ pub enum DocumentFault {
     /// A secret is empty.
     #[error("the source {0} has an empty secret")]
     Empty(SourceName),
-    /// A secret is short, or repeats too few characters.
+    /// A secret is too short, or has too few different characters.
     #[error("the source {0} has a secret of fewer than 16 bytes or 8 different characters: generate one")]
     Weak(SourceName),
     /// A secret comes from documentation.
@@ -54,8 +55,8 @@ pub enum DocumentFault {
     Default(SourceName),
 }
 
-/// The secrets of each source: `{"okta": "…", "standard": ["whsec_new…", "whsec_old…"]}`. Both of two are valid, so
-/// that one can replace the other.
+/// The secrets of each source: `{"okta": "…", "standard": ["whsec_new…", "whsec_old…"]}`. If a source has two secrets,
+/// both are valid, so that one can replace the other.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "BTreeMap<String, OneOrMore>")]
 pub struct WebhookSecrets(BTreeMap<SourceName, Vec<SecretString>>);
@@ -68,7 +69,7 @@ enum OneOrMore {
 }
 
 impl WebhookSecrets {
-    /// The secrets that prove a delivery of `source`.
+    /// Returns the secrets that can prove a delivery of `source`.
     #[must_use]
     pub fn of(&self, source: &SourceName) -> Option<&[SecretString]> {
         self.0.get(source).map(Vec::as_slice)

@@ -1,4 +1,4 @@
-//! This function's settings: `FLEXGATE_WEBHOOKS`, a JSON object with a member for each source; the member's name is the
+//! This function's settings: `FLEXGATE_WEBHOOKS`, a JSON object with a member for each source. The member's name is the
 //! last part of the source's address. `docs/webhooks.md` describes every field.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings. The standalone function requires a source; a gateway does not.
+    /// Reads the settings. The standalone function requires at least one source; a gateway does not.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, webhooks) = (Common::read(reader), WebhookSettings::read(reader));
         if webhooks.as_ref().is_some_and(|settings| settings.sources.is_empty()) {
@@ -42,7 +42,7 @@ pub struct WebhookSettings {
 const VARIABLE: &str = "FLEXGATE_WEBHOOKS";
 
 impl WebhookSettings {
-    /// Reads the group. Without `FLEXGATE_WEBHOOKS` there are no sources.
+    /// Reads this group of settings. Without `FLEXGATE_WEBHOOKS`, there are no sources.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let sources = reader.optional(VARIABLE, sources)?.unwrap_or_default();
         if sources.is_empty() {
@@ -83,14 +83,14 @@ pub enum Kind {
     Zitadel,
     /// Microsoft Graph change notifications.
     Graph,
-    /// Standard Webhooks, with a mapping of its own.
+    /// Signed like Standard Webhooks, with a mapping that only the configuration defines.
     Generic,
 }
 
 /// What is wrong with a source's settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceFault {
-    /// The name is not a kind and no kind is given.
+    /// The source's name is not a kind, and its settings name no kind.
     #[error("\"kind\" must be one of standard, okta, auth0, workos, fusionauth, zitadel, graph and generic")]
     Kind,
     /// Not a URL with a scheme.
@@ -105,7 +105,7 @@ pub enum SourceFault {
     /// Not a role.
     #[error("\"role_map\" must map to agent, supervisor or admin")]
     Role,
-    /// A generic source must say where each field is.
+    /// A generic source's settings must say where each field is.
     #[error("a generic source needs \"events\", and \"map\" with type, subject, occurred_at and username")]
     Generic,
     /// Settings that this kind of source does not use.
@@ -118,17 +118,17 @@ pub enum SourceFault {
 pub struct SourceSettings {
     /// The kind.
     pub kind: Kind,
-    /// The issuer whose tokens have the source's subjects as their `sub`.
+    /// The issuer in whose tokens `sub` is the source's id of a person.
     pub issuer: Option<Box<str>>,
     /// The header that carries the shared secret.
     pub header: HeaderName,
     /// Groups and applications whose members are Flex users. If it is empty, everybody is a Flex user.
     pub members_of: BTreeSet<String>,
-    /// Where fields are in a payload; overrides the kind's own places.
+    /// Where the payload contains each field, as JSON pointers. Overrides the kind's own pointers.
     pub map: BTreeMap<ProfileField, String>,
     /// The source's names for Flex's roles.
     pub role_map: BTreeMap<String, Role>,
-    /// What the source's event types mean; overrides the kind's own.
+    /// What the source's event types mean. Overrides the kind's own meanings.
     pub events: BTreeMap<String, EventMeaning>,
 }
 
@@ -154,7 +154,7 @@ pub enum ProfileField {
     GivenName,
     /// The family name.
     FamilyName,
-    /// Roles: a string or a list of them.
+    /// The roles: a string or a list of strings.
     Roles,
     /// Whether the person is active.
     Active,
@@ -168,8 +168,8 @@ pub enum EventMeaning {
     Upsert,
     /// The person may have changed.
     Refresh,
-    /// The person is no longer suspended. A configuration cannot set this meaning: only kinds of source that know
-    /// memberships use it.
+    /// The person is no longer suspended. A configuration cannot set this meaning, because only kinds of source that
+    /// know memberships use it.
     #[serde(skip)]
     Restore,
     /// The person is no longer an active user.

@@ -1,4 +1,4 @@
-//! What a source does: it verifies a delivery in its own way, and reads events from its own payload shape.
+//! What each kind of source does in its own way: it verifies a delivery, and reads events from the payload.
 
 use std::fmt;
 
@@ -31,7 +31,8 @@ pub(crate) enum Challenged {
 
 /// A kind of source.
 pub(crate) trait Source: fmt::Debug + Send + Sync {
-    /// Whether this source can use a secret; if not, what is wrong with it, phrased to follow the source's name.
+    /// Checks whether this source can use the secret. The error says what is wrong with it, in words that follow the
+    /// source's name.
     fn takes(&self, _secret: &SecretString) -> Result<(), &'static str> {
         Ok(())
     }
@@ -42,7 +43,7 @@ pub(crate) trait Source: fmt::Debug + Send + Sync {
     /// Reads a verified delivery.
     fn read(&self, delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>);
 
-    /// The answer to a challenge, if the request is one.
+    /// Returns the answer to a challenge, if the request is one.
     fn challenge(&self, _headers: &HeaderMap, _query: &Query) -> Result<Option<Challenged>, Problem> {
         Ok(None)
     }

@@ -24,8 +24,8 @@ pub enum WrongToken {
     Lifetime,
 }
 
-/// Compares a minted token with the user and lifetime that were requested. The account and instance were checked when
-/// Twilio's answer was read.
+/// Compares a minted token with the user and the lifetime that were requested. The Twilio client has already checked
+/// the account and the instance.
 pub(super) fn check(info: &TokenInfo, user: &FlexUser, ttl: TokenTtl, now: OffsetDateTime) -> Result<(), WrongToken> {
     let same_name = info.username.as_deref().is_none_or(|name| name == user.username.as_str());
     if info.flex_user_sid != user.flex_user_sid || !same_name {

@@ -17,13 +17,13 @@ pub enum MintError {
     /// The policy refuses what was asked.
     #[error("the policy refuses")]
     Refused(#[from] MintRefusal),
-    /// This subject has reached its limit of tokens for now.
+    /// The caller has reached the limit of mints per minute.
     #[error("the limit of mints per minute is reached")]
     TooMany {
-        /// How long until the subject may mint again.
+        /// How long it takes until the caller may mint again.
         retry_after: std::time::Duration,
     },
-    /// There is no Flex user, and policy does not allow creating one.
+    /// There is no Flex user, and the policy does not allow creating one.
     #[error("there is no Flex user of that name, and none may be provisioned")]
     UserUnknown,
     /// The people ledger refuses to create the user, or to update it from the claims.
@@ -59,7 +59,7 @@ pub enum MintError {
 }
 
 impl MintError {
-    /// The Flex user the error is about, if there is one.
+    /// The Flex user that the error is about, if there is one.
     #[must_use]
     pub fn user(&self) -> Option<&FlexUserSid> {
         match self {
@@ -86,7 +86,7 @@ impl From<LedgerError> for MintError {
     }
 }
 
-/// The final check on every user, however they were found.
+/// Refuses a user for whom no token may be minted. Every way to find a user ends with this check.
 pub(super) fn admit(grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
     grant.admits(user).map_err(|why| MintError::NotAdmitted { user: user.flex_user_sid.clone(), why })
 }

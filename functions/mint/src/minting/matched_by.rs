@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How the user was found. Its `Display` is for the audit line.
+/// How Flexgate found the user. `Display` writes it for the audit event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MatchedBy {
     /// Bound to the caller's identity, and read from Twilio within the last minute.
@@ -13,7 +13,7 @@ pub enum MatchedBy {
     Synced,
     /// Found by the caller's username, and now bound to their identity.
     ByUsername,
-    /// Not found: the user was provisioned, and bound.
+    /// No user was found, so a new one was provisioned and bound.
     Created,
     /// Found by the username that a trusted service gave.
     Named,

@@ -1,12 +1,15 @@
-//! Minting: turns a verified caller into a Flex token for that caller, or into a refusal.
+//! Minting: a verified caller gets a Flex token or a refusal.
 //!
-//! The invariant of this module: a token reaches the caller only if Twilio says it is for the Flex user that the
-//! caller's identity is bound to (or that a trusted service named), for no roles but that user's, and for no longer
-//! than was granted. The verified identity determines whose token it is, and every way to find a user ends at one
+//! The invariant of this module: a token reaches the caller only if Twilio confirms its user, its roles and its
+//! lifetime. The user is the one to whom the caller's identity is bound, or whom a trusted service named. The token has
+//! no role that this user does not have. It lives no longer than was granted.
+//!
+//! The verified identity determines whose token it is. Every way to find a user ends with the same check,
 //! [`MintGrant::admits`]. Only the people ledger creates and changes users.
 //!
-//! A warm mint costs one count and one read of the store, made concurrently, and one call to Twilio; see
-//! `recent_users.rs` for why that is safe.
+//! A warm mint makes one call to Twilio. Before that, it makes three calls to the store, concurrently: it counts the
+//! mint, reads the binding, and reads whether the person is inactive. `recent_users.rs` explains why so few calls are
+//! safe.
 
 mod check;
 mod error;
@@ -34,10 +37,10 @@ use error::admit;
 use matched_by::MatchedBy;
 use recent_users::RecentUsers;
 
-/// The window over which the mint limit counts.
+/// The period to which the limit of mints applies.
 const LIMIT_SPAN: Duration = Duration::MINUTE;
 
-/// Mints tokens for verified callers. One per process: it caches recently seen users.
+/// Mints tokens for verified callers. A process has only one `Minting`, because it caches recently seen users.
 #[derive(Debug)]
 pub struct Minting {
     policy: Policy,
@@ -53,7 +56,7 @@ pub struct Minting {
 /// A successful mint. Its `Display` says why it was allowed.
 #[derive(Debug)]
 pub struct Minted {
-    /// The token, checked to be the one granted.
+    /// The token, after the check that Twilio minted what was granted.
     pub token: MintedToken,
     grant: MintGrant,
     found: MatchedBy,
@@ -98,7 +101,7 @@ impl Minting {
     pub async fn mint(&self, caller: &Caller, asked: MintRequest, deadline: Deadline) -> Result<Minted, MintError> {
         let grant = self.policy.mint(caller, asked, self.clock_rng.now())?;
         let (user, found) = if grant.for_self {
-            // Run the store calls concurrently: one wait instead of three.
+            // Make the three store calls concurrently, so that the caller waits only once.
             let bound = self.provisioning.bindings().user_of(&caller.identity);
             let (counted, bound, present) = tokio::join!(self.count(caller, &grant), bound, self.present(&grant));
             counted?;
@@ -116,7 +119,7 @@ impl Minting {
             Ok(token) => match check::check(&token.info, &user, grant.ttl, self.clock_rng.now()) {
                 Ok(()) => Ok(done(token)),
                 Err(WrongToken::Roles) => {
-                    // Read the user again: somebody may just have given them the role.
+                    // Read the user again, because somebody may just have given them the role.
                     let fresh = self.look_again(caller, &grant, &user, deadline).await?;
                     let checked = check::check(&token.info, &fresh, grant.ttl, self.clock_rng.now());
                     checked.map(|()| done(token)).map_err(MintError::WrongToken)
@@ -125,7 +128,7 @@ impl Minting {
             },
             Err(TwilioError::Foreign) => Err(MintError::WrongToken(WrongToken::Account)),
             Err(refused @ (TwilioError::Refused(_) | TwilioError::NotFound(_))) => {
-                // The cached user may be out of date; read it again.
+                // The cached user may be out of date, so read it again.
                 match self.look_again(caller, &grant, &user, deadline).await {
                     Err(error @ (MintError::NotAdmitted { .. } | MintError::UserUnknown)) => Err(error),
                     _ => Err(refused.into()),
@@ -135,15 +138,15 @@ impl Minting {
         }
     }
 
-    /// Refuses a person whom a source says is inactive: Twilio's SSO or somebody in the Console may have reactivated
-    /// them.
+    /// Refuses a person whom a source states to be inactive. Their Flex user can be active nevertheless, because
+    /// Twilio's SSO or somebody in the Console reactivated it.
     async fn present(&self, grant: &MintGrant) -> Result<(), MintError> {
         let username = grant.username.key();
         if self.deactivations.says_inactive(None, Some(&username)).await? { Err(MintError::Inactive) } else { Ok(()) }
     }
 
-    /// Counts one more mint for the subject: the caller, or the user they name. A failed mint counts too, which limits
-    /// how fast a caller can probe for usernames.
+    /// Counts one more mint for this caller. If the caller is a service, each user that it names has a separate count.
+    /// A failed mint counts too, which limits how fast a caller can probe for usernames.
     async fn count(&self, caller: &Caller, grant: &MintGrant) -> Result<(), MintError> {
         let named = if grant.for_self { "" } else { grant.username.as_str() };
         let who = [&*caller.identity.issuer, &*caller.identity.subject, named];

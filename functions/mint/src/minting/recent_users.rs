@@ -1,14 +1,18 @@
-//! Caches the users this process has just seen, so that a warm mint need not read them from Twilio again.
+//! Caches the users that this process has just seen, so that a warm mint need not read them from Twilio again.
 //!
-//! Why that is safe. A cached user was read from Twilio *after* the identity was bound to it, is at most a minute old,
-//! and counts only while the store, which every mint reads, still binds that identity to that user. Deprovisioning
-//! through Flexgate, in any process, first deactivates the user and then unbinds the identity. After that no cached
-//! user counts, and before an identity is bound again its user is looked up and found deactivated. A user deactivated
-//! elsewhere (the Flex console) can be minted for up to a minute longer, if Twilio does not refuse that itself; a token
-//! minted a minute earlier would have lived for up to an hour anyway. Cached roles are compared with those of the
-//! minted token, so a removed role is noticed there, and an added one triggers a new lookup.
+//! This is safe for these reasons. A cached user was read from Twilio *after* the identity was bound to it, and is at
+//! most a minute old. It counts only while the store, which every mint reads, still binds the identity to this user.
+//! Deprovisioning through Flexgate, in any process, first deactivates the user and then unbinds the identity. After
+//! that, the cached user no longer counts. Before the identity can be bound again, Flexgate looks the user up and finds
+//! it deactivated.
 //!
-//! A lock per identity is held during the lookup, so fifty concurrent first requests of one person cause one lookup.
+//! A user who is deactivated elsewhere (in the Flex Console) can get a token for up to a minute longer, unless Twilio
+//! itself refuses. But a token that was minted a minute earlier would have lived for up to an hour anyway. Flexgate
+//! also compares the roles of the minted token with the cached ones. So a removed role is missing from the token, and
+//! an added one triggers a new look-up.
+//!
+//! A look-up holds a lock for its identity. So if one person sends fifty first requests at once, they cause only one
+//! look-up.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +27,7 @@ use tokio::time::timeout_at;
 /// How long a cached user is trusted.
 const SEEN: Duration = Duration::seconds(60);
 
-/// Above this many identities, the stale ones are dropped.
+/// At this number of identities, Flexgate drops those whose cached user is no longer recent.
 const CROWD: usize = 10_000;
 
 /// The users that this process has seen, by identity.
@@ -42,7 +46,7 @@ pub(super) struct Recalled {
 pub(super) type Turn = OwnedMutexGuard<Recalled>;
 
 impl RecentUsers {
-    /// Waits for the identity's lock; `None` if the deadline comes first.
+    /// Waits for the identity's lock. Returns `None` if the deadline comes first.
     pub(super) async fn turn(&self, identity: &Identity, now: OffsetDateTime, deadline: Deadline) -> Option<Turn> {
         let recalled = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,22 +66,24 @@ impl RecentUsers {
 }
 
 impl Recalled {
-    /// The cached user, if it is recent and still the one the store binds the identity to.
+    /// Returns the cached user if it is recent and the store still binds the identity to it.
     pub(super) fn user(&self, bound: Option<&FlexUserSid>, now: OffsetDateTime) -> Option<&FlexUser> {
         self.recent(now).filter(|user| Some(&user.flex_user_sid) == bound)
     }
 
-    /// The SID of the user last cached for the identity, however old.
+    /// Returns the SID of the user last cached for the identity, however long ago that was.
     pub(super) fn sid(&self) -> Option<&FlexUserSid> {
         self.seen.as_ref().map(|(user, _)| &user.flex_user_sid)
     }
 
-    /// Whether the cached user was updated from these same claims, where users follow claims.
+    /// Whether the claims add nothing to those from which the cached user was last updated. Matters only if users
+    /// follow their claims.
     pub(super) fn follows(&self, claims: &TokenClaims) -> bool {
         self.claims.as_ref().is_some_and(|earlier| claims.add_nothing_to(earlier))
     }
 
-    /// Caches what Twilio says of the user, and the token's claims. `at` is when Twilio was asked, not when it answered.
+    /// Caches the user as Twilio returned it, and the token's claims. `at` is the time of the request to Twilio, not of
+    /// its answer.
     pub(super) fn note(&mut self, user: FlexUser, claims: TokenClaims, at: OffsetDateTime) {
         *self = Self { seen: Some((user, at)), claims: Some(claims) };
     }

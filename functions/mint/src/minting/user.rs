@@ -12,8 +12,9 @@ use super::error::{MintError, admit};
 use super::matched_by::MatchedBy;
 
 impl Minting {
-    /// The caller's Flex user: the one `bound` to their identity; otherwise the one with their username, which is then
-    /// bound; otherwise, where allowed, a new one.
+    /// Returns the caller's Flex user. That is the one to which their identity is bound (`bound`). If there is none, it
+    /// is the user with the caller's username, who is then bound. If there is no such user either, it is a new one, if
+    /// the policy allows creating it.
     pub(super) async fn own_user(
         &self,
         caller: &Caller,
@@ -25,7 +26,8 @@ impl Minting {
         let turn = self.recent_users.turn(identity, self.clock_rng.now(), deadline).await;
         let mut turn = turn.ok_or(TwilioError::Timeout)?;
         if turn.sid().is_some_and(|seen| Some(seen) != bound.as_ref()) {
-            // The previous holder of the lock may have bound them since.
+            // While this request waited for the lock, another request may have bound the identity, so read the binding
+            // again.
             bound = self.provisioning.bindings().user_of(identity).await?;
         }
         let asked_at = self.clock_rng.now();
@@ -43,11 +45,12 @@ impl Minting {
             None => self.bind_own(caller, grant, deadline).await?,
         };
         if found == MatchedBy::Created {
-            // The claims were just stated to the ledger, narrowed to the roles the caller asked for.
+            // The ledger recorded the claims with the new user's roles, which may be fewer. Cache the claims in that
+            // form.
             claims = self.claims(caller, grant, newcomer_roles(caller, grant));
         }
-        // Read the user again even after a search that returned everything: only what is read after binding may be
-        // cached.
+        // Read the user again, even if the search has returned the complete user: only what was read after the binding
+        // may be cached.
         let user = if found == MatchedBy::Created || grant.just_in_time == JustInTime::Off {
             self.get(&sid, deadline).await?
         } else {
@@ -60,8 +63,8 @@ impl Minting {
         Ok((user, found))
     }
 
-    /// Refuses a person whom a source says is inactive under their Flex user's username, where their token now has a
-    /// different username.
+    /// Refuses a person whom a source states to be inactive under the username of their Flex user. This matters if
+    /// their token now has a different username, because the earlier check used only the token's username.
     async fn present_as(&self, grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
         let key = user.username.key();
         if key == grant.username.key() {
@@ -71,12 +74,13 @@ impl Minting {
         if inactive { Err(MintError::Inactive) } else { Ok(()) }
     }
 
-    /// The caller's claims as the ledger takes them, with these roles.
+    /// Returns the caller's claims in the form that the ledger reads, with these roles.
     fn claims(&self, caller: &Caller, grant: &MintGrant, roles: &RoleSet) -> TokenClaims {
         TokenClaims::of(caller, &grant.username, roles, &self.clock_rng)
     }
 
-    /// The user, updated from the claims where users follow claims; and whether that changed it.
+    /// Returns the user and whether this call changed it. If users follow their claims, first updates the user from the
+    /// claims.
     async fn follow(
         &self,
         claims: &TokenClaims,
@@ -84,7 +88,8 @@ impl Minting {
         deadline: Deadline,
     ) -> Result<(FlexUser, bool), MintError> {
         match self.ledger.follow(claims, user, deadline).await {
-            // The last administrator keeps the role, so they can sign in and appoint another.
+            // The claims would remove the last administrator's role. Keep it, so that the person can sign in and
+            // appoint another one.
             Err(LedgerError::LastAdmin) => Ok((self.get(user, deadline).await?, false)),
             followed => {
                 let followed = followed?;
@@ -93,14 +98,14 @@ impl Minting {
         }
     }
 
-    /// The user that a trusted service names. Looked up every time, because no binding in the store would show that
-    /// they have since been deprovisioned.
+    /// Returns the user that a trusted service names. Looks the user up every time, because there is no binding whose
+    /// removal would show that the user has been deprovisioned.
     pub(super) async fn named_user(&self, grant: &MintGrant, deadline: Deadline) -> Result<FlexUser, MintError> {
         let user = self.provisioning.flex().find(&grant.username, deadline).await?.ok_or(MintError::UserUnknown)?;
         if user.is_complete() { Ok(user) } else { self.get(&user.flex_user_sid, deadline).await }
     }
 
-    /// The user's current state, if they may still be minted for.
+    /// Reads the user again. Refuses if no token may be minted for the user any more.
     pub(super) async fn look_again(
         &self,
         caller: &Caller,
@@ -123,7 +128,8 @@ impl Minting {
         }
     }
 
-    /// Binds the caller to the Flex user with their username, creating the user if there is none.
+    /// Binds the caller to the Flex user with their username. If there is no such user, creates it if the policy allows
+    /// that.
     async fn bind_own(
         &self,
         caller: &Caller,
@@ -134,7 +140,7 @@ impl Minting {
         let user = self.provisioning.flex().find(&grant.username, deadline).await?;
         if let Some(user) = user.as_ref().filter(|user| user.is_deactivated()) {
             if grant.just_in_time != JustInTime::Off {
-                // Record the deactivated user: the next search may not show it.
+                // Record the deactivated user, because the next search may not show it.
                 self.ledger.see(user).await?;
             }
             return Err(MintError::NotAdmitted { user: user.flex_user_sid.clone(), why: NotAdmitted::Deactivated });
@@ -156,8 +162,8 @@ impl Minting {
     }
 }
 
-/// The roles of a user created for the caller: if the caller narrows the token's roles, the user gets only those,
-/// because Twilio mints a token with all of a user's roles.
+/// Returns the roles of a user who is created for the caller. If the caller asks for a token with only some of their
+/// roles, the user gets only those, because Twilio mints a token with all of a user's roles.
 fn newcomer_roles<'a>(caller: &'a Caller, grant: &'a MintGrant) -> &'a RoleSet {
     grant.only_roles.as_ref().unwrap_or(&caller.roles)
 }

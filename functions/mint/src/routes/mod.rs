@@ -1,4 +1,4 @@
-//! The route, from HTTP to [`crate::minting`] and back.
+//! The route `POST /token`: translates HTTP to calls of [`crate::minting`] and back.
 
 pub(crate) mod token;
 

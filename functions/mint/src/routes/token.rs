@@ -76,7 +76,7 @@ struct Minted<'a> {
     security(("bearer" = ["flexgate.token"]), ("bearer" = ["flexgate.token.any"])),
 )]
 pub(crate) async fn mint(State(app): State<Arc<App>>, context: Context, request: Request) -> Result<Response, Problem> {
-    // Verify the caller before reading what they ask for, so a stranger learns nothing about the fields.
+    // Verify the caller before reading the body, so that a stranger learns nothing about the fields.
     let caller = app.verifier.verify(request.headers(), context.deadline).await.map_err(|error| {
         audit(None, None, Decision::Refused, &with_causes(&error), &context);
         Problem::from(&error)
@@ -101,7 +101,7 @@ pub(crate) async fn mint(State(app): State<Arc<App>>, context: Context, request:
     Ok((StatusCode::CREATED, axum::Json(answer)).into_response())
 }
 
-/// A whole number: in JSON, `3600.0` is one as well.
+/// Reads a whole number. JSON may also write it as `3600.0`.
 fn whole(value: &serde_json::Value) -> Option<u64> {
     let integral = || value.as_f64().filter(|number| number.fract() == 0.0)?.to_string().parse().ok();
     value.as_u64().or_else(integral)

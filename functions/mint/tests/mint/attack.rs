@@ -1,4 +1,4 @@
-//! Faults that an attack on the ledger found, by way of minting.
+//! Regression tests for faults in the people ledger that were found by attacking it through minting.
 
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::base::outbound::Deadline;
@@ -11,7 +11,8 @@ use crate::gate::{Gate, Minted as _};
 
 const MODES: [&str; 3] = ["off", "create", "create-and-sync"];
 
-/// A gate in this mode of just-in-time provisioning, and a user `ada` with the token of their owner, who has minted.
+/// Starts a minting function in this mode of just-in-time provisioning. The owner of the Flex user `ada` has just
+/// minted. Returns the owner's token too.
 async fn owned(just_in_time: &str) -> (Gate, String) {
     let gate = Gate::with(&[("FLEXGATE_JUST_IN_TIME", just_in_time)]).await;
     gate.world.at_twilio("ada", &["agent"]).await;
@@ -20,7 +21,7 @@ async fn owned(just_in_time: &str) -> (Gate, String) {
     (gate, first)
 }
 
-/// An operator says that the username is somebody else's (`Earlier::Nothing`), or describes the user.
+/// States as the operator that the username belongs to somebody else (`Earlier::Nothing`), or only describes the user.
 async fn operator_says(gate: &Gate, username: &str, earlier: Earlier) {
     let user = DesiredUser {
         username: username.parse().unwrap(),

@@ -43,7 +43,7 @@ impl Gate {
         Self::with(&[]).await
     }
 
-    /// A gate with these variables on top of the usual ones.
+    /// Starts a `Gate` (a minting function and a simulator) with these settings in addition to the usual ones.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
         Log::keep_decisions();
         let world = World::on_one_clock().await;
@@ -63,20 +63,20 @@ impl Gate {
         Self { world, url, platform, settings, fetches }
     }
 
-    /// The `Provisioning` of another process of the same deployment. It has its own store on the same file.
+    /// Returns the `Provisioning` of another process of the same deployment. It opens the same store file for itself.
     pub fn elsewhere(&self) -> Provisioning {
         let platform = Platform::new(&self.settings.common, self.platform.clock_rng.clone()).unwrap();
         let flex = platform.flex(&self.settings.common, &self.settings.credential);
         Provisioning::new(Arc::new(flex), platform.sessions(), platform.bindings())
     }
 
-    /// The people ledger as another function uses it.
+    /// Returns the people ledger, as another function would use it.
     pub fn ledger(&self) -> Ledger {
         Ledger::of_platform(&self.platform, Arc::new(self.elsewhere()), &self.settings.policy)
     }
 
-    /// Starts another process of the same deployment, with its own memory and its own store on the same file. Returns
-    /// its address.
+    /// Starts another process of the same deployment, with its own memory. It opens the same store file for itself.
+    /// Returns its address.
     pub async fn twin(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
@@ -92,8 +92,8 @@ impl Gate {
         self.fetches.load(Ordering::SeqCst)
     }
 
-    /// A token of the company's identity provider for a person, with these claims changed; see
-    /// `POST /idp/__dev/token` for `header` and `key`.
+    /// Returns a person's token from the company's identity provider, with these claims changed. `POST
+    /// /idp/__dev/token` describes the special members `header` and `key`.
     pub async fn token_of(&self, username: &str, changes: Value) -> String {
         let mut claims = json!({
             "sub": format!("sub-{username}"), "preferred_username": username, "scope": "flexgate.token",
@@ -133,8 +133,8 @@ impl Gate {
 
 /// What a mint's answer must be.
 pub trait Minted {
-    /// Asserts that the answer is this problem, with the right document and headers, exactly one audit event, and
-    /// nothing from the upstream's answer.
+    /// Asserts that the answer is this problem, with the right body and headers. Also asserts that there is exactly one
+    /// audit event, and that nothing of Twilio's answer reaches the caller.
     fn assert_problem(&self, status: u16, code: &str);
 
     /// Asserts that the answer is a token for this Flex user.

@@ -1,4 +1,4 @@
-//! Bindings, and users made or updated when they mint.
+//! Bindings, and users who are created or updated by a mint.
 
 use flexgate::domain::Identity;
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ async fn m18_nobody_is_brought_back_by_minting() {
     let ada = gate.world.at_twilio("ada", &["agent"]).await;
     gate.world.deprovision_at_twilio(&ada).await;
     for found in [true, false] {
-        // If a search does not show deactivated users, one must not be mistaken for a newcomer.
+        // If a search does not show deactivated users, such a user must not be mistaken for a newcomer.
         gate.world.switch(&json!({"find_returns_deactivated": found})).await;
         gate.mint_as("ada").await.assert_problem(403, "mint_refused");
         assert_eq!(gate.world.twilio_user("ada").await.unwrap()["deactivated"], true);
@@ -92,12 +92,12 @@ async fn a_synced_user_follows_the_claims() {
         gate.mint(&token, json!({})).await.assert_minted(&ada);
         gate.world.twilio_user("ada").await.unwrap()
     };
-    // The claims have no roles: a supervisor stays one.
+    // The claims have no roles, so a supervisor remains a supervisor.
     let user = mint(json!({"name": "Ada King"})).await;
     assert_eq!((&user["full_name"], &user["roles"]), (&json!("Ada King"), &json!(["supervisor"])));
     let user = mint(json!({"email": "new@example.com", "email_verified": false, "name": "Ada King"})).await;
     assert_eq!(user["email"], "ada@example.com");
-    // Roles are added. A role given by hand stays; a role given by the claims is removed when they drop it.
+    // Claims add roles. A role that was given by hand stays. A role that the claims gave is removed when they drop it.
     let user = mint(json!({"roles": ["agent"], "name": "Ada King"})).await;
     assert_eq!(user["roles"], json!(["agent", "supervisor"]));
     mint(json!({"roles": ["agent", "supervisor"], "name": "Ada King"})).await;

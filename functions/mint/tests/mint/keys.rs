@@ -1,4 +1,4 @@
-//! Changes in the issuer's keys over time: M4, M23.
+//! How minting reacts when the issuer's keys change: M4, M23.
 
 use serde_json::json;
 

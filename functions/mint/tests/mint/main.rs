@@ -1,6 +1,6 @@
-//! `POST /token` from outside: real HTTP, the simulated Twilio and identity provider, a store on disk.
+//! Tests `POST /token` over HTTP, with a simulated Twilio and identity provider and a store on disk.
 //!
-//! Test names carry the ids of the attacks they refuse; `shared/tests/authn` has more of the attacks on tokens.
+//! The names of tests begin with the ids of attacks. `shared/tests/authn` tests more attacks on tokens.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

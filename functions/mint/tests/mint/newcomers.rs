@@ -1,4 +1,5 @@
-//! Users created just in time: how many requests that takes, and whose user must not be taken over.
+//! Users who are created just in time: how many requests to Twilio that takes, and which existing users must not be
+//! taken over.
 
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
 use flexgate::domain::{EventId, Identity, RoleSet, SubjectId, Username};
@@ -29,12 +30,14 @@ impl Gate {
         Source::Claims(self.world.simulator.issuer().into())
     }
 
-    /// Makes the next search omit deactivated users, as nobody knows whether Twilio's search does.
+    /// Makes searches omit deactivated users. Whether Twilio's search omits them is unknown, so Flexgate must cope with
+    /// both.
     async fn hide_deactivated(&self) {
         self.world.switch(&json!({"find_returns_deactivated": false})).await;
     }
 
-    /// A user who was created an hour ago and has been deactivated since, both as the Flex console would do it.
+    /// Creates a user with a creation time one hour ago and then deactivates it, both directly at Twilio, as the Flex
+    /// Console would do. Returns its SID.
     async fn leaver(&self, username: &str) -> String {
         self.world.shift_simulator(-3_600).await;
         let sid = self.world.at_twilio(username, &["supervisor"]).await;
@@ -102,7 +105,8 @@ async fn whoever_flexgate_makes_or_deactivates_is_in_the_index() {
     gate.world.clock.advance(Duration::seconds(1));
     gate.api_says("ada", Some(false), None).await;
     assert_eq!(seen().await, [("ada".to_owned(), false)]);
-    // So another person's first mint hits the taken name, though neither a search nor a binding shows it.
+    // So another person's first mint is refused, although neither a search nor a binding shows that the username is
+    // taken.
     gate.hide_deactivated().await;
     let token = gate.token_of("eve", json!({"preferred_username": "ADA"})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
@@ -124,14 +128,14 @@ async fn m18_a_user_whom_nothing_shows_is_given_back_at_once() {
     assert!(person.statements[&gate.claims()].is_silent(), "what is refused leaves nothing behind");
     assert_eq!(person.given.roles, RoleSet::new());
 
-    // From then on the name is known to be taken.
+    // From then on, Flexgate knows that the username is taken, so it does not provision again.
     gate.world.forget_calls().await;
     for token in [json!({}), json!({"sub": "sub-eve"})] {
         let token = gate.token_of("ada", token).await;
         gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
     }
     assert_eq!(gate.provisions().await, 0);
-    // Reactivating her does not restore what her claims said.
+    // Reactivating her through the API does not restore the roles from her claims.
     gate.api_says("ada", Some(true), None).await;
     let ada = gate.world.twilio_user("ada").await.unwrap();
     assert_eq!((&ada["deactivated"], &ada["roles"]), (&json!(false), &json!(["agent"])));
@@ -152,7 +156,7 @@ async fn m18_a_user_whom_nothing_shows_is_given_back_though_the_answer_was_lost(
 }
 
 impl Gate {
-    /// At every attempt of one request, provisioning succeeds but its answer is lost.
+    /// Makes all three attempts of one request provision the user at Twilio but lose the response.
     async fn lose_answers(&self) {
         self.world
             .fault(&json!({"service": "flex-api", "path_contains": "Provision", "kind": "lost_response", "times": 3}))
@@ -179,7 +183,7 @@ async fn a_lost_answer_is_healed_by_the_next_mint() {
         };
         mint().await.assert_problem(503, "unavailable");
         let ada = gate.world.twilio_user("ada").await.unwrap();
-        // The user is much older than the second request, and still theirs.
+        // Even after twenty minutes, the next request recognizes the user as the one that it tried to create.
         gate.world.advance(Duration::minutes(20)).await;
         if hidden {
             gate.hide_everybody(2).await;
@@ -236,7 +240,7 @@ async fn a_leaver_whom_a_source_holds_inactive_is_not_made_again() {
         if says {
             gate.api_says("ada", Some(true), None).await;
         }
-        // A source may report as inactive somebody who never had a Flex user.
+        // A source may state that somebody is inactive who never had a Flex user.
         gate.operator_says_inactive("ada").await;
         gate.hide_deactivated().await;
         gate.world.forget_calls().await;

@@ -1,4 +1,4 @@
-//! The credential, in both shapes and during rotation: M21.
+//! The Twilio credential, in both of its forms and during rotation: M21.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ fn document(auth_token: &str) -> Value {
     json!({"accountSid": ACCOUNT_SID, "authToken": auth_token})
 }
 
-/// From now on Twilio accepts `auth_token` and no other.
+/// Makes Twilio accept `auth_token` and no other from now on.
 async fn rotate(gate: &Gate, auth_token: &str) {
     gate.world.ask(Method::POST, "/__sim/credentials", &json!({ "auth_token": auth_token })).await;
 }
@@ -49,7 +49,8 @@ async fn m21_the_pending_credential_serves_until_the_current_one_moves() {
     gate.world.write_secret("twilio.pending", &document("second"));
     rotate(&gate, "second").await;
     gate.mint_as("ada").await.assert_minted(&ada);
-    // Once the new credential is in use, it costs nothing: no call is rejected first, no secret is read.
+    // Once the new credential is in use, a mint costs nothing extra: Twilio rejects no call, and Flexgate reads no
+    // secret.
     gate.world.forget_calls().await;
     let fetches = gate.secret_fetches();
     for _ in 0..5 {
@@ -70,7 +71,7 @@ async fn m21_the_pending_credential_serves_until_the_current_one_moves() {
 async fn m21_a_second_rotation_close_behind_is_followed() {
     let (gate, ada) = with_ada().await;
     for auth_token in ["second", "third", "fourth"] {
-        // The current document is older than all of them.
+        // The current secret is older than all of these credentials. Only the pending secret changes.
         gate.world.write_secret("twilio.pending", &document(auth_token));
         rotate(&gate, auth_token).await;
         gate.mint_as("ada").await.assert_minted(&ada);
@@ -103,13 +104,13 @@ async fn m21_without_a_good_credential_it_is_503_and_never_the_callers_401() {
 async fn m21_a_pending_credential_that_is_not_good_yet_is_let_go() {
     let (gate, ada) = with_ada().await;
     gate.world.write_secret("twilio.pending", &document("not-yet"));
-    // Twilio rejects the valid one for a moment.
+    // Twilio rejects the valid credential once.
     gate.world.fault(&json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "status", "status": 401, "body": {"code": 20003}}))
         .await;
     for _ in 0..3 {
         gate.mint_as("ada").await.assert_minted(&ada);
     }
-    // And the rotation it belongs to continues.
+    // Later, Twilio accepts the pending credential, and so does Flexgate.
     rotate(&gate, "not-yet").await;
     gate.world.clock.advance(Duration::seconds(5));
     gate.mint_as("ada").await.assert_minted(&ada);
@@ -147,7 +148,7 @@ async fn api_keys_are_credentials_too() {
     assert_eq!((answer.status, &answer.body["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
 }
 
-/// Mints 2,000 times, 50 at once, for as many people, while `rotator` rotates the credential.
+/// Mints 2,000 times, 50 at once, for 50 people, while `rotator` rotates the credential.
 async fn mint_meanwhile(gate: &Arc<Gate>, rotator: impl AsyncFnOnce(&AtomicBool)) -> Vec<Reply> {
     let mut people = Vec::new();
     for n in 0..50 {

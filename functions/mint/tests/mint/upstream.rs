@@ -179,7 +179,7 @@ async fn whatever_else_twilio_does_is_never_the_callers_fault() {
         assert_eq!(answer.status, status, "{fault}");
         assert!(!answer.body.to_string().contains("canary"));
     }
-    // A mint whose answer is lost is retried; nobody ever sees the lost token.
+    // Flexgate retries a mint whose answer is lost. Nobody ever sees the lost token.
     gate.world.fault(&json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "lost_response"})).await;
     gate.mint_as("ada").await.assert_minted(&ada);
 }

@@ -1,4 +1,4 @@
-//! The routes: they translate HTTP to the domain's rules and back.
+//! The routes: they translate HTTP to calls of the domain and back.
 
 pub(crate) mod explain;
 pub(crate) mod scim;

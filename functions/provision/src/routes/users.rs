@@ -199,7 +199,7 @@ pub(crate) async fn provision(
         );
         return Err(Problem::new(kinds::TWILIO_REFUSED, detail));
     }
-    // The ledger always returns a Flex user for an active person, or else an error.
+    // For an active person, the ledger returns either a Flex user or an error, so this cannot happen.
     let Some(user) = report.user else {
         return Err(Problem::new(kinds::INTERNAL, "Give the request's id to your administrator."));
     };
@@ -300,7 +300,7 @@ pub(crate) async fn deprovision(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The request's ID, recorded as the cause of what it changes.
+/// Returns the request's ID. The ledger records it as the cause of the change.
 fn cause(context: &Context) -> EventId {
     context.request_id.as_str().parse().unwrap_or_else(|_| EventId::from(0))
 }
@@ -343,7 +343,7 @@ fn read(mut fields: Fields) -> Result<DesiredUser, Problem> {
     fields.finish(desired())
 }
 
-/// Reads the worker as Twilio accepts it: `{}` or `{"attributes": {…}}`.
+/// Reads the worker in the two forms that Twilio accepts: `{}` and `{"attributes": {…}}`.
 fn worker(value: Value) -> Result<Option<WorkerAttributes>, String> {
     let Value::Object(mut worker) = value else { return Err("must be an object, which may be empty".to_owned()) };
     let attributes = worker.remove("attributes");
@@ -367,12 +367,14 @@ fn unknown() -> Problem {
     Problem::new(kinds::USER_UNKNOWN, "Look users up with GET /users?username=….")
 }
 
-/// A page token is opaque: if Twilio does not accept it, it names no page, or no longer does.
+/// The problem for a page token that Twilio does not accept. A page token is opaque, so Flexgate cannot tell whether it
+/// was ever valid.
 fn no_page() -> Problem {
     Problem::new(kinds::PAGE_UNKNOWN, "Use next_page_token of an earlier answer as page_token, or start without it.")
 }
 
-/// If the path names the user, a user unknown to Twilio is the caller's mistake.
+/// Maps an error of a request whose path names the user. If Twilio does not know the user, the path is wrong, so the
+/// caller is told that the user is unknown.
 pub(super) fn of_named_user(error: ProvisioningError) -> Problem {
     match error {
         ProvisioningError::Twilio(TwilioError::NotFound(_)) => unknown(),

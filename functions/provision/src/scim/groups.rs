@@ -1,11 +1,10 @@
 //! Groups: Flexgate stores them and maps their names to roles.
 //!
-//! Flexgate stores a group even if its name maps to no role; such a group gives none. It first writes the group with
-//! its
-//! members, then reconciles the members that changed: a few within the request, many through jobs. The group records
-//! which
-//! changes have been announced in this way. If a request fails halfway, the next write to the group finishes its work,
-//! typically the client's retry.
+//! Flexgate stores a group even if its name maps to no role; such a group gives its members no role. A write has two
+//! steps. First, Flexgate stores the group with its members. Then it reconciles the members who joined or left: a few
+//! within the request, many through jobs. The group records for which members the second step has been done or queued;
+//! their change is then "announced". If a request fails halfway, the next write to the group does the missing part.
+//! Usually, that is the client's retry.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,10 +23,11 @@ use super::refusal::{Refusal, value as wrong};
 use super::resources::group_schema;
 use super::users::{Users, check_if_match};
 
-/// How often a write is attempted when it loses a race: identity systems write one group for many users at once.
+/// How often a write is attempted if other writes come first. Identity systems often write one group for many users at
+/// once.
 const TRIES: u32 = 12;
 
-/// The longest pause before the first retry. It grows with each further one.
+/// The longest pause before the first retry. The pause grows with each further retry.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Up to this many members are reconciled while the client waits. Jobs reconcile larger changes.
@@ -56,7 +56,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Gives access to the groups, whose members are among these users. Nothing is sent yet.
+    /// Gives access to groups whose members are among these users. Sends no request yet.
     #[must_use]
     pub fn new(users: Arc<Users>) -> Self {
         Self { schema: group_schema(), users }
@@ -132,7 +132,7 @@ impl Groups {
         }
     }
 
-    /// Creates the group. If a failed attempt left the same group unfinished, finishes that one.
+    /// Creates the group. If an earlier attempt failed after it had stored the same group, finishes that group instead.
     pub async fn create(&self, document: &Document, deadline: Deadline) -> Result<Document, Refusal> {
         let display_name = display_name(document)?;
         let members = members(document)?;
@@ -208,7 +208,7 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Deletes the group, and takes away the roles it gave.
+    /// Deletes the group. Its members lose the role that it gave them.
     pub async fn delete(&self, id: &str, if_match: Option<&str>, deadline: Deadline) -> Result<(), Refusal> {
         for tried in 0..TRIES {
             self.pause(tried).await;
@@ -227,8 +227,8 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Returns the group with exactly these members. Members who leave stay on the list until their change is
-    /// announced.
+    /// Returns the group with exactly these members. A member who leaves stays on the list, marked as not present,
+    /// until the change is announced.
     async fn with_members(
         &self,
         mut group: Group,
@@ -248,8 +248,8 @@ impl Groups {
         }
         group.members.retain(|member| member.present || member.announced.is_some() || role.is_some());
         let new: Vec<&FlexUserSid> = members.iter().filter(|user| !known.contains(*user)).collect();
-        // Flexgate asks Twilio only about new members of a group that gives a role. If there are many, the jobs check
-        // them.
+        // Flexgate asks Twilio whether new members exist only if the group gives a role. If there are many new members,
+        // the jobs check them instead.
         if role.is_some() && new.len() <= AT_ONCE {
             for user in &new {
                 if !self.users.exists(user.as_str(), deadline).await? {
@@ -269,14 +269,14 @@ impl Groups {
         let leaving: Vec<FlexUserSid> =
             open.filter(|member| member.announced == Some(Role::Admin)).map(|member| member.user.clone()).collect();
         if leaving.len() > AT_ONCE {
-            // Jobs process the members one by one; the job that would remove the last administrator becomes a dead
-            // letter.
+            // Jobs process the members one by one. If a job would remove the last administrator, it is refused and
+            // becomes a dead letter.
             return Ok(());
         }
         Ok(self.users.ledger.check_leaving(&group.id, &leaving, deadline).await?)
     }
 
-    /// Reconciles every member that changed, or queues jobs that do so.
+    /// Reconciles every member whose change is not announced yet, or queues jobs that do so.
     async fn announce(&self, id: &str, deadline: Deadline) -> Result<(), Refusal> {
         for tried in 0..TRIES {
             self.pause(tried).await;
@@ -289,7 +289,8 @@ impl Groups {
             while let Some((member, others)) = later.split_first().filter(|_| open.len() <= AT_ONCE) {
                 let left = member.announced.map(|role| (id, role));
                 match self.users.ledger.reconcile_member(&member.user, left, deadline).await {
-                    // Another process holds the person for longer than a client should wait.
+                    // Another process is changing the person, and the client should not wait for it. Jobs reconcile
+                    // this member and the remaining ones.
                     Err(LedgerError::Busy(_)) => break,
                     done => drop(done?),
                 }
@@ -309,7 +310,7 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Waits a random time, so that writers that collided don't collide again.
+    /// Waits a random time, so that writes that collided do not collide again.
     async fn pause(&self, tried: u32) {
         tokio::time::sleep(self.users.clock_rng.jitter(PAUSE * tried.min(8))).await;
     }
@@ -326,7 +327,7 @@ impl Groups {
         let members: Vec<Value> = present(group)
             .map(|user| json!({ "value": user, "$ref": format!("{}/Users/{user}", self.users.base) }))
             .collect();
-        // Some clients take a missing list for one that they may not read.
+        // Include the list even if it is empty: some clients take a missing list to mean that they may not read it.
         document.insert("members".to_owned(), members.into());
         document.insert(
             "meta".to_owned(),

@@ -1,10 +1,8 @@
-//! Lists of users. Twilio returns pages, each with a token for the next; SCIM asks by index.
+//! Lists of users. Twilio returns pages, each with a token for the next page, but SCIM clients ask by index.
 //!
-//! Flexgate stores every page token with the index it stands for, so when a client walks the list by index, Twilio
-//! walks it
-//! only once. The number of users is counted now and then, with the largest pages, and an interrupted count resumes
-//! where it
-//! stopped.
+//! Flexgate stores every page token with the index of the first user on that page. So when a client walks the list by
+//! index, Flexgate walks Twilio's list only once. Flexgate counts the users from time to time, with the largest pages.
+//! An interrupted count resumes where it stopped.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::FlexUser;
@@ -20,10 +18,11 @@ use super::users::Users;
 /// The largest page that Twilio returns.
 const LARGEST: u16 = 1_000;
 
-/// How long page tokens and a count are trusted. SCIM discards both when it creates or deletes a user.
+/// How long stored page tokens and a stored count are valid. Flexgate also discards both when SCIM creates or deletes a
+/// user.
 const TRUSTED: time::Duration = time::Duration::minutes(5);
 
-/// How much of the request's time must be left to fetch another page from Twilio.
+/// The time that must be left for the request before Flexgate fetches another page from Twilio.
 const PAGE_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Users {
@@ -64,8 +63,8 @@ impl Users {
         Ok(Page { resources, total: Some(total), start: Some(start), next: None })
     }
 
-    /// Counts the users. If counting takes too long, returns at least one more than were counted, so that the client
-    /// asks for the next page.
+    /// Counts the users. If the request's time runs short, returns one more than the number counted so far, so that the
+    /// client asks for the next page.
     async fn count(&self, deadline: Deadline) -> Result<u64, Refusal> {
         let (now, until) = (self.clock_rng.now(), self.clock_rng.now() + TRUSTED);
         if let Some(total) = self.scim.total(now).await? {
@@ -86,7 +85,7 @@ impl Users {
         Ok(index)
     }
 
-    /// Reads every user, because the total is only known once all are tested.
+    /// Returns a page of the matching users. Reads all users, because SCIM also requires the total number of matches.
     async fn filtered(&self, start: u64, count: u64, test: &Test, deadline: Deadline) -> Result<Page, Refusal> {
         let (mut found, mut resources, mut token) = (0_u64, Vec::new(), None);
         loop {
@@ -110,7 +109,8 @@ impl Users {
         }
     }
 
-    /// Reads on from the cursor. With a filter, a page may hold fewer users than requested if time runs short.
+    /// Returns the page that begins at the cursor. If the request's time runs short, the page holds fewer users than
+    /// requested.
     async fn by_cursor(
         &self,
         at: Option<&Cursor>,
@@ -155,7 +155,8 @@ impl Users {
         }
     }
 
-    /// The users that SCIM shows: without those deleted through SCIM or replaced by another Flex user.
+    /// Returns the users that SCIM shows. Omits users who were deleted through SCIM, and Flex users that another Flex
+    /// user has replaced.
     pub(super) async fn visible(&self, users: Vec<FlexUser>) -> Result<Vec<Person>, Refusal> {
         let sids: Vec<_> = users.iter().map(|user| user.flex_user_sid.clone()).collect();
         let entries = self.scim.entries(&sids).await?;
@@ -183,7 +184,7 @@ impl Users {
     }
 
     async fn visible_count(&self, users: &[FlexUser]) -> Result<u64, Refusal> {
-        // Only an inactive user can have been deleted or replaced.
+        // Only an inactive user can be deleted or replaced, so look up only the inactive ones.
         let perhaps: Vec<FlexUser> = users.iter().filter(|user| !user.is_active()).cloned().collect();
         let sids: Vec<_> = perhaps.iter().map(|user| user.flex_user_sid.clone()).collect();
         let entries = self.scim.entries(&sids).await?;
@@ -194,8 +195,8 @@ impl Users {
         Ok((users.len() - gone.count()) as u64)
     }
 
-    /// Twilio finds a username only in its exact spelling, but SCIM ignores case. So Flexgate stores every spelling it
-    /// sees that isn't all lower case.
+    /// Stores the spelling of a username that is not all lower case. Twilio finds a username only in its exact
+    /// spelling, but SCIM ignores case.
     async fn note_spelling(&self, person: &Person) {
         let username = &person.user.username;
         if person.entry.is_none() && folded(username.as_str()) != username.as_str() {

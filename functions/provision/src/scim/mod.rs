@@ -1,9 +1,9 @@
 //! SCIM over Flex: how Flexgate interprets the users and groups that identity systems write.
 //!
-//! What a client writes becomes a statement in the people ledger, which updates Flex. The
-//! [`ScimStore`](flexgate::store::ScimStore) holds what neither of them stores: the client's own keys, its spelling,
-//! groups.
-//! Every step is idempotent: when a client retries a request that failed halfway, it reaches the same state.
+//! Flexgate records what a client writes in the people ledger, as a statement of the source SCIM. The ledger then
+//! updates Flex. The [`ScimStore`](flexgate::store::ScimStore) holds what neither the ledger nor Flex stores: the
+//! client's own keys, the spelling that the client used, and groups. Every step is idempotent: when a client retries a
+//! request that failed halfway, the retry reaches the same state.
 
 mod app;
 mod groups;

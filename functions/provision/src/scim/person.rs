@@ -13,7 +13,7 @@ use super::protocol::Document;
 use super::refusal::{Refusal, value as wrong};
 use super::resources::FLEX_USER;
 
-/// The maximum length of a given or a family name: two of them and a space fit into a full name.
+/// The maximum length of a given name or a family name. A full name has room for two such names and a space.
 const MAX_HALF: usize = 127;
 
 /// All data about one user.
@@ -22,11 +22,11 @@ pub(super) struct Person {
     pub(super) user: FlexUser,
     pub(super) entry: Option<Entry>,
     pub(super) memberships: Vec<Membership>,
-    /// The person as the people ledger has them. In lists, it is what Flex shows.
+    /// What the people ledger knows about the person. In lists, this is only what the Flex user shows.
     pub(super) view: View,
 }
 
-/// The field in which an entry keeps the client's own key of a person whom the client has deleted.
+/// The field in which an entry keeps the client's own key (`externalId`) after the client has deleted the person.
 pub(super) const LEFT_AS: &str = "leftAs";
 
 /// Attributes that Flexgate stores as the client wrote them.
@@ -44,8 +44,8 @@ impl Person {
         deleted && !self.user.is_active()
     }
 
-    /// What a recreated user inherits from this deleted one. A different `externalId` means a different person, who
-    /// inherits nothing.
+    /// Which data of this deleted user a recreated user inherits. A different `externalId` means a different person,
+    /// who inherits nothing.
     pub(super) fn earlier(&self, document: &Document) -> Earlier {
         let left_as = self.entry.as_ref().and_then(|entry| entry.asserted.get(LEFT_AS));
         match (left_as, document.get("externalId")) {
@@ -84,8 +84,8 @@ impl Person {
         self.entry.as_ref().map(|entry| &entry.asserted).filter(|asserted| !asserted.is_empty())
     }
 
-    /// The resource; `meta` holds only the times. Shows the client's own spelling as long as Twilio's value agrees with
-    /// it, otherwise Twilio's value.
+    /// Returns the SCIM resource; its `meta` holds only the times. Each value has the client's spelling if Twilio's
+    /// value agrees with it. Otherwise, the resource shows Twilio's value.
     pub(super) fn document(&self, base: &str) -> Document {
         let mut shown = Document::new();
         shown.insert("id".to_owned(), self.id().into());
@@ -147,7 +147,8 @@ impl Person {
             }
         }
         let Some(full) = twilio else { return };
-        // Okta doesn't import a user without a given and a family name.
+        // Okta imports only users with a given and a family name. So if the full name has only one word, use it for
+        // both.
         let (given, family) = full.split_once(' ').unwrap_or((full, full));
         shown.insert("displayName".to_owned(), full.into());
         shown.insert("name".to_owned(), json!({ "formatted": full, "givenName": given, "familyName": family }));
@@ -175,7 +176,7 @@ impl Person {
             }
             (roles, _) => roles.as_ref().map(|roles| roles.names()).unwrap_or_default(),
         };
-        // Keep the client's own item for a role, if there is one: it may mark the primary role.
+        // Keep the item that the client wrote for a role, because it may mark the primary role.
         let written = |name: &str| {
             let mut items = asserted.and_then(Value::as_array).into_iter().flatten();
             items.find(|item| item.get("value").and_then(Value::as_str) == Some(name)).cloned()
@@ -210,8 +211,8 @@ pub(super) fn username(document: &Document) -> Result<Username, Refusal> {
     text.parse().map_err(|error| wrong("userName", error))
 }
 
-/// The full name: `displayName`, else `name.formatted`, else the given and the family name, else the username. All of
-/// those that the client gives must be valid, even if unused.
+/// Returns the full name: `displayName`, else `name.formatted`, else the given and the family name, else the username.
+/// Every name that the client sends must be valid, even if it is not used.
 pub(super) fn full_name(document: &Document, username: &Username) -> Result<FullName, Refusal> {
     let said = |holder: Option<&Value>, name: &str| match holder.and_then(Value::as_str).map(str::trim) {
         None | Some("") => Ok(None),
@@ -258,7 +259,8 @@ pub(super) fn follow_name(before: &Document, after: &mut Document) {
     }
 }
 
-/// The e-mail address: the primary one, else the one for work, else the first, else the username if it is an address.
+/// Returns the e-mail address: the primary one, else the one for work, else the first one, else the username if it is
+/// an address.
 pub(super) fn email(document: &Document, username: &Username) -> Result<Email, Refusal> {
     let empty = Vec::new();
     let emails = document.get("emails").and_then(Value::as_array).unwrap_or(&empty);

@@ -11,7 +11,7 @@ use flexgate::users::ledger::LedgerError;
 
 use super::protocol::{ProtocolError, error};
 
-/// Why Flexgate refuses a SCIM request. The texts tell the caller what to do, in Flexgate's own words.
+/// Why Flexgate refuses a SCIM request. The messages tell the caller what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The request violates the SCIM protocol.
@@ -91,7 +91,8 @@ impl From<LedgerError> for Refusal {
     }
 }
 
-/// The refusal that says what the value of `name` must be.
+/// Returns the refusal for an invalid value of the attribute `name`. `must` continues a sentence that begins with the
+/// name, such as "is required".
 pub(super) fn value(name: &str, must: impl std::fmt::Display) -> Refusal {
     error::value(name, must).into()
 }

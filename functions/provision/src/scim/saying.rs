@@ -1,4 +1,4 @@
-//! The statement derived from a document, and how the client wrote that document.
+//! What SCIM states about a person in the people ledger after a client has written a user, and how the client wrote it.
 
 use flexgate::domain::RoleSet;
 use flexgate::domain::ledger::Statement;
@@ -15,7 +15,8 @@ pub(super) enum Written<'a> {
     Changed { active: Option<bool> },
 }
 
-/// The statement derived from a document, and the roles that are then the client's own.
+/// What SCIM states about the person after the write, which earlier data of the Flex user remain valid, and the roles
+/// that the client itself gives.
 pub(super) struct Saying {
     pub(super) statement: Statement,
     pub(super) earlier: Earlier,

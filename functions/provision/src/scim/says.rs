@@ -1,8 +1,8 @@
 //! Turns a client's document about a person into a statement for the people ledger.
 //!
-//! A client reads a user, changes it and writes it back, so a document repeats much that is not the client's own, above
-//! all
-//! the roles from groups and from other sources. The statement contains only what differs from what Flexgate showed.
+//! A client reads a user, changes it and writes it back. So its document repeats much that the client did not decide,
+//! above all the roles from groups and from other sources. The statement leaves those roles out, and also every value
+//! that SCIM has already stated.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,8 @@ use super::saying::{Saying, Written};
 use super::users::Users;
 
 impl Users {
-    /// The parts of `after` that SCIM has not stated and Flexgate has not shown before.
+    /// Returns what SCIM states about the person after a write that changes `before` to `after`. The statement leaves
+    /// out values that SCIM has already stated.
     pub(super) fn says(
         &self,
         person: &Person,
@@ -36,7 +37,7 @@ impl Users {
         let locale = after.get("locale").and_then(Value::as_str).map(Box::from);
         let (at, id) = (self.clock_rng.now(), self.cause());
 
-        // A PUT states everything it contains; a PATCH states what it changes.
+        // A PUT states all attributes that it contains. A PATCH states only those that it changes.
         let says = |names: &[&str]| {
             let changes = |name: &&str| after.get(*name) != before.get(*name);
             let holds = |name: &&str| matches!(written, Written::Whole(document) if document.contains_key(*name));
@@ -65,19 +66,22 @@ impl Users {
         Ok(Saying { statement, earlier, own_roles })
     }
 
-    /// The new value of `active`, if the document states one that is news.
+    /// Returns the value of `active` to state, or `None` if the document does not contain it or it would change
+    /// nothing.
     fn says_active(person: &Person, after: &Document, written: Written<'_>) -> Option<bool> {
         let active = after.get("active").and_then(Value::as_bool)?;
         let named = match written {
             Written::Whole(_) => active != person.view.active,
             Written::Changed { active } => active.is_some(),
         };
-        // State it again if it has had no effect: the ledger then refuses and names the source that disagrees.
+        // If SCIM has already stated this value without effect, state it again: the ledger then refuses the request and
+        // names the source that disagrees.
         let known = person.statement().and_then(Statement::says_active);
         (named && (known != Some(active) || active != person.view.active)).then_some(active)
     }
 
-    /// The client's own roles after the document, and the roles made by hand that it takes away.
+    /// Returns the roles that the client itself gives after the write. Also returns which earlier data of the Flex user
+    /// remain valid: everything except the roles that somebody added by hand and that this write removes.
     fn own_roles(
         &self,
         person: &Person,
@@ -92,7 +96,8 @@ impl Users {
         let mut asked = after.get("roles").map(person::roles).transpose()?.unwrap_or_default();
         let shown = person.shown_roles();
         if matches!(written, Written::Whole(_)) {
-            // The client may have read the user before Flexgate took the role back.
+            // The client may have read the user before Flexgate took a role back. Its document then still names that
+            // role, so ignore the role.
             let taken = person.view.person.as_ref().map(|person| &person.given.taken);
             asked.retain(|role| own.contains(role) || !taken.is_some_and(|taken| taken.contains(role)));
         }
@@ -104,7 +109,8 @@ impl Users {
         if asked.is_empty() {
             after = self.default_roles();
         } else if !after.is_empty() {
-            // Naming any role drops the default roles, so name those that the client still asks for.
+            // A person whom SCIM gives any role loses the default roles. So add the default roles that the client still
+            // lists.
             after.extend(asked.iter().filter(|role| person.reason(**role) == Some(&RoleReason::Default)));
         }
         let by_hand = |role: &&Role| matches!(person.reason(**role), None | Some(RoleReason::MadeByHand));
@@ -113,13 +119,13 @@ impl Users {
         Ok((after, earlier))
     }
 
-    /// The roles of a user to whom the client gives none. They count as the client's own, so a group's role adds to
-    /// them.
+    /// The roles of a user to whom the client gives none. SCIM states them like roles that the client gives, so the
+    /// person keeps them when a group adds its role.
     fn default_roles(&self) -> RoleSet {
         self.policy.default_roles.intersection(&self.policy.allowed_roles).copied().collect()
     }
 
-    /// Turns a new user's document into a statement.
+    /// Turns the document of a new user into a statement for the people ledger.
     pub(super) fn says_in_full(&self, document: &Document, person: &News) -> Result<Saying, Refusal> {
         let Some(username) = &person.username else { return Err(Refusal::Unknown) };
         person::check_locale(document)?;
@@ -142,7 +148,8 @@ impl Users {
         Ok(Saying { statement, earlier: person.earlier.clone(), own_roles })
     }
 
-    /// States that the person is inactive, and nothing else. `withdraws` also cancels everything SCIM has said before.
+    /// States in the people ledger that the person is inactive. If `withdraws` is true, also cancels everything that
+    /// SCIM has stated before.
     pub(super) async fn deactivate(
         &self,
         person: &mut Person,
@@ -192,7 +199,7 @@ impl Users {
     }
 }
 
-/// Returns the statement, unless it repeats the known one.
+/// Returns the new value, or `None` if SCIM has already stated the same value.
 fn news<T: PartialEq>(known: Option<&Said<T>>, said: Said<T>) -> Option<Said<T>> {
     known.is_none_or(|known| known.value != said.value).then_some(said)
 }
@@ -201,7 +208,7 @@ fn names(roles: &RoleSet) -> BTreeSet<Box<str>> {
     roles.iter().map(|role| role.as_str().into()).collect()
 }
 
-/// The fields that the statement covers, by the names that a plan uses.
+/// The names of the fields that the statement contains, as a plan for Flex uses them.
 fn told(statement: &Statement) -> Vec<&'static str> {
     let fields = [
         ("full_name", statement.full_name.is_some()),

@@ -60,7 +60,7 @@ impl FromStr for WorkerFields {
             let plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
                 && name.len() <= 64
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
-                // A client that could write it could redirect other people's calls to itself.
+                // A client that could write `contact_uri` could redirect other people's calls to itself.
                 && !name.eq_ignore_ascii_case("contact_uri");
             plain.then(|| Field { name: name.to_owned(), kind })
         };
@@ -83,7 +83,8 @@ impl WorkerFields {
         self.0.iter().map(|field| Attribute::new(&field.name, kind(field), "A worker attribute.")).collect()
     }
 
-    /// The written fields in Flex's format, in which keys carry their type. Only those that clients may write.
+    /// Returns the fields in Flex's format, in which each key ends with its type. Leaves out fields that clients may
+    /// not write.
     pub(super) fn for_flex(&self, written: Option<&serde_json::Map<String, Value>>) -> serde_json::Map<String, Value> {
         let typed = |field: &Field| {
             let suffix = match field.kind {

@@ -1,4 +1,4 @@
-//! Bearer tokens for identity systems: long and random. Flexgate stores only their hashes.
+//! Bearer tokens of identity systems. They are long and random, and Flexgate stores only their hashes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq as _;
 /// The prefix of every token, so that scanners recognize a leaked one.
 const PREFIX: &str = "fgscim_";
 
-/// Two: the old token and the new one, while the identity system is switched over.
+/// The maximum number of valid tokens: the old one and its successor, while the identity system is switched over.
 const MAX_LIVE: usize = 2;
 
 /// The content of the secret: `{"tokens": [{"id": "…", "sha256": "…"}]}`, with one or two tokens.
@@ -82,7 +82,7 @@ pub struct NewToken {
 }
 
 impl NewToken {
-    /// Generates a token that audit events call `id`.
+    /// Generates a token. Audit events refer to it as `id`.
     #[must_use]
     pub fn generate(id: &str, rng: &dyn Rng) -> Self {
         let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<32>(rng)));
@@ -113,9 +113,10 @@ impl Tokens {
         let _read = self.0.get(deadline).await;
     }
 
-    /// Returns the `id` of the request's token, or `None` if it has no valid one.
+    /// Returns the `id` of the request's token, or `None` if the request has no valid token.
     ///
-    /// A token in the address is refused even with a valid header: addresses are logged along the way.
+    /// Refuses a request with a token in its address, even if the header is valid, because servers and proxies log
+    /// addresses.
     pub async fn verify(
         &self,
         headers: &HeaderMap,
@@ -136,7 +137,7 @@ impl Tokens {
         if let Some(id) = held.value.id_of(&hash) {
             return Ok(Some(id));
         }
-        // The token may be new, so read the secret again.
+        // The token may be newer than the cached secret, so read the secret again.
         let held = self.0.get_after_rejection(&held.version, deadline).await?;
         Ok(held.value.id_of(&hash))
     }

@@ -23,7 +23,7 @@ use super::resources::user_schema;
 use super::saying::Written;
 use super::settings::ScimSettings;
 
-/// How often a write is attempted when it loses a race.
+/// How often a write is attempted if other writes come first.
 const TRIES: usize = 3;
 
 /// How a user is changed.
@@ -49,7 +49,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// Gives access to the users. Their addresses start with `base`. Nothing is sent yet.
+    /// Gives access to the users. Their addresses start with `base`. Sends no request yet.
     #[must_use]
     pub fn new(
         base: String,
@@ -119,7 +119,7 @@ impl Users {
         let created = self.create_once(document, &username, &work, intended, deadline).await;
         match &created {
             Ok(_) => self.scim.forget_marks().await?,
-            // Nothing was sent to Twilio, or there is nothing to resume.
+            // The attempt changed nothing at Twilio, so the next attempt has nothing to resume.
             Err(error) if !unfinished(error) => self.scim.finish(&work).await?,
             Err(_) => self.scim.abandon(&work).await?,
         }
@@ -140,7 +140,7 @@ impl Users {
             None => None,
         };
         let earlier = match &existing {
-            // An earlier attempt got as far as Flex.
+            // An earlier attempt created the user in Flex but did not finish.
             Some(person) if !person.is_gone() => Earlier::Everything,
             existing => existing.as_ref().map_or(Earlier::Everything, |person| person.earlier(document)),
         };
@@ -148,7 +148,7 @@ impl Users {
             source: Source::Scim,
             subject: None,
             identity: None,
-            // Twilio knows a recreated user by the old spelling.
+            // Twilio knows a recreated user by the username's old spelling.
             username: Some(existing.as_ref().map_or(username, |person| &person.user.username).clone()),
             flex_user_sid: existing.as_ref().map(|person| person.user.flex_user_sid.clone()),
             statement: Statement::default(),
@@ -174,8 +174,8 @@ impl Users {
         }
     }
 
-    /// Replaces what the client may write. Omitted attributes are removed, except roles, `active` and what Flex
-    /// requires: those stay as they were.
+    /// Replaces the user's writable attributes. Removes those that the client omits, except `roles`, `active`, `locale`
+    /// and what Flex requires (a name and an e-mail address). These keep their values.
     pub async fn replace(
         &self,
         id: &str,
@@ -197,7 +197,8 @@ impl Users {
         self.change(id, if_match, body, Change::Patch, deadline).await
     }
 
-    /// Applies a deactivation first, so that no other part of the request can prevent it.
+    /// Changes the user. If the request deactivates the user, does that first, so that an error in another part of the
+    /// request cannot prevent it.
     async fn change(
         &self,
         id: &str,
@@ -267,7 +268,7 @@ impl Users {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Brings Flex in line with the ledger if it differs, as after a failed request.
+    /// Updates Flex if it differs from the ledger, for example after a request that failed halfway.
     async fn mend(&self, person: &mut Person, deadline: Deadline) -> Result<(), Refusal> {
         let known = person.view.person.as_ref().map(|known| known.id).filter(|_| !person.view.in_step);
         let Some(known) = known else { return Ok(()) };
@@ -288,7 +289,8 @@ impl Users {
             self.scim.leave_all(&sid).await?;
             let entry = person.entry.take().unwrap_or_else(|| self.new_entry(&person.user));
             let mut entry = Entry { deleted: true, updated_at: self.clock_rng.now(), ..entry };
-            // Free the key, but keep a copy: it tells whether the same person comes back.
+            // Remove the client's key, so that another user can have it. Keep a copy, because it shows later whether
+            // the same person or somebody else gets the username.
             if let Some(external_id) = entry.external_id.take() {
                 entry.asserted.insert(LEFT_AS.to_owned(), external_id.into());
             }
@@ -300,7 +302,8 @@ impl Users {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Refuses a new `userName`: it is Twilio's key and never changes. Differences in case are ignored.
+    /// Refuses a new `userName`, because the username is Twilio's key for the user and never changes. Differences in
+    /// case are ignored.
     async fn same_name(&self, person: &Person, after: &Document, deadline: Deadline) -> Result<(), Refusal> {
         let asked = person::username(after)?;
         if folded(asked.as_str()) == folded(person.user.username.as_str()) {
@@ -315,7 +318,7 @@ impl Users {
         Err(ProtocolError::Mutability(fixed.to_owned()).into())
     }
 
-    /// Stores what the client wrote, in its own spelling. Returns false if another write came first.
+    /// Stores the attributes as the client wrote them. Returns false if another write came first.
     async fn remember(
         &self,
         person: &mut Person,
@@ -386,7 +389,8 @@ pub(super) fn check_if_match(if_match: Option<&str>, document: &Document) -> Res
     if matches { Ok(()) } else { Err(Refusal::Stale) }
 }
 
-/// The resource after a `PUT`: the document, plus the attributes that stay if it omits them.
+/// Returns the resource after a `PUT`: the client's document, plus the current values of attributes that a `PUT` may
+/// omit without removing them.
 fn replaced(before: &Document, document: &Document) -> Document {
     let mut after = document.clone();
     let keep = |after: &mut Document, name: &str| {

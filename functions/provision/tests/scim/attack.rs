@@ -1,4 +1,4 @@
-//! Faults that an attack on the ledger found, by way of SCIM.
+//! Regression tests for faults in the people ledger that were found by attacking it through SCIM.
 
 use reqwest::Method;
 use serde_json::{Value, json};

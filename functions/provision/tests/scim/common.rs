@@ -1,4 +1,4 @@
-//! A gateway's provisioning function that serves SCIM in a test world, and helpers for the tests.
+//! The provisioning function, serving SCIM in a test world, and helpers for the tests.
 
 use axum::Router;
 use axum::body::Body;
@@ -21,7 +21,7 @@ pub struct Scim {
     settings: Settings,
 }
 
-/// What the answer to a refused SCIM request must be.
+/// Asserts that a reply is a refusal in SCIM's form.
 pub trait Refused {
     /// Asserts a SCIM error body with this status and `scimType` (`-` for none).
     fn refused(self, status: u16, scim_type: &str);
@@ -77,7 +77,7 @@ impl Scim {
         Platform::new(&self.settings.owner.common, ClockRng::system()).unwrap()
     }
 
-    /// The people ledger, as another source would use it.
+    /// Returns the people ledger, so that a test can write to it as another source.
     pub fn ledger(&self) -> Ledger {
         self.world.ledger(&self.settings.owner)
     }
@@ -142,7 +142,7 @@ impl Scim {
         self.world.sql("DROP TRIGGER broken_insert; DROP TRIGGER broken_update;");
     }
 
-    /// Makes every write fail that records that a group member's role has been announced.
+    /// Makes a write fail if it records that a group member's role has been announced.
     pub fn break_announcement(&self) {
         self.world.sql(
             "CREATE TRIGGER broken_announcement BEFORE INSERT ON scim_members WHEN NEW.conferred IS NOT NULL

@@ -1,5 +1,5 @@
-//! C16: Twilio and the directory cannot be written atomically. Whatever fails in between, a retry reaches the same
-//! state.
+//! C16: a request writes to Twilio and to the store, and no transaction covers both. Whichever write fails, a retry of
+//! the request reaches the same state.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,8 @@ async fn c16_a_create_that_fails_at_twilio_is_finished_by_its_retry() {
         scim.send("POST", "/Users", ada()).await.refused(503, "-");
         scim.world.no_faults().await;
     }
-    // Twilio carried out the last attempt, but its answer was lost: the user exists, and the retry still answers 201.
+    // Twilio carried out the last attempt, but its response was lost. So the user exists, and the retry must still
+    // answer 201.
     let made = scim.send("POST", "/Users", ada()).await.is(201);
     assert_eq!((&made["externalId"], &made["name"]["givenName"]), (&json!("x-1"), &json!("Ada")));
     scim.send("POST", "/Users", ada()).await.refused(409, "uniqueness");
@@ -55,7 +56,8 @@ async fn c16_an_update_converges_whichever_side_fails() {
         { "op": "add", "path": "externalId", "value": "x-2" },
         { "op": "add", "path": "locale", "value": "en-GB" },
     ]);
-    // The change fails before Twilio has any of it, when Twilio has half of it, and when Twilio has all of it.
+    // The change fails before Twilio receives any part of it, then after Twilio has stored half of it, then after
+    // Twilio has stored all of it.
     twilio_fails(&scim, "Provision", "status").await;
     scim.patch(&path, change.clone()).await.refused(503, "-");
     scim.world.no_faults().await;
@@ -83,7 +85,7 @@ async fn c16_a_deactivation_and_a_deletion_converge_whichever_side_fails() {
     twilio_fails(&scim, "Deprovision", "status").await;
     scim.patch(&path, off.clone()).await.refused(503, "-");
     scim.world.no_faults().await;
-    // SCIM shows the statement at once; Flex catches up with the retry.
+    // SCIM shows the deactivation at once, because it is in the ledger. The retry updates Flex.
     assert_eq!(scim.get(&path).await.is(200)["active"], false);
     assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], false);
     scim.break_table("people");
@@ -123,7 +125,7 @@ async fn c16_a_group_that_was_written_down_before_twilio_failed_is_finished_by_t
     twilio_fails(&scim, "Provision", "status").await;
     scim.patch(&path, remove.clone()).await.refused(503, "-");
     scim.world.no_faults().await;
-    // The user is no longer a member but still has the role: the retry takes it away.
+    // The user is no longer a member but still has the role. The retry takes the role away.
     assert_eq!(scim.world.twilio_user_of(&grace).await.unwrap()["roles"], json!(["agent", "supervisor"]));
     scim.patch(&path, remove.clone()).await.is(200);
     for user in [&ada, &grace] {
@@ -145,7 +147,8 @@ async fn c16_a_role_given_at_twilio_but_not_announced_is_announced_by_the_retry(
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Flex Supervisors" })).await.is(201);
     let path = format!("/Groups/{}", group["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
-    // The store records the group with its member and Twilio gets the role; then recording the announcement fails.
+    // The store records the group with its member, and Twilio gets the role. Then the write that marks the role as
+    // announced fails.
     scim.break_announcement();
     scim.patch(&path, add.clone()).await.refused(503, "-");
     scim.mend_announcement();

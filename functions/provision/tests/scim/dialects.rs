@@ -1,11 +1,9 @@
-//! Provisioning cycles from the identity systems' documentation: create, update, deactivate, reactivate, push a group,
-//! remove it.
+//! Plays the provisioning cycles from the identity systems' documentation: create, update, deactivate and reactivate a
+//! user, push a group, remove the group.
 //!
-//! A fixture is a list of steps. `save` names a value that later steps use as `${name}`; `expect` holds the status and,
-//! by
-//! JSON pointer, the expected values of the response and of Twilio's user (`null`: absent). Twilio's user is the one
-//! saved
-//! as `id`.
+//! A fixture is a list of steps. `save` gives a value of the response a name, and later steps use it as `${name}`.
+//! `expect` holds the expected status, and the expected values of the response and of Twilio's user by JSON pointer
+//! (`null` means absent). Twilio's user is the one whose SID was saved as `id`.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,4 @@
-//! SCIM under the rules of the people ledger: R40, R42, R70, and which source owns a role.
+//! SCIM under the rules of the people ledger: R40, R42, R70, and the rules on which source a role belongs to.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::base::outbound::Deadline;
@@ -35,7 +35,7 @@ async fn roles(scim: &Scim, id: &str) -> Value {
     scim.world.twilio_user_of(id).await.unwrap()["roles"].clone()
 }
 
-/// States something about the person with this username on behalf of another source.
+/// Writes to the ledger what another source states about the person with this username.
 async fn says(scim: &Scim, source: &str, username: &str, on: bool, names: &[&str]) -> Result<(), LedgerError> {
     let (at, id) = (SystemClock.now(), EventId::from(7));
     let statement = Statement {
@@ -130,7 +130,7 @@ async fn r42_whoever_says_inactive_is_heard_whatever_else_is_wrong() {
         let id = scim.user(&format!("user{number}")).await;
         let path = format!("/Users/{id}");
         let off = off[number % off.len()].clone();
-        // The deactivation comes after the invalid operation, or before it.
+        // The deactivation comes before the invalid operation in every second case, and after it in the others.
         let operations = if number % 2 == 0 { json!([wrong, off]) } else { json!([off, wrong]) };
         let answer = scim.patch(&path, operations).await;
         let detail = answer.body["detail"].as_str().unwrap().to_owned();
@@ -202,7 +202,7 @@ async fn r70_a_role_that_flexgate_cannot_give_survives_what_scim_writes() {
     let twilio = scim.world.twilio_user_of(&id).await.unwrap();
     assert_eq!(twilio["email"], "new@example.com");
     assert_eq!(twilio["roles"], json!(["agent", "wfo.full_access"]));
-    // A change that would lose the role is refused, and the error says why.
+    // A change that would remove the role is refused, and the error names the field.
     let name = json!([{ "op": "replace", "path": "displayName", "value": "Augusta Ada" }]);
     let refused = scim.patch(&path, name).await;
     assert!(refused.body["detail"].as_str().unwrap().contains("full_name"), "{}", refused.body);
@@ -223,11 +223,11 @@ async fn a_put_that_repeats_the_roles_it_was_shown_gives_none_of_them() {
     scim.send("PUT", &path, body.clone()).await.is(200);
     scim.patch(&group, leaves(&id)).await.is(200);
     assert_eq!(roles(&scim, &id).await, json!(["agent"]));
-    // The client read this before Flexgate took the role back, so writing it does not bring the role back.
+    // The client read this body before Flexgate took the role back. So writing the body does not give the role again.
     body["displayName"] = "Ada Lovelace".into();
     scim.send("PUT", &path, body).await.is(200);
     assert_eq!(roles(&scim, &id).await, json!(["agent"]));
-    // A PATCH that names the role does.
+    // A PATCH that adds the role by name does give it.
     let add = json!([{ "op": "add", "path": "roles", "value": [{ "value": "supervisor" }] }]);
     scim.patch(&path, add).await.is(200);
     assert_eq!(roles(&scim, &id).await, json!(["agent", "supervisor"]));
@@ -258,16 +258,17 @@ async fn whoever_comes_back_under_another_key_is_somebody_else() {
     };
     let made = scim.send("POST", "/Users", body("x-1")).await.is(201);
     let id = made["id"].as_str().unwrap().to_owned();
-    // The role was given by hand, and by another source that later holds the person inactive.
+    // The person has the role by hand in Flex, and also from another source. That source later states that the person
+    // is inactive.
     says(&scim, "webhook:hr", "ada@example.com", true, &["supervisor"]).await.unwrap();
     scim.world.at_twilio("ada@example.com", &["agent", "supervisor"]).await;
     scim.delete(&format!("/Users/{id}")).await.is(204);
     says(&scim, "webhook:hr", "ada@example.com", false, &["supervisor"]).await.unwrap();
 
-    // The same person returns: the other source's statement still counts.
+    // The same person returns, so the other source's statement still counts and the user stays inactive.
     scim.send("POST", "/Users", body("x-1")).await.refused(409, "-");
     assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], true);
-    // A different person arrives: they inherit nothing from the earlier one.
+    // A different person gets the username. They inherit nothing from the earlier person.
     let made = scim.send("POST", "/Users", body("x-2")).await.is(201);
     assert_eq!(made["roles"], json!([{ "value": "agent" }]));
     let twilio = scim.world.twilio_user_of(made["id"].as_str().unwrap()).await.unwrap();
@@ -301,7 +302,7 @@ async fn r71_a_group_does_not_lose_the_last_administrator_and_stays_as_it_was() 
     let shown = scim.get(&path).await.is(200);
     assert_eq!(shown["members"][0]["value"], json!(ada), "a refused change leaves nothing behind");
     assert_eq!(roles(&scim, &ada).await, json!(["agent", "admin"]));
-    // Removing both at once would also remove the last administrator.
+    // Removing both members at once would also remove the last administrator.
     scim.patch(&path, joins(&grace)).await.is(200);
     scim.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.refused(409, "-");
     scim.world.at_twilio("other", &["admin"]).await;
@@ -322,7 +323,7 @@ async fn what_was_said_is_shown_before_flex_has_caught_up() {
     assert_eq!(shown["roles"], json!([{ "value": "agent" }, { "value": "supervisor" }]));
     assert_eq!(roles(&scim, &id).await, json!(["agent"]));
     scim.world.no_faults().await;
-    // A retry is carried out even though SCIM already shows the new role.
+    // The retry still updates Flex, even though SCIM already shows the new role.
     scim.patch(&format!("/Users/{id}"), add).await.is(200);
     assert_eq!(roles(&scim, &id).await, json!(["agent", "supervisor"]));
 }

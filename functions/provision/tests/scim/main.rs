@@ -1,4 +1,4 @@
-//! SCIM over real HTTP on a simulated Twilio: the listed attacks, dialects, lists, failures.
+//! Tests of SCIM over HTTP with a simulated Twilio: numbered attacks, dialects of identity systems, lists and failures.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

@@ -74,7 +74,8 @@ async fn c03_a_user_name_that_differs_in_case_only_is_taken() {
     for name in ["ada@example.com", "ADA@EXAMPLE.COM"] {
         scim.send("POST", "/Users", json!({ "userName": name })).await.refused(409, "uniqueness");
     }
-    // One user who was created elsewhere in lower case, and one whom a list has shown.
+    // Grace was created outside SCIM, in lower case. Linus was too, but in mixed case, which Flexgate knows after
+    // listing the users.
     scim.world.at_twilio("grace", &["agent"]).await;
     scim.send("POST", "/Users", json!({ "userName": "GRACE", "emails": ["g@example.com"] }))
         .await
@@ -112,7 +113,7 @@ async fn c05_a_role_that_the_policy_forbids_is_given_neither_directly_nor_throug
     let path = format!("/Groups/{}", empty["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }]);
     scim.patch(&path, add.clone()).await.refused(403, "-");
-    // Renaming a group to one that gives the role must not bypass the check.
+    // Renaming a group so that it gives the role must not bypass the check.
     let plain = json!({ "displayName": "Plain", "members": [{ "value": id }] });
     let plain = scim.send("POST", "/Groups", plain).await.is(201);
     scim.delete(&path).await.is(204);
@@ -194,7 +195,7 @@ async fn c12_nobody_is_renamed_onto_somebody_else() {
     scim.send("PUT", &path, json!({ "userName": "Grace" })).await.refused(409, "uniqueness");
     let rename = |name: &str| json!([{ "op": "replace", "value": { "userName": name } }]);
     scim.patch(&path, rename("grace")).await.refused(409, "uniqueness");
-    // Twilio's key never changes, but a different case is accepted.
+    // Twilio's key for the user never changes, but a different case is accepted and ignored.
     scim.patch(&path, rename("ada.lovelace")).await.refused(400, "mutability");
     assert_eq!(scim.patch(&path, rename("ADA")).await.is(200)["userName"], "ada");
 }
@@ -265,7 +266,7 @@ async fn c17_two_who_remove_the_last_two_administrators_leave_one() {
     let scim = scim().await;
     let first = scim.world.at_twilio("first", &["admin"]).await;
     let second = scim.world.at_twilio("second", &["admin"]).await;
-    // Slow enough for the other request to check who is left.
+    // The delay lets the other request check for remaining administrators before this one has finished.
     let slow = json!({ "service": "flex-api", "path_contains": "Deprovision", "kind": "delay", "delay_ms": 500, "times": "always" });
     scim.world.fault(&slow).await;
     let (one, other) = (format!("/Users/{first}"), format!("/Users/{second}"));

@@ -69,7 +69,7 @@ async fn c07_operators_and_names_in_any_case_with_and_without_a_path() {
             ]),
         )
         .await;
-    // The list has an address, but none of type work: RFC 7644 §3.5.2.3.
+    // The list has an address, but none of type work, so the filter selects nothing (RFC 7644 §3.5.2.3).
     shown.refused(400, "noTarget");
     let before = scim.get(&path).await.is(200);
     assert_eq!(before["displayName"], "The ada", "all operations or none");
@@ -222,7 +222,7 @@ async fn a_group_gives_its_role_and_takes_it_back_and_an_unmapped_one_gives_none
     assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent", "supervisor"]));
     let shown = scim.get(&format!("/Users/{ada}")).await.is(200);
     assert_eq!(shown["groups"].as_array().unwrap().len(), 2);
-    // An unrelated change keeps the role; deactivation followed by reactivation restores it.
+    // A change of another attribute leaves the role alone. Deactivation removes it, and reactivation restores it.
     let user = format!("/Users/{ada}");
     scim.patch(&user, json!([{ "op": "replace", "path": "displayName", "value": "A" }])).await.is(200);
     for active in [false, true] {
@@ -310,7 +310,7 @@ async fn r46_an_address_may_end_with_a_slash() {
     let group = scim.send("POST", "/Groups/", json!({ "displayName": "Agents" })).await.is(201);
     scim.delete(&format!("/Groups/{}/", group["id"].as_str().unwrap())).await.is(204);
     scim.delete(&path).await.is(204);
-    // What is nowhere is nowhere with a slash too.
+    // An unknown path stays unknown with a slash at the end.
     for unknown in ["/Users/x/y/", "/Nothing/", "/Me/"] {
         scim.get(unknown).await.refused(404, "-");
     }

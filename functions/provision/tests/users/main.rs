@@ -1,4 +1,4 @@
-//! `/users` at the router, on a real simulator.
+//! `/users`: tests that call the router directly, with a running simulator as Twilio.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
@@ -15,7 +15,7 @@ use flexgate_test_support::{Browser, Reply, World};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-/// A world, and a trusted system that may read and write users.
+/// A test world, and the token of a trusted system that may read and write users.
 pub struct Directory {
     pub world: World,
     pub router: Router,

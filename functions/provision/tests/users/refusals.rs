@@ -129,7 +129,7 @@ async fn without_a_token_or_its_scope_nothing_is_done_and_nothing_is_said() {
         if let Some(bearer) = bearer {
             request = request.header("authorization", format!("Bearer {bearer}"));
         }
-        // The body is invalid too: a caller without permission must not learn that.
+        // The body is invalid too, but a caller without permission must not learn that.
         let reply = Browser::new(directory.router.clone()).send(request.body(Body::from("{")).unwrap()).await;
         let code = if expected == 401 { "token_invalid" } else { "scope_missing" };
         assert_eq!(reply.problem(), (expected, code.into()), "{method} {path}");

@@ -1,4 +1,4 @@
-//! Twilio failures: which error the caller gets, and that no text from Twilio reaches the caller.
+//! Twilio failures: which error the caller gets, and that Twilio's own text never reaches the caller.
 
 use http::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The routes a browser navigates to: login, callback; and the public configuration.
+//! The routes that a browser navigates to (login and callback), and the public configuration.
 
 use std::sync::Arc;
 
@@ -81,12 +81,12 @@ pub(crate) async fn login(
     headers: HeaderMap,
     context: Context,
 ) -> Result<Response, Problem> {
-    // A prefetch does not mean that the person wants to sign in.
+    // Start no login for a prefetch, because it does not mean that the person wants to sign in.
     if headers.contains_key("sec-purpose") || headers.get("purpose").is_some_and(|value| value == "prefetch") {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let profile = profile(&app, &name)?;
-    // A foreign `return_to` is replaced, not refused: the person still wants to sign in.
+    // Replace a `return_to` on another origin instead of refusing it, because the person still wants to sign in.
     let wanted = query.once("return_to")?.map(|text| ReturnTo::parse(text, app.sign_in.public_url()));
     let return_to = wanted.and_then(Result::ok).unwrap_or_default();
     let configuration = configuration(&app, profile, &context).await?;
@@ -131,7 +131,7 @@ pub(crate) async fn callback(
     }
 }
 
-/// Why a callback does not sign anybody in, and whether it also voids the browser's pending logins.
+/// Why a callback signs nobody in, and whether the response also clears the login cookie with all pending logins.
 struct Refusal {
     problem: Problem,
     ends_login: bool,
@@ -176,8 +176,8 @@ async fn complete(
     Ok(see_other(&completed.location, cookies)?)
 }
 
-/// The identity provider refused. Only the browser that began the login is told so. Anybody can write the error's text,
-/// so it is not passed on.
+/// Answers a callback with which the identity provider refuses the sign-in. Only the browser that began the login
+/// learns of the refusal. The error's text is not passed on, because anybody can write it.
 async fn refused(app: &App, profile: &SsoProfile, cookie: Option<&str>, state: &str, context: &Context) -> Refusal {
     match app.sign_in.began(profile, cookie, state, context.deadline).await {
         Ok(true) => Problem::new(kinds::LOGIN_REFUSED, "Try again, or ask for access.").into(),
@@ -198,7 +198,7 @@ async fn configuration(app: &App, profile: &SsoProfile, context: &Context) -> Re
     found.ok_or_else(|| Problem::new(kinds::PROFILE_UNKNOWN, inactive))
 }
 
-/// Uses 303, so that the browser carries along no body and no `Referer` with a code.
+/// Answers with status 303, so that the browser's next request carries neither a body nor a `Referer` with a code.
 fn see_other<const N: usize>(location: &str, cookies: [Option<HeaderValue>; N]) -> Result<Response, Problem> {
     let broken = || Problem::new(kinds::INTERNAL, "Give the request's id to your administrator.");
     let mut response = StatusCode::SEE_OTHER.into_response();

@@ -1,4 +1,5 @@
-//! The two cookies. The `__Host-` prefix binds them to this host, and scripts can never read them.
+//! The login cookie and the session cookie. The `__Host-` prefix binds them to this host, and scripts can never read
+//! them.
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
@@ -6,7 +7,8 @@ use time::Duration;
 
 use crate::signin::{LOGIN_COOKIE, LOGIN_LIFETIME, SESSION_COOKIE};
 
-/// The value of the cookie with that name. If two have the same name, neither counts: `__Host-` allows only one.
+/// Returns the value of the cookie with that name. Returns `None` if two cookies have that name, because `__Host-`
+/// allows only one.
 pub(crate) fn get<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|line| line.split(';'));
     let mut values = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(key, _)| *key == name);
@@ -16,13 +18,13 @@ pub(crate) fn get<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     }
 }
 
-/// `Set-Cookie` for the login cookie; `None` clears it. Lax, because Twilio sends the browser back by a cross-site
-/// navigation.
+/// Builds `Set-Cookie` for the login cookie. `None` clears the cookie. `SameSite` is `Lax`, because Twilio sends the
+/// browser back by a cross-site navigation.
 pub(crate) fn login(value: Option<&str>) -> Option<HeaderValue> {
     set(LOGIN_COOKIE, value, "Lax", LOGIN_LIFETIME)
 }
 
-/// `Set-Cookie` for the session cookie; `None` clears it.
+/// Builds `Set-Cookie` for the session cookie. `None` clears the cookie.
 pub(crate) fn session(value: Option<&str>, lifetime: Duration) -> Option<HeaderValue> {
     set(SESSION_COOKIE, value, "Strict", lifetime)
 }

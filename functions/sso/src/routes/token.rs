@@ -1,4 +1,4 @@
-//! The routes a page calls: token, validate, logout.
+//! The routes that a page calls: token, validate, logout.
 
 use std::sync::Arc;
 
@@ -111,7 +111,7 @@ pub(crate) async fn token(
     .into_response())
 }
 
-/// The problem for a session error; if the session is over, its cookie is cleared too.
+/// Returns the problem for a session error. If the session is over, also clears its cookie.
 fn gone(app: &App, error: &SessionError) -> Response {
     let mut response = problem::of_session(error).into_response();
     let cleared = cookies::session(None, app.sign_in.lifetimes().absolute);

@@ -12,7 +12,8 @@ use tokio::time::timeout_at;
 /// How long a cached configuration is used. Configurations change only when somebody edits SSO in the Console, which is
 /// rare, and that person can wait minutes.
 const FRESH: Duration = Duration::minutes(5);
-/// How old a configuration may be while Twilio fails: one from an hour ago still leads to the right sign-in page.
+/// How old a cached configuration may be while Twilio fails. One from an hour ago still leads to the right sign-in
+/// page.
 const STALE: Duration = Duration::hours(1);
 
 /// One profile and its configuration.
@@ -28,7 +29,7 @@ impl Configured {
         Self { profile, latest: RwLock::new(None), flight: Mutex::new(()) }
     }
 
-    /// The active configuration; `None` if Twilio has none. Concurrent callers share one request to Twilio.
+    /// Returns the active configuration, or `None` if Twilio has none. Concurrent callers share one request to Twilio.
     pub(super) async fn get(
         &self,
         sso: &Sso,

@@ -1,8 +1,9 @@
 //! Signing in through SSO, and staying signed in.
 //!
 //! One sealed cookie binds a login to the browser that began it. The cookie holds the login's verifier and nonce,
-//! because Twilio's `state` proves nothing. Flexgate keeps sessions on the server: the browser holds a random
-//! identifier, the store its hash and the sealed tokens. The refresh token never leaves Flexgate.
+//! because Twilio's `state` does not prove which browser began the login. Flexgate keeps sessions on the server: the
+//! browser holds only a random identifier, and the store holds its hash and the sealed tokens. The refresh token never
+//! leaves Flexgate.
 
 mod configuration;
 mod pending;

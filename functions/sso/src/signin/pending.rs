@@ -1,4 +1,4 @@
-//! Pending logins: a list in one sealed cookie.
+//! The pending logins of a browser, stored as a list in one sealed cookie.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,11 +12,12 @@ use time::OffsetDateTime;
 use super::state::{LoginId, Returned};
 use super::{LOGIN_LIFETIME, ReturnTo};
 
-/// The most pending logins in one browser; a new one replaces the oldest.
+/// The maximum number of pending logins in one browser. A further login replaces the oldest.
 const MAX_PENDING: usize = 5;
 
-/// The largest sealed cookie value, so that browsers keep the cookie with its name and attributes. Every part of a
-/// login has a bounded length, and five logins stay well below this limit; checking it is the last safeguard.
+/// The maximum size of the sealed cookie value. Browsers still keep a cookie of this size, including its name and
+/// attributes. Every part of a login has a bounded length, so five logins stay well below this limit; checking it is a
+/// last safeguard.
 const MAX_SEALED: usize = 3_800;
 
 /// One pending login.
@@ -30,7 +31,7 @@ pub(super) struct Pending {
     pub(super) begun_at: OffsetDateTime,
 }
 
-/// A login as serialized in the cookie: the names are short so that five fit.
+/// A login as the cookie stores it. The names are short, so that five logins fit into the cookie.
 #[derive(Serialize, Deserialize)]
 struct Sealed {
     i: u64,
@@ -42,8 +43,7 @@ struct Sealed {
 }
 
 impl Pending {
-    /// A new login. The verifier is 48 random bytes and the nonce 24, both base64url, as Twilio's SDK
-    /// makes them.
+    /// Creates a login. As in Twilio's SDK, the verifier is 48 random bytes and the nonce 24, both in base64url.
     pub(super) fn begin(profile: &ProfileName, return_to: &ReturnTo, clock_rng: &ClockRng) -> Self {
         Self {
             id: LoginId(u64::from_be_bytes(clock_rng.random())),
@@ -56,7 +56,7 @@ impl Pending {
     }
 
     fn is_current(&self, now: OffsetDateTime) -> bool {
-        // Compared in whole seconds, because the cookie stores whole seconds.
+        // Compare whole seconds, because the cookie stores whole seconds.
         let age = now.unix_timestamp() - self.begun_at.unix_timestamp();
         (0..=LOGIN_LIFETIME.whole_seconds()).contains(&age)
     }
@@ -67,7 +67,7 @@ impl Pending {
 pub(super) struct PendingLogins(Vec<Pending>);
 
 impl PendingLogins {
-    /// Opens the cookie's value. Expired logins are left out.
+    /// Opens the cookie's value. Leaves out expired logins.
     pub(super) fn open(
         sealed: &str,
         keys: &KeyRing,
@@ -91,7 +91,7 @@ impl PendingLogins {
         Ok(Self(pending))
     }
 
-    /// The cookie's value, or `None` if no login is left.
+    /// Returns the cookie's value, or `None` if no login is pending.
     pub(super) fn seal(
         &self,
         keys: &KeyRing,
@@ -107,7 +107,7 @@ impl PendingLogins {
         if sealed.len() > MAX_SEALED { Err(OpenError) } else { Ok(Some(sealed)) }
     }
 
-    /// Adds a login; a sixth drops the oldest.
+    /// Adds a login. Drops the oldest if there would be six.
     pub(super) fn push(&mut self, login: Pending) {
         self.0.push(login);
         let surplus = self.0.len().saturating_sub(MAX_PENDING);
@@ -119,12 +119,12 @@ impl PendingLogins {
         self.0.iter().any(|login| *login.profile == *profile.as_str())
     }
 
-    /// Removes and returns the login that came back to `profile` with `state`.
+    /// Removes and returns the login to which a callback of `profile` with this `state` belongs.
     pub(super) fn take(&mut self, profile: &ProfileName, state: Returned) -> Option<Pending> {
         let of_profile = |login: &Pending| *login.profile == *profile.as_str();
         let index = match state {
             Returned::Login(id) => self.0.iter().position(|login| login.id == id && of_profile(login)),
-            // With several pending logins there is no way to know which is meant. Take the newest; Twilio then checks
+            // If several logins are pending, nothing tells which one is meant. Take the newest one: Twilio then checks
             // its verifier.
             Returned::Unnumbered => self.0.iter().rposition(of_profile),
             Returned::Foreign => None,
@@ -146,7 +146,7 @@ impl Sealed {
     }
 }
 
-/// A new session's identifier: 256 random bits, base64url.
+/// Generates the identifier of a new session: 256 random bits in base64url.
 pub(super) fn session_id(rng: &dyn Rng) -> SecretString {
     SecretString::from(URL_SAFE_NO_PAD.encode(random::<32>(rng)))
 }

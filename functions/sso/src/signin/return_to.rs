@@ -4,7 +4,7 @@ use std::fmt;
 
 use url::Url;
 
-/// The longest accepted path, in bytes: five of them must fit into one cookie.
+/// The longest accepted path, in bytes. Five such paths must fit into one cookie.
 const MAX_LENGTH: usize = 300;
 
 /// A path, query and fragment on Flexgate's own origin, percent-encoded, beginning with one slash.
@@ -17,11 +17,11 @@ pub struct ReturnTo(Box<str>);
 pub struct ReturnToError;
 
 impl ReturnTo {
-    /// Parses an untrusted `return_to`, as a browser on `origin` would.
+    /// Parses an untrusted `return_to` as a browser on `origin` would.
     ///
-    /// The text is resolved with the rules that browsers use (WHATWG URL), and only the path of the result is kept.
-    /// Text that leads to another origin, or that other parsers read differently (`\`, control characters, `//`), is
-    /// refused first.
+    /// Resolves the text by the rules that browsers use (WHATWG URL), and keeps the path, query and fragment of the
+    /// result. Refuses text that leads to another origin, and text that other parsers may read differently: `\`, `//`
+    /// at the start, control characters and white space.
     pub fn parse(unverified: &str, origin: &Url) -> Result<Self, ReturnToError> {
         let plain = unverified.starts_with('/')
             && !unverified.starts_with("//")
@@ -43,7 +43,7 @@ impl ReturnTo {
             path.push('#');
             path.push_str(fragment);
         }
-        // `/.//evil.example` resolves to the path `//evil.example`, which names a host when used alone.
+        // `/.//evil.example` resolves to the path `//evil.example`, which would name a host if a browser got it alone.
         if path.starts_with("//") || path.contains('\\') || path.len() > MAX_LENGTH {
             return Err(ReturnToError);
         }
@@ -80,7 +80,7 @@ mod tests {
         "https://gate.example/".parse().unwrap()
     }
 
-    /// Where a browser goes on `Location: {path}` from the callback.
+    /// Returns the address to which a browser goes if the callback answers `Location: {path}`.
     fn destination(path: &ReturnTo) -> Url {
         Url::parse("https://gate.example/sso/default/callback?code=1").unwrap().join(path.as_str()).unwrap()
     }

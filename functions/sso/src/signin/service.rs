@@ -1,4 +1,4 @@
-//! The sign-in itself: begins a login, and completes it at the callback.
+//! Sign-in: begins a login, and completes it at the callback.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::{Fault, LOGIN_COOKIE, LOGIN_LIFETIME, Lifetimes, ReturnTo};
 pub struct SignInParts {
     /// The profiles that people may sign in with.
     pub profiles: SsoProfiles,
-    /// Flexgate's public URL; everything is bound to its origin.
+    /// Flexgate's public URL. Callbacks, the login cookie and `return_to` are bound to its origin.
     pub public_url: Url,
     /// How long sessions live.
     pub lifetimes: Lifetimes,
@@ -37,9 +37,9 @@ pub struct SignInParts {
     pub sessions: Arc<dyn Sessions>,
     /// Makes sure that each login is completed only once.
     pub once_only: Arc<dyn OnceOnly>,
-    /// Who is inactive, even if Twilio's SSO reactivated them.
+    /// Knows who is inactive, even if Twilio's SSO has reactivated them.
     pub deactivations: Arc<dyn Deactivations>,
-    /// The queue for the jobs that deactivate such people again.
+    /// The queue for jobs that deactivate such people again.
     pub queue: Arc<dyn EventQueue>,
     /// The clock and the random number generator.
     pub clock_rng: ClockRng,
@@ -65,7 +65,7 @@ pub struct Begun {
 /// A login that is complete.
 #[derive(Debug)]
 pub struct Completed {
-    /// Where to send the browser: a path of our own.
+    /// Where to send the browser: a path on Flexgate's origin.
     pub location: Box<str>,
     /// The session cookie's value.
     pub session_id: SecretString,
@@ -141,7 +141,7 @@ impl SignIn {
         self.parts.lifetimes
     }
 
-    /// The active configuration of a profile; `None` if Twilio has none.
+    /// Returns the active configuration of a profile, or `None` if Twilio has none.
     pub async fn configuration(
         &self,
         profile: &SsoProfile,
@@ -151,8 +151,8 @@ impl SignIn {
         Ok(configured.get(&self.parts.sso, self.now(), deadline).await?)
     }
 
-    /// Begins a login. `cookie` is the login cookie that the browser already has; one that cannot be opened is
-    /// replaced.
+    /// Begins a login. `cookie` is the login cookie that the browser already has. If it cannot be opened, a new cookie
+    /// replaces it.
     pub async fn begin(
         &self,
         profile: &SsoProfile,
@@ -180,8 +180,8 @@ impl SignIn {
         Ok(Begun { location, cookie })
     }
 
-    /// Completes a login: finds it by the browser's cookie and the returned `state`, exchanges the code exactly once,
-    /// has Twilio confirm the token, and stores a session.
+    /// Completes a login. Finds it by the browser's cookie and the returned `state`, exchanges the code exactly once,
+    /// lets Twilio confirm the token, and stores a session.
     pub async fn complete(
         &self,
         profile: &SsoProfile,
@@ -204,7 +204,8 @@ impl SignIn {
         if info.flex_user_sid != tokens.info.flex_user_sid || info.expiration <= self.now() {
             return Err(TwilioError::Malformed("Tokens/Info disagrees with the exchange").into());
         }
-        // Check for leavers here: Twilio's SSO creates or reactivates every person the identity provider admits.
+        // Refuse leavers here, because Twilio's SSO creates or reactivates every person whom the identity provider
+        // admits.
         let username = info.username.as_deref().and_then(|name| name.parse::<Username>().ok());
         let username = username.map(|username| username.key());
         let inactive = self.parts.deactivations.says_inactive(Some(&info.flex_user_sid), username.as_ref()).await;
@@ -221,8 +222,8 @@ impl SignIn {
         })
     }
 
-    /// Queues the job that deactivates a leaver whom Twilio's SSO has made active again. If that fails, the next sweep
-    /// finds them. The queue accepts one such job per person and minute, however often they try.
+    /// Queues a job that deactivates a leaver whom Twilio's SSO has reactivated. If that fails, the next sweep finds
+    /// the leaver. The queue accepts one such job per person and minute, however often the person tries to sign in.
     async fn have_deactivated(&self, user: FlexUserSid) {
         let now = self.now();
         let cause = format!("sign-in:{}", now.unix_timestamp().div_euclid(60));
@@ -232,7 +233,7 @@ impl SignIn {
         }
     }
 
-    /// Whether this browser began the login that `unverified_state` belongs to. For callbacks that carry an error
+    /// Whether this browser began the login to which `unverified_state` belongs. Used for callbacks that carry an error
     /// instead of a code.
     pub async fn began(
         &self,
@@ -247,8 +248,8 @@ impl SignIn {
         Ok(logins.take(&profile.name, returned).is_some())
     }
 
-    /// Claims the login, so that only the first of several identical callbacks exchanges the code, even if they arrive
-    /// at the same time in two processes.
+    /// Claims the login. If several identical callbacks arrive, even at the same time in two processes, only the first
+    /// one can claim the login and exchange the code.
     async fn claim(&self, id: LoginId) -> Result<(), CallbackError> {
         let now = self.now();
         let once_only = &self.parts.once_only;
@@ -301,7 +302,7 @@ impl SignIn {
         Ok(session_id)
     }
 
-    /// The callback's URL, as it must be listed in Twilio's Trusted URLs. It comes from the settings, never from a
+    /// Returns the callback's URL. It must be listed in Twilio's Trusted URLs. It comes from the settings, never from a
     /// request.
     #[must_use]
     pub fn redirect_url(&self, profile: &ProfileName) -> String {

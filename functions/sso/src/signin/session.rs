@@ -1,4 +1,4 @@
-//! Staying signed in: refreshes a session's tokens, in one process at a time.
+//! Staying signed in: refreshes a session's tokens, in only one process at a time.
 
 use std::time::Duration as StdDuration;
 
@@ -15,16 +15,16 @@ use super::Fault;
 use super::service::SignIn;
 use super::tokens::Tokens;
 
-/// An access token with less time left than this is refreshed when a page asks for it.
+/// If a page asks for an access token with less time left than this, Flexgate refreshes the token.
 const REFRESH_BEFORE: Duration = Duration::minutes(5);
-/// How long a refresh lease lasts. A refresh makes one attempt; if its process dies midway, other processes are blocked
-/// this long.
+/// How long a refresh lease lasts. A refresh makes one attempt. If its process dies during the attempt, other processes
+/// cannot refresh the session for this long.
 const LEASE: Duration = Duration::seconds(10);
-/// A request that waits for another's refresh looks this often, and for at most this long: a little more than one
-/// attempt.
+/// A request that waits for another request's refresh reads the session this often, and waits at most this long. That
+/// is a little more than one attempt takes.
 const LOOK_AGAIN: StdDuration = StdDuration::from_millis(50);
 const LOOK_AT_MOST: StdDuration = StdDuration::from_secs(4);
-/// "Last used" is written at most this often; precision matters little, because the idle limit is hours.
+/// The time of last use is written at most this often. Precision matters little, because the idle limit is hours.
 const TOUCH_EVERY: Duration = Duration::minutes(1);
 /// A token with less time left than this is useless to the caller.
 const USABLE: Duration = Duration::seconds(5);
@@ -59,7 +59,7 @@ pub enum SessionError {
     /// The session has ended: too old, idle too long, or Twilio no longer refreshes it.
     #[error("the session has ended: {0}")]
     Ended(&'static str),
-    /// Another process has been refreshing it for too long.
+    /// Another process has been refreshing the session for too long.
     #[error("another process is refreshing the session")]
     Busy,
     /// A dependency of sign-in fails.
@@ -68,7 +68,7 @@ pub enum SessionError {
 }
 
 impl SignIn {
-    /// The session's access token, refreshed if it expires soon.
+    /// Returns the session's access token. Refreshes it first if it expires soon.
     pub async fn token(&self, unverified_session_id: &str, deadline: Deadline) -> Result<SignedIn, SessionError> {
         let key = SessionKey::of(unverified_session_id);
         let patience = deadline.within(LOOK_AT_MOST);
@@ -120,8 +120,8 @@ impl SignIn {
         Err(SessionError::Ended(ended))
     }
 
-    /// Refreshes the tokens while holding the lease. If Twilio fails while the old token is still valid, the person
-    /// stays signed in.
+    /// Refreshes the tokens while holding the lease. If Twilio fails while the old token is still valid, returns the
+    /// old token, so that the person stays signed in.
     async fn refresh(
         &self,
         session: Session,
@@ -145,7 +145,7 @@ impl SignIn {
                 return Err(SessionError::Ended("Twilio refuses to refresh it"));
             }
             Err(error) if tokens.left(self.now()) > USABLE => {
-                // Keep the lease: until it expires, no process calls Twilio again right after a failure.
+                // Keep the lease until it expires, so that no process calls Twilio again right after a failure.
                 tracing::warn!(error = %error, "session not refreshed, the token is still good");
                 return self.signed_in(session, tokens);
             }
@@ -156,7 +156,7 @@ impl SignIn {
         };
         let mut next = Tokens::of(&refreshed, &refreshed.info, self.now());
         next.last = next.brings_no_more_time(&tokens);
-        // Only Tokens/Info returns the worker, and a user's worker does not change.
+        // Only Tokens/Info returns the worker, so keep the earlier one. A user's worker does not change.
         next.worker_sid = next.worker_sid.or(tokens.worker_sid);
         let sealed = next.seal(&session.key, keys, self.parts.clock_rng.rng.as_ref())?;
         let written = self.parts.sessions.refreshed(&session.key, session.version, &sealed).await;

@@ -1,10 +1,10 @@
-//! The `state` that goes through Twilio and comes back.
+//! The `state` parameter, which goes through Twilio and comes back.
 //!
-//! Twilio's SDK sends base64url of `{"connection_name": …, "redirect_url": …}`: the same for every login, so it cannot
-//! tell two tabs apart. Whether Twilio tolerates another member is unknown. It must tolerate insignificant white space
-//! (RFC 8259, section 2), so Flexgate appends the login's number to the object as white space, a space for
-//! each 0 bit and a tab for each 1 bit. If Twilio returns `state` unchanged, the number comes back. If Twilio
-//! serializes it again, only the number is lost, and Flexgate finds the login by its profile.
+//! Twilio's SDK sends base64url of `{"connection_name": …, "redirect_url": …}`. That is the same for every login, so it
+//! cannot tell two tabs apart. Whether Twilio tolerates another member is unknown. But it must tolerate insignificant
+//! white space (RFC 8259, section 2). So Flexgate appends the login's number to the object as white space: a space for
+//! each 0 bit, and a tab for each 1 bit. If Twilio returns `state` unchanged, the number comes back. If Twilio
+//! serializes the object again, only the number is lost, and Flexgate finds the login by its profile.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,7 +19,7 @@ pub(super) struct LoginId(pub(super) u64);
 pub(super) enum Returned {
     /// Flexgate wrote it, and it names a login.
     Login(LoginId),
-    /// It has our connection and redirect URL, but the number is lost.
+    /// It has the callback's redirect URL, but the login's number is lost.
     Unnumbered,
     /// Flexgate did not write it.
     Foreign,
@@ -32,7 +32,7 @@ pub(super) fn write(client_id: &str, redirect_url: &str, id: LoginId) -> String 
     URL_SAFE_NO_PAD.encode(text)
 }
 
-/// Parses a returned state. `redirect_url` is that of the callback it arrived at.
+/// Parses a returned `state`. `redirect_url` is the URL of the callback to which it was sent.
 pub(super) fn read(unverified: &str, redirect_url: &str) -> Returned {
     let unpadded = unverified.trim_end_matches('=');
     let Ok(bytes) = URL_SAFE_NO_PAD.decode(unpadded) else { return Returned::Foreign };

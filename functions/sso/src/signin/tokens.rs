@@ -11,8 +11,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::Fault;
 
-/// Expirations are in whole seconds and come from Twilio's clock, so an unchanged expiration is significant only if
-/// more time than this has passed.
+/// Twilio's clock decides expirations, which are whole seconds. So an unchanged expiration means something only if more
+/// time than this has passed.
 const MOVES_WITHIN: Duration = Duration::seconds(2);
 
 /// A session's tokens, as they are sealed in the store.
@@ -27,7 +27,7 @@ pub(super) struct Tokens {
     pub(super) username: Option<String>,
     pub(super) roles: ObservedRoles,
     pub(super) worker_sid: Option<WorkerSid>,
-    /// Twilio's maximum lifetime is reached: refreshing no longer extends the session.
+    /// Whether Twilio's maximum lifetime is reached, so that refreshing no longer extends the session.
     pub(super) last: bool,
 }
 
@@ -51,15 +51,15 @@ impl Tokens {
         keys.seal(&plain, Purpose(&["session", key.as_str()]), rng).map_err(|_| Fault::Seal)
     }
 
-    /// `None` if the session was sealed by a key that is retired by now.
+    /// Returns the session's tokens, or `None` if the key that sealed them has been retired.
     pub(super) fn open(session: &Session, keys: &KeyRing) -> Option<Self> {
         let plain = keys.open(&session.sealed, Purpose(&["session", session.key.as_str()])).ok()?;
         serde_json::from_slice(&plain).ok()
     }
 
-    /// Whether Twilio returned these tokens in place of `before` without extending the expiration, meaning that its
-    /// maximum lifetime is reached. A page asks for its token within a second of sign-in; in so short a time no
-    /// expiration moves.
+    /// Whether Twilio returned these tokens in place of `before` without extending the expiration. If so, the maximum
+    /// lifetime at Twilio is reached. A refresh within `MOVES_WITHIN` does not count: a page asks for its token right
+    /// after sign-in, and the expiration has not moved yet.
     pub(super) fn brings_no_more_time(&self, before: &Self) -> bool {
         let apart = Duration::seconds(self.obtained_at.saturating_sub(before.obtained_at));
         self.expires_at <= before.expires_at && apart >= MOVES_WITHIN

@@ -1,4 +1,4 @@
-//! The cookies: altered, moved, expired, too large.
+//! Attacks with cookies that are altered, moved to another place, expired or too large.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, GATEWAY};
@@ -120,7 +120,8 @@ async fn every_cookie_is_bound_to_the_host_and_out_of_a_scripts_reach() {
 #[tokio::test]
 async fn s28_no_cookie_and_no_header_grows_too_large() {
     let (_world, mut browser) = fresh().await;
-    // The longest accepted return_to, five times, with each character three bytes long when encoded.
+    // Begin more logins than the cookie holds. `long` is the longest accepted `return_to`. `longer` is too long, so
+    // Flexgate replaces it.
     let long = format!("/{}", "x".repeat(299));
     let longer = format!("/{}", "%C3%A9".repeat(400));
     for path in [&long, &long, &long, &longer, &long, &long, &long] {
@@ -149,7 +150,7 @@ async fn two_cookies_of_one_name_say_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// A bounded substitute for a fuzz target: cookies and callback queries with any content.
+    /// A small substitute for a fuzz target: sends arbitrary cookies and arbitrary callback queries.
     #[test]
     fn no_cookie_and_no_query_at_all_makes_it_fail(
         cookies in proptest::collection::vec("[ -~]{0,60}", 0..4),

@@ -1,4 +1,4 @@
-//! The exchange: Twilio lies, is slow, fails, or does not answer. The code is never sent twice.
+//! Faults of the code exchange: Twilio lies, is slow, fails, or does not answer. Flexgate never sends the code twice.
 
 use serde_json::{Value, json};
 

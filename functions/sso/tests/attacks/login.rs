@@ -124,7 +124,7 @@ async fn the_active_configuration_is_used_not_the_first() {
     assert_eq!(config.body["connection_name"], account.sso_profile_sid);
     assert_eq!(config.body["client_id"], account.client_id);
     assert_eq!(config.body["active"], true);
-    // The configuration is cached: after ten more logins Twilio has still been asked only once.
+    // The configuration is cached, so ten more logins make no further request to Twilio for it.
     for _ in 0..10 {
         browser.begin("/sso/default/login").await;
     }

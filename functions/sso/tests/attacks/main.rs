@@ -1,4 +1,5 @@
-//! S1 to S32: attacks on sign-in, each case by its id, against the router and a real simulator.
+//! S1 to S32: attacks on sign-in. The tests send requests directly to the router, with a running simulator as Twilio.
+//! The names of tests begin with the ids of the attacks.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
@@ -18,7 +19,7 @@ use flexgate_test_support::{Browser, World};
 pub const LOGIN: &str = "__Host-flexgate-login";
 pub const SESSION: &str = "__Host-flexgate-session";
 
-/// One process of the sign-in function in this world, with these variables on top.
+/// Starts a process of the sign-in function in this world, with these settings in addition to the usual ones.
 pub fn process_with(world: &World, variables: &[(&str, &str)]) -> Router {
     let mut reader: Reader = world.reader().with(variables.iter().copied());
     let settings = Settings::read(&mut reader);
@@ -27,7 +28,7 @@ pub fn process_with(world: &World, variables: &[(&str, &str)]) -> Router {
     Edge::new("sso", &settings.common, world.clock_rng()).assemble(router(App::new(&settings, &platform)))
 }
 
-/// One process of the sign-in function in this world.
+/// Starts a process of the sign-in function in this world.
 pub fn process(world: &World) -> Router {
     process_with(world, &[])
 }
@@ -39,7 +40,7 @@ pub async fn fresh() -> (World, Browser) {
     (world, browser)
 }
 
-/// A world, and a browser signed in as ada.
+/// A world, and a browser in which ada is signed in.
 pub async fn signed_in() -> (World, Browser) {
     let (world, mut browser) = fresh().await;
     let reply = browser.sign_in(&world, "ada").await;
@@ -47,7 +48,7 @@ pub async fn signed_in() -> (World, Browser) {
     (world, browser)
 }
 
-/// A world, a browser in the middle of a login, and the callback it would go to next.
+/// A world, a browser in the middle of a login, and the callback address to which it goes next.
 pub async fn at_callback() -> (World, Browser, String) {
     let (world, mut browser) = fresh().await;
     let authorize = browser.begin("/sso/default/login?return_to=/desk").await;
@@ -55,7 +56,7 @@ pub async fn at_callback() -> (World, Browser, String) {
     (world, browser, callback)
 }
 
-/// The callback with one query parameter replaced, or removed.
+/// Returns the callback address with one query parameter replaced or removed.
 #[must_use]
 pub fn with_parameter(callback: &str, name: &str, value: Option<&str>) -> String {
     let (path, query) = callback.split_once('?').unwrap();

@@ -143,15 +143,15 @@ pub(crate) async fn challenge(
     challenged(source, &headers, &query)?.ok_or_else(problem::no_challenge)
 }
 
-/// The answer to a challenge, if the request is one.
+/// Returns the answer to a challenge, if the request is one.
 fn challenged(source: &ConfiguredSource, headers: &HeaderMap, query: &Query) -> Result<Option<Response>, Problem> {
     let Some(answer) = source.source.challenge(headers, query)? else { return Ok(None) };
     let fits = |text: &str| (1..=MAX_CHALLENGE).contains(&text.len());
     match answer {
         Challenged::Json(name, value) if fits(&value) => Ok(Some(axum::Json(json!({ name: value })).into_response())),
         Challenged::Text(value) if fits(&value) => {
-            // Sent as plain text and never sniffed (the edge sets that header), so an echoed challenge cannot be a
-            // page.
+            // The answer is plain text, and the web layer's headers forbid browsers to guess another type. So nobody
+            // can make a browser show a challenge as a page.
             let plain = (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
             Ok(Some((StatusCode::OK, [plain], value).into_response()))
         }

@@ -1,4 +1,4 @@
-//! The routes, from HTTP to the sources and back.
+//! The routes: they translate HTTP to calls of the sources and back.
 
 pub(crate) mod deliver;
 

@@ -1,4 +1,5 @@
-//! Auth0 event streams: a bearer token or HTTP Basic, and a `CloudEvent` with the whole user.
+//! Auth0 event streams. A bearer token or HTTP Basic proves a delivery. A delivery is a `CloudEvent` with the whole
+//! user.
 
 use http::HeaderName;
 use serde_json::Value;
@@ -15,7 +16,7 @@ const PLACES: ProfileFields = &[
     (ProfileField::OccurredAt, &["/time", "/data/object/updated_at"]),
     (ProfileField::Username, &["/data/object/username"]),
     (ProfileField::Email, &["/data/object/email"]),
-    // Anybody may have signed up with an unverified address.
+    // Anybody may have signed up with an address that is not theirs, so the address must be verified.
     (ProfileField::EmailVerified, &["/data/object/email_verified"]),
     (ProfileField::FullName, &["/data/object/name"]),
     (ProfileField::GivenName, &["/data/object/given_name"]),

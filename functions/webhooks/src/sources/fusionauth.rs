@@ -1,5 +1,5 @@
-//! `FusionAuth`: a JWT in a header that holds the digest of the body. Its key is a shared secret (HS256 and up), or a
-//! public key in PEM; the configured secret decides which, never the token.
+//! `FusionAuth`: a header contains a JWT, and the JWT contains the digest of the body. The JWT's key is a shared secret
+//! (HS256 and up) or a public key in PEM. The configured secret decides which of the two it is, never the token.
 
 use std::collections::BTreeSet;
 
@@ -43,8 +43,8 @@ impl FusionAuth {
         Self { members_of: settings.members_of.clone(), mapping: Mapping::new(PLACES, settings) }
     }
 
-    /// What an event means: an active user of `FusionAuth` is a Flex user. If the configuration names applications,
-    /// only a user who is registered in one of them is a Flex user.
+    /// Returns what an event means. Every active user of `FusionAuth` is a Flex user. But if the configuration names
+    /// applications, only users who are registered in one of them are Flex users.
     fn meaning(&self, kind: &str, event: &Value) -> Option<EventMeaning> {
         let everybody = self.members_of.is_empty();
         let inactive = event.pointer("/user/active") == Some(&Value::Bool(false));
@@ -67,14 +67,14 @@ impl FusionAuth {
         }
     }
 
-    /// The user's registrations in the applications that count.
+    /// The user's registrations in the applications that the configuration names.
     fn registrations<'v>(&'v self, event: &'v Value) -> impl Iterator<Item = &'v Value> {
         let all = event.pointer("/user/registrations").and_then(Value::as_array);
         let all = all.into_iter().flatten().chain(event.get("registration"));
         all.filter(|one| one["applicationId"].as_str().is_some_and(|id| self.members_of.contains(id)))
     }
 
-    /// The roles in those registrations; `None` where no registration names any.
+    /// Returns the roles in those registrations, or `None` if no registration names a role.
     fn roles(&self, event: &Value) -> Option<Vec<String>> {
         let lists = self.registrations(event).filter_map(|one| one["roles"].as_array());
         let names: BTreeSet<&str> = lists.flatten().filter_map(Value::as_str).collect();
@@ -127,13 +127,13 @@ impl Source for FusionAuth {
     }
 }
 
-/// The application that a registration event is about.
+/// Returns the application that a registration event is about.
 fn application(event: &Value) -> Option<&str> {
     event.pointer("/registration/applicationId").or_else(|| event.get("applicationId")).and_then(Value::as_str)
 }
 
-/// The claims of a JWT that one of the keys signed (RFC 7515 §5.2). Of its header only the algorithm influences the
-/// choice of key, and the key must be meant for that algorithm.
+/// Returns the claims of a JWT that one of the keys signed (RFC 7515 §5.2). The JWT's header influences the choice of
+/// key only by its algorithm, and the key must be meant for that algorithm.
 fn verified(unverified_token: &str, secrets: &[SecretString]) -> Result<Map<String, Value>, Unproven> {
     let (signed, signature) = unverified_token.rsplit_once('.').ok_or(MALFORMED)?;
     let (header, claims) = signed.split_once('.').ok_or(MALFORMED)?;
@@ -169,7 +169,7 @@ fn algorithm(name: &str) -> Option<Algorithm> {
     }
 }
 
-/// The key in a secret, if it is meant for the algorithm. A public key is never used as an HMAC secret.
+/// Returns the keys in a secret that are meant for the algorithm. A public key is never used as an HMAC secret.
 fn keys(secret: &str, algorithm: Algorithm) -> Vec<DecodingKey> {
     let candidates =
         if is_pem(secret) { public_keys(secret) } else { vec![DecodingKey::from_secret(secret.as_bytes())] };

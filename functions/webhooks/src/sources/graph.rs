@@ -1,6 +1,8 @@
-//! Microsoft Graph change notifications: a `clientState` in each item proves it, and an item says who changed but
-//! nothing about them. So Flexgate can act only on a person's deletion, through the binding that their tokens made
-//! (with the tenant as `issuer`). It learns the rest from the issuer's tokens at the next sign-in.
+//! Microsoft Graph change notifications. A `clientState` in each item proves the item. An item names the person who
+//! changed but does not contain the change, so Flexgate can act only on a deletion.
+//!
+//! Flexgate finds the deleted person's Flex user by the identity that earlier tokens bound to it (with the tenant as
+//! `issuer`). It learns everything else from the tokens at the next sign-in.
 
 use flexgate::base::strict_json;
 use flexgate::domain::PersonProfile;
@@ -27,7 +29,7 @@ impl Source for Graph {
         if secret.expose_secret().len() > 128 { Err("is longer than the 128 characters Graph takes") } else { Ok(()) }
     }
 
-    /// A delivery passes if any of its items is proven; reading then checks each item again.
+    /// A delivery passes if at least one of its items is proven. Reading then checks each item again.
     fn verify(&self, delivery: &Delivery<'_>) -> Result<(), Unproven> {
         let unverified = strict_json::parse(delivery.body).map_err(|_| Unproven::Body)?;
         let items = unverified["value"].as_array().ok_or(Unproven::Body)?;
@@ -55,7 +57,7 @@ impl Source for Graph {
                 (_, _, person) => person.map(str::to_owned),
             };
             let draft = Draft {
-                // Two changes of one person look the same, so an item without an id gets a fresh one.
+                // Two changes of one person look the same, so an item without an id gets a new id.
                 id: item["id"].as_str().map_or_else(|| Some(reading.fresh_id()), |id| Some(id.to_owned())),
                 occurred_at: Some(delivery.now),
                 subject,

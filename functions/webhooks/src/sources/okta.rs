@@ -1,7 +1,7 @@
-//! Okta event hooks: a shared secret in a header, up to some dozens of events in a delivery, and a
-//! one-time challenge. Okta waits three seconds and tries again at most once.
+//! Okta event hooks. A header contains a shared secret, and a delivery contains up to some dozens of events. Okta
+//! verifies the address once by a challenge. It waits three seconds for an answer and tries again at most once.
 //!
-//! An event's user target has the id, the login and the display name, no more.
+//! An event's target of type `User` contains only the id, the login and the display name.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::reading::{Draft, Reading};
 use crate::settings::{EventMeaning, ProfileField, SourceSettings};
 use crate::source::{Challenged, Delivery, Source};
 
-/// Within the event's target of type `User`.
+/// The fields are in the event's target of type `User`.
 const PLACES: ProfileFields = &[
     (ProfileField::Subject, &["/id"]),
     (ProfileField::Username, &["/alternateId"]),
@@ -40,15 +40,15 @@ impl Okta {
         }
     }
 
-    /// The configured group or application that a membership event is about.
+    /// Returns the configured group or application that a membership event is about.
     fn membership(&self, kind: &str, targets: &[Value]) -> Option<String> {
         let ids = || targets.iter().filter_map(|target| target["id"].as_str());
         let about_one = kind.contains(".user_membership.");
         ids().find(|id| about_one && self.members_of.contains(*id)).map(str::to_owned)
     }
 
-    /// What an event means. Where only the members of some groups or applications are Flex users, membership makes a
-    /// person a Flex user; otherwise being in the organisation does. A changed profile never makes anybody a Flex user.
+    /// Returns what an event means. If the configuration names groups or applications, only their members are Flex
+    /// users. Otherwise, everybody in the organisation is one. A changed profile never makes anybody a Flex user.
     fn meaning(&self, kind: &str, targets: &[Value]) -> Option<EventMeaning> {
         let ours = || self.membership(kind, targets).is_some();
         match kind {

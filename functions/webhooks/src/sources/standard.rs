@@ -1,5 +1,5 @@
-//! Standard Webhooks (standardwebhooks.com) and Svix, which it came from: one signature, two sets of
-//! header names. The payload is Clerk's, or a plain `{"type", "timestamp", "data"}`.
+//! Standard Webhooks (standardwebhooks.com) and Svix, from which the standard came. Both sign in the same way but use
+//! different header names. The payload is Clerk's, or a plain `{"type", "timestamp", "data"}`.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ const SHORTEST_KEY: usize = 24;
 const HEADERS: [[&str; 3]; 2] =
     [["webhook-id", "webhook-timestamp", "webhook-signature"], ["svix-id", "svix-timestamp", "svix-signature"]];
 
-/// The delivery's id, if its signature is valid.
+/// Returns the delivery's id if its signature is valid.
 ///
 /// The id identifies the *event*: a source that delivers an event again uses the same id.
 pub(super) fn verify<'d>(delivery: &Delivery<'d>) -> Result<&'d str, Unproven> {
@@ -33,7 +33,8 @@ pub(super) fn verify<'d>(delivery: &Delivery<'d>) -> Result<&'d str, Unproven> {
     let names = if delivery.headers.contains_key(standard[0]) { standard } else { svix };
     let [id, time, signatures] = names.map(|name| one(delivery.headers, name));
     let (id, time, signatures) = (id?, time?, signatures?);
-    // A full stop would let id "a.1" with body "x" pass for id "a" with body "1.x".
+    // If an id could contain a full stop, id "a.1" with body "x" would have the same signature as id "a" with body
+    // "1.x".
     if !(1..=256).contains(&id.len()) || id.contains('.') {
         return Err(Unproven::Malformed(names[0]));
     }
@@ -64,7 +65,7 @@ fn key(secret: &SecretString) -> Option<Vec<u8>> {
     STANDARD_NO_PAD.decode(text).ok()
 }
 
-/// The time of the attempt, for payloads that hold no time of their own.
+/// Returns the time of the delivery attempt, for payloads that contain no time of their own.
 pub(super) fn attempted_at(delivery: &Delivery<'_>) -> Option<time::OffsetDateTime> {
     let names = [HEADERS[0][1], HEADERS[1][1]];
     let text = names.iter().find_map(|name| one(delivery.headers, name).ok())?;
@@ -74,7 +75,7 @@ pub(super) fn attempted_at(delivery: &Delivery<'_>) -> Option<time::OffsetDateTi
 const PLACES: ProfileFields = &[
     (ProfileField::Type, &["/type"]),
     (ProfileField::Subject, &["/data/id"]),
-    // Clerk's deleted users have no updated_at; its `timestamp` is when the event happened.
+    // When Clerk deletes a user, its event has no `updated_at`. Clerk's `timestamp` is the time of the event.
     (ProfileField::OccurredAt, &["/data/updated_at", "/timestamp"]),
     (ProfileField::Username, &["/data/username"]),
     (ProfileField::Email, &["/data/email"]),
@@ -160,7 +161,7 @@ impl Source for Standard {
     }
 }
 
-/// Clerk's primary e-mail address, and whether it is verified.
+/// Returns Clerk's primary e-mail address, and whether it is verified.
 fn clerk_email(data: &Value) -> Option<(Email, bool)> {
     let primary = data["primary_email_address_id"].as_str()?;
     let address = data["email_addresses"].as_array()?.iter().find(|address| address["id"] == primary)?;

@@ -1,4 +1,4 @@
-//! `WorkOS` directory sync: a signature with milliseconds in it, one event in a delivery.
+//! `WorkOS` directory sync. The signature's time is in milliseconds, and a delivery contains one event.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::source::{Delivery, Source};
 const SIGNATURE: Timestamped =
     Timestamped { header: "workos-signature", unit: Duration::MILLISECOND, window: Duration::minutes(3) };
 
-/// The user is `data` itself, or within it where a group is what changed.
+/// The user is `data` itself, or `data.user` in the event of a group.
 const PLACES: ProfileFields = &[
     (ProfileField::Type, &["/event"]),
     (ProfileField::Subject, &["/data/user/id", "/data/id"]),
@@ -37,8 +37,8 @@ impl WorkOs {
         Self { members_of: settings.members_of.clone(), mapping: Mapping::new(PLACES, settings) }
     }
 
-    /// What an event means. As with Okta, being in the directory makes a person a Flex user; if the configuration names
-    /// groups, being in one of them does.
+    /// Returns what an event means. If the configuration names groups, only their members are Flex users. Otherwise,
+    /// everybody in the directory is a Flex user.
     fn meaning(&self, kind: &str, document: &Value) -> Option<EventMeaning> {
         let everybody = self.members_of.is_empty();
         let group = document.pointer("/data/group/id").and_then(Value::as_str);

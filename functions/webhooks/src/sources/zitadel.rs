@@ -1,7 +1,7 @@
-//! Zitadel actions (version 2, on events): a signature with seconds in it, one event in a delivery.
+//! Zitadel actions (version 2, on events). The signature's time is in seconds, and a delivery contains one event.
 //!
-//! Zitadel's events are deltas, not states: each says only what it changed. An event that says who somebody is creates
-//! a user; one that changes a detail only updates an existing user.
+//! A Zitadel event contains only what it changed, not the user's whole state. An event that contains a new user's
+//! identity creates a user. An event that changes a detail only updates an existing user.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,7 +24,7 @@ const PLACES: ProfileFields = &[
     (ProfileField::OccurredAt, &["/created_at"]),
     (ProfileField::Username, &["/event_payload/userName"]),
     (ProfileField::Email, &["/event_payload/email"]),
-    // Zitadel reports verification later, in a separate event, so here the address is never verified.
+    // Zitadel reports in a later, separate event that the address is verified. So here, the address is never verified.
     (ProfileField::EmailVerified, &["/event_payload/isEmailVerified"]),
     (ProfileField::FullName, &["/event_payload/displayName"]),
     (ProfileField::GivenName, &["/event_payload/firstName"]),
@@ -74,7 +74,7 @@ impl Source for Zitadel {
     }
 }
 
-/// The document, with its payload as an object: some versions send the payload in base64.
+/// Returns the document with its payload as an object. Some versions of Zitadel send the payload in base64.
 fn unpacked(document: &Value) -> Value {
     let mut document = document.clone();
     let packed = document["event_payload"].as_str().and_then(|text| STANDARD.decode(text).ok());
@@ -86,7 +86,8 @@ fn unpacked(document: &Value) -> Value {
     document
 }
 
-/// An event has no id; its aggregate and sequence number identify it.
+/// Returns an id for the event. Zitadel's events have none, but aggregate and sequence number together identify an
+/// event.
 fn id(document: &Value) -> Option<String> {
     let aggregate = document["aggregateID"].as_str()?;
     Some(format!("{aggregate}:{}", document["sequence"].as_u64()?))

@@ -1,4 +1,4 @@
-//! The combined effect of several events about one person: field cases (R) that the people ledger decides.
+//! The combined effect of several events about one person: cases from practice (R) that the people ledger decides.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{DesiredUser, Role};
@@ -6,7 +6,7 @@ use flexgate::domain::{DesiredUser, Role};
 use super::*;
 
 impl Hooks {
-    /// A membership event of `WorkOS` about ada, a minute after the one before.
+    /// Delivers a `WorkOS` event about a membership of ada. It happened `minute` minutes after a start one hour ago.
     async fn membership(&self, kind: &str, group: &str, minute: i64) {
         let at = self.world.clock_rng().now() - time::Duration::hours(1) + time::Duration::minutes(minute);
         let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();
@@ -54,11 +54,11 @@ async fn r61_a_person_is_active_until_the_last_membership_ends() {
 #[tokio::test]
 async fn r61_a_membership_that_began_before_it_ended_does_not_count_however_late_it_is_delivered() {
     let hooks = with_two_groups().await;
-    // The membership's end is delivered first, for a person who is still unknown.
+    // The end of the membership is delivered first, while the person is still unknown.
     hooks.membership(REMOVED, "a", 2).await;
     hooks.membership(ADDED, "a", 1).await;
     assert_eq!(hooks.user("ada").await, Value::Null);
-    // A membership of another group counts.
+    // A membership in another group counts.
     hooks.membership(ADDED, "b", 0).await;
     assert!(hooks.active().await);
 }
@@ -142,7 +142,7 @@ async fn r71_an_event_does_not_take_the_last_administrator_away() {
 }
 
 impl Hooks {
-    /// Creates a user by hand, as in the Console.
+    /// Creates a user directly at Twilio, as somebody in the Console would do by hand.
     async fn provision(&self, username: &str, role: Role) {
         let mut reader = self.world.reader();
         let settings = flexgate_apply::Settings::read(&mut reader);

@@ -1,4 +1,4 @@
-//! Attacks on webhooks (W1–W16), against the real router, queue, consumer and simulator.
+//! Attacks on webhooks (W1–W16). The tests use the real router, queue and consumer, and a simulated Twilio.
 
 #![expect(
     clippy::unwrap_used,
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 pub const KEY: &[u8] = b"3f1c8a7d5e2b90461d7a8c3e5f902b64";
 pub const SECRET: &str = "k3J9x7Qp2LmN8vRtZ5";
 
-/// A world with every kind of source.
+/// A test world in which every kind of source is configured.
 pub struct Hooks {
     pub world: World,
     pub platform: Platform,
@@ -57,7 +57,7 @@ pub fn secrets() -> Value {
             "zitadel": SECRET, "graph": SECRET })
 }
 
-/// Starts the function in a world, with these sources.
+/// Starts the function in this world, with these sources.
 pub async fn start(world: &World, sources: &Value) -> Result<(Platform, Router), StartError> {
     let text = sources.to_string();
     let mut reader =
@@ -89,7 +89,7 @@ impl Hooks {
         self.world.clock_rng().now().unix_timestamp()
     }
 
-    /// Posts a body with these headers and nothing else.
+    /// Posts a body with these headers and no others.
     pub async fn post(&self, source: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Reply {
         let mut request = Request::post(format!("/webhooks/{source}"));
         for (name, value) in headers {
@@ -106,7 +106,7 @@ impl Hooks {
         Browser::new(self.router.clone()).send(request.body(Body::empty()).unwrap()).await
     }
 
-    /// A delivery as Standard Webhooks signs it.
+    /// Posts a delivery that is signed as Standard Webhooks requires.
     pub async fn standard(&self, id: &str, body: &Value) -> Reply {
         self.signed("standard", id, body).await
     }
@@ -117,12 +117,12 @@ impl Hooks {
         self.post(source, &standard_headers(id, &time, &signature), body).await
     }
 
-    /// A delivery with a shared secret in `Authorization`.
+    /// Posts a delivery with the shared secret in `Authorization`.
     pub async fn shared(&self, source: &str, body: &Value) -> Reply {
         self.post(source, &[JSON, ("authorization", SECRET)], body.to_string()).await
     }
 
-    /// Runs the consumer until no event waits, for at most four seconds.
+    /// Runs the consumer until no event is waiting, for at most four seconds.
     pub async fn settle(&self) {
         let inbox = self.inbox();
         let stop = CancellationToken::new();
@@ -149,7 +149,7 @@ impl Hooks {
         self.platform.dead_letters().list(100).await.unwrap()
     }
 
-    /// The Flex user with that name; null if there is none.
+    /// Returns the Flex user with that username, or null if there is none.
     pub async fn user(&self, username: &str) -> Value {
         let url = format!("{}/__sim/users", self.world.simulator.url());
         let request = self.world.exchange(request(&url)).await;
@@ -188,7 +188,7 @@ pub fn sign(key: &[u8], id: &str, time: &str, body: &[u8]) -> String {
     format!("v1,{}", STANDARD.encode(hmac_sha256(key, &message)))
 }
 
-/// Clerk's `user.created` and similar events, in the shape its documentation gives.
+/// Returns a Clerk event, such as `user.created`, in the shape that Clerk's documentation gives.
 pub fn clerk(kind: &str, username: &str, at_ms: i64) -> Value {
     json!({
         "object": "event", "type": kind, "timestamp": at_ms, "instance_id": "ins_123",

@@ -31,10 +31,11 @@ async fn w01_a_delivery_without_a_good_id_time_and_signature_is_refused() {
     for other in ["", "msg_2", "msg.1"] {
         refused(&hooks, "standard", &standard_headers(other, &now, &good), &body).await;
     }
-    // "a" + "1.x" signs the same bytes as "a.1" + "x": the signature is valid, but the id is still not accepted.
+    // Id "a" with body "1.x" signs the same bytes as id "a.1" with body "x". So the signature is valid, but Flexgate
+    // does not accept the id.
     let dotted = sign(KEY, "a.1", &now, body.as_bytes());
     refused(&hooks, "standard", &standard_headers("a.1", &now, &dotted), &body).await;
-    // The same JSON, formatted differently.
+    // The same JSON in a different format has a different signature.
     let pretty = format!("{:#}", serde_json::from_str::<Value>(&body).unwrap());
     refused(&hooks, "standard", &all, &pretty).await;
     refused(&hooks, "standard", &all, &format!("{body} ")).await;

@@ -1,4 +1,4 @@
-//! Payloads in the shapes the vendors document, and the event that each one means.
+//! Payloads in the shapes that vendors document, and the event that Flexgate reads from each.
 
 use flexgate::domain::{Action, IdentityEvent};
 use flexgate::store::{Lane, Message};
@@ -6,7 +6,7 @@ use flexgate::store::{Lane, Message};
 use super::*;
 
 impl Hooks {
-    /// Takes out of the queue the events that a delivery put into it.
+    /// Returns the events of a delivery, and takes them out of the queue.
     async fn queued(&self, reply: Reply) -> Vec<IdentityEvent> {
         assert_eq!(reply.status, 202, "{}", reply.text);
         let now = self.world.clock_rng().now();
@@ -35,7 +35,7 @@ impl Hooks {
     }
 }
 
-/// Action, subject, username, e-mail address, full name, roles.
+/// Returns the action, the subject, and the profile's username, e-mail address, full name and roles.
 fn facts(event: &IdentityEvent) -> (Action, &str, Value) {
     let profile = &event.profile;
     let said = json!([profile.username, profile.email, profile.full_name, profile.unverified_roles]);
@@ -49,7 +49,7 @@ async fn clerk() {
     let said = json!(["ada", "ada@example.com", "Ada Lovelace", null]);
     assert_eq!(facts(&events[0]), (Action::Upsert, "user_ada", said));
     assert_eq!(events[0].occurred_at, time::macros::datetime!(2026-03-01 12:00:00.123 UTC));
-    // Without a username, the primary address is used, if it is verified.
+    // If Clerk sends no username, the username is the primary address, provided that it is verified.
     for (status, username) in [("verified", json!("ada@example.com")), ("unverified", json!(null))] {
         let mut body = super::clerk("user.updated", "ada", 1_772_366_400_123);
         body["data"]["username"] = Value::Null;
@@ -122,7 +122,8 @@ async fn workos() {
         let expected = expected.map(|action| (action, "directory_user_1", said));
         assert_eq!(events.first().map(facts), expected, "{kind}");
         for event in events {
-            // Each event of a subject waits for the one before, so settle this one.
+            // The queue holds back each event until the subject's previous event is finished. So finish this one by
+            // making it a dead letter.
             let message = Message::Event(event);
             hooks
                 .platform

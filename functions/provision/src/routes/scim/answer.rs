@@ -9,7 +9,7 @@ use crate::scim::protocol::{Document, Page, Projection, Schema};
 
 const LIST: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 
-/// The user or group that a write was about, for the audit event.
+/// The `id` of the user or group that the request wrote, for the audit event.
 #[derive(Debug, Clone)]
 pub(super) struct About(pub(super) String);
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use crate::scim::protocol::Document;
 
-/// Large enough for a group of ten thousand members, written as a list of objects.
+/// The maximum size of a body. It is large enough for a group of ten thousand members, written as a list of objects.
 const MAX_BODY: usize = 1024 * 1024;
 
 pub(super) async fn read(request: Request) -> Result<Document, Failure> {

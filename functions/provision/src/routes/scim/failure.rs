@@ -99,7 +99,7 @@ fn dependency(refusal: Refusal) -> Failure {
     })
 }
 
-/// The `scimType` values of RFC 7644 table 9 and RFC 9865 §2.1; other problems have none.
+/// Returns the problem's `scimType` (RFC 7644 table 9 and RFC 9865 §2.1), if it has one.
 pub(super) fn scim_type(kind: &Kind) -> Option<&'static str> {
     [
         (kinds::SCIM_INVALID_SYNTAX, "invalidSyntax"),
@@ -121,7 +121,8 @@ pub(super) fn scim_type(kind: &Kind) -> Option<&'static str> {
     .map(|(_, scim_type)| scim_type)
 }
 
-/// RFC 7644's table of statuses ends at 501. If Twilio refuses a user's data, the client is at fault.
+/// Returns the HTTP status. If Twilio refuses a user's data, the status is 400, because the client is at fault and RFC
+/// 7644's table of statuses ends at 501.
 pub(super) fn status(kind: &Kind) -> StatusCode {
     if kind == kinds::TWILIO_REFUSED { StatusCode::BAD_REQUEST } else { kind.status }
 }

@@ -1,8 +1,7 @@
 //! The OpenAPI description of `/scim/v2`, generated from the schemas that `/Schemas` publishes.
 //!
-//! It describes bodies as leniently as Flexgate reads them: a single value may replace a list, a flag may be written as
-//! a
-//! string, and unknown attributes are ignored (RFC 7644 §3.3). Refusals are SCIM's own error bodies.
+//! It describes bodies as leniently as Flexgate reads them: a client may write a single value instead of a list, or a
+//! flag as a string, and Flexgate ignores unknown attributes (RFC 7644 §3.3). Refusals have SCIM's own error bodies.
 
 mod bodies;
 
@@ -29,7 +28,8 @@ use bodies::{shared_schemas, written_group, written_user};
 
 const MEDIA: &str = "application/scim+json";
 
-/// The header is optional, and only the resource's current version is useful as its value.
+/// Describes `If-Match` in the text of an operation rather than as a parameter: the header is optional, and only the
+/// resource's current version makes sense as its value.
 const IF_MATCH: &str = "Fails if `If-Match` names a version that is not current (`ETag`, `meta.version`).";
 
 /// Problems that any request may get.
@@ -103,7 +103,7 @@ pub(crate) fn document() -> OpenApi {
     api
 }
 
-/// Describes the routes that users and groups have in common.
+/// Describes the routes of users or those of groups, depending on `schema`.
 fn resources(api: &mut OpenApi, schema: &Schema) {
     let (name, plain) = (schema.name, schema.name.to_lowercase());
     let (all, one) = (format!("/{name}s"), format!("/{name}s/{{id}}"));
@@ -191,7 +191,7 @@ fn shown(description: &str, schema: &str) -> Response {
     ResponseBuilder::new().description(description).content(MEDIA, content).build()
 }
 
-/// An error response (RFC 7644 §3.12). The codes are those that the log shows.
+/// An error response (RFC 7644 §3.12). Its description lists the problem codes as they appear in the log.
 fn refusal(status: StatusCode, kinds: &[&Kind]) -> Response {
     let texts: Vec<_> = kinds
         .iter()

@@ -55,7 +55,8 @@ pub fn resource_types(schemas: &[&Schema], base: &str) -> Vec<Value> {
     schemas.iter().map(resource_type).collect()
 }
 
-/// `/Schemas`: only the supported attributes, with who may write them and which values they can have.
+/// The documents of `/Schemas`. They list only the supported attributes, who may write them, and which values they can
+/// have.
 #[must_use]
 pub fn schemas(schemas: &[&Schema], base: &str) -> Vec<Value> {
     let document = |id: &str, name: &str, attributes: &[Attribute]| {

@@ -1,9 +1,9 @@
 //! Why a request violates the SCIM protocol.
 
-/// Why a request violates the SCIM protocol. The texts tell the caller what to do, in Flexgate's own words.
+/// Why a request violates the SCIM protocol. The messages tell the caller what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ProtocolError {
-    /// This request doesn't accept such a body.
+    /// The body does not have the form that the request requires.
     #[error("{0}")]
     InvalidSyntax(String),
     /// An attribute has an invalid value.
@@ -29,7 +29,8 @@ pub enum ProtocolError {
     ExpiredCursor,
 }
 
-/// The error that says what the value of `name` must be.
+/// Returns the error for an invalid value of the attribute `name`. `must` continues a sentence that begins with the
+/// name, such as "must be a string".
 pub(crate) fn value(name: &str, must: impl std::fmt::Display) -> ProtocolError {
     ProtocolError::InvalidValue(format!("{name} {must}."))
 }

@@ -40,11 +40,11 @@ impl Test {
             return Err(ProtocolError::InvalidFilter(format!("The filter may have at most {MAX_FILTER} bytes.")));
         }
         let parsed = grammar::filter(text).map(Self);
-        // The parser's message quotes the filter, which may name people.
+        // The error must not quote the filter, because the filter may contain people's names.
         parsed.map_err(|_| ProtocolError::InvalidFilter("The filter is malformed (RFC 7644 §3.4.2.2).".to_owned()))
     }
 
-    /// Plans how to find the candidates. Each candidate must still be tested.
+    /// Returns how to find the candidates. Each candidate must still be tested against the filter.
     #[must_use]
     pub fn plan(&self) -> Plan {
         let terms = match &self.0 {
@@ -104,7 +104,7 @@ fn holds(filter: &Filter, schema: &Schema, document: &Document) -> bool {
     }
 }
 
-/// Whether the filter in the brackets selects this value of a list.
+/// Whether the filter in brackets, as in `emails[type eq "work"]`, selects this value of a list.
 pub(super) fn value_matches(attribute: &Attribute, filter: &Filter, item: &Value) -> bool {
     match filter {
         Filter::Attr(expression) => {
@@ -122,7 +122,7 @@ pub(super) fn value_matches(attribute: &Attribute, filter: &Filter, item: &Value
     }
 }
 
-/// The operator and the value to compare with; `None` tests for presence.
+/// The operator and the value to compare with. `None` tests whether the attribute has a value (`pr`).
 type Comparison<'a> = Option<(CompareOp, &'a CompValue)>;
 
 fn parts(expression: &AttrExp) -> (&AttrPath, Comparison<'_>) {
@@ -147,8 +147,8 @@ fn items(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
     }
 }
 
-/// Matches if any of the values does. A complex value without a sub-attribute stands for its `value` (RFC 7644
-/// §3.4.2.2).
+/// Whether any value of the attribute passes the test. If the filter names a complex attribute without a sub-attribute,
+/// its `value` is compared (RFC 7644 §3.4.2.2).
 fn compare(attribute: &Attribute, sub: Option<&str>, value: Option<&Value>, test: Comparison<'_>) -> bool {
     let Some((op, with)) = test else {
         return value.is_some_and(|value| match sub {

@@ -1,8 +1,7 @@
 //! The grammar of filters (RFC 7644 §3.4.2.2, figure 1) and of the paths of a `PATCH` (§3.5.2, figure 7).
 //!
-//! Flexgate has its own parser: the existing crate compiles regular expressions at start-up and, with them, is twice
-//! the
-//! size of the rest of SCIM. The tests compare this parser with that crate.
+//! Flexgate has its own parser, because the crate `scim_v2` compiles regular expressions at start-up. With them, that
+//! crate is twice the size of the rest of SCIM. The tests compare this parser with `scim_v2`.
 
 use serde_json::Number;
 
@@ -48,12 +47,12 @@ pub(super) enum AttrExp {
     Comparison(AttrPath, CompareOp, CompValue),
 }
 
-/// A filter. `and` and `or` hold at least two.
+/// A filter. `And` and `Or` each hold at least two filters.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Filter {
     Attr(AttrExp),
-    /// Matches if some value of the list matches the inner filter, whose attributes are sub-attributes. The inner
-    /// filter contains no [`Filter::ValuePath`].
+    /// Matches if any value of the list matches the inner filter. The attributes in the inner filter are sub-attributes
+    /// of the list. The inner filter contains no [`Filter::ValuePath`].
     ValuePath(AttrPath, Box<Filter>),
     Not(Box<Filter>),
     And(Vec<Filter>),
@@ -261,7 +260,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Consumes `and` or `or`, if it comes next with space around it.
+    /// Consumes `word` (`and` or `or`) if it comes next and has space around it. Returns whether it was consumed.
     fn word_between(&mut self, word: &str) -> bool {
         let after_space = self.rest.trim_start();
         let is_spaced = after_space.len() < self.rest.len() || self.rest.is_empty();
@@ -330,7 +329,7 @@ fn joined(
     join(flat)
 }
 
-/// Where the JSON string that starts the text ends.
+/// Returns the index at which the JSON string at the start of the text ends, or `None` if the string is not closed.
 fn end_of_string(text: &str) -> Option<usize> {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -344,8 +343,8 @@ fn end_of_string(text: &str) -> Option<usize> {
     None
 }
 
-/// Whether the text is a scheme followed by something. The caller has already limited it to characters that a URI may
-/// contain here.
+/// Whether the text is a URI scheme, a colon and something after it. The caller has already checked that the text
+/// contains only characters that a URI may contain here.
 fn is_uri(text: &str) -> bool {
     text.split_once(':').is_some_and(|(scheme, _)| is_name(&scheme.replace('.', "-")) && !scheme.contains('_'))
 }

@@ -33,7 +33,7 @@ pub enum Paging {
     },
 }
 
-/// Where a page ended. Opaque to clients; a client that alters it only gets another part of the same list.
+/// Where a page ended. Clients treat it as opaque. A client that alters it only gets another part of the same list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// Twilio's token for the page in which the next SCIM page begins, or a group's `id`.
@@ -109,7 +109,7 @@ impl Paging {
 pub struct Page {
     /// The resources.
     pub resources: Vec<Document>,
-    /// The total number, if known. With a cursor it may be omitted (RFC 9865 §2.1).
+    /// The total number, if known. A response with a cursor may omit it (RFC 9865 §2.1).
     pub total: Option<u64>,
     /// The index of the first resource, if the client asked by index.
     pub start: Option<u64>,

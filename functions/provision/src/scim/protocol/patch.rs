@@ -1,4 +1,4 @@
-//! `PATCH` (RFC 7644 §3.5.2): applies all operations to a document, or none.
+//! `PATCH` (RFC 7644 §3.5.2): applies either all operations to a document, or none.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ pub struct Operation {
 }
 
 /// Reads the body of a `PATCH`: `Operations`, each with `op`, `path` and `value`. Ignores the case of names and
-/// operators, since Entra varies it.
+/// operators, because Entra's varies.
 pub fn operations(body: &Map<String, Value>) -> Result<Vec<Operation>, ProtocolError> {
     let syntax = |detail: &str| ProtocolError::InvalidSyntax(detail.to_owned());
     let listed = member(body, "Operations").and_then(Value::as_array);
@@ -58,8 +58,8 @@ fn member<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     map.get(name).or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
-/// What the body of a `PUT` or `PATCH` says about `active`, even if the rest of the body is invalid. If it says so more
-/// than once, the last one counts.
+/// Returns the value of `active` in the body of a `PUT` or `PATCH`, even if the rest of the body is invalid. If the
+/// body contains `active` more than once, the last value counts.
 #[must_use]
 pub fn says_active(schema: &Schema, body: &Map<String, Value>) -> Option<bool> {
     let Some(operations) = member(body, "Operations").and_then(Value::as_array) else {
@@ -184,7 +184,8 @@ fn target<'a>(schema: &'a Schema, path: &str) -> Result<Target<'a>, ProtocolErro
     Ok(Target::At { attribute, extension, filter, sub })
 }
 
-/// Without a path, the value is an object of attributes. Read-only ones are ignored, since Okta also sends the `id`.
+/// Applies an operation without a path, whose value is an object of attributes. Ignores read-only attributes, because
+/// Okta also sends the `id`.
 fn without_path(schema: &Schema, document: &mut Document, operation: &Operation) -> Result<(), ProtocolError> {
     match (operation.op, &operation.value) {
         (Op::Remove, _) => Err(ProtocolError::NoTarget("A remove operation needs a path.".to_owned())),
@@ -219,7 +220,7 @@ impl Schema {
     /// Reads a resource from a client: keeps the known attributes that clients may write.
     pub fn read(&self, resource: &Map<String, Value>) -> Result<Document, ProtocolError> {
         let mut read = Document::new();
-        // Read plain keys before dotted and qualified ones, which add to them.
+        // Read plain keys first, because dotted and qualified keys add to their values.
         let mut keys: Vec<_> = resource.iter().collect();
         keys.sort_by_key(|(key, _)| key.contains(['.', ':', '[']));
         for (key, value) in keys {

@@ -15,7 +15,8 @@ pub(super) enum Op {
     Remove,
 }
 
-/// An attribute, optionally limited to some of its values, optionally to one of their sub-attributes.
+/// What an operation changes: an attribute. A filter limits the change to some of the attribute's values, and `sub` to
+/// one sub-attribute.
 pub(super) struct PatchTarget<'a> {
     pub(super) attribute: &'a Attribute,
     pub(super) filter: Option<&'a Filter>,
@@ -54,7 +55,7 @@ impl PatchTarget<'_> {
                     }
                 }
             }
-            // §3.5.2.3: the given sub-attributes replace the existing ones; the others stay.
+            // §3.5.2.3: the operation's sub-attributes replace the existing ones. The others stay.
             (Some(Value::Object(present)), Value::Object(given)) => present.extend(given),
             (_, read) => drop(container.insert(attribute.name.clone(), read)),
         }
@@ -102,8 +103,9 @@ impl PatchTarget<'_> {
         if found {
             return Ok(());
         }
-        // §3.5.2.3: a replace that selects nothing fails. But if the attribute has no values yet, it acts as an add,
-        // and an add creates the value that its filter describes.
+        // §3.5.2.3: a replace operation whose filter selects nothing fails. But if the attribute has no values yet, the
+        // operation acts as an add operation. An add operation whose filter selects nothing creates the value that the
+        // filter describes.
         match described(self.attribute, filter) {
             Some(mut made) if op == Op::Add || was_empty => {
                 made.extend(given);
@@ -119,7 +121,7 @@ impl PatchTarget<'_> {
         }
     }
 
-    /// The sub-attributes that the operation sets on each selected value.
+    /// Returns the sub-attributes that the operation sets on each selected value.
     fn given(&self, value: &Value) -> Result<Option<Document>, ProtocolError> {
         match self.sub {
             Some(sub) => Ok(sub.read(value)?.map(|read| Map::from_iter([(sub.name.clone(), read)]))),
@@ -140,7 +142,7 @@ impl PatchTarget<'_> {
         if let Some(filter) = self.filter {
             self.permit(filter)?;
         }
-        // Entra removes members by listing them in the operation's value. An empty list names nobody.
+        // Entra removes members by listing them in the operation's value. An empty list removes nobody.
         let listed = match value.filter(|value| !value.is_null()) {
             Some(value) if self.attribute.multi_valued && !narrowed => Some(self.listed(value)?),
             _ => None,
@@ -180,7 +182,7 @@ impl PatchTarget<'_> {
         Ok(())
     }
 
-    /// The values that a removal lists. Each must say which value it means: one that says nothing could mean all.
+    /// Reads the list of values to remove. Refuses an empty value in the list, because it could mean all values.
     fn listed(&self, value: &Value) -> Result<Value, ProtocolError> {
         let one_by_one = match value {
             Value::Array(values) => values.as_slice(),
@@ -196,7 +198,8 @@ impl PatchTarget<'_> {
         Ok(self.attribute.read(value)?.unwrap_or_else(|| Value::Array(Vec::new())))
     }
 
-    /// Members must be selected individually: a filter that matches everybody could empty a group by mistake.
+    /// Refuses a filter that does not select members individually. A filter that matches everybody could empty a group
+    /// by mistake.
     fn permit(&self, filter: &Filter) -> Result<(), ProtocolError> {
         if self.attribute.name != "members" || names_values(filter) {
             return Ok(());
@@ -205,7 +208,8 @@ impl PatchTarget<'_> {
     }
 }
 
-/// Whether the value listed for removal is this item: by its `value` if both have one, else as a whole.
+/// Whether the value listed for removal is this item. Compares their `value` if both have one, otherwise the whole
+/// objects.
 fn same(listed: &Value, item: &Value) -> bool {
     match (listed.get("value"), item.get("value")) {
         (Some(listed), Some(value)) => listed == value,
@@ -223,7 +227,8 @@ fn names_values(filter: &Filter) -> bool {
     }
 }
 
-/// The value that a filter made only of equalities describes.
+/// Returns the value that the filter describes, or `None` if the filter contains anything but equalities joined by
+/// `and`.
 fn described(attribute: &Attribute, filter: &Filter) -> Option<Document> {
     let mut made = Document::new();
     let parts = match filter {
@@ -256,7 +261,7 @@ fn list<'a>(container: &'a mut Document, name: &str) -> &'a mut Vec<Value> {
     }
 }
 
-/// Returns `value` as an object; replaces it with an empty one if it isn't.
+/// Returns `value` as an object. Replaces it with an empty object first if it is not an object.
 pub(super) fn object(value: &mut Value) -> &mut Document {
     if !value.is_object() {
         *value = Value::Object(Map::new());

@@ -1,9 +1,8 @@
 //! The supported attributes, and how Flexgate normalizes what a client writes.
 //!
-//! Names match in any case (RFC 7643 §2.1). Values of known attributes are converted to the attribute's type, even if
-//! Entra
-//! sends `"False"` or a number as a string. Unknown attributes are dropped: identity systems send much that Flex cannot
-//! store.
+//! Names match in any case (RFC 7643 §2.1). Values of known attributes are converted to the attribute's type, because
+//! Entra may send `"False"` for a boolean or a number as a string. Unknown attributes are dropped, because identity
+//! systems send many attributes that Flex cannot store.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -20,7 +19,7 @@ pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 /// The enterprise extension: accepted but never stored.
 pub const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
-/// Attributes of RFC 7643 that identity systems send by default and Flex cannot store.
+/// Attributes of RFC 7643 that identity systems send by default but Flex cannot store.
 const NOT_KEPT: [&str; 14] = [
     "nickName",
     "profileUrl",
@@ -76,7 +75,7 @@ pub enum Mutability {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "they are the characteristics of RFC 7643 §2.2")]
 pub struct Attribute {
-    /// The attribute's name, in the case in which it is sent.
+    /// The attribute's name, in the spelling in which Flexgate sends it.
     pub name: String,
     /// The type of its values.
     pub kind: Kind,
@@ -90,7 +89,7 @@ pub struct Attribute {
     pub unique: bool,
     /// Who may write it.
     pub mutability: Mutability,
-    /// The allowed values, if limited to a few.
+    /// The allowed values, if only certain values are allowed.
     pub canonical: Vec<&'static str>,
     /// Whether the value may come inside a JSON text: Entra's `AppRoleAssignmentsComplex` writes
     /// `{"id": "…", "value": "agent", "displayName": "Agent"}` where the value `agent` belongs.
@@ -220,7 +219,8 @@ impl Attribute {
                 let read = members(subs, map, &self.name)?;
                 return Ok((!read.is_empty()).then_some(Value::Object(read)));
             }
-            // Entra may send a list of complex values as bare strings.
+            // Entra may send strings instead of objects in a list of complex values. Each string is then the object's
+            // `value`.
             (Kind::Complex(subs), Value::String(_)) if self.multi_valued && self.sub("value").is_some() => {
                 let value = Map::from_iter([("value".to_owned(), value.clone())]);
                 Value::Object(members(subs, &value, &self.name)?)
@@ -261,8 +261,8 @@ pub struct Schema {
     pub attributes: Vec<Attribute>,
     /// The extension, if there is one.
     pub extension: Option<(&'static str, Vec<Attribute>)>,
-    /// The URN of the extension that such resources may have. If the schema has no extension, what a client writes
-    /// there is ignored.
+    /// The URN of the extension that such resources may have. If `extension` is `None`, Flexgate ignores what a client
+    /// writes under this URN.
     pub optional_extension: &'static str,
 }
 
@@ -306,8 +306,8 @@ impl Schema {
         }
     }
 
-    /// Resolves a key of a resource or of a patch without a path: a name, a dotted name, or a name qualified by a
-    /// schema's URN. The second part of the result is the sub-attribute.
+    /// Resolves a key of a resource, or of the value of a patch operation without a path. A key is a name, a dotted
+    /// name, or a name qualified by a schema's URN. The second part of the result is the sub-attribute.
     pub(super) fn key<'a>(&self, key: &'a str) -> (ResolvedAttribute<'_>, Option<&'a str>) {
         match self.named(None, key) {
             ResolvedAttribute::Nothing => {}

@@ -1,4 +1,4 @@
-//! A resource as it is sent: with `schemas` and `meta`, and only the requested attributes.
+//! Prepares a resource for a response: adds `schemas` and `meta`, and selects the requested attributes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Document;
 use super::schema::{ResolvedAttribute, Schema};
 
-/// The version of a resource: a weak entity tag, computed as a digest of its content.
+/// The version of a resource: a weak entity tag that contains a digest of the content.
 #[must_use]
 pub fn version(document: &Document) -> String {
     let mut bare = document.clone();
@@ -18,7 +18,7 @@ pub fn version(document: &Document) -> String {
     format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(short))
 }
 
-/// Adds `schemas` and `meta` to the resource. `meta` may already hold times.
+/// Adds `schemas` and `meta` to the resource. If the resource already has a `meta` with times, they stay.
 pub(crate) fn complete(schema: &Schema, mut document: Document, base: &str) -> Document {
     let id = document.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     let version = version(&document);
@@ -47,7 +47,7 @@ pub struct Projection {
     without: Vec<String>,
 }
 
-/// Attributes that are sent whatever the client requests.
+/// Attributes that every response contains, whatever the client requests.
 const ALWAYS: [&str; 2] = ["id", "schemas"];
 
 impl Projection {

@@ -90,8 +90,8 @@ pub(super) fn shared_schemas() -> Vec<(String, RefOr<Described>)> {
     .collect()
 }
 
-/// A resource as a client may write it: the writable attributes, each in every form that Flexgate reads. `given`
-/// returns a more specific schema for an attribute than its kind implies.
+/// The schema of a resource that a client may write: the writable attributes, each in every form that Flexgate reads.
+/// `given` returns the schema of an attribute that needs a more specific one than its kind implies.
 fn written(schema: &Schema, given: impl Fn(&Attribute) -> Option<RefOr<Described>>) -> ObjectBuilder {
     let resource = ObjectBuilder::new()
         .property("schemas", anything().description(Some("Ignored.")))
@@ -129,7 +129,7 @@ fn one(attribute: &Attribute) -> Described {
             let object =
                 writable.fold(typed(Type::Object), |object, sub| object.property(sub.name.clone(), value(sub)));
             let object = RefOr::T(object.description(Some(attribute.description)).build().into());
-            // Entra may send a list of complex values as bare strings.
+            // Entra may send strings instead of objects in a list of complex values.
             if attribute.multi_valued && attribute.sub("value").is_some() {
                 any_of([object, RefOr::T(ObjectBuilder::new().schema_type(Type::String).build().into())])
             } else {
@@ -139,15 +139,16 @@ fn one(attribute: &Attribute) -> Described {
     }
 }
 
-/// Only white space, or a name of up to `longest` characters that may have white space around it.
+/// The schema of a name: white space only, or up to `longest` characters that may have white space around them.
 fn name_or_nothing(longest: usize) -> RefOr<Described> {
     let (space, visible) = (format!("[{ANY_SPACE}]*"), format!("[^{ANY_SPACE}{INVISIBLE}]"));
     let pattern = format!("^{space}({visible}([^{INVISIBLE}]{{0,{}}}{visible})?)?{space}$", longest - 2);
     RefOr::T(or_null(Type::String).pattern(Some(pattern)).build().into())
 }
 
-/// A list whose items are identified by their `value`: each is an object or the bare value. Unless the list is
-/// `needed`, an item may be empty; Flexgate ignores it. A single item may be written without the list.
+/// The schema of a list whose items are identified by their `value`. An item is an object or only its `value`. Unless
+/// the list is `needed`, an item may be empty, and Flexgate then ignores it. Instead of a list, a client may write a
+/// single item.
 fn several(attribute: &Attribute, value_is: &RefOr<Described>, needed: bool) -> RefOr<Described> {
     let subs = match &attribute.kind {
         Values::Complex(subs) => subs.as_slice(),

@@ -1,4 +1,5 @@
-//! Compares the parser with the crate `scim_v2`, the judge: both must accept the same texts and read them alike.
+//! Compares the parser with the crate `scim_v2`, here called the judge. Both must accept the same texts and parse them
+//! to the same result.
 
 use proptest::prelude::*;
 use scim_v2::filter as judge;
@@ -115,8 +116,8 @@ fn any_filter() -> impl Strategy<Value = String> {
     prop_oneof![3 => simple.clone(), 1 => listed.clone(), 1 => (listed, simple).prop_map(|(a, b)| format!("{a} and {b}"))]
 }
 
-/// Whether the name is a word of the grammar. The judge does not always accept those as attribute names; RFC 7644 does
-/// not reserve them.
+/// Whether the name is a word of the grammar. RFC 7644 does not reserve these words, but the judge does not always
+/// accept them as attribute names.
 fn is_word(name: &&str) -> bool {
     let words =
         ["not", "true", "false", "null", "and", "or", "pr", "eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le"];
@@ -138,15 +139,15 @@ fn has_word(path: &PatchPath) -> bool {
     [path.attr.name.as_str()].into_iter().chain(subs).chain(filter).any(|name| is_word(&name))
 }
 
-/// Whether both parsers read the path alike. Ours may accept more in the two ways that [`agree`] describes.
+/// Whether both parsers parse the path alike. Ours may also accept what [`agree`] describes.
 fn agree_on_path(text: &str) -> bool {
     let (ours, judged) = (path(text).ok(), judge_path(text));
     let more = ours.as_ref().is_some_and(|path| text.to_lowercase().contains("not(") || has_word(path));
     ours == judged || (judged.is_none() && more)
 }
 
-/// Whether both parsers read the filter alike. Ours may accept more in only two ways: `not(`, and words of the grammar
-/// as names.
+/// Whether both parsers parse the filter alike. Ours may accept more in only two ways: `not(` without a space, and
+/// words of the grammar as attribute names.
 fn agree(text: &str) -> bool {
     let (ours, judged) = (filter(text).ok(), judge_filter(text));
     // RFC 7644 writes `not(`. The judge requires a space.
@@ -243,8 +244,8 @@ fn not_needs_no_space_before_its_parenthesis() {
 
 #[test]
 fn the_operators_are_ascii() {
-    // The judge folds case by Unicode, so it reads U+017F (long s) as an "s". RFC 5234 §2.3: a quoted string of the
-    // grammar is US-ASCII.
+    // The judge ignores case by the rules of Unicode, so it accepts U+017F (long s) as an "s". But a quoted string of
+    // the grammar is US-ASCII (RFC 5234 §2.3).
     let text = "a \u{17f}w \"b\"";
     assert!(judge_filter(text).is_some());
     assert_eq!(filter(text), Err(Unreadable));
