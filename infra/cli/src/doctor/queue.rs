@@ -14,7 +14,8 @@ use super::finding::Finding;
 const SLOW: Duration = Duration::minutes(10);
 /// A healthy system never takes this long. A person may still have access that the waiting event should take away.
 const STUCK: Duration = Duration::hours(1);
-/// A gateway needs more than a minute or two to apply this many events.
+/// The doctor warns if this many jobs wait. Thousands are normal, because a changed SCIM group or a sweep can create
+/// one job for each person.
 const LONG: u64 = 1_000;
 /// This many waiting jobs are too many. A few thousand are normal: a change to a SCIM group or a sweep creates one job
 /// per person.

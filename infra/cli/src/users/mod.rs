@@ -1,5 +1,5 @@
-//! `flexgate users`: shows and changes Flex users for an operator, through the same client and people ledger as the
-//! gateway.
+//! `flexgate users`: shows and changes Flex users for an operator. It uses the same Flex client and people ledger as
+//! the gateway.
 
 mod cells;
 mod explain;

@@ -1,4 +1,4 @@
-//! `flexgate users sweep`: compares everybody in Flex with the people ledger.
+//! `flexgate users sweep`: compares every Flex user with the people ledger.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -99,7 +99,8 @@ pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<d
     Ok(ExitCode::SUCCESS)
 }
 
-/// Deactivates the idle users one by one. Refuses if they are more users than a sweep may take a role or access from.
+/// Deactivates the idle users one by one. Fails if there are more idle users than the number that may lose a role or
+/// access in one sweep.
 async fn deactivate(operator: &Operator, swept: &Swept, limit: Option<usize>) -> Result<(), Box<dyn Error>> {
     let limit = limit.unwrap_or(most_losing_access(swept.users));
     if swept.idle.len() > limit {

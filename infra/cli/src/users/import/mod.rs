@@ -1,8 +1,8 @@
-//! `flexgate users import`: provisions every row of a file once.
+//! `flexgate users import`: provisions every row of a file exactly once.
 //!
-//! The invariant: a row that succeeded is recorded in the journal before anything else is done with its slot, and a row
-//! in the journal is never sent again. If a kill comes between the two, reconciliation finds that the user already
-//! matches the row, and does not send it either.
+//! When a row has been provisioned, the import records it in the journal, and it never sends a recorded row again. The
+//! process may be killed after a row was sent but before it was recorded. The next import then compares that row with
+//! Flex, finds that the user already matches, and does not send it again either.
 
 mod journal;
 mod pace;
