@@ -118,7 +118,7 @@ impl Gateway {
             }
         };
         if tokio::time::timeout(DRAIN, finished).await.is_err() {
-            // An unfinished event is delivered again at the next start.
+            // The queue still holds an unfinished event and delivers it again after the next start.
             tracing::warn!("requests or events were still under way when the gateway stopped");
         }
     }
