@@ -1,5 +1,5 @@
-//! Measures only the upstream calls that a warm mint cannot avoid, over open connections: two parallel DynamoDB
-//! calls, a count and a read, and then Twilio's mint.
+//! Measures the upstream calls that a warm mint cannot avoid, over connections that are already open. These are two
+//! parallel calls to DynamoDB, one to count and one to read, and then the call to Twilio that mints the token.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub struct Bare {
     pub fresh: Vec<f64>,
 }
 
-/// Makes the calls `times` times.
+/// Makes the three calls `times` times, and 20 calls to Twilio over new connections.
 pub async fn measure(upstream: &Upstream, times: usize) -> Bare {
     let roots: Vec<_> =
         CertificateDer::pem_file_iter(&upstream.ca).unwrap().map(|certificate| certificate.unwrap()).collect();
