@@ -81,7 +81,7 @@ fn appended(path: &std::path::Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-/// The name of this process's user in `/etc/passwd`. If the user has no entry there, the numeric user ID.
+/// The name of this process's user from `/etc/passwd`. If the file does not list the user, the numeric user ID.
 #[cfg(unix)]
 fn whoami() -> String {
     let uid = rustix::process::getuid().as_raw().to_string();

@@ -1,4 +1,5 @@
-//! `flexgate events`: identity events and jobs that could not be applied, from the store of this machine or of AWS.
+//! `flexgate events`: lists, shows and retries identity events and jobs that could not be applied. It reads them from
+//! the store on this machine or from the store on AWS.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -15,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::audit::Trail;
 
-/// At most this many dead letters are listed, or retried, at once.
+/// The maximum number of dead letters that one command lists or retries.
 const PAGE: u32 = 10_000;
 
 /// Which store, and what to do.

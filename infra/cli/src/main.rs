@@ -1,5 +1,5 @@
-//! The binary `flexgate`: every function in one process, for trying it out, for development, and for deployment on a
-//! single machine.
+//! The binary `flexgate`. It runs every function in one process, so that people can try Flexgate out, develop it, or
+//! deploy it on a single machine.
 
 mod audit;
 mod cli;

@@ -1,4 +1,4 @@
-//! `flexgate completions` and `flexgate man`, both generated from the command line's definition.
+//! `flexgate completions` and `flexgate man`. Both are generated from the definition of the command line.
 
 use std::error::Error;
 use std::io::Write as _;

@@ -18,7 +18,7 @@ use flexgate::users::{PolicySettings, Provisioning, in_full};
 
 use crate::audit::Trail;
 
-/// The time limit of one call to Twilio, retries included.
+/// The time limit of a call to Twilio, including its retries.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The settings, and the clients and stores that are built from them.

@@ -1,4 +1,4 @@
-//! Output for people. Colour is used only on a terminal, and only if the user has not disabled it.
+//! Writes output for people. It uses colour only on a terminal, and only if the user has not turned colour off.
 
 use std::io::{IsTerminal, Write as _};
 

@@ -20,7 +20,7 @@ use crate::upstream::Upstream;
 pub struct Bare {
     /// The call to Twilio alone.
     pub twilio: Vec<f64>,
-    /// All three calls: the two to DynamoDB in parallel, then the one to Twilio.
+    /// All three calls: the two parallel calls to DynamoDB, and then the call to Twilio.
     pub all: Vec<f64>,
     /// The call to Twilio over a new connection.
     pub fresh: Vec<f64>,

@@ -24,7 +24,7 @@ pub struct Start {
     pub command: Vec<String>,
     /// Its environment variables, apart from `PATH` and those that Lambda itself sets.
     pub variables: Vec<(&'static str, String)>,
-    /// The control group to run in, if any.
+    /// The control group in which the process runs, if any.
     pub group: Option<PathBuf>,
 }
 

@@ -33,7 +33,7 @@ pub struct Upstream {
     pub tls: String,
     /// The port of the AWS stub, which uses TLS.
     pub aws_port: u64,
-    /// A PEM file with the certificates of both authorities.
+    /// A PEM file with the certificates of both certificate authorities.
     pub ca: PathBuf,
     /// The issuer.
     pub issuer: String,

@@ -99,7 +99,7 @@ impl Function {
         }
     }
 
-    /// Sends SIGTERM and waits until the process ends.
+    /// Sends SIGTERM to the process and waits until it has ended.
     pub async fn terminate(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());

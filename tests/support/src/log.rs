@@ -49,7 +49,7 @@ impl Log {
         });
     }
 
-    /// The audit events and alarms about one request, in order.
+    /// The audit events and alarms about one request, in the order in which they were logged.
     #[must_use]
     pub fn decisions_about(request_id: &str) -> Vec<Value> {
         let written = DECISIONS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Runs the binary `flexgate` in its own process.
+//! Runs the binary `flexgate` in a process of its own.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};

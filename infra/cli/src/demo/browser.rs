@@ -1,4 +1,4 @@
-//! A minimal browser that can sign in. It keeps the gateway's cookies, follows redirects and submits one form.
+//! A minimal browser that can sign in. It stores the gateway's cookies, follows redirects and submits one form.
 
 use std::collections::BTreeMap;
 use std::error::Error;

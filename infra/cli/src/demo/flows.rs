@@ -1,4 +1,4 @@
-//! The demo's flows, in the order in which a newcomer meets them.
+//! The flows that the demo runs, in the order in which a newcomer meets them.
 
 use std::error::Error;
 use std::time::Duration;

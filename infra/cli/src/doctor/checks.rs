@@ -117,8 +117,8 @@ fn settings(groups: &Groups) -> Vec<Finding> {
     findings
 }
 
-/// Builds the platform. If the store cannot be opened, the platform gets a temporary store, so that the other checks
-/// can still run.
+/// Builds the platform. If the store cannot be opened, builds it with a temporary store, so that the other checks can
+/// still run.
 async fn store(common: &Common, clock_rng: &ClockRng, findings: &mut Vec<Finding>) -> Result<Platform, PlatformError> {
     let remedy = "the folder in FLEXGATE_STORE must exist and the file be this user's to read and write";
     let now = clock_rng.now();

@@ -14,13 +14,12 @@ use super::finding::Finding;
 const SLOW: Duration = Duration::minutes(10);
 /// A healthy system never takes this long. A person may still have access that the waiting event should take away.
 const STUCK: Duration = Duration::hours(1);
+/// The doctor warns if this many events wait. A gateway needs more than a minute or two to apply them.
+const LONG: u64 = 1_000;
 /// The doctor warns if this many jobs wait. Thousands are normal, because a changed SCIM group or a sweep can create
 /// one job for each person.
-const LONG: u64 = 1_000;
-/// This many waiting jobs are too many. A few thousand are normal: a change to a SCIM group or a sweep creates one job
-/// per person.
 const MANY_JOBS: u64 = 50_000;
-/// At most this many dead letters are examined.
+/// The doctor examines at most this many dead letters.
 const LETTERS: u32 = 1_000;
 
 const CONSUMER: &str = "is a gateway running with this store? fault in its flexgate::apply lines says why it waits";

@@ -168,7 +168,7 @@ fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-/// Generates a SCIM token and its hash, unless both exist.
+/// Generates a SCIM token and its hash, unless both files exist already.
 fn write_scim_token(secrets: &Path, token_file: &Path) -> Result<(), Box<dyn Error>> {
     let hashes = secrets.join("scim-tokens.json");
     if !(hashes.exists() && token_file.exists()) {

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 /// The columns of the CSV files that `import` reads and `export` writes.
 pub(super) const COLUMNS: [&str; 4] = ["username", "email", "full_name", "roles"];
 
-/// The characters with which a spreadsheet formula can begin (OWASP, CSV injection).
+/// The characters with which a formula in a spreadsheet can begin (see OWASP on CSV injection).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 fn would_be_a_formula(cell: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Text that tells the operator what Flexgate did to a user.
+//! Turns outcomes and errors of the people ledger into text for the operator.
 
 use flexgate::domain::ledger::{AttachmentRefused, PlanRefused};
 use flexgate::users::ledger::{LedgerError, Outcome, Report};

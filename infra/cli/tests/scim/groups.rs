@@ -1,4 +1,4 @@
-//! Changes to large groups while the gateway is killed (R41), and changes that overlap (R52).
+//! Changes to large groups while the gateway is killed (R52), and changes that overlap (R41).
 
 use std::collections::BTreeMap;
 

@@ -26,7 +26,7 @@ struct State {
     limit: usize,
     /// How many rows are being sent.
     sending: usize,
-    /// Rows that succeeded since the limit last changed.
+    /// How many rows have succeeded since the limit last changed.
     good: usize,
     halved_at: Option<Instant>,
     /// Twilio said how long to wait, so no row may be sent before this time.
