@@ -1,5 +1,5 @@
-//! What operator commands share: the settings, which they read from the same environment as `flexgate serve --live`,
-//! and a Flex client with the account's credential.
+//! What all operator commands share: the settings, and a Flex client with the account's credential. They read the
+//! settings from the same environment variables as `flexgate serve --live`.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Operator {
         self.platform.sso(&self.common)
     }
 
-    /// A people ledger like the gateway's, which changes users through `flex`.
+    /// A people ledger like the gateway's. It changes users through `flex`.
     pub fn ledger(&self, flex: Flex) -> Ledger {
         let provisioning = Provisioning::new(Arc::new(flex), self.platform.sessions(), self.platform.bindings());
         Ledger::of_platform(&self.platform, Arc::new(provisioning), &self.settings)

@@ -123,8 +123,8 @@ async fn r70_an_import_loses_no_role_that_flexgate_cannot_give() {
     done(&run(&world, &[], &["users", "import", "people.csv"]).await);
     let after = flex_user(&world, &name).await;
     assert_eq!((&after["email"], &after["roles"]), (&json!("new@example.com"), &json!(["agent", "wfo.full_access"])));
-    // To change the roles would remove `wfo.full_access`, which Flexgate cannot give back. So it changes nothing of the
-    // row.
+    // This change of roles would remove `wfo.full_access`, which Flexgate cannot give back. So the import refuses the
+    // whole row.
     let imported = run(&world, &[], &import(&world, &[(&name, "new@example.com", "supervisor")])).await;
     assert_eq!(imported.status.code(), Some(1));
     assert_eq!(flex_user(&world, &name).await["roles"], json!(["agent", "wfo.full_access"]));

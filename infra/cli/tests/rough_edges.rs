@@ -201,7 +201,8 @@ async fn r87_an_option_of_serve_before_another_command_is_refused() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn r88_state_that_cannot_be_written_is_named_with_what_to_do() {
-    // Root can write to any folder, so permissions cannot make this fail. Put a file where a folder should be instead.
+    // Root can write to any folder, so missing permissions would not make this fail. Put a file where a folder should
+    // be instead.
     for (file, named) in
         [(".flexgate", ".flexgate"), (".flexgate/secrets", "secrets"), (".flexgate/simulator", "simulator")]
     {

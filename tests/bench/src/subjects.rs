@@ -96,7 +96,7 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Mint requests that go through the people in turn.
+/// Mint requests. Each one is for the next person in turn.
 pub fn mints(tokens: &[String]) -> Events {
     let mut tokens: Vec<String> = tokens.to_vec();
     Box::new(move || {

@@ -185,7 +185,8 @@ fn secret_remedy(error: &SecretError, variable: &str, shape: &str) -> String {
     }
 }
 
-/// Checks the format of the Twilio secret, whether Twilio accepts the credential, and the Flex instance.
+/// Checks the format of the Twilio secret, whether Twilio accepts the credential, and whether the Flex instance is the
+/// account's.
 async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Platform) -> Vec<Finding> {
     let id = &credential.secret_id;
     let secret = match secret::<TwilioCredential>(platform, id).await {

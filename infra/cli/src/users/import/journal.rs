@@ -1,5 +1,5 @@
-//! Records each finished row as a line in a file, so that the next import still knows it if this one is killed. The
-//! file contains no personal data.
+//! Records each finished row as a line in a file. If the import is killed, the next one reads there which rows are
+//! finished. The file contains no personal data.
 
 use std::collections::HashSet;
 use std::error::Error;
