@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Packages the built bootstraps with the template for `sam deploy`, writes a bill of materials for each, and prints
-their sizes. Fails if one is over its size budget.
+"""Packages the built bootstraps and the template for `sam deploy`. Writes a bill of materials for each bootstrap and
+prints its size. Fails if a bootstrap exceeds its size budget.
 
     infra/package.py BUILT OUT     BUILT is cargo-lambda's folder, such as target/lambda; OUT is deleted and recreated
 """
@@ -20,12 +20,12 @@ from bom import bill
 
 HERE = pathlib.Path(__file__).resolve().parent
 FUNCTIONS = ["Sso", "Mint", "Provision", "Webhooks", "Apply", "Sweep"]
-# The size budget in bytes, raw and zipped: a cold start has to load this much.
+# The size budget in bytes, raw and zipped. At a cold start, Lambda loads the whole file, so a larger file is slower.
 MOST = (8_000_000, 3_500_000)
 
 
 def with_code(template, uri):
-    """The template with the CodeUri of each function set to `uri(name)`."""
+    """Returns the template, with `uri(name)` as the CodeUri of each function."""
     for name in FUNCTIONS:
         mark = f"  {name}Function:\n    Type: AWS::Serverless::Function\n"
         head, tail = template.split(mark)
@@ -35,7 +35,7 @@ def with_code(template, uri):
 
 
 class Zopfli:
-    """A deflate compressor that uses zopfli: a twentieth smaller than zlib's best level, and slower."""
+    """A deflate compressor that uses zopfli. Its output is a twentieth smaller than zlib's best, but it is slower."""
 
     def __init__(self):
         self.data = bytearray()
@@ -49,7 +49,7 @@ class Zopfli:
 
 
 def zipped(bootstrap, at):
-    """Zips a bootstrap for Lambda: executable, and reproducible (the same build gives the same bytes)."""
+    """Zips a bootstrap for Lambda. It stays executable, and the same build always gives the same bytes."""
     entry = zipfile.ZipInfo("bootstrap", date_time=(1980, 1, 1, 0, 0, 0))
     entry.external_attr, entry.compress_type = 0o755 << 16, zipfile.ZIP_DEFLATED
     if zopfli:

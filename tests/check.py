@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks house rules that no compiler checks. Prints the violations; exits 1 if there are any."""
+"""Checks house rules that no compiler checks. Prints every violation, and exits with 1 if there are any."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ import register
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 430  # "about 400"
-# Names and phrases that the house style has replaced, each with its replacement. They must not come back.
+# Names and phrases that the house style no longer allows, each with what to write instead.
 RETIRED = {
     r"\b[Aa]mbient\b": "ClockRng",
     r"\bSystemEntropy\b": "SystemRng",
@@ -24,7 +24,7 @@ RETIRED = {
     r"twice is once": "idempotent",
     r"once enough, in the end right": "eventually consistent",
 }
-# Variables that the template does not set, and why.
+# Variables that the template does not set, each with the reason.
 NOT_IN_TEMPLATE = {
     "FLEXGATE_AHEAD_MILLISECONDS": "the old name of FLEXGATE_PREWARM_MILLISECONDS",
     "FLEXGATE_APPLY_TRIES": "the template's maxReceiveCount stands on its default",
@@ -51,7 +51,7 @@ def tracked(*patterns: str) -> list[Path]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that GitHub makes from a page's headings."""
+    """The anchors that GitHub makes from the headings of a page."""
     headings = re.findall(r"^#{1,6} (.+)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.M)
     found: set[str] = set()
     for heading in headings:
@@ -83,7 +83,7 @@ def main() -> int:
             found = re.search(word, path.read_text())
             rule(not found, f"{name}: {found and found[0]!r} is retired; use {instead}")
 
-    # The domain crate does no I/O, neither through another crate nor through the standard library.
+    # The domain crate does no I/O. It depends on no crate that could, and uses no such module of the standard library.
     manifest = tomllib.loads((ROOT / "shared/domain/Cargo.toml").read_text())
     others = sorted(set(manifest["dependencies"]) - DOMAIN_MAY_USE)
     rule(not others, f"shared/domain/Cargo.toml: the domain depends on {others}")
@@ -91,13 +91,15 @@ def main() -> int:
         found = re.findall(r"\bstd::(fs|net|io|env|process|thread)\b", path.read_text())
         rule(not found, f"{path.relative_to(ROOT)}: the domain names std::{found}")
 
-    # Functions don't depend on each other: code that two functions need is in shared. Tests may use several functions.
+    # Functions don't depend on each other. Code that two functions need belongs in shared. Tests may use several
+    # functions.
     functions = {tomllib.loads(path.read_text())["package"]["name"]: path for path in tracked("functions/*/Cargo.toml")}
     for path in functions.values():
         others = sorted(set(tomllib.loads(path.read_text())["dependencies"]) & set(functions))
         rule(not others, f"{path.relative_to(ROOT)}: a function depends on {others}")
 
-    # Only the people ledger (shared/src/users) writes Flex users. Tests may also write them, as a precondition.
+    # Only the people ledger (shared/src/users) writes Flex users. Tests are in other folders, so they may write users
+    # too.
     for path in tracked("shared/src", "functions/*/src/*.rs", "infra/cli/src"):
         name = path.relative_to(ROOT)
         if name.is_relative_to("shared/src/users") or name.is_relative_to("shared/src/twilio"):
@@ -105,16 +107,16 @@ def main() -> int:
         found = re.findall(r"\.(?:provision|deprovision)\(|\bUserUpdate\b|\bDesiredUser::", path.read_text())
         rule(not found, f"{name}: only shared/src/users writes Flex users, and this names {found}")
 
-    # Imports between files form no cycle. The simulator is exempt: its handlers and its state still form one.
+    # Files do not import each other in a cycle. The simulator is exempt, because its handlers and its state still do.
     for source in [*ROOT.glob("shared/**/src"), *ROOT.glob("functions/*/src"), ROOT / "infra/cli/src"]:
         for circle in imports.circles(source):
             rule(False, f"{source.relative_to(ROOT)}: files import one another in a circle: {', '.join(circle)}")
 
-    # A function's main only wires parts together; with over 40 lines it does more than that.
+    # The main file of a function only connects its parts. If it has over 40 lines, it does more than that.
     for path in tracked("functions/*/src/main.rs"):
         rule(path.read_text().count("\n") <= 40, f"{path.relative_to(ROOT)}: over 40 lines")
 
-    # Every kind of problem is documented, and every documented kind exists.
+    # docs/status-codes.md describes every kind of problem in the code, and no others.
     kinds = set(re.findall(r'= [A-Z_]+ "([a-z_]+)" "', (ROOT / "shared/src/web/problem.rs").read_text()))
     status_codes = (ROOT / "docs/status-codes.md").read_text()
     documented = set(re.findall(r"^\| `([a-z_]+)` \|", status_codes, re.M))
@@ -130,12 +132,12 @@ def main() -> int:
     unset = {name for name in variables if f"{name}:" not in template}
     rule(unset == set(NOT_IN_TEMPLATE), f"infra/template.yaml and NOT_IN_TEMPLATE differ in {sorted(unset ^ set(NOT_IN_TEMPLATE))}")
 
-    # Workflows pin third-party actions by commit, because a tag can be moved and a commit cannot.
+    # Workflows pin actions by commit, because somebody could move a tag to other code.
     for path in tracked(".github/workflows/*.yml"):
         for used in re.findall(r"uses: (\S+)", path.read_text()):
             rule(bool(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", used)), f"{path.relative_to(ROOT)}: {used} is not pinned")
 
-    # Links inside the documentation point to existing pages and headings.
+    # Links within the documentation lead to pages and headings that exist.
     for path in tracked("*.md"):
         for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", path.read_text()):
             if "://" in target or target.startswith("mailto:"):

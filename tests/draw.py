@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Draws comments and pages at random, for a reader to judge: `tests/draw.py [SEED]`.
+"""Draws comments and pages at random, so that a reader can judge them: `tests/draw.py [SEED]`.
 
-Prints the seed, 20 comment blocks of the Rust, Python and JavaScript code, each with its place, and the names of 5 pages.
-A block is a run of comment lines with at least eight words.
+Prints the seed, 20 comment blocks of the Rust, Python and JavaScript code with the place of each, and the names of 5
+pages. A comment block is a run of comment lines with at least eight words in total.
 """
 
 import random
@@ -22,7 +22,7 @@ def listed(*patterns: str) -> list[str]:
 
 
 def blocks(name: str) -> list[tuple[str, list[str]]]:
-    """The comment blocks of a file, each with its place."""
+    """The comment blocks of a file, each with its file name and line number."""
     found, block, began = [], [], 0
     for number, line in enumerate([*(ROOT / name).read_text().split("\n"), ""], 1):
         comment = COMMENT.match(line) if not line.lstrip().startswith(("#[", "#![", "#!")) else None

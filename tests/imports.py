@@ -1,9 +1,9 @@
-"""Finds import cycles between the files of one crate.
+"""Finds import cycles between the files of a crate.
 
-An edge leads from a file to the file that defines what it imports. Imports are `use` statements, and paths in code that
-begin with crate, super, self or a child module. For a re-exported name the edge leads to the defining file, so a mod.rs
-that only re-exports its children is in no cycle. Tests are ignored. Method calls are not followed: an `impl` block in
-a second file makes no edge.
+An edge leads from a file to each file that defines something that it imports. Imports are `use` statements, and paths
+in the code that begin with crate, super, self or a child module. If a name is re-exported, the edge leads to the file
+that defines it. So a mod.rs that only re-exports its children is in no cycle. Tests are ignored. Method calls make no
+edge, not even to an `impl` block in another file.
 """
 
 import re
@@ -13,14 +13,14 @@ IDENTIFIER = r"[A-Za-z_]\w*"
 
 
 def code_of(path: Path) -> str:
-    """The file's code without comments, strings and unit tests."""
+    """The code of a file without comments, strings and unit tests."""
     text = re.sub(r"//[^\n]*", "", path.read_text())
     text = re.sub(r'"(?:[^"\\]|\\.)*"', '""', text, flags=re.S)
     return re.split(r"#\[cfg\(test\)\]\s*mod \w+ \{", text)[0]
 
 
 def leaves(tree: str, prefix: tuple = ()) -> list[tuple[tuple, str]]:
-    """Splits a tree such as `a::{b, c::d as e}` into paths, each with the name it is imported as."""
+    """Splits a tree such as `a::{b, c::d as e}` into paths. Each comes with the name under which it is imported."""
     tree = tree.strip()
     head, brace, rest = tree.partition("{")
     if brace:
@@ -58,7 +58,7 @@ class Crate:
                 for path, name in leaves(re.sub(r"\s+", " ", tree)):
                     if absolute := self.absolute(module, path):
                         self.exports[module][name] = absolute
-                        # A name that is only re-exported is not a dependency.
+                        # A name that the file re-exports but does not use itself is no dependency.
                         body = re.sub(r"use [^;]+;", "", code)
                         if not public or re.search(rf"\b{name}\b", body):
                             self.uses[module].append(absolute)
@@ -73,7 +73,7 @@ class Crate:
         return module + path if module + path[:1] in self.modules else None
 
     def defining(self, path: tuple, seen: frozenset = frozenset()) -> tuple | None:
-        """The module whose file defines the item at `path`."""
+        """The module whose file defines the item at `path`, also if it is re-exported elsewhere."""
         module = path
         while module not in self.modules:
             module = module[:-1]
@@ -97,7 +97,7 @@ class Crate:
 
 
 def circles(source: Path) -> list[list[str]]:
-    """The groups of files that import one another, directly or indirectly (Tarjan's strongly connected components)."""
+    """The groups of files that import each other, directly or indirectly (Tarjan's strongly connected components)."""
     crate = Crate(source)
     edges, index, low, stack, found = crate.edges(), {}, {}, [], []
 

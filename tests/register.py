@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Keeps docs/attack-register.md in step with the tests: `tests/register.py` rewrites the last column of its tables.
+"""Keeps docs/attack-register.md in step with the tests. `tests/register.py` rewrites the last column of its tables.
 
-A test belongs to a case if its name begins with the case's id: `fn s12_the_callback_replayed` in Rust,
-`def test_r93_…` in Python, `test("R93 …")` in JavaScript.
+A test belongs to a case if its name begins with the ID of the case: `fn s12_the_callback_replayed` in Rust, `def
+test_r93_…` in Python, `test("R93 …")` in JavaScript.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REGISTER = ROOT / "docs/attack-register.md"
 NONE = "none yet"
-# Attacks without a defence yet. This list may only shrink.
+# Attacks that have no test because Flexgate has no defence against them yet. Never add one to this list.
 LATER = {"M29"}
 SOURCES = ("*.rs", "*.py", "*.mjs", "*.js", "*.ts")
 NAMES = (
@@ -24,7 +24,7 @@ NAMES = (
 
 
 def tests() -> dict[str, dict[str, int]]:
-    """For each case id, the files that test it and the number of tests in each."""
+    """For each case ID, the files that test the case and the number of tests in each file."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *SOURCES],
         cwd=ROOT, check=True, capture_output=True, text=True,
@@ -51,7 +51,7 @@ def cell(files: dict[str, int]) -> str:
 
 
 def rewritten(text: str, found: dict[str, dict[str, int]]) -> tuple[str, list[str]]:
-    """The register with its last column updated from the tests, and the ids that the register defines."""
+    """The register with an up-to-date last column, and the IDs of the cases that it defines."""
     lines, ids = [], []
     for line in text.split("\n"):
         row = re.match(r"(\| ([SMWCRG]\d+) \|.*\|)[^|]*\|$", line)

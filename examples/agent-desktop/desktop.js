@@ -1,7 +1,7 @@
 // The agent desktop: a page that signs in through Flexgate and works with the real Flex SDK.
 //
-// Only `desk` refers to the signed-in person, their token and their worker. Before the page leaves the screen in
-// any way, `forget` drops `desk` and empties the page.
+// Only the variable `desk` refers to the signed-in person, their token and their worker. Whenever the page may
+// disappear from the screen, `forget` clears `desk` and removes everything about the person from the page.
 
 import { createFlexgate, timeLeft } from "./flexgate.js";
 import { connectWorker, SdkTrouble } from "./worker.js";
@@ -13,7 +13,7 @@ const PRIVATE = ["who", "initials", "fact-user", "fact-worker", "fact-account", 
 /** Scales of the time bar, in minutes. The bar uses the shortest scale that fits the token's lifetime. */
 const SCALES = [5, 15, 60, 240, 720, 1440];
 
-/** The signed-in desk; null if nobody is signed in on this page. */
+/** The state of the signed-in person. Null if nobody is signed in on this page. */
 let desk = null;
 /** Notifies the other tabs of a sign-out, so that they clear their screens too. */
 const tabs = new BroadcastChannel("flexgate");
@@ -113,7 +113,7 @@ function renewedTo(mine, session) {
   measure(mine);
 }
 
-/** Restarts the time bar for a new token. */
+/** Sets the scale of the time bar for a new token. */
 function measure(mine) {
   const minutes = timeLeft(mine.session) / 60_000;
   mine.scale = SCALES.find((scale) => minutes <= scale) ?? minutes;
@@ -219,7 +219,7 @@ function leave() {
   location.reload();
 }
 
-/** Runs a button's action and ignores presses while it runs. The action reports its own failures. */
+/** Runs a button's action, and ignores further presses while it runs. The action reports its own failures. */
 async function busy(button, work) {
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");
@@ -247,7 +247,8 @@ function initials(name) {
   return words.slice(0, 2).map((word) => word[0].toUpperCase()).join("");
 }
 
-/** The name with line-break opportunities after its punctuation, so that it doesn't break within a word. */
+/** The name with a possible line break after each punctuation mark, so that the browser does not break it within a
+ * word. */
 function breakable(name) {
   return name.split(/(?<=[.@+_-])/u).flatMap((part) => [part, document.createElement("wbr")]);
 }
@@ -270,7 +271,8 @@ tabs.addEventListener("message", ({ data }) => data === "signed-out" && desk && 
 setInterval(tick, 1_000);
 document.addEventListener("visibilitychange", tick);
 
-// The browser may keep this page in its back/forward cache: clear the page before that, and start again afterwards.
+// The browser may keep this page in its back/forward cache. So clear the page when the user leaves it, and start again
+// when the user comes back.
 addEventListener("pagehide", () => {
   forget();
   show("checking");

@@ -5,17 +5,18 @@
  * and the refresh token never leaves the gateway. Works in browsers and in Node 20.
  */
 
-/** The gateway refreshes a token that has under 5 minutes left, so ask half a minute after that point. */
+/** The gateway refreshes a token that is valid for less than 5 more minutes. So ask for a new one half a minute
+ * later. */
 const RENEW_BEFORE = 4.5 * 60_000;
 /** The timeout of every request. */
 const PATIENCE = 15_000;
-/** Timers stop while the machine sleeps, so check the clock at least this often instead of relying on one timer. */
+/** Timers stop while the machine sleeps. So check the clock at least this often, and do not rely on one long timer. */
 const LOOK_EVERY = 30_000;
 const SHORTEST_PAUSE = 5_000;
 const LONGEST_PAUSE = 60_000;
 const LONGEST_RETRY_AFTER = 5 * 60_000;
 
-/** A refusal or failure. Decide by `code`, which is stable; find it in the gateway's log by `requestId`. */
+/** A refusal or a failure. Base decisions on `code`, which never changes. Search the gateway's log for `requestId`. */
 export class FlexgateError extends Error {
   constructor({ code, status = 0, title, detail, requestId = null, retryAfter = null, cause }) {
     super(detail ? `${title}. ${detail}` : title, { cause });
@@ -25,11 +26,11 @@ export class FlexgateError extends Error {
     this.title = title;
     this.detail = detail ?? "";
     this.requestId = requestId;
-    /** Milliseconds to wait before asking again, if the gateway gave a time. */
+    /** How many milliseconds to wait before the next try, if the gateway asked for a wait. */
     this.retryAfter = retryAfter;
   }
 
-  /** Whether asking again later can help. */
+  /** Whether the same request may succeed later. */
   get temporary() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
@@ -54,7 +55,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     location.assign(signInUrl({ returnTo }));
   }
 
-  /** The token and its user; the gateway renews a token that expires soon. Null if nobody is signed in. */
+  /** Returns the token and its user. Null if nobody is signed in. The gateway refreshes a token that expires soon. */
   async function session() {
     try {
       return await ask();
@@ -73,7 +74,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     throw refusal(response, response.ok ? null : body);
   }
 
-  /** Ends the session. Issued tokens stay valid until they expire, so the page must forget its token. */
+  /** Ends the session. Tokens that were issued stay valid until they expire, so the page must forget its token. */
   async function signOut() {
     const response = await post("/sso/logout");
     if (!response.ok) throw refusal(response, await response.json().catch(() => null));
@@ -113,7 +114,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
     let renewing = null;
     let timer = null;
 
-    /** Renews now, or joins a running renewal. If the renewal fails, rejects after calling the callbacks. */
+    /** Renews now, or waits for the renewal that is running. If it fails, calls the callbacks and then rejects. */
     function renew() {
       renewing ??= attempt().finally(() => {
         renewing = null;
@@ -128,7 +129,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
         const fresh = await ask();
         if (stopped) return fresh;
         if (current?.flex_user_sid !== undefined && fresh.flex_user_sid !== current.flex_user_sid) {
-          // All tabs share the session cookie, so another user may have signed in in another tab. This page's
+          // All tabs share the session cookie, so another user may have signed in through another tab. This page's
           // client and worker must not get that user's token.
           const title = "Somebody else has signed in with this browser";
           throw new FlexgateError({ code: "another_user", status: 409, title });
@@ -175,7 +176,8 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
       else watch();
     }
 
-    /** Called when the page becomes visible or the network is back: shortens a pause after failures, checks the clock. */
+    /** Called when the page becomes visible or the network returns. Shortens a pause after failures and checks the
+     * clock. */
     function wake() {
       if (globalThis.document?.visibilityState === "hidden") return;
       if (failures > 0) dueAt = Math.min(dueAt, Date.now() + SHORTEST_PAUSE);
@@ -213,7 +215,8 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
   return { signInUrl, signIn, session, signOut, keepFresh };
 }
 
-/** Resolves with the SDK's answer or fails after a timeout: a worker that never connects must not block renewals. */
+/** Resolves with the SDK's answer, or rejects after a timeout, because a worker that never connects must not block
+ * renewals. */
 function inTime(promise) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -222,12 +225,12 @@ function inTime(promise) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** Milliseconds until the token expires, by the gateway's clock if its time could be read. */
+/** Milliseconds until the token expires. Uses the gateway's clock if the session contains the offset to it. */
 export function timeLeft(session, now = Date.now()) {
   return Date.parse(session.expires_at) - (now + (session.clock_offset ?? 0));
 }
 
-/** When to renew, by this machine's clock. A token that stays short-lived is renewed often, at most every 5 seconds. */
+/** When to renew, by this machine's clock. If each new token is short-lived too, renews at most every 5 seconds. */
 function nextRenewal(session) {
   const now = Date.now();
   const left = timeLeft(session, now);
@@ -244,11 +247,11 @@ function backoff(failures, retryAfter) {
   return Math.max(doubling, Math.min(retryAfter ?? 0, LONGEST_RETRY_AFTER));
 }
 
-/** How far this machine's clock is behind the gateway's; 0 if the `Date` header can't be read or agrees. */
+/** How far this machine's clock is behind the gateway's. 0 if the clocks agree or the `Date` header cannot be read. */
 function clockOffset(response) {
   const told = Date.parse(response.headers.get("date") ?? "");
   const offset = told - Date.now();
-  // Ignore small offsets: `Date` has whole seconds, and the answer took time to arrive.
+  // Ignore small offsets, because `Date` has only whole seconds and the answer needed time to arrive.
   return Number.isNaN(offset) || Math.abs(offset) < 5_000 ? 0 : offset;
 }
 
@@ -256,7 +259,7 @@ function refusal(response, problem) {
   const known = typeof problem?.code === "string";
   return new FlexgateError({
     code: known ? problem.code : "answer_unusable",
-    // A 200 with an unusable body is a failure of the gateway, not a refusal.
+    // If a 200 has an unusable body, the gateway has failed, so report it as a 502.
     status: response.ok ? 502 : response.status,
     title: known ? problem.title : "The gateway's answer could not be used",
     detail: known ? problem.detail : undefined,

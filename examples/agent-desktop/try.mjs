@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-// One command that shows the real SDK working: `node examples/agent-desktop/try.mjs`.
+// One command that shows the real SDK at work: `node examples/agent-desktop/try.mjs`.
 //
 // It installs the SDK if it is missing, starts Flexgate with the simulated Twilio, and opens Chrome or Chromium with a
-// profile of its own. The SDK's hosts are fixed, so that browser is told to look for *.twilio.com at the simulator and to
-// trust the simulator's certificate. Nothing of your own browser is touched.
+// profile of its own. The host names are fixed in the SDK, so this browser is told to find *.twilio.com at the
+// simulator and to trust the simulator's certificate. Nothing of your own browser is touched.
 
 import { spawn, spawnSync } from "node:child_process";
 import { createHash, X509Certificate } from "node:crypto";
@@ -113,7 +113,7 @@ async function stop(status) {
   flexgate.child.kill("SIGTERM");
   await Promise.all(both);
   try {
-    // The browser's own processes may write for a moment longer.
+    // The browser's other processes may still write to the folder for a moment.
     rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   } catch {
     console.error(`try: ${profile} could not be removed`);

@@ -1,12 +1,12 @@
-// Connects the worker with the real Flex SDK, if it is installed.
+// Connects the worker through the real Flex SDK, if the SDK is installed.
 
 const SDK = "/sdk/index.browser.js";
-/** The account SID that only the simulator uses. */
+/** The account SID of the simulator. No real account has it. */
 const SIMULATED = "AC00000000000000000000000000000001";
-/** How long to wait for the SDK, which tries three times, and retries its websocket forever. */
+/** How long to wait for the SDK. It tries three times, but it retries its websocket forever. */
 const PATIENCE = 20_000;
 
-/** A failure of the SDK, described for the person at the desk. */
+/** A failure of the SDK, described for the person who uses the desktop. */
 export class SdkTrouble extends Error {
   constructor(title, detail, code) {
     super(title);
@@ -35,9 +35,9 @@ export class SdkTrouble extends Error {
  */
 export async function connectWorker({ token, wanted, attach, onChange, onLost }) {
   const sdk = await load();
-  // Telemetry would go to hosts that this page's content security policy doesn't allow.
+  // Disable telemetry. It would be sent to hosts that this page's content security policy does not allow.
   const made = sdk.createClient(token(), { telemetryOptions: { disabled: true } });
-  // If the wait has timed out or the client is no longer wanted, destroy a client that arrives later.
+  // If the wait has timed out or the caller no longer wants the client, destroy the client when it arrives.
   let late = false;
   made.then((client) => (late || !wanted()) && client.destroy(), () => {});
   const client = await inTime(made).catch((error) => {

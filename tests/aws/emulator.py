@@ -1,11 +1,11 @@
 """Serves moto's AWS emulation at 127.0.0.1, one request at a time: `emulator.py PORT`.
 
-moto's own server handles requests in threads, and its DynamoDB does not isolate transactions: two transactions can both
-find their condition true, and a cancelled one restores a copy of the whole table. A test of racing writers needs
-DynamoDB's isolation.
+moto's own server handles requests in parallel threads, but its DynamoDB does not isolate transactions. Two transactions
+can both find their conditions true, and a cancelled one overwrites the whole table with an old copy. Tests with racing
+writers need real isolation.
 
-Before each transaction moto copies every item of the table, to restore them if the transaction is cancelled, so a
-transaction takes longer the more items the table holds. This module restores only the items that the transaction names.
+Before each transaction, moto copies every item of the table, so a transaction becomes slower as the table grows. This
+module saves and restores only the items that the transaction names.
 """
 
 import copy

@@ -1,5 +1,7 @@
-"""A proxy between the functions and the local AWS. It enforces the template's roles, which the local AWS doesn't do:
-it refuses what a function's role doesn't allow, as AWS would. It also records which actions each function uses."""
+"""A proxy between the functions and the local AWS. The local AWS ignores the roles in the template, so this proxy
+enforces them: it refuses every action that the function's role does not allow. It also records which actions each
+function uses.
+"""
 
 import http.client
 import json
@@ -7,13 +9,13 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# The action that each kind of write in a DynamoDB transaction needs.
+# The IAM action that each kind of write in a DynamoDB transaction needs.
 WRITES = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 SERVICES = {"DynamoDB_20120810": "dynamodb", "AmazonSQS": "sqs", "secretsmanager": "secretsmanager"}
 
 
 def asked(target, body):
-    """The actions that a request needs, and the resource it names."""
+    """The actions that a request needs, and the resource that the request names."""
     service, operation = target.split(".")
     service, document = SERVICES.get(service, service), json.loads(body or b"{}")
     operations, resource = {operation}, document.get("TableName") or document.get("QueueUrl") or document.get("SecretId")
@@ -28,7 +30,9 @@ def asked(target, body):
 
 
 class Policies:
-    """The proxy. `allowed(function)` returns the function's role as pairs (actions, last part of the resource)."""
+    """The proxy. `allowed(function)` returns what the function's role allows, as pairs of a set of actions and an
+    ARN.
+    """
 
     def __init__(self, upstream, allowed):
         self.upstream, self.allowed = upstream, allowed

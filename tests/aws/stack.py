@@ -1,5 +1,5 @@
-"""Deploys infra/template.yaml with the release bootstraps to a local AWS (ministack) and drives every flow through
-its HTTP API. The simulator stands in for Twilio.
+"""Deploys infra/template.yaml with the release bootstraps to a local AWS (ministack) and runs every flow through its
+HTTP API. The simulator replaces Twilio.
 
     stack.py PACKAGED TARGET     PACKAGED is the output folder of infra/package.py; TARGET is the folder with the
                                  binary `flexgate` and the simulator, such as target/debug
@@ -37,7 +37,7 @@ passed = 0
 
 
 def check(what, holds, seen=""):
-    """Counts a passed check; ends the run if the check fails."""
+    """Counts a check that passes. Ends the run if the check fails."""
     global passed
     if not holds:
         raise SystemExit(f"FAILED  {what}: {seen}")
@@ -46,7 +46,7 @@ def check(what, holds, seen=""):
 
 
 def call(port, method, path, body=None, headers=None, host=None):
-    """Sends one request; returns status, headers (a list) and body."""
+    """Sends one request. Returns the status, the headers (a list of pairs) and the body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     headers = dict(headers or {})
     if host:
@@ -71,8 +71,9 @@ def wait(what, ready, patience=60):
 
 
 def template(packaged, bucket, s3):
-    """Uploads the code and returns the packaged template, changed only to turn the canary off: the local AWS has no
-    CodeDeploy, and reads the parameter's default."""
+    """Uploads the code and returns the packaged template. Its only other change is that the canary is off: the local
+    AWS has no CodeDeploy, and it takes the parameter's default.
+    """
     text = (ROOT / "infra/template.yaml").read_text()
     text, times = re.subn(r"(  Canary:\n    Type: String\n    Default: )'true'", r"\1'false'", text)
     assert times == 1
@@ -82,7 +83,7 @@ def template(packaged, bucket, s3):
 
 
 class Browser:
-    """A cookie jar for the API, and navigation through the identity provider."""
+    """A browser for the API: it keeps cookies and can sign in at the identity provider."""
 
     def __init__(self, api):
         self.api, self.cookies = api, {}
@@ -217,7 +218,9 @@ def drive(outputs, clients):
 
 
 def leaver(browser, bearer):
-    """Twilio's SSO reactivates a leaver. Flexgate gives them no session and deactivates the user without a sweep."""
+    """Twilio's SSO reactivates a user who has left. Flexgate must not give them a session, and must deactivate the
+    user again without waiting for a sweep.
+    """
 
     def is_active():
         users = json.loads(call(SIMULATOR, "GET", "/__sim/users")[2])["users"]
@@ -234,8 +237,9 @@ def leaver(browser, bearer):
 
 
 def newcomers(browser):
-    """A mint creates a newcomer just in time. It must not reactivate a leaver whom Twilio's find doesn't show, although
-    provisioning at Twilio would."""
+    """A mint creates a new user just in time. It must not reactivate a user who has left, although Twilio's search
+    does not show that user and Twilio's provisioning would reactivate them.
+    """
 
     def mint(subject, username):
         claims = {"sub": subject, "scope": "flexgate.token", "preferred_username": username, "username": username,
@@ -269,7 +273,7 @@ def newcomers(browser):
 
 
 def scim(browser, outputs, clients):
-    """An identity system creates, changes and deletes a user and a group."""
+    """An identity system creates, changes and deletes a user and a group through SCIM."""
     made = subprocess.run([TARGET / "flexgate", "scim", "token", "--id", "okta-1"], capture_output=True, text=True, check=True).stdout
     token = re.search(r"fgscim_[\w-]+", made).group(0)
     hashes = next(line.strip() for line in made.splitlines() if line.strip().startswith("{"))
@@ -303,7 +307,7 @@ def scim(browser, outputs, clients):
              "Operations": [{"op": "replace", "path": "active", "value": False}]}
     check("a user is deactivated", ask("PATCH", f"/Users/{user['id']}", patch)["active"] is False)
     ask("DELETE", f"/Groups/{group['id']}", expect=204)
-    # Jobs reconcile a group with many members. Members whom Twilio doesn't know are never created.
+    # A large group is handled by jobs. Flexgate must not create the members whom Twilio does not know.
     members = [{"value": user["id"]}, *({"value": f"FU{number:032x}"} for number in range(1, 12))]
     ask("POST", "/Groups", {"schemas": [schema + "Group"], "displayName": "Leads", "members": members}, 201)
     patch["Operations"][0]["value"] = True
@@ -319,7 +323,9 @@ def scim(browser, outputs, clients):
 
 
 def sweep(clients):
-    """Twilio's SSO reactivates a leaver; the scheduled sweep finds the user, and apply repairs it."""
+    """Twilio's SSO reactivates a user who has left. The scheduled sweep finds the user, and `apply` deactivates them
+    again.
+    """
     basic = base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()
     user = {"username": "hedy@example.com", "email": "hedy@example.com", "full_name": "Hedy Lamarr", "roles": ["agent"], "worker": {}}
     path = "/flex-api/v4/Instances/GO00000000000000000000000000000001/Users/Provision"
@@ -337,7 +343,7 @@ def sweep(clients):
 
 
 def dead_letters(outputs, clients):
-    """In a terminal, an operator lists the messages that could not be applied, and retries one."""
+    """An operator lists the messages that could not be applied, and retries one of them."""
     surroundings = os.environ | {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{AWS}", "AWS_REGION": "us-east-1",
         "FLEXGATE_STORE": f"dynamodb:{outputs['TableName']}", "FLEXGATE_QUEUE": f"sqs:{outputs['QueueUrl']}",
@@ -369,7 +375,7 @@ def dead_letters(outputs, clients):
 
 
 def allowed(outputs, ids):
-    """The actions that each function's role allows in the stack, with the name of the resource."""
+    """The actions and resource names that each function's role allows in the stack."""
     roles = {}
     resources = transformed()["Resources"]
     for name in FUNCTIONS:
@@ -389,7 +395,7 @@ def main(packaged, target):
     TARGET = target
     work = pathlib.Path(tempfile.mkdtemp(prefix="flexgate-stack-"))
     os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    # localhost, not 127.0.0.1: lambda_http panics on a host like {api}.execute-api.127.0.0.1.
+    # Use localhost, because lambda_http panics on a host name such as {api}.execute-api.127.0.0.1.
     surroundings = os.environ | {
         "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{GUARD}",
         "GATEWAY_PORT": str(AWS), "MINISTACK_HOST": "localhost", "HOME": str(work),
@@ -419,7 +425,8 @@ def main(packaged, target):
             "TwilioUrl": f"http://localhost:{SIMULATOR}", "PublicUrl": PUBLIC, "Canary": "false",
             "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
             "ScimGroupRoles": '{"Leads": "supervisor"}',
-            # With an issuer, Flexgate binds each user it creates to their identity, and unbinds them when they leave.
+            # Because an issuer is configured, Flexgate binds each user that it creates to an identity. When the user
+            # leaves, it removes the binding.
             "WebhookSources": json.dumps({"okta": {"issuer": "https://okta.example.com"}}),
             "Issuers": json.dumps([{"issuer": issuer, "audiences": ["flexgate"], "roles_claim": "roles"}]),
         }

@@ -1,4 +1,4 @@
-"""Assertions on infra/template.yaml after SAM's transform: who may do what, and which resources must be retained."""
+"""Tests infra/template.yaml after SAM's transform: which role may do what, and which resources must be retained."""
 
 import json
 import pathlib
@@ -99,14 +99,16 @@ class Template(unittest.TestCase):
     def test_each_function_may_do_to_the_table_what_its_code_does(self):
         dynamodb = lambda *actions: {f"dynamodb:{one}" for one in actions}  # noqa: E731
         expected = {
-            # Sessions: read, insert with its mark, touch and lease, end. Never all sessions of a user at once.
+            # Read a session, insert one together with its mark, update or lease it, and end it. This function never
+            # needs all sessions of a user.
             "Sso": dynamodb("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
-            # Bindings and counters, and the people ledger, whose reconciler also ends sessions and removes bindings.
+            # Read and write bindings, counters and the people ledger. The ledger also ends sessions and removes
+            # bindings.
             "Mint": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
-            # Bindings, a user's sessions, the directory.
+            # Read and write bindings, a user's sessions and the SCIM directory.
             "Provision": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
             "Apply": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
-            # It reads people and the directory and writes the index of usernames.
+            # Read people and the SCIM directory, and write the index of usernames.
             "Sweep": dynamodb("BatchGetItem", "PutItem", "Query"),
             "Webhooks": set(),
         }
@@ -180,7 +182,7 @@ class Template(unittest.TestCase):
             source = {"Fn::GetAtt": [name, "Arn"]}
             (one,) = [one["Properties"] for one in mappings if one["Properties"]["EventSourceArn"] == source]
             self.assertEqual(one["FunctionResponseTypes"], ["ReportBatchItemFailures"])
-            # Only bulk work has a concurrency limit; events have none.
+            # Only the queue of bulk work has a concurrency limit. The queue of events has none.
             self.assertEqual("ScalingConfig" in one, name == "Bulk")
         self.assertEqual(len(mappings), 2)
 
@@ -220,7 +222,7 @@ class Template(unittest.TestCase):
 
     def test_the_outputs_name_the_address_that_the_functions_use(self):
         def alternatives(value):
-            """The texts that a value can have, in the order of its conditions."""
+            """The texts that a value can have, as pairs (condition, text) in the order of the conditions."""
             if "Fn::If" in value:
                 condition, one, other = value["Fn::If"]
                 return [(condition, text) for _, text in alternatives(one)] + alternatives(other)

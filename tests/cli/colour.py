@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Commands print colour only on a terminal, and not if NO_COLOR is set. Runs every command that prints colour on a
-pseudo-terminal and through a pipe."""
+"""Tests that commands print colour only on a terminal, and only if NO_COLOR is not set. Runs every command that can
+print colour, once on a pseudo-terminal and once through a pipe.
+"""
 
 import json
 import os
@@ -12,12 +13,12 @@ import tempfile
 from pathlib import Path
 
 FLEXGATE = str(Path(sys.argv[1]) / "flexgate")
-# Any escape sequence that changes how text looks. Cursor movement, which the progress bar uses, doesn't count.
+# An escape sequence that changes the appearance of text. The progress bar may move the cursor, which does not count.
 LOOKS = re.compile(rb"\x1b\[[0-9;]*m")
 
 
 def on_a_terminal(command: list[str], environment: dict[str, str], folder: Path) -> bytes:
-    """Runs the command on its own pseudo-terminal; returns its output."""
+    """Runs the command on a pseudo-terminal of its own. Returns its output."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=folder)
     os.close(theirs)
@@ -40,7 +41,7 @@ def main(folder: Path) -> None:
     secrets.mkdir()
     (secrets / "twilio.json").write_text(json.dumps({"accountSid": "AC" + "1" * 32, "authToken": "x" * 32}))
     (folder / "people.csv").write_text("username,email,full_name,roles\nada,ada@example.com,Ada,agent\n")
-    # Nothing listens at that Twilio URL, so commands fail, and failures are printed in colour too.
+    # Nothing listens at this Twilio URL, so commands fail. Failures are printed in colour too.
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "TERM": "xterm-256color",
         "TWILIO_ACCOUNT_SID": "AC" + "1" * 32, "TWILIO_INSTANCE_SID": "GO" + "1" * 32, "TWILIO_SECRET_ID": "twilio",

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""Imports 5,000 rows in a terminal while Twilio answers one request in ten with 429, kills the import in the middle,
-resumes it with piped output, and reads in the simulator's journal what the import really sent."""
+"""Tests `flexgate users import` with 5,000 rows while Twilio answers one request in ten with 429. Starts the import
+in a terminal, kills it halfway, and resumes it with its output going to a pipe. Then reads in the simulator's
+journal which requests the import really sent.
+"""
 
 import collections
 import json
@@ -30,7 +32,7 @@ def call(method: str, path: str, body: object = None) -> object:
 
 
 def take_journal() -> list[dict]:
-    """Returns and clears the requests in the journal; the simulator keeps only the last 10,000."""
+    """Returns the requests in the journal and empties it. The simulator keeps only the last 10,000 requests."""
     entries = call("GET", "/__sim/requests?service=flex-api")["requests"]
     assert len(entries) < 10_000, "the journal has overflowed"
     call("DELETE", "/__sim/requests")
@@ -54,7 +56,7 @@ def listening() -> bool:
 
 
 def username(entry: dict, names: dict[str, str]) -> str:
-    """The username that a request is about; `names` maps SIDs to usernames."""
+    """The username that a request concerns. `names` maps SIDs to usernames."""
     if entry["body"]:
         return json.loads(entry["body"])["username"]
     query = urllib.parse.parse_qs(entry["raw_query"] or "")
@@ -83,7 +85,7 @@ def main(folder: Path) -> None:
     def noted() -> set[str]:
         return set(journal.read_text().splitlines()[1:]) if journal.exists() else set()
 
-    # Import in a terminal, and kill the import in the middle.
+    # Start the import in a terminal, and kill it halfway.
     shell = f"'{flexgate}' users import '{people}' & echo $! > '{folder}/pid'; wait; sleep 600"
     subprocess.run([*TMUX, "new-session", "-d", "-x", "110", "-y", "24", shell], env=environment, check=True)
     until("a third of the rows", lambda: len(noted()) > ROWS // 3)
@@ -93,7 +95,7 @@ def main(folder: Path) -> None:
     print(f"in the terminal: {bar}")
     assert f"/{ROWS} rows" in bar and "/s," in bar and " left" in bar, bar
     os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
-    # Wait until the simulator has answered the requests that were running.
+    # Wait until the simulator has answered the requests that were on their way when the import was killed.
     time.sleep(1)
     finished = len(noted())
     assert ROWS // 3 < finished < ROWS, f"killed in the middle: {finished}"

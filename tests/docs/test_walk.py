@@ -1,13 +1,13 @@
-"""Walks through the documentation like a newcomer: runs every command of the README and of the pages in docs/, in
-order, on a clean clone of the committed files, and checks that it works as printed.
+"""Follows the documentation as a newcomer would. Runs every command of the README and of the pages in docs/ in order,
+on a clean clone of the committed files, and checks that it works as the page shows.
 
-The clone shares only this repository's build folder, so that nothing is compiled twice. A text block right after a
-command is the command's expected output: `…` stands for anything, and a date for any date.
+The clone shares only this repository's build folder, so that nothing is compiled twice. A text block directly after a
+command is the command's expected output. In it, `…` matches any text, and a date matches any date.
 
-A block that needs something a newcomer doesn't have is marked in the page (```sh needs-aws, needs-twilio, needs-idp).
-The test only checks the syntax of such a block, and that it contains what the mark says. `tests/run watch` runs the
-needs-cargo-lambda blocks instead. A needs-a-quiet-machine block is a bench: it takes an hour, and its figures mean
-nothing while tests run. Of `bash tests/run`, only steps that take seconds are run.
+If a block needs something that a newcomer doesn't have, the page marks it (```sh needs-aws, needs-twilio, needs-idp).
+The test does not run such a block. It only checks the block's syntax, and that its commands fit the mark.
+`tests/run watch` tests the commands of the needs-cargo-lambda blocks. A needs-a-quiet-machine block is a bench. It
+takes an hour, and its figures would be wrong while tests run. Of `bash tests/run`, only steps that take seconds run.
 """
 
 import hashlib
@@ -31,7 +31,8 @@ PATIENCE = 60
 BUILD = 1800  # the first build compiles the clone's own packages
 PORTS = ("9000", "9010", "9443")
 
-# For each mark, the pattern that a block with this mark must match. Marked blocks are not run.
+# For each mark, a pattern that a marked block must contain, so that no other block gets the mark. The commands of
+# marked blocks are not run.
 NEEDS = {
     "needs-aws": re.compile(r"\b(aws|sam) "),
     "needs-twilio": re.compile(r"--live\b"),
@@ -52,7 +53,9 @@ def free(port):
 
 
 def steps(page):
-    """Each command block: its mark, its commands, and the text block that directly follows it, if any."""
+    """Yields each command block as its mark, its commands, and the text block that directly follows it (None without
+    one).
+    """
     blocks = [(m.group(1), m.group(2).strip(), m.group(3), m.start(), m.end()) for m in BLOCK.finditer(page)]
     for number, (language, needs, text, _, end) in enumerate(blocks):
         if language != "sh":
@@ -63,7 +66,7 @@ def steps(page):
 
 
 def matches(shown, said):
-    """Whether `said` contains `shown`, where `…` matches anything and a date matches any date."""
+    """Whether `said` contains `shown`. In `shown`, `…` matches any text, and a date matches any date."""
     shown = DATE.sub("…", shown.strip())
     pattern = ".*?".join(re.escape(part) for part in shown.split("…"))
     return re.search(pattern, said, re.S) is not None
@@ -72,7 +75,8 @@ def matches(shown, said):
 class Walk(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # Clone to the same path each time: cargo would compile each path's packages again and fill up the build folder.
+        # Always clone to the same path. With a new path each time, cargo would compile the packages again and fill the
+        # build folder.
         place = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
         cls.folder = Path(tempfile.gettempdir()) / f"flexgate-walk-{place}"
         shutil.rmtree(cls.folder, ignore_errors=True)
@@ -98,7 +102,9 @@ class Walk(unittest.TestCase):
 
     @classmethod
     def move_ports(cls):
-        """Commands run as printed, unless another process uses one of the three ports: then all three are replaced."""
+        """Moves the three servers to free ports if another process uses one of their usual ports. Otherwise the
+        commands run exactly as printed.
+        """
         cls.ports = dict(zip(PORTS, PORTS))
         if all(map(free, PORTS)):
             return
@@ -117,7 +123,7 @@ class Walk(unittest.TestCase):
         cls.environment["PATH"] = f"{cargo.parent}:{cls.environment['PATH']}"
 
     def setUp(self):
-        # Each block runs in its own shell; this file carries variables and functions over to the next block.
+        # Each block runs in its own shell. This file carries variables and functions over to the next block.
         self.state = self.folder / "shell-state"
         self.state.write_text("")
         shutil.rmtree(self.clone / ".flexgate", ignore_errors=True)
@@ -134,7 +140,7 @@ class Walk(unittest.TestCase):
         return re.sub(r"localhost:(9000|9010|9443)", lambda found: f"localhost:{self.ports[found.group(1)]}", text)
 
     def serve(self):
-        """Starts `cargo run` in the background and waits until it answers; returns what it has printed."""
+        """Starts `cargo run` in the background and waits until it is ready. Returns what it has printed."""
         with open(self.folder / "served.log", "wb") as log:
             self.served = subprocess.Popen(
                 ["cargo", "run"], cwd=self.clone, env=self.environment, stdout=log, stderr=log, start_new_session=True
@@ -160,8 +166,9 @@ class Walk(unittest.TestCase):
         return done.stdout
 
     def block(self, commands):
-        """Runs a block and returns its output. Runs `cargo run` and `bash tests/run` lines separately, before the other
-        lines of the block."""
+        """Runs a block and returns its output. The lines `cargo run` and `bash tests/run` are run separately, before
+        the other lines of the block.
+        """
         said, rest = "", []
         for line in commands.split("\n"):
             bare = re.sub(r"\s+#.*", "", line).strip()
@@ -178,7 +185,8 @@ class Walk(unittest.TestCase):
         page = (self.clone / name).read_text()
         blocks = list(steps(page))
         if not any(commands.strip().startswith("cargo run  ") or commands.strip() == "cargo run" for _, commands, _ in blocks):
-            # A page without `cargo run` assumes the state at the end of the quick start.
+            # A page without `cargo run` assumes that the reader has finished the quick start and that Flexgate is
+            # running.
             self.serve()
             self.shell('export PATH="$PWD/target/debug:$PATH"')
         walked = 0

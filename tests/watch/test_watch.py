@@ -1,8 +1,8 @@
-"""Runs `cargo lambda watch` as docs/local.md describes: cargo-lambda runs the functions' own programs against its
-runtime API, behind its router, next to the simulated set-up of `cargo run`. Signs in, mints, provisions, delivers a
-webhook, and applies a batch with `cargo lambda invoke`.
+"""Runs `cargo lambda watch` as docs/local.md describes. cargo-lambda runs the programs of the functions against its own
+runtime API and routes requests to them. The simulated set-up of `cargo run` runs beside it. The tests sign in, mint,
+provision, deliver a webhook, and apply a batch with `cargo lambda invoke`.
 
-FLEXGATE_BIN names the binary `flexgate`; cargo-lambda must be on the path.
+FLEXGATE_BIN names the binary `flexgate`. cargo-lambda must be on the path.
 """
 
 import base64
@@ -44,7 +44,7 @@ OPENER = urllib.request.build_opener(NoRedirects)
 
 
 def send(method, url, headers=None, body=None):
-    """Sends a request; returns status, headers and body."""
+    """Sends a request. Returns the status, the headers and the body."""
     headers = dict(headers or {})
     if isinstance(body, dict):
         body, headers["content-type"] = json.dumps(body), "application/json"
@@ -88,7 +88,7 @@ class Watch(unittest.TestCase):
     def start(cls, command, environment, name):
         log = open(cls.folder / f"{name}.log", "wb")
         cls.addClassCleanup(log.close)
-        # Start a new process group, because `cargo lambda watch` starts cargo and the functions as child processes.
+        # Start a new process group. `cargo lambda watch` starts other processes, which must end together with it.
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
 
         def stop():
@@ -118,7 +118,7 @@ class Watch(unittest.TestCase):
         return json.loads(answered[2]) if answered[2] else None
 
     def sign_in(self, person):
-        """Signs in as `person`; returns the session's cookie header."""
+        """Signs in as `person`. Returns the value of the session's `cookie` header."""
         cookies, at, form = {}, f"{self.url}/sso/default/login?return_to=/desk", None
         for _ in range(12):
             ours = at.startswith(self.url + "/")

@@ -1,4 +1,4 @@
-// Tests the agent desktop in Chromium with the real SDK, signing in through the page.
+// Tests the agent desktop in Chromium with the real SDK. The tests sign in through the page.
 
 import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { startGateway } from "./lib/gateway.mjs";
 import { signInUpToCallback } from "./lib/sign-in.mjs";
 
 const bounded = { timeout: 45_000 };
-/** The message that Chromium itself logs to the console when nobody is signed in yet. */
+/** The message that Chromium itself writes to the console while nobody is signed in. */
 const NOBODY_YET = /status of 401 .*\/sso\/token\)$/;
 const REQUEST_ID = /^[0-9a-f]{32}$/;
 
@@ -25,7 +25,7 @@ after(async () => {
   await gateway?.stop();
 });
 
-/** Runs `work` in a fresh profile and fails if the browser complained about anything. */
+/** Runs `work` in a fresh browser profile. Fails if the browser complained about anything. */
 async function inProfile(options, work) {
   const profile = await openProfile(browser, { ...options, expected: [NOBODY_YET, ...(options.expected ?? [])] });
   try {
@@ -43,7 +43,7 @@ async function activityIs(page, name) {
   await page.locator(`#worker-state:text-is("${name}")`).waitFor();
 }
 
-/** The private text of a signed-in person that is in the page's document. */
+/** The personal data of the signed-in person that is still in the page. */
 async function privateText(page) {
   const text = await page.evaluate(() => document.documentElement.outerHTML);
   return ["ada", "FU", "WK", "AC0000"].filter((mark) => new RegExp(`\\b${mark}`).test(text));
@@ -65,7 +65,7 @@ test("ada signs in, sees who she is, works with her worker, stays signed in over
 
     await page.reload();
     await page.getByRole("heading", { name: "ada", level: 2 }).waitFor();
-    // The SDK asks TaskRouter to set a worker offline when its page disconnects.
+    // When the page disconnects, the SDK has asked TaskRouter to set the worker offline.
     await activityIs(page, "Offline");
 
     await named(page, "Renew now").click();
@@ -103,7 +103,8 @@ test("the keyboard alone is enough, and keeps its place when the activity change
 });
 
 test("over four token periods the page renews by itself, and the worker works with each new token", bounded, async () => {
-  // The gateway refreshes a token with under five minutes left, so with this ttl each renewal brings a new token.
+  // The gateway refreshes a token that is valid for less than five more minutes. These are valid for 280 seconds, so
+  // each renewal brings a new token.
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 280 });
   try {
     await inProfile({}, async ({ page }) => {
@@ -116,7 +117,7 @@ test("over four token periods the page renews by itself, and the worker works wi
       await activity(page).filter({ hasNotText: "Connecting" }).waitFor();
       for (const name of ["Available", "Break", "Unavailable", "Offline"]) {
         const known = tokens.length;
-        // Wait over a second, because expirations have whole seconds.
+        // Expiration times have whole seconds, so wait for over a second to get another one.
         await new Promise((resolve) => setTimeout(resolve, 1_100));
         await page.clock.fastForward(150_000);
         for (const until = Date.now() + 8_000; tokens.length === known && Date.now() < until; ) await page.clock.runFor(500);
@@ -166,7 +167,7 @@ test("no token is in any storage of the browser, nor in the document", bounded, 
       caches: await caches.keys(),
       token: /eyJ[\w-]{20}/.test(document.documentElement.outerHTML),
     }));
-    // Only the SDK's logger stores anything: its log levels.
+    // The page stores nothing. The SDK's logger stores its log levels.
     assert.deepEqual(kept.local.filter(([name, value]) => !name.startsWith("loglevel:") || !/^[A-Z]+$/.test(value)), []);
     assert.deepEqual({ ...kept, local: [] }, { local: [], session: [], databases: [], caches: [], token: false });
   });
@@ -175,7 +176,7 @@ test("no token is in any storage of the browser, nor in the document", bounded, 
 test("back after signing out shows nothing private, not even out of the browser's page cache", bounded, async () => {
   await inProfile({}, async ({ context, page }) => {
     await context.addInitScript(() => {
-      // Runs before the page's own listeners, to record what the screen showed at the moment the page came back.
+      // Runs before the page's own listeners, and records what the screen showed when the page came back.
       addEventListener("pageshow", (event) => {
         (window.shows ??= []).push({ persisted: event.persisted, text: document.body.innerText });
       }, { capture: true });
@@ -185,9 +186,9 @@ test("back after signing out shows nothing private, not even out of the browser'
     const gone = page.waitForEvent("framenavigated");
     await page.evaluate(() => location.assign("/health"));
     await gone;
-    // Meanwhile the session ends, and no other tab notifies this one.
+    // The session now ends. No other tab tells this tab about it.
     await context.request.post(`${gateway.url}/sso/logout`, { headers: { origin: gateway.url, "x-flexgate": "1" } });
-    // The browser takes the page from its page cache and doesn't load it again.
+    // The browser shows the page from its back/forward cache and does not load it again.
     await page.goBack({ waitUntil: "commit" });
     await named(page, "Sign in").waitFor();
     const shows = await page.evaluate(() => window.shows);
@@ -196,7 +197,7 @@ test("back after signing out shows nothing private, not even out of the browser'
     assert.doesNotMatch(shows.at(-1).text, /ada|FU[0-9a-f]{32}/);
     assert.deepEqual(await privateText(page), []);
 
-    // In the tab that signed out: go back through its whole history.
+    // In the tab that signed out, go back through the whole history.
     await signInAs(page, gateway, "ada");
     await named(page, "Sign out").click();
     await page.getByText("You are signed out").waitFor();
@@ -214,7 +215,7 @@ test("signing out in one tab empties the others", bounded, async () => {
     const other = await context.newPage();
     await other.goto(gateway.url);
     await other.getByRole("heading", { name: "ada", level: 2 }).waitFor();
-    // Sign out from settled pages, however slow the machine is.
+    // Wait until both pages have finished loading, so that a slow machine does not change the result.
     for (const tab of [page, other]) await activity(tab).filter({ hasNotText: "Connecting" }).waitFor();
     await named(other, "Sign out").click();
     await page.getByText("You are signed out").waitFor();
@@ -289,7 +290,7 @@ test("a gateway that cannot be reached is explained, and a desk that is signed i
     await page.locator("#failure-code").getByText("unreachable").waitFor();
     assert.ok(await page.getByRole("heading", { name: "ada", level: 2 }).isVisible());
     await context.setOffline(false);
-    // The page retries by itself, without a button press.
+    // The page retries by itself. Nobody has to press a button.
     await page.locator("#failure").waitFor({ state: "hidden" });
   });
 });

@@ -1,4 +1,5 @@
-// Tests flexgate.js alone, with a scripted clock and gateway: when it renews, which failures it survives, how it ends.
+// Tests flexgate.js alone, with a mocked clock and a scripted gateway. The tests check when it renews the token,
+// which failures it survives, and when it ends.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
@@ -11,12 +12,12 @@ const bounded = { timeout: 10_000 };
 beforeEach(() => mock.timers.enable({ apis: ["setTimeout", "Date"], now: Date.parse("2026-01-05T08:00:00Z") }));
 afterEach(() => mock.timers.reset());
 
-/** Lets promises settle; the mocked timers don't affect `setImmediate`. */
+/** Lets pending promises settle. The mocked timers do not affect `setImmediate`. */
 async function settle() {
   for (let turn = 0; turn < 30; turn++) await new Promise(setImmediate);
 }
 
-/** Advances the clock in steps, as a page sees it advance. */
+/** Advances the clock in steps of at most a second, so that timers fire as they would in a page. */
 async function pass(milliseconds) {
   for (let gone = 0; gone < milliseconds; gone += 1_000) {
     mock.timers.tick(Math.min(1_000, milliseconds - gone));
@@ -33,7 +34,7 @@ function problem(status, code, headers = {}) {
   return Response.json(body, { status, headers });
 }
 
-/** A keeper whose gateway gives the answers one after the other, and then repeats the last one. */
+/** A keeper whose gateway gives these answers one after the other, and then repeats the last one. */
 function keep(answers, options = {}) {
   const told = { asked: [], renewed: [], troubles: [], ends: [] };
   const fetch = async (url, init) => {
@@ -86,7 +87,7 @@ test("a token that stays short is asked about ever again, but never in a rush", 
 test("a machine that slept past the expiry renews within half a minute of waking", bounded, async () => {
   const { keeper, told } = keep([() => token("second", 60 * MINUTE)], { from: token("first", 60 * MINUTE) });
   await pass(MINUTE);
-  // The clock jumps without any timer firing.
+  // The clock jumps ahead, but no timer fires, as when the machine sleeps.
   mock.timers.setTime(Date.now() + 3 * 60 * MINUTE);
   await pass(30_000);
   assert.deepEqual(told.renewed, ["second"]);

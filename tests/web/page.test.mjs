@@ -1,5 +1,5 @@
-// Tests the page's layout in both themes, from 320 px to wide: nothing overflows and axe-core finds no violation.
-// The tests leave screenshots in tests/.out/web.
+// Tests the page's layout in both themes at several widths from 320 px. Nothing may overflow, and axe-core may find no
+// violation. The tests write screenshots to tests/.out/web.
 
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
@@ -30,7 +30,7 @@ after(async () => {
   await gateway?.stop();
 });
 
-/** A name and address as long as Twilio allows them to be in practice: they must not make the page wider. */
+/** A name and an address that are about as long as they can be in practice. They must not make the page wider. */
 const LONG = "margaret.elaine.heafield.hamilton+night-shift@customer-care.emea.example.com";
 
 const STATES = {
@@ -119,7 +119,7 @@ for (const [state, reach] of Object.entries(STATES)) {
   });
 }
 
-/** The violations that axe-core finds: each rule with the elements that break it. */
+/** The violations that axe-core finds. Each is a rule with the elements that break it. */
 async function violations(page) {
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));

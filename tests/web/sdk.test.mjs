@@ -17,7 +17,7 @@ let gateway;
 before(async () => (gateway = await startGateway()), { timeout: 30_000 });
 after(() => gateway?.stop());
 
-/** A token from `POST /token` for ada, who has a token of the company's identity provider. */
+/** A token from `POST /token` for ada, who sends a token of the company's identity provider. */
 async function mint() {
   const claims = {
     sub: "00u-ada-of-the-web-tests",
@@ -59,11 +59,12 @@ test("a minted token makes a client and connects its worker", bounded, async () 
 });
 
 test("the token of a sign-in makes a client and connects its worker, and a renewed one reaches all three", bounded, async () => {
-  // Tokens have under five minutes left from the start, so the gateway refreshes the token for each answer.
+  // New tokens are valid for less than five minutes, so the gateway refreshes the token each time it answers.
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 280 });
   const page = createFlexgate({ baseUrl: gateway.url, fetch: await signIn(gateway, "grace") });
   const session = await page.session();
-  // Wait over a second, because expirations have whole seconds and an unchanged one means that the session is ending.
+  // Expiration times have whole seconds, and an unchanged one means that the session is ending. So wait for over a
+  // second.
   await sleep(1_100);
   const renewed = await page.session();
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 3600 });

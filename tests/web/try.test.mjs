@@ -1,4 +1,4 @@
-// The one command that shows the real SDK in a browser.
+// Tests the command that shows the real SDK in a browser.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";

@@ -1,7 +1,7 @@
-//! The command line's audit trail: the same audit events as the gateway's, about what an operator does.
+//! The command line's audit trail. It records what an operator does, in the same format as the gateway's audit events.
 //!
-//! Commands open the trail before they begin, so nothing is done that cannot be recorded. On Unix, the operating system
-//! says who the operator is, not the environment.
+//! A command opens the trail before it does anything else, so it never makes a change that it cannot record. On Unix,
+//! the operator's name comes from the operating system, because anyone can change an environment variable.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -12,11 +12,11 @@ use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::FlexUserSid;
 use flexgate::telemetry::{self, Audit, Decision, RequestId};
 
-/// The `issuer` of anyone who runs a command on this machine.
+/// The `issuer` in the audit events of everyone who runs a command on this machine.
 const ISSUER: &str = "operator";
 const VARIABLE: &str = "FLEXGATE_AUDIT_FILE";
 
-/// The open trail of one command.
+/// The open audit trail of one command.
 #[derive(Debug, Clone)]
 pub struct Trail {
     request_id: RequestId,
@@ -24,8 +24,8 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Opens the file named by `FLEXGATE_AUDIT_FILE`, else `flexgate/audit.jsonl` in the user's state folder. Without
-    /// such a folder, as in a container, events go to standard error.
+    /// Opens the file named by `FLEXGATE_AUDIT_FILE`. If that variable is not set, opens `flexgate/audit.jsonl` in the
+    /// user's state folder. If there is no such folder, as in a container, events go to standard error.
     pub fn open() -> Result<Self, Box<dyn Error>> {
         match place() {
             Some(path) => {
@@ -39,12 +39,12 @@ impl Trail {
         Ok(Self { request_id: RequestId::new(&ClockRng::system()), subject: whoami() })
     }
 
-    /// Records that the action was done.
+    /// Records that the operator's action succeeded.
     pub fn allowed(&self, action: &str, user: Option<&FlexUserSid>, reason: &str) {
         self.write(action, user, reason, Decision::Allowed);
     }
 
-    /// Records that the action was refused, or failed.
+    /// Records that the operator's action was refused or failed.
     pub fn refused(&self, action: &str, user: Option<&FlexUserSid>, reason: &str) {
         self.write(action, user, reason, Decision::Refused);
     }
@@ -81,7 +81,7 @@ fn appended(path: &std::path::Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-/// The name of this process's user in the system's user database, else the user's number.
+/// The name of this process's user from `/etc/passwd`. If the file does not list the user, the numeric user ID.
 #[cfg(unix)]
 fn whoami() -> String {
     let uid = rustix::process::getuid().as_raw().to_string();

@@ -112,8 +112,8 @@ impl Cli {
     }
 }
 
-/// Reports the error with all its causes on standard error. A broken pipe counts as success: a reader like `head`
-/// already has what it wanted.
+/// Reports the error with all its causes on standard error. A broken pipe counts as success, because a reader such as
+/// `head` closes the pipe when it has read enough.
 pub fn failed(error: &(dyn Error + 'static)) -> ExitCode {
     let mut chain = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
     let is_broken_pipe = |error: &(dyn Error + 'static)| {

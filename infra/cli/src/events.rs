@@ -1,4 +1,5 @@
-//! `flexgate events`: identity events and jobs that could not be applied, from the store of this machine or of AWS.
+//! `flexgate events`: lists, shows and retries identity events and jobs that could not be applied. It reads them from
+//! the store on this machine or from the store on AWS.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -15,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::audit::Trail;
 
-/// At most this many dead letters are listed, or retried, at once.
+/// The maximum number of dead letters that one command lists or retries.
 const PAGE: u32 = 10_000;
 
 /// Which store, and what to do.
@@ -68,7 +69,7 @@ pub async fn run(options: &Events) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// The dead letters, and their queue, if its length can be read.
+/// The dead letters. `queue` is `None` if the queue's length cannot be read, as on AWS.
 struct Store {
     letters: Box<dyn DeadLetters>,
     queue: Option<Arc<dyn EventQueue>>,
@@ -136,7 +137,8 @@ fn since(letter: &DeadLetter) -> String {
     letter.since.format(&Rfc3339).unwrap_or_default()
 }
 
-/// Writes a line. Replaces control characters, because the text comes from outside and must not control the terminal.
+/// Writes a line to standard output. Replaces control characters, because the text comes from outside and must not
+/// control the terminal.
 fn say(text: &str) -> Result<(), Box<dyn Error>> {
     let plain: String = text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect();
     Ok(writeln!(std::io::stdout(), "{plain}")?)

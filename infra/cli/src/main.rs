@@ -1,5 +1,5 @@
-//! The binary `flexgate`: every function in one process, for trying it out, for development, and for deployment on a
-//! single machine.
+//! The binary `flexgate`. It runs every function in one process, so that people can try Flexgate out, develop it, or
+//! deploy it on a single machine.
 
 mod audit;
 mod cli;
@@ -20,13 +20,13 @@ use std::process::ExitCode;
 use mimalloc::MiMalloc;
 use tokio::runtime::Builder;
 
-/// A mint takes a tenth less processor time than with glibc's allocator: docs/performance.md.
+/// With mimalloc, a mint needs a tenth less processor time than with glibc's allocator (docs/performance.md).
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let command = cli::Cli::parse_strictly();
-    // A single thread, as on Lambda: passing requests between threads costs more than it gains here.
+    // A single thread, as on Lambda: to pass requests between threads would cost more time than it saves here.
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cli::failed(&error),

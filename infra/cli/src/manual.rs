@@ -1,4 +1,4 @@
-//! `flexgate completions` and `flexgate man`, both generated from the command line's definition.
+//! `flexgate completions` and `flexgate man`. Both are generated from the definition of the command line.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -28,7 +28,8 @@ pub struct Man {
 
 /// Writes the completions.
 pub fn completions(options: &Completions, mut program: Command) -> Result<(), Box<dyn Error>> {
-    // The generator fails if a pipe closes early, but a plain write can handle that. So generate into memory first.
+    // If a pipe closes early, the generator panics, but `write_all` returns an error. So generate the script in memory
+    // first.
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut program, "flexgate", &mut script);
     Ok(std::io::stdout().write_all(&script)?)

@@ -1,4 +1,5 @@
-//! What operator commands share: the environment of `flexgate serve --live`, and Flex with the account's credential.
+//! What all operator commands share: the settings, and a Flex client with the account's credential. They read the
+//! settings from the same environment variables as `flexgate serve --live`.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -17,14 +18,14 @@ use flexgate::users::{PolicySettings, Provisioning, in_full};
 
 use crate::audit::Trail;
 
-/// The time limit of one call to Twilio, retries included.
+/// The time limit of a call to Twilio, including its retries.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The settings, and what is built from them.
+/// The settings, and the clients and stores that are built from them.
 pub struct Operator {
     /// The settings common to every function.
     pub common: Common,
-    /// Which roles may be given.
+    /// The roles that Flexgate may give, and the maximum lifetime of tokens.
     pub policy: Policy,
     settings: PolicySettings,
     /// Records what the operator does.
@@ -34,7 +35,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Reads the environment, or reports everything that is wrong with it.
+    /// Reads the environment. The error lists every mistake in it.
     pub fn from_environment() -> Result<Self, Box<dyn Error>> {
         let mut reader = Reader::of_process();
         let (common, credential) = (Common::read(&mut reader), CredentialSettings::read(&mut reader));
@@ -46,17 +47,17 @@ impl Operator {
         Ok(Self { common, policy: policy.policy.clone(), settings: policy, trail, platform, credential })
     }
 
-    /// A Flex client with the credential.
+    /// A Flex client that uses the account's credential.
     pub fn flex(&self) -> Flex {
         self.platform.flex(&self.common, &self.credential)
     }
 
-    /// An SSO client, which needs no credential.
+    /// An SSO client. It needs no credential.
     pub fn sso(&self) -> Sso {
         self.platform.sso(&self.common)
     }
 
-    /// The people ledger over `flex`, the same as the gateway's.
+    /// A people ledger like the gateway's. It changes users through `flex`.
     pub fn ledger(&self, flex: Flex) -> Ledger {
         let provisioning = Provisioning::new(Arc::new(flex), self.platform.sessions(), self.platform.bindings());
         Ledger::of_platform(&self.platform, Arc::new(provisioning), &self.settings)
@@ -67,7 +68,7 @@ impl Operator {
         self.platform.queue()
     }
 
-    /// A new ID that identifies this command in the ledger's statements.
+    /// A new ID for this command. The ledger stores it with the statements that the command makes.
     pub fn cause(&self) -> EventId {
         EventId::from(u128::from_be_bytes(self.clock_rng().random()))
     }
@@ -77,8 +78,8 @@ impl Operator {
         &self.platform.clock_rng
     }
 
-    /// Looks up the user called `name`: a SID, or else a username. Twilio's search may omit fields, so this fetches all
-    /// of them.
+    /// Looks up a user by SID or by username. The result of Twilio's search may lack fields, so this function then
+    /// fetches the whole user.
     pub async fn user(&self, name: &str) -> Result<FlexUser, Box<dyn Error>> {
         let flex = self.flex();
         if let Ok(sid) = name.parse::<FlexUserSid>() {

@@ -1,5 +1,5 @@
-//! `flexgate token`: mints a token, or checks one. Tokens are read from standard input, never from an argument, because
-//! every process on the machine could read that.
+//! `flexgate token`: mints a token, or checks one. It reads tokens only from standard input. Every process on the
+//! machine can read command-line arguments, so a token must not be one.
 
 use std::error::Error;
 use std::io::{IsTerminal as _, Read as _};
@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::operator::{Operator, deadline};
 use crate::terminal::{harmless, remark, say};
 
-/// Far longer than any Flex token.
+/// The maximum length of standard input. It is far more than any Flex token needs.
 const MAX_TOKEN: u64 = 64 * 1024;
 
 /// What to do.

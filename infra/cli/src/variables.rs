@@ -1,8 +1,9 @@
-//! Finds misspelt variables: those with Flexgate's prefix that docs/configuration.md does not list.
+//! Finds misspelt variables. A variable counts as misspelt if it has Flexgate's prefix and docs/configuration.md does
+//! not list it.
 
 use std::collections::BTreeSet;
 
-/// `tests/check.py` verifies that this page lists every variable that the code reads.
+/// The page that lists the variables. `tests/check.py` verifies that it lists every variable that the code reads.
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
 const PREFIX: &str = "FLEXGATE_";
@@ -10,10 +11,11 @@ const PREFIX: &str = "FLEXGATE_";
 /// Variables that only the tests use.
 const IGNORED: [&str; 3] = ["FLEXGATE_TEST_", "FLEXGATE_BIN", "FLEXGATE_BOOTSTRAPS"];
 
-/// The minimum similarity at which a known name is suggested.
+/// The minimum similarity (Jaro-Winkler) of a known name that is suggested instead.
 const ALIKE: f64 = 0.85;
 
-/// Returns the names that Flexgate does not know, each with the most similar known one, if any is similar enough.
+/// Returns the names that Flexgate does not know. Each comes with the most similar known name, if any is similar
+/// enough.
 pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&'static str>)> {
     let known = known();
     let is_unknown = |name: &String| {
@@ -22,7 +24,7 @@ pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&
             && !IGNORED.iter().any(|ignored| name.starts_with(ignored))
     };
     let nearest = |name: &str| {
-        // Compare names without the prefix, which they all share.
+        // All names have the prefix in common, so compare only what follows it.
         let own = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
         let alike = known.iter().map(|known| (strsim::jaro_winkler(&own(name), &own(known)), *known));
         let (score, known) = alike.max_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -31,7 +33,7 @@ pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&
     names.into_iter().filter(is_unknown).map(|name| (name.clone(), nearest(&name))).collect()
 }
 
-/// Does the same for this process's variables.
+/// Returns the unknown names among this process's variables.
 pub fn unknown_here() -> Vec<(String, Option<&'static str>)> {
     unknown(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
 }

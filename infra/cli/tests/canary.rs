@@ -1,5 +1,5 @@
-//! M27: runs every flow, with valid and invalid input, at `TRACE`: nothing that the gateway writes contains a secret,
-//! token, code, verifier, cookie or e-mail address.
+//! M27: runs every flow at the log level `TRACE`, with valid and invalid input. Nothing that the gateway writes may
+//! contain a secret, token, code, verifier, cookie or e-mail address.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -17,12 +17,12 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Values that must never be written, each with its kind for the failure message.
+/// Values that the gateway must never write. Each has a description, which a failure prints.
 #[derive(Default)]
 struct Canaries(BTreeSet<(&'static str, String)>);
 
 impl Canaries {
-    /// Also looks for parts of a long secret, because logs often truncate values.
+    /// Adds a secret. Adds the parts of a long secret too, because logs often truncate values.
     fn add(&mut self, kind: &'static str, secret: &str) {
         assert!(secret.len() >= 8, "{kind} is too short to look for: {secret}");
         let parts = secret.as_bytes().chunks(40).filter(|part| part.len() >= 24);
@@ -34,7 +34,8 @@ impl Canaries {
         self.0.iter().map(|(kind, _)| *kind).collect()
     }
 
-    /// Collects the secrets that the gateway and its peers exchanged: the journal has every request with its body.
+    /// Collects the secrets that the gateway exchanged with Twilio and the identity provider. The simulator's journal
+    /// contains every request with its body.
     fn read_journal(&mut self, journal: &[Value]) {
         for request in journal {
             let header = |name: &str| request["headers"][name].as_str();
@@ -142,10 +143,11 @@ fn read_secrets(world: &World, canaries: &mut Canaries) {
     }
 }
 
-/// Signs in, uses and refreshes the session, and then does each with invalid input.
+/// Signs in, uses the session and refreshes its token. Then does the same with invalid input.
 async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     let router = process.router();
-    // The gateway requires at least five minutes. This token has four, so `/sso/token` refreshes it.
+    // The gateway requires tokens to be valid for at least five minutes. This one is valid for four, so `/sso/token`
+    // refreshes it.
     world.control("switches", &json!({"sso_token_ttl_seconds": 240})).await;
     let mut browser = Browser::new(router.clone());
     let authorize = browser.begin("/sso/default/login?return_to=/desk").await;
@@ -173,7 +175,7 @@ async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     canaries.add("cookie", "canary-session-canary-session");
     assert_eq!(stranger.send(forged.body(Body::empty()).unwrap()).await.status, 401);
 
-    // Twilio refuses a code with a text of its own, then sends an unreadable answer.
+    // Twilio refuses a code with an error message of its own. After that, it answers with JSON of the wrong shape.
     canaries.add("upstream text", "canary-upstream-canary");
     for fault in [
         json!({"kind": "status", "status": 400, "body": {"code": 70002, "message": "canary-upstream-canary"}}),
@@ -185,7 +187,7 @@ async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     }
 }
 
-/// Provisions and mints, and then does each with invalid input.
+/// Provisions a user and mints a token. Then does the same with invalid input.
 async fn mint(world: &World, process: &Process, canaries: &mut Canaries) {
     let mut caller = Browser::new(process.router());
     let person = json!({
@@ -231,7 +233,8 @@ async fn mint(world: &World, process: &Process, canaries: &mut Canaries) {
     let body = json!({"email": "canary-body@example.com", "ttl": "canary-upstream-canary"});
     assert_eq!(post(&mut caller, "/token", Some(&jwt), &body).await.0, 400);
 
-    // Twilio refuses, returns wrong answers, breaks off, and rejects the credential.
+    // Twilio mints for the wrong user, adds roles, refuses, sends answers of the wrong shape, breaks the connection,
+    // and rejects the credential.
     for lie in ["mint_for_other_user", "mint_wider_roles"] {
         world.control("switches", &json!({ lie: true })).await;
         assert_eq!(post(&mut caller, "/token", Some(&jwt), &json!({})).await.0, 502);

@@ -1,5 +1,5 @@
-//! Webhooks under failures: every event arrives twice and in any order; Twilio limits the rate, fails, resets
-//! connections and loses answers; and the gateway is killed in the middle.
+//! Webhooks under failures. Every event arrives twice, and in any order. Twilio limits the rate, fails, resets
+//! connections and loses answers. The gateway is killed while it works.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -30,10 +30,10 @@ const VARIABLES: [(&str, &str); 3] = [
 const USERS: usize = 200;
 const EVENTS: usize = 2_000;
 const KILLS: usize = 5;
-/// How many senders run concurrently.
+/// How many senders run at the same time.
 const SENDERS: usize = 12;
 
-/// One event, and its position in the order.
+/// One event. `order` decides which event about a user is the latest.
 #[derive(Debug, Clone)]
 struct Sent {
     user: usize,
@@ -43,7 +43,7 @@ struct Sent {
     roles: Vec<&'static str>,
 }
 
-/// A random generator with the same sequence in every run.
+/// A random number generator. It returns the same sequence in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -60,7 +60,8 @@ fn events(dice: &mut Dice, now_ms: i64) -> Vec<Sent> {
     (0..EVENTS)
         .map(|number| {
             let user = number % USERS;
-            // Some events of one user have the same time.
+            // Times are whole seconds within an eight-second range, so some events about the same user have the same
+            // time.
             let at = now_ms - 1_000_000 + i64::try_from(dice.below(8)).unwrap() * 1_000;
             let (gone, id) = (dice.below(4) == 0, format!("msg_{number:04}"));
             let full_name = format!("Person {user} in version {number}");
@@ -74,7 +75,7 @@ fn events(dice: &mut Dice, now_ms: i64) -> Vec<Sent> {
         .collect()
 }
 
-/// Delivers the event once; returns whether it was acknowledged.
+/// Delivers the event once. Returns whether the gateway acknowledged it.
 async fn deliver(http: &reqwest::Client, port: u16, sent: &Sent) -> bool {
     let time = ClockRng { clock: Arc::new(SystemClock), ..ClockRng::system() }.now().unix_timestamp().to_string();
     let id = &sent.order.2;
@@ -100,7 +101,7 @@ async fn deliver(http: &reqwest::Client, port: u16, sent: &Sent) -> bool {
     }
 }
 
-/// Redelivers the event until it is acknowledged, as senders do.
+/// Delivers the event again and again until the gateway acknowledges it, as webhook senders do.
 async fn insist(http: &reqwest::Client, port: u16, sent: &Sent) {
     for _ in 0..400 {
         if deliver(http, port, sent).await {

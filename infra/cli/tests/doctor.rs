@@ -1,4 +1,4 @@
-//! `flexgate doctor` names the cause of a failure: tests a healthy set-up and broken ones.
+//! `flexgate doctor` must name the cause of a failure. These tests run it on a healthy set-up and on broken ones.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -12,7 +12,7 @@ use flexgate_test_support::World;
 use serde_json::{Value, json};
 use time::Duration;
 
-/// The doctor's exit code and report on `world`, with these variables changed.
+/// Runs the doctor on `world` with these environment variables changed. Returns its exit code and its report.
 async fn examine(world: &World, changed: &[(&str, &str)]) -> (Option<i32>, Value) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flexgate"));
     command.args(["doctor", "--json"]).env_clear().envs(world.variables()).envs(changed.iter().copied());
@@ -30,7 +30,7 @@ fn failures(report: &Value) -> Vec<(&str, String)> {
         .collect()
 }
 
-/// Asserts that only this check fails, and that its text contains these words.
+/// Asserts that only this check fails and that its text contains all these words.
 async fn names_the_cause(world: &World, changed: &[(&str, &str)], check: &str, words: &[&str]) {
     let (code, report) = examine(world, changed).await;
     let failed = failures(&report);
@@ -207,7 +207,7 @@ fn event(id: &str, action: &str) -> Message {
     serde_json::from_value(event).unwrap()
 }
 
-/// The doctor's status and text for one check.
+/// Runs the doctor. Returns the status of one check, and its text together with its remedy.
 async fn of_check(world: &World, name: &str) -> (String, String) {
     let (_, report) = examine(world, &[]).await;
     let check = report["checks"].as_array().unwrap().iter().find(|check| check["check"] == name).unwrap().clone();

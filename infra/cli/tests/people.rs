@@ -1,4 +1,4 @@
-//! Operator commands and imports under the rules of the people ledger: R70, R71.
+//! Operator commands and imports must follow the rules of the people ledger (R70, R71).
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -26,7 +26,7 @@ async fn run(world: &World, variables: &[(&str, &str)], arguments: &[&str]) -> O
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-/// Asserts that the command fails with this text.
+/// Asserts that the command fails and that standard error contains this text.
 fn refused(output: &Output, text: &str) {
     let said = String::from_utf8(output.stderr.clone()).unwrap();
     assert!(!output.status.success() && said.contains(text), "{said}");
@@ -61,7 +61,7 @@ fn import(world: &World, rows: &[(&str, &str, &str)]) -> [&'static str; 3] {
     ["users", "import", "people.csv"]
 }
 
-/// Delivers a webhook source's statement about the person with this username.
+/// Makes the webhook source `hr` state whether the person with this username is active.
 async fn hr_says(world: &World, name: &str, active: bool) {
     let mut reader = world.reader();
     let settings = OwnerSettings::read(&mut reader);
@@ -123,7 +123,8 @@ async fn r70_an_import_loses_no_role_that_flexgate_cannot_give() {
     done(&run(&world, &[], &["users", "import", "people.csv"]).await);
     let after = flex_user(&world, &name).await;
     assert_eq!((&after["email"], &after["roles"]), (&json!("new@example.com"), &json!(["agent", "wfo.full_access"])));
-    // A change that would lose a role is refused as a whole.
+    // This change of roles would remove `wfo.full_access`, which Flexgate cannot give back. So the import refuses the
+    // whole row.
     let imported = run(&world, &[], &import(&world, &[(&name, "new@example.com", "supervisor")])).await;
     assert_eq!(imported.status.code(), Some(1));
     assert_eq!(flex_user(&world, &name).await["roles"], json!(["agent", "wfo.full_access"]));
@@ -153,7 +154,7 @@ async fn whom_another_source_holds_inactive_no_operator_brings_back_but_somebody
     let world = World::start().await;
     done(&run(&world, &[], &provision("ada", "supervisor")).await);
     hr_says(&world, "ada", true).await;
-    // A person who has not left keeps the username.
+    // The username belongs to a person whom a source calls active, so nobody else can get it.
     let mut new = provision("ada", "agent");
     new.push("--new");
     refused(&run(&world, &[], &new).await, "belongs to another person");
@@ -182,7 +183,7 @@ async fn an_operator_may_say_that_an_inactive_person_is_the_same_who_is_back() {
     done(&run(&world, &[], &same).await);
     let ada = flex_user(&world, "ada").await;
     assert_eq!((&ada["deactivated"], &ada["roles"]), (&json!(false), &json!(["supervisor"])));
-    // Later statements of the source count again.
+    // `--same` withdrew only the earlier statement. A later statement of the same source takes effect.
     hr_says(&world, "ada", false).await;
     assert_eq!(flex_user(&world, "ada").await["deactivated"], true);
 }
@@ -208,7 +209,7 @@ async fn a_sweep_says_what_differs_and_a_dry_run_writes_nothing() {
     let world = World::start().await;
     done(&run(&world, &[], &provision("ada", "agent")).await);
     done(&run(&world, &[], &["users", "deprovision", "ada"]).await);
-    // Somebody reactivates the leaver in the Console.
+    // Somebody reactivates the deactivated user in the Console.
     let mut reader = world.reader();
     let settings = OwnerSettings::read(&mut reader);
     let settings = reader.finish(settings).unwrap();
@@ -240,7 +241,7 @@ async fn idle_seats_are_named_and_deactivated_only_on_request_within_the_limit()
     let sweep = ["users", "sweep", "--names", "--idle", "1"];
     let said = done(&run(&world, &[], &[&sweep[..], &["--dry-run"]].concat()).await);
     assert!(said.contains("0  active, and idle for as long as --idle says\n"), "{said}");
-    // Move the clock back two days, so that the workers' last change of activity is that old.
+    // Move Twilio's clock back two days, so that the workers last changed their activity two days ago.
     world.control("clock", &json!({ "offset_seconds": -2 * 86_400 })).await;
     for name in ["margaret", "katherine"] {
         done(&run(&world, &[], &provision(name, "agent")).await);
@@ -289,10 +290,10 @@ async fn a_retired_source_is_withdrawn_and_that_activates_nobody() {
     let explained: Value = serde_json::from_str(&explained).unwrap();
     assert_eq!((&explained["active"], &explained["inactive_by"]), (&json!(false), &json!(["operator"])));
     assert!(!done(&run(&world, &[], &["users", "sources"]).await).contains("webhook:hr"));
-    // Withdrawing again changes nothing and is not an error.
+    // Withdrawing the source a second time changes nothing and is not an error.
     assert!(done(&run(&world, &[], &[&withdraw[..], &["--yes"]].concat()).await).contains("webhook:hr: 0 people"));
 
-    // Roles that only the withdrawn source gave are taken away.
+    // A role that only the withdrawn source gave is removed.
     done(&run(&world, &[], &provision("grace", "supervisor")).await);
     done(&run(&world, &[], &["users", "sources", "withdraw", "operator", "--yes"]).await);
     let grace = flex_user(&world, "grace").await;

@@ -1,4 +1,4 @@
-//! `flexgate users`, `flexgate token`, completions and the manual, used as an operator would.
+//! Runs `flexgate users`, `flexgate token`, `flexgate completions` and `flexgate man` as an operator would.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -56,7 +56,7 @@ fn write(world: &World, name: &str, text: &str) {
     std::fs::write(world.folder().join(name), text).unwrap();
 }
 
-/// How often each username was provisioned successfully.
+/// How often Twilio successfully provisioned each username.
 async fn provisioned(world: &World) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for entry in world.journal("Provision").await {
@@ -229,7 +229,7 @@ async fn a_token_is_minted_alone_on_standard_output_and_checked() {
     assert!(!long.status.success() && err(&long).contains("FLEXGATE_MAX_TTL_SECONDS"), "{}", err(&long));
 }
 
-/// The audit events so far: action, decision, user and reason.
+/// The audit events so far, each with its action, decision, user and reason.
 fn audited(world: &World) -> Vec<(String, String, String, String)> {
     let text = std::fs::read_to_string(world.folder().join("audit.jsonl")).unwrap_or_default();
     let event = |line: &str| {

@@ -1,4 +1,4 @@
-//! Compares the mint with the mint of other commits, to see what a change cost or gained.
+//! Compares the current mint with the mint of other commits, to show what a change cost or gained.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::report::section;
 use crate::subjects::{Places, function, mints};
 use crate::upstream::{PEOPLE, Upstream};
 
-/// Compares the current mint with those built from other commits, each given as name and path.
+/// Compares the current mint with the binaries of other commits. `at` gives the name and the path of each.
 pub async fn compare(places: &Places, at: &[(&str, &str)], quick: bool) {
     let folder = tempfile::tempdir().unwrap();
     let upstream = Upstream::start(&folder.path().join("upstream"));
@@ -18,7 +18,7 @@ pub async fn compare(places: &Places, at: &[(&str, &str)], quick: bool) {
     let mut mint: Vec<_> = all.map(|(name, path)| function(name, path.into(), &upstream, mints(&tokens))).collect();
     let times = if quick { Times { starts: 9, answers: 300 } } else { Times { starts: 41, answers: 3_000 } };
 
-    // Bind everybody first. Otherwise the mint with the first turn would do that work for all the others.
+    // Bind every person's identity first. Otherwise only the mint that runs first would do that work.
     measure(&mut mint[..1], Times { starts: 1, answers: PEOPLE }, None).await;
 
     section("The mint beside itself");

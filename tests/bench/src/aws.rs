@@ -1,6 +1,6 @@
-//! A stub of the Secrets Manager, DynamoDB and SQS operations that the functions use. It answers over TLS as
-//! fast as possible. It doesn't test the adapters, which have their own suites against real emulators. It
-//! implements only the conditions that a counter and a new item need.
+//! A stub of the operations of Secrets Manager, DynamoDB and SQS that the functions use. It answers over TLS as fast as
+//! it can. It is not a test of the adapters, which have their own suites against real emulators. Of DynamoDB's
+//! conditions, it supports only those that a counter and a new item need.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,7 @@ struct Held {
 
 type Shared = Arc<Mutex<Held>>;
 
-/// Serves the stub; returns the authority's certificate and the port.
+/// Serves the stub. Returns the certificate of its certificate authority, and its port.
 pub async fn serve(secrets: HashMap<String, Value>) -> (String, u16) {
     let held = Shared::new(Mutex::new(Held { secrets, ..Held::default() }));
     let listener = Tls::listen().await;
@@ -65,13 +65,13 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
         "UpdateItem" => {
             let values = &asked["ExpressionAttributeValues"];
             if values[":total"].is_object() {
-                // The total number of users, which the SCIM walk stores.
+                // This update stores the total number of users, which the listing of SCIM users needs.
                 let item = items.entry(key(&asked["Key"])).or_insert_with(|| asked["Key"].as_object().unwrap().clone());
                 item.insert("user_total".to_owned(), values[":total"].clone());
                 item.insert("total_until".to_owned(), values[":until"].clone());
                 return Ok(json!({}));
             }
-            // Every other update is of a counter.
+            // Every other update increments a counter.
             let now = number(&values[":now"]);
             let item = items.get_mut(&key(&asked["Key"])).filter(|item| number(&item["expires_at"]) > now);
             let item = item.ok_or(CONDITION)?;
@@ -93,7 +93,8 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
             let values = &asked["ExpressionAttributeValues"];
             let (pk, prefix) = (text(&values[":pk"]), text(&values[":prefix"]));
             if values[":index"].is_object() {
-                // The last SCIM mark up to the requested index.
+                // This query looks for the last stored mark up to an index. Marks show where in the list of SCIM users
+                // an index is.
                 let upto = items.range((pk.clone(), String::new())..=(pk, text(&values[":index"])));
                 let now = number(&values[":now"]);
                 let last = upto.rev().map(|(_, item)| item).find(|item| number(&item["expires_at"]) > now);
@@ -123,7 +124,7 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
     })
 }
 
-/// A placeholder digest: the SDK doesn't check a message's MD5.
+/// A fixed digest. The SDK doesn't check the MD5 digest of a message, so any value will do.
 fn md5_of_nothing_checked() -> &'static str {
     "00000000000000000000000000000000"
 }

@@ -1,5 +1,5 @@
-//! Measures only the upstream calls that a warm mint cannot avoid, over open connections: two parallel DynamoDB
-//! calls, a count and a read, and then Twilio's mint.
+//! Measures the upstream calls that a warm mint cannot avoid, over connections that are already open. These are two
+//! parallel calls to DynamoDB, one to count and one to read, and then the call to Twilio that mints the token.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ use crate::upstream::Upstream;
 pub struct Bare {
     /// The call to Twilio alone.
     pub twilio: Vec<f64>,
-    /// All three calls: the two to DynamoDB in parallel, then the one to Twilio.
+    /// All three calls: the two parallel calls to DynamoDB, and then the call to Twilio.
     pub all: Vec<f64>,
     /// The call to Twilio over a new connection.
     pub fresh: Vec<f64>,
 }
 
-/// Makes the calls `times` times.
+/// Makes the three calls `times` times, and 20 calls to Twilio over new connections.
 pub async fn measure(upstream: &Upstream, times: usize) -> Bare {
     let roots: Vec<_> =
         CertificateDer::pem_file_iter(&upstream.ca).unwrap().map(|certificate| certificate.unwrap()).collect();

@@ -1,5 +1,5 @@
-//! Compares the functions with a no-op function (the floor) and with other implementations of the mint (the peers). Each
-//! runs against a local server of Lambda's runtime API.
+//! Compares Flexgate's functions with a function that does nothing (the floor) and with mints in other languages (the
+//! peers). Each runs against a local server of Lambda's runtime API.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::subjects::Subject;
 /// The measurements of one subject.
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
-    /// Times from its start until it was ready, in milliseconds.
+    /// For each start, the milliseconds until the function was ready.
     pub init: Vec<f64>,
-    /// Times from its start to its first answer, in milliseconds.
+    /// For each start, the milliseconds until the first answer.
     pub cold: Vec<f64>,
-    /// Times of later answers, in milliseconds.
+    /// For each later request, the milliseconds until the answer.
     pub warm: Vec<f64>,
-    /// Peak memory of its processes, in MiB.
+    /// The peak memory of each measured process, in MiB.
     pub rss: Vec<f64>,
 }
 
@@ -28,11 +28,11 @@ pub struct Seen {
 pub struct Times {
     /// How many processes to start.
     pub starts: usize,
-    /// How many answers to take from each of the last three processes.
+    /// How many answers to measure in each of the last three processes.
     pub answers: usize,
 }
 
-/// Whether an answer is a success: refusals are fast and would distort the figures.
+/// Whether an answer is a success. Refusals are faster and would make the figures look better than they are.
 pub fn good(answer: &Value) -> bool {
     match answer["statusCode"].as_u64() {
         Some(status) => (200..400).contains(&status),
@@ -40,7 +40,7 @@ pub fn good(answer: &Value) -> bool {
     }
 }
 
-/// Measures the subjects in turn, so that other load on the machine affects all of them alike.
+/// Measures the subjects in turn, so that other load on the machine affects all of them equally.
 pub async fn measure(subjects: &mut [Subject], times: Times, group: Option<&PathBuf>) -> Vec<Seen> {
     let mut seen = vec![Seen::default(); subjects.len()];
     for round in 0..times.starts {
@@ -54,7 +54,7 @@ pub async fn measure(subjects: &mut [Subject], times: Times, group: Option<&Path
             assert!(good(&answer), "{}: {answer}", subject.name);
             seen.init.push(ms(init));
             seen.cold.push(ms(cold));
-            // Take warm answers from three processes, because one process may be lucky with its memory layout.
+            // Measure warm answers in three processes, because one process may happen to have a fast memory layout.
             if times.answers > 0 && round + 3 >= times.starts {
                 seen.warm.extend(warm(&mut function, subject, times.answers).await);
                 seen.rss.push(peak_mib(function.pid()));
@@ -97,7 +97,7 @@ pub fn table(subjects: &[Subject], seen: &[Seen]) {
     }
 }
 
-/// A file's size in megabytes, raw and zipped (deflate at its highest level, as `zip -9` does).
+/// The size of a file in megabytes, raw and compressed with deflate at its highest level, as `zip -9` does.
 pub fn sizes(path: &std::path::Path) -> (f64, f64) {
     let megabytes = |bytes: u64| f64::from(u32::try_from(bytes).unwrap()) / 1e6;
     let raw = std::fs::metadata(path).unwrap().len();
@@ -105,12 +105,13 @@ pub fn sizes(path: &std::path::Path) -> (f64, f64) {
     (megabytes(raw), megabytes(zipped.stdout.len() as u64))
 }
 
-/// A control group with the share of processor time that a Lambda function gets, removed when dropped.
+/// A control group that limits processor time to a Lambda function's share. It is removed when the value is dropped.
 pub struct Share(PathBuf);
 
 impl Share {
-    /// Makes a control group for a function with `megabytes` of memory; `None` if control groups can't be made. Lambda
-    /// gives a function a whole processor at 1,769 MB, and a proportional share below that.
+    /// Makes a control group for a function with `megabytes` of memory. Returns `None` if this machine does not allow
+    /// control groups. Lambda gives a function a whole processor at 1,769 MB of memory, and a proportional share below
+    /// that.
     pub fn of_memory(megabytes: u32) -> Option<Self> {
         const PERIOD: u32 = 20_000;
         let quota = (PERIOD * megabytes / 1_769).to_string();

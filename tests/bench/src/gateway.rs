@@ -1,5 +1,6 @@
-//! Compares the local gateway and the Node peer as servers under load, by mints per second of the server's own
-//! processor time. On a small machine, the processor time of Twilio and of the load generator must not count.
+//! Compares the local gateway with the Node peer, both as servers under load. The figure is the number of mints per
+//! second of the server's own processor time. On a small machine, the simulated Twilio and the load generator use the
+//! same processors, and their time must not count.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -17,7 +18,7 @@ use crate::report::{Report, median, ms, progress, quantile, row, rule, short};
 use crate::subjects::{Places, peer_variables};
 use crate::upstream::Upstream;
 
-/// The number of turns over which each server's load is spread.
+/// Each server's load is split into this many turns, and the servers alternate.
 const TURNS: usize = 10;
 
 /// A server that mints.
@@ -27,7 +28,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the gateway, with its store in `folder`.
+    /// Starts the gateway. Its store is a file in `folder`.
     pub async fn gateway(places: &Places, upstream: &Upstream, folder: &Path) -> Self {
         let port = free_port();
         let mut variables = upstream.variables();
@@ -73,7 +74,7 @@ impl Server {
         resident_kib(self.process.id())
     }
 
-    /// Mints `count` times over `connections` parallel connections.
+    /// Sends `count` mint requests over `connections` parallel connections.
     pub async fn load(&self, tokens: &[String], connections: usize, count: usize) -> Load {
         let left = Arc::new(AtomicUsize::new(count));
         let (began, used) = (Instant::now(), cpu_seconds(self.process.id()));
@@ -168,7 +169,7 @@ pub async fn compare(places: &Places, folder: &Path, quick: bool, report: &Repor
     let mut ratios = Vec::new();
     for connections in [1, 16, 128] {
         progress(&format!("{count} mints over {connections} connections, of each"));
-        // Alternate, so that other load on the machine affects both alike.
+        // Alternate between the servers, so that other load on the machine affects both equally.
         let mut loads = [Load::default(), Load::default()];
         for _ in 0..TURNS {
             for (server, load) in [&gateway, &node].into_iter().zip(&mut loads) {
@@ -193,7 +194,7 @@ pub async fn compare(places: &Places, folder: &Path, quick: bool, report: &Repor
     }
 }
 
-/// Mints `count` times and checks that the gateway's memory stays where it was after the first tenth.
+/// Sends `count` mint requests, and checks that the gateway's memory stays where it was after the first tenth.
 pub async fn memory(places: &Places, folder: &Path, count: usize, report: &Report) {
     let upstream = Upstream::start(&folder.join("memory"));
     let tokens = upstream.people().await;

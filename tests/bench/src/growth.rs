@@ -1,8 +1,8 @@
-//! Measures how costs grow with the number of users and rows: events through `apply`, the SCIM walk, and
-//! operations of the store.
+//! Measures how costs grow with the number of users and rows. It covers events that `apply` handles, the listing of all
+//! SCIM users, and operations of the store.
 //!
-//! For the functions, the bounds are on their own processor time, because the simulator's would dominate. For
-//! the same reason the files are in memory where the machine allows it.
+//! The bounds for the functions are on their own processor time, because the simulator would use most of the elapsed
+//! time. For the same reason, the files are in memory where the machine allows it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::report::{Report, median, progress, row, rule, section, short};
 use crate::subjects::{Places, event};
 use crate::upstream::{SCIM_TOKEN, Upstream};
 
-/// The tolerance for linear growth: ten times as many items may cost at most this factor times ten.
+/// The tolerance for linear growth: at the next larger size, the cost per item may be at most this many times as high.
 const LINEAR: f64 = 1.15;
 
-/// Measures those of `apply`, `walk` and `store` that `wants` selects.
+/// Measures those of the parts `apply`, `walk` and `store` for which `wants` returns true.
 pub async fn measure(places: &Places, folder: &Path, quick: bool, wants: impl Fn(&str) -> bool, report: &Report) {
     let memory = Path::new("/dev/shm");
     let here = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir_in(folder) }.unwrap();
@@ -44,7 +44,7 @@ pub async fn measure(places: &Places, folder: &Path, quick: bool, wants: impl Fn
     }
 }
 
-/// An upstream that has `users` Flex users, named `person000000` and so on.
+/// Starts an upstream that has `users` Flex users with the names `person000000`, `person000001` and so on.
 async fn populated(folder: &Path, users: usize) -> Upstream {
     progress(&format!("making {users} users"));
     let upstream = Arc::new(Upstream::start(folder));
@@ -67,7 +67,7 @@ fn function(places: &Places, upstream: &Upstream, name: &str) -> Start {
     Start { command: vec![places.binaries.join(name).display().to_string()], variables, group: None }
 }
 
-/// How many turns each size gets. Turns alternate, so that other load on the machine affects all sizes alike.
+/// How many turns each size gets. The sizes alternate, so that other load on the machine affects all of them equally.
 const TURNS: usize = 10;
 
 async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report) {
@@ -76,7 +76,8 @@ async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report)
     for &users in sizes {
         let upstream = populated(&folder.join(format!("apply-{users}")), users).await;
         let mut apply = Function::start(&function(places, &upstream, "flexgate-apply")).await;
-        // First give everybody a history, in batches of ten as SQS delivers them.
+        // First apply one event for each person, in batches of ten, the size in which SQS delivers them. The measured
+        // events are then changes to known people.
         progress(&format!("{users} first events"));
         for people in (0..users).collect::<Vec<_>>().chunks(10) {
             deliver(&mut apply, people, 0).await;
@@ -108,7 +109,7 @@ async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report)
     grown("an event's cost", "users", sizes, &cost, report);
 }
 
-/// Checks that the cost at each size is at most `LINEAR` times the cost at the size before.
+/// Checks that the cost at each size is at most `LINEAR` times the cost at the next smaller size.
 fn grown(what: &str, of: &str, sizes: &[usize], cost: &[f64], report: &Report) {
     for (sizes, costs) in sizes.windows(2).zip(cost.windows(2)) {
         report.at_most(&format!("{what} at {} {of} over {}", sizes[1], sizes[0]), costs[1] / costs[0], LINEAR, " x");
@@ -167,7 +168,7 @@ async fn page(provision: &mut Function, from: usize) -> Value {
     serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
 }
 
-/// Measures how the time of one round of store operations changes with the number of rows.
+/// Measures how the time for one round of store operations changes with the number of rows.
 async fn store(folder: &Path, sizes: &[usize], report: &Report) {
     const EACH: usize = 500;
     let mut stores = Vec::new();
@@ -231,7 +232,7 @@ async fn fill(store: &SqliteStore, number: usize) {
     store.bind(&identity(number), &user(number), moment()).await.unwrap();
 }
 
-/// One round of the operations that the functions use, on an existing row and on a new one.
+/// Runs each store operation that the functions use once, on an existing row or on a new one.
 async fn round(store: &SqliteStore, old: usize, new: usize) {
     let key = SessionKey::of(&old.to_string());
     assert!(store.get(&key).await.unwrap().is_some());

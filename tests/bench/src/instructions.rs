@@ -1,5 +1,5 @@
-//! Counts the instructions of one warm request with callgrind. Two runs differ only in the number of requests;
-//! the difference in instructions, divided by the difference in requests, is the count.
+//! Counts the instructions of one warm request with callgrind. It makes two runs that differ only in the number of
+//! requests. The count is the difference in instructions divided by the difference in requests.
 
 use std::path::Path;
 
@@ -10,20 +10,20 @@ use crate::lambda::Function;
 use crate::report::{progress, row, rule, section, short};
 use crate::subjects::Subject;
 
-/// The number of requests in the two runs.
+/// The number of requests in each of the two runs.
 const RUNS: [u32; 2] = [40, 140];
 
-/// How many times a run is tried before giving up.
+/// How often a run is tried before the bench gives up.
 const TRIES: u32 = 5;
 
-/// Instructions per warm request; `None` without valgrind.
+/// Counts the instructions of one warm request. Returns `None` if valgrind is not installed.
 pub async fn count(subject: &mut Subject, folder: &Path) -> Option<f64> {
     if !Command::new("valgrind").arg("--version").output().is_ok_and(|ran| ran.status.success()) {
         return None;
     }
     progress(&format!("counting the instructions of {}", subject.name));
-    // Send the requests once before counting. Otherwise work that only ever happens once, such as binding an identity,
-    // would be counted in the first run and not in the second.
+    // Send the requests of the first run once before counting. Some work happens only once for each person, such as
+    // binding an identity. Without this, the first run would count that work and the second would not.
     let mut function = Function::start(&subject.start).await;
     for _ in 0..RUNS[0] {
         let (answer, _, _) = function.invoke(&(subject.event)()).await;
@@ -57,8 +57,8 @@ pub async fn table(subjects: &mut [Subject], folder: &Path) {
     }
 }
 
-/// The instructions of a process that answers `requests` requests. Under callgrind everything takes fifty times as
-/// long, so a call to Twilio may time out. Such a run executes other instructions, so it doesn't count: `None`.
+/// Counts the instructions of a process that answers `requests` requests. Under callgrind, everything takes about fifty
+/// times as long, so a call to Twilio may time out. Such a run executes other instructions, so it returns `None`.
 async fn run(subject: &mut Subject, requests: u32, folder: &Path) -> Option<f64> {
     let out = folder.join(format!("callgrind-{}-{requests}", subject.name));
     let mut start = subject.start.clone();

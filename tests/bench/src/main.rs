@@ -1,5 +1,5 @@
-//! Measures Flexgate. `tests/bench/run` builds what this needs and starts it; `docs/performance.md` explains
-//! what it measures, and why.
+//! Measures Flexgate. `tests/bench/run` builds everything that the bench needs and starts it. `docs/performance.md`
+//! explains what the bench measures, and why.
 
 #![expect(
     clippy::unwrap_used,
@@ -82,7 +82,8 @@ async fn main() -> ExitCode {
     if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Checks that a warm mint costs at most 5 % more instructions than recorded; `record` first records the current cost.
+/// Checks that a warm mint needs at most 5 % more instructions than the recorded number. If `record` is true, it
+/// records the current number first.
 async fn check(places: &Places, record: bool) -> ExitCode {
     let (folder, file) = (tempfile::tempdir().unwrap(), places.bench.join("instructions"));
     let upstream = Upstream::start(&folder.path().join("upstream"));
@@ -103,7 +104,7 @@ async fn check(places: &Places, record: bool) -> ExitCode {
     if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Compares the functions with the floor and the peers.
+/// Compares Flexgate's functions with the floor and with the peers.
 async fn compare(asked: &Asked, report: &Report) {
     let upstream = Upstream::start(&asked.folder.path().join("upstream"));
     let tokens = upstream.people().await;

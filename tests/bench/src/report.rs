@@ -1,9 +1,9 @@
-//! Prints tables, and a line for each bound.
+//! Prints tables, and one line for each bound that was checked.
 
 use std::cell::RefCell;
 use std::time::Duration;
 
-/// The bounds that were checked, with their verdicts.
+/// The bounds that were checked, and whether each was met.
 #[derive(Default)]
 pub struct Report {
     bounds: RefCell<Vec<(String, bool)>>,
@@ -27,7 +27,7 @@ impl Report {
         self.bounds.borrow_mut().push((line, holds));
     }
 
-    /// Prints every bound again; returns whether all hold.
+    /// Prints every bound again. Returns whether all were met.
     pub fn finish(&self) -> bool {
         let bounds = self.bounds.borrow();
         println!("\n## Bounds\n");
@@ -40,7 +40,7 @@ impl Report {
     }
 }
 
-/// Formats a figure; the larger it is, the fewer decimals it gets.
+/// Formats a figure. Larger figures get fewer decimals.
 pub fn short(figure: f64) -> String {
     let digits = match figure.abs() {
         0.0..1.0 => 3,
@@ -76,7 +76,7 @@ pub fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// The quantile: the value that a share of the values lies below.
+/// The quantile of `values` for `share`: about that share of the values is smaller.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

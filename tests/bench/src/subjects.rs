@@ -1,5 +1,5 @@
-//! The subjects that the bench measures: the functions, the floor (a no-op function) and the peers, each with
-//! an event it answers.
+//! The programs that the bench measures, each with events that it can answer. They are Flexgate's functions, the floor
+//! (a function that does nothing), and the peers (the mint in other languages).
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::lambda::{Start, http_event, now};
 use crate::upstream::{Upstream, WEBHOOK_KEY};
 
-/// The paths of everything that was built and installed.
+/// The paths of everything that `tests/bench/run` built and installed.
 #[derive(Debug, Clone)]
 pub struct Places {
     /// The release binaries.
@@ -39,7 +39,7 @@ pub struct Subject {
     pub artifact: Option<PathBuf>,
 }
 
-/// A bootstrap that uses DynamoDB as its store.
+/// A Flexgate function, built for Lambda, that uses DynamoDB as its store.
 pub fn function(name: &str, artifact: PathBuf, upstream: &Upstream, event: Events) -> Subject {
     let mut variables = upstream.variables();
     variables.push(("FLEXGATE_STORE", "dynamodb:flexgate".to_owned()));
@@ -47,7 +47,7 @@ pub fn function(name: &str, artifact: PathBuf, upstream: &Upstream, event: Event
     Subject { name: name.to_owned(), start, event, artifact: Some(artifact) }
 }
 
-/// The floor and the five functions.
+/// The floor and Flexgate's functions.
 pub fn functions(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Subject> {
     let of = |name: &str, binary: &str, event: Events| function(name, places.binaries.join(binary), upstream, event);
     vec![
@@ -60,7 +60,7 @@ pub fn functions(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec
     ]
 }
 
-/// The mint as written in other languages.
+/// The peers: the mint as written in other languages.
 pub fn peers(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Subject> {
     let node = places.bench.join("peers/node/mint.mjs");
     let python = places.bench.join("peers/python/mint.py");
@@ -96,7 +96,7 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Mint requests, for one person after the other.
+/// Mint requests. Each one is for the next person in turn.
 pub fn mints(tokens: &[String]) -> Events {
     let mut tokens: Vec<String> = tokens.to_vec();
     Box::new(move || {
@@ -135,7 +135,7 @@ fn delivery() -> Value {
     http_event("POST", "/webhooks/standard", "", &headers, Some(&body))
 }
 
-/// Batches with one event each, all about one person whose name changes.
+/// Batches of one event each. All events are about the same person, and each changes the person's name.
 fn batches() -> impl FnMut() -> Value {
     let mut count = 0;
     move || {
@@ -146,7 +146,7 @@ fn batches() -> impl FnMut() -> Value {
     }
 }
 
-/// The event number `count`, about person number `person`.
+/// An event about the person with the number `person`. `count` is the event's own number.
 pub fn event(count: usize, person: usize) -> String {
     let at = time::OffsetDateTime::from_unix_timestamp(1_767_258_000 + i64::try_from(count).unwrap()).unwrap();
     let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();

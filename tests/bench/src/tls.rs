@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// A listener, and the certificate that its clients must trust.
+/// A TLS listener, and the certificate that its clients must trust.
 pub struct Tls {
     /// The authority's certificate, in PEM.
     pub ca_pem: String,
@@ -22,10 +22,11 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Listens on a free port of this machine as localhost and 127.0.0.1.
+    /// Listens on a free port of this machine. The certificate is valid for localhost and 127.0.0.1.
     pub async fn listen() -> Self {
         let mut authority = CertificateParams::default();
-        // The authority needs its own name: a certificate whose issuer has the same name counts as self-signed.
+        // The authority needs a name that differs from the server's. A certificate with the same name as its issuer
+        // counts as self-signed.
         authority.distinguished_name.push(DnType::CommonName, "Flexgate bench authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();

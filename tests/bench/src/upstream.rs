@@ -1,5 +1,5 @@
-//! The services that the functions call, in a separate process and over TLS: Twilio and the identity
-//! provider (both the simulator), and AWS (a stub).
+//! The services that the functions call. They run in a separate process and use TLS. The simulator plays Twilio and the
+//! identity provider, and a stub plays AWS.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ use serde_json::{Value, json};
 
 use crate::aws;
 
-/// How many people the bench mints for. Several are needed because the mint limit is per person.
+/// How many people the bench mints for. It needs several, because Flexgate limits the mints of each person.
 pub const PEOPLE: usize = 40;
 
-/// The key that signs webhooks, also used as the key that encrypts cookies.
+/// The key that signs webhooks. The bench also encrypts cookies with it.
 pub const WEBHOOK_KEY: &[u8] = b"3f1c8a7d5e2b90461d7a8c3e5f902b64";
 
-/// The token of a SCIM client.
+/// The bearer token of the SCIM client.
 pub const SCIM_TOKEN: &str = "fgscim_bench-bench-bench-bench-bench-bench-bench";
 
-/// The upstream process, killed when dropped, and its addresses.
+/// The upstream process and its addresses. The process is killed when the value is dropped.
 pub struct Upstream {
     process: Child,
     /// The simulator's plain HTTP URL, for preparations.
@@ -33,14 +33,14 @@ pub struct Upstream {
     pub tls: String,
     /// The port of the AWS stub, which uses TLS.
     pub aws_port: u64,
-    /// A PEM file with the certificates of both authorities.
+    /// A PEM file with the certificates of both certificate authorities.
     pub ca: PathBuf,
     /// The issuer.
     pub issuer: String,
     client: reqwest::Client,
 }
 
-/// Serves as the upstream process until standard input ends.
+/// Runs as the upstream process until standard input ends.
 pub async fn serve(folder: &Path) {
     let config = Config {
         tls: Some(([127, 0, 0, 1], 0).into()),
@@ -70,7 +70,7 @@ pub async fn serve(folder: &Path) {
 }
 
 impl Upstream {
-    /// Starts the process, with its state in `folder`.
+    /// Starts the process. It keeps its state in `folder`.
     pub fn start(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let mut process = Command::new(std::env::current_exe().unwrap())
@@ -95,7 +95,7 @@ impl Upstream {
         }
     }
 
-    /// The environment variables of every function, except the store.
+    /// The environment variables that every function needs, apart from the store's.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let issuers = json!([{ "issuer": self.issuer, "audiences": [AUDIENCE], "roles_claim": "roles",
                                "jwks_uri": self.jwks() }]);
@@ -122,8 +122,8 @@ impl Upstream {
         format!("{}/idp/jwks", self.tls)
     }
 
-    /// The variables that point the AWS SDKs at the stub. Secrets Manager and DynamoDB get different hosts, so that,
-    /// as on AWS, they don't share connections.
+    /// The variables that make the AWS SDKs call the stub. Secrets Manager and DynamoDB get different host names, so
+    /// that, as on AWS, they don't share connections.
     pub fn aws(&self) -> [(&'static str, String); 8] {
         let (here, local) =
             (format!("https://127.0.0.1:{}", self.aws_port), format!("https://localhost:{}", self.aws_port));
@@ -139,7 +139,7 @@ impl Upstream {
         ]
     }
 
-    /// Creates the people to mint for; returns an identity provider token for each.
+    /// Creates the people to mint for. Returns a token of the identity provider for each.
     pub async fn people(&self) -> Vec<String> {
         let mut tokens = Vec::new();
         for number in 0..PEOPLE {
@@ -163,7 +163,7 @@ impl Upstream {
         self.ask(Method::POST, &format!("/flex-api/v4/Instances/{INSTANCE_SID}/Users/Provision"), &user).await;
     }
 
-    /// Sends the simulator a request with the account's credentials.
+    /// Sends a request with the account's credential to the simulator.
     pub async fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
         let mut request = reqwest::Request::new(method, format!("{}{path}", self.http).parse().unwrap());
         let basic = format!("Basic {}", STANDARD.encode(format!("{ACCOUNT_SID}:{AUTH_TOKEN}")));
@@ -184,7 +184,7 @@ impl Drop for Upstream {
     }
 }
 
-/// A token's expiration some hours from now, in seconds since 1970.
+/// An expiration time six hours from now, in seconds since 1970.
 fn soon() -> i64 {
     crate::lambda::now().as_secs().try_into().map(|now: i64| now + 6 * 3600).unwrap()
 }

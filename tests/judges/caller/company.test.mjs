@@ -1,5 +1,5 @@
-// oidc-provider as a company's real identity provider, configured as docs/issuers.md says: its people can mint,
-// but not if the keys, the audience or the issuer differ.
+// Uses oidc-provider as a company's identity provider, configured as docs/issuers.md describes. The company's people
+// can mint, but not if the keys, the audience or the issuer differ from the configured ones.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { decodeJwt } from "jose";
 import { startCompany } from "./lib/company.mjs";
 import { assertMinted, assertRefused, startGateway } from "./lib/gateway.mjs";
 
-// The FLEXGATE_ISSUERS item that docs/issuers.md shows under "Generic OIDC", with the example's address replaced.
+// The FLEXGATE_ISSUERS item under "Generic OIDC" in docs/issuers.md, with `issuer` in place of the example's address.
 async function documented(issuer) {
   const page = await readFile(new URL("../../../docs/issuers.md", import.meta.url), "utf8");
   const section = page.split("\n## ").find((text) => text.startsWith("Generic OIDC"));
@@ -53,7 +53,8 @@ test("tokens of keys that the company no longer has are refused", async () => {
   await withGateway(issuers, async (warm) => {
     assertMinted(await warm.mint(old.access_token), "ada");
     await before.stop();
-    // Different keys with the same `kid`: the warm gateway has cached the real ones.
+    // The impostor has another key with the same `kid`. The gateway `warm` has cached the real key, so it refuses the
+    // impostor's tokens. A new gateway has nothing cached, so it fetches the impostor's key.
     const impostor = await startCompany({ port: before.port });
     const forged = await impostor.signIn("ada");
     assertRefused(await warm.mint(forged.access_token), "another key of the same name");
@@ -62,7 +63,7 @@ test("tokens of keys that the company no longer has are refused", async () => {
       assertRefused(await cold.mint(old.access_token), "a withdrawn key");
     });
     await impostor.stop();
-    // A new key with a new `kid` is a rollover.
+    // A new key with a new `kid` is a normal key rollover, so the gateway accepts it.
     const renewed = await startCompany({ port: before.port, kid: "2027" });
     const fresh = await renewed.signIn("ada");
     assertMinted(await warm.mint(fresh.access_token), "ada");

@@ -1,4 +1,4 @@
-// jose forges tokens of every shape that the gateway must refuse, and the gateway refuses each.
+// Uses the library jose to forge tokens of every kind that the gateway must refuse, and checks that it refuses each.
 import assert from "node:assert/strict";
 import { createPublicKey, randomBytes } from "node:crypto";
 import { after, before, test } from "node:test";
@@ -41,7 +41,7 @@ after(async () => {
   await close(server);
 });
 
-// A valid token's claims with `changes`; undefined removes a claim.
+// The claims of a valid token, changed by `changes`. The value undefined removes a claim.
 function claims(changes = {}) {
   const good = {
     iss: issuer,

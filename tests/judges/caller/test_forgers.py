@@ -1,6 +1,6 @@
-"""PyJWT forges tokens of every shape that the gateway must refuse, and the gateway refuses each.
+"""Uses PyJWT to forge tokens of every kind that the gateway must refuse, and checks that it refuses each.
 
-FLEXGATE_BIN names the binary flexgate, which the tests start on free ports.
+FLEXGATE_BIN names the binary `flexgate`. The tests start it on free ports.
 """
 
 import base64
@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 class Issuer:
-    """An issuer on loopback that serves discovery and keys."""
+    """An issuer on loopback that serves its discovery document and its keys."""
 
     def __init__(self):
         self.keys = {
@@ -52,7 +52,7 @@ class Issuer:
         for alg, to_jwk in [("RS256", RSAAlgorithm), ("ES256", ECAlgorithm), ("EdDSA", OKPAlgorithm)]:
             jwk = json.loads(to_jwk.to_jwk(self.keys[alg].public_key()))
             jwks.append({**jwk, "alg": alg, "kid": alg, "use": "sig"})
-        # This key is published but too weak: the gateway must not use it.
+        # The issuer publishes this key too, but the key is too weak, so the gateway must not use it.
         self.keys["weak"] = rsa.generate_private_key(public_exponent=65537, key_size=1024)
         jwks.append({**json.loads(RSAAlgorithm.to_jwk(self.keys["weak"].public_key())), "alg": "RS256", "kid": "weak"})
         self.asked: list[str] = []
@@ -85,7 +85,7 @@ class Issuer:
 
 
 class Gateway:
-    """The binary flexgate with its simulated Twilio."""
+    """The binary `flexgate` with its simulated Twilio."""
 
     def __init__(self, issuers):
         self.folder = tempfile.mkdtemp(prefix="flexgate-judge-")
@@ -139,7 +139,7 @@ class Forgers(unittest.TestCase):
         return {name: value for name, value in {**good, **changes}.items() if value is not ...}
 
     def sign(self, claims=None, alg="ES256", key=None, **header):
-        """Signs the bytes of the claims with PyJWT's low-level API, which doesn't validate them."""
+        """Signs the bytes of the claims. Uses PyJWT's low-level API, which does not validate the claims."""
         payload = claims if isinstance(claims, bytes) else json.dumps(claims or self.claims()).encode()
         headers = {"kid": alg, "typ": "at+jwt", **header}
         headers = {name: value for name, value in headers.items() if value is not ...}
@@ -177,7 +177,7 @@ class Forgers(unittest.TestCase):
         }
         for what, secret in secrets.items():
             for alg in ["HS256", "RS256"]:
-                # Signed by hand, because PyJWT refuses to use a public key as an HMAC secret.
+                # Sign by hand, because PyJWT refuses to use a public key as an HMAC secret.
                 message = f"{b64({'alg': alg, 'kid': 'RS256', 'typ': 'at+jwt'})}.{b64(self.claims())}"
                 tag = hmac.new(secret, message.encode(), hashlib.sha256).digest()
                 self.refuse(f"{message}.{b64(tag)}", f"{alg} with the {what}")
@@ -216,7 +216,7 @@ class Forgers(unittest.TestCase):
         for name in ["nbf", "iat"]:
             for date in [now + 600, str(now), 1e300, True]:
                 self.refuse(self.sign(self.claims(**{name: date})), f"{name} {date}")
-        # Literals that Python's json writes although JSON doesn't allow them.
+        # JSON does not allow these literals, but Python's json module writes them.
         for literal in [b"NaN", b"Infinity", b"-Infinity"]:
             payload = json.dumps(self.claims(exp=0)).encode().replace(b'"exp": 0', b'"exp": ' + literal)
             self.refuse(self.sign(payload), f"exp {literal}")

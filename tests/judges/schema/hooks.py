@@ -1,5 +1,7 @@
-"""The identities that the judge acts as: a service with every scope, an identity system, a signed-in person, a browser
-in the middle of a login, and a source of webhooks. Also one check, that DELETE does what the OpenAPI document says."""
+"""The callers that Schemathesis acts as: a service with every scope, an identity system, a signed-in person, a
+browser in the middle of a login, and a webhook source. Also checks that DELETE does what the OpenAPI document
+promises.
+"""
 
 import base64
 import hashlib
@@ -31,7 +33,7 @@ class IdentitySystem(Bearer):
     variable = "FLEXGATE_SCIM_TOKEN"
 
 
-# Not for /sso/logout, which would end the session for all later cases.
+# Don't use this session for /sso/logout, which would end it for all later cases.
 @schemathesis.auth().apply_to(path="/sso/token")
 class Person:
     def get(self, case, context):
@@ -48,7 +50,9 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 
 @schemathesis.auth(refresh_interval=None).apply_to(path="/sso/{profile}/callback")
 class Browser:
-    """Begins a login for each case, because a code can be exchanged only once. `state` must match the cookie."""
+    """Begins a login for each case, because a code can be exchanged only once. The `state` must match the login's
+    cookie.
+    """
 
     def get(self, case, context):
         url = f"{os.environ['FLEXGATE_GATEWAY']}/sso/default/login?return_to=/"
@@ -65,7 +69,7 @@ class Browser:
 
 @schemathesis.auth(refresh_interval=None).apply_to(path="/webhooks/{source}", method="POST")
 class Source:
-    """Signs the bytes that will be sent, as Standard Webhooks specifies."""
+    """Signs the exact bytes that will be sent, as Standard Webhooks specifies."""
 
     def get(self, case, context):
         return base64.b64decode(os.environ["FLEXGATE_WEBHOOK_KEY"])
@@ -85,7 +89,9 @@ DEPROVISIONED = set()
 
 @schemathesis.check
 def deprovisioned_users_stay(ctx, response, case):
-    """After DELETE /users/{flex_user_sid}, GET returns the user as deactivated until somebody provisions it again."""
+    """After DELETE /users/{flex_user_sid}, GET must show the user as deactivated until somebody provisions the user
+    again.
+    """
     if not 200 <= response.status_code < 300:
         return
     if case.operation.label == "DELETE /users/{flex_user_sid}":

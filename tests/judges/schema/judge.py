@@ -1,5 +1,6 @@
-"""Runs Schemathesis against the gateway: starts the binary (FLEXGATE_BIN) on free ports, gets the credentials that
-callers need, and checks every answer against the OpenAPI document. Passes its arguments on to schemathesis."""
+"""Runs Schemathesis against the gateway. Starts the binary named by FLEXGATE_BIN on free ports, gets the credentials
+that callers need, and checks every answer against the OpenAPI document. Passes its own arguments on to Schemathesis.
+"""
 
 import base64
 import json
@@ -49,7 +50,7 @@ def free_ports(count):
 
 
 def bearer(simulator):
-    """A token of the simulated identity provider, for a service with every scope that is also a Flex user."""
+    """A token of the simulated identity provider. It is for a service with every scope that is also a Flex user."""
     claims = {
         "sub": "judge",
         "preferred_username": PEOPLE[0],
@@ -62,7 +63,7 @@ def bearer(simulator):
 
 
 def session(gateway):
-    """Signs in like a browser and returns the session cookie."""
+    """Signs in as a browser would, and returns the session cookie."""
     answer = ask(f"{gateway}/sso/default/login?return_to=/")
     login = answer.headers["set-cookie"].split(";")[0]
     page = ask(answer.headers["location"])
@@ -87,7 +88,7 @@ def token(gateway, session_id):
 
 
 def page_token(gateway, bearer_token):
-    """The token of the second page of users. Creates so many users that some survive every DELETE of the run."""
+    """The token for the second page of users. Creates so many users that some remain after every DELETE of the run."""
     headers = {"authorization": f"Bearer {bearer_token}", "content-type": "application/json"}
     for name in PEOPLE:
         user = {"username": name, "email": f"{name}@example.com", "full_name": name.title(), "roles": ["agent"]}
@@ -98,7 +99,7 @@ def page_token(gateway, bearer_token):
 
 
 def dictionary(path, values):
-    """Writes a file of values in the format that schemathesis reads."""
+    """Writes a dictionary file: one value per line, in the format that Schemathesis reads."""
     path.write_text("".join(f"{json.dumps(value)}\n" for value in values))
 
 

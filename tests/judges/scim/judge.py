@@ -3,7 +3,7 @@
     python judge.py http://localhost:9000/scim/v2 [--verbose]    reads the token from FLEXGATE_SCIM_TOKEN
     python judge.py --start PATH-OF-FLEXGATE [--verbose]         starts its own gateway
 
-scim2-tester sends random values, so the gateway must run with the settings below.
+scim2-tester sends random values. The gateway accepts them only with the settings below.
 """
 
 import os

@@ -1,11 +1,11 @@
-// Checks that Flexgate and npm scim-patch apply any sequence of patches to the same document with equal results,
-// except for the differences listed below, each with the RFC section that decides it.
+// Checks that Flexgate and the npm package scim-patch apply patches with the same results. The exceptions are the
+// differences listed below, each with the RFC section that decides who is right.
 //
 //     cargo build -p flexgate-provision --example scim_patch
 //     node patches.mjs [path of the example] [sequences] [seed]
 //
-// Both start every step from the same document, so equal steps mean equal sequences. One of the listed differences
-// must explain every step that differs, and each listed difference must occur at least once.
+// Before every step, both have the same document. So if every step gives the same result, every sequence does. If a
+// step differs, one of the listed differences must explain it. Each listed difference must occur at least once.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -23,7 +23,8 @@ const primaries = (list) => (Array.isArray(list) ? list.filter((item) => item.pr
 const values = (operation) =>
   operation.path ? [[attributeOf(operation.path), operation.value]] : Object.entries(operation.value ?? {});
 
-/** The intended differences. `explains(operation, before, ours, theirs)` says whether one explains a step. */
+/** The intended differences. `explains(operation, before, ours, theirs)` returns whether a difference explains a
+ * step. */
 const differences = [
   {
     name: "an operation that makes a value primary makes the others not primary (RFC 7644 §3.5.2)",
@@ -123,7 +124,7 @@ const filled = (make) => {
 };
 const extension = () => only({ language: maybe(0.7, word), level: maybe(0.7, () => Math.floor(random() * 9)) });
 
-// In an initial document, a list has at most one primary value and no duplicates.
+// The lists of an initial document have at most one primary value and no duplicates.
 const valid = (list) => unique(list.map((item, index) => (index > 0 ? { ...item, ...(item.primary && { primary: false }) } : item)));
 
 function document() {

@@ -1,4 +1,4 @@
-// Checks the gateway against webhooks signed by npm `svix` and npm `standardwebhooks`.
+// Sends the gateway webhooks that the npm packages `svix` and `standardwebhooks` have signed.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 

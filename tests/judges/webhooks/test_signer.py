@@ -1,4 +1,4 @@
-"""Checks the gateway against webhooks signed by PyPI `standardwebhooks`. FLEXGATE_BIN names the binary."""
+"""Sends the gateway webhooks that the PyPI package `standardwebhooks` has signed. FLEXGATE_BIN names the binary."""
 
 import json
 import os

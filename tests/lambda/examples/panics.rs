@@ -1,4 +1,5 @@
-//! A function with a route that panics, assembled and hosted like Flexgate's functions.
+//! A function with a route that panics. It is built from the same parts and hosted in the same way as Flexgate's
+//! functions.
 
 use axum::Router;
 use axum::routing::get;
@@ -22,7 +23,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
 }
 
 async fn panics() -> &'static str {
-    // Panics the way a bug would: indexes out of bounds.
+    // Panic like a typical bug: index out of bounds.
     let nothing: &[&str] = &[];
     nothing[std::hint::black_box(0)]
 }

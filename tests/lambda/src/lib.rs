@@ -1,5 +1,5 @@
-//! Serves Lambda's runtime API on localhost and runs one bootstrap against it. Like the service, it hands
-//! out one invocation at a time and receives the function's answers.
+//! Serves Lambda's runtime API on localhost and runs one function's bootstrap against it. As on AWS, it hands out one
+//! invocation at a time and receives the function's answers.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
@@ -46,7 +46,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// Starts the bootstrap at `path`. Its environment holds only these variables and Lambda's own.
+    /// Starts the bootstrap at `path`. Its environment contains only these variables and Lambda's own.
     pub async fn start(path: &std::path::Path, variables: &[(&'static str, String)]) -> Self {
         let (invocations, waiting) = mpsc::unbounded_channel();
         let (sender, outcomes) = mpsc::unbounded_channel();
@@ -75,14 +75,14 @@ impl Function {
         let collected = Arc::clone(&lines);
         std::thread::spawn(move || {
             for line in written.lines().map_while(Result::ok) {
-                // Keep a line that is not JSON as text, so that no test overlooks it.
+                // Keep a line that is not JSON as text, so that tests see it too.
                 collected.lock().unwrap().push(serde_json::from_str(&line).unwrap_or(Value::String(line)));
             }
         });
         Self { child, invocations, outcomes, early: VecDeque::new(), count: 0, lines }
     }
 
-    /// Invokes the function with `event`; `time` is how long it has until its deadline.
+    /// Invokes the function with `event`. The function has `time` until its deadline.
     pub async fn invoke(&mut self, event: &Value, time: Duration) -> Outcome {
         self.count += 1;
         let id = format!("00000000-0000-0000-0000-{:012}", self.count);
@@ -99,7 +99,7 @@ impl Function {
         }
     }
 
-    /// Sends SIGTERM and waits until the process ends.
+    /// Sends SIGTERM to the process and waits until it has ended.
     pub async fn terminate(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -112,7 +112,7 @@ impl Function {
         unreachable!("the function does not end")
     }
 
-    /// Waits until `enough` accepts the lines that the function has written; returns those lines.
+    /// Waits until the lines that the function has written satisfy `enough`. Returns those lines.
     pub async fn lines(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         for _ in 0..100 {
             let lines = self.lines.lock().unwrap().clone();
@@ -151,7 +151,7 @@ async fn next(State(api): State<Arc<Api>>) -> Response {
     (headers, event).into_response()
 }
 
-/// The trace header that every invocation carries.
+/// The X-Ray trace header of every invocation.
 pub const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
 async fn responded(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes) -> StatusCode {

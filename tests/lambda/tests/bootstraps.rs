@@ -1,4 +1,4 @@
-//! Runs the built bootstraps against the Lambda runtime API that this crate simulates.
+//! Runs the built bootstraps against a local server of Lambda's runtime API.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run passes the bootstraps' folder in the environment")]
@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 const TIME: Duration = Duration::from_secs(10);
 
-/// The bootstrap that `tests/run release` packaged, or else the binary in the parent folder of this test's binary.
+/// The path of a bootstrap. If `FLEXGATE_BOOTSTRAPS` is set, it is the one that `tests/run release` packaged. Otherwise
+/// it is the binary in the parent folder of this test's binary.
 fn bootstrap(name: &str) -> PathBuf {
     if let Some(packaged) = std::env::var_os("FLEXGATE_BOOTSTRAPS") {
         return PathBuf::from(packaged).join(name);
@@ -25,8 +26,8 @@ fn bootstrap(name: &str) -> PathBuf {
     folder.join(format!("flexgate-{name}"))
 }
 
-/// The world's settings, with a DynamoDB table and an SQS queue, because a function built for Lambda supports no
-/// other store.
+/// The world's settings with a DynamoDB table and an SQS queue, because a function built for Lambda supports no other
+/// store.
 async fn variables(world: &World) -> Vec<(&'static str, String)> {
     let endpoint = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").unwrap();
     let (table, _, _) = dynamodb::new_table(&endpoint).await;
@@ -91,7 +92,8 @@ async fn a_request_that_makes_lambda_http_panic_costs_one_answer_and_no_more() {
     let mut function = sso(&world).await;
     for headers in [json!({ "host": "a b" }), json!({ "x-forwarded-proto": "ht tp" })] {
         let strange = function.invoke(&event("GET", "/health", &headers, None), TIME).await;
-        // The invocation fails and the HTTP API answers with its own 500: no code of Flexgate has run yet.
+        // The runtime client cannot turn this event into a request, so the invocation fails before any code of Flexgate
+        // runs. On AWS, the HTTP API would then answer with its own 500.
         assert!(matches!(&strange, Outcome::Error(error) if error["errorMessage"].is_string()), "{strange:?}");
         let (status, _) = answer(function.invoke(&event("GET", "/health", &json!({}), None), TIME).await);
         assert_eq!(status, 200, "the next request is served, after {headers}");
@@ -170,13 +172,13 @@ async fn of_a_batch_what_fails_comes_again_and_the_rest_is_done() {
     for who in ["ada", "grace"] {
         assert!(bodies.iter().any(|body| body.contains(&format!("{who}@example.com"))), "{bodies:?}");
     }
-    // An event that is not a batch fails only its own invocation.
+    // The next payload is not a batch of events. Only its own invocation may fail.
     assert!(matches!(apply.invoke(&json!({ "Records": 7 }), TIME).await, Outcome::Error(_)));
     assert_eq!(
         failed(apply.invoke(&batch(&[("e", "linus", &message("4", "linus"))]), TIME).await),
         Vec::<String>::new()
     );
-    // One dead letter is counted once, and metrics contain nothing from a message.
+    // One dead letter must be counted once, and the metrics must contain nothing from a message.
     let lines = apply.lines(|lines| lines.iter().any(|line| line["dead_letters"] == 1.0)).await;
     let metrics: Vec<_> = lines.iter().filter(|line| line.get("_aws").is_some()).collect();
     assert_eq!(metrics.iter().filter(|line| line.get("dead_letters").is_some()).count(), 1);
@@ -201,7 +203,7 @@ async fn sigterm_in_the_middle_of_a_batch_ends_the_function_at_once_and_loses_no
     let answered = tokio::time::timeout(Duration::from_millis(1_500), apply.invoke(&ada, TIME)).await;
     assert!(answered.is_err(), "it waits for Twilio: {answered:?}");
     apply.terminate().await;
-    // The function never answered for the batch, so SQS delivers it to another instance.
+    // The function never answered for the batch. So SQS would deliver it again, to another instance.
     let mut another = Function::start(&bootstrap("apply"), &variables(&world).await).await;
     assert_eq!(failed(another.invoke(&ada, TIME).await), Vec::<String>::new());
     let made = world.journal("/Provision").await;
@@ -316,11 +318,12 @@ async fn the_first_random_number_of_a_process_comes_within_five_milliseconds() {
         let lines = function.lines(|lines| lines.iter().any(is_line)).await;
         let line = lines.into_iter().find(is_line).unwrap();
         assert_eq!(line["cold_start"], true);
-        // The request needs its first random number for its request ID.
+        // The ID of this request is the first random number that the function needs, so the duration includes seeding
+        // the generator.
         times.push(line["duration_ms"].as_f64().unwrap());
     }
-    // Take the best of five, because this machine may be busy. A generator that gathers its own entropy would take
-    // tens of milliseconds every time.
+    // Take the best of five, because this machine may be busy. A generator that gathers entropy itself would need tens
+    // of milliseconds every time.
     let best = times.iter().copied().fold(f64::MAX, f64::min);
     assert!(best < 5.0, "{times:?} ms");
 }

@@ -13,33 +13,33 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 thread_local! {
-    /// What this thread has logged since its [`Log`] started; `None` while it has no log.
+    /// The lines that this thread has logged since its [`Log`] started. `None` while the thread has no [`Log`].
     static OF_THREAD: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// Every audit event and alarm of the process.
+/// All audit events and alarms that the process has logged.
 static DECISIONS: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// Captures everything that this thread logs while the value is alive.
 ///
-/// All tests of a process share one subscriber. A subscriber for each test would miss events now and then, because
-/// `tracing` caches for the whole process whether anybody is interested in an event.
+/// All tests of a process share one subscriber. With a subscriber for each test, some events would be lost: `tracing`
+/// caches for the whole process whether any subscriber wants an event.
 #[derive(Debug)]
 #[must_use]
 pub struct Log {
-    /// The log belongs to its thread.
+    /// Keeps the value on its thread, because the log belongs to that thread.
     _not_send: PhantomData<*const ()>,
 }
 
 impl Log {
-    /// Starts to capture. A thread has one log at a time.
+    /// Starts to capture. A thread can have only one [`Log`] at a time.
     pub fn start() -> Self {
         Self::keep_decisions();
         OF_THREAD.set(Some(Vec::new()));
         Self { _not_send: PhantomData }
     }
 
-    /// Keeps the process's audit events and alarms from now on, for [`Log::decisions_about`].
+    /// Starts to store the audit events and alarms of the process, so that [`Log::decisions_about`] can return them.
     pub fn keep_decisions() {
         static SUBSCRIBED: Once = Once::new();
         SUBSCRIBED.call_once(|| {
@@ -49,7 +49,7 @@ impl Log {
         });
     }
 
-    /// The audit events and alarms about one request, in order.
+    /// The audit events and alarms about one request, in the order in which they were logged.
     #[must_use]
     pub fn decisions_about(request_id: &str) -> Vec<Value> {
         let written = DECISIONS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,7 +64,7 @@ impl Log {
         OF_THREAD.with_borrow(|logged| String::from_utf8(logged.clone().unwrap_or_default()).unwrap())
     }
 
-    /// The audit events so far, each as `action decision reason`.
+    /// The audit events so far, each as the text `action decision reason`.
     #[must_use]
     pub fn audit(&self) -> Vec<String> {
         let text = self.text();
@@ -103,7 +103,8 @@ impl<'a> MakeWriter<'a> for Sinks {
     }
 }
 
-/// Writes one event to the thread's log, if it has one, and a decision to the process's.
+/// Writes an event to the log of its thread, if the thread has one. Also writes an audit event or alarm to the log of
+/// the process.
 struct Sink {
     is_decision: bool,
 }

@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use time::Duration;
 
-/// The gateway's public URL in tests; nothing listens there.
+/// The gateway's public URL in tests. Nothing listens there.
 pub const GATEWAY: &str = "http://localhost:9000";
 
-/// A simulator, a folder with secrets and a store, and a clock.
+/// The surroundings of a gateway: a simulator, a folder with secrets and a store, and a clock.
 pub struct World {
     /// Twilio and the identity provider.
     pub simulator: Simulator,
@@ -79,7 +79,8 @@ impl World {
         self.folder.path().join("flexgate.db")
     }
 
-    /// Replaces the document of the secret `id` at once, as a rotation does. `id.pending` is its pending version.
+    /// Replaces the document of the secret `id` in one step, as a rotation does. The pending version of the secret has
+    /// the ID `id.pending`.
     pub fn write_secret(&self, id: &str, document: &Value) {
         let path = self.secret_path(id);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -94,7 +95,7 @@ impl World {
         self.folder.path().join("secrets").join(format!("{id}.json"))
     }
 
-    /// Writes the cookie keys. Each entry is a key's name and a byte to derive the key from.
+    /// Writes the cookie keys. Each entry of `keys` has a key's name, and a byte from which the key is made.
     pub fn write_keys(&self, current: &str, keys: &[(&str, u8)]) {
         let keys: serde_json::Map<_, _> = keys
             .iter()
@@ -134,19 +135,19 @@ impl World {
         ]
     }
 
-    /// The platform for `settings`, with this world's clock.
+    /// Builds the platform from `settings`, with this world's clock.
     #[must_use]
     pub fn platform(&self, settings: &flexgate::platform::Common) -> Platform {
         Platform::new(settings, self.clock_rng()).unwrap()
     }
 
-    /// This world's clock, and real randomness.
+    /// This world's clock, together with real randomness.
     #[must_use]
     pub fn clock_rng(&self) -> ClockRng {
         ClockRng { clock: self.clock.clone(), rng: Arc::new(SystemRng) }
     }
 
-    /// Advances the gateway's and the simulator's clock.
+    /// Advances the gateway's clock and the simulator's clock by the same time.
     pub async fn advance(&self, by: Duration) {
         self.clock.advance(by);
         if self.is_one_clock {
@@ -156,13 +157,12 @@ impl World {
         self.shift_simulator(clock["offset_seconds"].as_i64().unwrap() + by.whole_seconds()).await;
     }
 
-    /// Sets how many seconds the simulator's clock is ahead of the real time, or of [`World::clock`] in a world on one
-    /// clock.
+    /// Sets how many seconds the simulator's clock is ahead of real time.
     pub async fn shift_simulator(&self, seconds: i64) {
         self.control("clock", &json!({ "offset_seconds": seconds })).await;
     }
 
-    /// The people ledger as another function of the same deployment uses it.
+    /// The people ledger as another function in the same deployment would use it.
     #[must_use]
     pub fn ledger(&self, settings: &OwnerSettings) -> Ledger {
         let platform = self.platform(&settings.common);
@@ -178,8 +178,8 @@ impl World {
         db.execute_batch(sql).unwrap();
     }
 
-    /// Calls the simulator's control API, or Twilio with the account's credential. A null body is not sent. Returns the
-    /// answer as JSON; null if it has no body.
+    /// Sends a request to the simulator with the account's credential. Sends no body if `body` is null. Returns the
+    /// answer as JSON, or null if it has no body.
     pub async fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
         let account = self.simulator.account();
         let mut request = reqwest::Request::new(method, format!("{}{path}", self.simulator.url()).parse().unwrap());
@@ -214,7 +214,7 @@ impl World {
         self.control("switches", switches).await;
     }
 
-    /// Creates or updates a user at Twilio directly, not through Flexgate. Returns the user's SID.
+    /// Creates or updates a user at Twilio directly, without Flexgate. Returns the user's SID.
     pub async fn at_twilio(&self, username: &str, roles: &[&str]) -> String {
         let body = json!({
             "username": username, "email": format!("{username}@example.com"), "full_name": format!("{username} Example"),
@@ -224,7 +224,7 @@ impl World {
         user["flex_user_sid"].as_str().unwrap().to_owned()
     }
 
-    /// Deprovisions a user at Twilio directly, as the Flex console would.
+    /// Deprovisions a user at Twilio directly, as the Flex console does.
     pub async fn deprovision_at_twilio(&self, sid: &str) {
         self.ask(Method::POST, &self.users_path("/Deprovision"), &json!({ "flex_user_sid": sid })).await;
     }
@@ -233,13 +233,13 @@ impl World {
         format!("/flex-api/v4/Instances/{}/Users{rest}", self.simulator.account().instance_sid)
     }
 
-    /// All of Twilio's users, with all the simulator's fields.
+    /// All users at Twilio, with every field that the simulator has.
     pub async fn twilio_users(&self) -> Vec<Value> {
         let users = self.ask(Method::GET, "/__sim/users", &Value::Null).await;
         users["users"].as_array().unwrap().clone()
     }
 
-    /// Twilio's user of that name.
+    /// The user at Twilio with this username.
     pub async fn twilio_user(&self, username: &str) -> Option<Value> {
         self.twilio_users().await.into_iter().find(|user| user["username"] == username)
     }
@@ -249,8 +249,8 @@ impl World {
         self.twilio_users().await.into_iter().find(|user| user["flex_user_sid"] == sid)
     }
 
-    /// The requests that a service of the simulator has received since the journal was last emptied: `METHOD path`, in
-    /// order. They include the tests' own requests, so empty the journal after the setup.
+    /// The requests to one of the simulator's services since the journal was last emptied, as `METHOD path` in the
+    /// order in which they arrived. The journal also contains the tests' own requests, so empty it after the setup.
     pub async fn calls(&self, service: &str) -> Vec<String> {
         let journal = self.ask(Method::GET, &format!("/__sim/requests?service={service}"), &Value::Null).await;
         let calls = journal["requests"].as_array().unwrap().iter();
@@ -264,7 +264,7 @@ impl World {
         self.ask(Method::DELETE, "/__sim/requests", &Value::Null).await;
     }
 
-    /// A token from the company's identity provider: a valid token's claims, overridden by `claims`.
+    /// A token from the company's identity provider. It has the claims of a valid token, overridden by `claims`.
     pub async fn token(&self, claims: &Value) -> String {
         let answer = self.ask(Method::POST, "/idp/__dev/token", claims).await;
         answer["token"].as_str().unwrap().to_owned()

@@ -1,4 +1,4 @@
-// Runs headless Chromium with *.twilio.com resolved to the simulator, and collects everything it complains about.
+// Runs headless Chromium with *.twilio.com resolved to the simulator, and collects every complaint of the browser.
 
 import { createHash, X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -8,7 +8,7 @@ import { chromium } from "playwright-core";
 
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-/** Starts Chromium for a gateway. `twilio: false` leaves *.twilio.com unreachable. */
+/** Starts Chromium for a gateway. With `twilio: false`, *.twilio.com cannot be reached. */
 export async function startBrowser(gateway, { twilio = true } = {}) {
   if (!existsSync(executablePath)) {
     throw new Error(`${executablePath} is missing: apt-get install chromium, or set CHROMIUM`);
@@ -18,7 +18,7 @@ export async function startBrowser(gateway, { twilio = true } = {}) {
     executablePath,
     headless: true,
     timeout: 30_000,
-    // Enable the back/forward cache, because a test needs pages to come from it.
+    // Enable the back/forward cache, because a test needs pages that the browser restores from it.
     ignoreDefaultArgs: ["--disable-back-forward-cache"],
     args: [
       "--no-sandbox",
@@ -34,7 +34,7 @@ export async function startBrowser(gateway, { twilio = true } = {}) {
   });
 }
 
-/** base64(SHA-256(SubjectPublicKeyInfo)) of the certificate that the TLS port presents. */
+/** The base64 of the SHA-256 of the public key (SubjectPublicKeyInfo) in the certificate of the TLS port. */
 function spkiOf(port) {
   return new Promise((resolve, reject) => {
     const options = { host: "127.0.0.1", port, servername: "flex-api.twilio.com", rejectUnauthorized: false };

@@ -1,4 +1,4 @@
-// Starts the built binary on free ports with its own state, and stops it again.
+// Starts the built binary on free ports with state of its own, and stops it again.
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -15,7 +15,7 @@ const binary = path.resolve(process.env.FLEXGATE_BIN ?? path.join(repository, "t
 /** Constants of the simulator. */
 export const ACCOUNT = "AC00000000000000000000000000000001";
 
-/** Starts `flexgate serve` in the folder `cwd`; `stop()` ends it and removes its state. */
+/** Starts `flexgate serve` in the folder `cwd`. `stop()` ends it and deletes its state. */
 export async function startGateway({ cwd = repository } = {}) {
   if (!existsSync(binary)) throw new Error(`${binary} is missing: cargo build -p flexgate-cli, or set FLEXGATE_BIN`);
   if (!existsSync(path.join(repository, "examples/agent-desktop/node_modules/@twilio/flex-sdk/package.json"))) {
@@ -78,7 +78,7 @@ async function ready(gateway, ended, output) {
   throw new Error(`flexgate did not start:\n${output()}`);
 }
 
-/** Distinct free ports. Another process could take one before the caller does. */
+/** Ports that are free now, all different. Another process could still take one before the caller uses it. */
 async function freePorts(count) {
   const servers = await Promise.all(
     Array.from({ length: count }, () => new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 "use strict";
-// Loaded before the unmodified SDK (`node --require`). Redirects every TLS connection to *.twilio.com, whether from
-// fetch, https or a websocket, to the simulator. See infra/simulator/README.md.
+// Node loads this file before the unmodified SDK (`node --require`). It redirects every TLS connection to *.twilio.com
+// to the simulator, whether fetch, https or a websocket opens it. See infra/simulator/README.md.
 
 const tls = require("node:tls");
 const port = Number(process.env.FLEXGATE_SIM_TLS_PORT);
@@ -20,7 +20,7 @@ tls.connect = function connect(...args) {
   }
   const host = options.servername || options.host || options.hostname;
   if (!options.socket && isTwilio(host)) {
-    // SNI and the Host header stay unchanged; only the TCP connection goes elsewhere.
+    // SNI and the Host header stay as they are. Only the TCP connection goes to another address.
     options = { ...options, host: "127.0.0.1", port, servername: host };
     delete options.path;
     delete options.hostname;
@@ -28,8 +28,8 @@ tls.connect = function connect(...args) {
   }
   return callback ? original.call(tls, options, callback) : original.call(tls, options);
 };
-// Makes the replaced function visible to ES modules that import { connect } from "node:tls".
+// Makes the new `connect` visible to ES modules that import it from "node:tls".
 require("node:module").syncBuiltinESMExports();
 
-// The SDK's authentication part expects the browser's global `window`.
+// The authentication code of the SDK expects the global variable `window` of browsers.
 globalThis.window ??= globalThis;

@@ -1,5 +1,5 @@
 "use strict";
-// Uses the unmodified SDK once, in a separate process because the SDK leaves timers and sockets open.
+// Uses the unmodified SDK once. It runs in a process of its own, because the SDK leaves timers and sockets open.
 // Standard input: {account, token, want: "validate" | "worker"}. Standard output: one JSON line.
 
 const path = require("node:path");
@@ -18,7 +18,7 @@ async function run({ account, token, renewed, want }) {
     worker: { sid: worker.sid, name: worker.name, activity: worker.activity?.name, friendlyName: worker.friendlyName },
   };
   if (renewed) {
-    // flexgate.js hands over the new token; then look inside each part of the SDK to see which token it holds.
+    // flexgate.js gives the client a new token. Then look into each part of the SDK to see which token it has.
     const { createFlexgate } = await import("../../../examples/agent-desktop/flexgate.js");
     const answer = { access_token: renewed, expires_at: new Date(Date.now() + 3_600_000).toISOString() };
     const gate = createFlexgate({ baseUrl: "http://localhost", fetch: async () => Response.json(answer) });
@@ -39,7 +39,7 @@ async function run({ account, token, renewed, want }) {
   return told;
 }
 
-/** Which of the two tokens occurs anywhere inside an object of the SDK. */
+/** Which of the two tokens occurs anywhere within an object of the SDK. */
 function holds(root, fresh, old) {
   const found = { fresh: false, old: false };
   const seen = new Set();

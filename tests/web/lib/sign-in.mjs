@@ -1,6 +1,6 @@
-// Signs in without a browser: follows the redirects, answers the sign-in page and keeps the cookies by hand.
+// Signs in without a browser. It follows the redirects, submits the sign-in page and keeps the cookies itself.
 
-/** Signs in as `username`; returns a `fetch` that sends the session's cookie and the page's headers. */
+/** Signs in as `username`. Returns a `fetch` that sends the session cookie and the headers that the page sends. */
 export async function signIn(gateway, username) {
   const { callback, get, cookies, browserFetch } = await signInUpToCallback(gateway, username);
   const response = await follow(get, callback);
@@ -8,7 +8,7 @@ export async function signIn(gateway, username) {
   return browserFetch;
 }
 
-/** Signs in up to, but not including, the last step: the request to the gateway's `callback`. */
+/** Signs in, except for the last step: it does not send the request to the gateway's `callback`. */
 export async function signInUpToCallback(gateway, username) {
   const cookies = new Map();
   const take = (response) => {

@@ -1,4 +1,4 @@
-//! Just enough of a browser to sign in: cookies for the gateway, redirects, one form.
+//! A minimal browser that can sign in. It stores the gateway's cookies, follows redirects and submits one form.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -27,7 +27,7 @@ impl<'a> Browser<'a> {
         Self { stage, cookies: BTreeMap::new() }
     }
 
-    /// Signs in as `person`; returns the address where the browser ends up.
+    /// Signs in as `person`. Returns the final address after all redirects.
     pub(super) async fn sign_in(&mut self, person: &str) -> Result<Url, Box<dyn Error>> {
         let login = format!("{}/sso/default/login?return_to=/", self.stage.gateway).parse()?;
         let (page, at) = self.navigate(login, None).await?;
@@ -42,7 +42,7 @@ impl<'a> Browser<'a> {
         Ok(at)
     }
 
-    /// Calls the gateway like its own page does.
+    /// Sends a `POST` to the gateway with the headers that the gateway's own page sends.
     pub(super) async fn call(&mut self, path: &str) -> Result<Answer, Box<dyn Error>> {
         let mut request = Request::new(Method::POST, format!("{}{path}", self.stage.gateway).parse()?);
         request.headers_mut().insert(ORIGIN, HeaderValue::from_str(&self.stage.gateway)?);
@@ -89,7 +89,7 @@ impl<'a> Browser<'a> {
     }
 }
 
-/// The value of a hidden form field.
+/// Finds the form field `name` in the HTML and returns its value.
 fn hidden(page: &str, name: &str) -> Option<String> {
     let field = page.split("<input").find(|field| field.contains(&format!("name=\"{name}\"")))?;
     let value = field.split("value=\"").nth(1)?.split('"').next()?;

@@ -1,4 +1,4 @@
-//! The demo's flows, in the order in which a newcomer meets them.
+//! The flows that the demo runs, in the order in which a newcomer meets them.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::stage::{Stage, report};
 
 type Outcome = Result<String, Box<dyn Error>>;
 
-/// Runs every flow; returns how many failed. If a flow fails, flows that need its result fail too.
+/// Runs every flow and returns how many failed. If a flow fails, the flows that need its result fail too.
 pub(super) async fn play(stage: &Stage) -> Result<usize, Box<dyn Error>> {
     let mut failed = 0;
     let mut note = |step: &str, outcome: Outcome| -> Result<Option<String>, Box<dyn Error>> {
@@ -52,7 +52,8 @@ async fn validate(stage: &Stage, browser: &mut Browser<'_>) -> Outcome {
 }
 
 async fn refresh(stage: &Stage) -> Outcome {
-    // Four minutes is less than the five that Flexgate requires of a token that it hands out.
+    // Flexgate hands out a token only if it is valid for at least five more minutes. This one is valid for four, so
+    // Flexgate must refresh it.
     switch(stage, &json!({ "sso_token_ttl_seconds": 240 })).await?;
     let mut browser = Browser::new(stage);
     browser.sign_in("grace").await?;
@@ -114,7 +115,7 @@ async fn katherine(stage: &Stage, bearer: &str) -> Result<Value, Box<dyn Error>>
     Ok(found["users"].get(0).cloned().ok_or("katherine is not found")?)
 }
 
-/// A token for the demo's trusted service, from the company's identity provider.
+/// Gets an access token for the demo's trusted service from the company's identity provider.
 async fn service_token(stage: &Stage) -> Result<String, Box<dyn Error>> {
     let body = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("grant_type", "client_credentials")
@@ -166,7 +167,8 @@ async fn sent(stage: &Stage, request: Request) -> Result<Answer, Box<dyn Error>>
     Ok(send(&stage.http, request, Deadline::after(Duration::from_secs(10)), 1 << 20).await?)
 }
 
-/// The JSON of an answer that must have this status. For a problem document, the error names its code.
+/// Returns the JSON body of an answer that must have `status`. If the answer is a problem document instead, the error
+/// contains the problem's code.
 fn expect(answer: &Answer, status: StatusCode) -> Result<Value, Box<dyn Error>> {
     let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
     if answer.status == status {

@@ -1,4 +1,5 @@
-//! The checks, from the inside out: the settings, what they refer to, and the remote services.
+//! All checks of `flexgate doctor`. They begin with the settings, go on to the store and the secrets that the settings
+//! name, and end with the remote services.
 
 use std::time::Duration;
 
@@ -22,10 +23,10 @@ use super::{people, queue};
 
 /// The time limit of one check.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// How many seconds a clock may be off before the doctor warns.
+/// The doctor warns if this machine's clock differs from Twilio's by more than this many seconds.
 const DRIFT: i64 = 5;
 
-/// What the operator should check if Twilio, or its stand-in, cannot be reached.
+/// Advice for the operator if Twilio, or the server that replaces it in tests, cannot be reached.
 fn network(common: &Common) -> String {
     match common.endpoints.stand_in() {
         Some(url) => format!(
@@ -35,7 +36,7 @@ fn network(common: &Common) -> String {
     }
 }
 
-/// Runs all checks; returns the findings in the order in which to fix them.
+/// Runs all checks. Returns the findings in the order in which the operator should fix them.
 pub(super) async fn all(groups: &Groups, clock_rng: &ClockRng) -> Vec<Finding> {
     let mut findings = settings(groups);
     let Some(common) = &groups.common else {
@@ -116,8 +117,8 @@ fn settings(groups: &Groups) -> Vec<Finding> {
     findings
 }
 
-/// The platform. If the store cannot be used, a platform with a temporary store, so that the other checks can still
-/// run.
+/// Builds the platform. If the store cannot be opened, builds it with a temporary store, so that the other checks can
+/// still run.
 async fn store(common: &Common, clock_rng: &ClockRng, findings: &mut Vec<Finding>) -> Result<Platform, PlatformError> {
     let remedy = "the folder in FLEXGATE_STORE must exist and the file be this user's to read and write";
     let now = clock_rng.now();
@@ -184,7 +185,8 @@ fn secret_remedy(error: &SecretError, variable: &str, shape: &str) -> String {
     }
 }
 
-/// Checks the secret's format, the credential and the instance.
+/// Checks the format of the Twilio secret, whether Twilio accepts the credential, and whether the Flex instance is the
+/// account's.
 async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Platform) -> Vec<Finding> {
     let id = &credential.secret_id;
     let secret = match secret::<TwilioCredential>(platform, id).await {
@@ -214,11 +216,11 @@ async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Pla
             return findings;
         }
     };
-    // A key may be allowed to read the configuration but not users, so check both.
+    // A restricted key may be able to read the configuration but not users, so check both permissions.
     let listed = flex.list(1, None, Deadline::after(PATIENCE)).await;
     match listed {
         Ok(_) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}, and it may read users"))),
-        // A wrong instance answers "not found"; a check below reports that.
+        // With a wrong instance, Twilio answers "not found". The instance check below reports that mistake.
         Err(TwilioError::NotFound(_)) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}"))),
         Err(error) => findings.push(refused(common, &error, kind)),
     }

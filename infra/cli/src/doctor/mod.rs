@@ -1,6 +1,6 @@
-//! `flexgate doctor`: checks the set-up and says how to fix what is wrong.
+//! `flexgate doctor`: checks the set-up and suggests how to fix each problem.
 //!
-//! Prints one line per check: ok, warning or failure. It changes nothing at Twilio and prints no secrets.
+//! It prints one line per check: ok, warning or failure. It changes nothing at Twilio and prints no secrets.
 
 mod checks;
 mod finding;

@@ -1,4 +1,5 @@
-//! Checks the people ledger: is Flex compared with it regularly, and does somebody else keep overwriting its repairs?
+//! Checks the people ledger. Does a sweep compare Flex with it regularly? Does another program keep undoing its
+//! repairs?
 
 use flexgate::base::error_chain::with_causes;
 use flexgate::domain::ledger::Repairs;
@@ -8,13 +9,15 @@ use time::{Duration, OffsetDateTime};
 
 use super::finding::Finding;
 
-/// The template schedules a sweep every six hours, and docs/operations.md asks for one a day.
+/// The doctor warns if the last sweep is older than this. The template schedules a sweep every six hours, and
+/// docs/operations.md asks for one a day.
 const LONG_AGO: Duration = Duration::hours(36);
 
-/// How many people are read per batch.
+/// How many people are read from the store at a time.
 const BATCH: u32 = 500;
 
-/// Reports whether Flex is compared with the ledger, and how many users somebody else changes back after each repair.
+/// Reports how long ago a sweep compared Flex with the ledger. Also reports how many users another program changes back
+/// after each repair.
 pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     match look(platform).await {
         Ok(findings) => findings,

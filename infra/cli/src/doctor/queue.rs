@@ -1,4 +1,5 @@
-//! Checks the queues of identity events and of jobs: do they make progress, and was anything given up?
+//! Checks the queue of identity events and the queue of jobs. Are messages processed in time, and has Flexgate given up
+//! on any?
 
 use flexgate::base::error_chain::with_causes;
 use flexgate::domain::Action;
@@ -8,16 +9,17 @@ use time::{Duration, OffsetDateTime};
 
 use super::finding::Finding;
 
-/// Events are normally applied within seconds. One this old is blocked by something (the template's alarm also fires at
-/// this age).
+/// Flexgate normally applies an event within seconds. If an event waits this long, something blocks it. The template's
+/// alarm fires at the same age.
 const SLOW: Duration = Duration::minutes(10);
-/// No normal delay takes this long: a person may still have access that should be gone.
+/// A healthy system never takes this long. A person may still have access that the waiting event should take away.
 const STUCK: Duration = Duration::hours(1);
-/// More than a gateway applies in a minute or two.
+/// The doctor warns if this many events wait. A gateway needs more than a minute or two to apply them.
 const LONG: u64 = 1_000;
-/// Jobs come by the thousand, for a SCIM group or a sweep's repairs.
+/// The doctor warns if this many jobs wait. Thousands are normal, because a changed SCIM group or a sweep can create
+/// one job for each person.
 const MANY_JOBS: u64 = 50_000;
-/// At most this many dead letters are examined.
+/// The doctor examines at most this many dead letters.
 const LETTERS: u32 = 1_000;
 
 const CONSUMER: &str = "is a gateway running with this store? fault in its flexgate::apply lines says why it waits";
@@ -34,7 +36,7 @@ pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     ]
 }
 
-/// What waits in a queue, and from when on it has waited too long.
+/// A queue's limits: how old its oldest message and how long the queue may become before the doctor reports it.
 struct Patience {
     noun: &'static str,
     slow: Duration,
@@ -66,8 +68,8 @@ fn waiting(patience: &Patience, backlog: Result<Backlog, StoreError>, now: Offse
     }
 }
 
-/// A dead letter that takes access away is worse than one that gives it: a person still has access that they should not
-/// have.
+/// Reports the dead letters. A dead letter that should have taken access away is a failure, because a person still has
+/// access that they should not have. Any other dead letter is a warning.
 fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     let letters = match letters {
         Ok([]) => return Finding::ok("dead letters", "no event was given up"),
@@ -85,7 +87,7 @@ fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     }
 }
 
-/// A job doesn't say whether it gives or takes access, so assume the worse.
+/// A job doesn't say whether it gives access or takes it away, so this function assumes that it takes access away.
 fn takes_access_away(letter: &DeadLetter) -> bool {
     match serde_json::from_str(&letter.body) {
         Ok(Message::Event(event)) => event.action == Action::Deactivate,

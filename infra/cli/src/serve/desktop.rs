@@ -1,4 +1,4 @@
-//! Serves the agent desktop of `examples/agent-desktop` at `/`. It is compiled into the binary.
+//! Serves the agent desktop from `examples/agent-desktop` at `/`. Its files are compiled into the binary.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,8 @@ use flexgate::web::{Problem, kinds};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
-/// The page may run its own scripts and the SDK's, and may connect to its own origin and to Twilio, nothing else.
+/// The page's content security policy. The page may run its own scripts and the SDK's, and may connect to its own
+/// origin and to Twilio. Everything else is blocked.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self' https://*.twilio.com wss://*.twilio.com; media-src 'self' https://*.twilio.com blob:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -24,8 +25,8 @@ const FILES: [(&str, &str, &str); 5] = [
     ("/desktop.css", "text/css; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.css")),
 ];
 
-/// Where `npm ci` installs the Flex SDK, relative to the repository. The SDK is under Twilio's terms, so its users
-/// install it; it is never part of Flexgate.
+/// The folder where `npm ci` installs the Flex SDK, relative to the repository. Twilio's terms apply to the SDK, so
+/// Flexgate does not distribute it, and users install it themselves.
 const SDK: &str = "examples/agent-desktop/node_modules/@twilio/flex-sdk";
 
 /// The routes.

@@ -1,4 +1,4 @@
-//! Serves every function's routes on one listener.
+//! Serves the routes of every function on one listener.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use url::Url;
 
 use super::{desktop, openapi};
 
-/// How long pending requests may take to finish when the gateway stops.
+/// How long the gateway waits for pending requests when it stops.
 const DRAIN: Duration = Duration::from_secs(15);
 
 /// The settings of all functions.
@@ -38,7 +38,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings, or reports everything that is wrong with them.
+    /// Reads the settings. The error lists every mistake in them.
     pub fn read(mut reader: Reader) -> Result<Self, SettingsError> {
         let common = Common::read(&mut reader);
         let sign_in = SignInSettings::read(&mut reader);
@@ -55,7 +55,7 @@ impl Settings {
         reader.finish(settings())
     }
 
-    /// The gateway's address for browsers, without a trailing slash.
+    /// The gateway's public URL, without a trailing slash.
     pub fn public_url(&self) -> &str {
         Url::as_str(&self.common.public_url).trim_end_matches('/')
     }
@@ -81,12 +81,12 @@ pub struct Gateway {
     address: SocketAddr,
     stopping: CancellationToken,
     served: JoinHandle<std::io::Result<()>>,
-    /// Applies incoming identity events and jobs, whether webhooks are configured or not.
+    /// Applies incoming identity events and jobs, even if no webhooks are configured.
     consumer: Option<JoinHandle<()>>,
 }
 
 impl Gateway {
-    /// Listens on `address` and serves.
+    /// Listens on `address` and starts to serve requests.
     pub async fn start(address: SocketAddr, settings: &Settings, clock_rng: ClockRng) -> Result<Self, Box<dyn Error>> {
         let platform = Platform::new(&settings.common, clock_rng)?;
         let router = assemble(settings, &platform).await?;
@@ -108,7 +108,7 @@ impl Gateway {
         self.address
     }
 
-    /// Stops accepting requests and events, and finishes those that have begun.
+    /// Stops accepting requests and events, and waits until those that have begun are finished.
     pub async fn stop(self) {
         self.stopping.cancel();
         let finished = async {
@@ -118,7 +118,7 @@ impl Gateway {
             }
         };
         if tokio::time::timeout(DRAIN, finished).await.is_err() {
-            // An unfinished event is delivered again at the next start.
+            // The queue still holds an unfinished event and delivers it again after the next start.
             tracing::warn!("requests or events were still under way when the gateway stopped");
         }
     }

@@ -1,4 +1,4 @@
-//! `flexgate serve`: all functions on one listener, with or without the simulator.
+//! `flexgate serve`: runs all functions on one listener, with the simulator or with real Twilio.
 
 mod desktop;
 mod gateway;
@@ -21,7 +21,7 @@ pub use gateway::{Gateway, Settings};
 pub use options::Serve;
 pub use simulated::{ENVIRONMENT_FILE, SCIM_TOKEN_FILE, Simulated, Started};
 
-/// Serves until SIGTERM or Ctrl-C, then finishes the pending requests.
+/// Serves until a signal such as SIGTERM or Ctrl-C arrives. Then finishes the pending requests and returns.
 pub async fn run(options: &Serve) -> Result<(), Box<dyn Error>> {
     if options.live { live(options).await } else { simulated(options).await }
 }
@@ -71,7 +71,7 @@ async fn simulated(options: &Serve) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Without this warning, a misspelt variable would be ignored silently.
+/// Warns about unknown variables. Without the warning, nobody would notice that a misspelt variable has no effect.
 fn warn_of_unknown_variables() {
     for (variable, nearest) in unknown_here() {
         tracing::warn!(variable, nearest, "an unknown variable is set: is it misspelt?");
@@ -82,7 +82,7 @@ fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// Writes to standard output and flushes, so that a pipe gets the line at once.
+/// Writes a line to standard output and flushes, so that a program that reads the pipe gets the line at once.
 fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{text}")?;

@@ -1,7 +1,7 @@
-//! The OpenAPI document: each function describes its routes, and this module merges the descriptions.
+//! The OpenAPI document. Each function describes its own routes, and this module merges the descriptions.
 //!
-//! `docs/openapi.json` is the committed copy: the test below fails if the two differ, and
-//! `UPDATE=1 cargo test -p flexgate-cli openapi` updates the copy.
+//! `docs/openapi.json` is the committed copy. A test below fails if the two differ, and `UPDATE=1 cargo test -p
+//! flexgate-cli openapi` updates the copy.
 
 use axum::routing::get;
 use axum::{Json, Router};
@@ -60,10 +60,10 @@ mod tests {
     fn every_kind_of_problem_a_route_can_answer_with_is_an_answer_of_some_route() {
         let text = serde_json::to_string(&document().paths).unwrap();
         for kind in kinds::ALL {
-            // No described route returns these three codes. They mean that no route matches, that the method is wrong, or
-            // that SCIM does not support the path (/Bulk).
+            // No described route returns these three codes. They mean that no route matches, that the method is wrong,
+            // or that Flexgate does not support a SCIM path such as `/Bulk`.
             let of_no_route = ["route_unknown", "method_not_allowed", "scim_unsupported"].contains(&kind.code);
-            // SCIM errors have their own body type, so the descriptions name SCIM's codes.
+            // SCIM errors have their own schema, so the route descriptions mention SCIM's codes in their text.
             let named = text.contains(&format!("{:?}", kind.uri())) || text.contains(&format!("`{}`", kind.code));
             assert_eq!(named, !of_no_route, "{}", kind.code);
         }

@@ -1,4 +1,4 @@
-//! A complete set-up for the simulator: generates every setting and every secret.
+//! A complete set-up with the simulator. This module generates all settings and secrets.
 
 use std::error::Error;
 use std::fs::{File, TryLockError};
@@ -16,22 +16,22 @@ use flexgate_simulator::{AUDIENCE, Config, Simulator};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-/// Variables that describe the simulated set-up itself. The environment's values for real Twilio are ignored here, so
-/// trying Flexgate out cannot touch a real account.
+/// Variables that the simulated set-up always chooses itself. It ignores their values in the environment, which may be
+/// meant for real Twilio, so trying out Flexgate cannot touch a real account.
 const OURS: [&str; 5] =
     ["FLEXGATE_TWILIO_URL", "FLEXGATE_PUBLIC_URL", "FLEXGATE_SECRETS", "FLEXGATE_STORE", "FLEXGATE_SSO_PROFILES"];
 
-/// The file with the SCIM token itself, for trying SCIM out. A real set-up shows the token only once and stores its
-/// hash.
+/// The file that contains the SCIM token itself, so that people can try SCIM out. A real set-up stores only the token's
+/// hash and shows the token once.
 pub const SCIM_TOKEN_FILE: &str = "scim-token";
 
-/// The file with the settings for a shell: after loading it, operator commands work on this set-up.
+/// The file with the settings as shell variables. After a shell loads it, operator commands work on this set-up.
 pub const ENVIRONMENT_FILE: &str = "environment";
 
-/// The simulated set-up.
+/// The options of the simulated set-up.
 #[derive(Debug)]
 pub struct Simulated<'a> {
-    /// The folder for its state.
+    /// The folder where the set-up keeps its state.
     pub data_dir: &'a Path,
     /// The gateway's port.
     pub gateway: u16,
@@ -39,7 +39,7 @@ pub struct Simulated<'a> {
     pub simulator: SocketAddr,
     /// The simulator's TLS address.
     pub tls: Option<SocketAddr>,
-    /// Whether `FLEXGATE_…` variables in the environment override the generated settings.
+    /// Whether other `FLEXGATE_…` variables in the environment override the generated settings.
     pub environment: bool,
 }
 
@@ -49,12 +49,12 @@ pub struct Started {
     pub simulator: Simulator,
     /// The gateway's settings.
     pub reader: Reader,
-    /// Locks the folder against other processes until it is dropped.
+    /// A lock on the folder. No other process can use the folder until this file is closed.
     pub lock: File,
 }
 
 impl Simulated<'_> {
-    /// Starts the simulator. Refuses if another process uses the folder, because each would overwrite the other's
+    /// Starts the simulator. Fails if another process uses the folder, because the two would overwrite each other's
     /// state.
     pub async fn start(&self) -> Result<Started, Box<dyn Error>> {
         std::fs::create_dir_all(self.data_dir).map_err(|error| {
@@ -106,7 +106,7 @@ impl Simulated<'_> {
         Ok(Started { simulator, reader: Reader::empty().with(made_up).with(chosen), lock })
     }
 
-    /// The error, with the option or file to change.
+    /// The error's text, followed by the option or the file that the user should change.
     fn explained(&self, error: &flexgate_simulator::StartError) -> String {
         let said = with_causes(error);
         match error {
@@ -146,8 +146,8 @@ fn unwritable(path: &Path, error: &std::io::Error) -> String {
     )
 }
 
-/// Writes the current credential at every start. Writes cookie keys and the webhook secret only once, so that sessions
-/// and webhook senders survive a restart.
+/// Writes the secrets. The Twilio credential is written at every start, because the simulator chooses it. The cookie
+/// keys and the webhook secret are written only once, so that sessions and webhook senders still work after a restart.
 fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
     let account = simulator.account();
@@ -168,7 +168,7 @@ fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-/// Generates a SCIM token and its hash, unless both exist.
+/// Generates a SCIM token and its hash, unless both files exist already.
 fn write_scim_token(secrets: &Path, token_file: &Path) -> Result<(), Box<dyn Error>> {
     let hashes = secrets.join("scim-tokens.json");
     if !(hashes.exists() && token_file.exists()) {
@@ -179,7 +179,8 @@ fn write_scim_token(secrets: &Path, token_file: &Path) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-/// Writes the settings as lines for `. FILE`. They only name secrets, so the file holds none.
+/// Writes the settings as shell lines, to be loaded with `. FILE`. The settings contain only the names of secrets, so
+/// the file contains no secret.
 fn write_environment(path: &Path, settings: &[(&str, String)]) -> Result<(), String> {
     let line = |(name, value): &(&str, String)| format!("export {name}='{}'\n", value.replace('\'', "'\\''"));
     write_private_text(path, &settings.iter().map(line).collect::<String>())

@@ -1,16 +1,15 @@
-//! Cells of a CSV file that a spreadsheet may open: no cell is read as a formula.
+//! Cells of a CSV file that people may open in a spreadsheet. A spreadsheet must not run a cell as a formula.
 //!
-//! Writing puts an apostrophe before a cell that begins like a formula; spreadsheets take it to mean "this is text". A
-//! cell
-//! that already has apostrophes before such a beginning gets one more, so that reading removes exactly what writing
-//! added.
+//! Before a cell that begins like a formula, the writer puts an apostrophe, which makes a spreadsheet treat the cell as
+//! text. If the cell already has apostrophes before such a beginning, the writer still adds one. So the reader can
+//! remove exactly one apostrophe and get the original cell back.
 
 use std::borrow::Cow;
 
-/// The columns of an import and an export.
+/// The columns of the CSV files that `import` reads and `export` writes.
 pub(super) const COLUMNS: [&str; 4] = ["username", "email", "full_name", "roles"];
 
-/// The characters with which a spreadsheet formula can begin (OWASP, CSV injection).
+/// The characters with which a formula in a spreadsheet can begin (see OWASP on CSV injection).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 fn would_be_a_formula(cell: &str) -> bool {

@@ -1,4 +1,5 @@
-//! `flexgate users explain`: explains in sentences why a user is active or not and has each role or not.
+//! `flexgate users explain`: explains in sentences why a user is active or inactive, and why the user has each role or
+//! lacks it.
 
 use std::error::Error;
 

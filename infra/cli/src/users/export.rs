@@ -1,18 +1,18 @@
-//! The file of an export: it gets its name only when it is complete.
+//! The output file of an export. The file appears under its name only when it is complete.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// A temporary file that later gets its final name. Only its owner can read it, because it names people.
+/// A temporary file that gets its final name at the end. Only its owner can read it, because it contains personal data.
 pub(super) struct Output {
     file: NamedTempFile,
     path: PathBuf,
 }
 
 impl Output {
-    /// Refuses an existing path: an export never overwrites a file.
+    /// Creates the temporary file. Fails if `path` exists, because an export never overwrites a file.
     pub(super) fn create(path: &Path) -> Result<Self, String> {
         if path.exists() {
             return Err(format!("{} exists already: choose another file with --output", path.display()));
@@ -22,7 +22,7 @@ impl Output {
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// A handle to write with.
+    /// Returns a handle that writes to the file.
     pub(super) fn writer(&self) -> Result<File, String> {
         self.file.as_file().try_clone().map_err(|error| named(&self.path, &error))
     }

@@ -1,5 +1,5 @@
-//! `flexgate users`: shows and changes Flex users for an operator, through the same client and people ledger as the
-//! gateway.
+//! `flexgate users`: shows and changes Flex users for an operator. It uses the same Flex client and people ledger as
+//! the gateway.
 
 mod cells;
 mod explain;
@@ -54,7 +54,8 @@ enum Action {
         /// The username, or the SID (FU…)
         user: String,
     },
-    /// Explain why a user is active or not and has each role or not, and show what each source says
+    /// Explain why a user is active or inactive, and why the user has or lacks each role. Also show what each source
+    /// says
     Explain(explain::Explain),
     /// Create a user, or update an existing one
     Provision(Provision),
@@ -92,10 +93,10 @@ struct Provision {
     /// agent, supervisor or admin; repeat it for several roles
     #[arg(long = "role", required = true, value_name = "ROLE")]
     roles: Vec<Role>,
-    /// A different person gets the username of an inactive one, and inherits nothing from them
+    /// Give the username of an inactive person to a different person, who inherits nothing from the first
     #[arg(long)]
     new: bool,
-    /// The inactive person is back: withdraws every statement that they are inactive, until a source makes a new one
+    /// Reactivate the same person: withdraw every statement that they are inactive, until a source makes a new one
     #[arg(long, conflicts_with = "new")]
     same: bool,
 }

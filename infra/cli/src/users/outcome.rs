@@ -1,9 +1,9 @@
-//! Describes to the operator what was done to a user.
+//! Turns outcomes and errors of the people ledger into text for the operator.
 
 use flexgate::domain::ledger::{AttachmentRefused, PlanRefused};
 use flexgate::users::ledger::{LedgerError, Outcome, Report};
 
-/// The outcome, for the audit trail and the operator.
+/// The outcome as text for the audit trail and for the operator.
 pub(super) fn became(report: &Report) -> &'static str {
     match report.outcome {
         Outcome::Created | Outcome::Updated | Outcome::Deactivated => report.outcome.as_str(),
@@ -12,7 +12,8 @@ pub(super) fn became(report: &Report) -> &'static str {
     }
 }
 
-/// The fields that could not be changed without removing a role that Flexgate cannot give back.
+/// Names the fields that Flexgate left unchanged. The user has a role that Flexgate cannot give, and a change of these
+/// fields would remove that role. Returns `None` if there are no such fields.
 pub(super) fn blocked(report: &Report) -> Option<String> {
     (!report.blocked.is_empty()).then(|| {
         format!(
@@ -22,7 +23,7 @@ pub(super) fn blocked(report: &Report) -> Option<String> {
     })
 }
 
-/// Why the change was refused, and what to do.
+/// Why the ledger refused the change, and what the operator can do.
 pub(super) fn reason(error: &LedgerError) -> String {
     match error {
         LedgerError::InactiveBy(by) | LedgerError::Attachment(AttachmentRefused::Inactive(by)) => format!(

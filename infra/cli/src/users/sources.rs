@@ -1,4 +1,4 @@
-//! `flexgate users sources`: lists the sources that have said something about people, and withdraws a retired source.
+//! `flexgate users sources`: lists the sources that have described people, and withdraws a retired source.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -29,7 +29,7 @@ pub struct Sources {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Withdraw everything that a retired source has said. Roles that only this source gave are removed. Nobody becomes
-    /// active: for people whom the source says are inactive, the operator says so from then on
+    /// active: if the source says that a person is inactive, the operator says so from then on
     Withdraw {
         /// The source, as `flexgate users sources` lists it
         source: Source,

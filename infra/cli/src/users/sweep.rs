@@ -1,4 +1,4 @@
-//! `flexgate users sweep`: compares everybody in Flex with the people ledger.
+//! `flexgate users sweep`: compares every Flex user with the people ledger.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -32,7 +32,8 @@ pub struct Sweep {
     /// Show what differs; write and repair nothing
     #[arg(long)]
     dry_run: bool,
-    /// The most users who may lose a role or access [default: 20, or a twentieth of all users if that is more]
+    /// The maximum number of users who may lose a role or access [default: 20, or a twentieth of all users if that is
+    /// more]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// Deactivate users about whom no source ever said anything and who were created at least this many days ago, except
@@ -45,8 +46,8 @@ pub struct Sweep {
     /// Deactivate the users that --idle finds, except administrators
     #[arg(long, requires = "idle")]
     deactivate_idle: bool,
-    /// Name the users about whom no source says anything, those whom somebody else changes back after every repair, and
-    /// those that --idle finds
+    /// Name the users about whom no source says anything, the users whom somebody else changes back after every repair,
+    /// and the users that --idle finds
     #[arg(long)]
     names: bool,
 }
@@ -99,7 +100,8 @@ pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<d
     Ok(ExitCode::SUCCESS)
 }
 
-/// Deactivates the idle users one by one. Refuses if they are more users than a sweep may take a role or access from.
+/// Deactivates the idle users one by one. Fails if there are more idle users than the number that may lose a role or
+/// access in one sweep.
 async fn deactivate(operator: &Operator, swept: &Swept, limit: Option<usize>) -> Result<(), Box<dyn Error>> {
     let limit = limit.unwrap_or(most_losing_access(swept.users));
     if swept.idle.len() > limit {

@@ -1,4 +1,4 @@
-//! A gateway that serves SCIM, and a client of it.
+//! A gateway that serves SCIM, and a SCIM client that calls it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +27,7 @@ const VARIABLES: [(&str, &str); 5] = [
 ];
 const WEBHOOK_KEY: &[u8] = b"3f1c8a7d5e2b90461d7a8c3e5f902b64";
 
-/// A gateway that serves SCIM, and a client of it.
+/// A gateway that serves SCIM, with its world and a SCIM client.
 pub struct Scim {
     pub world: World,
     gateway: Option<Process>,
@@ -42,7 +42,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Sends the request once; returns the answer, or `None` if there is none.
+    /// Sends the request once. Returns the status and the JSON body, or `None` if no answer arrived.
     pub async fn once(&self, method: &Method, path: &str, body: &Value) -> Option<(StatusCode, Value)> {
         let url = format!("http://127.0.0.1:{}/scim/v2{path}", self.port).parse().unwrap();
         let mut request = reqwest::Request::new(method.clone(), url);
@@ -54,7 +54,7 @@ impl Client {
         Some((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
     }
 
-    /// Retries while the answer is 503, as a SCIM client does.
+    /// Sends the request until it succeeds. Retries after 503 and after a lost answer, as a SCIM client does.
     pub async fn ask(&self, method: Method, path: &str, body: Value) -> Value {
         for _ in 0..200 {
             match self.once(&method, path, &body).await {
@@ -78,7 +78,7 @@ impl Scim {
         Self::over(World::start().await)
     }
 
-    /// Starts a gateway on the existing world.
+    /// Starts a gateway in an existing world.
     pub fn over(world: World) -> Self {
         world
             .write_secret("webhook-secrets", &json!({ "standard": format!("whsec_{}", STANDARD.encode(WEBHOOK_KEY)) }));
@@ -91,7 +91,7 @@ impl Scim {
         Self { world, gateway, client }
     }
 
-    /// Sends SIGKILL, and starts another process on the same data.
+    /// Kills the gateway with SIGKILL and starts a new one on the same data.
     pub fn kill(&mut self) {
         drop(self.gateway.take());
         self.gateway = Some(Process::live_with(BINARY, &self.world, self.client.port, &VARIABLES));
@@ -127,7 +127,7 @@ impl Scim {
     }
 }
 
-/// Delivers an event from the standard webhook source.
+/// Delivers an event of the webhook source `standard`.
 pub async fn deliver(client: &Client, id: &str, event: &Value) {
     let body = event.to_string();
     let time = ClockRng::system().now().unix_timestamp().to_string();

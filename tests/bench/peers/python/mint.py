@@ -1,6 +1,6 @@
-"""The mint as a careful engineer would write it in Python: verify the caller's JWT with the issuer's keys, read the
-Twilio credential, look up the Flex user, mint, and check the minted token. It caches keys, credential and user as long
-as Flexgate does. It counts no mints, and stores nothing outside the process."""
+"""The mint as a careful engineer would write it in Python. It verifies the caller's JWT with the issuer's keys, reads
+the Twilio credential, looks up the Flex user, mints a token and checks it. It caches the keys, the credential and the
+user for as long as Flexgate does. Unlike Flexgate, it does not count mints and stores nothing outside the process."""
 
 import datetime
 import http.client

@@ -1,4 +1,4 @@
-// Starts the binary flexgate (FLEXGATE_BIN) with its simulated Twilio on free ports.
+// Starts the binary `flexgate`, named by FLEXGATE_BIN, with its simulated Twilio on free ports.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -27,7 +27,7 @@ async function freePort() {
   return port;
 }
 
-// Starts a gateway that trusts only these issuers.
+// Starts a gateway that trusts these issuers and no others.
 export async function startGateway(issuers) {
   const binary = process.env.FLEXGATE_BIN;
   assert.ok(binary, "set FLEXGATE_BIN to the binary flexgate");

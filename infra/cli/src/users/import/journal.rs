@@ -1,4 +1,5 @@
-//! Records the finished rows in a file, one line each, so that they survive a kill. The file names nobody.
+//! Records each finished row as a line in a file. If the import is killed, the next one reads there which rows are
+//! finished. The file contains no personal data.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -10,7 +11,8 @@ use super::rows::Row;
 
 const TITLE: &str = "flexgate import journal 1";
 
-/// The open journal. It is locked: otherwise two imports would each send rows that the other has not recorded yet.
+/// The open journal. It is locked, because two imports at the same time would send the same rows: neither knows what
+/// the other has not recorded yet.
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
@@ -38,7 +40,8 @@ impl Journal {
         if text.is_empty() {
             file.write_all(format!("{TITLE} {instance}\n").as_bytes()).map_err(named)?;
         } else if !text.ends_with('\n') {
-            // A kill cut off the last line. Its row is reconciled again.
+            // The process was killed while it wrote the last line, so the line is incomplete. The import compares that
+            // row with Flex again.
             file.write_all(b"\n").map_err(named)?;
         }
         Ok(Self { path: path.to_owned(), file, done })
@@ -50,17 +53,18 @@ impl Journal {
 
     /// Records that the row is finished.
     pub(super) fn note(&mut self, row: &Row) -> std::io::Result<()> {
-        // A single write, so that a line is written whole or not at all, except if a kill interrupts the write.
+        // Use a single write, so that only a kill during the write can leave an incomplete line.
         self.file.write_all(format!("{}\n", row.key).as_bytes())
     }
 
-    /// Deletes the journal once every row is finished: the next import of the file starts over.
+    /// Deletes the journal. The import does this when every row is finished, so that the next import of the file starts
+    /// from the beginning.
     pub(super) fn remove(self) -> std::io::Result<()> {
         std::fs::remove_file(self.path)
     }
 }
 
-/// The finished rows; none if there is no journal.
+/// The keys of the finished rows. The set is empty if there is no journal.
 pub(super) fn read(path: &Path, instance: &str) -> Result<HashSet<String>, Box<dyn Error>> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(parse(&text, instance).ok_or_else(|| other(path))?),
@@ -73,7 +77,7 @@ fn other(path: &Path) -> String {
     format!("{}: it is no import journal of this Flex instance; choose another file with --state", path.display())
 }
 
-/// Returns `None` if it is another kind of file, or another instance's journal.
+/// The keys in the journal's text. Returns `None` if the text is not a journal of this Flex instance.
 fn parse(text: &str, instance: &str) -> Option<HashSet<String>> {
     if text.is_empty() {
         return Some(HashSet::new());

@@ -1,8 +1,8 @@
 //! `flexgate users import`: provisions every row of a file once.
 //!
-//! The invariant: a row that succeeded is recorded in the journal before anything else is done with its slot, and a row
-//! in the journal is never sent again. If a kill comes between the two, reconciliation finds that the user already
-//! matches the row, and does not send it either.
+//! When a row has been provisioned, the import records it in the journal, and it never sends a recorded row again. The
+//! process may be killed after it sent a row but before it recorded the row. The next import then compares that row
+//! with Flex, finds that the user already matches, and does not send it again either.
 
 mod journal;
 mod pace;
@@ -32,12 +32,12 @@ use pace::Pace;
 use progress::Progress;
 use rows::Row;
 
-/// How often a row is tried before it is given up because Twilio keeps failing. If Twilio is only busy, the limit is
-/// `BUSY_TRIES`.
+/// How often the import tries a row if Twilio keeps failing. If Twilio is only busy or another process is changing the
+/// person, the limit is `BUSY_TRIES` instead.
 const TRIES: u32 = 6;
 const BUSY_TRIES: u32 = 30;
 
-/// For each slot, up to this many rows may wait for a retry while other rows are sent.
+/// For each slot, up to this many rows may be under way. Most of them wait for a retry while other rows are sent.
 const WAITING: usize = 4;
 
 /// What to import, and how.
@@ -74,12 +74,12 @@ pub struct Import {
 /// The outcome of a row.
 enum Fate {
     Done(Box<Report>),
-    /// Flex shows exactly this user, and nothing was sent.
+    /// Flex already has exactly this user, so nothing was sent.
     AsInFlex,
     Failed(String),
-    /// An error that every other row would get too.
+    /// An error that every other row would get too, so the import stops.
     Hopeless(String),
-    /// The import stopped before the row was sent again.
+    /// The import stopped before it could send the row.
     Left,
 }
 
@@ -139,7 +139,7 @@ async fn send(
     failures: &mut Failures,
     progress: &Progress,
 ) -> Result<(Counts, Option<String>), Box<dyn Error>> {
-    // Disable the client's own retries: the pace does them here, and must see every refusal.
+    // Disable the Flex client's own retries. `Pace` decides when to retry, so it must see every 429 from Twilio.
     let ledger = Arc::new(operator.ledger(operator.flex().asking_once()));
     let flex = Arc::new(operator.flex().asking_once());
     let cause = operator.cause();
@@ -175,7 +175,8 @@ async fn send(
                     _ => counts.unchanged += 1,
                 }
             }
-            // Not recorded in the journal: without the other spelling, the same row is sent.
+            // Don't record the row in the journal. In a later file, the row with the other spelling may be gone, and
+            // then this row must be sent.
             Fate::AsInFlex => counts.unchanged += 1,
             Fate::Failed(reason) => {
                 counts.failed += 1;
@@ -194,7 +195,7 @@ async fn send(
     Ok((counts, halted))
 }
 
-/// Provisions one row, with retries for errors that may pass.
+/// Provisions one row. Retries after errors that may pass.
 async fn one(row: Row, ledger: Arc<Ledger>, flex: Arc<Flex>, cause: EventId, pace: Arc<Pace>) -> (Row, Fate) {
     let mut tries = 0;
     let fate = loop {
@@ -211,7 +212,8 @@ async fn one(row: Row, ledger: Arc<Ledger>, flex: Arc<Flex>, cause: EventId, pac
         let error = match answer {
             Ok(fate) => break fate,
             Err(LedgerError::Store(error)) => break Fate::Hopeless(error.to_string()),
-            // Another process is changing the person, or was killed while doing so; its lease will expire.
+            // Another process is changing the person, or was killed while it did. In the latter case its lease expires
+            // soon.
             Err(LedgerError::Busy(_)) if tries < BUSY_TRIES => {
                 pace.pause(tries).await;
                 continue;
@@ -241,7 +243,7 @@ async fn one(row: Row, ledger: Arc<Ledger>, flex: Arc<Flex>, cause: EventId, pac
     (row, fate)
 }
 
-/// Whether Flex has exactly this user already. Only the exact spelling of the username counts.
+/// Compares the row with Flex. The usernames must have exactly the same spelling.
 async fn compare(desired: &DesiredUser, flex: &Flex) -> Result<Fate, LedgerError> {
     let user = match flex.find(&desired.username, deadline()).await? {
         Some(user) if !user.is_complete() => Some(flex.get(&user.flex_user_sid, deadline()).await?),
@@ -258,17 +260,17 @@ async fn compare(desired: &DesiredUser, flex: &Flex) -> Result<Fate, LedgerError
     Ok(if is_same { Fate::AsInFlex } else { Fate::Failed(refused.to_owned()) })
 }
 
-/// The file of failed rows, created when the first row fails.
+/// The file of failed rows. It is created when the first row fails.
 struct Failures {
     path: PathBuf,
     writer: Option<csv::Writer<File>>,
-    /// The usernames that the file has.
+    /// The usernames of the rows that are already in the file.
     written: HashSet<String>,
 }
 
 impl Failures {
-    /// Writes the row, and the rows with other spellings of its username: without them, an import of the file would take
-    /// the row for the other user's.
+    /// Writes the row and also the rows with other spellings of its username. The file can then be corrected and
+    /// imported: because both spellings are in it, that import does not take the two users for one person.
     fn write(&mut self, row: &Row, reason: &str) -> Result<(), Box<dyn Error>> {
         self.write_one(&row.desired, reason)?;
         for other in &row.alike {
@@ -301,7 +303,7 @@ impl Failures {
     }
 }
 
-/// Options for a file that only its owner can read, since it names people.
+/// Options for a file that only its owner can read, because it contains personal data.
 fn private() -> std::fs::OpenOptions {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);

@@ -1,5 +1,6 @@
-//! Limits how many rows are sent at once: fewer as soon as Twilio answers 429, and one more at a time while it doesn't.
-//! A row that waits for a retry holds no slot, because Twilio limits only actual calls.
+//! Limits how many rows are sent at the same time. The limit is halved when Twilio answers 429, and rises by one at a
+//! time while Twilio accepts the calls. A row that waits for a retry holds no slot, because only calls count towards
+//! Twilio's limit.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +9,8 @@ use flexgate::base::clock_rng::ClockRng;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Refusals that arrive together count as one: the limit is halved at most this often.
+/// Refusals that arrive together count as one. After the limit was halved, further refusals do not halve it again for
+/// this long.
 const ONE_REFUSAL: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: u64 = 10_000;
 
@@ -16,7 +18,7 @@ pub(super) struct Pace {
     most: usize,
     clock_rng: ClockRng,
     state: Mutex<State>,
-    /// Signals that a slot is free, or that the limit has changed.
+    /// Notifies waiting rows that a slot is free or that the limit has changed.
     changed: Notify,
 }
 
@@ -24,15 +26,15 @@ struct State {
     limit: usize,
     /// How many rows are being sent.
     sending: usize,
-    /// Rows that succeeded since the limit last changed.
+    /// How many rows have succeeded since the limit last changed.
     good: usize,
     halved_at: Option<Instant>,
-    /// No calls before this time: Twilio said how long to wait.
+    /// Twilio said how long to wait, so no row may be sent before this time.
     not_before: Option<Instant>,
     stopped: bool,
 }
 
-/// A slot to send a row from. Dropping it frees the slot.
+/// The permission to send one row. Dropping the value frees the slot.
 pub(super) struct Slot<'a>(&'a Pace);
 
 impl Drop for Slot<'_> {
@@ -56,12 +58,13 @@ impl Pace {
         self.state().limit
     }
 
-    /// Waits until calls are allowed and a slot is free; `None` once the import is to stop.
+    /// Waits until Twilio allows calls and a slot is free. Returns `None` if the import is stopping.
     pub(super) async fn slot(&self) -> Option<Slot<'_>> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
-            // From here on, no notification is missed.
+            // Register for notifications before the state is read, so that a change after the read still wakes this
+            // task.
             changed.as_mut().enable();
             let until = {
                 let mut state = self.state();
@@ -84,7 +87,7 @@ impl Pace {
         }
     }
 
-    /// After a 429: lowers the limit and pauses this row.
+    /// Handles a 429: lowers the limit, and pauses the row that was refused.
     pub(super) async fn slow_down(&self, asked: Option<Duration>, tries: u32) {
         {
             let now = Instant::now();
@@ -99,13 +102,13 @@ impl Pace {
         self.pause(tries).await;
     }
 
-    /// Pauses for a random time, up to a limit that doubles with each try.
+    /// Pauses for a random time. The maximum doubles with each try, up to ten seconds.
     pub(super) async fn pause(&self, tries: u32) {
         let span = (100 << tries.min(8)).min(LONGEST_PAUSE);
         tokio::time::sleep(self.clock_rng.jitter(Duration::from_millis(span))).await;
     }
 
-    /// After a success: raises the limit by one after as many successes as there are slots.
+    /// Handles a success. When as many rows have succeeded as there are slots, the limit rises by one.
     pub(super) fn speed_up(&self) {
         let mut state = self.state();
         state.good += 1;
@@ -116,7 +119,7 @@ impl Pace {
         }
     }
 
-    /// Gives no row a slot any more.
+    /// Stops the import: from now on, no row gets a slot.
     pub(super) fn stop(&self) {
         self.state().stopped = true;
         self.changed.notify_waiters();
@@ -160,7 +163,7 @@ mod tests {
         assert!(tokio::time::timeout(soon, pace.slot()).await.is_err(), "both places are taken");
         drop(first);
         let third = tokio::time::timeout(soon, pace.slot()).await.unwrap().unwrap();
-        // After a refusal there is only one slot, and it is free only once both rows have left.
+        // The refusal lowers the limit to one slot, which is free only when both rows have finished.
         drop(second);
         pace.slow_down(None, 1).await;
         assert!(tokio::time::timeout(soon, pace.slot()).await.is_err());

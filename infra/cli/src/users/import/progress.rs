@@ -1,4 +1,4 @@
-//! Shows the progress: a bar on a terminal, otherwise a plain line now and then.
+//! Shows the progress. On a terminal it is a bar, elsewhere a line of text every few seconds.
 
 use std::collections::VecDeque;
 use std::io::stderr;
@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use crate::terminal::{colour, remark};
 
-/// Without a terminal, at most one line per interval.
+/// Without a terminal, the import writes at most one line in this time.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// The rate and the remaining time are computed over this span.
+/// The rate and the remaining time are computed from the rows of this period.
 const WINDOW: Duration = Duration::from_secs(20);
 
 pub(super) struct Progress {
@@ -22,11 +22,12 @@ pub(super) struct Progress {
     plain: Option<Mutex<Recent>>,
 }
 
-/// The last lines written: when, and how many rows were finished then.
+/// When each of the last lines was written, and how many rows were finished at that time.
 struct Recent(VecDeque<(Instant, u64)>);
 
 impl Recent {
-    /// Rows per second since the oldest line in the window, or since the start.
+    /// Rows per second since the oldest line within the window. Without such a line, since the last line that was
+    /// written.
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown to one decimal")]
     fn rate(&mut self, now: Instant, done: u64) -> f64 {
         while self.0.len() > 1 && self.0.front().is_some_and(|(at, _)| now - *at > WINDOW) {

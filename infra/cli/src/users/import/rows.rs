@@ -1,4 +1,4 @@
-//! The file: it is read and checked completely before anything is sent.
+//! Reads the CSV file. The whole file is read and checked before any row is sent.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -14,28 +14,29 @@ use ring::digest;
 use crate::terminal::remark;
 use crate::users::cells::{self, COLUMNS};
 
-/// At most this many mistakes are shown; the rest are counted.
+/// The error shows at most this many mistakes. It only counts the rest.
 const SHOWN: usize = 50;
 
 /// A valid row, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) desired: DesiredUser,
-    /// The same for equal rows of any file; reveals nothing about the row.
+    /// A hash of the row. Equal rows have the same key in every file, and the key reveals nothing about the person.
     pub(super) key: String,
-    /// The rows that have the username in another spelling, such as `Grace` beside `grace`. Flexgate takes both for one
-    /// person, and Twilio for two users, so such a row is compared with Flex and never sent.
+    /// The rows with another spelling of the username, such as `Grace` beside `grace`. Flexgate treats both spellings
+    /// as one person, but for Twilio they are two users. So the import only compares such a row with Flex and never
+    /// sends it.
     pub(super) alike: Vec<DesiredUser>,
 }
 
-/// A file that was read: its rows, and warnings about them.
+/// The rows of a file, and warnings about them.
 #[derive(Debug, Default)]
 struct Parsed {
     rows: Vec<Row>,
     warnings: Vec<String>,
 }
 
-/// Reads the file, or reports everything that is wrong with it, by line number.
+/// Reads the file. If it has mistakes, the error lists them by line number.
 pub(super) fn read(path: &Path, policy: &Policy) -> Result<Vec<Row>, Box<dyn Error>> {
     let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     match parse(&bytes, policy) {
@@ -63,7 +64,7 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Vec<String>> {
     let header = reader.headers().map_err(|_| vec!["line 1: the header is not UTF-8 text".to_owned()])?.clone();
     let places = places(&header)?;
     let (mut parsed, mut mistakes) = (Parsed::default(), Vec::new());
-    // For each username, the rows that have it: their lines, and their places among the rows.
+    // For each username, the rows that have it. A row is given by its line number and its index in `parsed.rows`.
     let mut seen: HashMap<UsernameKey, Vec<(u64, usize)>> = HashMap::new();
     for record in reader.records() {
         let record = match record {
@@ -111,14 +112,15 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Vec<String>> {
     if mistakes.is_empty() { Ok(parsed) } else { Err(mistakes) }
 }
 
-/// The line at which the record begins. The reader's position is before any blank lines that it skips.
+/// The line at which the record begins. The reader skips blank lines before a record, but its position does not count
+/// them, so this function does.
 fn line(bytes: &[u8], position: &csv::Position) -> u64 {
     let rest = usize::try_from(position.byte()).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
     let blank = rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r'));
     position.line() + blank.filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// The position of each column.
+/// The index of each column in the header.
 fn places(header: &StringRecord) -> Result<[usize; 4], Vec<String>> {
     let mut mistakes = Vec::new();
     let known = |name: &str| COLUMNS.contains(&name) || name == "error";
