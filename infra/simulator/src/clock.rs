@@ -1,5 +1,5 @@
 //! The only code that reads the machine's clock. Everything else uses [`crate::world::State::now`], which tests can
-//! shift.
+//! shift or replace.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

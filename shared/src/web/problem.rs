@@ -209,7 +209,7 @@ impl Problem {
         &self.0.detail
     }
 
-    /// How long the caller should wait, in whole seconds and at least one. `None` if this is not known.
+    /// How long the caller should wait, in whole seconds, rounded up, and at least one. `None` if this is not known.
     #[must_use]
     pub fn wait_seconds(&self) -> Option<u64> {
         self.0.retry_after.map(|wait| (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))

@@ -157,7 +157,8 @@ impl World {
         self.shift_simulator(clock["offset_seconds"].as_i64().unwrap() + by.whole_seconds()).await;
     }
 
-    /// Sets how many seconds the simulator's clock is ahead of real time.
+    /// Sets how many seconds the simulator's clock is ahead of real time, or of [`World::clock`] in a world on one
+    /// clock.
     pub async fn shift_simulator(&self, seconds: i64) {
         self.control("clock", &json!({ "offset_seconds": seconds })).await;
     }

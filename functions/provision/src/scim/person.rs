@@ -199,7 +199,7 @@ pub(super) fn in_millis(at: OffsetDateTime) -> String {
     at.to_offset(UtcOffset::UTC).format(form).unwrap_or_default()
 }
 
-/// The attributes of a resource that Flexgate stores.
+/// Returns the document's attributes that Flexgate stores as the client wrote them.
 pub(super) fn asserted(document: &Document) -> Document {
     let keep = |name: &&str| document.get(*name).map(|value| ((*name).to_owned(), value.clone()));
     ASSERTED.iter().filter_map(keep).collect()

@@ -27,7 +27,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::error::TransactionCanceledException;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, KeysAndAttributes, Put, TransactWriteItem};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use tokio::sync::OnceCell;
 
 use super::{Queues, SqsQueue, StoreError};
@@ -304,4 +304,10 @@ fn number<T: FromStr<Err: Error + Send + Sync + 'static>>(item: &Item, name: &st
 
 fn moment(item: &Item, name: &str) -> Result<OffsetDateTime, StoreError> {
     OffsetDateTime::from_unix_timestamp(number(item, name)?).map_err(corrupt)
+}
+
+/// When an entry or a group was written. An item of an earlier version lacks the milliseconds.
+fn updated_at(item: &Item) -> Result<OffsetDateTime, StoreError> {
+    let millis = if item.contains_key("updated_millis") { number(item, "updated_millis")? } else { 0 };
+    Ok(moment(item, "updated_at")? + Duration::milliseconds(millis))
 }

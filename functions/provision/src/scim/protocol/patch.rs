@@ -250,7 +250,7 @@ fn selected_by_key(
     }
 }
 
-/// Applies one key of a resource to what has been read so far.
+/// Adds one key of the client's resource to the document that has been read so far.
 fn assign(schema: &Schema, document: &mut Document, key: &str, value: &Value) -> Result<(), ProtocolError> {
     if selects_values(key) {
         return selected_by_key(schema, document, key, Op::Replace, value);

@@ -169,7 +169,7 @@ impl Attribute {
         self.sub(name).is_none() && known.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
-    /// Normalizes the client's value; `None` if it means "no value".
+    /// Normalizes the client's value. Returns `None` if it means "no value".
     pub(super) fn read(&self, value: &Value) -> Result<Option<Value>, ProtocolError> {
         if !self.multi_valued {
             return self.read_one(value);
@@ -198,7 +198,7 @@ impl Attribute {
         inner().map_or(Cow::Borrowed(text), Cow::Owned)
     }
 
-    /// Normalizes a single value: one of a list, or the only one.
+    /// Normalizes one value: an item of a list, or the value of an attribute that holds no list.
     pub(super) fn read_one(&self, value: &Value) -> Result<Option<Value>, ProtocolError> {
         let read = match (&self.kind, value) {
             (_, Value::Null) => return Ok(None),

@@ -10,7 +10,6 @@ use super::super::{
     DynamoStore, Item, SK, TRIES, Transacted, corrupt, crowded, item_of, n, number, parsed, pause, s, seconds, text,
     unbuildable,
 };
-use super::updated_at;
 use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Entry, Work, folded};
 use crate::store::{StoreError, fingerprint};

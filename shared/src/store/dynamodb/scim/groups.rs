@@ -15,9 +15,8 @@ use serde_json::{Value, json};
 
 use super::super::{
     DynamoStore, Item, PK, SK, TRIES, Transacted, corrupt, crowded, item_of, moment, n, number, pause, s, seconds,
-    text, unavailable, unbuildable,
+    text, unavailable, unbuildable, updated_at,
 };
-use super::updated_at;
 use crate::domain::{FlexUserSid, Role};
 use crate::store::scim::{Group, GroupWritten, Member, Membership, folded};
 use crate::store::{StoreError, fingerprint};

@@ -11,7 +11,7 @@ mod groups;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, ReturnValue, TransactWriteItem};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use super::{
     DynamoStore, EXPIRES_AT, Item, PK, SK, item_of, moment, n, number, refused, s, seconds, text, unavailable,
@@ -20,12 +20,6 @@ use super::{
 use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
 use crate::store::{StoreError, fingerprint};
-
-/// When an entry or a group was written. An item of an earlier version lacks the milliseconds.
-fn updated_at(item: &Item) -> Result<OffsetDateTime, StoreError> {
-    let millis = if item.contains_key("updated_millis") { number(item, "updated_millis")? } else { 0 };
-    Ok(moment(item, "updated_at")? + Duration::milliseconds(millis))
-}
 
 /// The sort key of work in progress.
 const WORK: &str = "work";
