@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::super::{
     DynamoStore, Item, SK, TRIES, Transacted, corrupt, crowded, item_of, n, number, parsed, pause, s, seconds, text,
-    unbuildable,
+    unbuildable, updated_at,
 };
 use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Entry, Work, folded};
