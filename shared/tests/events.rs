@@ -53,6 +53,7 @@ async fn memory() -> Adapter {
 fn event(id: &str, subject: &str) -> IdentityEvent {
     IdentityEvent {
         membership: None,
+        directory: None,
         id: id.parse().unwrap(),
         source: "standard".parse().unwrap(),
         occurred_at: NOW,

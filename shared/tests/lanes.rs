@@ -25,6 +25,7 @@ fn open() -> Opened {
 fn event(id: &str) -> Message {
     Message::Event(IdentityEvent {
         membership: None,
+        directory: None,
         id: id.parse().unwrap(),
         source: "standard".parse().unwrap(),
         occurred_at: NOW,

@@ -9,14 +9,14 @@ use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::IdentityEvent;
 use flexgate::platform::Platform;
-use flexgate::store::{DeadLetters, Message};
+use flexgate::store::{DeadLetters, Message, Notes};
 use flexgate::telemetry::{self, RequestId};
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::{Ledger, LedgerError};
 use futures_util::FutureExt as _;
 
 use crate::events::EventApplier;
-use crate::jobs::Jobs;
+use crate::jobs::{Ending, Jobs};
 use crate::lines::{Try, strange};
 use crate::settings::Settings;
 
@@ -29,6 +29,7 @@ pub struct App {
     applier: EventApplier,
     jobs: Jobs,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
+    notes: Arc<dyn Notes>,
     tries: u32,
     pub(crate) clock_rng: ClockRng,
 }
@@ -61,6 +62,7 @@ impl App {
                 settings.policy.policy.allowed_roles.clone(),
             ),
             dead_letters: platform.dead_letters(),
+            notes: platform.notes(),
             tries: settings.tries,
             clock_rng,
         })
@@ -93,12 +95,23 @@ impl App {
         };
         let this = Try::new(id, &message, attempts);
         let done = match &message {
-            Message::Event(event) => self.event(&this, event, deadline).await,
+            Message::Event(event) | Message::Consequence(event) => self.event(&this, event, deadline).await,
             Message::Unreadable { reason, .. } => {
                 // The message becomes a dead letter at once. The reason contains nothing from the message.
                 this.dead(reason);
                 return Handled::Dead(reason.clone());
             }
+            Message::Ended { source, event, occurred_at, ended, after } => {
+                let ending = Ending { source, event, occurred_at: *occurred_at, ended, after: *after };
+                self.jobs.end(&ending, deadline).await.map(|people| this.fanned_out(people))
+            }
+            Message::Note(note) => match self.notes.note(note).await {
+                Ok(()) => {
+                    this.noted();
+                    Ok(())
+                }
+                Err(error) => Err(error.into()),
+            },
             Message::Reconcile { user, cause, left } => {
                 let done = self.jobs.reconcile(user, left.as_ref(), deadline).await;
                 done.map(|report| this.reconciled(user, cause, report.as_ref()))

@@ -139,6 +139,7 @@ fn statement(event: &IdentityEvent) -> Statement {
         active: (joins && event.membership.is_none()).then(|| said.clone()),
         restored: (event.action == Action::Restore).then(|| event.moment()),
         memberships: event.membership.iter().filter(|_| joins).map(|group| (group.clone(), said.clone())).collect(),
+        directory: event.directory.clone().map(|directory| Said::new(at, id, directory)),
         roles: roles.map(|names: BTreeSet<Box<str>>| Said::new(at, id, names)),
         email: profile.email.clone().map(|email| Said::new(at, id, Some(email))),
         full_name: profile.full_name.clone().map(|name| Said::new(at, id, Some(name))),

@@ -4,13 +4,57 @@
 //! late, or after a later job.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
-use flexgate::domain::FlexUserSid;
+use flexgate::domain::ledger::{PersonId, Source};
+use flexgate::domain::{Action, EventId, FlexUserSid, IdentityEvent, PersonProfile, SourceName, Subject, SubjectId};
 use flexgate::platform::Platform;
-use flexgate::store::{ChangedMember, EventQueue, LeftGroup, Message};
+use flexgate::store::{ChangedMember, Ended, EventQueue, LeftGroup, Message};
 use flexgate::users::ledger::{Ledger, LedgerError, Report};
+use time::OffsetDateTime;
+
+/// The time that must be left for another batch of people.
+const WORTH_READING_ON: Duration = Duration::from_secs(5);
+
+/// What a [`Message::Ended`] says.
+pub(crate) struct Ending<'m> {
+    pub(crate) source: &'m SourceName,
+    pub(crate) event: &'m EventId,
+    pub(crate) occurred_at: OffsetDateTime,
+    pub(crate) ended: &'m Ended,
+    pub(crate) after: Option<PersonId>,
+}
+
+impl Ending<'_> {
+    /// What the ending means for one person: they left the group, or they are inactive.
+    fn consequence(&self, subject: &SubjectId) -> Message {
+        Message::Consequence(IdentityEvent {
+            id: self.event.clone(),
+            source: self.source.clone(),
+            occurred_at: self.occurred_at,
+            subject: Subject { id: subject.clone(), issuer: None },
+            profile: PersonProfile::default(),
+            action: Action::Deactivate,
+            membership: match self.ended {
+                Ended::Membership(group) => Some(group.clone()),
+                Ended::Directory(_) => None,
+            },
+            directory: None,
+        })
+    }
+
+    fn rest(&self, after: PersonId) -> Message {
+        Message::Ended {
+            source: self.source.clone(),
+            event: self.event.clone(),
+            occurred_at: self.occurred_at,
+            ended: self.ended.clone(),
+            after: Some(after),
+        }
+    }
+}
 
 /// Does jobs.
 #[derive(Debug)]
@@ -34,6 +78,26 @@ impl Jobs {
     ) -> Result<Option<Report>, LedgerError> {
         let left = left.map(|left| (left.group.as_str(), left.role));
         self.ledger.reconcile_member(user, left, deadline).await
+    }
+
+    /// Queues a [`Message::Consequence`] for everybody whom the ending concerns. If time runs out, queues a job that
+    /// continues. If it is interrupted, it starts again. That is safe, because the queue accepts each message only once.
+    /// Returns the number of people.
+    pub(crate) async fn end(&self, ending: &Ending<'_>, deadline: Deadline) -> Result<usize, LedgerError> {
+        let source = Source::Webhook(ending.source.clone());
+        let (mut after, mut people) = (ending.after, 0);
+        loop {
+            let concerned = self.ledger.concerned_by(&source, ending.ended, after).await?;
+            let messages: Vec<Message> = concerned.subjects.iter().map(|subject| ending.consequence(subject)).collect();
+            self.queue.send(&messages, self.clock_rng.now()).await?;
+            people += messages.len();
+            let Some(last) = concerned.last else { return Ok(people) };
+            after = Some(last);
+            if deadline.remaining() < WORTH_READING_ON {
+                self.queue.send(&[ending.rest(last)], self.clock_rng.now()).await?;
+                return Ok(people);
+            }
+        }
     }
 
     /// Queues a job for each of the members. If it is interrupted, it starts again from the beginning. That is safe,

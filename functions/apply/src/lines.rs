@@ -21,8 +21,8 @@ pub(crate) struct Try<'m> {
 impl<'m> Try<'m> {
     pub(crate) fn new(request_id: RequestId, message: &'m Message, attempts: u32) -> Self {
         let what = match message {
-            Message::Event(_) | Message::Unreadable { .. } => "event",
-            Message::Reconcile { .. } | Message::FanOut { .. } => "job",
+            Message::Event(_) | Message::Consequence(_) | Message::Unreadable { .. } => "event",
+            Message::Reconcile { .. } | Message::FanOut { .. } | Message::Ended { .. } | Message::Note(_) => "job",
         };
         Self { request_id, message, what, event_id: message.id(), attempts }
     }
@@ -56,7 +56,7 @@ impl<'m> Try<'m> {
         }
     }
 
-    /// Records that a job was queued for each of a group's members.
+    /// Records that a message was queued for each of a group's members.
     pub(crate) fn fanned_out(&self, members: usize) {
         let outcome = "fanned_out";
         tracing::info!(
@@ -64,6 +64,11 @@ impl<'m> Try<'m> {
             request_id = self.request_id.as_str(), source = self.message.source(), event_id = &*self.event_id,
             attempts = self.attempts, outcome, members, "job"
         );
+    }
+
+    /// Records that a note was stored.
+    pub(crate) fn noted(&self) {
+        self.done("noted");
     }
 
     /// Records that the try failed but that a retry may succeed.
@@ -83,10 +88,14 @@ impl<'m> Try<'m> {
             attempts = self.attempts, fault = reason, "{} is a dead letter", self.what
         );
         match self.message {
-            Message::Event(event) => audit(&self.request_id, event, None, reason, Decision::Refused),
+            Message::Event(event) | Message::Consequence(event) => {
+                audit(&self.request_id, event, None, reason, Decision::Refused);
+            }
             Message::Unreadable { source, .. } => unreadable(&self.request_id, Some(source.as_str()), reason),
             Message::Reconcile { user, .. } => self.audit_job(Some(user), reason, Decision::Refused),
-            Message::FanOut { .. } => self.audit_job(None, reason, Decision::Refused),
+            Message::FanOut { .. } | Message::Ended { .. } | Message::Note(_) => {
+                self.audit_job(None, reason, Decision::Refused);
+            }
         }
     }
 

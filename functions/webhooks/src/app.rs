@@ -11,6 +11,7 @@ use flexgate::platform::Platform;
 use flexgate::secrets::{CachedSecret, FetchError, SecretError};
 use flexgate::store::EventQueue;
 
+use crate::notices::Notices;
 use crate::secrets::WebhookSecrets;
 use crate::settings::WebhookSettings;
 use crate::sources::ConfiguredSource;
@@ -24,6 +25,7 @@ pub struct App {
     pub(crate) sources: BTreeMap<SourceName, ConfiguredSource>,
     pub(crate) secrets: CachedSecret<WebhookSecrets>,
     pub(crate) queue: Arc<dyn EventQueue>,
+    pub(crate) notices: Notices,
     pub(crate) clock_rng: ClockRng,
 }
 
@@ -60,6 +62,7 @@ impl App {
             sources: settings.sources.iter().map(|(name, one)| (name.clone(), ConfiguredSource::of(one))).collect(),
             secrets: CachedSecret::new(&settings.secret_id, platform.secrets.clone(), clock),
             queue: platform.queue(),
+            notices: Notices::default(),
             clock_rng: platform.clock_rng.clone(),
         };
         if !app.sources.is_empty() && !time.is_zero() {

@@ -5,7 +5,9 @@
 //! milliseconds.
 
 mod app;
+mod catalogue;
 mod mapping;
+mod notices;
 mod openapi;
 mod problem;
 mod proof;

@@ -96,7 +96,7 @@ impl Mapping {
     fn roles(&self, document: &Value) -> Option<Vec<String>> {
         let names: Vec<&str> = match self.find(ProfileField::Roles, document)? {
             Value::String(name) => vec![name],
-            Value::Array(names) => names.iter().take(MAX_ROLES).filter_map(Value::as_str).collect(),
+            Value::Array(names) => names.iter().take(MAX_ROLES).filter_map(role_name).collect(),
             _ => return None,
         };
         Some(self.renamed(names))
@@ -107,6 +107,11 @@ impl Mapping {
         let renamed = |name: &str| self.role_map.get(name).map_or(name, |role| role.as_str()).to_owned();
         names.into_iter().take(MAX_ROLES).map(renamed).collect()
     }
+}
+
+/// The name of a role in a list: a string, or an object with a `slug`, as WorkOS sends it.
+fn role_name(role: &Value) -> Option<&str> {
+    role.as_str().or_else(|| role["slug"].as_str())
 }
 
 /// Reads a time: RFC 3339, or seconds or milliseconds since 1970. Rejects times outside the years 2000 to 2199 as

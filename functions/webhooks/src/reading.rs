@@ -2,11 +2,12 @@
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::{Action, EventId, IdentityEvent, Moment, NameError, PersonProfile, SourceName, Subject};
-use flexgate::store::Message;
+use flexgate::store::{Ended, Message};
 use ring::digest;
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::catalogue::Row;
 use crate::settings::EventMeaning;
 
 /// What a source reports, before it becomes an event.
@@ -18,6 +19,8 @@ pub(crate) struct Draft {
     /// The group or application that the report is about. Set only if the person may also be a member of other groups
     /// or applications.
     pub(crate) membership: Option<String>,
+    /// The directory or organisation that the person belongs to, if the source names it.
+    pub(crate) directory: Option<String>,
     pub(crate) profile: Result<PersonProfile, NameError>,
 }
 
@@ -31,6 +34,8 @@ pub(crate) struct Reading<'r> {
     pub(crate) messages: Vec<Message>,
     /// The number of events whose type means nothing to Flexgate.
     pub(crate) ignored: usize,
+    /// Types of ignored events that may change who has access, each with the row of the catalogue.
+    pub(crate) relevant: Vec<(String, &'static Row)>,
     /// The number of items that were not proven.
     pub(crate) dropped: usize,
 }
@@ -42,7 +47,7 @@ impl<'r> Reading<'r> {
         now: OffsetDateTime,
         clock_rng: &'r ClockRng,
     ) -> Self {
-        Self { name, issuer, now, clock_rng, messages: Vec::new(), ignored: 0, dropped: 0 }
+        Self { name, issuer, now, clock_rng, messages: Vec::new(), ignored: 0, relevant: Vec::new(), dropped: 0 }
     }
 
     /// The issuer in whose tokens `sub` is the source's id of a person.
@@ -58,6 +63,22 @@ impl<'r> Reading<'r> {
     /// Counts an event whose type means nothing to Flexgate.
     pub(crate) fn ignore(&mut self) {
         self.ignored += 1;
+    }
+
+    /// Counts an event that Flexgate ignores although it may change who has access.
+    pub(crate) fn ignore_relevant(&mut self, kind: &str, row: &'static Row) {
+        self.ignored += 1;
+        self.relevant.push((kind.to_owned(), row));
+    }
+
+    /// Adds the end of a group or a directory. `said` is the event, for a dead letter if it lacks its id or its time.
+    pub(crate) fn end(&mut self, id: Option<&str>, at: Option<OffsetDateTime>, ended: Option<Ended>, said: &Value) {
+        let event = id.and_then(|id| id.parse().ok());
+        let (Some(event), Some(at), Some(ended)) = (event, at, ended) else {
+            return self.misshapen("the event lacks its id, its time, or what has ended", said);
+        };
+        let occurred_at = Moment::counts_at(at, self.now);
+        self.messages.push(Message::Ended { source: self.name.clone(), event, occurred_at, ended, after: None });
     }
 
     /// Counts an item that is not proven.
@@ -102,6 +123,7 @@ impl<'r> Reading<'r> {
                 EventMeaning::Deactivate => Action::Deactivate,
             },
             membership: draft.membership.as_deref().map(Into::into),
+            directory: draft.directory.as_deref().map(Into::into),
         })
     }
 

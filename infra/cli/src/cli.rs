@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use flexgate::base::error_chain::with_causes;
 
+use crate::activity::Activity;
 use crate::doctor::Doctor;
 use crate::events::Events;
 use crate::manual::{Completions, Man};
 use crate::serve::Serve;
 use crate::token::Token;
 use crate::users::Users;
-use crate::{demo, doctor, events, manual, scim, serve, token, users};
+use crate::{activity, demo, doctor, events, manual, scim, serve, token, users};
 
 /// The back end that signs people in to the Twilio Flex SDK.
 #[derive(Debug, Parser)]
@@ -43,6 +44,8 @@ enum Command {
     Demo,
     /// List, show and retry identity events that could not be applied
     Events(Events),
+    /// List what Flexgate refused or ignored in the last seven days, and why
+    Activity(Activity),
     /// Credentials for identity systems that provision through SCIM
     #[command(subcommand)]
     Scim(Scim),
@@ -104,6 +107,7 @@ impl Cli {
             Some(Command::Man(options)) => manual::page(&options, Self::command()),
             Some(Command::Demo) => demo::run().await,
             Some(Command::Events(options)) => events::run(&options).await,
+            Some(Command::Activity(options)) => activity::run(&options).await,
             Some(Command::Scim(Scim::Token { id })) => scim::token(&id),
             Some(Command::Serve(options)) => serve::run(&options).await,
             None => serve::run(&self.serve).await,

@@ -11,9 +11,12 @@ use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::http_client;
 use flexgate::base::settings::Reader;
 use flexgate::lambda::Aws;
-use flexgate::store::{DeadLetter, DeadLetters, DynamoStore, EventQueue, Lane, Queues, SqliteStore, SqsQueue, StoreAt};
+use flexgate::store::{
+    DeadLetter, DeadLetters, DynamoStore, EventQueue, Lane, Noted, Queues, SqliteStore, SqsQueue, StoreAt,
+};
 use time::format_description::well_known::Rfc3339;
 
+use crate::activity;
 use crate::audit::Trail;
 
 /// The maximum number of dead letters that one command lists or retries.
@@ -33,6 +36,8 @@ pub struct Events {
 enum Action {
     /// List all, oldest first: key, time, tries, source (flexgate for a job), event, reason
     List,
+    /// List event types that were ignored in the last seven days although they may change who has access
+    Ignored,
     /// Show one in full, as JSON. The output contains personal data
     Show {
         /// Its key, from the list
@@ -53,10 +58,13 @@ enum Action {
 
 /// Runs the command.
 pub async fn run(options: &Events) -> Result<(), Box<dyn Error>> {
+    if matches!(options.action, Action::Ignored) {
+        return activity::list(options.store.as_deref(), Some(Noted::Ignored), false).await;
+    }
     let store = open(options)?;
     let letters = store.letters.as_ref();
     match &options.action {
-        Action::List => list(&store).await,
+        Action::List | Action::Ignored => list(&store).await,
         Action::Show { key } => {
             let letter = letters.find(key).await?.ok_or("there is no dead letter of that key")?;
             say(&pretty(&letter))

@@ -1,6 +1,7 @@
 //! The binary `flexgate`. It runs every function in one process, so that people can try Flexgate out, develop it, or
 //! deploy it on a single machine.
 
+mod activity;
 mod audit;
 mod cli;
 mod demo;

@@ -171,6 +171,9 @@ pub struct IdentityEvent {
     /// person may have other memberships.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub membership: Option<Box<str>>,
+    /// The source's own id of the directory or organisation that the person belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<Box<str>>,
 }
 
 impl IdentityEvent {

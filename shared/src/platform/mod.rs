@@ -13,8 +13,8 @@ use crate::secrets::{FileSecrets, SecretSource, SecretsFrom, SecretsManager, Twi
 #[cfg(feature = "local")]
 use crate::store::SqliteStore;
 use crate::store::{
-    Bindings, Counters, Deactivations, DeadLetters, DynamoStore, EventHistory, EventQueue, Inbox, OnceOnly, People,
-    ScimStore, Sessions, SqsQueue, StoreAt, StoreError, UsernameIndex,
+    Bindings, Counters, Deactivations, DeadLetters, DynamoStore, EventHistory, EventQueue, Inbox, Notes, OnceOnly,
+    People, ScimStore, Sessions, SqsQueue, StoreAt, StoreError, UsernameIndex,
 };
 use crate::twilio::{CredentialSettings, Flex, Sso};
 
@@ -75,6 +75,8 @@ ports! {
     people: People;
     /// Which people are inactive.
     deactivations: Deactivations;
+    /// What Flexgate refused or ignored lately.
+    notes: Notes;
     /// An index of Flex's users by folded username. It shows the users as Flexgate last saw them.
     usernames: UsernameIndex;
 }

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use time::OffsetDateTime;
 
-use super::fingerprint;
+use super::{Note, fingerprint};
+use crate::domain::ledger::PersonId;
 use crate::domain::{EventId, FlexUserSid, IdentityEvent, Role, SourceName};
 
 /// The source of a job, which has no identity source.
@@ -29,6 +31,25 @@ pub enum Message {
         /// What the source sent.
         document: Value,
     },
+    /// A job: queue a [`Message::Consequence`] for everybody whom an ending concerns.
+    Ended {
+        /// The source.
+        source: SourceName,
+        /// The event that reported the ending.
+        event: EventId,
+        /// When it happened, by the source's clock.
+        #[serde(with = "time::serde::rfc3339")]
+        occurred_at: OffsetDateTime,
+        /// What has ended.
+        ended: Ended,
+        /// Continue after this person.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<PersonId>,
+    },
+    /// What the ending of a group or a directory means for one person. Applied like an event.
+    Consequence(IdentityEvent),
+    /// A job: store a note for administrators.
+    Note(Note),
     /// A job: reconcile one person with the ledger.
     Reconcile {
         /// The person's SCIM `id`, or one of their Flex users.
@@ -51,6 +72,26 @@ pub enum Message {
         /// The members who joined or left the group, or whose role from the group changed.
         members: Vec<ChangedMember>,
     },
+}
+
+/// What no longer exists at a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// A group or an application, by the source's id. The memberships in it have ended.
+    Membership(Box<str>),
+    /// A directory or an organisation, by the source's id. Nobody in it is active any more.
+    Directory(Box<str>),
+}
+
+impl Ended {
+    /// The source's id of what has ended.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Membership(id) | Self::Directory(id) => id,
+        }
+    }
 }
 
 /// A role that somebody had through a SCIM group. It counts as given by Flexgate even if no statement mentions it.
@@ -107,9 +148,10 @@ impl Message {
     #[must_use]
     pub fn source(&self) -> &str {
         match self {
-            Self::Event(event) => event.source.as_str(),
-            Self::Unreadable { source, .. } => source.as_str(),
+            Self::Event(event) | Self::Consequence(event) => event.source.as_str(),
+            Self::Unreadable { source, .. } | Self::Ended { source, .. } => source.as_str(),
             Self::Reconcile { .. } | Self::FanOut { .. } => OWN,
+            Self::Note(note) => &note.source,
         }
     }
 
@@ -117,8 +159,11 @@ impl Message {
     #[must_use]
     pub fn id(&self) -> Cow<'_, str> {
         match self {
-            Self::Event(event) => event.id.as_str().into(),
+            Self::Event(event) | Self::Consequence(event) => event.id.as_str().into(),
+            Self::Ended { event, after: None, .. } => event.as_str().into(),
+            Self::Ended { event, after: Some(after), .. } => format!("{event}>{after}").into(),
             Self::Unreadable { id, .. } => id.as_str().into(),
+            Self::Note(note) => format!("note:{}@{}", note.key(), note.at.unix_timestamp_nanos()).into(),
             Self::Reconcile { user, cause, .. } => format!("reconcile:{user}:{cause}").into(),
             Self::FanOut { group, version, part, .. } => format!("fan-out:{group}@{version}/{part}").into(),
         }
@@ -128,7 +173,12 @@ impl Message {
     #[must_use]
     pub fn key(&self) -> String {
         match self {
-            Self::Event(_) | Self::Unreadable { .. } => fingerprint(&[self.source(), &self.id()]),
+            Self::Event(_) | Self::Unreadable { .. } | Self::Ended { .. } | Self::Note(_) => {
+                fingerprint(&[self.source(), &self.id()])
+            }
+            Self::Consequence(event) => {
+                fingerprint(&["consequence", self.source(), event.id.as_str(), event.subject.id.as_str()])
+            }
             Self::Reconcile { user, cause, .. } => fingerprint(&["reconcile", user.as_str(), cause]),
             Self::FanOut { group, version, part, .. } => {
                 fingerprint(&["fan-out", group, &version.to_string(), &part.to_string()])
@@ -140,7 +190,11 @@ impl Message {
     #[must_use]
     pub fn group(&self) -> String {
         match self {
-            Self::Event(event) => fingerprint(&["subject", event.source.as_str(), event.subject.id.as_str()]),
+            Self::Event(event) | Self::Consequence(event) => {
+                fingerprint(&["subject", event.source.as_str(), event.subject.id.as_str()])
+            }
+            Self::Note(note) => fingerprint(&["note", &note.key()]),
+            Self::Ended { source, ended, .. } => fingerprint(&["ended", source.as_str(), ended.id()]),
             Self::Unreadable { .. } => fingerprint(&["unreadable", &self.key()]),
             Self::Reconcile { user, .. } => fingerprint(&["flex-user", user.as_str()]),
             Self::FanOut { group, .. } => fingerprint(&["scim-group", group]),
@@ -152,7 +206,11 @@ impl Message {
     pub fn lane(&self) -> Lane {
         match self {
             Self::Event(_) | Self::Unreadable { .. } => Lane::Events,
-            Self::Reconcile { .. } | Self::FanOut { .. } => Lane::Bulk,
+            Self::Reconcile { .. }
+            | Self::FanOut { .. }
+            | Self::Ended { .. }
+            | Self::Consequence(_)
+            | Self::Note(_) => Lane::Bulk,
         }
     }
 

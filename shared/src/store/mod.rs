@@ -5,6 +5,7 @@
 //! implementations pass the same test suite (`tests/store.rs`). Writes that can race are conditional, so the store
 //! decides which one wins.
 
+mod activity;
 mod dynamodb;
 mod events;
 mod message;
@@ -24,9 +25,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
 use time::{Duration, OffsetDateTime};
 
+pub use activity::{NOTES_KEPT, Note, Noted, Notes};
 pub use dynamodb::DynamoStore;
 pub use events::{Backlog, DeadLetter, DeadLetters, EventHistory, EventQueue, EventStatus, Inbox, Settled, Taken};
-pub use message::{ChangedMember, Lane, LeftGroup, Message};
+pub use message::{ChangedMember, Ended, Lane, LeftGroup, Message};
 pub use people::{Deactivations, Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, Written};
 pub use scim::ScimStore;
 pub use settings::{Queues, StoreAt};

@@ -3,6 +3,7 @@
 //! Several processes may share the file. It is in WAL mode, every writing transaction takes the write lock first, and a
 //! process waits while another one holds the lock. Every write except a count is on disk before it is acknowledged.
 
+mod activity;
 mod event_tables;
 mod events;
 mod people;
@@ -90,6 +91,7 @@ impl SqliteStore {
         scim_tables::prepare(&mut connection).map_err(failure)?;
         connection.execute_batch(people_tables::SCHEMA).map_err(failure)?;
         connection.execute_batch(username_tables::SCHEMA).map_err(failure)?;
+        connection.execute_batch(activity::SCHEMA).map_err(failure)?;
         let worker = Worker::start(connection).map_err(|error| StoreError::Unavailable(error.into()))?;
         Ok(Self { worker: Arc::new(worker), arrivals: Arc::default() })
     }

@@ -44,6 +44,11 @@ pub fn dead_letter() {
     write(&[Group { dimensions: &[], metrics: &[("dead_letters", "Count", 1.0)] }]);
 }
 
+/// Counts an event that Flexgate ignores although it may change who has access.
+pub fn ignored_event() {
+    write(&[Group { dimensions: &[], metrics: &[("ignored_events", "Count", 1.0)] }]);
+}
+
 /// Counts a finished sweep. Also counts the active users whom a source has declared inactive, and the contested users:
 /// those whom somebody else changes back after every repair.
 pub fn swept(inactive_but_active: usize, contested: usize) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::platform::{Common, Platform};
+use flexgate::store::Notes;
 use flexgate::users::ledger::Ledger;
 use flexgate::users::{PolicySettings, Provisioning};
 
@@ -23,6 +24,7 @@ pub(crate) struct Scim {
     pub(crate) users: Arc<Users>,
     pub(crate) groups: Groups,
     pub(crate) base: String,
+    pub(crate) notes: Arc<dyn Notes>,
     pub(crate) clock_rng: ClockRng,
 }
 
@@ -40,7 +42,8 @@ impl Scim {
         let users = Users::new(base.clone(), provisioning, ledger, platform, settings, policy);
         let users = Arc::new(users);
         let groups = Groups::new(users.clone());
-        Arc::new(Self { tokens, users, groups, base, clock_rng: platform.clock_rng.clone() })
+        let notes = platform.notes();
+        Arc::new(Self { tokens, users, groups, base, notes, clock_rng: platform.clock_rng.clone() })
     }
 
     pub(crate) async fn prewarm(&self, deadline: Deadline) {

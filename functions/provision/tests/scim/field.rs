@@ -282,3 +282,36 @@ async fn times_have_milliseconds_and_move_with_every_write() {
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Desk" })).await.is(201);
     assert_eq!(group["meta"]["created"].as_str().unwrap().len(), 24);
 }
+
+#[tokio::test]
+async fn a_refused_request_is_noted_with_what_the_client_was_told() {
+    let scim = scim().await;
+    let path = ada(&scim).await;
+    let body = json!({ "externalId": "00u7", "userName": "ada@example.com", "displayName": "Secret Name" });
+    scim.send("POST", "/Users", body.clone()).await.refused(409, "uniqueness");
+    scim.send("POST", "/Users", body).await.refused(409, "uniqueness");
+    scim.patch(&path, json!([{ "op": "add", "path": "colour", "value": "red" }])).await.refused(400, "invalidPath");
+    let mut stranger = scim.request("GET", "/Users", None);
+    stranger.headers_mut().remove("authorization");
+    assert_eq!(scim.call(stranger).await.status, 401);
+    scim.get(&path).await.is(200);
+    let notes = scim.platform().notes().notes(SystemClock.now()).await.unwrap();
+    let mut facts: Vec<_> = notes
+        .iter()
+        .map(|note| (&*note.route, &*note.source, &*note.code, note.external_id.as_deref(), note.times))
+        .collect();
+    facts.sort_unstable();
+    assert_eq!(
+        facts,
+        [
+            ("GET /scim/v2/Users", "scim", "token_invalid", None, 1),
+            ("PATCH /scim/v2/Users/{id}", "scim:test", "scim_invalid_path", None, 1),
+            ("POST /scim/v2/Users", "scim:test", "scim_uniqueness", Some("00u7"), 2),
+        ]
+    );
+    assert!(notes.iter().any(|note| &*note.reason == "Another user has this userName."));
+    assert!(!format!("{notes:?}").contains("Secret Name") && !format!("{notes:?}").contains("ada@"));
+    // A store that cannot take the note does not change the answer.
+    scim.break_table("notes");
+    scim.get("/Users/nobody").await.refused(404, "-");
+}

@@ -6,7 +6,8 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use flexgate::base::strict_json;
 use flexgate::domain::SourceName;
-use flexgate::telemetry::{Audit, Decision};
+use flexgate::store::{Note, Noted};
+use flexgate::telemetry::{self, Audit, Decision};
 use flexgate::web::{Context, Problem, Query, raw_json};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -96,16 +97,32 @@ pub(crate) async fn receive(
     if let Some(answer) = challenged(source, request.headers(), &query)? {
         return Ok(answer);
     }
+    let taken = take(&app, name, source, &context, request).await;
+    if let Err(problem) = &taken {
+        let (code, reason) = (problem.kind().code, problem.detail());
+        app.note(app.about(name, Noted::Refused, "POST /webhooks/{source}", code, reason)).await;
+    }
+    taken
+}
+
+/// Verifies a delivery, and queues its events.
+async fn take(
+    app: &App,
+    name: &SourceName,
+    source: &ConfiguredSource,
+    context: &Context,
+    request: Request,
+) -> Result<Response, Problem> {
     let (headers, body) = raw_json(request, MAX_DELIVERY).await?;
     let held = app.secrets.get(context.deadline).await.map_err(|error| problem::secrets(&error))?;
     let secrets = held.value.of(name).ok_or_else(problem::no_secret)?;
     let delivery = Delivery { headers: &headers, body: &body, secrets, now: app.clock_rng.now() };
-    source.source.verify(&delivery).map_err(|error| refuse(name, error, &context))?;
+    source.source.verify(&delivery).map_err(|error| refuse(name, error, context))?;
 
     let document = strict_json::parse(&body).map_err(problem::unreadable)?;
     let mut reading = Reading::new(name, source.issuer.as_deref(), delivery.now, &app.clock_rng);
     source.source.read(&delivery, &document, &mut reading);
-    let Reading { messages, ignored, dropped, .. } = reading;
+    let Reading { messages, ignored, relevant, dropped, .. } = reading;
     if !messages.is_empty() {
         app.queue.send(&messages, app.clock_rng.now()).await.map_err(|error| Problem::from(&error))?;
     }
@@ -119,7 +136,17 @@ pub(crate) async fn receive(
         "delivery"
     );
     if dropped > 0 {
-        audit(name, "item_unproven", &context);
+        audit(name, "item_unproven", context);
+    }
+    for (kind, row) in relevant {
+        telemetry::ignored_event();
+        if app.note(app.about(name, Noted::Ignored, &kind, "ignored", row.text)).await {
+            tracing::warn!(
+                target: "flexgate::webhooks",
+                request_id = context.request_id.as_str(), source = name.as_str(), event_type = kind, why = row.text,
+                "an event that may change who has access is ignored"
+            );
+        }
     }
     Ok((StatusCode::ACCEPTED, axum::Json(json!({ "accepted": messages.len() }))).into_response())
 }
@@ -160,6 +187,29 @@ fn challenged(source: &ConfiguredSource, headers: &HeaderMap, query: &Query) -> 
 }
 
 impl App {
+    fn about(&self, source: &SourceName, noted: Noted, route: &str, code: &str, reason: &str) -> Note {
+        Note {
+            noted,
+            source: source.as_str().into(),
+            route: route.into(),
+            code: code.into(),
+            reason: reason.into(),
+            external_id: None,
+            times: 1,
+            at: self.clock_rng.now(),
+        }
+    }
+
+    /// Stores a note for administrators. Returns false if the same was noted a moment ago. A note that cannot be stored
+    /// never changes the answer.
+    async fn note(&self, note: Note) -> bool {
+        let Some(message) = self.notices.message(note) else { return false };
+        if let Err(error) = self.queue.send(&[message], self.clock_rng.now()).await {
+            tracing::warn!(target: "flexgate::webhooks", error = %error, "a note could not be stored");
+        }
+        true
+    }
+
     fn source(&self, unverified_name: &str) -> Result<(&SourceName, &ConfiguredSource), Problem> {
         let name: SourceName = unverified_name.parse().map_err(|_| problem::source_unknown())?;
         self.sources.get_key_value(&name).ok_or_else(problem::source_unknown)

@@ -4,6 +4,7 @@
 use http::HeaderName;
 use serde_json::Value;
 
+use crate::catalogue;
 use crate::mapping::{Mapping, ProfileFields};
 use crate::proof::{Unproven, shared_secret};
 use crate::reading::{Draft, Reading};
@@ -46,11 +47,14 @@ impl Source for Auth0 {
             return reading.misshapen("the event has no type", document);
         };
         let blocked = document.pointer("/data/object/blocked") == Some(&Value::Bool(true));
-        let meaning = match kind.as_str() {
+        // The first versions of Auth0's event streams sent this prefix.
+        let kind = kind.strip_prefix("com.auth0.").unwrap_or(&kind);
+        let Some(row) = catalogue::find(catalogue::AUTH0, kind) else { return reading.ignore() };
+        let meaning = match kind {
             "user.created" | "user.updated" if blocked => EventMeaning::Deactivate,
             "user.created" | "user.updated" => EventMeaning::Upsert,
             "user.deleted" => EventMeaning::Deactivate,
-            _ => return reading.ignore(),
+            _ => return reading.ignore_relevant(kind, row),
         };
         reading.say(
             &Draft {
@@ -59,6 +63,7 @@ impl Source for Auth0 {
                 subject: self.mapping.text(ProfileField::Subject, document),
                 meaning,
                 membership: None,
+                directory: None,
                 profile: self.mapping.profile(document),
             },
             document,

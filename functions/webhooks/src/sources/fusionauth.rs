@@ -11,6 +11,7 @@ use ring::digest;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
+use crate::catalogue::{self, Effect};
 use crate::mapping::{Mapping, ProfileFields};
 use crate::proof::{Unproven, one, same};
 use crate::reading::{Draft, Reading};
@@ -60,9 +61,16 @@ impl FusionAuth {
             }
             "user.reactivate" => Some(EventMeaning::Upsert).filter(|_| self.registrations(event).next().is_some()),
             "user.create.complete" | "user.update.complete" => Some(EventMeaning::Refresh),
-            "user.registration.create" if inactive => None,
-            "user.registration.create" => Some(EventMeaning::Upsert).filter(|_| ours()),
-            "user.registration.delete" => Some(EventMeaning::Deactivate).filter(|_| ours()),
+            "user.registration.create" | "user.registration.create.complete" if inactive => None,
+            "user.registration.create" | "user.registration.create.complete" => {
+                Some(EventMeaning::Upsert).filter(|_| ours())
+            }
+            "user.registration.update" | "user.registration.update.complete" => {
+                Some(EventMeaning::Refresh).filter(|_| ours())
+            }
+            "user.registration.delete" | "user.registration.delete.complete" => {
+                Some(EventMeaning::Deactivate).filter(|_| ours())
+            }
             _ => None,
         }
     }
@@ -74,11 +82,11 @@ impl FusionAuth {
         all.filter(|one| one["applicationId"].as_str().is_some_and(|id| self.members_of.contains(id)))
     }
 
-    /// Returns the roles in those registrations, or `None` if no registration names a role.
+    /// Returns the roles in those registrations, or `None` if no registration has a list of roles.
     fn roles(&self, event: &Value) -> Option<Vec<String>> {
-        let lists = self.registrations(event).filter_map(|one| one["roles"].as_array());
-        let names: BTreeSet<&str> = lists.flatten().filter_map(Value::as_str).collect();
-        (!names.is_empty()).then(|| self.mapping.renamed(names))
+        let lists: Vec<_> = self.registrations(event).filter_map(|one| one["roles"].as_array()).collect();
+        let names: BTreeSet<&str> = lists.iter().copied().flatten().filter_map(Value::as_str).collect();
+        (!lists.is_empty()).then(|| self.mapping.renamed(names))
     }
 }
 
@@ -106,6 +114,11 @@ impl Source for FusionAuth {
             return reading.misshapen("the event has no type", document);
         };
         let event = &document["event"];
+        match catalogue::find(catalogue::FUSIONAUTH, &kind) {
+            None => return reading.ignore(),
+            Some(row) if row.effect != Effect::Person => return reading.ignore_relevant(&kind, row),
+            Some(_) => {}
+        }
         let Some(meaning) = self.meaning(&kind, event) else { return reading.ignore() };
         let about_one = kind.starts_with("user.registration.");
         let membership = application(event).filter(|_| about_one).map(str::to_owned);
@@ -120,6 +133,7 @@ impl Source for FusionAuth {
                 subject: self.mapping.text(ProfileField::Subject, document),
                 meaning,
                 membership,
+                directory: None,
                 profile,
             },
             document,

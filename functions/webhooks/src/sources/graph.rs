@@ -11,6 +11,7 @@ use http::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use crate::catalogue;
 use crate::proof::{Unproven, same};
 use crate::reading::{Draft, Reading};
 use crate::settings::EventMeaning;
@@ -46,7 +47,11 @@ impl Source for Graph {
                 Some("created" | "updated") => EventMeaning::Refresh,
                 Some("deleted") => EventMeaning::Deactivate,
                 _ => {
-                    reading.ignore();
+                    let lifecycle = item["lifecycleEvent"].as_str().unwrap_or_default();
+                    match catalogue::find(catalogue::GRAPH, lifecycle) {
+                        Some(row) => reading.ignore_relevant(lifecycle, row),
+                        None => reading.ignore(),
+                    }
                     continue;
                 }
             };
@@ -63,6 +68,7 @@ impl Source for Graph {
                 subject,
                 meaning,
                 membership: None,
+                directory: None,
                 profile: Ok(PersonProfile::default()),
             };
             // clientState is the secret, so remove it before passing the item on.

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeSet;
 
+use flexgate::store::Ended;
 use flexgate::web::{Problem, Query};
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
+use crate::catalogue::{self, Effect};
 use crate::mapping::{Mapping, ProfileFields, instant};
 use crate::problem;
 use crate::proof::{Unproven, one, shared_secret};
@@ -42,9 +44,12 @@ impl Okta {
 
     /// Returns the configured group or application that a membership event is about.
     fn membership(&self, kind: &str, targets: &[Value]) -> Option<String> {
-        let ids = || targets.iter().filter_map(|target| target["id"].as_str());
-        let about_one = kind.contains(".user_membership.");
-        ids().find(|id| about_one && self.members_of.contains(*id)).map(str::to_owned)
+        self.configured(targets).filter(|_| kind.contains(".user_membership.")).map(str::to_owned)
+    }
+
+    /// Returns the first target that is a configured group or application.
+    fn configured<'t>(&self, targets: &'t [Value]) -> Option<&'t str> {
+        targets.iter().filter_map(|target| target["id"].as_str()).find(|id| self.members_of.contains(*id))
     }
 
     /// Returns what an event means. If the configuration names groups or applications, only their members are Flex
@@ -57,9 +62,10 @@ impl Okta {
                 Some(if self.members_of.is_empty() { EventMeaning::Upsert } else { EventMeaning::Restore })
             }
             "user.account.update_profile" => Some(EventMeaning::Refresh),
-            "user.lifecycle.deactivate" | "user.lifecycle.suspend" | "user.lifecycle.delete.initiated" => {
-                Some(EventMeaning::Deactivate)
-            }
+            "user.lifecycle.deactivate"
+            | "user.lifecycle.suspend"
+            | "user.lifecycle.delete.initiated"
+            | "user.lifecycle.delete.completed" => Some(EventMeaning::Deactivate),
             "application.user_membership.add" | "group.user_membership.add" => {
                 Some(EventMeaning::Upsert).filter(|_| ours())
             }
@@ -78,18 +84,31 @@ impl Okta {
         let targets = event["target"].as_array().unwrap_or(&nothing);
         // An attempt that failed changed nothing.
         let done = event.pointer("/outcome/result").is_none_or(|result| result == "SUCCESS");
-        let Some(meaning) = self.meaning(kind, targets).filter(|_| done) else { return reading.ignore() };
+        let Some(row) = catalogue::find(catalogue::OKTA, kind).filter(|_| done) else { return reading.ignore() };
+        let (id, at) = (event["uuid"].as_str(), event.get("published").and_then(instant));
+        match row.effect {
+            Effect::Person => {}
+            Effect::Ignored | Effect::EndsDirectory => return reading.ignore_relevant(kind, row),
+            Effect::EndsMembership => {
+                return match self.configured(targets) {
+                    Some(ended) => reading.end(id, at, Some(Ended::Membership(ended.into())), event),
+                    None => reading.ignore(),
+                };
+            }
+        }
+        let Some(meaning) = self.meaning(kind, targets) else { return reading.ignore() };
         let membership = self.membership(kind, targets);
         let Some(user) = targets.iter().find(|target| target["type"] == "User") else {
             return reading.misshapen("the event has no target of type User", event);
         };
         reading.say(
             &Draft {
-                id: event["uuid"].as_str().map(str::to_owned),
-                occurred_at: event.get("published").and_then(instant),
+                id: id.map(str::to_owned),
+                occurred_at: at,
                 subject: self.mapping.text(ProfileField::Subject, user),
                 meaning,
                 membership,
+                directory: None,
                 profile: self.mapping.profile(user),
             },
             event,

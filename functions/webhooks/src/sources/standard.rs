@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use time::Duration;
 
+use crate::catalogue;
 use crate::mapping::{Mapping, ProfileFields};
 use crate::proof::{Unproven, hmac_sha256, one, same, within};
 use crate::reading::{Draft, Reading};
@@ -83,7 +84,7 @@ const PLACES: ProfileFields = &[
     (ProfileField::FullName, &["/data/full_name", "/data/name"]),
     (ProfileField::GivenName, &["/data/first_name"]),
     (ProfileField::FamilyName, &["/data/last_name"]),
-    (ProfileField::Roles, &["/data/public_metadata/roles", "/data/roles"]),
+    (ProfileField::Roles, &["/data/public_metadata/roles", "/data/public_metadata/role", "/data/roles"]),
     (ProfileField::Active, &["/data/active"]),
 ];
 
@@ -143,7 +144,12 @@ impl Source for Standard {
         let Some(kind) = self.mapping.text(ProfileField::Type, document) else {
             return reading.misshapen("the event has no type", document);
         };
-        let Some(meaning) = self.events.get(&kind) else { return reading.ignore() };
+        let Some(meaning) = self.events.get(&kind) else {
+            return match catalogue::find(catalogue::STANDARD, &kind).filter(|_| self.clerk) {
+                Some(row) => reading.ignore_relevant(&kind, row),
+                None => reading.ignore(),
+            };
+        };
         reading.say(
             &Draft {
                 id: verify(delivery).ok().map(str::to_owned),
@@ -154,6 +160,7 @@ impl Source for Standard {
                 subject: self.mapping.text(ProfileField::Subject, document),
                 meaning: if self.inactive(document) { EventMeaning::Deactivate } else { *meaning },
                 membership: None,
+                directory: None,
                 profile: self.profile(document),
             },
             document,

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use flexgate::domain::{NameError, PersonProfile};
+use flexgate::store::Ended;
 use serde_json::Value;
 use time::Duration;
 
+use crate::catalogue::{self, Effect};
 use crate::mapping::{Mapping, ProfileFields};
 use crate::proof::{Timestamped, Unproven};
 use crate::reading::{Draft, Reading};
@@ -21,9 +24,10 @@ const PLACES: ProfileFields = &[
     (ProfileField::OccurredAt, &["/created_at", "/data/updated_at"]),
     (ProfileField::Username, &["/data/user/username", "/data/username"]),
     (ProfileField::Email, &["/data/user/email", "/data/email", "/data/user/emails/0/value", "/data/emails/0/value"]),
+    (ProfileField::FullName, &["/data/user/name", "/data/name"]),
     (ProfileField::GivenName, &["/data/user/first_name", "/data/first_name"]),
     (ProfileField::FamilyName, &["/data/user/last_name", "/data/last_name"]),
-    (ProfileField::Roles, &["/data/user/role/slug", "/data/role/slug"]),
+    (ProfileField::Roles, &["/data/user/roles", "/data/roles", "/data/user/role/slug", "/data/role/slug"]),
 ];
 
 #[derive(Debug)]
@@ -35,6 +39,17 @@ pub(super) struct WorkOs {
 impl WorkOs {
     pub(super) fn new(settings: &SourceSettings) -> Self {
         Self { members_of: settings.members_of.clone(), mapping: Mapping::new(PLACES, settings) }
+    }
+
+    /// Returns the profile. Of several addresses, the primary one counts.
+    fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
+        let person = document.pointer("/data/user").unwrap_or(&document["data"]);
+        let emails = person["emails"].as_array().filter(|_| person["email"].as_str().is_none_or(str::is_empty));
+        let primary = emails.into_iter().flatten().find(|email| email["primary"] == true);
+        match primary.and_then(|email| email["value"].as_str()?.parse().ok()) {
+            Some(email) => self.mapping.profile_with(document, Some(email), true),
+            None => self.mapping.profile(document),
+        }
     }
 
     /// Returns what an event means. If the configuration names groups, only their members are Flex users. Otherwise,
@@ -68,17 +83,35 @@ impl Source for WorkOs {
         let Some(kind) = self.mapping.text(ProfileField::Type, document) else {
             return reading.misshapen("the event has no type", document);
         };
+        let Some(row) = catalogue::find(catalogue::WORKOS, &kind) else { return reading.ignore() };
+        let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str);
+        let (id, at) = (text("/id"), self.mapping.instant(ProfileField::OccurredAt, document));
+        match row.effect {
+            Effect::Person => {}
+            Effect::Ignored => return reading.ignore_relevant(&kind, row),
+            Effect::EndsMembership => {
+                return match text("/data/id").filter(|group| self.members_of.contains(*group)) {
+                    Some(group) => reading.end(id, at, Some(Ended::Membership(group.into())), document),
+                    None => reading.ignore(),
+                };
+            }
+            Effect::EndsDirectory => {
+                let ended = text("/data/id").map(|directory| Ended::Directory(directory.into()));
+                return reading.end(id, at, ended, document);
+            }
+        }
         let Some(meaning) = self.meaning(&kind, document) else { return reading.ignore() };
-        let group = document.pointer("/data/group/id").and_then(Value::as_str);
+        let group = text("/data/group/id");
         let membership = group.filter(|_| kind.starts_with("dsync.group.user_")).map(str::to_owned);
         reading.say(
             &Draft {
-                id: document["id"].as_str().map(str::to_owned),
-                occurred_at: self.mapping.instant(ProfileField::OccurredAt, document),
+                id: id.map(str::to_owned),
+                occurred_at: at,
                 subject: self.mapping.text(ProfileField::Subject, document),
                 meaning,
                 membership,
-                profile: self.mapping.profile(document),
+                directory: text("/data/directory_id").or_else(|| text("/data/user/directory_id")).map(str::to_owned),
+                profile: self.profile(document),
             },
             document,
         );

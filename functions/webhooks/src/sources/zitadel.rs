@@ -6,9 +6,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flexgate::base::strict_json;
+use flexgate::store::Ended;
 use serde_json::Value;
 use time::Duration;
 
+use crate::catalogue::{self, Effect};
 use crate::mapping::{Mapping, ProfileFields};
 use crate::proof::{Timestamped, Unproven};
 use crate::reading::{Draft, Reading};
@@ -51,22 +53,31 @@ impl Source for Zitadel {
         let Some(kind) = self.mapping.text(ProfileField::Type, document) else {
             return reading.misshapen("the event has no type", document);
         };
+        let Some(row) = catalogue::find(catalogue::ZITADEL, &kind) else { return reading.ignore() };
+        let document = unpacked(document);
+        // An organization is Zitadel's directory. Every event names the one that it happened in.
+        let organization = document["resourceOwner"].as_str().map(str::to_owned);
+        let (id, at) = (id(&document), self.mapping.instant(ProfileField::OccurredAt, &document));
         let meaning = match kind.as_str() {
+            _ if row.effect == Effect::EndsDirectory => {
+                let ended = document["aggregateID"].as_str().map(|id| Ended::Directory(id.into()));
+                return reading.end(id.as_deref(), at, ended, &document);
+            }
             "user.human.added" | "user.human.selfregistered" | "user.reactivated" | "user.unlocked" => {
                 EventMeaning::Upsert
             }
             "user.human.profile.changed" | "user.human.email.changed" => EventMeaning::Refresh,
             "user.deactivated" | "user.locked" | "user.removed" => EventMeaning::Deactivate,
-            _ => return reading.ignore(),
+            _ => return reading.ignore_relevant(&kind, row),
         };
-        let document = unpacked(document);
         reading.say(
             &Draft {
-                id: id(&document),
-                occurred_at: self.mapping.instant(ProfileField::OccurredAt, &document),
+                id,
+                occurred_at: at,
                 subject: self.mapping.text(ProfileField::Subject, &document),
                 meaning,
                 membership: None,
+                directory: organization,
                 profile: self.mapping.profile(&document),
             },
             &document,

@@ -8,6 +8,7 @@
 )]
 
 mod effects;
+mod field;
 mod fuzz;
 mod ledger;
 mod shapes;

@@ -2,12 +2,19 @@
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use flexgate::store::{Lane, Message};
+
 use super::*;
 
 async fn refused(hooks: &Hooks, source: &str, headers: &[(&str, &str)], body: &str) {
     let reply = hooks.post(source, headers, body).await;
     assert_eq!(reply.problem(), (401, "delivery_unproven".to_owned()), "{headers:?}: {}", reply.text);
-    assert_eq!(hooks.inbox().count(EventStatus::Waiting).await.unwrap(), 0);
+    // Nothing that changes anybody is queued; only a note for the administrator is.
+    assert_eq!(hooks.platform.queue().backlog(Lane::Events).await.unwrap().waiting, 0);
+    let now = hooks.world.clock_rng().now();
+    for taken in hooks.inbox().take(Lane::Bulk, 50, now, now).await.unwrap() {
+        assert!(matches!(serde_json::from_str(&taken.body).unwrap(), Message::Note(_)), "{}", taken.body);
+    }
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ impl Hooks {
         self.post(source, &[JSON, (header, &format!("t={time},v1={mac}"))], body).await
     }
 
-    async fn fusionauth(&self, body: &Value) -> Reply {
+    pub(crate) async fn fusionauth(&self, body: &Value) -> Reply {
         let b64 = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
         let body = body.to_string();
         let hash = STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, body.as_bytes()));

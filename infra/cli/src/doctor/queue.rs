@@ -90,9 +90,9 @@ fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
 /// A job doesn't say whether it gives access or takes it away, so this function assumes that it takes access away.
 fn takes_access_away(letter: &DeadLetter) -> bool {
     match serde_json::from_str(&letter.body) {
-        Ok(Message::Event(event)) => event.action == Action::Deactivate,
-        Ok(Message::Reconcile { .. } | Message::FanOut { .. }) => true,
-        Ok(Message::Unreadable { .. }) | Err(_) => false,
+        Ok(Message::Event(event) | Message::Consequence(event)) => event.action == Action::Deactivate,
+        Ok(Message::Reconcile { .. } | Message::FanOut { .. } | Message::Ended { .. }) => true,
+        Ok(Message::Unreadable { .. } | Message::Note(_)) | Err(_) => false,
     }
 }
 

@@ -47,6 +47,10 @@ pub struct Statement {
     /// count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Said<BTreeSet<Box<str>>>>,
+    /// The source's own id of the directory or organisation that the person belongs to. It says nothing about access,
+    /// but if the directory is deleted, Flexgate must know who belongs to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<Said<Box<str>>>,
     /// The e-mail address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<Said<Option<Email>>>,
@@ -109,6 +113,7 @@ impl Statement {
                 *ours = said;
             }
         }
+        later(&mut self.directory, other.directory);
         later(&mut self.roles, other.roles);
         later(&mut self.email, other.email);
         later(&mut self.full_name, other.full_name);
@@ -144,7 +149,7 @@ impl Statement {
     /// Whether the source says nothing about the person, for example after it has withdrawn.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        *self == Self { since: self.since.clone(), ..Self::default() }
+        *self == Self { since: self.since.clone(), directory: self.directory.clone(), ..Self::default() }
     }
 
     /// Whether the source says that the person is active. `None` if the source does not say.
@@ -202,6 +207,7 @@ impl Statement {
         }
         shift(&mut self.active, at);
         self.memberships.values_mut().for_each(|said| said.moment.at = at);
+        shift(&mut self.directory, at);
         shift(&mut self.roles, at);
         shift(&mut self.email, at);
         shift(&mut self.full_name, at);

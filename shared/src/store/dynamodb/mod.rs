@@ -5,6 +5,7 @@
 //! same transaction. Reads are strongly consistent, because a session that has ended must not be served. Other
 //! attribute names must not be reserved words of DynamoDB. That is why nearly all of them contain an underscore.
 
+mod activity;
 mod bindings;
 mod counters;
 mod events;

@@ -14,6 +14,7 @@
 mod admit;
 mod bearer;
 mod claims;
+mod endings;
 mod error;
 mod explain;
 mod find;
@@ -42,6 +43,7 @@ use crate::users::{GroupRoles, LastAdmin, PolicySettings, Provisioning};
 
 pub use admit::Admitted;
 pub use claims::{Followed, TokenClaims};
+pub use endings::Concerned;
 pub use error::LedgerError;
 pub use explain::{Explained, ExplainedField, ExplainedRole, ExplainedSource};
 pub use news::{Earlier, News};

@@ -11,12 +11,14 @@ use http_body_util::LengthLimitError;
 use serde_json::Value;
 
 use super::failure::Failure;
+use super::gate::ExternalId;
 use crate::scim::protocol::Document;
 
 /// The maximum size of a body. It is large enough for a group of ten thousand members, written as a list of objects.
 const MAX_BODY: usize = 1024 * 1024;
 
 pub(super) async fn read(request: Request) -> Result<Document, Failure> {
+    let external_id = request.extensions().get::<ExternalId>().cloned();
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     // Some clients send no content type.
@@ -32,7 +34,12 @@ pub(super) async fn read(request: Request) -> Result<Document, Failure> {
         }
     })?;
     match strict_json::parse(&bytes) {
-        Ok(Value::Object(map)) => Ok(map),
+        Ok(Value::Object(map)) => {
+            if let Some(external_id) = external_id {
+                external_id.of_body(&map);
+            }
+            Ok(map)
+        }
         Ok(_) => Err(Problem::new(kinds::BODY_MALFORMED, "The body must be one JSON object: { … }.").into()),
         Err(error) => Err(Problem::new(kinds::BODY_MALFORMED, format!("The body is {error}.")).because(&error).into()),
     }

@@ -1,21 +1,33 @@
 //! The middleware in front of every SCIM route: it authenticates the caller by its token, turns refusals into SCIM
 //! error bodies, and writes at most one audit event per request.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use flexgate::store::{Note, Noted};
 use flexgate::telemetry::{Audit, Decision};
 use flexgate::web::{Context, LoggedProblem, kinds};
 use http::Method;
+use serde_json::Value;
 
 use super::answer::About;
 use super::failure::Failure;
+use crate::scim::protocol::Document;
 use crate::scim::{Refusal, Scim};
 
-pub(super) async fn gate(State(scim): State<Arc<Scim>>, context: Context, request: Request, next: Next) -> Response {
+pub(super) async fn gate(
+    State(scim): State<Arc<Scim>>,
+    context: Context,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let action = action(request.method());
+    let external_id = ExternalId::default();
+    request.extensions_mut().insert(external_id.clone());
+    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().trim_end_matches('/').to_owned());
+    let route = format!("{} {}", request.method(), path.as_deref().unwrap_or("an unknown address"));
     let verified = scim.tokens.verify(request.headers(), request.uri(), context.deadline).await;
     let (caller, response) = match verified {
         Ok(Some(token_id)) => (Some(token_id), next.run(request).await),
@@ -23,7 +35,36 @@ pub(super) async fn gate(State(scim): State<Arc<Scim>>, context: Context, reques
         Err(error) => (None, Failure::from(Refusal::from(error)).into_response()),
     };
     audit(action, caller.as_deref(), &response, &context);
+    if let Some(LoggedProblem(problem)) = response.extensions().get::<LoggedProblem>() {
+        let note = Note {
+            noted: Noted::Refused,
+            source: caller.map_or_else(|| "scim".into(), |id| format!("scim:{id}").into()),
+            route: route.into(),
+            code: problem.kind().code.into(),
+            reason: problem.detail().into(),
+            external_id: external_id.0.get().cloned(),
+            times: 1,
+            at: scim.clock_rng.now(),
+        };
+        // A note that cannot be stored never changes the answer.
+        if let Err(error) = scim.notes.note(&note.shortened()).await {
+            tracing::warn!(request_id = context.request_id.as_str(), error = %error, "a note could not be stored");
+        }
+    }
     response
+}
+
+/// The client's own id of the resource that a request is about. The handler sets it when it has read the body.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ExternalId(Arc<OnceLock<Box<str>>>);
+
+impl ExternalId {
+    /// Takes `externalId` from a body.
+    pub(super) fn of_body(&self, body: &Document) {
+        if let Some(id) = body.get("externalId").and_then(Value::as_str) {
+            self.0.get_or_init(|| id.into());
+        }
+    }
 }
 
 fn action(method: &Method) -> &'static str {

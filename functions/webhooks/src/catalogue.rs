@@ -1,0 +1,313 @@
+//! The event types of each vendor that matter to Flexgate, and what it does about each. `docs/webhooks.md` contains these
+//! tables, and a test compares the two.
+
+/// Some event types with the same effect.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// The types, as the vendor spells them.
+    pub(crate) types: &'static [&'static str],
+    /// What Flexgate does.
+    pub(crate) effect: Effect,
+    /// The same in words, for administrators.
+    pub(crate) text: &'static str,
+}
+
+/// What Flexgate does about an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It changes the person whom the event is about.
+    Person,
+    /// A group or an application no longer exists, so all its memberships end.
+    EndsMembership,
+    /// A directory or an organisation no longer exists, so nobody in it is active any more.
+    EndsDirectory,
+    /// It does nothing, although the event may change who has access. Flexgate warns the administrator.
+    Ignored,
+}
+
+/// The row of an event type. `None` if the type does not matter to Flexgate.
+pub(crate) fn find(rows: &'static [Row], kind: &str) -> Option<&'static Row> {
+    rows.iter().find(|row| row.types.contains(&kind))
+}
+
+const fn row(types: &'static [&'static str], effect: Effect, text: &'static str) -> Row {
+    Row { types, effect, text }
+}
+
+use Effect::{EndsDirectory, EndsMembership, Ignored, Person};
+
+/// Clerk (<https://clerk.com/docs/webhooks/overview>).
+pub(crate) const STANDARD: &[Row] = &[
+    row(
+        &["user.created", "user.updated"],
+        Person,
+        "upsert; deactivate if `banned` or `locked` is true, or `active` is false",
+    ),
+    row(&["user.deleted"], Person, "deactivate"),
+    row(
+        &["organizationMembership.created", "organizationMembership.updated", "organizationMembership.deleted"],
+        Ignored,
+        "Flexgate does not read organizations. Put roles into `public_metadata.roles`, and delete or ban who leaves",
+    ),
+    row(&["organization.deleted"], Ignored, "its members stay Flex users until they are deleted or banned"),
+    row(
+        &["session.ended", "session.removed", "session.revoked"],
+        Ignored,
+        "a session at Clerk is not a session of Flexgate. Delete or ban the user to end their access",
+    ),
+];
+
+/// Okta event types that may be used with event hooks (<https://developer.okta.com/docs/reference/api/event-types/>).
+pub(crate) const OKTA: &[Row] = &[
+    row(&["user.lifecycle.create"], Person, "upsert; nothing with `members_of`"),
+    row(
+        &["user.lifecycle.activate", "user.lifecycle.reactivate", "user.lifecycle.unsuspend"],
+        Person,
+        "upsert; with `members_of`, end a suspension",
+    ),
+    row(
+        &[
+            "user.lifecycle.deactivate",
+            "user.lifecycle.suspend",
+            "user.lifecycle.delete.initiated",
+            "user.lifecycle.delete.completed",
+        ],
+        Person,
+        "deactivate",
+    ),
+    row(&["user.account.update_profile"], Person, "refresh"),
+    row(
+        &["application.user_membership.add", "group.user_membership.add"],
+        Person,
+        "upsert, if `members_of` contains the application or group",
+    ),
+    row(
+        &["application.user_membership.remove", "group.user_membership.remove"],
+        Person,
+        "end this membership, if `members_of` contains the application or group; deactivate after the last one",
+    ),
+    row(
+        &["group.lifecycle.delete", "application.lifecycle.deactivate", "application.lifecycle.delete"],
+        EndsMembership,
+        "end this membership of everybody, if `members_of` contains the application or group",
+    ),
+    row(
+        &["application.lifecycle.activate"],
+        Ignored,
+        "who was assigned before comes back with their next event. Assign them again, or use SCIM",
+    ),
+    row(
+        &["group.application_assignment.remove", "group.application_assignment.add"],
+        Ignored,
+        "Okta reports each person of the group separately, as an application membership",
+    ),
+    row(&["application.user_membership.change_username"], Ignored, "a Flex user keeps its username"),
+    row(
+        &["user.account.lock", "user.account.unlock"],
+        Ignored,
+        "a lock after wrong passwords ends by itself. Suspend the user to end their access",
+    ),
+    row(
+        &["user.session.clear", "user.session.end"],
+        Ignored,
+        "a session at Okta is not a session of Flexgate. Suspend or deactivate the user to end their access",
+    ),
+];
+
+/// Auth0 event streams (<https://auth0.com/docs/customize/events/event-types>). The types may have the prefix
+/// `com.auth0.`.
+pub(crate) const AUTH0: &[Row] = &[
+    row(&["user.created", "user.updated"], Person, "upsert; deactivate if `blocked` is true"),
+    row(&["user.deleted"], Person, "deactivate"),
+    row(
+        &[
+            "organization.member.added",
+            "organization.member.deleted",
+            "organization.member.role.assigned",
+            "organization.member.role.deleted",
+            "organization.deleted",
+        ],
+        Ignored,
+        "Flexgate does not read organizations. Put roles into `app_metadata.roles`, and block who leaves",
+    ),
+    row(
+        &["group.member.added", "group.member.deleted", "group.role.assigned", "group.role.deleted", "group.deleted"],
+        Ignored,
+        "Flexgate does not read groups of Auth0. Put roles into `app_metadata.roles`, and block who leaves",
+    ),
+    row(&["connection.deleted"], Ignored, "Auth0 deletes the users of the connection, each with an event of its own"),
+];
+
+/// WorkOS (<https://workos.com/docs/events>).
+pub(crate) const WORKOS: &[Row] = &[
+    row(&["dsync.user.created"], Person, "upsert; with `members_of`, refresh. Deactivate if `state` is `inactive`"),
+    row(
+        &["dsync.user.updated"],
+        Person,
+        "upsert; with `members_of`, refresh and end a suspension. Deactivate if `state` is `inactive`",
+    ),
+    row(&["dsync.user.deleted"], Person, "deactivate"),
+    row(&["dsync.group.user_added"], Person, "upsert, if `members_of` contains the group"),
+    row(
+        &["dsync.group.user_removed"],
+        Person,
+        "end this membership, if `members_of` contains the group; deactivate after the last one",
+    ),
+    row(
+        &["dsync.group.deleted"],
+        EndsMembership,
+        "end this membership of everybody, if `members_of` contains the group",
+    ),
+    row(&["dsync.deleted", "dsync.deactivated"], EndsDirectory, "deactivate everybody of the directory"),
+    row(
+        &["user.deleted", "organization_membership.deleted", "organization_membership.updated", "organization.deleted"],
+        Ignored,
+        "Flexgate reads directories, not the users and organizations of AuthKit",
+    ),
+    row(
+        &["connection.deactivated", "connection.deleted"],
+        Ignored,
+        "who signs in through this connection stays a Flex user until the directory removes them",
+    ),
+    row(&["session.revoked"], Ignored, "a session at WorkOS is not a session of Flexgate"),
+];
+
+/// FusionAuth (<https://fusionauth.io/docs/extend/events-and-webhooks/events/>).
+pub(crate) const FUSIONAUTH: &[Row] = &[
+    row(
+        &["user.create.complete", "user.update.complete"],
+        Person,
+        "upsert; with `members_of`, refresh. Deactivate if `active` is false",
+    ),
+    row(&["user.reactivate"], Person, "upsert; with `members_of`, only who has one of these registrations"),
+    row(&["user.deactivate", "user.delete", "user.delete.complete"], Person, "deactivate"),
+    row(
+        &["user.registration.create", "user.registration.create.complete"],
+        Person,
+        "upsert, if `members_of` contains the application",
+    ),
+    row(
+        &["user.registration.update", "user.registration.update.complete"],
+        Person,
+        "refresh, if `members_of` contains the application; an empty list of roles takes the roles away",
+    ),
+    row(
+        &["user.registration.delete", "user.registration.delete.complete"],
+        Person,
+        "end this membership, if `members_of` contains the application; deactivate after the last one",
+    ),
+    row(&["user.bulk.create"], Ignored, "the event does not make Flex users. Import them: `flexgate users import`"),
+    row(
+        &["group.member.add", "group.member.remove", "group.member.update", "group.delete", "group.update"],
+        Ignored,
+        "Flexgate reads roles from registrations, not from groups",
+    ),
+    row(&["user.action"], Ignored, "an action such as a temporary ban does not end access. Deactivate the user"),
+];
+
+/// Zitadel (<https://zitadel.com/docs/apis/introduction>, the event types of the aggregates user, org and instance).
+pub(crate) const ZITADEL: &[Row] = &[
+    row(&["user.human.added", "user.human.selfregistered", "user.reactivated", "user.unlocked"], Person, "upsert"),
+    row(&["user.human.profile.changed", "user.human.email.changed"], Person, "refresh"),
+    row(&["user.deactivated", "user.locked", "user.removed"], Person, "deactivate"),
+    row(&["org.removed", "org.deactivated"], EndsDirectory, "deactivate everybody of the organization"),
+    row(
+        &["org.reactivated"],
+        Ignored,
+        "nobody comes back by this event. Reactivate the people, or provision them again with `flexgate users import`",
+    ),
+    row(&["instance.removed"], Ignored, "remove the source: `flexgate users sources`"),
+    row(&["user.username.changed", "user.domain.claimed"], Ignored, "a Flex user keeps its username"),
+    row(
+        &[
+            "user.grant.added",
+            "user.grant.changed",
+            "user.grant.cascade.changed",
+            "user.grant.removed",
+            "user.grant.cascade.removed",
+            "user.grant.deactivated",
+            "user.grant.reactivated",
+        ],
+        Ignored,
+        "Zitadel's webhooks name no roles by name. Take roles from the tokens: `roles_claim`",
+    ),
+];
+
+/// Microsoft Graph change notifications
+/// (<https://learn.microsoft.com/graph/change-notifications-lifecycle-events>).
+pub(crate) const GRAPH: &[Row] = &[
+    row(&["created", "updated"], Person, "nothing: the notification does not say what changed, see above"),
+    row(&["deleted"], Person, "deactivate who is bound to the deleted account"),
+    row(&["subscriptionRemoved"], Ignored, "Graph sends nothing any more. Create the subscription again"),
+    row(&["reauthorizationRequired"], Ignored, "Graph soon sends nothing any more. Renew the subscription"),
+    row(&["missed"], Ignored, "Graph could not deliver everything. Check who has left in the meantime"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    use super::*;
+    use crate::settings::Kind;
+
+    /// The rows of a kind of source.
+    fn of(kind: Kind) -> &'static [Row] {
+        match kind {
+            Kind::Standard => STANDARD,
+            Kind::Okta => OKTA,
+            Kind::Auth0 => AUTH0,
+            Kind::Workos => WORKOS,
+            Kind::Fusionauth => FUSIONAUTH,
+            Kind::Zitadel => ZITADEL,
+            Kind::Graph => GRAPH,
+            Kind::Generic => &[],
+        }
+    }
+
+    const KINDS: [(&str, Kind); 7] = [
+        ("standard", Kind::Standard),
+        ("okta", Kind::Okta),
+        ("auth0", Kind::Auth0),
+        ("workos", Kind::Workos),
+        ("fusionauth", Kind::Fusionauth),
+        ("zitadel", Kind::Zitadel),
+        ("graph", Kind::Graph),
+    ];
+
+    /// Compares the tables in `docs/webhooks.md` with the catalogue. With `UPDATE=1`, writes them instead.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the person who runs the test asks for an update in the environment")]
+    fn the_documentation_lists_every_event_type() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/webhooks.md");
+        let mut page = std::fs::read_to_string(&path).unwrap();
+        for (name, kind) in KINDS {
+            let mut table = String::from("| event type | what Flexgate does |\n|---|---|\n");
+            for row in of(kind) {
+                let types: Vec<_> = row.types.iter().map(|one| format!("`{one}`")).collect();
+                let ignored = if row.effect == Effect::Ignored { "**ignored, with a warning:** " } else { "" };
+                writeln!(table, "| {} | {ignored}{} |", types.join(", "), row.text).unwrap();
+            }
+            let (begin, end) = (format!("<!-- events of {name} -->\n"), format!("<!-- end of {name} -->"));
+            let from = page.find(&begin).unwrap_or_else(|| panic!("{name}: no table")) + begin.len();
+            let to = page.find(&end).unwrap();
+            page.replace_range(from..to, &table);
+        }
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, page).unwrap();
+        } else {
+            assert!(page == std::fs::read_to_string(&path).unwrap(), "run: UPDATE=1 cargo test -p flexgate-webhooks");
+        }
+    }
+
+    #[test]
+    fn every_type_has_one_row() {
+        for (name, kind) in KINDS {
+            let mut seen = BTreeSet::new();
+            for one in of(kind).iter().flat_map(|row| row.types) {
+                assert!(seen.insert(one), "{name}: {one}");
+            }
+        }
+    }
+}

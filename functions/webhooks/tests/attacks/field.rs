@@ -1,0 +1,275 @@
+//! Events as vendors send them in practice: R60, R62, R64 to R68.
+
+use flexgate::store::{Note, Noted};
+use time::Duration;
+use time::format_description::well_known::Rfc3339;
+
+use super::*;
+
+impl Hooks {
+    fn minutes_ago(&self, minutes: i64) -> String {
+        (self.world.clock_rng().now() - Duration::minutes(minutes)).format(&Rfc3339).unwrap()
+    }
+
+    /// Delivers a `WorkOS` event that happened so many minutes ago, and applies it.
+    async fn workos(&self, kind: &str, minutes_ago: i64, data: Value) -> Reply {
+        let body = json!({ "id": format!("event_{kind}_{minutes_ago}_{}", data["id"]), "event": kind, "data": data,
+            "created_at": self.minutes_ago(minutes_ago) });
+        let reply = self.stamped("workos", "workos-signature", 1000, &body).await;
+        assert_eq!(reply.status, 202, "{}", reply.text);
+        self.settle().await;
+        reply
+    }
+
+    async fn zitadel(&self, kind: &str, aggregate: &str, sequence: u64, payload: Value) -> Reply {
+        let body = json!({ "aggregateID": aggregate, "aggregateType": "user", "resourceOwner": "org-1",
+            "instanceID": "1", "sequence": sequence, "event_type": kind, "event_payload": payload,
+            "created_at": self.minutes_ago(100 - i64::try_from(sequence).unwrap()) });
+        let reply = self.stamped("zitadel", "zitadel-signature", 1, &body).await;
+        self.settle().await;
+        reply
+    }
+
+    async fn is_active(&self, username: &str) -> bool {
+        self.user(username).await["deactivated"] == false
+    }
+
+    /// Waits until the store has as many notes.
+    async fn notes(&self, count: usize) -> Vec<Note> {
+        self.settle().await;
+        let notes = self.platform.notes();
+        for _ in 0..400 {
+            let found = notes.notes(self.world.clock_rng().now()).await.unwrap();
+            if found.len() >= count {
+                return found;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        notes.notes(self.world.clock_rng().now()).await.unwrap()
+    }
+}
+
+fn user(id: &str, directory: &str) -> Value {
+    json!({ "object": "directory_user", "id": id, "directory_id": directory, "username": id, "state": "active",
+        "email": format!("{id}@example.com"), "first_name": "Ada", "last_name": "Lovelace" })
+}
+
+#[tokio::test]
+async fn r60_a_directory_that_is_deleted_takes_its_people_with_it() {
+    let hooks = Hooks::start().await;
+    for (id, directory) in [("ada", "directory_1"), ("grace", "directory_1"), ("lin", "directory_2")] {
+        hooks.workos("dsync.user.created", 50, user(id, directory)).await;
+    }
+    let deleted = json!({ "object": "directory", "id": "directory_1", "state": "deleting" });
+    assert_eq!(hooks.workos("dsync.deleted", 40, deleted.clone()).await.body, json!({ "accepted": 1 }));
+    let active = [hooks.is_active("ada").await, hooks.is_active("grace").await, hooks.is_active("lin").await];
+    assert_eq!(active, [false, false, true], "the other directory stays");
+    // A late event from before the deletion brings nobody back; one from after it does.
+    hooks.workos("dsync.user.updated", 45, user("ada", "directory_1")).await;
+    assert!(!hooks.is_active("ada").await);
+    hooks.workos("dsync.user.created", 30, user("ada", "directory_3")).await;
+    assert!(hooks.is_active("ada").await);
+    // Delivered again, the deletion changes nothing more.
+    hooks.workos("dsync.deleted", 40, deleted).await;
+    assert!(hooks.is_active("ada").await);
+}
+
+#[tokio::test]
+async fn r60_a_group_that_is_deleted_ends_its_memberships() {
+    let mut sources = sources();
+    sources["workos"] = json!({ "members_of": ["a", "b"] });
+    let hooks = Hooks::with(&sources).await;
+    let added = |id: &str, group: &str| json!({ "user": user(id, "d"), "group": { "id": group }, "id": group });
+    hooks.workos("dsync.group.user_added", 50, added("ada", "a")).await;
+    hooks.workos("dsync.group.user_added", 49, added("grace", "a")).await;
+    hooks.workos("dsync.group.user_added", 48, added("grace", "b")).await;
+    hooks.workos("dsync.group.deleted", 40, json!({ "object": "directory_group", "id": "a" })).await;
+    assert_eq!([hooks.is_active("ada").await, hooks.is_active("grace").await], [false, true], "one has another group");
+    hooks.workos("dsync.group.deleted", 39, json!({ "object": "directory_group", "id": "c" })).await;
+    hooks.workos("dsync.group.deleted", 38, json!({ "object": "directory_group", "id": "b" })).await;
+    assert!(!hooks.is_active("grace").await);
+}
+
+#[tokio::test]
+async fn r60_so_it_is_for_oktas_groups_and_applications_and_zitadels_organizations() {
+    let mut sources = sources();
+    sources["okta"] = json!({ "members_of": ["0oa1", "00g1"] });
+    let hooks = Hooks::with(&sources).await;
+    let okta = async |kind: &str, minutes: i64, target: Value| {
+        let event = json!({ "uuid": format!("{kind}-{minutes}"), "published": hooks.minutes_ago(minutes), "eventType": kind,
+            "outcome": { "result": "SUCCESS" }, "target": target });
+        let reply = hooks.shared("okta", &json!({ "data": { "events": [event] } })).await;
+        assert_eq!(reply.status, 202, "{}", reply.text);
+        hooks.settle().await;
+    };
+    let ada = json!({ "type": "User", "id": "00u1", "alternateId": "ada@example.com", "displayName": "Ada" });
+    for (kind, minutes, target) in [
+        ("application.lifecycle.deactivate", 60, json!([{ "type": "AppInstance", "id": "0oa1" }])),
+        ("application.lifecycle.delete", 50, json!([{ "type": "AppInstance", "id": "0oa1" }])),
+    ] {
+        okta("application.user_membership.add", minutes + 5, json!([ada, { "type": "AppInstance", "id": "0oa1" }]))
+            .await;
+        assert!(hooks.is_active("ada@example.com").await, "{kind}");
+        okta(kind, minutes, target).await;
+        assert!(!hooks.is_active("ada@example.com").await, "{kind}");
+    }
+    okta("group.user_membership.add", 40, json!([ada, { "type": "UserGroup", "id": "00g1" }])).await;
+    okta("group.lifecycle.delete", 35, json!([{ "type": "UserGroup", "id": "00g2" }])).await;
+    assert!(hooks.is_active("ada@example.com").await, "another group");
+    okta("group.lifecycle.delete", 30, json!([{ "type": "UserGroup", "id": "00g1" }])).await;
+    assert!(!hooks.is_active("ada@example.com").await);
+
+    let minnie = json!({ "userName": "minnie", "firstName": "Minnie", "lastName": "Mouse", "email": "m@example.com" });
+    hooks.zitadel("user.human.added", "u1", 1, minnie).await;
+    assert!(hooks.is_active("minnie").await);
+    hooks.zitadel("org.removed", "org-2", 2, json!({})).await;
+    assert!(hooks.is_active("minnie").await, "another organization");
+    hooks.zitadel("org.removed", "org-1", 3, json!({})).await;
+    assert!(!hooks.is_active("minnie").await);
+}
+
+#[tokio::test]
+async fn r60_an_ending_without_its_time_or_its_id_is_a_dead_letter() {
+    let hooks = Hooks::start().await;
+    for (number, body) in [
+        json!({ "event": "dsync.deleted", "data": { "id": "d" }, "created_at": "2026-03-01T12:00:00Z" }),
+        json!({ "id": "1", "event": "dsync.deleted", "data": { "id": "d" } }),
+        json!({ "id": "2", "event": "dsync.deleted", "data": {}, "created_at": "2026-03-01T12:00:00Z" }),
+    ]
+    .iter()
+    .enumerate()
+    {
+        hooks.stamped("workos", "workos-signature", 1000, body).await;
+        hooks.settle().await;
+        assert_eq!(hooks.dead().await.len(), number + 1);
+    }
+}
+
+#[tokio::test]
+async fn r62_a_registration_without_roles_takes_the_roles_back() {
+    let mut sources = sources();
+    sources["fusionauth"] = json!({ "members_of": ["app-1"] });
+    let hooks = Hooks::with(&sources).await;
+    let event = async |kind: &str, minutes: i64, roles: Value| {
+        let registration = json!({ "applicationId": "app-1", "roles": roles });
+        let at = hooks.world.clock_rng().now() - Duration::minutes(minutes);
+        let body = json!({ "event": { "id": format!("{kind}{minutes}"), "type": kind,
+            "createInstant": i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap(), "registration": registration,
+            "user": { "id": "u1", "username": "ada", "email": "ada@example.com", "fullName": "Ada", "active": true } } });
+        assert_eq!(hooks.fusionauth(&body).await.status, 202);
+        hooks.settle().await;
+        hooks.user("ada").await["roles"].clone()
+    };
+    let roles = event("user.registration.create.complete", 50, json!(["supervisor"])).await;
+    assert_eq!(roles, json!(["supervisor"]));
+    let roles = event("user.registration.update.complete", 40, json!([])).await;
+    assert_eq!(roles, json!(["agent"]), "the default role");
+    assert_eq!(event("user.registration.update", 30, json!(["Supervisor"])).await, json!(["supervisor"]));
+}
+
+#[tokio::test]
+async fn r64_half_a_name_is_merged_with_what_is_known() {
+    let hooks = Hooks::start().await;
+    let minnie = json!({ "userName": "minnie", "firstName": "Minnie", "lastName": "Mouse", "email": "m@example.com" });
+    hooks.zitadel("user.human.added", "u1", 1, minnie).await;
+    hooks.zitadel("user.human.profile.changed", "u1", 2, json!({ "lastName": "Duck" })).await;
+    assert_eq!(hooks.user("minnie").await["full_name"], "Minnie Duck");
+    hooks.zitadel("user.human.profile.changed", "u1", 3, json!({ "firstName": "Daisy" })).await;
+    assert_eq!(hooks.user("minnie").await["full_name"], "Daisy Duck");
+    hooks.zitadel("user.human.profile.changed", "u1", 4, json!({ "displayName": "Daisy D." })).await;
+    assert_eq!(hooks.user("minnie").await["full_name"], "Daisy D.");
+}
+
+#[tokio::test]
+async fn r65_notices_about_the_feed_itself_reach_the_administrator() {
+    let hooks = Hooks::start().await;
+    for (count, notice) in [(1, "missed"), (2, "subscriptionRemoved"), (3, "reauthorizationRequired")] {
+        let item =
+            json!({ "clientState": SECRET, "subscriptionId": "s", "lifecycleEvent": notice, "tenantId": "tenant-1" });
+        let reply = hooks.post("graph", &[JSON], json!({ "value": [item] }).to_string()).await;
+        assert_eq!(reply.body, json!({ "accepted": 0 }));
+        let notes = hooks.notes(count).await;
+        let note = notes.iter().find(|note| &*note.route == notice).unwrap();
+        assert_eq!((note.noted, &*note.source), (Noted::Ignored, "graph"));
+        assert!(!note.reason.is_empty());
+    }
+    // Somebody who does not know the secret cannot raise an alarm.
+    let forged = json!({ "value": [{ "clientState": "guess", "lifecycleEvent": "subscriptionRemoved" }] });
+    hooks.post("graph", &[JSON], forged.to_string()).await;
+    assert!(hooks.notes(4).await.iter().all(|note| note.noted == Noted::Refused || note.times == 1));
+}
+
+#[tokio::test]
+async fn r66_a_workos_user_is_read_as_published() {
+    let hooks = Hooks::start().await;
+    let data = json!({ "object": "directory_user", "id": "directory_user_7", "directory_id": "d", "state": "active",
+        "name": "Ada Lovelace", "username": "ada",
+        "emails": [{ "value": "private@example.com", "primary": false }, { "value": "ada@example.com", "primary": true }],
+        "roles": [{ "slug": "agent" }, { "slug": "supervisor" }], "role": { "slug": "agent" } });
+    hooks.workos("dsync.user.created", 50, data).await;
+    let ada = hooks.user("ada").await;
+    assert_eq!((&ada["email"], &ada["full_name"]), (&json!("ada@example.com"), &json!("Ada Lovelace")));
+    assert_eq!(ada["roles"], json!(["agent", "supervisor"]));
+}
+
+#[tokio::test]
+async fn r67_an_ignored_event_that_matters_is_noted_and_one_that_does_not_is_only_counted() {
+    let hooks = Hooks::start().await;
+    let event = |kind: &str| json!({ "id": kind, "event": kind, "data": {}, "created_at": "2026-03-01T12:00:00Z" });
+    for kind in
+        ["organization_membership.deleted", "organization_membership.deleted", "authentication.password_succeeded"]
+    {
+        let reply = hooks.stamped("workos", "workos-signature", 1000, &event(kind)).await;
+        assert_eq!(reply.body, json!({ "accepted": 0 }), "{kind}");
+    }
+    let clerk = json!({ "type": "organizationMembership.deleted", "data": { "id": "orgmem_1" } });
+    hooks.standard("m1", &clerk).await;
+    let mut noted: Vec<_> =
+        hooks.notes(2).await.into_iter().map(|note| (note.source, note.route, note.times)).collect();
+    noted.sort();
+    assert_eq!(
+        noted,
+        [
+            ("standard".into(), "organizationMembership.deleted".into(), 1),
+            ("workos".into(), "organization_membership.deleted".into(), 1),
+        ]
+    );
+    // A minute later, the second one of before is counted too.
+    hooks.world.advance(Duration::MINUTE).await;
+    hooks.stamped("workos", "workos-signature", 1000, &event("organization_membership.deleted")).await;
+    hooks.settle().await;
+    let notes = hooks.notes(2).await;
+    assert_eq!(notes.iter().find(|note| &*note.source == "workos").unwrap().times, 3);
+}
+
+#[tokio::test]
+async fn a_refused_delivery_is_noted_without_what_it_said() {
+    let hooks = Hooks::start().await;
+    let body = json!({ "type": "user.created", "data": { "id": "u", "email": "ada@example.com" } }).to_string();
+    let now = hooks.now().to_string();
+    let reply = hooks.post("standard", &standard_headers("m", &now, "v1,AAAA"), body).await;
+    assert_eq!(reply.status, 401, "{}", reply.text);
+    let notes = hooks.notes(1).await;
+    assert_eq!((notes[0].noted, &*notes[0].route), (Noted::Refused, "POST /webhooks/{source}"));
+    assert_eq!(&*notes[0].source, "standard");
+    assert!(!format!("{notes:?}").contains("ada@example.com"));
+    // An address that belongs to no source is not noted: anybody can call it.
+    hooks.post("nobody", &[JSON], "{}").await;
+    assert_eq!(hooks.notes(2).await.len(), 1);
+}
+
+#[tokio::test]
+async fn r68_auth0s_prefixed_types_and_clerks_single_role_are_understood() {
+    let hooks = Hooks::start().await;
+    let body = json!({ "type": "com.auth0.user.created", "id": "1", "time": hooks.minutes_ago(5), "data": { "object": {
+        "user_id": "auth0|1", "email": "grace@example.com", "email_verified": true, "name": "Grace" } } });
+    let bearer = format!("Bearer {SECRET}");
+    let reply = hooks.post("auth0", &[JSON, ("authorization", bearer.as_str())], body.to_string()).await;
+    assert_eq!(reply.body, json!({ "accepted": 1 }));
+    let mut body = super::clerk("user.created", "ada", hooks.now() * 1000 - 60_000);
+    body["data"]["public_metadata"] = json!({ "role": "supervisor" });
+    hooks.standard("1", &body).await;
+    hooks.settle().await;
+    assert!(hooks.is_active("grace@example.com").await);
+    assert_eq!(hooks.user("ada").await["roles"], json!(["supervisor"]));
+}
