@@ -19,7 +19,8 @@ use crate::base::clock_rng::{Rng, random};
 
 const VERSION: &str = "v1";
 
-/// What a sealed value is for. The seal authenticates the purpose together with the value, but does not contain it.
+/// What a sealed value is for. The seal authenticates the purpose as associated data, so the sealed value does not
+/// contain the purpose.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose<'a>(pub &'a [&'a str]);
 

@@ -75,7 +75,7 @@ ports! {
     people: People;
     /// Which people are inactive.
     deactivations: Deactivations;
-    /// An index of Flex's users by folded username. It shows the users as Flexgate last saw them.
+    /// An index of Flex's users by username, regardless of case. It shows the users as Flexgate last saw them.
     usernames: UsernameIndex;
 }
 

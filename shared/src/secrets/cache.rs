@@ -74,8 +74,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         &self.id
     }
 
-    /// Returns the value. It is less than five minutes old. If the secret cannot be fetched, it is the last value,
-    /// which is less than an hour old.
+    /// Returns a value that is less than five minutes old. If the secret cannot be fetched, returns the last value, as
+    /// long as that value is less than an hour old.
     pub async fn get(&self, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         if let Some(held) = self.younger_than(FRESH) {
             return Ok(held);

@@ -179,7 +179,7 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// The circumstances of a mint by the bearer of `claims`. Only then may the claims add roles.
+    /// Returns the circumstances of a mint by the bearer of `claims`. Claims may add roles only during such a mint.
     pub(super) fn minting<'a>(&self, claims: &'a TokenClaims) -> Occasion<'a> {
         Occasion { minting_for: claims.issuer(), ..self.occasion() }
     }
@@ -295,9 +295,9 @@ impl Ledger {
         Ok(self.people.state(person.id, person.version, stating).await?)
     }
 
-    /// Returns the user unchanged, for a policy under which claims do not change it. While the bearer mints, this
+    /// Returns the user unchanged, because the policy says that claims do not change it. While the bearer mints, this
     /// renews the stored claims that created the user, with their original content. Returns `None` if those claims have
-    /// expired. The caller must then state the new claims.
+    /// expired. The caller must then store the new claims.
     async fn keep_claims(
         &self,
         claims: &TokenClaims,

@@ -23,10 +23,11 @@ pub(super) struct Kept {
     pub(super) memberships: Vec<Membership>,
 }
 
-/// Adds a statement that was derived from the SCIM store to the person.
+/// Adds to the person a statement that was derived from the SCIM store.
 pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
     if source == Source::Scim {
-        // Earlier versions of Flexgate gave these roles without recording that, so treat them as given.
+        // Earlier versions of Flexgate gave these roles without recording it. So record them now as roles that Flexgate
+        // gave.
         let names = statement.roles.iter().flat_map(|said| &said.value);
         person.given.roles.extend(names.filter_map(|name| name.parse::<Role>().ok()));
     }
@@ -203,7 +204,8 @@ impl Ledger {
                 Written::Moved => return Ok(None),
             }
         }
-        // This role is not stored here. The reconciliation stores it together with the other given roles.
+        // Add the role of the group that the person left, but only in memory. The reconciliation stores it together
+        // with the other roles that Flexgate gave.
         person.given.roles.extend(left.map(|(_, role)| role));
         Ok(Some(person))
     }

@@ -35,7 +35,8 @@ impl Ledger {
         self.last_admin == LastAdmin::Protected && is_admin && !stays
     }
 
-    /// If the change removes an administrator, takes the administrators' lock. Returns an error if it is the last one.
+    /// Takes the administrators' lock if the change removes an administrator. Returns an error if this is the last
+    /// administrator.
     pub(super) async fn guard(&self, change: &Change, deadline: Deadline) -> Result<Guarded, LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|user| self.takes_an_admin(Some(user), &change.desired))
         else {

@@ -1,5 +1,5 @@
-//! Reconciles a person: compares the Flex user with the ledger, records the given roles, and sends the difference to
-//! Twilio.
+//! Reconciles a person: compares the Flex user with the ledger, records the roles that Flexgate gives, and sends the
+//! difference to Twilio.
 
 use std::time::Duration;
 
@@ -145,9 +145,9 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Records the given roles, sends the difference to Twilio, and records that Flex matches the ledger. Returns the
-    /// report and the version of the person that it describes. Returns `None` if another writer changed the person in
-    /// between.
+    /// Records the roles that Flexgate gives, sends the difference to Twilio, and records that Flex matches the ledger.
+    /// Returns the report and the version of the person that it describes. Returns `None` if another writer changed the
+    /// person in the meantime.
     pub(super) async fn bring(
         &self,
         change: Change,
@@ -289,7 +289,7 @@ pub(super) fn is_drift(person: &Person, plan: &Plan) -> bool {
 }
 
 impl Report {
-    /// A report without a user or reasons, for an outcome that needed no computation.
+    /// Creates a report for an outcome that needed no computation. It has no user and no reasons.
     pub(super) fn nothing(outcome: Outcome) -> Self {
         Self { outcome, user: None, explanation: None, blocked: Vec::new() }
     }

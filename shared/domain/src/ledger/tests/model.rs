@@ -68,7 +68,7 @@ impl Model {
         EventId::from(u128::from(self.minute.unsigned_abs()))
     }
 
-    /// Lets `source` say something now. `build` gets the time and the event's id, and returns the statement.
+    /// Records that `source` says something now. `build` gets the time and the event's id, and returns the statement.
     pub(super) fn say(&mut self, source: &Source, build: impl FnOnce(OffsetDateTime, &EventId) -> Statement) {
         self.minute += 1;
         let statement = build(self.now(), &self.id());
