@@ -425,8 +425,8 @@ def main(packaged, target):
             "TwilioUrl": f"http://localhost:{SIMULATOR}", "PublicUrl": PUBLIC, "Canary": "false",
             "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
             "ScimGroupRoles": '{"Leads": "supervisor"}',
-            # Because an issuer is configured, Flexgate binds each user that it creates to an identity. When the user
-            # leaves, it removes the binding.
+            # Because an issuer is configured, Flexgate binds each user that it creates to an identity. When the person
+            # leaves, Flexgate removes the binding.
             "WebhookSources": json.dumps({"okta": {"issuer": "https://okta.example.com"}}),
             "Issuers": json.dumps([{"issuer": issuer, "audiences": ["flexgate"], "roles_claim": "roles"}]),
         }

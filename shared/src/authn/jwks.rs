@@ -131,8 +131,8 @@ impl Keys {
         self.at_hand(unverified_kid, algorithm)
     }
 
-    /// Fetches the keys if none are cached. A failure is logged but does not start the `PAUSE_COLD`, because the
-    /// prewarm may have failed only for lack of time. So the first caller can try again at once.
+    /// Fetches the keys if none are cached. A failure is logged but does not start a `PAUSE_COLD`, because the prewarm
+    /// may have failed only for lack of time. So the first caller can try again at once.
     pub(super) async fn prewarm(&self, deadline: Deadline) {
         if let Ok(_turn) = timeout_at(deadline.instant(), self.fetching.lock()).await
             && self.state().cached.is_none()
