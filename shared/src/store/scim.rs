@@ -88,7 +88,7 @@ pub enum GroupWritten {
     Yes,
     /// Another group has the name.
     NameTaken,
-    /// Another writer changed or removed the group in between.
+    /// Another writer changed or removed the group after it was read.
     Moved,
 }
 

@@ -206,7 +206,7 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     assert!(is_held(&fixture.ledger.confirm(&claims(before), &identity(), &user).await.unwrap_err()));
     assert_eq!(bindings.user_of(&identity()).await.unwrap(), None);
-    // A token that the issuer issued after the takeover counts.
+    // A token that the issuer issued after the takeover is accepted.
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     fixture.ledger.confirm(&claims(SystemClock.now()), &identity(), &user).await.unwrap();
     assert_eq!(bindings.user_of(&identity()).await.unwrap(), Some(user));

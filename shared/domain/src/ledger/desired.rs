@@ -218,8 +218,8 @@ fn roles(
     Roles { have, unspellable, given, reasons }
 }
 
-/// The roles that at least one source names, that the policy allows, and that Flexgate may give now. A role that only
-/// claims name can be added only during a mint.
+/// The roles that at least one source names, that the policy allows, and that Flexgate may give now. If only claims
+/// name a role, it can be added only during a mint.
 fn stated(
     statements: &BTreeMap<Source, Statement>,
     policy: &Policy,
@@ -265,8 +265,8 @@ fn said<T: Clone>(said: &Said<T>) -> (&Moment, T) {
     (&said.moment, said.value.clone())
 }
 
-/// The value, unless it is empty. Flex requires an e-mail address, so a source that removes it counts as saying nothing
-/// about it.
+/// The value, unless it is empty. Flex requires an e-mail address. So if a source says that the address is empty,
+/// Flexgate ignores that.
 fn present<T: Clone>(said: &Said<Option<T>>) -> Option<(&Moment, T)> {
     Some((&said.moment, said.value.clone()?))
 }

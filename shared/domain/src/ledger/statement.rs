@@ -239,8 +239,8 @@ impl Statement {
 }
 
 impl Moment {
-    /// The time at which something counts as said: the source's time, but no later than the time of receipt. Otherwise
-    /// a source whose clock is ahead would make its own later messages count as older.
+    /// The time that Flexgate records for a message: the time that the source states, but no later than the time of
+    /// receipt. Otherwise a source whose clock is ahead would make its own later messages count as older.
     #[must_use]
     pub fn counts_at(said_at: OffsetDateTime, received_at: OffsetDateTime) -> OffsetDateTime {
         said_at.min(received_at)

@@ -97,8 +97,9 @@ impl Ledger {
         Ok(self.people.note(person.id, person.version, noting).await?)
     }
 
-    /// Whether the claimed username is not in folded form (lower case, Unicode-composed) and Flex has a user with the
-    /// folded form. The earlier search matched only the exact spelling, but most directories store the folded form.
+    /// Returns true if the claimed username differs from its folded form (lower case, Unicode-composed) and Flex has a
+    /// user with the folded form. The earlier search matched only the exact spelling, but most directories store the
+    /// folded form.
     async fn is_spelt_otherwise(&self, claims: &TokenClaims, deadline: Deadline) -> Result<bool, LedgerError> {
         match claims.username.key().as_str().parse() {
             Ok(folded) if folded != claims.username => {

@@ -323,7 +323,7 @@ impl Ledger {
             let renewed = stated.clone().made_after(claims.statement.latest());
             let settled = person.is_settled();
             person.statements.insert(claims.source.clone(), renewed);
-            // If another writer changes the person in between, skip the renewal. The next mint renews the claims.
+            // If another writer changes the person first, skip the renewal. The next mint renews the claims.
             if let Written::Yes(version) = self.state_claims(&person, claims, None).await?
                 && settled
             {

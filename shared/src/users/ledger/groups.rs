@@ -183,12 +183,12 @@ impl Ledger {
             updated_at: self.clock_rng.now(),
         };
         let entry = Entry { current: new.flex_user_sid.clone(), ..entry.unwrap_or_else(unknown) };
-        // If a SCIM request writes the entry in between, this fails and the next reconciliation tries again.
+        // If a SCIM request writes the entry first, this fails and the next reconciliation tries again.
         if self.scim.put_entry(&entry, None).await? { Ok(()) } else { Err(LedgerError::LOST_RACE) }
     }
 
     /// Derives statements from the SCIM store, stores those that the ledger lacks, and returns the person with them.
-    /// Returns `None` if another writer changed the person in between.
+    /// Returns `None` if another writer changes the person first.
     pub(super) async fn projected(
         &self,
         mut person: Person,

@@ -22,7 +22,7 @@ pub const AFTERMATH: Duration = Duration::from_secs(7);
 const WAIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// How many times to reconcile a person if other writers keep changing the person in between.
+/// How many times to start a reconciliation again because another writer changes the person.
 const ROUNDS: usize = 8;
 
 /// A lease on a person. The number identifies the holder.
@@ -97,7 +97,8 @@ impl Ledger {
     }
 
     /// Reads the person and the Flex user, and updates Flex to match. Starts again if another writer changes the person
-    /// in between. Returns `None` if there is no such person. For `left`, see [`Ledger::reconcile_member`].
+    /// before this has finished. Returns `None` if there is no such person. For `left`, see
+    /// [`Ledger::reconcile_member`].
     pub(super) async fn round(
         &self,
         id: PersonId,

@@ -45,8 +45,8 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Processes a statement about a person whom the ledger knows. Returns `None` if another writer changed the person
-    /// in between.
+    /// Processes a statement about a person whom the ledger knows. Returns `None` if another writer changes the person
+    /// first.
     pub(super) async fn state_known(
         &self,
         person: Person,

@@ -284,7 +284,7 @@ impl Ledger {
         }
     }
 
-    /// Counts the people whose Flex user the walk did not see.
+    /// Counts the people whose Flex user is not among the users that the sweep read.
     async fn missing(&self, seen: &BTreeSet<FlexUserSid>) -> Result<usize, LedgerError> {
         let (mut missing, mut after) = (0, None);
         loop {

@@ -117,7 +117,7 @@ impl ScimStore for DynamoStore {
             .return_values(ReturnValue::AllNew);
         let Some(begun) = refused(request.send().await)? else {
             let held = self.item(&work_pk(work), WORK).await?;
-            // If the holder has finished in between, the work may begin now.
+            // If the holder has finished since the update was refused, the work may begin now.
             let until = held.map_or(Ok(now), |item| moment(&item, "leased_until"))?;
             return Ok(Begun::Held(until));
         };
