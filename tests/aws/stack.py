@@ -307,7 +307,7 @@ def scim(browser, outputs, clients):
              "Operations": [{"op": "replace", "path": "active", "value": False}]}
     check("a user is deactivated", ask("PATCH", f"/Users/{user['id']}", patch)["active"] is False)
     ask("DELETE", f"/Groups/{group['id']}", expect=204)
-    # A large group is handled by jobs. Flexgate must not create the members whom Twilio does not know.
+    # Flexgate handles a large group with jobs. Twilio does not know most of these members. Flexgate must not create them.
     members = [{"value": user["id"]}, *({"value": f"FU{number:032x}"} for number in range(1, 12))]
     ask("POST", "/Groups", {"schemas": [schema + "Group"], "displayName": "Leads", "members": members}, 201)
     patch["Operations"][0]["value"] = True

@@ -54,7 +54,7 @@ pub enum KeyRingError {
     /// A key consists of one repeated byte, so it is a placeholder.
     #[error("a key consists of one repeated byte: generate it with openssl rand -base64 32")]
     Weak,
-    /// `generated` is too short for 256 random bits, or repeats one character.
+    /// The member `generated` is too short for 256 random bits, or repeats one character.
     #[error("\"generated\" must be at least 43 random characters")]
     Generated,
     /// A key's name has characters that are not safe in a cookie, has the wrong length, or occurs twice.

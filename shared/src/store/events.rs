@@ -29,8 +29,8 @@ pub trait EventQueue: std::fmt::Debug + Send + Sync {
     async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError>;
 }
 
-/// The queue's receiving end. It is used where this process must take the messages from the queue itself, because SQS
-/// does not deliver them.
+/// The queue's receiving end. A process uses it if it must take the messages from the queue itself, because SQS does
+/// not deliver them.
 #[async_trait]
 pub trait Inbox: std::fmt::Debug + Send + Sync {
     /// Returns a signal that wakes the consumer when this process may have queued a message. Messages from other

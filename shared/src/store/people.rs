@@ -15,7 +15,7 @@ use super::StoreError;
 use crate::domain::ledger::{Given, Person, PersonId, Source, Statement};
 use crate::domain::{FlexUserSid, SubjectId, Username, UsernameKey};
 
-/// A key by which a person is found.
+/// A key by which the ledger finds a person.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PersonKey {
     /// By their own id.

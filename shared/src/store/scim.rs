@@ -57,8 +57,8 @@ pub struct Group {
     pub display_name: String,
     /// The identity system's own key.
     pub external_id: Option<String>,
-    /// The members. A person who has left stays in the list until the end of the membership has been announced
-    /// ([`Member::announced`]).
+    /// The members. A person who has left stays in the list until they have been reconciled without the group's role,
+    /// or until a job for that is queued.
     pub members: Vec<Member>,
     /// The number of writes; 0 for a group that is not stored yet.
     pub version: u64,
@@ -139,8 +139,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Returns the entries with that `externalId`.
     async fn entries_of_external_id(&self, external_id: &str) -> Result<Vec<Entry>, StoreError>;
 
-    /// Stores the entry if the stored version has not changed, and ends the work `finishes` in the same transaction.
-    /// Returns false if the stored version has changed, or if another holder has begun the work.
+    /// Stores the entry if the stored version has not changed. In the same transaction, removes the record of the work
+    /// `finishes`. Returns false if the stored version has changed, or if another holder has begun the work.
     async fn put_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError>;
 
     /// Returns the group with that `id`.

@@ -41,7 +41,7 @@ pub enum AttachmentRefused {
     BroughtBack(FlexUserSid),
 }
 
-/// Decides whether `subject` of `source` is `person`, who has the username that the source gave.
+/// Decides whether `subject` of `source` is `person`, who has the username that the source sent.
 ///
 /// A source without its own ids for people (the API, operators) always means the person who has the username. Set
 /// `gives_access` to false for a statement that only takes access away. Such a statement is accepted even if another

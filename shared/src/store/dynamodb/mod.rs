@@ -54,7 +54,7 @@ pub struct DynamoStore {
     aws: Aws,
     table: Arc<str>,
     client: Arc<OnceCell<Client>>,
-    /// The queue into which a revived dead letter is put back.
+    /// The queue to which a dead letter returns if an operator revives it.
     queue: SqsQueue,
 }
 

@@ -26,7 +26,7 @@ use crate::domain::{FlexUserSid, SubjectId, UsernameKey};
 use crate::store::StoreError;
 use crate::store::people::{Deactivations, Noting, People, PersonKey, PersonLease, Stating, Written};
 
-/// The sort key of a statement about a subject (a source's id of a person) who is not a person in the ledger yet. The
+/// The sort key of a statement about a subject (a source's id of a person) for whom the ledger has no person yet. The
 /// partition key is that of the subject's pointer.
 const UNATTACHED: &str = "unattached";
 

@@ -78,7 +78,7 @@ fn apart<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Opt
     }
 }
 
-/// Executes a cached statement, which is parsed only once.
+/// Executes an SQL statement. The statement is cached, so it is parsed only once.
 fn plain(db: &Connection, sql: &str) -> Result<()> {
     db.prepare_cached(sql)?.execute([]).map(drop)
 }

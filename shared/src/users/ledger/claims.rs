@@ -199,8 +199,8 @@ impl Ledger {
         }
         let shown = user.roles.as_ref();
         match plan(person, &desired, Some(user)) {
-            // Flex may show an invalid e-mail address, so that no complete plan is possible. Ignore that, or the person
-            // could not get a token. Report the error only if the plan would have removed a role.
+            // Flex may show an invalid e-mail address, so that no complete plan is possible. Ignore that, because the
+            // person could otherwise not get a token. Report the error only if the plan would have removed a role.
             Err(LedgerError::Plan(PlanRefused::Incomplete(_)))
                 if shown.is_some_and(|shown| shown.known().is_subset(&desired.roles)) =>
             {

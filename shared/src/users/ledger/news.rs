@@ -33,11 +33,11 @@ pub enum Earlier {
     /// Everything: it is the same person.
     #[default]
     Everything,
-    /// Everything except these roles. Flexgate removes them even if they were set by hand.
+    /// The person keeps everything except these roles. Flexgate removes them even if they were set by hand.
     AllBut(RoleSet),
-    /// The statements of sources, but not the roles that Flex shows and Flexgate never gave.
+    /// The person keeps the sources' statements, but not the roles that Flex shows and that Flexgate never gave.
     Statements,
-    /// Nothing. The person is somebody else, who takes over the username.
+    /// The person keeps nothing, because they are somebody else who takes over the username.
     Nothing,
 }
 

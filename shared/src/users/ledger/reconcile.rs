@@ -283,7 +283,7 @@ impl Ledger {
 }
 
 /// Whether the plan would undo a change that somebody else made in Flex since the last reconciliation. A deactivation
-/// is never treated as such, because nobody else may reactivate a person whom a source says is inactive.
+/// never counts as undoing such a change, because nobody else may reactivate a person whom a source says is inactive.
 pub(super) fn is_drift(person: &Person, plan: &Plan) -> bool {
     let changes = plan.step != Step::Nothing || plan.locale.is_some();
     person.is_settled() && changes && plan.step != Step::Deprovision

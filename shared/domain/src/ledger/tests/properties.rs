@@ -1,4 +1,4 @@
-//! Properties of merging and of [`desired`], over arbitrary statements.
+//! Property tests of merging and of [`desired`], with arbitrary statements.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The items of a person, and the transaction writes that change these items.
+//! The DynamoDB items of a person, and the writes in transactions that change these items.
 
 use std::collections::BTreeMap;
 

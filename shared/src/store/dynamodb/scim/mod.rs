@@ -245,7 +245,7 @@ fn marks_pk(state: &Item) -> Result<String, StoreError> {
     Ok(format!("scim_marks#{generation}"))
 }
 
-/// The sort key of a mark. The index is padded with zeros, so that the keys sort in numeric order.
+/// The sort key of a page mark. The index is padded with zeros, so that the keys sort in numeric order.
 fn mark_sk(index: u64) -> String {
     format!("{index:020}")
 }
