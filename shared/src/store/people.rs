@@ -58,7 +58,7 @@ pub struct Stating<'a> {
 pub struct Noting<'a> {
     /// What Flexgate has given the person.
     pub given: &'a Given,
-    /// The person's current Flex user. The person can still be found by their earlier Flex users.
+    /// The person's current Flex user. The ledger can still find the person by their earlier Flex users.
     pub flex_user_sid: Option<&'a FlexUserSid>,
     /// The username as Flex spells it. The spelling may change, but the username's key does not.
     pub username: &'a Username,

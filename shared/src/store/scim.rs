@@ -98,7 +98,7 @@ pub struct Work {
     /// The name of the work. Two pieces of work with the same name exclude each other.
     pub name: String,
     /// A random number that identifies the process that does the work. If a holder's time has run out, another holder
-    /// may have replaced it. The first one can then no longer end the work.
+    /// may have replaced it. The first holder can then no longer end the work.
     pub holder: u128,
 }
 

@@ -59,7 +59,8 @@ pub struct DynamoStore {
 }
 
 impl DynamoStore {
-    /// The store in `table`. Uses the credentials, region and endpoint of the environment. Nothing is read yet.
+    /// Creates a store in `table`. It uses the credentials, region and endpoint of the environment. It reads nothing
+    /// yet.
     #[must_use]
     pub fn new(table: &str, queue: SqsQueue, aws: Aws) -> Self {
         Self { aws, table: table.into(), client: Arc::default(), queue }

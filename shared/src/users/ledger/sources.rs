@@ -175,8 +175,8 @@ impl Ledger {
         }
     }
 
-    /// Withdraws the statements of all sources that say the person with that username is inactive. Statements of the
-    /// operator stay. Use it for a person who has come back although those sources will not say so. The withdrawal
+    /// Withdraws the statements of all sources that say that the person with that username is inactive. Statements of
+    /// the operator stay. Use this for a person who has come back if those sources will not report it. The withdrawal
     /// alone activates nobody. Returns the sources that were withdrawn.
     pub async fn lift_inactive(
         &self,
