@@ -18,7 +18,7 @@ use time::{Duration, OffsetDateTime};
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 const HELD: Duration = Duration::seconds(30);
 
-/// A store, and a second process with the same data.
+/// Two stores on the same file, as in two processes.
 struct Two {
     one: SqliteStore,
     other: SqliteStore,
@@ -32,7 +32,7 @@ fn two() -> Two {
     Two { one: open(), other: open(), folder }
 }
 
-/// An adapter under test, and a second process with the same data.
+/// The adapter under test, and a second instance with the same data, as in another process.
 struct Adapter {
     one: Arc<dyn DeadLetters>,
     other: Arc<dyn DeadLetters>,

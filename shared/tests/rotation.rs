@@ -15,7 +15,7 @@ use secrecy::ExposeSecret as _;
 use time::Duration;
 use time::macros::datetime;
 
-/// The file adapter, which counts its fetches. It can also end a rotation just before the pending version is read.
+/// Wraps the file adapter and counts its fetches. It can also end a rotation just before the pending version is read.
 #[derive(Debug)]
 struct Rotating {
     files: FileSecrets,

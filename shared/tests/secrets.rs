@@ -19,7 +19,7 @@ struct Document {
     value: u32,
 }
 
-/// The file adapter, which counts its fetches and is slowed down.
+/// Wraps the file adapter, counts its fetches and slows them down.
 #[derive(Debug)]
 struct Counted {
     files: FileSecrets,

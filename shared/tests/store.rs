@@ -21,7 +21,7 @@ const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 trait Store: Sessions + OnceOnly + Counters + Bindings {}
 impl<S: Sessions + OnceOnly + Counters + Bindings> Store for S {}
 
-/// An adapter under test, and a second process with the same data.
+/// The adapter under test, and a second instance with the same data, as in another process.
 struct Adapter {
     one: Arc<dyn Store>,
     other: Arc<dyn Store>,

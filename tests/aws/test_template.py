@@ -99,8 +99,9 @@ class Template(unittest.TestCase):
     def test_each_function_may_do_to_the_table_what_its_code_does(self):
         dynamodb = lambda *actions: {f"dynamodb:{one}" for one in actions}  # noqa: E731
         expected = {
-            # Read a session, insert one together with its mark, update or lease it, and end it. This function never
-            # needs all sessions of a user.
+            # Sign-in reads, inserts, updates, leases and ends single sessions. It inserts a session together with its
+            # mark, an item that lists the session under its user. It never needs all sessions of a user, so it may not
+            # query.
             "Sso": dynamodb("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
             # Read and write bindings, counters and the people ledger. The ledger also ends sessions and removes
             # bindings.

@@ -31,8 +31,8 @@ PATIENCE = 60
 BUILD = 1800  # the first build compiles the clone's own packages
 PORTS = ("9000", "9010", "9443")
 
-# For each mark, a pattern that a marked block must contain, so that no other block gets the mark. The commands of
-# marked blocks are not run.
+# For each mark, a pattern that a block with this mark must contain. The commands of marked blocks are not run, so the
+# pattern keeps other blocks from getting the mark by mistake.
 NEEDS = {
     "needs-aws": re.compile(r"\b(aws|sam) "),
     "needs-twilio": re.compile(r"--live\b"),

@@ -36,7 +36,7 @@ const choose = (page, person) => page.locator(`button[value="${person}"]`).click
 const sessionOf = async (context) => (await context.cookies(gateway.url)).find(({ name }) => name === SESSION)?.value;
 const shows = async (page, code) => page.locator(`dd:text-is("${code}")`).waitFor();
 
-/** A page of another site. It is one because 127.0.0.1 and localhost are different sites. */
+/** A page of another site. To a browser, 127.0.0.1 and localhost are different sites. */
 const foreign = () => `${gateway.simulator.replace("localhost", "127.0.0.1")}/__sim`;
 
 test("s01_a_callback_in_a_browser_that_began_nothing", bounded, async () => {

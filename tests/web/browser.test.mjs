@@ -65,7 +65,7 @@ test("ada signs in, sees who she is, works with her worker, stays signed in over
 
     await page.reload();
     await page.getByRole("heading", { name: "ada", level: 2 }).waitFor();
-    // When the page disconnects, the SDK has asked TaskRouter to set the worker offline.
+    // The SDK had asked TaskRouter to set the worker offline when the page disconnects.
     await activityIs(page, "Offline");
 
     await named(page, "Renew now").click();

@@ -63,8 +63,8 @@ test("the token of a sign-in makes a client and connects its worker, and a renew
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 280 });
   const page = createFlexgate({ baseUrl: gateway.url, fetch: await signIn(gateway, "grace") });
   const session = await page.session();
-  // Expiration times have whole seconds, and an unchanged one means that the session is ending. So wait for over a
-  // second.
+  // Expiration times have whole seconds. An unchanged time would mean that the session is ending. So wait for over a
+  // second to get another time.
   await sleep(1_100);
   const renewed = await page.session();
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 3600 });

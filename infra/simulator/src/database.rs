@@ -253,8 +253,8 @@ fn body<T: DeserializeOwned>(row: &rusqlite::Row<'_>, column: usize) -> Result<T
     Ok(serde_json::from_str(&row.get::<_, String>(column)?)?)
 }
 
-/// Decides whether the file is damaged. If the system denied access to the file, it is not damaged, and the error must
-/// not tell people to delete it.
+/// Returns the error for a file that cannot be opened or read. If the system denied access to the file, the file is not
+/// damaged, and the error must not tell people to delete it.
 fn start_error(path: PathBuf, error: Failure) -> StartError {
     let withheld = matches!(&error, Failure::Sqlite(error) if matches!(
         error.sqlite_error_code(),

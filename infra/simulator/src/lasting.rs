@@ -56,7 +56,7 @@ impl Lasting {
 }
 
 impl From<Legacy> for Lasting {
-    /// Takes over the contents, and marks every row as changed so that the next save writes it.
+    /// Converts the contents of the file, and marks every row as changed so that the next save writes it.
     fn from(legacy: Legacy) -> Self {
         let mut lasting = Self::default();
         for user in legacy.directory.users {

@@ -187,7 +187,8 @@ impl Simulator {
         self.world.issuer()
     }
 
-    /// Adds a trusted URL to the SSO configuration. For a gateway whose port is not known when the simulator starts.
+    /// Adds a trusted URL to the SSO configuration. Use it for a gateway whose port is not known when the simulator
+    /// starts.
     pub fn trust(&self, url: impl Into<String>) {
         self.world.state().trusted_urls.push(url.into());
     }

@@ -1,5 +1,5 @@
-//! The simulator's whole state, behind one lock. Requests are therefore atomic: a request never sees another request's
-//! effects half done.
+//! The simulator's whole state, behind one lock. Requests are therefore atomic: a request never sees the state while
+//! another request is changing it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,7 +33,8 @@ pub(crate) struct World {
 }
 
 pub(crate) struct State {
-    /// Tells the seconds since the epoch that `clock_offset` shifts; `None` stands for the machine's clock.
+    /// Returns the time in seconds since the epoch, before `clock_offset` is added. `None` stands for the machine's
+    /// clock.
     pub(crate) clock: Option<Arc<dyn Fn() -> i64 + Send + Sync>>,
     pub(crate) clock_offset: i64,
     pub(crate) switches: Switches,

@@ -99,13 +99,14 @@ impl From<u128> for EventId {
 pub struct Subject {
     /// The source's id for the person.
     pub id: SubjectId,
-    /// The issuer whose tokens have this `id` as their `sub`, if such an issuer is configured for the source.
+    /// The configured issuer whose tokens identify this person by the same `id`, in `sub`. `None` if no such issuer is
+    /// configured for the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<Box<str>>,
 }
 
 impl Subject {
-    /// The identity that this person has in the tokens of `issuer`. `None` if there is no issuer.
+    /// Returns the identity by which tokens of `issuer` name this person. Returns `None` if there is no issuer.
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
         Some(Identity { issuer: self.issuer.clone()?, subject: self.id.as_str().into() })

@@ -34,20 +34,20 @@ pub enum NameError {
     Email,
 }
 
-/// A character that nobody sees. Printed as its code point and, where it has one, its name in Unicode.
+/// An invisible character. It is printed as its code point, and with its Unicode name if that is known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unseen(char);
 
 impl Unseen {
-    /// `None` if the character can be seen. Control characters, bidirectional controls and zero-width characters make
-    /// two different names look alike.
+    /// Returns `None` for a visible character. Control characters, bidirectional controls and zero-width characters are
+    /// invisible, and make two different names look alike.
     fn of(c: char) -> Option<Self> {
         let is_unseen = c.is_control()
             || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         is_unseen.then_some(Self(c))
     }
 
-    /// Whether it joins or separates two letters, as the scripts of Persian and of Indian languages need.
+    /// Whether this is a zero-width joiner or non-joiner. The scripts of Persian and of Indian languages need them.
     fn is_joiner(self) -> bool {
         matches!(self.0, '\u{200c}' | '\u{200d}')
     }
@@ -81,7 +81,7 @@ impl fmt::Display for Unseen {
     }
 }
 
-/// Refuses a text with a character that nobody sees, except those that `allowed` accepts.
+/// Refuses a text with an invisible character, unless `allowed` accepts that character.
 pub fn check_seen(text: &str, allowed: impl Fn(Unseen) -> bool) -> Result<(), NameError> {
     let unseen = (1..)
         .zip(text.chars())
@@ -101,7 +101,7 @@ fn check(text: &str) -> Result<(), NameError> {
     check_seen(text, |_| false)
 }
 
-/// A full name identifies nobody, so it may hold the joiners that its script needs.
+/// A full name identifies nobody, so it may contain the zero-width joiners that some scripts need.
 fn check_full_name(text: &str) -> Result<(), NameError> {
     check_length(text)?;
     check_seen(text, Unseen::is_joiner)
@@ -181,8 +181,8 @@ names! {
 }
 
 impl FullName {
-    /// The given and the family name together, in the order of most of the world's forms; the one that there is, if the
-    /// other is missing. `None` if both are missing, or if together they are longer than a name may be.
+    /// Joins the given name and the family name, in the order that most forms use. If one of them is missing, returns
+    /// the other one. Returns `None` if both are missing, or if the result is longer than a name may be.
     #[must_use]
     pub fn joined(given: Option<&Self>, family: Option<&Self>) -> Option<Self> {
         match (given, family) {
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn joiners_belong_to_a_full_name_and_to_no_username() {
-        // Persian "Mirzayi" and Sinhala "Sri" cannot be spelled without them.
+        // Persian "Mirzayi" and Sinhala "Sri" cannot be spelled without zero-width joiners.
         for text in
             ["\u{645}\u{6cc}\u{631}\u{632}\u{627}\u{200c}\u{6cc}\u{6cc}", "\u{dc1}\u{dca}\u{200d}\u{dbb}\u{dd3}"]
         {

@@ -21,7 +21,7 @@ const LAST_SECOND: i64 = 32_503_680_000;
 /// The longest `sub`, in bytes (OIDC Core §2).
 const MAX_SUBJECT: usize = 255;
 
-/// Checks the claims that `issuer` signed against all rules, and returns the caller.
+/// Checks the claims of a token from `issuer` against all rules, and returns the caller.
 pub(super) fn judge(
     issuer: &Issuer,
     token_type: TokenType,
@@ -83,8 +83,9 @@ fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDateTime, Token
 /// Reads a `NumericDate` (RFC 7519 §2) of whole seconds. Returns `None` if the claim is absent.
 fn date(claims: &Claims, name: &'static str) -> Result<Option<OffsetDateTime>, TokenFault> {
     let Some(value) = claims.get(name) else { return Ok(None) };
-    // A date may also be a JSON number with a fraction. Rust prints a float with all its digits and without an
-    // exponent. So `1.0` becomes `1`, which parses, and `1e300` becomes a number that is too large for an `i64`.
+    // The date may be a JSON number with a decimal point. Rust prints a float with all its digits and without an
+    // exponent. So `1.0` becomes `1`, which parses. `1e300` becomes a number that is too large for an `i64`, so it is
+    // refused.
     let seconds = value.as_i64().or_else(|| value.as_f64()?.to_string().parse().ok());
     seconds
         .filter(|seconds| (1..=LAST_SECOND).contains(seconds))
@@ -133,8 +134,8 @@ fn roles(issuer: &Issuer, claims: &Claims) -> Result<RoleSet, TokenFault> {
     Ok(named.into_iter().filter_map(meaning).collect())
 }
 
-/// Returns the e-mail address only if the issuer has verified it, because users can enter any address that is not
-/// verified.
+/// Returns the e-mail address only if the issuer says that it is verified. A user can enter somebody else's address as
+/// long as nobody verifies it.
 fn verified_email(issuer: &Issuer, claims: &Claims) -> Option<Email> {
     let verified = issuer.email_verified_claim.find(claims) == Some(&Value::Bool(true));
     verified.then(|| parsed(&issuer.email_claim, claims)).flatten()

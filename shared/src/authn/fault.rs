@@ -9,7 +9,7 @@ pub const MAX_TOKEN_BYTES: usize = 8192;
 
 /// Why a request has no verified [`Caller`](crate::domain::Caller).
 ///
-/// The HTTP response does not tell the caller which rule a token breaks. Only the log contains that.
+/// The HTTP response does not tell the caller which rule the token breaks. Only the log names the rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallerError {
     /// No issuer is configured, so Flexgate cannot verify any caller. 501.
@@ -79,10 +79,10 @@ pub enum TokenFault {
     /// `iss` is not a configured issuer.
     #[error("the issuer is not trusted")]
     IssuerUnknown,
-    /// The header names no key, and the issuer has no usable key or more than one.
+    /// The header names no key (`kid`), and the issuer has either no usable key or several.
     #[error("the header names no key")]
     KeyMissing,
-    /// The issuer has no usable key of that name.
+    /// The issuer has no usable key with the name (`kid`) in the header.
     #[error("the issuer has no such key")]
     KeyUnknown,
     /// The key is for an algorithm other than the header's `alg`.

@@ -36,11 +36,11 @@ const MAX_STALE: Duration = Duration::hours(24);
 /// cause at most one fetch in this time.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::seconds(60);
 
-/// How long Flexgate does not contact an issuer after a failed fetch. `PAUSE_COLD` applies if Flexgate has never had
-/// keys of this issuer. It is short, because nobody can sign in until a fetch succeeds. `PAUSE_STALE` applies if
-/// Flexgate has old keys, even if they are older than `MAX_STALE` and no longer used. In both cases the response tells
-/// callers to retry after `PAUSE_COLD`. So beyond `MAX_STALE`, a caller may be refused several times before the next
-/// fetch.
+/// How long Flexgate waits after a failed fetch before it contacts the issuer again. `PAUSE_COLD` applies if Flexgate
+/// has never had keys of this issuer. It is short, because nobody can sign in until a fetch succeeds. `PAUSE_STALE`
+/// applies if Flexgate has old keys, even if they are older than `MAX_STALE` and no longer used. In both cases the
+/// response tells callers to retry after `PAUSE_COLD`. So once the keys are older than `MAX_STALE`, a caller may be
+/// refused several times before the next fetch.
 const PAUSE_COLD: Duration = Duration::seconds(5);
 const PAUSE_STALE: Duration = Duration::seconds(60);
 
@@ -122,7 +122,8 @@ impl Keys {
             let fetched = self.refresh(deadline).await;
             let found = self.at_hand(unverified_kid, algorithm);
             if fetched && matches!(found, Err(CallerError::Invalid(TokenFault::KeyUnknown))) {
-                // The new key set lacks the key, so the next unknown key must not cause another fetch.
+                // The new key set lacks the key too. Record this, so that tokens with unknown keys cause no other fetch
+                // for a while.
                 self.update(|state| state.unknown_key_at = Some(self.clock_rng.now()));
             }
             return found;
@@ -130,8 +131,8 @@ impl Keys {
         self.at_hand(unverified_kid, algorithm)
     }
 
-    /// Fetches the keys if none are cached. A failure is logged, but the first caller does not have to wait for
-    /// `PAUSE_COLD`: the prewarm may have failed only because it had little time.
+    /// Fetches the keys if none are cached. A failure is logged but does not start a `PAUSE_COLD`, because the prewarm
+    /// may have failed only for lack of time. So the first caller can try again at once.
     pub(super) async fn prewarm(&self, deadline: Deadline) {
         if let Ok(_turn) = timeout_at(deadline.instant(), self.fetching.lock()).await
             && self.state().cached.is_none()
@@ -151,7 +152,7 @@ impl Keys {
         }
     }
 
-    /// Looks the key up in the cached keys, even if they have been stale for some time, but for less than `MAX_STALE`.
+    /// Looks the key up in the cached keys. Uses stale keys too, unless they have been stale for `MAX_STALE` or longer.
     fn at_hand(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Result<Key, CallerError> {
         match self.state().cached {
             Some(cached) if self.clock_rng.now() < cached.fresh_until + MAX_STALE => {
@@ -161,7 +162,7 @@ impl Keys {
         }
     }
 
-    /// Fetches the keys, unless the last attempt is too recent. Returns whether it fetched them.
+    /// Fetches the keys, unless an earlier attempt was too recent. Returns true only if the keys were fetched.
     async fn refresh(&self, deadline: Deadline) -> bool {
         let now = self.clock_rng.now();
         let state = self.state();
@@ -218,7 +219,8 @@ impl Keys {
         metadata
             .get("jwks_uri")
             .and_then(|uri| web_address(uri.as_str()?).ok())
-            // An issuer elsewhere must not make Flexgate send requests to the local machine.
+            // Only an issuer on the local machine may have its keys there. Any other issuer must not make Flexgate send
+            // requests to the local machine.
             .filter(|uri| issuer_is_loopback || !is_loopback(uri))
             .ok_or(FetchError::JwksUri)
     }

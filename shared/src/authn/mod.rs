@@ -88,7 +88,8 @@ impl Verifier {
         found
     }
 
-    /// Verifies the token in a request's only `Authorization: Bearer` header (RFC 6750 §2.1) and returns the caller.
+    /// Verifies the bearer token of a request (RFC 6750 §2.1) and returns the caller. The request must have exactly one
+    /// `Authorization` header.
     pub async fn verify(&self, headers: &HeaderMap, deadline: Deadline) -> Result<Caller, CallerError> {
         if self.issuers.is_empty() {
             return Err(CallerError::NotConfigured);
@@ -99,7 +100,7 @@ impl Verifier {
     /// Verifies a token and returns the caller.
     pub async fn verify_token(&self, unverified_token: &str, deadline: Deadline) -> Result<Caller, CallerError> {
         let token = UnverifiedToken::parse(unverified_token)?;
-        // Compare the names byte for byte. Flexgate must not normalise an issuer's name.
+        // Compare the names byte for byte. If Flexgate normalised them, it could confuse two issuers.
         let unverified_issuer = token.unverified_issuer()?;
         let (issuer, keys) = self
             .issuers
@@ -113,7 +114,8 @@ impl Verifier {
     }
 }
 
-/// Returns the token of the only `Authorization` header, if the scheme is `Bearer`.
+/// Returns the bearer token of a request. Returns `None` if the request does not have exactly one `Authorization`
+/// header, or if its scheme is not `Bearer`.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).into_iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };

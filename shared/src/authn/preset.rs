@@ -37,7 +37,7 @@ pub enum Preset {
     Google,
 }
 
-/// The defaults for settings that an issuer leaves out.
+/// A preset's default values for the settings that an operator leaves out.
 pub(super) struct Defaults {
     pub(super) scope_claim: &'static str,
     pub(super) username_claim: &'static str,
@@ -63,7 +63,8 @@ impl Preset {
         }
     }
 
-    /// Returns the provider that applies this preset's rules. Adds a fault if `issuer` cannot be such a provider.
+    /// Returns the provider that applies this preset's rules. If the issuer's settings do not fit the preset, adds a
+    /// fault and returns `None`.
     pub(super) fn provider(
         self,
         issuer: &str,

@@ -14,8 +14,8 @@ impl From<&CallerError> for Problem {
                 kinds::TOKEN_INVALID,
                 "Send one Authorization header with Bearer and a token from a trusted issuer.",
             ),
-            // Do not tell the caller which rule the token breaks, because that would help a forger. Only the log says
-            // so.
+            // Do not tell the caller which rule the token breaks, because that would help a forger. Only the log names
+            // the rule.
             CallerError::Invalid(_) => {
                 Self::new(kinds::TOKEN_INVALID, "Flexgate does not accept the bearer token.").because(error)
             }

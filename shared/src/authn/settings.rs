@@ -50,8 +50,8 @@ impl CallerSettings {
 pub struct IssuerSettings {
     /// The issuer, exactly as in a token's `iss`, including a trailing slash.
     pub issuer: String,
-    /// The audiences that stand for Flexgate. A token must be for at least one of them. For Cognito, these are client
-    /// ids.
+    /// The values of `aud` that stand for Flexgate. A token must have at least one of them. For Cognito, these are
+    /// client ids.
     pub audiences: Vec<String>,
     /// The kind of issuer. Default `generic`.
     #[serde(default)]
@@ -73,7 +73,8 @@ pub struct IssuerSettings {
     pub username_template: Option<String>,
     /// The claim with the e-mail address. Default `email`.
     pub email_claim: Option<String>,
-    /// The claim that must be `true`. Otherwise the address is ignored. Default `email_verified` (*preset*).
+    /// The claim that says whether the e-mail address is verified. Unless it is `true`, the address is ignored. Default
+    /// `email_verified` (*preset*).
     pub email_verified_claim: Option<String>,
     /// The claim with the full name. Default `name`.
     pub name_claim: Option<String>,

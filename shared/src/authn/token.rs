@@ -9,7 +9,7 @@ use super::fault::{CallerError, MAX_TOKEN_BYTES, Part, TokenFault};
 use super::keys::{Key, allowed_algorithm};
 use crate::base::strict_json;
 
-/// Header parameters that would let a token choose the key that verifies it.
+/// Header parameters with which a token could choose the key that verifies it.
 const KEY_PARAMETERS: [&str; 4] = ["jku", "jwk", "x5u", "x5c"];
 
 /// The type of a token, from its header's `typ`.

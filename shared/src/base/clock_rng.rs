@@ -1,8 +1,8 @@
 //! The clock and the source of randomness, as parameters.
 //!
-//! Flexgate reads the time and random bytes only through these two traits. A test can therefore run through an
-//! eight-hour shift or an expired cookie in a millisecond. `clippy.toml` bans direct calls to the operating system. The
-//! few exceptions are marked and give a reason.
+//! Flexgate reads the time and random bytes only through these two traits. So a test can simulate an eight-hour shift
+//! or the expiry of a cookie in a millisecond. `clippy.toml` bans direct calls to the operating system. The few
+//! exceptions are marked and give a reason.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,5 @@
-//! Outbound HTTP. All upstreams share one client constructor and one `send`.
+//! Outbound HTTP. All requests to upstream services use clients from the same constructor, and the same function
+//! `send`.
 //!
 //! The client never follows redirects, has the public trust roots compiled in, and takes at most two seconds to
 //! connect. `send` stops at the deadline, and refuses a body that is larger than its caller allows.
@@ -112,10 +113,10 @@ pub enum SendError {
     /// The deadline passed. The upstream may have received the request.
     #[error("no answer in time")]
     Timeout,
-    /// The answer is larger than this exchange allows.
+    /// The answer is larger than the caller of [`send`] allows.
     #[error("the answer is larger than {limit} bytes")]
     TooLarge {
-        /// The largest body that this exchange reads, in bytes.
+        /// The largest body that the caller of [`send`] allows, in bytes.
         limit: usize,
     },
 }

@@ -19,7 +19,8 @@ use crate::base::clock_rng::{Rng, random};
 
 const VERSION: &str = "v1";
 
-/// What a sealed value is for. The seal authenticates the purpose together with the value, but does not contain it.
+/// What a sealed value is for. The seal authenticates the purpose as associated data, so the sealed value does not
+/// contain the purpose.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose<'a>(pub &'a [&'a str]);
 
@@ -53,7 +54,7 @@ pub enum KeyRingError {
     /// A key consists of one repeated byte, so it is a placeholder.
     #[error("a key consists of one repeated byte: generate it with openssl rand -base64 32")]
     Weak,
-    /// `generated` is too short for 256 random bits, or repeats one character.
+    /// The member `generated` is too short for 256 random bits, or repeats one character.
     #[error("\"generated\" must be at least 43 random characters")]
     Generated,
     /// A key's name has characters that are not safe in a cookie, has the wrong length, or occurs twice.

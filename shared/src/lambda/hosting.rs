@@ -15,7 +15,7 @@ use crate::web::{Problem, kinds};
 /// The part of an invocation's time that is reserved for sending the answer and writing the log.
 const MARGIN: Duration = Duration::from_millis(300);
 
-/// The longest time that Lambda lets a function run.
+/// The longest time that a Lambda function can run.
 const LONGEST_RUN: Duration = Duration::from_mins(15);
 
 /// The largest response that Lambda carries.

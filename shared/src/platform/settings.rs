@@ -1,4 +1,4 @@
-//! The settings that every function has, and the settings of functions that act for the account's owner.
+//! The settings that every function has, and the settings of functions that use the Twilio account's credential.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -111,7 +111,7 @@ fn origin_url(reader: &mut Reader, variable: &'static str, url: Url) -> Option<U
     reader.wrong(variable, "must be https, or http on localhost, with nothing after the host: https://gate.example.com")
 }
 
-/// The settings of the functions that act for the account's owner: mint and provision.
+/// The settings of the functions mint and provision, which use the Twilio account's credential.
 #[derive(Debug, Clone)]
 pub struct OwnerSettings {
     /// The settings of every function.

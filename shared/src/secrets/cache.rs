@@ -74,8 +74,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         &self.id
     }
 
-    /// Returns the value. It is less than five minutes old. If the secret cannot be fetched, it is the last value,
-    /// which is less than an hour old.
+    /// Returns a value that is less than five minutes old. If the secret cannot be fetched, returns the last value, as
+    /// long as that value is less than an hour old.
     pub async fn get(&self, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         if let Some(held) = self.younger_than(FRESH) {
             return Ok(held);
@@ -120,8 +120,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// Fetches the value again, however young the cached one is. Only for callers that have proof that the cached value
-    /// is no longer valid, and that limit how often they call this.
+    /// Fetches the value again, however young the cached one is. A caller needs proof that the cached value is no
+    /// longer valid, and must limit how often it calls this.
     pub(super) async fn reread(&self, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         self.refresh(&mut flight, deadline).await

@@ -104,7 +104,8 @@ pub struct TwilioCredentials {
     turn: tokio::sync::Mutex<()>,
 }
 
-/// The pending credential that Flexgate uses instead of a rejected current one, and when a search last found nothing.
+/// The pending credential that Flexgate uses instead of a rejected current one, and the time of the last search that
+/// found nothing.
 #[derive(Debug, Default)]
 struct Takeover {
     pending: Option<Pending>,
@@ -118,7 +119,7 @@ struct Pending {
 }
 
 impl TwilioCredentials {
-    /// Uses the credential in the secret called `id`. It reads nothing yet.
+    /// Creates a reader of the credential in the secret called `id`. It reads nothing yet.
     #[must_use]
     pub fn new(id: impl Into<String>, source: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -159,8 +160,8 @@ impl TwilioCredentials {
         found
     }
 
-    /// Searches for a credential other than `rejected`. Twilio has also rejected the version `rejected_before`, if
-    /// there is one. So this returns that version only if it is current again and nothing else is found.
+    /// Searches for a credential other than `rejected`. If `rejected_before` is set, Twilio has rejected that version
+    /// of the secret too. So the search returns that version only if it is current again and nothing else is found.
     async fn search(
         &self,
         rejected: &HeldCredential,

@@ -1,8 +1,9 @@
-//! The queue of identity events and jobs, its dead letters, and the record of older events.
+//! The queue of identity events and jobs, its dead letters, and the record of events from before the people ledger.
 //!
 //! The queue delivers the messages of one subject in the order they arrived. It stores a message before it acknowledges
 //! it, and accepts the same event only once. (On SQS FIFO, [`Message::group`] is the message group id and
-//! [`Message::key`] the deduplication id.) It has two lanes, which do not wait for each other.
+//! [`Message::key`] the deduplication id.) It has two lanes, one for events and one for bulk jobs. Neither lane waits
+//! for the other.
 
 use std::sync::Arc;
 
@@ -19,25 +20,26 @@ use crate::domain::{History, SourceName, SubjectId};
 pub trait EventQueue: std::fmt::Debug + Send + Sync {
     /// Queues each message in its lane. Once this returns, the messages are stored durably.
     ///
-    /// After an error, send all messages again. A local store has then queued none of them. SQS accepts ten at a time,
-    /// so it may have queued some. The queue ignores a message that it holds or has held recently.
+    /// If it returns an error, the caller must send all messages again. A local store has then queued none of them. SQS
+    /// accepts ten at a time, so it may have queued some. The queue ignores a message that it holds or has held
+    /// recently.
     async fn send(&self, messages: &[Message], now: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns the number and age of the messages in a lane. Messages that a consumer has taken but not settled are
-    /// included.
+    /// Returns the number and age of the messages in a lane, including those that a consumer is processing.
     async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError>;
 }
 
-/// The queue's receiving end, for a host on which this process takes the messages from the queue itself.
+/// The queue's receiving end. A process uses it if it must take the messages from the queue itself, because SQS does
+/// not deliver them.
 #[async_trait]
 pub trait Inbox: std::fmt::Debug + Send + Sync {
-    /// Returns a signal that this process gets when a message may have arrived. Messages from other processes do not
-    /// trigger it, so the consumer must also poll.
+    /// Returns a signal that wakes the consumer when this process may have queued a message. Messages from other
+    /// processes do not trigger the signal, so the consumer must also poll.
     fn arrivals(&self) -> Arc<Notify>;
 
-    /// Takes at most `limit` messages of a lane, each of a different subject, and leases them until `until`. A message
-    /// that is not settled by then can be taken again. A subject's next message waits until the previous one is
-    /// settled.
+    /// Takes at most `limit` messages of a lane, each of a different subject, and leases them until `until`. If the
+    /// outcome of a message is not recorded by then (see `settle`), the message can be taken again. Meanwhile the
+    /// subject's next message waits.
     async fn take(
         &self,
         lane: Lane,
@@ -46,7 +48,7 @@ pub trait Inbox: std::fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<Vec<Taken>, StoreError>;
 
-    /// Records the outcome of a message. Does nothing if another consumer has taken the message since.
+    /// Records the outcome of a message. Does nothing if another consumer has taken the message in the meantime.
     async fn settle(&self, taken: &Taken, settled: Settled, now: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Returns how many messages have `status`, in both lanes together.
@@ -88,18 +90,18 @@ pub struct Backlog {
     pub oldest: Option<OffsetDateTime>,
 }
 
-/// The record of the events that were applied to each subject before the people ledger existed. Flexgate reads it when
-/// an event is about somebody who is not in the ledger yet.
+/// Reads the record of the events that were applied to each subject before the people ledger existed. Flexgate needs it
+/// when an event is about somebody who is not in the ledger yet.
 #[async_trait]
 pub trait EventHistory: std::fmt::Debug + Send + Sync {
-    /// Returns the record of what was applied to the subject.
+    /// Returns the record of the events that were applied to the subject.
     async fn history(&self, source: &SourceName, subject: &SubjectId) -> Result<History, StoreError>;
 }
 
 /// A message that could not be applied. It is stored together with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Identifies the letter: [`Message::key`], or a digest of the body if the body cannot be parsed as a message.
+    /// Identifies the dead letter: [`Message::key`], or a digest of the body if the body cannot be parsed as a message.
     pub key: String,
     /// The source of the message, or `flexgate` for a job. Empty if the body cannot be parsed.
     pub source: String,

@@ -19,8 +19,8 @@ const OWN: &str = "flexgate";
 pub enum Message {
     /// An event to apply.
     Event(IdentityEvent),
-    /// A message that is verified to come from the source but that Flexgate cannot read. It becomes a dead letter for a
-    /// person to look at.
+    /// A message that provably comes from the source but that Flexgate cannot read. It becomes a dead letter, so that
+    /// an operator can look at it.
     Unreadable {
         /// The source.
         source: SourceName,
@@ -52,7 +52,7 @@ pub enum Message {
     Note(Note),
     /// A job: reconcile one person with the ledger.
     Reconcile {
-        /// The person's SCIM `id`, or one of their Flex users.
+        /// The SID of the person's current Flex user or of an earlier one. The SCIM `id` is such a SID.
         user: FlexUserSid,
         /// The cause of the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`. Holds no personal
         /// data. The queue accepts only one job for each pair of cause and user.
@@ -116,8 +116,8 @@ pub struct ChangedMember {
 /// The maximum number of members in one message. SQS accepts 256 KiB in a request of ten messages.
 const PART: usize = 400;
 
-/// The two queues. Bulk jobs have their own queue. So the event of a person who leaves never waits behind thousands of
-/// jobs.
+/// The two queues. Bulk jobs have their own queue. So an event that deactivates a person never waits behind thousands
+/// of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Identity events.
@@ -214,7 +214,8 @@ impl Message {
         }
     }
 
-    /// The group and the lane of a message's body. A body that cannot be parsed counts as an event in its own group.
+    /// Returns the message group and the lane of a message's body. A body that cannot be parsed counts as an event in
+    /// its own group.
     pub(super) fn place(body: &str) -> (String, Lane) {
         match serde_json::from_str::<Self>(body) {
             Ok(message) => (message.group(), message.lane()),

@@ -74,7 +74,7 @@ impl fmt::Debug for SessionKey {
     }
 }
 
-/// SHA-256 over the parts, each prefixed with its length; base64url.
+/// Returns the SHA-256 of the parts in base64url. Each part is prefixed with its length.
 fn fingerprint(parts: &[&str]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in parts {
@@ -155,11 +155,11 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
-/// Lets at most one caller claim an action that must happen only once.
+/// Claims on actions that must happen only once. At most one caller gets each claim.
 #[async_trait]
 pub trait OnceOnly: fmt::Debug + Send + Sync {
-    /// Claims `what` (of kind `kind`). Returns true for the first caller and false for every later one, at least until
-    /// `until`.
+    /// Claims the action `what` of the kind `kind`. Returns true for the first caller and false for every later one, at
+    /// least until `until`.
     async fn claim(
         &self,
         kind: &str,
@@ -181,8 +181,8 @@ pub struct Counted {
 /// Counters for rate limits.
 #[async_trait]
 pub trait Counters: fmt::Debug + Send + Sync {
-    /// Counts `what` (of kind `kind`) once more. A time span lasts for `span`, and begins with the first count after
-    /// the previous span has ended. Concurrent callers each get a different number.
+    /// Increments the counter of `what`, which is of the kind `kind`. A time span lasts for `span`, and begins with the
+    /// first count after the previous span has ended. Concurrent callers each get a different number.
     async fn count(
         &self,
         kind: &str,

@@ -1,10 +1,10 @@
 //! Storage of the people ledger: the known people, what each source says about them, and what Flexgate has given them.
 //!
-//! A person is stored as a head, one statement for each source, and pointers to the head. There is a pointer for the
-//! username's key, for each Flex SID and for each source's subject id. The head has a version that counts every write
-//! to the person. Every write is conditional on that version, so no writer silently overwrites another's change. Each
-//! statement is a separate record whose key begins with the kind of its source. So a function's IAM role can be limited
-//! to the statements of its own sources.
+//! A person is stored as a head, one statement for each source, and pointers to the head. A statement is what the
+//! source says about the person. There is a pointer for the username's key, for each Flex SID and for each source's
+//! subject id. The head has a version that counts every write to the person. Every write is conditional on that
+//! version, so no writer silently overwrites another's change. Each statement is a separate record whose key begins
+//! with the kind of its source. So a function's IAM role can be limited to the statements of its own sources.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use super::StoreError;
 use crate::domain::ledger::{Given, Person, PersonId, Source, Statement};
 use crate::domain::{FlexUserSid, SubjectId, Username, UsernameKey};
 
-/// A key by which a person is found.
+/// A key by which the ledger finds a person.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PersonKey {
     /// By their own id.
@@ -33,12 +33,12 @@ pub enum PersonKey {
 pub enum Written {
     /// The write succeeded. The person now has this version.
     Yes(u64),
-    /// Nothing was written. Either another writer changed the person in between, or the username, the Flex user or the
-    /// subject belongs to another person.
+    /// Nothing was written. Either another writer changed the person since it was read, or the username, the Flex user
+    /// or the subject belongs to another person.
     Moved,
 }
 
-/// A statement to write, with its source and subject.
+/// What a source says about a person (its statement), with the source and its id of the person, to be written.
 #[derive(Debug, Clone, Copy)]
 pub struct Stating<'a> {
     /// The source of the statement.
@@ -47,17 +47,18 @@ pub struct Stating<'a> {
     pub statement: &'a Statement,
     /// The source's own subject id for the person, if it has one.
     pub subject: Option<&'a SubjectId>,
-    /// What Flexgate has given the person, if the statement changes that. It is written in the same transaction as the
-    /// statement. Otherwise a crash between the two writes could lose the statement's effect on roles given earlier.
+    /// The record of what Flexgate has given the person, if the statement changes that record. It is written in the
+    /// same transaction as the statement. Otherwise a crash between the two writes could lose the statement's effect on
+    /// roles given earlier.
     pub given: Option<&'a Given>,
 }
 
-/// What Flexgate records about a person besides the statements.
+/// What Flexgate records about a person besides the sources' statements.
 #[derive(Debug, Clone, Copy)]
 pub struct Noting<'a> {
     /// What Flexgate has given the person.
     pub given: &'a Given,
-    /// The current Flex user. The pointers of earlier Flex users still lead to the person.
+    /// The person's current Flex user. The ledger can still find the person by their earlier Flex users.
     pub flex_user_sid: Option<&'a FlexUserSid>,
     /// The username as Flex spells it. The spelling may change, but the username's key does not.
     pub username: &'a Username,
@@ -96,17 +97,17 @@ pub trait People: fmt::Debug + Send + Sync {
     /// Returns [`Written::Moved`] if the username, the Flex user or one of the subjects already belongs to somebody
     /// other than `instead_of`.
     ///
-    /// If `instead_of` is set, the new person takes over that person's username, and the pointers that both have in
-    /// common. The same transaction marks `instead_of` as superseded and removes its Flex user. Returns
-    /// [`Written::Moved`] if `instead_of` now has another version, so that a person who came back in between is not
-    /// replaced.
+    /// If `instead_of` is set, the new person takes over that person's username, and every Flex user and subject that
+    /// both have in common. The same transaction marks `instead_of` as superseded and removes its Flex user. Returns
+    /// [`Written::Moved`] if `instead_of` now has another version, so that a person who came back in the meantime is
+    /// not replaced.
     async fn add(&self, person: &Person, instead_of: Option<&Person>) -> Result<Written, StoreError>;
 
     /// Stores a source's statement, if the person still has version `version`.
     async fn state(&self, person: PersonId, version: u64, stating: Stating<'_>) -> Result<Written, StoreError>;
 
-    /// Records what Flexgate has given the person and which Flex user they have, if the person still has version
-    /// `version`.
+    /// Records what Flexgate has given the person and which Flex user they have. Writes only if the person still has
+    /// version `version`.
     async fn note(&self, person: PersonId, version: u64, noting: Noting<'_>) -> Result<Written, StoreError>;
 
     /// Requests a lease: the exclusive right to reconcile the person until `until`. `holder` is a random number. A
@@ -137,7 +138,8 @@ pub trait People: fmt::Debug + Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
-/// Tells sign-in who is inactive. An implementation reads only pointers and heads, and writes nothing.
+/// Tells the sign-in function whether a person is inactive. An implementation does not read the sources' statements,
+/// and writes nothing.
 #[async_trait]
 pub trait Deactivations: fmt::Debug + Send + Sync {
     /// Whether any source says that the person with that Flex user or that username is inactive.
@@ -161,21 +163,22 @@ pub struct SeenUser {
     pub active: bool,
 }
 
-/// The username index: Flex's users by folded username, as of the last sweep. It is needed because Twilio finds a
-/// username only by its exact spelling, and may not show a deactivated user at all.
+/// The username index: Flex's users by username, regardless of case, as of the last sweep. It is needed because Twilio
+/// finds a username only by its exact spelling, and may not show a deactivated user at all.
 #[async_trait]
 pub trait UsernameIndex: fmt::Debug + Send + Sync {
-    /// Stores the users as seen at `at`. A walk over all users passes the time it began. A change by Flexgate itself
-    /// passes the time of the change. An entry with a later time is not overwritten.
+    /// Stores the users as they were at the time `at`. For a walk over all users, that is the time at which the walk
+    /// began. For a change by Flexgate itself, it is the time of the change. An entry with a later time is not
+    /// overwritten.
     async fn put_seen(&self, seen: &[SeenUser], at: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Returns the users with that key, active ones first.
     async fn seen(&self, key: &UsernameKey) -> Result<Vec<SeenUser>, StoreError>;
 
-    /// Records that a walk which began at `began` has completed. Users last seen before that time no longer exist in
-    /// Flex, and the index does not return them any more.
+    /// Records that a walk over all users of Flex has completed, and that it began at `began`. Users last seen before
+    /// that time no longer exist in Flex, and the index does not return them any more.
     async fn finish_walk(&self, began: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns when the last complete walk began; `None` before the first.
+    /// Returns when the last complete walk over all users began. Returns `None` before the first one.
     async fn last_walk(&self) -> Result<Option<OffsetDateTime>, StoreError>;
 }

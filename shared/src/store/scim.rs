@@ -40,8 +40,8 @@ pub struct Entry {
 pub struct Member {
     /// The member's SCIM `id`.
     pub user: FlexUserSid,
-    /// Whether the identity system lists this member. A member who has left stays stored until the end of the
-    /// membership has been announced.
+    /// Whether the identity system lists this member. A member who has left stays stored until they have been
+    /// reconciled without the group's role, or until a job for that is queued.
     pub present: bool,
     /// The role from this group that has been announced for the member. "Announced" means that the member has been
     /// reconciled with the role, or that a job for it is queued.
@@ -57,7 +57,8 @@ pub struct Group {
     pub display_name: String,
     /// The identity system's own key.
     pub external_id: Option<String>,
-    /// The members. Includes people who have left, until the end of their membership has been announced.
+    /// The members. A person who has left stays in the list until they have been reconciled without the group's role,
+    /// or until a job for that is queued.
     pub members: Vec<Member>,
     /// The number of writes; 0 for a group that is not stored yet.
     pub version: u64,
@@ -87,7 +88,7 @@ pub enum GroupWritten {
     Yes,
     /// Another group has the name.
     NameTaken,
-    /// Another writer changed or removed the group in between.
+    /// Another writer changed or removed the group after it was read.
     Moved,
 }
 
@@ -97,7 +98,7 @@ pub struct Work {
     /// The name of the work. Two pieces of work with the same name exclude each other.
     pub name: String,
     /// A random number that identifies the process that does the work. If a holder's time has run out, another holder
-    /// may have replaced it. The first one can then no longer end the work.
+    /// may have replaced it. The first holder can then no longer end the work.
     pub holder: u128,
 }
 
@@ -138,8 +139,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Returns the entries with that `externalId`.
     async fn entries_of_external_id(&self, external_id: &str) -> Result<Vec<Entry>, StoreError>;
 
-    /// Stores the entry if the stored version has not changed, and ends the work `finishes` in the same transaction.
-    /// Returns false if the stored version has changed, or if another holder has begun the work.
+    /// Stores the entry if the stored version has not changed. In the same transaction, removes the record of the work
+    /// `finishes`. Returns false if the stored version has changed, or if another holder has begun the work.
     async fn put_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError>;
 
     /// Returns the group with that `id`.
@@ -180,19 +181,19 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Removes the record of the work. Does nothing if another holder has begun the work.
     async fn finish(&self, work: &Work) -> Result<(), StoreError>;
 
-    /// Returns the last mark at or before `index`.
+    /// Returns the page mark with the largest index that is at most `index`.
     async fn mark_before(&self, index: u64, now: OffsetDateTime) -> Result<Option<Mark>, StoreError>;
 
     /// Stores a mark until `until`.
     async fn put_mark(&self, mark: &Mark, until: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns how many users the last complete walk saw.
+    /// Returns how many users the last complete walk over all users saw.
     async fn total(&self, now: OffsetDateTime) -> Result<Option<u64>, StoreError>;
 
     /// Stores the number of users until `until`.
     async fn put_total(&self, total: u64, until: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Discards the marks and the total, because the list has changed.
+    /// Discards the page marks and the total. Call this if the list of users has changed.
     async fn forget_marks(&self) -> Result<(), StoreError>;
 }
 

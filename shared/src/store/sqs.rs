@@ -27,8 +27,8 @@ pub struct SqsQueue {
 }
 
 impl SqsQueue {
-    /// The queue at `urls`. Uses the credentials, region and endpoint of the environment. Sending to a lane without a
-    /// URL fails.
+    /// Creates the queue at `urls`. It uses the credentials, region and endpoint of the environment. Sending to a lane
+    /// without a URL fails.
     #[must_use]
     pub fn new(urls: Queues, aws: Aws) -> Self {
         Self { aws, urls: Arc::new(urls), client: Arc::default() }

@@ -47,8 +47,8 @@ impl Audit<'_> {
     }
 }
 
-/// Reports a problem that a person should look at now. Writes an `ERROR` line with a fixed name, by which a
-/// `CloudWatch` alarm can select it.
+/// Reports a problem that an operator should look at now. Writes an `ERROR` line with a fixed name, so that a
+/// `CloudWatch` alarm can select the line.
 pub fn alarm(request_id: &RequestId, name: &str, reason: &dyn std::fmt::Display) {
     tracing::error!(target: "flexgate::alarm", request_id = request_id.as_str(), alarm = name, reason = %reason, "alarm");
 }

@@ -57,8 +57,8 @@ pub fn start(log: &Log) {
     }
 }
 
-/// Logs only audit events and alarms, and writes them to `writer`. For commands, which use standard output for their
-/// results.
+/// Logs only audit events and alarms, and writes them to `writer`. Commands use this, because they print their results
+/// on standard output.
 pub fn start_audit<W>(writer: W)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,

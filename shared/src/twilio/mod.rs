@@ -60,7 +60,7 @@ impl Flex {
         Self { sender: Sender::new(http, endpoints, clock_rng), credentials, account, instance }
     }
 
-    /// Turns off retries. For callers that limit their own rate, such as a bulk import, and therefore must see every
+    /// Turns off retries. Use this in callers that limit their own rate, such as a bulk import. They must see every
     /// refusal.
     #[must_use]
     pub fn asking_once(mut self) -> Self {

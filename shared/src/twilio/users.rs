@@ -103,7 +103,7 @@ impl Flex {
     }
 
     /// Returns the user with this username, ignoring case. Looks only among the users that Twilio's search returns, and
-    /// prefers an exact match. For callers that ignore case (SCIM).
+    /// prefers an exact match. SCIM needs this, because it ignores the case of usernames.
     pub async fn find_alike(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
         let key = username.key();
         let mut alike = self.search(username, deadline).await?;

@@ -59,7 +59,7 @@ impl Provisioning {
     /// Deactivates the user, and ends the user's sessions and binding in Flexgate.
     ///
     /// The sessions end first, so that nobody stays signed in if the call to Twilio fails. They end again after the
-    /// call, because a session can start in between. The binding is removed last. Minting relies on this order: a
+    /// call, because a session can start during the call. The binding is removed last. Minting relies on this order: a
     /// binding that exists afterwards was made after the deactivation.
     pub async fn deprovision(&self, user: &FlexUserSid, deadline: Deadline) -> Result<(), ProvisioningError> {
         self.sessions.end_all_of(user).await?;

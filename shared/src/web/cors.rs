@@ -51,7 +51,7 @@ impl Origins {
         method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// Adds the headers that let a listed origin read the answer. For any other origin, adds only `vary`.
+    /// Adds the headers that allow a listed origin to read the answer. For any other origin, adds only `vary`.
     pub(super) fn allow(&self, request: &HeaderMap, preflight: bool, response: &mut HeaderMap) {
         response.append(VARY, HeaderValue::from_static("origin"));
         let Some(origin) = self.listed(request) else { return };

@@ -94,7 +94,7 @@ kinds! {
     TOO_MANY_REQUESTS = TOO_MANY_REQUESTS "too_many_requests" "Too many requests";
     /// There is no such webhook source.
     SOURCE_UNKNOWN = NOT_FOUND "source_unknown" "There is no such webhook source";
-    /// Nothing proves that a webhook delivery comes from its source.
+    /// The webhook delivery does not prove that it comes from its source.
     DELIVERY_UNPROVEN = UNAUTHORIZED "delivery_unproven" "The delivery does not prove that it comes from its source";
     /// A GET request does not contain a challenge of this source.
     CHALLENGE_INVALID = BAD_REQUEST "challenge_invalid" "The request contains no challenge of this source";
@@ -102,7 +102,7 @@ kinds! {
     TWILIO_REFUSED = UNPROCESSABLE_ENTITY "twilio_refused" "Twilio refused the request";
     /// SCIM: the body is not valid for this request.
     SCIM_INVALID_SYNTAX = BAD_REQUEST "scim_invalid_syntax" "The body does not have the required form";
-    /// SCIM: an attribute has a value it cannot have.
+    /// SCIM: an attribute has an invalid value.
     SCIM_INVALID_VALUE = BAD_REQUEST "scim_invalid_value" "An attribute has an invalid value";
     /// SCIM: the path does not name an attribute that can be patched.
     SCIM_INVALID_PATH = BAD_REQUEST "scim_invalid_path" "The path names no attribute that can be patched";

@@ -208,7 +208,7 @@ async fn m24_an_unverified_email_names_nobody() {
             assert_eq!((caller.username, caller.verified_email), (None, None), "{value}");
         }
     }
-    // That another claim is verified does not make the claim `email` verified.
+    // The claim `mail` holds a verified address. That does not make the claim `email` verified.
     let idp = Idp::with(json!({"username_claim": "email", "email_claim": "mail"})).await;
     assert_eq!(idp.judge(json!({"mail": "grace@example.com"})).await.unwrap().username, None);
 }

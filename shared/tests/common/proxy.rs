@@ -1,4 +1,4 @@
-//! A TCP proxy that a test can cut, repair, and make lose an answer.
+//! A TCP proxy. A test can cut and restore its connections, and can make it lose an answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

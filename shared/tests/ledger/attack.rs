@@ -80,7 +80,7 @@ async fn a_role_made_by_hand_for_the_second_owner_stays() {
     fixture.world.no_faults().await;
     fixture.state(&new("ada", &["agent"])).await.unwrap();
 
-    // Somebody makes her a supervisor in the Console.
+    // Somebody makes the new owner a supervisor in the Console.
     let user = DesiredUser {
         username: name("ada"),
         email: "new@example.com".parse().unwrap(),
@@ -107,7 +107,7 @@ async fn r63_the_second_owner_keeps_the_username_and_her_binding() {
     let sid = fixture.flex(&name("ada")).await.unwrap().flex_user_sid;
     let identity = Identity { issuer: "https://idp.example.com".into(), subject: "ada-the-second".into() };
     fixture.provisioning.bindings().bind(&identity, &sid, SystemClock.now()).await.unwrap();
-    // Send an ordinary statement about her, without a takeover.
+    // Send an ordinary statement about the new owner, without a takeover.
     fixture.state(&News { earlier: Earlier::Everything, ..new("ada", &["agent"]) }).await.unwrap();
     let bound = fixture.provisioning.bindings().user_of(&identity).await.unwrap();
     // A third person tries to take the username over.

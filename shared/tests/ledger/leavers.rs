@@ -30,7 +30,7 @@ impl Fixture {
         sid
     }
 
-    /// A mint by a newcomer whose username is the leaver's. Twilio's answer to the provision request is lost.
+    /// Simulates a mint by a newcomer whose username is the leaver's. Twilio's answer to the provision request is lost.
     async fn lost_mint(&self, username: &str) {
         let caller = Caller {
             identity: Identity { issuer: self.world.simulator.issuer().into(), subject: "newcomer".into() },
@@ -168,7 +168,7 @@ async fn the_user_whom_somebody_left_behind_under_the_old_sid_is_not_judged() {
     fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await.unwrap();
     let new = fixture.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
     fixture.provisioning.flex().deprovision(&new, deadline()).await.unwrap();
-    // Both users are read, but only the new one differs from what the source says.
+    // The sweep reads both users, but only the new one differs from what the source says.
     let swept = fixture.ledger.sweep(SweepOptions::default(), deadline, |_| {}).await.unwrap();
     assert_eq!((swept.users, swept.drifted), (2, 1));
 }
@@ -186,7 +186,7 @@ async fn two_users_of_the_name_keep_no_leaver_active() {
     let fixture = Fixture::start().await;
     let sid = back_under_a_new_sid(&fixture, "ada@example.com").await;
     fixture.world.switch(&json!({ "find_returns_two": true })).await;
-    // Flexgate cannot tell which of the two users is hers, so it gives neither of them access.
+    // Flexgate cannot tell which of the two users is the person's, so it gives neither of them access.
     let back = fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await;
     assert!(matches!(back, Err(LedgerError::Twilio(_))), "{back:?}");
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Stands for the role from a token in the set of groups, because such a role has the same effect as a group's role.
+/// Stands for a role from a token in the set `groups`, because such a role has the same effect as a role from a group.
 const TOKEN: usize = usize::MAX;
 
 /// Who makes a statement.
@@ -53,7 +53,7 @@ struct Word {
 #[derive(Debug, Default)]
 pub struct Oracle {
     words: BTreeMap<Who, Word>,
-    /// The webhook sources that have a subject for this person. In `elsewhere` are the sources whose subject belongs to
+    /// The webhook sources whose current subject is this person. `elsewhere` has the sources whose subject belongs to
     /// an earlier owner of the username.
     named: BTreeSet<Who>,
     elsewhere: BTreeSet<Who>,
@@ -140,7 +140,7 @@ impl Oracle {
         if who.is_webhook() { self.named.contains(&who) } else { self.exists }
     }
 
-    /// Whether `who` may give access. Others may have said that the person is inactive.
+    /// Whether `who` may give access, although other sources may have said that the person is inactive.
     fn may(&self, who: Who) -> bool {
         let others_inactive = self.words.iter().any(|(other, word)| *other != who && word.active == Some(false));
         let spoke = self.words.get(&who).is_some_and(|word| *word != Word::default());

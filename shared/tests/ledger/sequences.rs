@@ -67,7 +67,7 @@ fn statement(act: Act) -> Statement {
     }
 }
 
-/// Lets the person mint, with the same steps as just-in-time provisioning.
+/// Performs a mint by the person, with the same steps as just-in-time provisioning.
 async fn mint(fixture: &Fixture, username: &Username, subject: String, supervisor: bool, user: Option<&FlexUser>) {
     let caller = Caller {
         identity: Identity { issuer: "https://idp.example.com".into(), subject: subject.into() },

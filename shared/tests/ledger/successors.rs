@@ -1,5 +1,5 @@
-//! A username changes hands because an operator or SCIM says that it belongs to another person now. The new owner must
-//! get nothing of the previous owner's. The tests also show when Flexgate refuses this.
+//! Tests in which an operator or SCIM says that a username belongs to another person now. The new owner must get
+//! nothing of the previous owner's. The tests also show when Flexgate refuses such a takeover.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{AttachmentRefused, Said, Source, Statement};
@@ -188,7 +188,7 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
         TokenClaims::of(&caller, &ada(), &caller.roles, &fixture.platform.clock_rng)
     };
     let before = SystemClock.now() - time::Duration::MINUTE;
-    // A mint binds the previous owner after the statement, but before the takeover is finished.
+    // A mint binds the previous owner's identity after the statement, but before the takeover is finished.
     fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 1_000, "times": 1 })).await;
     let bindings = fixture.provisioning.bindings();
     let bound_meanwhile = async {
@@ -206,7 +206,7 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     assert!(is_held(&fixture.ledger.confirm(&claims(before), &identity(), &user).await.unwrap_err()));
     assert_eq!(bindings.user_of(&identity()).await.unwrap(), None);
-    // A token that the issuer issued after the takeover counts.
+    // A token that the issuer issued after the takeover is accepted.
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     fixture.ledger.confirm(&claims(SystemClock.now()), &identity(), &user).await.unwrap();
     assert_eq!(bindings.user_of(&identity()).await.unwrap(), Some(user));
@@ -219,7 +219,7 @@ async fn r63_whoever_lost_their_username_may_come_back_under_another_one() {
     fixture.state(&hr("countess@example.com", true)).await.unwrap();
     assert_eq!(fixture.roles_of("countess@example.com").await, ["supervisor"]);
     assert_eq!(fixture.second().await.roles.unwrap().names(), ["agent"]);
-    // From now on, what the source says about its subject is about her new user.
+    // From now on, what the source says about its subject is about the user with the new username.
     fixture.state(&hr("countess@example.com", false)).await.unwrap();
     assert!(!fixture.is_active("countess@example.com").await);
     assert!(fixture.second().await.is_active());

@@ -1,4 +1,4 @@
-//! The sweep: what it finds, what it queues for repair, and when it draws no conclusions.
+//! Tests the sweep: which differences it finds, which repairs it queues, and when it changes nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -34,7 +34,7 @@ const WRITERS: u8 = 16;
 trait Store: People + Deactivations + UsernameIndex {}
 impl<S: People + Deactivations + UsernameIndex> Store for S {}
 
-/// An adapter under test, and a second process with the same data.
+/// The adapter under test, and a second instance with the same data, as in another process.
 struct Adapter {
     one: Arc<dyn Store>,
     other: Arc<dyn Store>,

@@ -48,8 +48,8 @@ impl Clients {
         Self { world, flex, sso }
     }
 
-    /// Writes a credential into the secret `name`. `twilio` is the current version, and `twilio.pending` the pending
-    /// one.
+    /// Writes a credential into the secret `name`. The name `twilio` stands for its current version, and
+    /// `twilio.pending` for its pending version.
     pub fn write_credential(&self, name: &str, auth_token: &str) {
         let account_sid = self.world.simulator.account().account_sid;
         self.world.write_secret(name, &json!({ "accountSid": account_sid, "authToken": auth_token }));

@@ -93,8 +93,8 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
             let values = &asked["ExpressionAttributeValues"];
             let (pk, prefix) = (text(&values[":pk"]), text(&values[":prefix"]));
             if values[":index"].is_object() {
-                // This query looks for the last stored mark up to an index. Marks show where in the list of SCIM users
-                // an index is.
+                // This query looks for the last stored mark up to an index. A mark holds the start of a page in the
+                // list of SCIM users.
                 let upto = items.range((pk.clone(), String::new())..=(pk, text(&values[":index"])));
                 let now = number(&values[":now"]);
                 let last = upto.rev().map(|(_, item)| item).find(|item| number(&item["expires_at"]) > now);

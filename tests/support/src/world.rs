@@ -35,13 +35,15 @@ pub struct World {
 }
 
 impl World {
-    /// Starts a fresh world whose simulator's clock runs, as a gateway in another process needs it.
+    /// Starts a fresh world in which the simulator's clock runs. A gateway in another process needs this, because its
+    /// own clock runs too.
     pub async fn start() -> Self {
         Self::over(Config::default()).await
     }
 
     /// Starts a fresh world in which the simulator tells the same time as [`World::clock`], which stands still between
-    /// calls of [`World::advance`]. For a gateway in this process: how long the test takes then makes no difference.
+    /// calls of [`World::advance`]. Use it for a gateway in this process. The result of a test then does not depend on
+    /// how long the test takes.
     pub async fn on_one_clock() -> Self {
         let mut world = Self::start().await;
         let clock = world.clock.clone();
@@ -50,7 +52,7 @@ impl World {
         world
     }
 
-    /// Starts a world with a simulator that is set up like this.
+    /// Starts a world whose simulator has this configuration.
     pub async fn over(config: Config) -> Self {
         let trusted_urls = vec![format!("{GATEWAY}/sso/default/callback"), format!("{GATEWAY}/sso/second/callback")];
         let simulator = Simulator::start(Config { trusted_urls, ..config }).await.unwrap();

@@ -56,7 +56,8 @@ struct Hmac {
 
 enum Material {
     Key(Arc<SigningKey>),
-    /// The secret, and the `kid` with which a token might trick a verifier into accepting it.
+    /// The HMAC secret and the token's `kid`. If the secret is the text of a public key, the `kid` names that key, so
+    /// that a careless verifier accepts the token.
     Hmac(Vec<u8>, Option<String>),
 }
 

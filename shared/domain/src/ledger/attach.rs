@@ -5,7 +5,7 @@ use super::source::Source;
 use crate::event::SubjectId;
 use crate::sid::FlexUserSid;
 
-/// The person whom a source means by its subject id.
+/// Whether a source's subject (its own id of a person) is the person who has the username in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attachment {
     /// The subject is the person who has the username now.
@@ -22,8 +22,8 @@ pub enum AttachmentRefused {
     /// another person has taken it over.
     #[error("another person of {0} has the username")]
     HeldByAnother(Source),
-    /// Another source says that the person is inactive, and this source has not mentioned them before. It may mean
-    /// somebody else with the same username.
+    /// Another source says that the person is inactive, and this source has not mentioned them before. This source may
+    /// mean somebody else with the same username.
     #[error(
         "{0} says that the person of that username is inactive; an operator must say whether this is the same person"
     )]
@@ -41,7 +41,7 @@ pub enum AttachmentRefused {
     BroughtBack(FlexUserSid),
 }
 
-/// Decides whether `subject` of `source` is `person`, who has the username that the source gave.
+/// Decides whether `subject` of `source` is `person`, who has the username that the source sent.
 ///
 /// A source without its own ids for people (the API, operators) always means the person who has the username. Set
 /// `gives_access` to false for a statement that only takes access away. Such a statement is accepted even if another

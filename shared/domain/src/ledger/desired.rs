@@ -28,7 +28,7 @@ pub struct Occasion<'a> {
     pub minting_for: Option<&'a str>,
     /// How long claims count after their token was issued.
     pub claims_last: Duration,
-    /// Which kind of source wins for profile fields.
+    /// The kinds of source in their order of precedence for profile fields.
     pub priority: SourcePriority,
 }
 
@@ -69,8 +69,8 @@ pub struct Desired {
     pub locale: Option<Option<Box<str>>>,
     /// The worker's attributes, if a source says something about them.
     pub attributes: Option<Option<WorkerAttributes>>,
-    /// The record of what Flexgate has given, including this change. Flexgate stores it before it sends anything to
-    /// Twilio.
+    /// The record of what Flexgate has given the person, including this change. Flexgate stores the record before it
+    /// sends anything to Twilio.
     pub given: Given,
     /// The reason for each part of this desired state.
     pub explanation: Explanation,
@@ -134,7 +134,8 @@ fn counting(person: &Person, occasion: &Occasion<'_>) -> BTreeMap<Source, Statem
     live.map(|(source, said)| (source.clone(), said.clone())).collect()
 }
 
-/// The sources that say the person is active, and those that say inactive. Groups and claims can say neither.
+/// The sources that say that the person is active, and the sources that say that the person is inactive. SCIM groups
+/// and claims can say neither.
 fn activity(statements: &BTreeMap<Source, Statement>) -> (BTreeSet<Source>, BTreeSet<Source>) {
     let (mut active, mut inactive) = (BTreeSet::new(), BTreeSet::new());
     for (source, said) in statements {
@@ -217,8 +218,8 @@ fn roles(
     Roles { have, unspellable, given, reasons }
 }
 
-/// The roles that at least one source names, that the policy allows, and that Flexgate may give now. A role that only
-/// claims name can be added only during a mint.
+/// The roles that at least one source names, that the policy allows, and that Flexgate may give now. If only claims
+/// name a role, it can be added only during a mint.
 fn stated(
     statements: &BTreeMap<Source, Statement>,
     policy: &Policy,
@@ -264,8 +265,8 @@ fn said<T: Clone>(said: &Said<T>) -> (&Moment, T) {
     (&said.moment, said.value.clone())
 }
 
-/// The value, unless it is empty. Flex requires an e-mail address, so a source that removes it counts as saying nothing
-/// about it.
+/// The value, unless it is empty. Flex requires an e-mail address. So if a source says that the address is empty,
+/// Flexgate ignores that.
 fn present<T: Clone>(said: &Said<Option<T>>) -> Option<(&Moment, T)> {
     Some((&said.moment, said.value.clone()?))
 }

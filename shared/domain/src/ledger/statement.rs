@@ -24,12 +24,12 @@ pub struct Said<T> {
 /// Everything that one source has said about one person.
 ///
 /// `None` means that the source never mentioned the field, which differs from saying that the field is empty. Every
-/// field and every membership has its own moment, so an event changes only what it mentions.
+/// field and every membership has its own moment, so an event changes only the fields that it mentions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Statement {
-    /// Everything that the source said before this moment no longer counts. The source described the person in full at
-    /// this moment, or withdrew.
+    /// Everything that the source said before this moment no longer counts. At this moment the source described the
+    /// person in full, or its statement was withdrawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Moment>,
     /// Whether the person is active.
@@ -245,8 +245,8 @@ impl Statement {
 }
 
 impl Moment {
-    /// The time at which something counts as said: the source's time, but no later than the time of receipt. Otherwise
-    /// a source whose clock is ahead would make its own later messages count as older.
+    /// The time that Flexgate records for a message: the time that the source states, but no later than the time of
+    /// receipt. Otherwise a source whose clock is ahead would make its own later messages count as older.
     #[must_use]
     pub fn counts_at(said_at: OffsetDateTime, received_at: OffsetDateTime) -> OffsetDateTime {
         said_at.min(received_at)

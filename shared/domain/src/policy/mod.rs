@@ -162,8 +162,8 @@ impl Policy {
         roles.difference(&self.allowed_roles).next().copied()
     }
 
-    /// The roles that the caller's claims give them, or the default roles if the claims name none. Limited to the
-    /// allow-list.
+    /// The roles that the caller's claims give them, or the default roles if the claims name none. Roles that are not
+    /// in the allow-list are left out.
     fn entitled(&self, caller: &Caller) -> RoleSet {
         let claimed = if caller.roles.is_empty() { &self.default_roles } else { &caller.roles };
         claimed.intersection(&self.allowed_roles).copied().collect()

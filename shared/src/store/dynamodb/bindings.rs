@@ -1,4 +1,5 @@
-//! Bindings in DynamoDB. Each has one item under the identity and one under the user, written and removed together.
+//! Bindings in DynamoDB. Each binding has one item under the identity and one under the user. Both items are written
+//! and removed together.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

@@ -1,4 +1,4 @@
-//! Counters in DynamoDB. Each is one item, which is incremented during its time span and replaced afterwards.
+//! Counters in DynamoDB. Each counter is one item. It is incremented until its time span ends, and then replaced.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnValue;

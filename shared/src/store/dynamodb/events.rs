@@ -1,6 +1,6 @@
-//! Dead letters, and the record of events applied before the people ledger existed, in DynamoDB.
+//! Dead letters in DynamoDB, and the record of the events that Flexgate applied before the people ledger existed.
 //!
-//! All dead letters have the same partition key. They are few, and a person looks at all of them together.
+//! All dead letters have the same partition key. There are only a few, and an operator lists them all at once.
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -14,8 +14,7 @@ const HISTORY: &str = "history";
 const DEAD_LETTERS: &str = "dead_letters";
 const LETTER: &str = "letter#";
 
-/// How long a dead letter is kept. It holds personal data, so it is kept only as long as a person may need to look at
-/// it.
+/// How long a dead letter is stored. It holds personal data, so it is stored only as long as an operator may need it.
 const KEPT: Duration = Duration::days(90);
 
 fn pk(source: &SourceName, subject: &SubjectId) -> String {

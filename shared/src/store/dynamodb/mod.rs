@@ -55,12 +55,13 @@ pub struct DynamoStore {
     aws: Aws,
     table: Arc<str>,
     client: Arc<OnceCell<Client>>,
-    /// The queue into which a revived dead letter is put back.
+    /// The queue to which a dead letter returns if an operator revives it.
     queue: SqsQueue,
 }
 
 impl DynamoStore {
-    /// The store in `table`. Uses the credentials, region and endpoint of the environment. Nothing is read yet.
+    /// Creates a store in `table`. It uses the credentials, region and endpoint of the environment. It reads nothing
+    /// yet.
     #[must_use]
     pub fn new(table: &str, queue: SqsQueue, aws: Aws) -> Self {
         Self { aws, table: table.into(), client: Arc::default(), queue }
@@ -177,14 +178,16 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    /// Builds one write of a transaction: writes `item` if `condition` holds for the stored item.
+    /// Builds one write of a transaction. It writes `item`. The transaction fails if `condition` does not hold for the
+    /// stored item.
     fn put(&self, item: Item, condition: Option<&str>) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder().table_name(&*self.table).set_item(Some(item));
         let put = put.set_condition_expression(condition.map(str::to_owned)).build().map_err(unbuildable)?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// Builds one write of a transaction: removes the item. With `only_if`, the named attribute must have that value.
+    /// Builds one write of a transaction. It removes the item. With `only_if`, the transaction fails unless the named
+    /// attribute has that value.
     fn delete(
         &self,
         pk: &str,
@@ -307,7 +310,7 @@ fn moment(item: &Item, name: &str) -> Result<OffsetDateTime, StoreError> {
     OffsetDateTime::from_unix_timestamp(number(item, name)?).map_err(corrupt)
 }
 
-/// When an entry or a group was written. An item of an earlier version lacks the milliseconds.
+/// Returns when an entry or a group was written. Items that an earlier version of Flexgate wrote lack the milliseconds.
 fn updated_at(item: &Item) -> Result<OffsetDateTime, StoreError> {
     let millis = if item.contains_key("updated_millis") { number(item, "updated_millis")? } else { 0 };
     Ok(moment(item, "updated_at")? + Duration::milliseconds(millis))

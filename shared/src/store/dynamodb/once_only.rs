@@ -1,4 +1,5 @@
-//! Claims in DynamoDB. Each is one item, written only if no such item exists or the existing one has expired.
+//! One-time claims in DynamoDB. Each claim is one item. It is written only if no such item exists or the existing one
+//! has expired.
 //!
 //! If the answer to a write is lost, the SDK sends the write again. The caller is then refused although it was the
 //! first. So it can happen that nobody gets a claim, but never that two callers get it.

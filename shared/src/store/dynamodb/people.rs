@@ -1,8 +1,10 @@
 //! The people ledger in DynamoDB.
 //!
-//! A person is stored as a head, one item for each source's statement, and pointers. The head has a version that counts
-//! the writes, and every transaction is conditional on it. A statement's partition key begins with the kind of its
-//! source. So an IAM role can be limited to the statements of its own sources (`dynamodb:LeadingKeys`).
+//! A person is stored as several items. The head holds the person's own data. For each source there is one item with
+//! the source's statement, which is what the source says about the person. Pointers lead from a username, a Flex user
+//! or a source's id to the person. The head has a version that counts the writes, and every transaction is conditional
+//! on it. A statement's partition key begins with the kind of its source. So an IAM role can be limited to the
+//! statements of its own sources (`dynamodb:LeadingKeys`).
 //!
 //! Loading a person by id takes two reads: the head, which names the sources, and one batch of statements. To list all
 //! people, their ids are also stored in sixteen partitions, by the first digit of the id.
@@ -24,8 +26,8 @@ use crate::domain::{FlexUserSid, SubjectId, UsernameKey};
 use crate::store::StoreError;
 use crate::store::people::{Deactivations, Noting, People, PersonKey, PersonLease, Stating, Written};
 
-/// The sort key of a statement about a subject for whom no person exists yet. Its partition key is that of the
-/// subject's pointer.
+/// The sort key of a statement about a subject (a source's id of a person) for whom the ledger has no person yet. The
+/// partition key is that of the subject's pointer.
 const UNATTACHED: &str = "unattached";
 
 #[async_trait]
@@ -153,7 +155,8 @@ impl People for DynamoStore {
                 .key(PK, s(head_pk(person)))
                 .key(SK, s(HEAD))
                 .update_expression("SET lease_holder = :holder, leased_until = :until")
-                // If an answer is lost, the SDK sends the request again. The holder then finds its own lease.
+                // If an answer is lost, the SDK sends the request again. The condition therefore also allows the holder
+                // of the lease.
                 .condition_expression(
                     "attribute_exists(pk) AND (attribute_not_exists(lease_holder) OR leased_until <= :now OR \
                      lease_holder = :holder)",

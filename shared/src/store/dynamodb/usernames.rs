@@ -1,8 +1,8 @@
-//! The username index in DynamoDB: Flex's users, stored under a digest of the folded username.
+//! The username index in DynamoDB: Flex's users, stored under a digest of the case-folded username.
 //!
-//! Every walk of a sweep rewrites every user. So a user whom the last complete walk did not write no longer exists in
-//! Flex. The end of a walk stores only the time at which the walk began, and readers ignore users that were last seen
-//! before it.
+//! A sweep walks through all users of Flex and writes each of them to the index. So a user whom the last complete walk
+//! did not write no longer exists in Flex. The end of a walk stores only the time at which the walk began. Readers
+//! ignore users that were last written before that time.
 
 use std::collections::BTreeMap;
 

@@ -252,7 +252,8 @@ impl Deactivations for SqliteStore {
     }
 }
 
-/// The key of a pointer to a person. It is a digest, so it does not reveal the username or the subject.
+/// Returns the key of the row that points to a person. The key is a digest, so it does not reveal the username or the
+/// subject.
 fn pointer(key: &PersonKey) -> String {
     match key {
         PersonKey::Id(id) => fingerprint(&["id", &id.to_string()]),
@@ -274,7 +275,7 @@ fn point(db: &Connection, pointer: &str, id: &str) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-/// Increments the person's version if it is `version`. Returns false if it is not.
+/// Increments the person's version. Returns false, and changes nothing, if the version is not `version`.
 fn advance(db: &Connection, id: &str, version: u64) -> rusqlite::Result<bool> {
     db.prepare_cached("UPDATE people SET version = version + 1 WHERE id = ?1 AND version = ?2")?
         .execute(params![id, version.cast_signed()])
@@ -344,8 +345,8 @@ fn load(db: &Connection, id: &str) -> rusqlite::Result<Option<Person>> {
     Ok(Some(person))
 }
 
-/// Serializes a statement or the record of what Flexgate has given. Fails for a time that RFC 3339 cannot express,
-/// because a person stored with such a time could never be read again.
+/// Serializes a statement, or the record of what Flexgate has given a person. Fails for a time that RFC 3339 cannot
+/// express, because a person stored with such a time could never be read again.
 fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.into()))
 }

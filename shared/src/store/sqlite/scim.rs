@@ -293,7 +293,7 @@ impl ScimStore for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Runs the SQL statement if this holder has the work. Returns whether it has.
+    /// Runs the SQL statement, whose condition is that this holder has the work. Returns false if it does not.
     async fn on_work(&self, sql: &'static str, work: &Work) -> Result<bool, StoreError> {
         let Work { name, holder } = work.clone();
         self.write(move |db| Ok(db.prepare_cached(sql)?.execute([name, holder_text(holder)])? == 1)).await

@@ -78,7 +78,7 @@ fn apart<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Opt
     }
 }
 
-/// Executes a cached statement, which is parsed only once.
+/// Executes an SQL statement. The statement is cached, so it is parsed only once.
 fn plain(db: &Connection, sql: &str) -> Result<()> {
     db.prepare_cached(sql)?.execute([]).map(drop)
 }
@@ -263,7 +263,7 @@ mod tests {
         Worker::start(connection).unwrap()
     }
 
-    /// Keeps the thread busy until all jobs of the next round have arrived.
+    /// Keeps the worker thread busy. The jobs sent in the meantime then all run in its next round.
     async fn pile_up(worker: &Worker) {
         let slow = |_: &Connection| {
             std::thread::sleep(std::time::Duration::from_millis(200));
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(numbers(&worker).await, [1, 2]);
     }
 
-    /// The job rolls the transaction back, like SQLite itself when the disk is full or fails.
+    /// In this test, a job rolls the transaction back. SQLite does the same by itself when the disk is full or fails.
     #[tokio::test]
     async fn what_comes_after_the_end_of_a_transaction_is_not_kept() {
         let worker = worker("CREATE TABLE numbers (n INTEGER PRIMARY KEY)");
@@ -327,7 +327,7 @@ mod tests {
             "PRAGMA foreign_keys = ON;
              CREATE TABLE numbers (n INTEGER PRIMARY KEY, of INTEGER REFERENCES numbers DEFERRABLE INITIALLY DEFERRED)",
         );
-        // Only the commit detects that there is no row 7.
+        // The constraint is deferred. So the missing row 7 is noticed only at the commit, not at the insert.
         let insert = |n: i64, of: Option<i64>| {
             worker.ask(Keep::AtOnce, move |db| db.execute("INSERT INTO numbers VALUES (?1, ?2)", (n, of)))
         };

@@ -1,10 +1,10 @@
-//! Just-in-time provisioning: creates a Flex user for the bearer of a token who has none.
+//! Just-in-time provisioning: creates a Flex user for the bearer of a token who has no Flex user yet.
 //!
 //! Claims never say that a person is active, so this creates a user although no source says so. That is allowed only if
 //! the username is free: neither a search in Flex, nor the ledger, nor the username index has a user with the same
-//! folded name. All three can miss a user whom somebody deactivated in the Console since the last sweep. In that case
-//! Twilio's create request would reactivate and change that user. So Flexgate also checks the dates in Twilio's answer
-//! before it binds anybody to the user.
+//! case-folded name. All three can miss a user whom somebody deactivated in the Console since the last sweep. In that
+//! case Twilio's create request would reactivate and change that user. So Flexgate also checks the dates in Twilio's
+//! answer before it binds anybody to the user.
 
 use time::OffsetDateTime;
 
@@ -97,8 +97,9 @@ impl Ledger {
         Ok(self.people.note(person.id, person.version, noting).await?)
     }
 
-    /// Whether the claimed username is not in folded form (lower case, Unicode-composed) and Flex has a user with the
-    /// folded form. The earlier search matched only the exact spelling, but most directories store the folded form.
+    /// Returns true if the claimed username differs from its folded form (lower case, Unicode-composed) and Flex has a
+    /// user with the folded form. The earlier search matched only the exact spelling, but most directories store the
+    /// folded form.
     async fn is_spelt_otherwise(&self, claims: &TokenClaims, deadline: Deadline) -> Result<bool, LedgerError> {
         match claims.username.key().as_str().parse() {
             Ok(folded) if folded != claims.username => {
@@ -185,7 +186,7 @@ impl Ledger {
         let new = Person::new(PersonId::of(self.clock_rng.random()), claims.username.clone());
         let mut person = claims.added_to(&new, subject).unwrap_or(new);
         let (desired, plan) = self.newcomer(&person, claims, None, began)?;
-        // Store the given roles together with the person, before sending anything to Twilio.
+        // Store the roles that Flexgate is about to give together with the person, before sending anything to Twilio.
         person.given = desired.given.clone();
         match self.people.add(&person, None).await? {
             Written::Yes(version) => person.version = version,
@@ -225,8 +226,8 @@ impl Ledger {
         Ok((desired, plan))
     }
 
-    /// Creates the user, unless an earlier mint has created it, and records that Flex matches the ledger. The caller
-    /// must have stored the given roles already.
+    /// Creates the user, unless an earlier mint has created it, and records that Flex matches the ledger. Before, the
+    /// caller must have stored the roles that Flexgate gives.
     async fn make(&self, change: Change, deadline: Deadline) -> Result<Option<(Report, u64)>, LedgerError> {
         let Change { person, observed, mut desired, plan } = change;
         let since = desired.given.asked_since.take();

@@ -179,7 +179,7 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// The circumstances of a mint by the bearer of `claims`. Only then may the claims add roles.
+    /// Returns the circumstances of a mint by the bearer of `claims`. Claims may add roles only during such a mint.
     pub(super) fn minting<'a>(&self, claims: &'a TokenClaims) -> Occasion<'a> {
         Occasion { minting_for: claims.issuer(), ..self.occasion() }
     }
@@ -199,8 +199,8 @@ impl Ledger {
         }
         let shown = user.roles.as_ref();
         match plan(person, &desired, Some(user)) {
-            // Flex may show an invalid e-mail address, so that no complete plan is possible. Ignore that, or the person
-            // could not get a token. Report the error only if the plan would have removed a role.
+            // Flex may show an invalid e-mail address, so that no complete plan is possible. Ignore that, because the
+            // person could otherwise not get a token. Report the error only if the plan would have removed a role.
             Err(LedgerError::Plan(PlanRefused::Incomplete(_)))
                 if shown.is_some_and(|shown| shown.known().is_subset(&desired.roles)) =>
             {
@@ -295,9 +295,9 @@ impl Ledger {
         Ok(self.people.state(person.id, person.version, stating).await?)
     }
 
-    /// Returns the user unchanged, for a policy under which claims do not change it. While the bearer mints, this
+    /// Returns the user unchanged, because the policy says that claims do not change it. While the bearer mints, this
     /// renews the stored claims that created the user, with their original content. Returns `None` if those claims have
-    /// expired. The caller must then state the new claims.
+    /// expired. The caller must then store the new claims.
     async fn keep_claims(
         &self,
         claims: &TokenClaims,
@@ -323,7 +323,7 @@ impl Ledger {
             let renewed = stated.clone().made_after(claims.statement.latest());
             let settled = person.is_settled();
             person.statements.insert(claims.source.clone(), renewed);
-            // If another writer changes the person in between, skip the renewal. The next mint renews the claims.
+            // If another writer changes the person first, skip the renewal. The next mint renews the claims.
             if let Written::Yes(version) = self.state_claims(&person, claims, None).await?
                 && settled
             {

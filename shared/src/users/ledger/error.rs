@@ -11,7 +11,7 @@ use crate::users::ProvisioningError;
 /// fails, the statement may have been stored already.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The person who has the username is somebody else, or might be.
+    /// The person who has the username is somebody else, or may be somebody else.
     #[error("the Flex user of that username belongs to another subject")]
     Attachment(#[from] AttachmentRefused),
     /// The Flex user is bound to another identity, or the identity is bound to another Flex user.
@@ -50,10 +50,11 @@ impl From<ProvisioningError> for LedgerError {
 }
 
 impl LedgerError {
-    /// Other processes wrote the same person in every attempt. Such writes are short.
+    /// In every attempt, another process wrote the same person first. Such writes are short.
     pub(super) const LOST_RACE: Self = Self::Busy(Duration::from_secs(2));
 
-    /// Whether trying again later may help. What Twilio, the policy or another source refuses stays refused.
+    /// Returns whether trying again later may help. It does not help if Twilio, the policy or another source refused
+    /// the change.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

@@ -16,7 +16,8 @@ pub(super) enum Meant {
     /// A person whom the ledger does not know yet. The second value is the person whose username they take over, if
     /// any.
     New(Person, Option<Box<Person>>),
-    /// Nobody. Either the source gave too little to identify a person, or it may not change the person it named.
+    /// No person. Either the source sent too little to identify one, or the source may not change the person that it
+    /// named.
     Nobody,
 }
 
@@ -50,8 +51,8 @@ impl Ledger {
         {
             return self.attached(person, news, gives_access, deadline).await;
         }
-        // For a statement that only changes a profile, do not look the person up by username. Such a person may never
-        // have been a Flex user.
+        // Do not look the person up by username if the statement only changes a profile. It may be about somebody who
+        // has never been a Flex user.
         if user.is_none() && !gives_access && news.statement.says_active().is_none() {
             return Ok(Meant::Nobody);
         }
@@ -98,7 +99,8 @@ impl Ledger {
         {
             return Ok(Meant::Known(person));
         }
-        // If Flex does have such a user, nothing of that user belongs to the new person.
+        // Flex may have a user with this username that no search shows. Create the new person as a successor, so that
+        // they inherit nothing from such a user.
         let id = PersonId::of(self.clock_rng.random());
         let anew = Person::new(id, username.clone()).successor(id, self.clock_rng.now());
         if self.flex_user(&anew, deadline).await?.is_some() {
@@ -136,8 +138,8 @@ impl Ledger {
         }
     }
 
-    /// Returns the Flex user of `person`, who must have left. If they are still active, they keep their username, and
-    /// this returns an error.
+    /// Returns the Flex user of `person`, whose username somebody else takes over. Returns an error if `person` or
+    /// their Flex user is still active, because they then keep the username.
     async fn left_by(&self, person: &Person, news: &News, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let user = self.flex_user(person, deadline).await?;
         let is_active = user.as_ref().is_some_and(|user| !user.is_deactivated());
@@ -181,7 +183,8 @@ impl Ledger {
     }
 }
 
-/// Whether `person` is already the new owner that `news` means, but Twilio has not carried out the takeover yet.
+/// Whether `person` is the new owner from an earlier attempt at the same takeover, which Twilio has not carried out
+/// yet.
 fn is_taking_over(person: &Person, news: &News) -> bool {
     person.given.taking_over
         && person.statements.iter().all(|(source, said)| *source == news.source || said.is_silent())

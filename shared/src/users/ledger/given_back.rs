@@ -49,8 +49,8 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Deactivates a reactivated user of somebody else again, and withdraws the claims that caused it. The access is
-    /// removed first. Afterwards the ledger and the username index show that the username is taken.
+    /// Undoes a mint that has reactivated somebody else's user. Deactivates the user again, and then withdraws the
+    /// claims about the person. Afterwards the ledger and the username index show that the username is taken.
     pub(super) async fn give_back(
         &self,
         person: &Person,

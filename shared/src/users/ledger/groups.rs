@@ -23,10 +23,11 @@ pub(super) struct Kept {
     pub(super) memberships: Vec<Membership>,
 }
 
-/// Adds a statement that was derived from the SCIM store to the person.
+/// Adds to the person a statement that was derived from the SCIM store.
 pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
     if source == Source::Scim {
-        // Earlier versions of Flexgate gave these roles without recording that, so treat them as given.
+        // Earlier versions of Flexgate gave these roles without recording it. So record them now as roles that Flexgate
+        // gave.
         let names = statement.roles.iter().flat_map(|said| &said.value);
         person.given.roles.extend(names.filter_map(|name| name.parse::<Role>().ok()));
     }
@@ -182,12 +183,12 @@ impl Ledger {
             updated_at: self.clock_rng.now(),
         };
         let entry = Entry { current: new.flex_user_sid.clone(), ..entry.unwrap_or_else(unknown) };
-        // If a SCIM request writes the entry in between, this fails and the next reconciliation tries again.
+        // If a SCIM request writes the entry first, this fails and the next reconciliation tries again.
         if self.scim.put_entry(&entry, None).await? { Ok(()) } else { Err(LedgerError::LOST_RACE) }
     }
 
     /// Derives statements from the SCIM store, stores those that the ledger lacks, and returns the person with them.
-    /// Returns `None` if another writer changed the person in between.
+    /// Returns `None` if another writer changes the person first.
     pub(super) async fn projected(
         &self,
         mut person: Person,
@@ -203,7 +204,8 @@ impl Ledger {
                 Written::Moved => return Ok(None),
             }
         }
-        // This role is not stored here. The reconciliation stores it together with the other given roles.
+        // Add the role of the group that the person left, but only in memory. The reconciliation stores it together
+        // with the other roles that Flexgate gave.
         person.given.roles.extend(left.map(|(_, role)| role));
         Ok(Some(person))
     }

@@ -35,7 +35,8 @@ impl Ledger {
         self.last_admin == LastAdmin::Protected && is_admin && !stays
     }
 
-    /// If the change removes an administrator, takes the administrators' lock. Returns an error if it is the last one.
+    /// Takes the administrators' lock if the change removes an administrator. Returns an error if this is the last
+    /// administrator.
     pub(super) async fn guard(&self, change: &Change, deadline: Deadline) -> Result<Guarded, LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|user| self.takes_an_admin(Some(user), &change.desired))
         else {
@@ -103,8 +104,8 @@ impl Ledger {
             let is_leaving = |other: &FlexUser| leaving.iter().any(|one| one.flex_user_sid == other.flex_user_sid);
             let others = users.iter().filter(|other| !is_the_user(other) && !is_leaving(other));
             for other in others.filter(|other| is_admin(other)) {
-                // A user about whom a source says "inactive" is about to be deactivated and may not sign in, so they do
-                // not count.
+                // Do not count a user about whom a source says "inactive". That user is about to be deactivated and may
+                // not sign in.
                 let person = self.people.person(&PersonKey::FlexUser(other.flex_user_sid.clone())).await?;
                 if person.is_some_and(|person| person.inactive_by().next().is_some()) {
                     continue;

@@ -33,18 +33,18 @@ pub enum Earlier {
     /// Everything: it is the same person.
     #[default]
     Everything,
-    /// Everything except these roles. Flexgate removes them even if they were set by hand.
+    /// The person keeps everything except these roles. Flexgate removes them even if they were set by hand.
     AllBut(RoleSet),
-    /// The statements of sources, but not the roles that Flex shows and Flexgate never gave.
+    /// The person keeps the sources' statements, but not the roles that Flex shows and that Flexgate never gave.
     Statements,
-    /// Nothing. The person is somebody else, who takes over the username.
+    /// The person keeps nothing, because they are somebody else who takes over the username.
     Nothing,
 }
 
 impl News {
-    /// Says that the person is an active user with these fields, and replaces everything that the source said before.
-    /// Meant for a `source` without its own ids for people. `at` is the current time, and `cause` is the id of the
-    /// request or command.
+    /// Creates a message which says that the person is an active user with these fields. It replaces everything that
+    /// the source said before. Use it for a `source` without its own ids for people. `at` is the current time, and
+    /// `cause` is the id of the request or command.
     #[must_use]
     pub fn user(source: Source, user: DesiredUser, at: OffsetDateTime, cause: &EventId) -> Self {
         let roles: BTreeSet<Box<str>> = user.roles.iter().map(|role| role.as_str().into()).collect();
@@ -59,7 +59,7 @@ impl News {
         Self::of(source, user.username, None, statement)
     }
 
-    /// Says that the user is inactive, and replaces everything that the source said before.
+    /// Creates a message which says that the user is inactive. It replaces everything that the source said before.
     #[must_use]
     pub fn end(source: Source, user: FlexUser, at: OffsetDateTime, cause: &EventId) -> Self {
         let statement = Statement { active: Some(Said::access(at, cause, false)), ..Statement::in_full(at, cause) };
@@ -87,8 +87,8 @@ pub(super) fn with(before: &Person, news: &News) -> Person {
     let statement = person.statements.entry(news.source.clone()).or_default();
     let said = match news.source {
         Source::Webhook(_) | Source::Claims(_) => news.statement.clone(),
-        // Flexgate answers these requests at once, in order. So the statement counts as later than everything that the
-        // source said before.
+        // These sources send one request after another, and Flexgate answers each at once. So the new statement counts
+        // as later than everything that the source said before.
         _ => news.statement.clone().made_after(statement.latest()),
     };
     statement.merge(said);

@@ -1,5 +1,5 @@
 //! Orphans: active Flex users about whom no source says anything. Each occupies a Flex seat, and perhaps nobody knows
-//! whose it is. If configured, a sweep deactivates those orphans whom the ledger does not know at all.
+//! who uses it. If configured, a sweep deactivates those orphans whom the ledger does not know at all.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -20,7 +20,7 @@ pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> b
 
 impl Ledger {
     /// Stores an operator's statement that the user is inactive. A job then deactivates the user in Flex. Returns false
-    /// if another process added the person to the ledger in between.
+    /// if another process adds the person to the ledger first.
     pub(super) async fn state_orphan(&self, user: FlexUser, cause: &EventId) -> Result<bool, LedgerError> {
         let news = News::end(Source::Operator, user.clone(), self.clock_rng.now(), cause);
         let id = PersonId::of(self.clock_rng.random());

@@ -1,5 +1,5 @@
-//! Reconciles a person: compares the Flex user with the ledger, records the given roles, and sends the difference to
-//! Twilio.
+//! Reconciles a person: compares the Flex user with the ledger, records the roles that Flexgate gives, and sends the
+//! difference to Twilio.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub const AFTERMATH: Duration = Duration::from_secs(7);
 const WAIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// How many times to reconcile a person if other writers keep changing the person in between.
+/// How many times to start a reconciliation again because another writer changes the person.
 const ROUNDS: usize = 8;
 
 /// A lease on a person. The number identifies the holder.
@@ -97,7 +97,8 @@ impl Ledger {
     }
 
     /// Reads the person and the Flex user, and updates Flex to match. Starts again if another writer changes the person
-    /// in between. Returns `None` if there is no such person. For `left`, see [`Ledger::reconcile_member`].
+    /// before this has finished. Returns `None` if there is no such person. For `left`, see
+    /// [`Ledger::reconcile_member`].
     pub(super) async fn round(
         &self,
         id: PersonId,
@@ -145,9 +146,9 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Records the given roles, sends the difference to Twilio, and records that Flex matches the ledger. Returns the
-    /// report and the version of the person that it describes. Returns `None` if another writer changed the person in
-    /// between.
+    /// Records the roles that Flexgate gives, sends the difference to Twilio, and records that Flex matches the ledger.
+    /// Returns the report and the version of the person that it describes. Returns `None` if another writer changed the
+    /// person in the meantime.
     pub(super) async fn bring(
         &self,
         change: Change,
@@ -282,14 +283,14 @@ impl Ledger {
 }
 
 /// Whether the plan would undo a change that somebody else made in Flex since the last reconciliation. A deactivation
-/// is never treated as such, because nobody else may reactivate a person whom a source says is inactive.
+/// never counts as undoing such a change, because nobody else may reactivate a person whom a source says is inactive.
 pub(super) fn is_drift(person: &Person, plan: &Plan) -> bool {
     let changes = plan.step != Step::Nothing || plan.locale.is_some();
     person.is_settled() && changes && plan.step != Step::Deprovision
 }
 
 impl Report {
-    /// A report without a user or reasons, for an outcome that needed no computation.
+    /// Creates a report for an outcome that needed no computation. It has no user and no reasons.
     pub(super) fn nothing(outcome: Outcome) -> Self {
         Self { outcome, user: None, explanation: None, blocked: Vec::new() }
     }

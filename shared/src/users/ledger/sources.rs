@@ -78,7 +78,7 @@ impl Ledger {
         }
     }
 
-    /// Computes the changes that withdrawing a source would cause, judged by the roles that Flexgate has given. Writes
+    /// Computes the changes that withdrawing a source would cause, based on the roles that Flexgate has given. Writes
     /// nothing.
     pub async fn foresee_withdrawal(
         &self,
@@ -175,8 +175,8 @@ impl Ledger {
         }
     }
 
-    /// Withdraws the statements of all sources that say the person with that username is inactive. Statements of the
-    /// operator stay. Use it for a person who has come back although those sources will not say so. The withdrawal
+    /// Withdraws the statements of all sources that say that the person with that username is inactive. Statements of
+    /// the operator stay. Use this for a person who has come back if those sources will not report it. The withdrawal
     /// alone activates nobody. Returns the sources that were withdrawn.
     pub async fn lift_inactive(
         &self,
@@ -208,8 +208,8 @@ impl Ledger {
         Ok(inactive_by)
     }
 
-    /// Withdraws the source's statement about one person. Returns whether an operator's statement now says in the
-    /// source's place that the person is inactive.
+    /// Withdraws the source's statement about one person. Returns true if the source said that the person is inactive.
+    /// In that case an operator's statement now says so instead.
     async fn withdraw_from(
         &self,
         id: PersonId,
@@ -228,8 +228,8 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Checks again whether the source says that the person is inactive, because this may have changed since the person
-    /// was read.
+    /// Withdraws the source's statement about one person, whose lease the caller holds. First checks again whether the
+    /// source says that the person is inactive, because this may have changed since the person was read.
     async fn withdraw_under_lease(
         &self,
         id: PersonId,

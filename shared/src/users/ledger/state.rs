@@ -45,8 +45,8 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Processes a statement about a person whom the ledger knows. Returns `None` if another writer changed the person
-    /// in between.
+    /// Processes a statement about a person whom the ledger knows. Returns `None` if another writer changes the person
+    /// first.
     pub(super) async fn state_known(
         &self,
         person: Person,
@@ -137,7 +137,7 @@ impl Ledger {
         let locked = self.guard(&change, deadline).await?;
         let done = async {
             self.hand_over(&change, news.identity.as_ref()).await?;
-            // Boxed, like `add`, because this future is large.
+            // This future is large. Boxing it, like that of `add`, keeps the future of every caller small.
             let change =
                 if person.given.taking_over { Box::pin(self.without_predecessor(change)).await? } else { change };
             Box::pin(self.add(change, instead_of, news.identity.as_ref(), deadline)).await
@@ -161,7 +161,7 @@ impl Ledger {
     }
 
     /// Ends the previous owner's access once more after the new owner was stored, because a mint may have bound the
-    /// previous owner in between. A later mint sees the new owner in [`Ledger::confirm`].
+    /// previous owner in the meantime. A later mint sees the new owner in [`Ledger::confirm`].
     async fn end_previous_access(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|_| change.person.given.taking_over) else { return Ok(()) };
         self.end_access(&user.flex_user_sid).await?;

@@ -80,7 +80,7 @@ pub struct Swept {
     pub inactive_but_active: usize,
     /// Drifted users that the sweep does not repair, because two earlier repairs were each undone by another change.
     pub contested: Vec<FlexUserSid>,
-    /// People for whom the list leaves out fields. Fields that are left out count as correct.
+    /// People for whom Twilio's list of users leaves out fields. Such a field counts as correct.
     pub unclear: usize,
     /// Active users whose worker has not changed its activity for [`SweepOptions::idle_after`].
     pub idle: Vec<FlexUserSid>,
@@ -284,7 +284,7 @@ impl Ledger {
         }
     }
 
-    /// Counts the people whose Flex user the walk did not see.
+    /// Counts the people whose Flex user is not among the users that the sweep read.
     async fn missing(&self, seen: &BTreeSet<FlexUserSid>) -> Result<usize, LedgerError> {
         let (mut missing, mut after) = (0, None);
         loop {

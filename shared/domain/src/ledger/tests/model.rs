@@ -68,7 +68,7 @@ impl Model {
         EventId::from(u128::from(self.minute.unsigned_abs()))
     }
 
-    /// Lets `source` say something now. `build` gets the time and the event's id, and returns the statement.
+    /// Records that `source` says something now. `build` gets the time and the event's id, and returns the statement.
     pub(super) fn say(&mut self, source: &Source, build: impl FnOnce(OffsetDateTime, &EventId) -> Statement) {
         self.minute += 1;
         let statement = build(self.now(), &self.id());
@@ -95,8 +95,8 @@ impl Model {
         self.say(source, Statement::in_full);
     }
 
-    /// Lets `source` say that the person is its `subject`, is active and has `roles`. Returns whether this was
-    /// accepted.
+    /// Records that `source` uses its id `subject` for the person, and says that the person is active and has `roles`.
+    /// Returns false if the ledger refuses this.
     pub(super) fn names(&mut self, source: &Source, subject: &str, roles: &[&str]) -> bool {
         let subject = subject.parse().unwrap();
         match attach(&self.person, source, Some(&subject), true) {

@@ -1,4 +1,4 @@
-//! Properties of merging and of [`desired`], over arbitrary statements.
+//! Property tests of merging and of [`desired`], with arbitrary statements.
 
 use std::collections::BTreeSet;
 
@@ -144,8 +144,8 @@ proptest! {
         with.reconcile();
         with.minute = 59;
         with.withdraw(&source);
-        // If Flex already had a role that the source named, the role counts as given and is removed when the source
-        // withdraws. Everything else must be equal.
+        // If Flex already had a role that the source named, the role counts as given by Flexgate and is removed when
+        // the source withdraws. Everything else must be equal.
         let named: BTreeSet<Role> = statement
             .roles
             .iter()

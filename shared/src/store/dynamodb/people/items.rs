@@ -1,4 +1,4 @@
-//! The items of a person, and the transaction writes that change these items.
+//! The DynamoDB items of a person, and the writes in transactions that change these items.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub(super) fn head_pk(id: PersonId) -> String {
     format!("person#{id}")
 }
 
-/// The partition key that lists the people whose ids begin with that digit.
+/// Returns the partition key under which the people whose ids begin with `digit` are listed.
 pub(super) fn shard(digit: u32) -> String {
     format!("people#{digit:x}")
 }
@@ -31,8 +31,8 @@ pub(super) fn statement_key(id: PersonId, source: &Source) -> (String, String) {
     (format!("{}#{id}", source.kind().as_str()), format!("statement#{source}"))
 }
 
-/// The partition key of an item that leads to a person. Usernames and subjects are stored as digests, so the key does
-/// not reveal them.
+/// The partition key of a pointer: an item that holds the id of a person. Usernames and subjects are stored as digests,
+/// so the key does not reveal them.
 pub(super) struct Pointer(String);
 
 impl Pointer {
@@ -70,8 +70,8 @@ pub(super) fn inactive(person: &Person) -> bool {
     person.inactive_by().next().is_some()
 }
 
-/// Serializes a statement or the record of what Flexgate has given. Fails for a time that RFC 3339 cannot express,
-/// because a person stored with such a time could never be read again.
+/// Serializes a statement, or the record of what Flexgate has given a person. Fails for a time that RFC 3339 cannot
+/// express, because a person stored with such a time could never be read again.
 pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(corrupt)
 }
@@ -147,8 +147,8 @@ pub(super) fn read_statement(item: &Item, person: &mut Person) -> Result<(), Sto
 }
 
 impl DynamoStore {
-    /// Builds one write of a transaction: increments the person's version and sets the values, if the version is still
-    /// `version`.
+    /// Builds one write of a transaction. It increments the person's version and sets the values. The transaction fails
+    /// if the person's version is no longer `version`.
     pub(super) fn advance<const N: usize>(
         &self,
         id: PersonId,
@@ -184,8 +184,8 @@ impl DynamoStore {
         Ok(writes)
     }
 
-    /// Builds one write of a transaction: points the pointer at the person `to`. The pointer must still lead to `from`,
-    /// or not exist if `from` is `None`.
+    /// Builds one write of a transaction. It points `pointer` at the person `to`. The transaction fails unless the
+    /// pointer still points at `from`. If `from` is `None`, the pointer must not exist yet.
     pub(super) fn point(
         &self,
         pointer: &Pointer,
@@ -202,7 +202,8 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().put(put.build().map_err(unbuildable)?).build())
     }
 
-    /// Builds one write of a transaction: points the pointer at the person `to`, unless it leads to somebody else.
+    /// Builds one write of a transaction. It points `pointer` at the person `to`. The transaction fails if the pointer
+    /// already points at somebody else.
     pub(super) fn point_unless_taken(&self, pointer: &Pointer, to: PersonId) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .table_name(&*self.table)

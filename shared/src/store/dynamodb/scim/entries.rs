@@ -64,7 +64,7 @@ impl DynamoStore {
         Ok(found.into_values().collect())
     }
 
-    /// Returns the entries to which the pointers under `pointer_pk` lead, in the order of their ids. A pointer may be
+    /// Returns the entries whose ids the pointers under `pointer_pk` hold, in the order of these ids. A pointer may be
     /// outdated, so the caller must check each entry.
     pub(super) async fn entries_at(&self, pointer_pk: &str) -> Result<Vec<Entry>, StoreError> {
         let pointers = self.items(pointer_pk, POINTER).await?;
@@ -75,8 +75,8 @@ impl DynamoStore {
         Ok(entries)
     }
 
-    /// Writes the entry and its pointers, and removes the work `finishes`, in one transaction. Returns false if the
-    /// stored version has changed, or if another holder has begun the work.
+    /// In one transaction, writes the entry and its pointers, and removes the record of the work `finishes`. Returns
+    /// false if the stored version of the entry has changed, or if another holder has begun the work.
     pub(super) async fn write_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError> {
         for tried in 0..TRIES {
             if let Some(work) = finishes

@@ -2,10 +2,11 @@
 //! key and are sorted by id.
 //!
 //! One transaction writes the head and the buckets that changed. The head records the version at which each bucket was
-//! written. So a reader notices when its reads fell before and after a concurrent write.
+//! written. So a reader notices if the group was written between its reads.
 //!
-//! A mark under each user lists the user's groups. The mark is written before the membership and never removed, so
-//! every membership has its mark. A mark without a membership does no harm.
+//! Each user has one item, the mark, that lists the user's groups. A group is added to the mark before the membership
+//! is written, and never removed from it. So the mark lists every membership. It does no harm if it also lists a group
+//! that the user is not in.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -112,7 +113,7 @@ impl DynamoStore {
                     left -= 1;
                     continue;
                 }
-                // A group that was removed in between is left out.
+                // Leave out a group that was removed after its head was read.
                 groups.extend(self.whole_group(text(&item, SK)?).await?);
             }
             from = page.last_evaluated_key;

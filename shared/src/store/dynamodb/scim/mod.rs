@@ -1,9 +1,9 @@
 //! The SCIM store in DynamoDB.
 //!
-//! Pointers lead from an entry's other keys to the entry. The transaction that writes the entry also writes and removes
-//! its pointers ([`entries`]). A group has a head and several buckets of members, because DynamoDB limits the size of
-//! an item ([`groups`]). The page marks of the user list have a generation number in their key. Increasing that number
-//! discards all marks.
+//! An entry can be found by several keys. Each of the other keys has an item, a pointer, that holds the entry's id. The
+//! transaction that writes the entry also writes and removes its pointers ([`entries`]). A group has a head and several
+//! buckets of members, because DynamoDB limits the size of an item ([`groups`]). A page mark holds the start of a page
+//! in the list of users. Its key contains a generation number. Increasing that number discards all marks.
 
 mod entries;
 mod groups;
@@ -107,7 +107,8 @@ impl ScimStore for DynamoStore {
             .update_expression(
                 "SET leased_until = :until, holder = :holder, was_intended = if_not_exists(was_intended, :no)",
             )
-            // If an answer is lost, the SDK sends the request again. The holder then finds its own lease.
+            // If an answer is lost, the SDK sends the request again. The condition therefore also allows the holder of
+            // the work.
             .condition_expression("attribute_not_exists(pk) OR leased_until <= :now OR holder = :holder")
             .expression_attribute_values(":until", seconds(until))
             .expression_attribute_values(":now", seconds(now))
@@ -116,7 +117,7 @@ impl ScimStore for DynamoStore {
             .return_values(ReturnValue::AllNew);
         let Some(begun) = refused(request.send().await)? else {
             let held = self.item(&work_pk(work), WORK).await?;
-            // If the holder has finished in between, the work may begin now.
+            // If the holder has finished since the update was refused, the work may begin now.
             let until = held.map_or(Ok(now), |item| moment(&item, "leased_until"))?;
             return Ok(Begun::Held(until));
         };
@@ -209,13 +210,14 @@ impl DynamoStore {
         self.client().await.update_item().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk))
     }
 
-    /// Sends the update if this holder has the work. Returns whether it has.
+    /// Sends the update on condition that this holder has the work. Returns false if it does not.
     async fn if_held(&self, request: UpdateItemFluentBuilder, work: &Work) -> Result<bool, StoreError> {
         let request = request.condition_expression(IF_HELD).expression_attribute_values(":holder", holder(work));
         Ok(self.send_update(request).await?.is_some())
     }
 
-    /// Builds one write of a transaction: removes the work, unless another holder has begun it.
+    /// Builds one write of a transaction. It removes the record of the work. The transaction fails if another holder
+    /// has begun the work.
     fn finishing(&self, work: &Work) -> Result<TransactWriteItem, StoreError> {
         let delete = Delete::builder().table_name(&*self.table).key(PK, s(work_pk(work))).key(SK, s(WORK));
         let delete = delete.condition_expression("attribute_not_exists(holder) OR holder = :holder");
@@ -243,7 +245,7 @@ fn marks_pk(state: &Item) -> Result<String, StoreError> {
     Ok(format!("scim_marks#{generation}"))
 }
 
-/// The sort key of a mark. The index is padded with zeros, so that the keys sort in numeric order.
+/// The sort key of a page mark. The index is padded with zeros, so that the keys sort in numeric order.
 fn mark_sk(index: u64) -> String {
     format!("{index:020}")
 }
