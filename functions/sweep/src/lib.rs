@@ -74,8 +74,8 @@ impl App {
         Self { ledger, queue: platform.queue(), orphans_after: settings.orphans_after, idle_after: settings.idle_after }
     }
 
-    /// Sweeps until `deadline`. Logs and returns what it found. If an error occurs, the function fails, so that its
-    /// alarm goes off.
+    /// Sweeps until `deadline`. Logs and returns the counts. Any error makes the function fail, so that its alarm goes
+    /// off.
     pub async fn sweep(&self, deadline: Deadline) -> Result<Value, SweepError> {
         let each_call = || deadline.within(PAGE_TIME);
         let queue = Some(self.queue.as_ref());
