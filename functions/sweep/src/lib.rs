@@ -87,7 +87,7 @@ impl App {
         })?;
         let (active, contested) = (swept.inactive_but_active, swept.contested.len());
         if active > 0 {
-            // Twilio's SSO reactivates every person whom the identity provider admits.
+            // These people have left, but Twilio's SSO reactivates every person whom the identity provider admits.
             tracing::warn!(target: "flexgate::sweep", users = active, "users whom a source holds inactive were active");
         }
         if contested > 0 {

@@ -4,7 +4,7 @@ use flexgate::domain::{FlexUser, TokenTtl};
 use flexgate::twilio::TokenInfo;
 use time::{Duration, OffsetDateTime};
 
-/// The largest accepted difference between Twilio's clock and ours.
+/// The largest accepted difference between Twilio's clock and Flexgate's clock.
 const LEEWAY: Duration = Duration::minutes(5);
 
 /// How a minted token differs from the requested one.

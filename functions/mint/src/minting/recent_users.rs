@@ -38,7 +38,7 @@ pub(super) struct RecentUsers(Mutex<HashMap<Identity, Arc<tokio::sync::Mutex<Rec
 #[derive(Debug, Default)]
 pub(super) struct Recalled {
     seen: Option<(FlexUser, OffsetDateTime)>,
-    /// The claims of the token with which the user was last looked up.
+    /// The claims of the caller's token at the time of the last look-up.
     claims: Option<TokenClaims>,
 }
 
@@ -76,8 +76,8 @@ impl Recalled {
         self.seen.as_ref().map(|(user, _)| &user.flex_user_sid)
     }
 
-    /// Whether the cached user already reflects these claims: they contain nothing new since the user's last update
-    /// from claims. Matters only if just-in-time provisioning also updates users.
+    /// Whether the cached user need not be updated from these claims, because they add nothing to the cached claims.
+    /// Matters only if just-in-time provisioning also updates users.
     pub(super) fn follows(&self, claims: &TokenClaims) -> bool {
         self.claims.as_ref().is_some_and(|earlier| claims.add_nothing_to(earlier))
     }

@@ -114,7 +114,7 @@ async fn m18_who_is_deprovisioned_in_another_process_is_refused_at_once() {
 async fn m18_who_is_deactivated_in_the_console_is_refused_within_a_minute() {
     let (gate, ada) = warm(&[]).await;
     gate.world.deprovision_at_twilio(&ada).await;
-    // If Twilio refuses to mint, Flexgate refuses at once too, with the right problem.
+    // Here, Twilio itself refuses to mint. Flexgate then refuses too, with `mint_refused`.
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
 

@@ -162,7 +162,7 @@ impl Users {
         self.state(person, statement, Earlier::Everything, deadline).await
     }
 
-    /// Sends the statement to the ledger. Then refreshes `person`.
+    /// Sends the statement to the ledger. Then reads the person's new state into `person`.
     pub(super) async fn state(
         &self,
         person: &mut Person,

@@ -57,9 +57,9 @@ impl Tokens {
         serde_json::from_slice(&plain).ok()
     }
 
-    /// Whether a refresh that replaced `before` with these tokens did not extend the expiration. If so, Twilio's
-    /// maximum lifetime is reached. A refresh less than `MOVES_WITHIN` after the previous tokens proves nothing: a page
-    /// asks for its token right after sign-in, before the expiration can have moved.
+    /// Whether Twilio's maximum lifetime is reached: a refresh replaced `before` with these tokens, and the expiration
+    /// is no later. If less than `MOVES_WITHIN` passed between the two, returns false. A page asks for its token right
+    /// after sign-in, when a refresh cannot have moved the expiration yet.
     pub(super) fn brings_no_more_time(&self, before: &Self) -> bool {
         let apart = Duration::seconds(self.obtained_at.saturating_sub(before.obtained_at));
         self.expires_at <= before.expires_at && apart >= MOVES_WITHIN
