@@ -226,7 +226,7 @@ async function busy(button, work) {
   try {
     await work();
   } catch {
-    // onTrouble or onEnd has already reported the failure.
+    // Nothing to do: onTrouble or onEnd has already reported the failure.
   } finally {
     button.removeAttribute("aria-disabled");
   }

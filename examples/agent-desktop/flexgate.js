@@ -130,7 +130,7 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
         if (stopped) return fresh;
         if (current?.flex_user_sid !== undefined && fresh.flex_user_sid !== current.flex_user_sid) {
           // All tabs share the session cookie, so another user may have signed in through another tab. This page's
-          // client and worker must not get that user's token.
+          // client and worker belong to the first user and must not get the other user's token.
           const title = "Somebody else has signed in with this browser";
           throw new FlexgateError({ code: "another_user", status: 409, title });
         }

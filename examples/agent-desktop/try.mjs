@@ -2,8 +2,8 @@
 // One command that shows the real SDK at work: `node examples/agent-desktop/try.mjs`.
 //
 // It installs the SDK if it is missing, starts Flexgate with the simulated Twilio, and opens Chrome or Chromium with a
-// profile of its own. The host names are fixed in the SDK, so this browser is told to find *.twilio.com at the
-// simulator and to trust the simulator's certificate. Nothing of your own browser is touched.
+// separate profile. The SDK always uses the host names of Twilio. So the script tells this browser to send requests for
+// *.twilio.com to the simulator and to trust the simulator's certificate. Your own browser profile stays unchanged.
 
 import { spawn, spawnSync } from "node:child_process";
 import { createHash, X509Certificate } from "node:crypto";

@@ -10,7 +10,7 @@ use flexgate::store::DeadLetter;
 
 use crate::app::{App, Handled};
 
-/// The time that must be left for Flexgate to start another message.
+/// Flexgate starts another message only if at least this much time is left before the deadline.
 const WORTH_TRYING: Duration = Duration::from_secs(2);
 
 /// Handles a batch before `deadline`. Messages for which no time is left count as failed, so SQS delivers them again.
@@ -33,7 +33,7 @@ pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchR
     response
 }
 
-/// Whether the message is finished: applied, or stored as a dead letter with its reason.
+/// Returns whether the message needs no further delivery: it was applied, or stored as a dead letter with its reason.
 async fn done(app: &App, message: &SqsMessage, deadline: Deadline) -> bool {
     let body = message.body.as_deref().unwrap_or_default();
     let attempts = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1);

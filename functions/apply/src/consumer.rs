@@ -14,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, EVENT_TIME, Handled};
 
-/// For how many subjects messages are applied concurrently. Twilio limits the concurrency per account.
+/// The maximum number of messages that are applied concurrently, each about a different subject. Twilio limits the
+/// concurrency per account.
 const ABREAST: usize = 8;
 
 /// How many of those slots jobs may take. The other slots are reserved for events, so that a new event starts at once.
 const JOBS_ABREAST: usize = 6;
 
-/// How long a message is leased. This is longer than applying the message may take.
+/// The length of a message's lease. It is longer than applying the message may take.
 const HELD: Duration = Duration::seconds(EVENT_TIME.as_secs().cast_signed() + 10);
 
 /// How often the queue is polled for messages that other processes have queued.
@@ -82,8 +83,8 @@ async fn handle(app: Arc<App>, inbox: Arc<dyn Inbox>, message: Taken) {
         Handled::Again => Settled::Later(now + pause(&app, message.attempts)),
         Handled::Dead(reason) => Settled::Dead(reason),
     };
-    // If settling fails, the queue delivers the message again. The next try then finds that the message has already
-    // been applied.
+    // If settling fails, the queue delivers the message again. That is harmless: the next try finds that the message
+    // has already been applied.
     report(inbox.settle(&message, settled, now).await);
 }
 

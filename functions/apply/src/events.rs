@@ -36,7 +36,7 @@ pub(crate) struct Applied {
     pub(crate) user: Option<FlexUserSid>,
     /// The names of roles that the event asked for but the user did not get.
     pub(crate) dropped_roles: Vec<String>,
-    /// Fields that stay unchanged, because changing them would remove a role that Flexgate cannot give.
+    /// Fields that Flexgate left unchanged. Changing them would remove a role that Flexgate cannot give.
     pub(crate) blocked: Vec<&'static str>,
 }
 
@@ -92,7 +92,7 @@ impl EventApplier {
         })
     }
 
-    /// Adds to `news` the state that was applied before the people ledger existed, so that an older event does not undo
+    /// Merges into `news` what Flexgate applied before the people ledger existed, so that an older event does not undo
     /// it. Returns false if the event contains nothing new.
     async fn continued(&self, event: &IdentityEvent, news: &mut News) -> Result<bool, LedgerError> {
         let history = self.history.history(&event.source, &event.subject.id).await?;
@@ -149,7 +149,7 @@ fn statement(event: &IdentityEvent) -> Statement {
     }
 }
 
-/// The roles that the event names but that the person does not get from it.
+/// Returns the names of the roles that the event requests but that the person does not get.
 fn dropped(report: &Report, source: &Source, event: &IdentityEvent) -> Vec<String> {
     let named = event.profile.unverified_roles.iter().flatten();
     let reasons = report.explanation.as_ref().map(|explanation| &explanation.roles);

@@ -50,7 +50,7 @@ impl<'m> Try<'m> {
             self.audit_job(Some(user), &format!("not_changed: {}", report.blocked.join(", ")), Decision::Refused);
         }
         if changes(outcome) {
-            // If the user was reactivated, their SID may have changed.
+            // The SID may have changed if the user was reactivated, so log the current one.
             let user = report.and_then(|report| report.user.as_ref()).map_or(user, |user| &user.flex_user_sid);
             self.audit_job(Some(user), &format!("{}: {cause}", outcome.as_str()), Decision::Allowed);
         }
@@ -114,7 +114,7 @@ impl<'m> Try<'m> {
     }
 }
 
-/// Records that the message is not one of Flexgate's, so it becomes a dead letter at once.
+/// Records that the message is not in Flexgate's format and becomes a dead letter at once.
 pub(crate) fn strange(request_id: &RequestId, attempts: u32, reason: &str) {
     tracing::error!(
         target: "flexgate::apply",

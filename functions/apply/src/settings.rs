@@ -14,8 +14,8 @@ pub struct Settings {
     pub credential: CredentialSettings,
     /// The policy: who may have which roles.
     pub policy: PolicySettings,
-    /// `FLEXGATE_APPLY_TRIES` (50): after this many tries an event becomes a dead letter. An event that Twilio or the
-    /// policy refuses becomes one at once. Locally, tries are at most five minutes apart.
+    /// `FLEXGATE_APPLY_TRIES` (50): after this many tries, an event becomes a dead letter. If Twilio or the policy
+    /// refuses an event, it becomes a dead letter at once. Locally, tries are at most five minutes apart.
     pub tries: u32,
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn of(error: &MintError) -> Problem {
                 .because(error)
                 .retry_after(Some(*retry_after))
         }
-        // All of these get the same answer, because different answers would tell a stranger who works here.
+        // All of these get the same answer. Different answers would let a stranger find out who has a Flex user.
         MintError::UserUnknown
         | MintError::NotAdmitted { .. }
         | MintError::Inactive

@@ -1,5 +1,6 @@
-//! Applies SCIM patches from standard input, so that `tests/judges/scim` can compare the results. Answers each line
-//! `{"document": {…}, "operations": […]}` with `{"ok": {…}}` or `{"error": "…"}`.
+//! Applies SCIM patches from standard input. `tests/judges/scim` compares the results with those of other
+//! implementations. Each line is `{"document": {…}, "operations": […]}`.
+//! The answer is `{"ok": {…}}` or `{"error": "…"}`.
 
 use std::io::{BufRead as _, Write as _};
 

@@ -8,7 +8,7 @@ use crate::scim::ScimSettings;
 /// The function's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Settings of every function that acts for the account's owner.
+    /// The settings of every function that uses the account owner's credential.
     pub owner: OwnerSettings,
     /// The SCIM settings, if SCIM is served.
     pub scim: Option<ScimSettings>,

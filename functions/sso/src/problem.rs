@@ -19,7 +19,7 @@ pub(crate) fn of_callback(error: &CallbackError) -> Problem {
     }
 }
 
-/// The problem for a session that yields no token.
+/// The problem for a session from which Flexgate cannot return a token.
 pub(crate) fn of_session(error: &SessionError) -> Problem {
     match error {
         SessionError::Unknown => Problem::new(kinds::NOT_SIGNED_IN, "Sign in at /sso/{profile}/login."),
@@ -33,7 +33,7 @@ pub(crate) fn of_session(error: &SessionError) -> Problem {
     }
 }
 
-/// The problem for a Flex token that is not accepted. It does not say why.
+/// The problem for a Flex token that Flexgate does not accept. The caller is not told why.
 pub(crate) fn flex_token_invalid() -> Problem {
     Problem::new(kinds::FLEX_TOKEN_INVALID, "Get a new token from Flex, for this account and instance.")
 }

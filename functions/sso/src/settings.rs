@@ -31,7 +31,8 @@ pub struct SignInSettings {
     pub profiles: SsoProfiles,
     /// `COOKIE_KEYS_SECRET_ID`.
     pub cookie_keys_secret_id: String,
-    /// `FLEXGATE_SESSION_SECONDS` (12 hours by default) and `FLEXGATE_SESSION_IDLE_SECONDS` (2 hours by default).
+    /// How long sessions last: `FLEXGATE_SESSION_SECONDS` (12 hours by default) and `FLEXGATE_SESSION_IDLE_SECONDS` (2
+    /// hours by default).
     pub lifetimes: Lifetimes,
 }
 

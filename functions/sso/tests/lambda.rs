@@ -36,8 +36,8 @@ fn json(response: &Response<Body>) -> Value {
 async fn cookies_come_as_a_list_and_queries_decoded_once() {
     let world = World::on_one_clock().await;
     let response = invoke(&world, fixture("callback_two_cookies")).await;
-    // The login cookie was read but cannot be opened. The answer would be the same if Flexgate had not read the cookie,
-    // so the test below uses a cookie that can be opened.
+    // This login cookie cannot be opened, so the answer would be the same if Flexgate had not read it at all. The test
+    // below therefore uses a cookie that can be opened.
     assert_eq!((response.status().as_u16(), json(&response)["code"].as_str()), (400, Some("login_invalid")));
 }
 

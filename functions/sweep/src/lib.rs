@@ -74,8 +74,8 @@ impl App {
         Self { ledger, queue: platform.queue(), orphans_after: settings.orphans_after, idle_after: settings.idle_after }
     }
 
-    /// Sweeps until `deadline`. Logs and returns what it found. If an error occurs, the function fails, so that its
-    /// alarm goes off.
+    /// Sweeps until `deadline`. Logs and returns the counts. Any error makes the function fail, so that its alarm goes
+    /// off.
     pub async fn sweep(&self, deadline: Deadline) -> Result<Value, SweepError> {
         let each_call = || deadline.within(PAGE_TIME);
         let queue = Some(self.queue.as_ref());
@@ -87,7 +87,7 @@ impl App {
         })?;
         let (active, contested) = (swept.inactive_but_active, swept.contested.len());
         if active > 0 {
-            // Twilio's SSO reactivates every person whom the identity provider admits.
+            // These people have left, but Twilio's SSO reactivates every person whom the identity provider admits.
             tracing::warn!(target: "flexgate::sweep", users = active, "users whom a source holds inactive were active");
         }
         if contested > 0 {

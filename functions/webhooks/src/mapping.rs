@@ -1,5 +1,5 @@
-//! Maps a payload to a profile. Knows where each kind of source keeps each field, unless the configuration overrides
-//! it.
+//! Maps a payload to a profile. Each kind of source keeps its fields in certain places, which the configuration can
+//! override.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::settings::{ProfileField, SourceSettings};
 
-/// Where a kind of source keeps each field, as JSON pointers. The first pointer that finds a value counts.
+/// Where a kind of source keeps each field, as JSON pointers. Flexgate uses the first pointer that finds a value.
 pub(crate) type ProfileFields = &'static [(ProfileField, &'static [&'static str])];
 
 /// The most roles read from one payload.
 const MAX_ROLES: usize = 32;
 
-/// Where a source keeps each field, and which of its role names stand for which Flex roles.
+/// Where a source keeps each field, and which of its role names correspond to which Flex roles.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     places: BTreeMap<ProfileField, Vec<String>>,
@@ -51,8 +51,7 @@ impl Mapping {
         instant(self.find(place, document)?)
     }
 
-    /// Returns the profile. A username that no Flex user can have is an error. Any other unusable field counts as
-    /// absent.
+    /// Returns the profile. If no Flex user can have the username, returns an error. Ignores any other unusable field.
     pub(crate) fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
         let email = self.text(ProfileField::Email, document).and_then(|text| text.parse().ok());
         // A directory controls its users' addresses, so they count as verified. If people choose their own addresses,
@@ -62,8 +61,9 @@ impl Mapping {
         self.profile_with(document, email, verified)
     }
 
-    /// Returns the profile, for sources whose e-mail address must be looked up. Only a verified address may replace a
-    /// missing username. Otherwise, anyone who can edit the address could impersonate another user (CVE-2023-3128).
+    /// Returns the profile, for sources whose e-mail address the caller has looked up. Only a verified address may
+    /// replace a missing username. Otherwise, anyone who can edit the address could impersonate another user
+    /// (CVE-2023-3128).
     pub(crate) fn profile_with(
         &self,
         document: &Value,
@@ -76,7 +76,7 @@ impl Mapping {
         };
         let [given_name, family_name] =
             [ProfileField::GivenName, ProfileField::FamilyName].map(|place| self.name(place, document));
-        // Names count only if there are both a given and a family name.
+        // Use the given name and the family name only if the payload contains both.
         let whole = given_name.as_ref().zip(family_name.as_ref());
         let joined = whole.and_then(|(given, family)| FullName::joined(Some(given), Some(family)));
         Ok(PersonProfile {
@@ -102,7 +102,7 @@ impl Mapping {
         Some(self.renamed(names))
     }
 
-    /// Returns the roles under Flex's names if the configuration maps them, otherwise under their own names.
+    /// Converts a source's role names to Flex's names if the configuration maps them. Leaves other names unchanged.
     pub(crate) fn renamed<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<String> {
         let renamed = |name: &str| self.role_map.get(name).map_or(name, |role| role.as_str()).to_owned();
         names.into_iter().take(MAX_ROLES).map(renamed).collect()
@@ -121,7 +121,7 @@ pub(crate) fn instant(value: &Value) -> Option<OffsetDateTime> {
         Value::String(text) => OffsetDateTime::parse(text, &Rfc3339).ok()?,
         Value::Number(number) => {
             let count = number.as_i64()?;
-            // Numbers from this limit on are milliseconds. Read as seconds, the limit is in the year 5138.
+            // A number of at least this size counts milliseconds. As seconds, it would be in the year 5138 or later.
             let millis = if count < 100_000_000_000 { count.checked_mul(1000)? } else { count };
             OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()?
         }

@@ -29,7 +29,8 @@ pub(crate) fn secrets(error: &SecretError) -> Problem {
         .retry_after(Some(std::time::Duration::from_secs(30)))
 }
 
-/// At startup, the document has a secret for every source, but a later version of the document may lack one.
+/// Flexgate checks at startup that the document has a secret for every source. A later version of the document may lack
+/// one.
 pub(crate) fn no_secret() -> Problem {
     Problem::new(kinds::UNAVAILABLE, "Flexgate has no secret for this source. Tell your administrator.")
 }

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq as _;
 use time::{Duration, OffsetDateTime};
 
-/// Why a delivery is not proven to come from its source. The log contains the reason; the sender is not told.
+/// Why a delivery is not proven to come from its source. Flexgate logs the reason, but does not tell the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unproven {
     /// A proof header is missing, repeated or not text.
@@ -25,7 +25,7 @@ pub(crate) enum Unproven {
     /// No signature or secret matches.
     #[error("no signature or secret is right")]
     Wrong,
-    /// A body that should contain a proof is not JSON.
+    /// The body, which should contain the proof, is not JSON.
     #[error("the body that holds the proof cannot be read")]
     Body,
 }
@@ -53,13 +53,13 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
-/// Checks that a time is at most `window` away from now. The text counts `unit`s since 1970, in digits only. If a
-/// source counts milliseconds where seconds are expected, the time is far in the future.
+/// Checks that a time is at most `window` away from now. `text` is a number of `unit`s since 1970, in digits only. If a
+/// source sends milliseconds where seconds are expected, the time is far in the future and the check fails.
 pub(crate) fn within(text: &str, unit: Duration, window: Duration, now: OffsetDateTime) -> Result<(), Unproven> {
     let plain = !text.is_empty() && text.len() <= 15 && text.bytes().all(|b| b.is_ascii_digit());
     let count: i64 = text.parse().ok().filter(|_| plain).ok_or(Unproven::Time)?;
     let nanos = i128::from(count) * unit.whole_nanoseconds();
-    // Compare whole units on both sides, because signers count whole units.
+    // Compare whole units, because signers round their time down to whole units.
     let now = now.unix_timestamp_nanos().div_euclid(unit.whole_nanoseconds()) * unit.whole_nanoseconds();
     if (now - nanos).abs() <= window.whole_nanoseconds() { Ok(()) } else { Err(Unproven::Time) }
 }

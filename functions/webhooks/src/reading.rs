@@ -24,7 +24,7 @@ pub(crate) struct Draft {
     pub(crate) profile: Result<PersonProfile, NameError>,
 }
 
-/// What has been read of a delivery so far.
+/// The messages and counts that have been read from a delivery so far.
 #[derive(Debug)]
 pub(crate) struct Reading<'r> {
     name: &'r SourceName,
@@ -32,7 +32,7 @@ pub(crate) struct Reading<'r> {
     now: OffsetDateTime,
     clock_rng: &'r ClockRng,
     pub(crate) messages: Vec<Message>,
-    /// The number of events whose type means nothing to Flexgate.
+    /// The number of events whose type Flexgate ignores.
     pub(crate) ignored: usize,
     /// Types of ignored events that may change who has access, each with the row of the catalogue.
     pub(crate) relevant: Vec<(String, &'static Row)>,
@@ -50,7 +50,7 @@ impl<'r> Reading<'r> {
         Self { name, issuer, now, clock_rng, messages: Vec::new(), ignored: 0, relevant: Vec::new(), dropped: 0 }
     }
 
-    /// The issuer in whose tokens `sub` is the source's id of a person.
+    /// The issuer whose tokens identify a person, in `sub`, by the same id that this source uses.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.issuer
     }
@@ -60,7 +60,7 @@ impl<'r> Reading<'r> {
         format!("{:032x}", u128::from_be_bytes(self.clock_rng.random()))
     }
 
-    /// Counts an event whose type means nothing to Flexgate.
+    /// Counts an event whose type Flexgate ignores.
     pub(crate) fn ignore(&mut self) {
         self.ignored += 1;
     }
@@ -87,7 +87,7 @@ impl<'r> Reading<'r> {
     }
 
     /// Adds an event that the source reported. If the report cannot become an event, adds a dead letter that contains
-    /// `said`. A retry would not help, because the report was proven and would be the same.
+    /// `said`. A new delivery would not help, because it would contain the same report.
     pub(crate) fn say(&mut self, draft: &Draft, said: &Value) {
         let message = match self.event(draft) {
             Ok(event) => Message::Event(event),
@@ -128,14 +128,14 @@ impl<'r> Reading<'r> {
     }
 
     fn unreadable(&self, id: Option<&str>, reason: String, said: &Value) -> Message {
-        // Identify an item without an id by its content, so that it is the same dead letter if the source sends it
-        // again.
+        // If an item has no id, derive one from its content. Then the item is the same dead letter if the source sends
+        // it again.
         let id = id.and_then(|id| id.parse().ok()).unwrap_or_else(|| content_id(said));
         Message::Unreadable { source: self.name.clone(), id, reason, document: said.clone() }
     }
 }
 
-/// An id made from a digest of the item.
+/// Derives an id from a digest of the item.
 fn content_id(said: &Value) -> EventId {
     let digest = digest::digest(&digest::SHA256, said.to_string().as_bytes());
     let first = digest.as_ref().first_chunk().copied().unwrap_or_default();

@@ -7,14 +7,15 @@ use flexgate::domain::SourceName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-/// The minimum length of a secret, in bytes. 128 bits take 32 characters in hexadecimal and 22 in base64.
+/// The minimum length of a secret, in bytes. In text form, 128 bits already take 32 characters in hexadecimal and 22 in
+/// base64.
 const SHORTEST: usize = 16;
 
 /// The minimum number of different characters in a secret, because placeholders repeat characters.
 const FEWEST_CHARACTERS: usize = 8;
 
-/// Placeholders from documentation, examples and unfilled forms. The comparison ignores case, prefix, digits and
-/// punctuation.
+/// Placeholders from documentation, examples and unfilled forms. The comparison ignores the secret's case, prefix,
+/// digits and punctuation.
 const DEFAULTS: [&str; 10] = [
     "changeme",
     "secret",

@@ -65,7 +65,7 @@ fn sources(text: &str) -> Result<BTreeMap<SourceName, SourceSettings>, String> {
     Ok(sources)
 }
 
-/// The kind of a source: how it proves deliveries and describes events.
+/// The kind of a source. It determines how the source proves its deliveries and how it describes events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -90,7 +90,7 @@ pub enum Kind {
 /// What is wrong with a source's settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceFault {
-    /// The source's name is not a kind, and its settings name no kind.
+    /// The settings name no kind, and the source's name is not a kind either.
     #[error("\"kind\" must be one of standard, okta, auth0, workos, fusionauth, zitadel, graph and generic")]
     Kind,
     /// Not a URL with a scheme.
@@ -118,11 +118,11 @@ pub enum SourceFault {
 pub struct SourceSettings {
     /// The kind.
     pub kind: Kind,
-    /// The issuer in whose tokens `sub` is the source's id of a person.
+    /// The issuer whose tokens identify a person, in `sub`, by the same id that this source uses.
     pub issuer: Option<Box<str>>,
     /// The header that carries the shared secret.
     pub header: HeaderName,
-    /// Groups and applications whose members are Flex users. If it is empty, everybody is a Flex user.
+    /// Groups and applications whose members are Flex users. If the set is empty, everybody is a Flex user.
     pub members_of: BTreeSet<String>,
     /// Where the payload contains each field, as JSON pointers. Overrides the kind's own pointers.
     pub map: BTreeMap<ProfileField, String>,
@@ -168,8 +168,8 @@ pub enum EventMeaning {
     Upsert,
     /// The person may have changed.
     Refresh,
-    /// The person is no longer suspended. A configuration cannot set this meaning, because only kinds of source that
-    /// know memberships use it.
+    /// The person is no longer suspended. A configuration cannot set this meaning: only the kinds of source that report
+    /// memberships use it.
     #[serde(skip)]
     Restore,
     /// The person is no longer an active user.

@@ -1,4 +1,4 @@
-//! What each kind of source does in its own way: it verifies a delivery, and reads events from the payload.
+//! What differs between the kinds of source: how to verify a delivery, and how to read events from the payload.
 
 use std::fmt;
 
@@ -31,8 +31,8 @@ pub(crate) enum Challenged {
 
 /// A kind of source.
 pub(crate) trait Source: fmt::Debug + Send + Sync {
-    /// Checks whether this source can use the secret. The error says what is wrong with it, in words that follow the
-    /// source's name.
+    /// Checks whether this source can use the secret. The error text continues a sentence that begins with the source's
+    /// name.
     fn takes(&self, _secret: &SecretString) -> Result<(), &'static str> {
         Ok(())
     }
@@ -43,7 +43,7 @@ pub(crate) trait Source: fmt::Debug + Send + Sync {
     /// Reads a verified delivery.
     fn read(&self, delivery: &Delivery<'_>, document: &Value, reading: &mut Reading<'_>);
 
-    /// Returns the answer to a challenge, if the request is one.
+    /// Returns the answer if the request is a challenge, with which the source verifies Flexgate's address.
     fn challenge(&self, _headers: &HeaderMap, _query: &Query) -> Result<Option<Challenged>, Problem> {
         Ok(None)
     }

@@ -27,7 +27,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let command = cli::Cli::parse_strictly();
-    // A single thread, as on Lambda: to pass requests between threads would cost more time than it saves here.
+    // Use a single thread, as on Lambda. Passing requests between threads would cost more time than it would save here.
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cli::failed(&error),

@@ -11,10 +11,10 @@ const PREFIX: &str = "FLEXGATE_";
 /// Variables that only the tests use.
 const IGNORED: [&str; 3] = ["FLEXGATE_TEST_", "FLEXGATE_BIN", "FLEXGATE_BOOTSTRAPS"];
 
-/// The minimum similarity (Jaro-Winkler) of a known name that is suggested instead.
+/// Another name is suggested only if its similarity (Jaro-Winkler) is at least this.
 const ALIKE: f64 = 0.85;
 
-/// Returns the names that Flexgate does not know. Each comes with the most similar known name, if any is similar
+/// Returns the names that Flexgate does not know. With each, returns the most similar known name, if one is similar
 /// enough.
 pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&'static str>)> {
     let known = known();
@@ -24,7 +24,7 @@ pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&
             && !IGNORED.iter().any(|ignored| name.starts_with(ignored))
     };
     let nearest = |name: &str| {
-        // All names have the prefix in common, so compare only what follows it.
+        // All names begin with the same prefix, so compare only the rest.
         let own = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
         let alike = known.iter().map(|known| (strsim::jaro_winkler(&own(name), &own(known)), *known));
         let (score, known) = alike.max_by(|a, b| a.0.total_cmp(&b.0))?;

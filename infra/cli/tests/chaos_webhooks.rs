@@ -33,7 +33,7 @@ const KILLS: usize = 5;
 /// How many senders run at the same time.
 const SENDERS: usize = 12;
 
-/// One event. `order` decides which event about a user is the latest.
+/// One event. Of several events about a user, the one with the highest `order` is the latest.
 #[derive(Debug, Clone)]
 struct Sent {
     user: usize,

@@ -122,7 +122,7 @@ async fn s21_and_s30_hold_over_two_processes_on_one_store() {
     let processes = [Process::live(BINARY, &world), Process::live(BINARY, &world)];
     let mut browser = Browser::new(processes[0].router());
 
-    // Two tabs sign in, each through another process. The tab that began last finishes first.
+    // Two tabs sign in, each through a different process. The tab that begins last finishes first.
     let first = browser.begin("/sso/default/login?return_to=/first").await;
     let mut browser = browser.at(processes[1].router());
     let second = browser.begin("/sso/default/login?return_to=/second").await;

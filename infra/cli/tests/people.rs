@@ -123,7 +123,7 @@ async fn r70_an_import_loses_no_role_that_flexgate_cannot_give() {
     done(&run(&world, &[], &["users", "import", "people.csv"]).await);
     let after = flex_user(&world, &name).await;
     assert_eq!((&after["email"], &after["roles"]), (&json!("new@example.com"), &json!(["agent", "wfo.full_access"])));
-    // This change of roles would remove `wfo.full_access`, which Flexgate cannot give back. So the import refuses the
+    // Flexgate cannot give `wfo.full_access` back, and this change of roles would remove it. So the import refuses the
     // whole row.
     let imported = run(&world, &[], &import(&world, &[(&name, "new@example.com", "supervisor")])).await;
     assert_eq!(imported.status.code(), Some(1));
@@ -154,7 +154,7 @@ async fn whom_another_source_holds_inactive_no_operator_brings_back_but_somebody
     let world = World::start().await;
     done(&run(&world, &[], &provision("ada", "supervisor")).await);
     hr_says(&world, "ada", true).await;
-    // The username belongs to a person whom a source calls active, so nobody else can get it.
+    // The username belongs to a person who is active according to a source, so nobody else can get it.
     let mut new = provision("ada", "agent");
     new.push("--new");
     refused(&run(&world, &[], &new).await, "belongs to another person");

@@ -77,7 +77,7 @@ impl Running {
             line.clear();
             assert!(stdout.read_line(&mut line).unwrap() > 0, "it does not start");
         }
-        // Keep reading. If the pipe closed, the process would stop when it writes.
+        // Keep reading. If the pipe were closed, the process would stop at its next write.
         std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         Self(child)
     }
@@ -142,7 +142,8 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     assert!(err(&imported).contains("differ only in spelling"), "{}", err(&imported));
     assert!(out(&imported).contains("0 created, 0 updated, 3 unchanged, 0 failed"), "{}", out(&imported));
     assert!(world.calls("flex-api").await.iter().all(|call| !call.contains("rovision")));
-    // A row that differs from Flex is not sent either, because it could change the user with the other spelling.
+    // A row that differs from Flex is not sent either, because sending it could change the user with the other
+    // spelling.
     let csv = std::fs::read_to_string(world.folder().join("e.csv")).unwrap();
     std::fs::write(world.folder().join("f.csv"), csv.replace("Grace Example", "Grace Hopper")).unwrap();
     let refused = output(operator(&world, &["users", "import", "f.csv"])).await;

@@ -4,7 +4,7 @@ use flexgate::domain::{FlexUser, TokenTtl};
 use flexgate::twilio::TokenInfo;
 use time::{Duration, OffsetDateTime};
 
-/// The largest accepted difference between Twilio's clock and ours.
+/// The largest accepted difference between Twilio's clock and Flexgate's clock.
 const LEEWAY: Duration = Duration::minutes(5);
 
 /// How a minted token differs from the requested one.
@@ -16,16 +16,16 @@ pub enum WrongToken {
     /// It belongs to another user.
     #[error("it is for another Flex user")]
     User,
-    /// It has roles its user does not have.
+    /// The token has roles that its user does not have.
     #[error("it has roles its user does not have")]
     Roles,
-    /// It has expired, or lives longer than was granted.
+    /// The token has expired, or is valid for longer than Flexgate granted.
     #[error("its lifetime is not the one granted")]
     Lifetime,
 }
 
-/// Compares a minted token with the user and the lifetime that were requested. The Twilio client has already checked
-/// the account and the instance.
+/// Compares a minted token with the user and the lifetime that Flexgate requested. The Twilio client has already
+/// checked the account and the instance.
 pub(super) fn check(info: &TokenInfo, user: &FlexUser, ttl: TokenTtl, now: OffsetDateTime) -> Result<(), WrongToken> {
     let same_name = info.username.as_deref().is_none_or(|name| name == user.username.as_str());
     if info.flex_user_sid != user.flex_user_sid || !same_name {

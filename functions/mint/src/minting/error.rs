@@ -40,10 +40,10 @@ pub enum MintError {
     /// The person has left: a source of the people ledger says that they are inactive.
     #[error("the people ledger holds the person inactive")]
     Inactive,
-    /// Another request is changing the person. It may do so for at most this long.
+    /// Another request is changing the person in the people ledger. It takes at most this much longer.
     #[error("the person is being changed by somebody else")]
     Busy(Duration),
-    /// The Flex user is bound to another identity, or the identity to another user.
+    /// The Flex user is bound to another identity, or the caller's identity to another Flex user.
     #[error("the Flex user and the caller's identity do not belong together")]
     NotBound,
     /// Twilio minted a different token from the one requested. The token is discarded, and an operator should
@@ -86,7 +86,7 @@ impl From<LedgerError> for MintError {
     }
 }
 
-/// Refuses a user for whom no token may be minted. Every way to find a user ends with this check.
+/// Returns an error if no token may be minted for the user. Every mint makes this check, however it found the user.
 pub(super) fn admit(grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
     grant.admits(user).map_err(|why| MintError::NotAdmitted { user: user.flex_user_sid.clone(), why })
 }

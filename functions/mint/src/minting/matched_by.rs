@@ -5,7 +5,7 @@ use std::fmt;
 /// How Flexgate found the user. `Display` writes it for the audit event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MatchedBy {
-    /// Bound to the caller's identity, and read from Twilio within the last minute.
+    /// The user is bound to the caller's identity. This process read the user from Twilio less than a minute ago.
     Remembered,
     /// Bound to the caller's identity.
     Bound,

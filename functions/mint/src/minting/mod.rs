@@ -1,15 +1,15 @@
 //! Minting: a verified caller gets a Flex token or a refusal.
 //!
 //! The invariant of this module: a token reaches the caller only if Twilio confirms its user, its roles and its
-//! lifetime. The user is the one to whom the caller's identity is bound, or whom a trusted service named. The token has
-//! no role that this user does not have. It lives no longer than was granted.
+//! lifetime. The user must be the one to whom the caller's identity is bound, or whom a trusted service named. The
+//! token must not have a role that this user does not have, and must not be valid for longer than Flexgate granted.
 //!
-//! The verified identity determines whose token it is. Every way to find a user ends with the same check,
+//! The verified identity determines whose token it is. Whichever way Flexgate finds the user, the same check follows:
 //! [`MintGrant::admits`]. Only the people ledger creates and changes users.
 //!
-//! A warm mint makes one call to Twilio. Before that, it makes three calls to the store, concurrently: it counts the
-//! mint, reads the binding, and reads whether the person is inactive. `recent_users.rs` explains why so few calls are
-//! safe.
+//! If the user is cached, a mint makes one call to Twilio. Before that, it makes three calls to the store,
+//! concurrently: it counts the mint, reads the binding, and reads whether the person is inactive. `recent_users.rs`
+//! explains why so few calls are safe.
 
 mod check;
 mod error;
@@ -56,7 +56,7 @@ pub struct Minting {
 /// A successful mint. Its `Display` says why it was allowed.
 #[derive(Debug)]
 pub struct Minted {
-    /// The token, after the check that Twilio minted what was granted.
+    /// The token. Flexgate has checked that its user, roles and lifetime are the granted ones.
     pub token: MintedToken,
     grant: MintGrant,
     found: MatchedBy,
@@ -119,7 +119,8 @@ impl Minting {
             Ok(token) => match check::check(&token.info, &user, grant.ttl, self.clock_rng.now()) {
                 Ok(()) => Ok(done(token)),
                 Err(WrongToken::Roles) => {
-                    // Read the user again, because somebody may just have given them the role.
+                    // The token has a role that the cached user lacks. Read the user again, because somebody may have
+                    // added that role since.
                     let fresh = self.look_again(caller, &grant, &user, deadline).await?;
                     let checked = check::check(&token.info, &fresh, grant.ttl, self.clock_rng.now());
                     checked.map(|()| done(token)).map_err(MintError::WrongToken)
@@ -138,7 +139,7 @@ impl Minting {
         }
     }
 
-    /// Refuses a person whom a source states to be inactive. Their Flex user can be active nevertheless, because
+    /// Refuses a mint if a source says that the person is inactive. Their Flex user can be active nevertheless, because
     /// Twilio's SSO or somebody in the Console reactivated it.
     async fn present(&self, grant: &MintGrant) -> Result<(), MintError> {
         let username = grant.username.key();

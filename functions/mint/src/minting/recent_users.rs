@@ -1,15 +1,15 @@
-//! Caches the users that this process has just seen, so that a warm mint need not read them from Twilio again.
+//! Caches the users that this process has just seen, so that the next mint need not read them from Twilio again.
 //!
 //! This is safe for these reasons. A cached user was read from Twilio *after* the identity was bound to it, and is at
-//! most a minute old. It counts only while the store, which every mint reads, still binds the identity to this user.
-//! Deprovisioning through Flexgate, in any process, first deactivates the user and then unbinds the identity. After
-//! that, the cached user no longer counts. Before the identity can be bound again, Flexgate looks the user up and finds
-//! it deactivated.
+//! most a minute old. Every mint reads the binding from the store, and uses the cached user only if the identity is
+//! still bound to it. Deprovisioning through Flexgate, in any process, first deactivates the user and then unbinds the
+//! identity. From then on, no mint uses the cached user. Before the identity can be bound again, Flexgate looks the
+//! user up and finds it deactivated.
 //!
 //! A user who is deactivated elsewhere (in the Flex Console) can get a token for up to a minute longer, unless Twilio
 //! itself refuses. But a token that was minted a minute earlier would have lived for up to an hour anyway. Flexgate
-//! also compares the roles of the minted token with the cached ones. So a removed role is missing from the token, and
-//! an added one triggers a new look-up.
+//! also compares the roles of the minted token with the roles of the cached user. So a removed role is missing from the
+//! token, and an added one triggers a new look-up.
 //!
 //! A look-up holds a lock for its identity. So if one person sends fifty first requests at once, they cause only one
 //! look-up.
@@ -27,7 +27,7 @@ use tokio::time::timeout_at;
 /// How long a cached user is trusted.
 const SEEN: Duration = Duration::seconds(60);
 
-/// At this number of identities, Flexgate drops those whose cached user is no longer recent.
+/// Once the cache holds this many identities, Flexgate drops those whose cached user is no longer recent.
 const CROWD: usize = 10_000;
 
 /// The users that this process has seen, by identity.
@@ -38,7 +38,7 @@ pub(super) struct RecentUsers(Mutex<HashMap<Identity, Arc<tokio::sync::Mutex<Rec
 #[derive(Debug, Default)]
 pub(super) struct Recalled {
     seen: Option<(FlexUser, OffsetDateTime)>,
-    /// The claims of the token with which the user was last looked up.
+    /// The claims of the caller's token at the time of the last look-up.
     claims: Option<TokenClaims>,
 }
 
@@ -76,8 +76,8 @@ impl Recalled {
         self.seen.as_ref().map(|(user, _)| &user.flex_user_sid)
     }
 
-    /// Whether the claims add nothing to those from which the cached user was last updated. Matters only if users
-    /// follow their claims.
+    /// Whether the cached user need not be updated from these claims, because they add nothing to the cached claims.
+    /// Matters only if just-in-time provisioning also updates users.
     pub(super) fn follows(&self, claims: &TokenClaims) -> bool {
         self.claims.as_ref().is_some_and(|earlier| claims.add_nothing_to(earlier))
     }

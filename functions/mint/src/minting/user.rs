@@ -12,9 +12,9 @@ use super::error::{MintError, admit};
 use super::matched_by::MatchedBy;
 
 impl Minting {
-    /// Returns the caller's Flex user. That is the one to which their identity is bound (`bound`). If there is none, it
-    /// is the user with the caller's username, who is then bound. If there is no such user either, it is a new one, if
-    /// the policy allows creating it.
+    /// Returns the caller's Flex user. If the caller's identity is bound to a user (`bound`), returns that user.
+    /// Otherwise, looks for the user with the caller's username and binds the identity to it. If there is no such user
+    /// either, creates one, if the policy allows that.
     pub(super) async fn own_user(
         &self,
         caller: &Caller,
@@ -45,12 +45,12 @@ impl Minting {
             None => self.bind_own(caller, grant, deadline).await?,
         };
         if found == MatchedBy::Created {
-            // The ledger recorded the claims with the new user's roles, which may be fewer. Cache the claims in that
-            // form.
+            // The ledger recorded the claims with the new user's roles, which may be fewer than the caller's. Cache the
+            // claims in that form too.
             claims = self.claims(caller, grant, newcomer_roles(caller, grant));
         }
-        // Read the user again, even if the search has returned the complete user: only what was read after the binding
-        // may be cached.
+        // Read the user again, even if the search has returned the complete user. Only what Flexgate read after it
+        // bound the identity may be cached.
         let user = if found == MatchedBy::Created || grant.just_in_time == JustInTime::Off {
             self.get(&sid, deadline).await?
         } else {
@@ -63,8 +63,8 @@ impl Minting {
         Ok((user, found))
     }
 
-    /// Refuses a person whom a source states to be inactive under the username of their Flex user. This matters if
-    /// their token now has a different username, because the earlier check used only the token's username.
+    /// Refuses the mint if a source says that the person is inactive, and names them by the username of their Flex
+    /// user. The earlier check used only the token's username, which may differ.
     async fn present_as(&self, grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
         let key = user.username.key();
         if key == grant.username.key() {
@@ -74,13 +74,13 @@ impl Minting {
         if inactive { Err(MintError::Inactive) } else { Ok(()) }
     }
 
-    /// Returns the caller's claims in the form that the ledger reads, with these roles.
+    /// Converts the caller's claims to the form that the ledger reads. Uses `roles` as the claimed roles.
     fn claims(&self, caller: &Caller, grant: &MintGrant, roles: &RoleSet) -> TokenClaims {
         TokenClaims::of(caller, &grant.username, roles, &self.clock_rng)
     }
 
-    /// Returns the user and whether this call changed it. If users follow their claims, first updates the user from the
-    /// claims.
+    /// Returns the user, and whether this call changed it. If the settings say that users are updated from claims,
+    /// first updates the user.
     async fn follow(
         &self,
         claims: &TokenClaims,
@@ -98,8 +98,8 @@ impl Minting {
         }
     }
 
-    /// Returns the user that a trusted service names. Looks the user up every time, because there is no binding whose
-    /// removal would show that the user has been deprovisioned.
+    /// Returns the user that a trusted service names. Always looks the user up at Twilio: nothing else would show that
+    /// the user has been deprovisioned, because such a user need not be bound to an identity.
     pub(super) async fn named_user(&self, grant: &MintGrant, deadline: Deadline) -> Result<FlexUser, MintError> {
         let user = self.provisioning.flex().find(&grant.username, deadline).await?.ok_or(MintError::UserUnknown)?;
         if user.is_complete() { Ok(user) } else { self.get(&user.flex_user_sid, deadline).await }

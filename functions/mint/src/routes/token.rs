@@ -76,7 +76,8 @@ struct Minted<'a> {
     security(("bearer" = ["flexgate.token"]), ("bearer" = ["flexgate.token.any"])),
 )]
 pub(crate) async fn mint(State(app): State<Arc<App>>, context: Context, request: Request) -> Result<Response, Problem> {
-    // Verify the caller before reading the body, so that a stranger learns nothing about the fields.
+    // Verify the caller before reading the body. Otherwise, error messages about the body would tell a stranger which
+    // fields exist.
     let caller = app.verifier.verify(request.headers(), context.deadline).await.map_err(|error| {
         audit(None, None, Decision::Refused, &with_causes(&error), &context);
         Problem::from(&error)

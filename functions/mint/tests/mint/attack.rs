@@ -11,8 +11,8 @@ use crate::gate::{Gate, Minted as _};
 
 const MODES: [&str; 3] = ["off", "create", "create-and-sync"];
 
-/// Starts a minting function in this mode of just-in-time provisioning. The owner of the Flex user `ada` has just
-/// minted. Returns the owner's token too.
+/// Starts a minting function with this mode of just-in-time provisioning, and mints once for the owner of the Flex user
+/// `ada`. Returns the owner's token too.
 async fn owned(just_in_time: &str) -> (Gate, String) {
     let gate = Gate::with(&[("FLEXGATE_JUST_IN_TIME", just_in_time)]).await;
     gate.world.at_twilio("ada", &["agent"]).await;
@@ -21,7 +21,8 @@ async fn owned(just_in_time: &str) -> (Gate, String) {
     (gate, first)
 }
 
-/// States as the operator that the username belongs to somebody else (`Earlier::Nothing`), or only describes the user.
+/// Writes to the ledger, as the operator, what the user should be. With `Earlier::Nothing`, the username passes to
+/// another person. With another value of `earlier`, the person stays the same.
 async fn operator_says(gate: &Gate, username: &str, earlier: Earlier) {
     let user = DesiredUser {
         username: username.parse().unwrap(),
@@ -35,8 +36,8 @@ async fn operator_says(gate: &Gate, username: &str, earlier: Earlier) {
     gate.ledger().state(&news, Deadline::after(std::time::Duration::from_secs(10))).await.unwrap();
 }
 
-/// Asserts that the previous owner's token mints nothing, although it was issued in the second of the takeover, and that
-/// the new owner's does.
+/// Asserts that the new owner's token mints, and that the previous owner's token does not. The previous owner's token
+/// was issued in the same second as the takeover.
 async fn only_the_second_mints(gate: &Gate, username: &str, first: &str) {
     let answer = gate.mint(first, json!({})).await;
     // Times of issue are whole seconds, so only a token of a later second is certainly newer than the takeover.

@@ -26,7 +26,7 @@ async fn m01_only_one_bearer_header_counts() {
     for headers in cases {
         gate.send(headers, "{}".into()).await.assert_problem(REFUSED.0, REFUSED.1);
     }
-    // A caller without a token learns nothing about the fields.
+    // A caller without a token is not told that the body is invalid.
     gate.send(&[], r#"{"ttl": -1}"#.into()).await.assert_problem(REFUSED.0, REFUSED.1);
     gate.send(&[&bearer], "{}".into()).await.assert_minted(&ada);
     gate.send(&[&format!("bearer {token}")], String::new()).await.assert_minted(&ada);

@@ -13,7 +13,7 @@ use time::Duration;
 
 use crate::gate::{Gate, Minted as _};
 
-/// Starts a minting function from which ada has just got a token, and empties the journal of Twilio calls.
+/// Starts a minting function, mints once for ada, and then empties the journal of Twilio calls.
 async fn warm(variables: &[(&str, &str)]) -> (Gate, String) {
     let gate = Gate::with(variables).await;
     let ada = gate.world.at_twilio("ada", &["agent"]).await;
@@ -114,7 +114,7 @@ async fn m18_who_is_deprovisioned_in_another_process_is_refused_at_once() {
 async fn m18_who_is_deactivated_in_the_console_is_refused_within_a_minute() {
     let (gate, ada) = warm(&[]).await;
     gate.world.deprovision_at_twilio(&ada).await;
-    // If Twilio refuses to mint, Flexgate refuses at once too, with the right problem.
+    // Here, Twilio itself refuses to mint. Flexgate then refuses too, with `mint_refused`.
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
 
@@ -146,7 +146,7 @@ async fn a_role_given_within_the_minute_is_no_alarm() {
     answer.assert_minted(&ada);
     assert_eq!(answer.body["token_info"]["roles"], json!(["agent", "supervisor"]));
     assert_eq!(gate.world.calls("flex-api").await.len(), 2);
-    // But the mint is refused if Flexgate may not give the new role, or if the caller does not want it.
+    // The mint is refused if Flexgate may not give the new role, or if the caller's request excludes it.
     gate.world.at_twilio("ada", &["agent", "admin"]).await;
     gate.mint_as("ada").await.assert_problem(403, "mint_refused");
     let (gate, _) = warm(&[]).await;

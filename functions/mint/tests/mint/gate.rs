@@ -63,7 +63,7 @@ impl Gate {
         Self { world, url, platform, settings, fetches }
     }
 
-    /// Returns the `Provisioning` of another process of the same deployment. It opens the same store file for itself.
+    /// Returns the `Provisioning` of another process of the same deployment. That process opens the same store file.
     pub fn elsewhere(&self) -> Provisioning {
         let platform = Platform::new(&self.settings.common, self.platform.clock_rng.clone()).unwrap();
         let flex = platform.flex(&self.settings.common, &self.settings.credential);
@@ -75,8 +75,8 @@ impl Gate {
         Ledger::of_platform(&self.platform, Arc::new(self.elsewhere()), &self.settings.policy)
     }
 
-    /// Starts another process of the same deployment, with its own memory. It opens the same store file for itself.
-    /// Returns its address.
+    /// Starts another process of the same deployment. It has its own memory, but opens the same store file. Returns its
+    /// address.
     pub async fn twin(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
@@ -110,7 +110,7 @@ impl Gate {
         self.send(&[&format!("Bearer {token}")], body.to_string()).await
     }
 
-    /// Mints for the person with their own token.
+    /// Mints for the person, authenticated by the person's own token.
     pub async fn mint_as(&self, username: &str) -> Reply {
         let token = self.token_of(username, json!({})).await;
         self.mint(&token, json!({})).await

@@ -27,7 +27,7 @@ impl Gate {
         self.ledger().state(&news, Deadline::after(std::time::Duration::from_secs(10))).await
     }
 
-    /// Writes to the ledger what `POST /users` and `DELETE /users` would write.
+    /// Writes to the ledger what `POST /users` and `DELETE /users` would write for these arguments.
     pub async fn api_says(&self, username: &str, active: Option<bool>, roles: Option<&[&str]>) {
         let (now, id) = (self.world.clock.now(), EventId::from(7));
         let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();

@@ -105,8 +105,8 @@ async fn whoever_flexgate_makes_or_deactivates_is_in_the_index() {
     gate.world.clock.advance(Duration::seconds(1));
     gate.api_says("ada", Some(false), None).await;
     assert_eq!(seen().await, [("ada".to_owned(), false)]);
-    // So another person's first mint is refused, although neither a search nor a binding shows that the username is
-    // taken.
+    // Neither a search nor a binding shows that the username is taken. Another person's first mint is refused
+    // nevertheless.
     gate.hide_deactivated().await;
     let token = gate.token_of("eve", json!({"preferred_username": "ADA"})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
@@ -240,7 +240,7 @@ async fn a_leaver_whom_a_source_holds_inactive_is_not_made_again() {
         if says {
             gate.api_says("ada", Some(true), None).await;
         }
-        // A source may state that somebody is inactive who never had a Flex user.
+        // A source may state that a person is inactive who never had a Flex user. That person must not get one.
         gate.operator_says_inactive("ada").await;
         gate.hide_deactivated().await;
         gate.world.forget_calls().await;

@@ -18,7 +18,7 @@ fn document(auth_token: &str) -> Value {
     json!({"accountSid": ACCOUNT_SID, "authToken": auth_token})
 }
 
-/// Makes Twilio accept `auth_token` and no other from now on.
+/// Rotates the credential: from now on, Twilio accepts only `auth_token`.
 async fn rotate(gate: &Gate, auth_token: &str) {
     gate.world.ask(Method::POST, "/__sim/credentials", &json!({ "auth_token": auth_token })).await;
 }
@@ -110,7 +110,7 @@ async fn m21_a_pending_credential_that_is_not_good_yet_is_let_go() {
     for _ in 0..3 {
         gate.mint_as("ada").await.assert_minted(&ada);
     }
-    // Later, Twilio accepts the pending credential, and so does Flexgate.
+    // Later, Twilio accepts the pending credential. Flexgate then uses it.
     rotate(&gate, "not-yet").await;
     gate.world.clock.advance(Duration::seconds(5));
     gate.mint_as("ada").await.assert_minted(&ada);

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 
-/// The routes, without the web layer around them.
+/// Builds the routes, without the web layer around them.
 pub fn router(app: Arc<App>) -> Router {
     let scim = app.scim.clone().map(scim::router).unwrap_or_default();
     Router::new()

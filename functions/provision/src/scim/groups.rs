@@ -1,10 +1,10 @@
 //! Groups: Flexgate stores them and maps their names to roles.
 //!
-//! Flexgate stores a group even if its name maps to no role; such a group gives its members no role. A write has two
+//! Flexgate also stores a group whose name maps to no role. Such a group gives its members no role. A write has two
 //! steps. First, Flexgate stores the group with its members. Then it reconciles the members who joined or left: a few
-//! within the request, many through jobs. The group records for which members the second step has been done or queued;
-//! their change is then "announced". If a request fails halfway, the next write to the group does the missing part.
-//! Usually, that is the client's retry.
+//! within the request, many through jobs. For each member, the group records whether the second step is done or queued.
+//! The member's change is then "announced". If a request fails halfway, the next write to the group does the missing
+//! part. Usually, the next write is the client's retry.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use super::refusal::{Refusal, value as wrong};
 use super::resources::group_schema;
 use super::users::{Users, check_if_match};
 
-/// How often a write is attempted if other writes come first. Identity systems often write one group for many users at
-/// once.
+/// How often Flexgate attempts a write that collides with other writes. Identity systems often write one group for many
+/// users at once.
 const TRIES: u32 = 12;
 
-/// The longest pause before the first retry. The pause grows with each further retry.
+/// The maximum pause before the first retry. The pauses before further retries are longer.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Up to this many members are reconciled while the client waits. Jobs reconcile larger changes.
@@ -48,7 +48,7 @@ pub enum GroupChange<'a> {
     Patch(&'a [Operation]),
 }
 
-/// Groups in the SCIM store, and the roles they give.
+/// Groups in the SCIM store, and the roles that they give.
 #[derive(Debug)]
 pub struct Groups {
     schema: Schema,
@@ -56,7 +56,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Gives access to groups whose members are among these users. Sends no request yet.
+    /// Gives access to groups whose members are among these users. Sends no request.
     #[must_use]
     pub fn new(users: Arc<Users>) -> Self {
         Self { schema: group_schema(), users }
@@ -77,7 +77,7 @@ impl Groups {
         Ok(self.show(&self.load(id).await?))
     }
 
-    /// Returns the matching groups, or a page of all groups without a filter.
+    /// Returns the groups that match the filter. Without a filter, returns a page of all groups.
     pub async fn search(&self, test: Option<&Test>, paging: &Paging) -> Result<Page, Refusal> {
         let found = match test.map(Test::plan) {
             Some(Plan::DisplayName(name)) => self.scim().group_named(&name).await?.into_iter().collect(),
@@ -132,7 +132,7 @@ impl Groups {
         }
     }
 
-    /// Creates the group. If an earlier attempt failed after it had stored the same group, finishes that group instead.
+    /// Creates the group. If an earlier attempt stored the same group and then failed, completes that attempt instead.
     pub async fn create(&self, document: &Document, deadline: Deadline) -> Result<Document, Refusal> {
         let display_name = display_name(document)?;
         let members = members(document)?;
@@ -208,7 +208,7 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Deletes the group. Its members lose the role that it gave them.
+    /// Deletes the group. Its members lose the role that the group gave them.
     pub async fn delete(&self, id: &str, if_match: Option<&str>, deadline: Deadline) -> Result<(), Refusal> {
         for tried in 0..TRIES {
             self.pause(tried).await;
@@ -227,8 +227,8 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Returns the group with exactly these members. A member who leaves stays on the list, marked as not present,
-    /// until the change is announced.
+    /// Returns the group with exactly these members. A member who leaves stays in the list, marked as not present,
+    /// until Flexgate has reconciled them or queued a job for that.
     async fn with_members(
         &self,
         mut group: Group,
@@ -248,8 +248,8 @@ impl Groups {
         }
         group.members.retain(|member| member.present || member.announced.is_some() || role.is_some());
         let new: Vec<&FlexUserSid> = members.iter().filter(|user| !known.contains(*user)).collect();
-        // Flexgate asks Twilio whether new members exist only if the group gives a role. If there are many new members,
-        // the jobs check them instead.
+        // Only if the group gives a role does Flexgate check that new members exist at Twilio. If there are many new
+        // members, the jobs check that instead.
         if role.is_some() && new.len() <= AT_ONCE {
             for user in &new {
                 if !self.users.exists(user.as_str(), deadline).await? {
@@ -276,7 +276,8 @@ impl Groups {
         Ok(self.users.ledger.check_leaving(&group.id, &leaving, deadline).await?)
     }
 
-    /// Reconciles every member whose change is not announced yet, or queues jobs that do so.
+    /// Reconciles every member whose change is not announced yet, or queues a job that does so. Then marks the changes
+    /// as announced.
     async fn announce(&self, id: &str, deadline: Deadline) -> Result<(), Refusal> {
         for tried in 0..TRIES {
             self.pause(tried).await;
@@ -327,7 +328,7 @@ impl Groups {
         let members: Vec<Value> = present(group)
             .map(|user| json!({ "value": user, "$ref": format!("{}/Users/{user}", self.users.base) }))
             .collect();
-        // Include the list even if it is empty: some clients take a missing list to mean that they may not read it.
+        // Include the list even if it is empty. Some clients conclude from a missing list that they may not read it.
         document.insert("members".to_owned(), members.into());
         document.insert(
             "meta".to_owned(),

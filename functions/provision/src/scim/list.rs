@@ -18,15 +18,15 @@ use super::users::Users;
 /// The largest page that Twilio returns.
 const LARGEST: u16 = 1_000;
 
-/// How long stored page tokens and a stored count are valid. Flexgate also discards both when SCIM creates or deletes a
-/// user.
+/// How long Flexgate trusts the stored page tokens and the stored count. It also discards both when SCIM creates or
+/// deletes a user.
 const TRUSTED: time::Duration = time::Duration::minutes(5);
 
-/// The time that must be left for the request before Flexgate fetches another page from Twilio.
+/// Flexgate fetches another page from Twilio only if at least this much of the request's time is left.
 const PAGE_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Users {
-    /// Returns a page of all users, or of those that match.
+    /// Returns a page of the users that match the filter. Without a filter, returns a page of all users.
     pub(super) async fn page(&self, paging: &Paging, test: Option<&Test>, deadline: Deadline) -> Result<Page, Refusal> {
         match (paging, test) {
             (Paging::Index { start, count }, None) => self.by_index(*start, *count, deadline).await,
@@ -195,7 +195,7 @@ impl Users {
         Ok((users.len() - gone.count()) as u64)
     }
 
-    /// Stores the spelling of a username that is not all lower case. Twilio finds a username only in its exact
+    /// Stores how a username is spelt, unless it is all in lower case. Twilio finds a username only in its exact
     /// spelling, but SCIM ignores case.
     async fn note_spelling(&self, person: &Person) {
         let username = &person.user.username;

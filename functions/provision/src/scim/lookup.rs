@@ -1,4 +1,4 @@
-//! Looks up one user by `id`, or by username in any case.
+//! Looks up one user by `id`, or by username regardless of case.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{FlexUserSid, Username};
@@ -33,7 +33,7 @@ impl Users {
         if person.is_gone() { Err(Refusal::Unknown) } else { Ok(person) }
     }
 
-    /// Reads the person's current view from the people ledger.
+    /// Reads the person's current state from the people ledger.
     pub(super) async fn look(&self, person: &mut Person) -> Result<(), Refusal> {
         person.view = self.ledger.view(&person.user, person.entry.as_ref(), &person.memberships).await?;
         Ok(())
@@ -47,17 +47,18 @@ impl Users {
         }
     }
 
-    /// Returns the user with this username in any case. Searches Twilio once, with the stored spelling if there is one.
+    /// Returns the user with this username, whatever its case. Searches Twilio once, with the stored spelling if there
+    /// is one.
     pub(super) async fn named(&self, username: &Username, deadline: Deadline) -> Result<Option<Person>, Refusal> {
         let entry = self.scim.entry_named(username).await?;
         let spelt = entry.as_ref().map_or(username, |entry| &entry.username);
         let found = match (self.provisioning.flex().find_alike(spelt, deadline).await?, entry) {
-            // Twilio's search may omit whether the user is active. Only then is a second call needed.
+            // Twilio's search may not say whether the user is active. Only then is a second call needed.
             (Some(user), _) if !user.is_active() && !user.is_deactivated() => {
                 Some(self.provisioning.flex().get(&user.flex_user_sid, deadline).await?)
             }
             (Some(user), _) => Some(user),
-            // Twilio's search may omit inactive users, but SCIM must find them too.
+            // Twilio's search may leave out inactive users, but SCIM must find them too.
             (None, Some(entry)) if !entry.deleted => {
                 return Ok(Self::known(self.load(entry.id.as_str(), deadline).await)?.pop());
             }
@@ -70,7 +71,7 @@ impl Users {
         Ok(person)
     }
 
-    /// Returns the user with this username in any case, even if the user was deleted through SCIM.
+    /// Returns the user with this username, whatever its case. Includes a user who was deleted through SCIM.
     pub(super) async fn anybody_named(
         &self,
         username: &Username,

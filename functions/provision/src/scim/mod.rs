@@ -1,8 +1,8 @@
-//! SCIM over Flex: how Flexgate interprets the users and groups that identity systems write.
+//! SCIM for Flex: turns the users and groups that identity systems write into changes of the people ledger and of Flex.
 //!
 //! Flexgate records what a client writes in the people ledger, as a statement of the source SCIM. The ledger then
 //! updates Flex. The [`ScimStore`](flexgate::store::ScimStore) holds what neither the ledger nor Flex stores: the
-//! client's own keys, the spelling that the client used, and groups. Every step is idempotent: when a client retries a
+//! client's own keys, the client's spelling of values, and groups. Every step is idempotent: when a client retries a
 //! request that failed halfway, the retry reaches the same state.
 
 mod app;

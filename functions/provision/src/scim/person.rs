@@ -22,11 +22,12 @@ pub(super) struct Person {
     pub(super) user: FlexUser,
     pub(super) entry: Option<Entry>,
     pub(super) memberships: Vec<Membership>,
-    /// What the people ledger knows about the person. In lists, this is only what the Flex user shows.
+    /// What the people ledger knows about the person. For a user in a list, Flexgate does not read the ledger, and this
+    /// shows only the state of the Flex user.
     pub(super) view: View,
 }
 
-/// The field in which an entry keeps the client's own key (`externalId`) after the client has deleted the person.
+/// The field of an entry that holds the client's own key (`externalId`) after the client has deleted the person.
 pub(super) const LEFT_AS: &str = "leftAs";
 
 /// Attributes that Flexgate stores as the client wrote them.
@@ -84,8 +85,8 @@ impl Person {
         self.entry.as_ref().map(|entry| &entry.asserted).filter(|asserted| !asserted.is_empty())
     }
 
-    /// Returns the SCIM resource; its `meta` holds only the times. Each value has the client's spelling if Twilio's
-    /// value agrees with it. Otherwise, the resource shows Twilio's value.
+    /// Returns the SCIM resource. Its `meta` holds only the times. If Twilio's value matches what the client wrote, the
+    /// resource repeats what the client wrote. Otherwise, it shows Twilio's value.
     pub(super) fn document(&self, base: &str) -> Document {
         let mut shown = Document::new();
         shown.insert("id".to_owned(), self.id().into());
@@ -128,7 +129,8 @@ impl Person {
         shown
     }
 
-    /// When Twilio changed the user, or a client wrote what Flexgate stores about the user; the later of the two.
+    /// When the user was last modified: by Twilio, or by a client that wrote attributes which only Flexgate stores. The
+    /// later of the two times.
     fn modified_at(&self) -> Option<OffsetDateTime> {
         let written = self.asserted().and(self.entry.as_ref()).map(|entry| entry.updated_at);
         parsed(self.user.updated_date.as_deref()).max(written)
@@ -176,7 +178,7 @@ impl Person {
             }
             (roles, _) => roles.as_ref().map(|roles| roles.names()).unwrap_or_default(),
         };
-        // Keep the item that the client wrote for a role, because it may mark the primary role.
+        // Show the item that the client wrote for a role, because it may mark the role as primary.
         let written = |name: &str| {
             let mut items = asserted.and_then(Value::as_array).into_iter().flatten();
             items.find(|item| item.get("value").and_then(Value::as_str) == Some(name)).cloned()
@@ -193,7 +195,7 @@ fn parsed(time: Option<&str>) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(time?, &Rfc3339).ok()
 }
 
-/// A time of `meta`: RFC 3339 in UTC, always with milliseconds, because some clients parse only one form.
+/// Formats a time for `meta`: RFC 3339 in UTC, always with milliseconds, because some clients parse only this format.
 pub(super) fn in_millis(at: OffsetDateTime) -> String {
     let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     at.to_offset(UtcOffset::UTC).format(form).unwrap_or_default()
@@ -211,8 +213,8 @@ pub(super) fn username(document: &Document) -> Result<Username, Refusal> {
     text.parse().map_err(|error| wrong("userName", error))
 }
 
-/// Returns the full name: `displayName`, else `name.formatted`, else the given and the family name, else the username.
-/// Every name that the client sends must be valid, even if it is not used.
+/// Returns the full name. Takes the first that the document contains: `displayName`, `name.formatted`, the given and
+/// the family name, or the username. Every name that the client sends must be valid, even if Flexgate does not use it.
 pub(super) fn full_name(document: &Document, username: &Username) -> Result<FullName, Refusal> {
     let said = |holder: Option<&Value>, name: &str| match holder.and_then(Value::as_str).map(str::trim) {
         None | Some("") => Ok(None),
@@ -233,8 +235,8 @@ pub(super) fn full_name(document: &Document, username: &Username) -> Result<Full
     }
 }
 
-/// Updates `displayName` and `name.formatted` after a patch that changed only other parts of the name. Flex has one full
-/// name, and it must follow the part that changed.
+/// Updates `displayName` and `name.formatted` after a patch that changed only the given or the family name. Flex has
+/// only a full name, and it must reflect that change.
 pub(super) fn follow_name(before: &Document, after: &mut Document) {
     let part = |document: &Document, name: &str| document.get("name").and_then(|parts| parts.get(name)).cloned();
     let changed = |after: &Document, name: &str| part(before, name) != part(after, name);
@@ -259,8 +261,8 @@ pub(super) fn follow_name(before: &Document, after: &mut Document) {
     }
 }
 
-/// Returns the e-mail address: the primary one, else the one for work, else the first one, else the username if it is
-/// an address.
+/// Returns the e-mail address. Takes the first that exists: the primary address, the one for work, the first in the
+/// list, or the username if it is an address.
 pub(super) fn email(document: &Document, username: &Username) -> Result<Email, Refusal> {
     let empty = Vec::new();
     let emails = document.get("emails").and_then(Value::as_array).unwrap_or(&empty);

@@ -20,7 +20,7 @@ pub enum Refusal {
     /// Another resource already has this value.
     #[error("{0}")]
     Uniqueness(String),
-    /// Finding all matches would take longer than a request may.
+    /// Finding all matches would take longer than one request may take.
     #[error("Flexgate would have to read too many users. Filter by userName, id or externalId, or page with cursor.")]
     TooMany,
     /// There is no such resource.
@@ -29,7 +29,7 @@ pub enum Refusal {
     /// The resource has changed since the caller read it.
     #[error("The resource no longer has the version in If-Match. Read it again.")]
     Stale,
-    /// Another request is changing the resource. It may do so for at most this long.
+    /// Another request is changing the resource. It takes at most this much longer.
     #[error("Another request is changing the resource. Try again after the time in Retry-After.")]
     Busy(Duration),
     /// The policy doesn't allow anyone to give this role.
@@ -41,7 +41,7 @@ pub enum Refusal {
     /// Another source in the people ledger says that the person is inactive.
     #[error("{0} says that the person is inactive. Activate them there first.")]
     InactiveBy(Source),
-    /// The person was deactivated, but the rest of the request was refused.
+    /// The person was deactivated, but Flexgate refused the rest of the request.
     #[error("the user was deactivated, and the rest of the request refused")]
     Partly(Box<Refusal>),
     /// Changing these fields would remove a role that Flex shows but Flexgate cannot give.
@@ -65,7 +65,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Other requests changed the same resource in every attempt. Such changes are short.
+    /// The error after every attempt has collided with another request that changed the same resource. Such changes are
+    /// short.
     pub(super) const LOST_RACE: Self = Self::Busy(Duration::from_secs(2));
 }
 

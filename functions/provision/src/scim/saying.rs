@@ -1,4 +1,5 @@
-//! What SCIM states about a person in the people ledger after a client has written a user, and how the client wrote it.
+//! A client's write of a user: how the client wrote it, and what SCIM then states about the person in the people
+//! ledger.
 
 use flexgate::domain::RoleSet;
 use flexgate::domain::ledger::Statement;
@@ -11,11 +12,11 @@ use super::protocol::Document;
 pub(super) enum Written<'a> {
     /// `PUT`: the client sent this document, which replaces the previous one.
     Whole(&'a Document),
-    /// `PATCH`: the previous document with changes. `active` is the new value, if the patch names it.
+    /// `PATCH`: the client changed the previous document. `active` is the new value, if the patch names it.
     Changed { active: Option<bool> },
 }
 
-/// What SCIM states about the person after the write, which earlier data of the Flex user remain valid, and the roles
+/// What SCIM states about the person after the write, which earlier data of the Flex user stays valid, and the roles
 /// that the client itself gives.
 pub(super) struct Saying {
     pub(super) statement: Statement,

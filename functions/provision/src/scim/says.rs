@@ -1,8 +1,8 @@
 //! Turns a client's document about a person into a statement for the people ledger.
 //!
-//! A client reads a user, changes it and writes it back. So its document repeats much that the client did not decide,
-//! above all the roles from groups and from other sources. The statement leaves those roles out, and also every value
-//! that SCIM has already stated.
+//! A client reads a user, changes it and writes it back. So the client did not decide everything in its document: above
+//! all, the document repeats the roles from groups and from other sources. The statement leaves those roles out, and
+//! also every value that SCIM has already stated.
 
 use std::collections::BTreeSet;
 
@@ -66,22 +66,22 @@ impl Users {
         Ok(Saying { statement, earlier, own_roles })
     }
 
-    /// Returns the value of `active` to state, or `None` if the document does not contain it or it would change
-    /// nothing.
+    /// Returns the value of `active` that SCIM states. Returns `None` if the document does not contain `active`, or if
+    /// stating it would change nothing.
     fn says_active(person: &Person, after: &Document, written: Written<'_>) -> Option<bool> {
         let active = after.get("active").and_then(Value::as_bool)?;
         let named = match written {
             Written::Whole(_) => active != person.view.active,
             Written::Changed { active } => active.is_some(),
         };
-        // If SCIM has already stated this value without effect, state it again: the ledger then refuses the request and
-        // names the source that disagrees.
+        // If SCIM has already stated this value but another source prevents its effect, state it again. The ledger then
+        // refuses the request and names the other source.
         let known = person.statement().and_then(Statement::says_active);
         (named && (known != Some(active) || active != person.view.active)).then_some(active)
     }
 
     /// Returns the roles that the client itself gives after the write. Also returns which earlier data of the Flex user
-    /// remain valid: everything except the roles that somebody added by hand and that this write removes.
+    /// stays valid: everything except the roles that somebody added by hand and that this write removes.
     fn own_roles(
         &self,
         person: &Person,
@@ -109,8 +109,8 @@ impl Users {
         if asked.is_empty() {
             after = self.default_roles();
         } else if !after.is_empty() {
-            // A person whom SCIM gives any role loses the default roles. So add the default roles that the client still
-            // lists.
+            // If SCIM gives a person any role, they lose the default roles. So also give the default roles that the
+            // client still lists.
             after.extend(asked.iter().filter(|role| person.reason(**role) == Some(&RoleReason::Default)));
         }
         let by_hand = |role: &&Role| matches!(person.reason(**role), None | Some(RoleReason::MadeByHand));
@@ -119,8 +119,8 @@ impl Users {
         Ok((after, earlier))
     }
 
-    /// The roles of a user to whom the client gives none. SCIM states them like roles that the client gives, so the
-    /// person keeps them when a group adds its role.
+    /// The roles of a user to whom the client gives none. SCIM states these roles as if the client had given them. So
+    /// the person keeps them when a group adds its role.
     fn default_roles(&self) -> RoleSet {
         self.policy.default_roles.intersection(&self.policy.allowed_roles).copied().collect()
     }
@@ -148,8 +148,8 @@ impl Users {
         Ok(Saying { statement, earlier: person.earlier.clone(), own_roles })
     }
 
-    /// States in the people ledger that the person is inactive. If `withdraws` is true, also cancels everything that
-    /// SCIM has stated before.
+    /// States in the people ledger that the person is inactive. If `withdraws` is true, also cancels all earlier
+    /// statements of SCIM.
     pub(super) async fn deactivate(
         &self,
         person: &mut Person,
@@ -162,7 +162,7 @@ impl Users {
         self.state(person, statement, Earlier::Everything, deadline).await
     }
 
-    /// Sends the statement to the ledger, and refreshes the person.
+    /// Sends the statement to the ledger. Then reads the person's new state into `person`.
     pub(super) async fn state(
         &self,
         person: &mut Person,
@@ -199,7 +199,7 @@ impl Users {
     }
 }
 
-/// Returns the new value, or `None` if SCIM has already stated the same value.
+/// Returns the new value. Returns `None` if SCIM has already stated the same value.
 fn news<T: PartialEq>(known: Option<&Said<T>>, said: Said<T>) -> Option<Said<T>> {
     known.is_none_or(|known| known.value != said.value).then_some(said)
 }
@@ -208,7 +208,7 @@ fn names(roles: &RoleSet) -> BTreeSet<Box<str>> {
     roles.iter().map(|role| role.as_str().into()).collect()
 }
 
-/// The names of the fields that the statement contains, as a plan for Flex uses them.
+/// Returns the names of the fields that the statement contains. They are the same names that a plan for Flex uses.
 fn told(statement: &Statement) -> Vec<&'static str> {
     let fields = [
         ("full_name", statement.full_name.is_some()),

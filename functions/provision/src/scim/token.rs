@@ -17,7 +17,8 @@ use subtle::ConstantTimeEq as _;
 /// The prefix of every token, so that scanners recognize a leaked one.
 const PREFIX: &str = "fgscim_";
 
-/// The maximum number of valid tokens: the old one and its successor, while the identity system is switched over.
+/// The maximum number of valid tokens. Two are valid while an identity system is switched from the old token to its
+/// successor.
 const MAX_LIVE: usize = 2;
 
 /// The content of the secret: `{"tokens": [{"id": "…", "sha256": "…"}]}`, with one or two tokens.
@@ -77,12 +78,12 @@ impl TryFrom<Listed> for TokenHashes {
 pub struct NewToken {
     /// The token.
     pub token: SecretString,
-    /// The content that the secret must have for the token to be valid.
+    /// What the secret must contain to make the token valid.
     pub hashes: TokenHashes,
 }
 
 impl NewToken {
-    /// Generates a token. Audit events refer to it as `id`.
+    /// Generates a token. Audit events name the token by `id`.
     #[must_use]
     pub fn generate(id: &str, rng: &dyn Rng) -> Self {
         let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<32>(rng)));
@@ -115,8 +116,8 @@ impl Tokens {
 
     /// Returns the `id` of the request's token, or `None` if the request has no valid token.
     ///
-    /// Refuses a request with a token in its address, even if the header is valid, because servers and proxies log
-    /// addresses.
+    /// Refuses a request with a token in its address, even if the header contains a valid one, because servers and
+    /// proxies log addresses.
     pub async fn verify(
         &self,
         headers: &HeaderMap,

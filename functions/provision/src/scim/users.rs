@@ -23,7 +23,7 @@ use super::resources::user_schema;
 use super::saying::Written;
 use super::settings::ScimSettings;
 
-/// How often a write is attempted if other writes come first.
+/// How often Flexgate attempts a write that collides with other writes.
 const TRIES: usize = 3;
 
 /// How a user is changed.
@@ -49,7 +49,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// Gives access to the users. Their addresses start with `base`. Sends no request yet.
+    /// Gives access to the users. `base` is the beginning of their addresses. Sends no request.
     #[must_use]
     pub fn new(
         base: String,
@@ -80,7 +80,7 @@ impl Users {
         Ok(self.show(&self.load(id, deadline).await?))
     }
 
-    /// Returns the matching users, or a page of all users without a filter.
+    /// Returns the users that match the filter. Without a filter, returns a page of all users.
     pub async fn search(&self, test: Option<&Test>, paging: &Paging, deadline: Deadline) -> Result<Page, Refusal> {
         let found = match test.map(Test::plan) {
             Some(Plan::UserName(name)) => match name.parse() {
@@ -119,7 +119,7 @@ impl Users {
         let created = self.create_once(document, &username, &work, intended, deadline).await;
         match &created {
             Ok(_) => self.scim.forget_marks().await?,
-            // The attempt changed nothing at Twilio, so the next attempt has nothing to resume.
+            // The attempt changed nothing at Twilio, so a later attempt has nothing to resume.
             Err(error) if !unfinished(error) => self.scim.finish(&work).await?,
             Err(_) => self.scim.abandon(&work).await?,
         }
@@ -148,7 +148,7 @@ impl Users {
             source: Source::Scim,
             subject: None,
             identity: None,
-            // Twilio knows a recreated user by the username's old spelling.
+            // At Twilio, a recreated user still has the username in its old spelling.
             username: Some(existing.as_ref().map_or(username, |person| &person.user.username).clone()),
             flex_user_sid: existing.as_ref().map(|person| person.user.flex_user_sid.clone()),
             statement: Statement::default(),
@@ -197,8 +197,7 @@ impl Users {
         self.change(id, if_match, body, Change::Patch, deadline).await
     }
 
-    /// Changes the user. If the request deactivates the user, does that first, so that an error in another part of the
-    /// request cannot prevent it.
+    /// Changes the user. A deactivation comes first, so that an error in another part of the request cannot prevent it.
     async fn change(
         &self,
         id: &str,
@@ -289,8 +288,8 @@ impl Users {
             self.scim.leave_all(&sid).await?;
             let entry = person.entry.take().unwrap_or_else(|| self.new_entry(&person.user));
             let mut entry = Entry { deleted: true, updated_at: self.clock_rng.now(), ..entry };
-            // Remove the client's key, so that another user can have it. Keep a copy, because it shows later whether
-            // the same person or somebody else gets the username.
+            // Remove the client's key, so that another user can have it. Keep a copy. If the username is created again,
+            // the copy shows whether it is for the same person.
             if let Some(external_id) = entry.external_id.take() {
                 entry.asserted.insert(LEFT_AS.to_owned(), external_id.into());
             }
@@ -365,8 +364,8 @@ impl Users {
 
     async fn begin(&self, work: &Work, deadline: Deadline) -> Result<bool, Refusal> {
         let now = self.clock_rng.now();
-        // A process that dies here also leaves the person's lease behind. Both end at the same time, so that the wait
-        // that the next request is told is the true one.
+        // If this process dies, it leaves behind this record and the person's lease in the ledger. Both end at the same
+        // time. So the wait that Flexgate tells the next request is long enough for both.
         let until = now + deadline.remaining() + AFTERMATH;
         match self.scim.begin(work, now, until).await? {
             Begun::Yes { intended } => Ok(intended),
@@ -380,7 +379,8 @@ fn unfinished(error: &Refusal) -> bool {
     matches!(error, Refusal::Twilio(_) | Refusal::Store(_) | Refusal::Busy(_) | Refusal::StaysDeactivated)
 }
 
-/// Checks `If-Match` (RFC 7644 §3.14): any of the listed versions, or `*`.
+/// Checks `If-Match` (RFC 7644 §3.14). The current version must be one of the listed versions, or the header must be
+/// `*`.
 pub(super) fn check_if_match(if_match: Option<&str>, document: &Document) -> Result<(), Refusal> {
     let Some(tags) = if_match else { return Ok(()) };
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
@@ -389,8 +389,8 @@ pub(super) fn check_if_match(if_match: Option<&str>, document: &Document) -> Res
     if matches { Ok(()) } else { Err(Refusal::Stale) }
 }
 
-/// Returns the resource after a `PUT`: the client's document, plus the current values of attributes that a `PUT` may
-/// omit without removing them.
+/// Returns the resource after a `PUT`: the client's document, plus the current values of those attributes that a `PUT`
+/// does not remove by omitting them.
 fn replaced(before: &Document, document: &Document) -> Document {
     let mut after = document.clone();
     let keep = |after: &mut Document, name: &str| {

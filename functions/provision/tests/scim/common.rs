@@ -21,9 +21,9 @@ pub struct Scim {
     settings: Settings,
 }
 
-/// Asserts that a reply is a refusal in SCIM's form.
+/// Asserts that a reply is a SCIM error.
 pub trait Refused {
-    /// Asserts a SCIM error body with this status and `scimType` (`-` for none).
+    /// Asserts that the reply is a SCIM error with this status and `scimType` (`-` for none).
     fn refused(self, status: u16, scim_type: &str);
 }
 
@@ -142,7 +142,7 @@ impl Scim {
         self.world.sql("DROP TRIGGER broken_insert; DROP TRIGGER broken_update;");
     }
 
-    /// Makes a write fail if it records that a group member's role has been announced.
+    /// Makes a write fail if it records that a group member's change has been announced.
     pub fn break_announcement(&self) {
         self.world.sql(
             "CREATE TRIGGER broken_announcement BEFORE INSERT ON scim_members WHEN NEW.conferred IS NOT NULL

@@ -25,8 +25,8 @@ async fn c16_a_create_that_fails_at_twilio_is_finished_by_its_retry() {
         scim.send("POST", "/Users", ada()).await.refused(503, "-");
         scim.world.no_faults().await;
     }
-    // Twilio carried out the last attempt, but its response was lost. So the user exists, and the retry must still
-    // answer 201.
+    // Twilio carried out the last attempt, but its response was lost. So the user already exists, and the retry must
+    // still answer 201.
     let made = scim.send("POST", "/Users", ada()).await.is(201);
     assert_eq!((&made["externalId"], &made["name"]["givenName"]), (&json!("x-1"), &json!("Ada")));
     scim.send("POST", "/Users", ada()).await.refused(409, "uniqueness");
@@ -56,7 +56,7 @@ async fn c16_an_update_converges_whichever_side_fails() {
         { "op": "add", "path": "externalId", "value": "x-2" },
         { "op": "add", "path": "locale", "value": "en-GB" },
     ]);
-    // The change fails before Twilio receives any part of it, then after Twilio has stored half of it, then after
+    // The change fails at three points: before Twilio receives anything, after Twilio has stored half of it, and after
     // Twilio has stored all of it.
     twilio_fails(&scim, "Provision", "status").await;
     scim.patch(&path, change.clone()).await.refused(503, "-");
@@ -147,8 +147,8 @@ async fn c16_a_role_given_at_twilio_but_not_announced_is_announced_by_the_retry(
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Flex Supervisors" })).await.is(201);
     let path = format!("/Groups/{}", group["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
-    // The store records the group with its member, and Twilio gets the role. Then the write that marks the role as
-    // announced fails.
+    // The store records the group with its member, and Twilio gets the role. Then a write fails: it should record that
+    // the member's change is done.
     scim.break_announcement();
     scim.patch(&path, add.clone()).await.refused(503, "-");
     scim.mend_announcement();

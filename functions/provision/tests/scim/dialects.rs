@@ -1,9 +1,9 @@
 //! Plays the provisioning cycles from the identity systems' documentation: create, update, deactivate and reactivate a
 //! user, push a group, remove the group.
 //!
-//! A fixture is a list of steps. `save` gives a value of the response a name, and later steps use it as `${name}`.
-//! `expect` holds the expected status, and the expected values of the response and of Twilio's user by JSON pointer
-//! (`null` means absent). Twilio's user is the one whose SID was saved as `id`.
+//! A fixture is a list of steps. `save` gives a value of the response a name, and later steps use the value as
+//! `${name}`. `expect` holds the expected status. It also holds the expected values of the response and of Twilio's
+//! user, by JSON pointer (`null` means absent). Twilio's user is the one whose SID was saved as `id`.
 
 use serde_json::{Map, Value, json};
 

@@ -57,7 +57,8 @@ async fn r43_paths_that_flex_has_no_place_for_do_not_spoil_the_rest_of_the_reque
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Desk" })).await.is(201);
     let group = format!("/Groups/{}", group["id"].as_str().unwrap());
     scim.patch(&group, json!([{ "op": "add", "path": "members.display", "value": "x" }])).await.is(200);
-    // What RFC 7643 does not know stays an error: a misspelt path would otherwise look as if it had been applied.
+    // A path that RFC 7643 does not define is still an error. Otherwise, a client could believe that Flexgate had
+    // applied a misspelt path.
     for unknown in ["name.nick", "emails[type eq \"work\"].colour", "roles.colour", "colour"] {
         let refused = scim.patch(&path, json!([{ "op": "Add", "path": unknown, "value": "x" }])).await;
         refused.refused(400, "invalidPath");
@@ -107,7 +108,7 @@ async fn r47_a_key_without_a_path_may_select_values() {
     let shown =
         scim.patch(&path, change("Add", json!({ "roles[primary eq \"True\"].value": "supervisor" }))).await.is(200);
     assert!(shown["roles"].as_array().unwrap().iter().any(|role| role["value"] == "supervisor"), "{shown}");
-    // A replace creates the value if there is none: RFC 7644 §3.5.2.3.
+    // If the filter selects no value, a replace operation creates it (RFC 7644 §3.5.2.3).
     let shown =
         scim.patch(&path, change("Replace", json!({ "emails[type eq \"home\"].value": "h@x.example" }))).await.is(200);
     assert_eq!(shown["emails"][1], json!({ "value": "h@x.example", "type": "home" }));
@@ -151,7 +152,7 @@ async fn r48_a_role_may_come_as_a_json_text() {
     let remove = json!([{ "op": "Remove", "path": "roles", "value": [{ "value": text("supervisor") }] }]);
     scim.patch(&path, remove).await.is(200);
     assert_eq!(at_twilio(&scim, &path).await["roles"], json!(["agent"]));
-    // A text without a role is refused, and nothing of it is repeated.
+    // A JSON text without a role is refused, and the error quotes nothing of the text.
     for text in ["{\"id\":\"18d1\"}", "{\"value\":7}", "{", "[\"agent\"]"] {
         let refused = scim.patch(&path, json!([{ "op": "Add", "path": "roles", "value": [{ "value": text }] }])).await;
         assert!(!refused.text.contains("18d1"), "{}", refused.text);
@@ -232,7 +233,7 @@ async fn r55_a_rename_is_refused_with_the_setting_that_prevents_it() {
 async fn r56_after_a_crash_the_answer_names_the_true_wait() {
     let scim = scim().await;
     let (store, now) = (scim.platform().scim(), SystemClock.now());
-    // A process that died while it created the user.
+    // The record of a process that died while it created the user.
     let work = Work { name: "user:ada".to_owned(), holder: 7 };
     store.begin(&work, now, now + time::Duration::seconds(4)).await.unwrap();
     let body = json!({ "userName": "ada", "displayName": "Ada", "emails": [{ "value": "ada@example.com" }] });

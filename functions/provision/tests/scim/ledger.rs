@@ -35,7 +35,7 @@ async fn roles(scim: &Scim, id: &str) -> Value {
     scim.world.twilio_user_of(id).await.unwrap()["roles"].clone()
 }
 
-/// Writes to the ledger what another source states about the person with this username.
+/// Writes a statement to the ledger, in which another source describes the person with this username.
 async fn says(scim: &Scim, source: &str, username: &str, on: bool, names: &[&str]) -> Result<(), LedgerError> {
     let (at, id) = (SystemClock.now(), EventId::from(7));
     let statement = Statement {
@@ -130,7 +130,7 @@ async fn r42_whoever_says_inactive_is_heard_whatever_else_is_wrong() {
         let id = scim.user(&format!("user{number}")).await;
         let path = format!("/Users/{id}");
         let off = off[number % off.len()].clone();
-        // The deactivation comes before the invalid operation in every second case, and after it in the others.
+        // In every second case, the deactivation comes before the invalid operation. In the others, it comes after it.
         let operations = if number % 2 == 0 { json!([wrong, off]) } else { json!([off, wrong]) };
         let answer = scim.patch(&path, operations).await;
         let detail = answer.body["detail"].as_str().unwrap().to_owned();
@@ -223,11 +223,11 @@ async fn a_put_that_repeats_the_roles_it_was_shown_gives_none_of_them() {
     scim.send("PUT", &path, body.clone()).await.is(200);
     scim.patch(&group, leaves(&id)).await.is(200);
     assert_eq!(roles(&scim, &id).await, json!(["agent"]));
-    // The client read this body before Flexgate took the role back. So writing the body does not give the role again.
+    // The client read this body before Flexgate took the role back. Writing the body must not give the role again.
     body["displayName"] = "Ada Lovelace".into();
     scim.send("PUT", &path, body).await.is(200);
     assert_eq!(roles(&scim, &id).await, json!(["agent"]));
-    // A PATCH that adds the role by name does give it.
+    // But a PATCH that adds the role by name gives it.
     let add = json!([{ "op": "add", "path": "roles", "value": [{ "value": "supervisor" }] }]);
     scim.patch(&path, add).await.is(200);
     assert_eq!(roles(&scim, &id).await, json!(["agent", "supervisor"]));
@@ -258,8 +258,8 @@ async fn whoever_comes_back_under_another_key_is_somebody_else() {
     };
     let made = scim.send("POST", "/Users", body("x-1")).await.is(201);
     let id = made["id"].as_str().unwrap().to_owned();
-    // The person has the role by hand in Flex, and also from another source. That source later states that the person
-    // is inactive.
+    // In Flex, somebody gave the role by hand, and another source gives it too. That source later states that the
+    // person is inactive.
     says(&scim, "webhook:hr", "ada@example.com", true, &["supervisor"]).await.unwrap();
     scim.world.at_twilio("ada@example.com", &["agent", "supervisor"]).await;
     scim.delete(&format!("/Users/{id}")).await.is(204);
@@ -302,7 +302,7 @@ async fn r71_a_group_does_not_lose_the_last_administrator_and_stays_as_it_was() 
     let shown = scim.get(&path).await.is(200);
     assert_eq!(shown["members"][0]["value"], json!(ada), "a refused change leaves nothing behind");
     assert_eq!(roles(&scim, &ada).await, json!(["agent", "admin"]));
-    // Removing both members at once would also remove the last administrator.
+    // Removing both members at once is refused, because one of them is the last administrator.
     scim.patch(&path, joins(&grace)).await.is(200);
     scim.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.refused(409, "-");
     scim.world.at_twilio("other", &["admin"]).await;

@@ -74,8 +74,8 @@ async fn c03_a_user_name_that_differs_in_case_only_is_taken() {
     for name in ["ada@example.com", "ADA@EXAMPLE.COM"] {
         scim.send("POST", "/Users", json!({ "userName": name })).await.refused(409, "uniqueness");
     }
-    // Grace was created outside SCIM, in lower case. Linus was too, but in mixed case, which Flexgate knows after
-    // listing the users.
+    // Grace and Linus were both created outside SCIM. Grace's username is in lower case. Linus's is in mixed case, and
+    // Flexgate learns its spelling only when it lists the users.
     scim.world.at_twilio("grace", &["agent"]).await;
     scim.send("POST", "/Users", json!({ "userName": "GRACE", "emails": ["g@example.com"] }))
         .await
@@ -113,7 +113,7 @@ async fn c05_a_role_that_the_policy_forbids_is_given_neither_directly_nor_throug
     let path = format!("/Groups/{}", empty["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }]);
     scim.patch(&path, add.clone()).await.refused(403, "-");
-    // Renaming a group so that it gives the role must not bypass the check.
+    // Nobody can bypass the check by renaming a group so that it gives the role.
     let plain = json!({ "displayName": "Plain", "members": [{ "value": id }] });
     let plain = scim.send("POST", "/Groups", plain).await.is(201);
     scim.delete(&path).await.is(204);
@@ -195,7 +195,7 @@ async fn c12_nobody_is_renamed_onto_somebody_else() {
     scim.send("PUT", &path, json!({ "userName": "Grace" })).await.refused(409, "uniqueness");
     let rename = |name: &str| json!([{ "op": "replace", "value": { "userName": name } }]);
     scim.patch(&path, rename("grace")).await.refused(409, "uniqueness");
-    // Twilio's key for the user never changes, but a different case is accepted and ignored.
+    // The username is Twilio's key for the user, so it cannot change. A different case is accepted and ignored.
     scim.patch(&path, rename("ada.lovelace")).await.refused(400, "mutability");
     assert_eq!(scim.patch(&path, rename("ADA")).await.is(200)["userName"], "ada");
 }

@@ -69,7 +69,7 @@ async fn c07_operators_and_names_in_any_case_with_and_without_a_path() {
             ]),
         )
         .await;
-    // The list has an address, but none of type work, so the filter selects nothing (RFC 7644 §3.5.2.3).
+    // The list has an address, but none of type `work`. So the filter selects nothing (RFC 7644 §3.5.2.3).
     shown.refused(400, "noTarget");
     let before = scim.get(&path).await.is(200);
     assert_eq!(before["displayName"], "The ada", "all operations or none");
@@ -232,7 +232,7 @@ async fn a_group_gives_its_role_and_takes_it_back_and_an_unmapped_one_gives_none
     let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{ada}\"]") }]);
     assert_eq!(scim.patch(&path, remove).await.is(200)["members"], json!([]));
     assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent"]));
-    // Renaming a group changes the role it gives.
+    // Renaming a group changes the role that the group gives.
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
     scim.patch(&path, add).await.is(200);
     scim.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Old Supervisors" }])).await.is(200);
@@ -310,7 +310,7 @@ async fn r46_an_address_may_end_with_a_slash() {
     let group = scim.send("POST", "/Groups/", json!({ "displayName": "Agents" })).await.is(201);
     scim.delete(&format!("/Groups/{}/", group["id"].as_str().unwrap())).await.is(204);
     scim.delete(&path).await.is(204);
-    // An unknown path stays unknown with a slash at the end.
+    // A slash at the end does not make an unknown path known.
     for unknown in ["/Users/x/y/", "/Nothing/", "/Me/"] {
         scim.get(unknown).await.refused(404, "-");
     }

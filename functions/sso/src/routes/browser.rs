@@ -176,8 +176,8 @@ async fn complete(
     Ok(see_other(&completed.location, cookies)?)
 }
 
-/// Answers a callback with which the identity provider refuses the sign-in. Only the browser that began the login
-/// learns of the refusal. The error's text is not passed on, because anybody can write it.
+/// Answers a callback that reports that the identity provider refused the sign-in. Only the browser that began the
+/// login learns of the refusal. Flexgate does not pass on the error's text, because anybody can write it.
 async fn refused(app: &App, profile: &SsoProfile, cookie: Option<&str>, state: &str, context: &Context) -> Refusal {
     match app.sign_in.began(profile, cookie, state, context.deadline).await {
         Ok(true) => Problem::new(kinds::LOGIN_REFUSED, "Try again, or ask for access.").into(),

@@ -9,11 +9,11 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 use tokio::time::timeout_at;
 
-/// How long a cached configuration is used. Configurations change only when somebody edits SSO in the Console, which is
-/// rare, and that person can wait minutes.
+/// How long Flexgate uses a cached configuration. A configuration changes only when somebody edits SSO in the Console.
+/// That is rare, and a delay of minutes does no harm.
 const FRESH: Duration = Duration::minutes(5);
-/// How old a cached configuration may be while Twilio fails. One from an hour ago still leads to the right sign-in
-/// page.
+/// How old a cached configuration may be while Twilio fails. After an hour, it still leads to the right sign-in page,
+/// unless somebody has edited SSO since.
 const STALE: Duration = Duration::hours(1);
 
 /// One profile and its configuration.

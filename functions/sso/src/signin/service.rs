@@ -37,9 +37,9 @@ pub struct SignInParts {
     pub sessions: Arc<dyn Sessions>,
     /// Makes sure that each login is completed only once.
     pub once_only: Arc<dyn OnceOnly>,
-    /// Knows who is inactive, even if Twilio's SSO has reactivated them.
+    /// Knows which people are inactive, even if Twilio's SSO has reactivated their Flex users.
     pub deactivations: Arc<dyn Deactivations>,
-    /// The queue for jobs that deactivate such people again.
+    /// The queue for jobs that deactivate Flex users again after Twilio's SSO has reactivated them.
     pub queue: Arc<dyn EventQueue>,
     /// The clock and the random number generator.
     pub clock_rng: ClockRng,

@@ -15,18 +15,18 @@ use super::Fault;
 use super::service::SignIn;
 use super::tokens::Tokens;
 
-/// If a page asks for an access token with less time left than this, Flexgate refreshes the token.
+/// When a page asks for the access token and it is valid for less than this, Flexgate refreshes it first.
 const REFRESH_BEFORE: Duration = Duration::minutes(5);
-/// How long a refresh lease lasts. A refresh makes one attempt. If its process dies during the attempt, other processes
-/// cannot refresh the session for this long.
+/// How long a refresh lease lasts. The holder makes one refresh attempt. If its process dies during the attempt, no
+/// other process can refresh the session until the lease ends.
 const LEASE: Duration = Duration::seconds(10);
 /// A request that waits for another request's refresh reads the session this often, and waits at most this long. That
 /// is a little more than one attempt takes.
 const LOOK_AGAIN: StdDuration = StdDuration::from_millis(50);
 const LOOK_AT_MOST: StdDuration = StdDuration::from_secs(4);
-/// The time of last use is written at most this often. Precision matters little, because the idle limit is hours.
+/// Flexgate writes the time of last use at most this often. Precision matters little, because the idle limit is hours.
 const TOUCH_EVERY: Duration = Duration::minutes(1);
-/// A token with less time left than this is useless to the caller.
+/// A token that is valid for less than this is useless to the caller.
 const USABLE: Duration = Duration::seconds(5);
 
 /// What a signed-in page gets.
@@ -156,7 +156,7 @@ impl SignIn {
         };
         let mut next = Tokens::of(&refreshed, &refreshed.info, self.now());
         next.last = next.brings_no_more_time(&tokens);
-        // Only Tokens/Info returns the worker, so keep the earlier one. A user's worker does not change.
+        // Only Tokens/Info returns the worker's SID, so keep the SID from before. A user's worker does not change.
         next.worker_sid = next.worker_sid.or(tokens.worker_sid);
         let sealed = next.seal(&session.key, keys, self.parts.clock_rng.rng.as_ref())?;
         let written = self.parts.sessions.refreshed(&session.key, session.version, &sealed).await;

@@ -17,9 +17,9 @@ pub(super) struct LoginId(pub(super) u64);
 /// What a returned `state` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Returned {
-    /// Flexgate wrote it, and it names a login.
+    /// Flexgate wrote the `state`, and it contains the login's number.
     Login(LoginId),
-    /// It has the callback's redirect URL, but the login's number is lost.
+    /// The `state` contains the callback's redirect URL, but not the login's number any more.
     Unnumbered,
     /// Flexgate did not write it.
     Foreign,

@@ -11,8 +11,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::Fault;
 
-/// Twilio's clock decides expirations, which are whole seconds. So an unchanged expiration means something only if more
-/// time than this has passed.
+/// Twilio gives expirations in whole seconds of its own clock. So two tokens that were obtained within this time may
+/// have the same expiration although Twilio does extend it.
 const MOVES_WITHIN: Duration = Duration::seconds(2);
 
 /// A session's tokens, as they are sealed in the store.
@@ -51,15 +51,15 @@ impl Tokens {
         keys.seal(&plain, Purpose(&["session", key.as_str()]), rng).map_err(|_| Fault::Seal)
     }
 
-    /// Returns the session's tokens, or `None` if the key that sealed them has been retired.
+    /// Returns the session's tokens, or `None` if the key with which they were sealed has been retired.
     pub(super) fn open(session: &Session, keys: &KeyRing) -> Option<Self> {
         let plain = keys.open(&session.sealed, Purpose(&["session", session.key.as_str()])).ok()?;
         serde_json::from_slice(&plain).ok()
     }
 
-    /// Whether Twilio returned these tokens in place of `before` without extending the expiration. If so, the maximum
-    /// lifetime at Twilio is reached. A refresh within `MOVES_WITHIN` does not count: a page asks for its token right
-    /// after sign-in, and the expiration has not moved yet.
+    /// Whether Twilio's maximum lifetime is reached: a refresh replaced `before` with these tokens, and the expiration
+    /// is no later. If less than `MOVES_WITHIN` passed between the two, returns false. A page asks for its token right
+    /// after sign-in, when a refresh cannot have moved the expiration yet.
     pub(super) fn brings_no_more_time(&self, before: &Self) -> bool {
         let apart = Duration::seconds(self.obtained_at.saturating_sub(before.obtained_at));
         self.expires_at <= before.expires_at && apart >= MOVES_WITHIN

@@ -12,7 +12,8 @@ use crate::{LOGIN, SESSION, at_callback, exchanges, fresh, process, process_with
 async fn s04_one_second_past_its_age() {
     let (world, mut in_time, callback) = at_callback().await;
     world.clock.advance(Duration::seconds(600));
-    // Twilio's code lives for a minute; here the person spent the time before they got it.
+    // Twilio's code is valid for only a minute. Set Twilio's clock back, as if the person had got the code after
+    // spending ten minutes on the sign-in page.
     world.shift_simulator(-600).await;
     assert_eq!(in_time.get(&callback).await.status, 303);
 

@@ -1,4 +1,5 @@
-//! Faults of the code exchange: Twilio lies, is slow, fails, or does not answer. Flexgate never sends the code twice.
+//! Faults of the code exchange: Twilio returns wrong data, is slow, fails, or does not answer. Flexgate never sends the
+//! code twice.
 
 use serde_json::{Value, json};
 

@@ -110,8 +110,8 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     let world = World::on_one_clock().await;
     world.simulator.switch(|switches| {
         switches.sso_max_lifetime_seconds = 8 * 3600;
-        // If refresh tokens rotated, a lost answer would also lose the new refresh token. Nothing could save that
-        // session.
+        // If refresh tokens rotated, losing an answer would also lose the new refresh token, and the session could not
+        // continue.
         switches.refresh_rotates = false;
     });
     let lifetimes = [("FLEXGATE_SESSION_SECONDS", "43200"), ("FLEXGATE_SESSION_IDLE_SECONDS", "7200")];

@@ -22,10 +22,10 @@ use crate::reading::Reading;
 use crate::source::{Challenged, Delivery};
 use crate::sources::ConfiguredSource;
 
-/// The largest delivery that is read, in bytes. Identity systems send one event, or a few dozen.
+/// The maximum size of a delivery, in bytes. Identity systems send one event, or a few dozen.
 pub const MAX_DELIVERY: usize = 256 * 1024;
 
-/// The longest challenge that is answered, in bytes.
+/// The maximum length of a challenge that Flexgate answers, in bytes.
 const MAX_CHALLENGE: usize = 4096;
 
 /// Which source.
@@ -170,15 +170,15 @@ pub(crate) async fn challenge(
     challenged(source, &headers, &query)?.ok_or_else(problem::no_challenge)
 }
 
-/// Returns the answer to a challenge, if the request is one.
+/// Returns the answer if the request is a challenge, with which a source verifies Flexgate's address.
 fn challenged(source: &ConfiguredSource, headers: &HeaderMap, query: &Query) -> Result<Option<Response>, Problem> {
     let Some(answer) = source.source.challenge(headers, query)? else { return Ok(None) };
     let fits = |text: &str| (1..=MAX_CHALLENGE).contains(&text.len());
     match answer {
         Challenged::Json(name, value) if fits(&value) => Ok(Some(axum::Json(json!({ name: value })).into_response())),
         Challenged::Text(value) if fits(&value) => {
-            // The answer is plain text, and the web layer's headers forbid browsers to guess another type. So nobody
-            // can make a browser show a challenge as a page.
+            // The answer is plain text, and the web layer's headers forbid browsers to guess another type. Otherwise,
+            // an attacker could make a browser show the challenge's text as a page.
             let plain = (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
             Ok(Some((StatusCode::OK, [plain], value).into_response()))
         }

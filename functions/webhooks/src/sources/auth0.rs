@@ -17,7 +17,7 @@ const PLACES: ProfileFields = &[
     (ProfileField::OccurredAt, &["/time", "/data/object/updated_at"]),
     (ProfileField::Username, &["/data/object/username"]),
     (ProfileField::Email, &["/data/object/email"]),
-    // Anybody may have signed up with an address that is not theirs, so the address must be verified.
+    // Anybody can sign up with an address that belongs to somebody else, so the address must be verified.
     (ProfileField::EmailVerified, &["/data/object/email_verified"]),
     (ProfileField::FullName, &["/data/object/name"]),
     (ProfileField::GivenName, &["/data/object/given_name"]),

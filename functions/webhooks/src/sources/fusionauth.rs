@@ -1,5 +1,6 @@
 //! `FusionAuth`: a header contains a JWT, and the JWT contains the digest of the body. The JWT's key is a shared secret
-//! (HS256 and up) or a public key in PEM. The configured secret decides which of the two it is, never the token.
+//! (HS256 and up) or a public key in PEM. The configured secret decides which of the two is used. The token never
+//! decides it.
 
 use std::collections::BTreeSet;
 
@@ -146,8 +147,8 @@ fn application(event: &Value) -> Option<&str> {
     event.pointer("/registration/applicationId").or_else(|| event.get("applicationId")).and_then(Value::as_str)
 }
 
-/// Returns the claims of a JWT that one of the keys signed (RFC 7515 §5.2). The JWT's header influences the choice of
-/// key only by its algorithm, and the key must be meant for that algorithm.
+/// Returns the claims of a JWT that one of the keys signed (RFC 7515 §5.2). From the JWT's header, only the algorithm
+/// influences the choice of the key, and the key must be meant for that algorithm.
 fn verified(unverified_token: &str, secrets: &[SecretString]) -> Result<Map<String, Value>, Unproven> {
     let (signed, signature) = unverified_token.rsplit_once('.').ok_or(MALFORMED)?;
     let (header, claims) = signed.split_once('.').ok_or(MALFORMED)?;

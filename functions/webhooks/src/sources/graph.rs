@@ -1,5 +1,5 @@
-//! Microsoft Graph change notifications. A `clientState` in each item proves the item. An item names the person who
-//! changed but does not contain the change, so Flexgate can act only on a deletion.
+//! Microsoft Graph change notifications. A `clientState` in each item proves the item. An item contains the id of the
+//! person who changed, but not the change itself. So Flexgate can act only on a deletion.
 //!
 //! Flexgate finds the deleted person's Flex user by the identity that earlier tokens bound to it (with the tenant as
 //! `issuer`). It learns everything else from the tokens at the next sign-in.
@@ -30,7 +30,8 @@ impl Source for Graph {
         if secret.expose_secret().len() > 128 { Err("is longer than the 128 characters Graph takes") } else { Ok(()) }
     }
 
-    /// A delivery passes if at least one of its items is proven. Reading then checks each item again.
+    /// Accepts a delivery if at least one of its items is proven. `read` then checks each item again and drops unproven
+    /// ones.
     fn verify(&self, delivery: &Delivery<'_>) -> Result<(), Unproven> {
         let unverified = strict_json::parse(delivery.body).map_err(|_| Unproven::Body)?;
         let items = unverified["value"].as_array().ok_or(Unproven::Body)?;
@@ -56,13 +57,13 @@ impl Source for Graph {
                 }
             };
             let person = item.pointer("/resourceData/id").and_then(Value::as_str);
-            // Entra's identity key includes the tenant: an id is unique only within one tenant.
+            // Person ids are unique only within an Entra tenant, so the subject contains the tenant's id too.
             let subject = match (reading.issuer(), item["tenantId"].as_str(), person) {
                 (Some(_), Some(tenant), Some(person)) => Some(format!("{tenant}:{person}")),
                 (_, _, person) => person.map(str::to_owned),
             };
             let draft = Draft {
-                // Two changes of one person look the same, so an item without an id gets a new id.
+                // Two different changes of one person can look the same. So an item without an id gets a random one.
                 id: item["id"].as_str().map_or_else(|| Some(reading.fresh_id()), |id| Some(id.to_owned())),
                 occurred_at: Some(delivery.now),
                 subject,

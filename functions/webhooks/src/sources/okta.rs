@@ -1,5 +1,6 @@
 //! Okta event hooks. A header contains a shared secret, and a delivery contains up to some dozens of events. Okta
-//! verifies the address once by a challenge. It waits three seconds for an answer and tries again at most once.
+//! verifies the address once by a challenge. Okta waits three seconds for an answer to a delivery, and delivers again
+//! at most once.
 //!
 //! An event's target of type `User` contains only the id, the login and the display name.
 
@@ -53,7 +54,8 @@ impl Okta {
     }
 
     /// Returns what an event means. If the configuration names groups or applications, only their members are Flex
-    /// users. Otherwise, everybody in the organisation is one. A changed profile never makes anybody a Flex user.
+    /// users. Otherwise, everybody in the organisation is a Flex user. A changed profile never makes anybody a Flex
+    /// user.
     fn meaning(&self, kind: &str, targets: &[Value]) -> Option<EventMeaning> {
         let ours = || self.membership(kind, targets).is_some();
         match kind {

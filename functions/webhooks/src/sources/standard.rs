@@ -19,10 +19,10 @@ use crate::source::{Delivery, Source};
 
 const WINDOW: Duration = Duration::minutes(5);
 
-/// The specification asks for 24 to 64 bytes.
+/// The minimum length of a key, in bytes. The specification asks for 24 to 64 bytes.
 const SHORTEST_KEY: usize = 24;
 
-/// The two sets of header names: id, time, signatures.
+/// The two sets of header names. Each set names the headers of the id, the time and the signatures.
 const HEADERS: [[&str; 3]; 2] =
     [["webhook-id", "webhook-timestamp", "webhook-signature"], ["svix-id", "svix-timestamp", "svix-signature"]];
 
@@ -34,8 +34,8 @@ pub(super) fn verify<'d>(delivery: &Delivery<'d>) -> Result<&'d str, Unproven> {
     let names = if delivery.headers.contains_key(standard[0]) { standard } else { svix };
     let [id, time, signatures] = names.map(|name| one(delivery.headers, name));
     let (id, time, signatures) = (id?, time?, signatures?);
-    // If an id could contain a full stop, id "a.1" with body "x" would have the same signature as id "a" with body
-    // "1.x".
+    // If an id could contain a full stop, the id "a.1" with the body "x" would have the same signature as the id "a"
+    // with the body "1.x".
     if !(1..=256).contains(&id.len()) || id.contains('.') {
         return Err(Unproven::Malformed(names[0]));
     }

@@ -17,7 +17,7 @@ use crate::source::{Delivery, Source};
 const SIGNATURE: Timestamped =
     Timestamped { header: "workos-signature", unit: Duration::MILLISECOND, window: Duration::minutes(3) };
 
-/// The user is `data` itself, or `data.user` in the event of a group.
+/// In an event about a user, the user is `data` itself. In an event about a group, the user is `data.user`.
 const PLACES: ProfileFields = &[
     (ProfileField::Type, &["/event"]),
     (ProfileField::Subject, &["/data/user/id", "/data/id"]),

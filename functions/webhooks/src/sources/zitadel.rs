@@ -26,7 +26,8 @@ const PLACES: ProfileFields = &[
     (ProfileField::OccurredAt, &["/created_at"]),
     (ProfileField::Username, &["/event_payload/userName"]),
     (ProfileField::Email, &["/event_payload/email"]),
-    // Zitadel reports in a later, separate event that the address is verified. So here, the address is never verified.
+    // Zitadel reports a verified address in a separate, later event. So in these events, the address never counts as
+    // verified.
     (ProfileField::EmailVerified, &["/event_payload/isEmailVerified"]),
     (ProfileField::FullName, &["/event_payload/displayName"]),
     (ProfileField::GivenName, &["/event_payload/firstName"]),

@@ -52,7 +52,7 @@ async fn w04_an_event_delivered_twice_and_at_once_has_one_effect() {
     assert_eq!(hooks.standard("msg_1", &body).await.status, 202);
     hooks.settle().await;
     assert_eq!((hooks.changes().await, hooks.inbox().count(EventStatus::Applied).await.unwrap()), (1, 1));
-    // After the queue has forgotten the event, the ledger still knows it. So Flexgate does not call Twilio at all.
+    // The queue no longer remembers the event, but the ledger does. So Flexgate does not call Twilio at all.
     let before = hooks.world.journal("").await.len();
     hooks.world.advance(Duration::days(8)).await;
     hooks.settle().await;
@@ -266,7 +266,8 @@ async fn w13_a_payload_gives_no_role_the_policy_forbids_and_demotes_nobody_by_ac
     for (step, (roles, expected)) in [
         (json!(["admin", "owner", "supervisor"]), json!(["supervisor"])),
         (json!(null), json!(["supervisor"])),
-        // The event names roles, but none of them counts. So the role that an earlier event gave is removed (R62).
+        // Each of these events names roles, but none that Flexgate can give. So the role that an earlier event gave is
+        // removed (R62).
         (json!(["admin"]), json!(["agent"])),
         (json!("agent"), json!(["agent"])),
         (json!({ "admin": true }), json!(["agent"])),
@@ -299,7 +300,7 @@ async fn w15_while_twilio_is_down_events_are_accepted_and_applied_later() {
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 0);
     assert_eq!(hooks.inbox().count(EventStatus::Dead).await.unwrap(), 0);
     hooks.world.control("reset", &json!({})).await;
-    // This is longer than every pause between tries, and longer than a message stays leased to a dead consumer.
+    // Skip a time that is longer than any pause between tries, and longer than a dead consumer's lease on a message.
     hooks.world.clock.advance(Duration::minutes(6));
     hooks.settle().await;
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 21);
@@ -364,7 +365,7 @@ async fn a_username_given_to_somebody_new_takes_over_no_active_user() {
     hooks.settle().await;
     assert_eq!(hooks.user("ada").await["full_name"], "Ada Lovelace");
     assert!(hooks.dead().await[0].reason.contains("belongs to another subject"));
-    // When the impostor leaves, that does not affect her either.
+    // Ada keeps her access when the impostor leaves.
     let mut leaves = clerk("user.updated", "ada", at + 2);
     leaves["data"]["id"] = "user_other".into();
     leaves["data"]["banned"] = true.into();

@@ -6,7 +6,7 @@ use flexgate::domain::{DesiredUser, Role};
 use super::*;
 
 impl Hooks {
-    /// Delivers a `WorkOS` event about a membership of ada. It happened `minute` minutes after a start one hour ago.
+    /// Delivers a `WorkOS` event about a membership of ada. The event's time is an hour ago plus `minute` minutes.
     async fn membership(&self, kind: &str, group: &str, minute: i64) {
         let at = self.world.clock_rng().now() - time::Duration::hours(1) + time::Duration::minutes(minute);
         let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();

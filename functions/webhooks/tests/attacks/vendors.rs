@@ -49,7 +49,8 @@ async fn clerk() {
     let said = json!(["ada", "ada@example.com", "Ada Lovelace", null]);
     assert_eq!(facts(&events[0]), (Action::Upsert, "user_ada", said));
     assert_eq!(events[0].occurred_at, time::macros::datetime!(2026-03-01 12:00:00.123 UTC));
-    // If Clerk sends no username, the username is the primary address, provided that it is verified.
+    // If Clerk sends no username, Flexgate uses the primary address as the username, provided that the address is
+    // verified.
     for (status, username) in [("verified", json!("ada@example.com")), ("unverified", json!(null))] {
         let mut body = super::clerk("user.updated", "ada", 1_772_366_400_123);
         body["data"]["username"] = Value::Null;
@@ -122,8 +123,8 @@ async fn workos() {
         let expected = expected.map(|action| (action, "directory_user_1", said));
         assert_eq!(events.first().map(facts), expected, "{kind}");
         for event in events {
-            // The queue holds back each event until the subject's previous event is finished. So finish this one by
-            // making it a dead letter.
+            // The queue does not release an event before the subject's previous event is finished. So finish this one
+            // by making it a dead letter.
             let message = Message::Event(event);
             hooks
                 .platform

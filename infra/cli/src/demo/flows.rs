@@ -15,7 +15,7 @@ use super::stage::{Stage, report};
 
 type Outcome = Result<String, Box<dyn Error>>;
 
-/// Runs every flow and returns how many failed. If a flow fails, the flows that need its result fail too.
+/// Runs every flow and returns how many failed. If one flow fails, the flows that need its result fail too.
 pub(super) async fn play(stage: &Stage) -> Result<usize, Box<dyn Error>> {
     let mut failed = 0;
     let mut note = |step: &str, outcome: Outcome| -> Result<Option<String>, Box<dyn Error>> {

@@ -185,8 +185,8 @@ fn secret_remedy(error: &SecretError, variable: &str, shape: &str) -> String {
     }
 }
 
-/// Checks the format of the Twilio secret, whether Twilio accepts the credential, and whether the Flex instance is the
-/// account's.
+/// Checks the format of the Twilio secret, whether Twilio accepts the credential, and whether the configured Flex
+/// instance belongs to the account.
 async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Platform) -> Vec<Finding> {
     let id = &credential.secret_id;
     let secret = match secret::<TwilioCredential>(platform, id).await {
@@ -220,7 +220,8 @@ async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Pla
     let listed = flex.list(1, None, Deadline::after(PATIENCE)).await;
     match listed {
         Ok(_) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}, and it may read users"))),
-        // With a wrong instance, Twilio answers "not found". The instance check below reports that mistake.
+        // If the configured instance is wrong, Twilio answers "not found". The instance check below reports that
+        // mistake.
         Err(TwilioError::NotFound(_)) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}"))),
         Err(error) => findings.push(refused(common, &error, kind)),
     }

@@ -12,7 +12,7 @@ use super::finding::Finding;
 /// Flexgate normally applies an event within seconds. If an event waits this long, something blocks it. The template's
 /// alarm fires at the same age.
 const SLOW: Duration = Duration::minutes(10);
-/// A healthy system never takes this long. A person may still have access that the waiting event should take away.
+/// In a healthy system, no event waits this long. The waiting event may be one that should take a person's access away.
 const STUCK: Duration = Duration::hours(1);
 /// The doctor warns if this many events wait. A gateway needs more than a minute or two to apply them.
 const LONG: u64 = 1_000;
@@ -68,8 +68,8 @@ fn waiting(patience: &Patience, backlog: Result<Backlog, StoreError>, now: Offse
     }
 }
 
-/// Reports the dead letters. A dead letter that should have taken access away is a failure, because a person still has
-/// access that they should not have. Any other dead letter is a warning.
+/// Reports the dead letters. If an event that should have taken access away is among them, reports a failure, because a
+/// person still has access that they should not have. Otherwise, reports a warning.
 fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     let letters = match letters {
         Ok([]) => return Finding::ok("dead letters", "no event was given up"),
@@ -87,7 +87,8 @@ fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     }
 }
 
-/// A job doesn't say whether it gives access or takes it away, so this function assumes that it takes access away.
+/// Whether the message takes a person's access away. A job doesn't say whether it does, so this function assumes that
+/// it does.
 fn takes_access_away(letter: &DeadLetter) -> bool {
     match serde_json::from_str(&letter.body) {
         Ok(Message::Event(event) | Message::Consequence(event)) => event.action == Action::Deactivate,

@@ -81,7 +81,8 @@ pub struct Gateway {
     address: SocketAddr,
     stopping: CancellationToken,
     served: JoinHandle<std::io::Result<()>>,
-    /// Applies incoming identity events and jobs, even if no webhooks are configured.
+    /// Applies incoming identity events and jobs. It runs even if no webhooks are configured, because SCIM and sweeps
+    /// queue jobs too.
     consumer: Option<JoinHandle<()>>,
 }
 

@@ -106,7 +106,7 @@ impl Simulated<'_> {
         Ok(Started { simulator, reader: Reader::empty().with(made_up).with(chosen), lock })
     }
 
-    /// The error's text, followed by the option or the file that the user should change.
+    /// Formats the error, and names the option or the file that the user should change.
     fn explained(&self, error: &flexgate_simulator::StartError) -> String {
         let said = with_causes(error);
         match error {

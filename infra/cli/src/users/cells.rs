@@ -1,6 +1,6 @@
 //! Cells of a CSV file that people may open in a spreadsheet. A spreadsheet must not run a cell as a formula.
 //!
-//! Before a cell that begins like a formula, the writer puts an apostrophe, which makes a spreadsheet treat the cell as
+//! If a cell begins like a formula, the writer puts an apostrophe before it, so that a spreadsheet treats the cell as
 //! text. If the cell already has apostrophes before such a beginning, the writer still adds one. So the reader can
 //! remove exactly one apostrophe and get the original cell back.
 

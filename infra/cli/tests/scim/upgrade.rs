@@ -78,8 +78,7 @@ async fn a_group_of_before_takes_its_role_along_and_leaves_what_is_the_users_own
     scim.client.patch(GROUP, json!({ "op": "remove", "path": "members" })).await;
     assert_eq!(scim.roles("ada@example.com").await, json!(["agent"]));
     assert_eq!(scim.roles("grace@example.com").await, json!(["supervisor"]));
-    // Linus left the group while he was inactive. When he returns, he does not get the group's role, but he has his new
-    // name.
+    // Linus left the group while he was inactive. When he returns, he has his new name, but not the group's role.
     let linus = scim.path("linus@example.com").await;
     scim.client.patch(&linus, json!({ "op": "replace", "path": "active", "value": true })).await;
     let linus = scim.flex_user("linus@example.com").await;

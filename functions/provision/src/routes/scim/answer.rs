@@ -62,7 +62,7 @@ impl Answer {
         body.insert("itemsPerPage".to_owned(), count.into());
     }
 
-    /// All resources of one kind, as a single list.
+    /// A list response with all resources of one kind on one page.
     pub(super) fn whole(resources: &[Value]) -> Self {
         Self::plain(json!({
             "schemas": [LIST], "totalResults": resources.len(), "startIndex": 1, "itemsPerPage": resources.len(),

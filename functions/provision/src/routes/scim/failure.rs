@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::scim::Refusal;
 use crate::scim::protocol::ProtocolError;
 
-/// A problem that is answered as a SCIM error.
+/// A problem that Flexgate sends in the form of a SCIM error.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure(pub(crate) Problem);
 

@@ -76,8 +76,8 @@ fn action(method: &Method) -> &'static str {
     }
 }
 
-/// Writes an audit event if the request was refused or changed something. Reads and server errors appear only in the
-/// request's log line.
+/// Writes an audit event if the request was refused, or if it changed something. Successful reads and server errors
+/// appear only in the request's log line.
 fn audit(action: &str, token_id: Option<&str>, response: &Response, context: &Context) {
     let told = response.extensions().get::<LoggedProblem>().map(|told| told.0.kind());
     let about = response.extensions().get::<About>().map(|about| about.0.as_str());

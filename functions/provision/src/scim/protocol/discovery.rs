@@ -55,8 +55,8 @@ pub fn resource_types(schemas: &[&Schema], base: &str) -> Vec<Value> {
     schemas.iter().map(resource_type).collect()
 }
 
-/// The documents of `/Schemas`. They list only the supported attributes, who may write them, and which values they can
-/// have.
+/// Builds the documents of `/Schemas`. They list only the supported attributes, with the allowed values of each and who
+/// may write it.
 #[must_use]
 pub fn schemas(schemas: &[&Schema], base: &str) -> Vec<Value> {
     let document = |id: &str, name: &str, attributes: &[Attribute]| {

@@ -9,13 +9,13 @@ pub enum ProtocolError {
     /// An attribute has an invalid value.
     #[error("{0}")]
     InvalidValue(String),
-    /// The path names no attribute that can be patched.
+    /// The path names no attribute, or one that cannot be patched.
     #[error("{0}")]
     InvalidPath(String),
-    /// The filter cannot be parsed, or cannot be used here.
+    /// The filter cannot be parsed, or is not allowed in this place.
     #[error("{0}")]
     InvalidFilter(String),
-    /// The path is missing, or selects no value.
+    /// The operation has no path, or its path selects no value.
     #[error("{0}")]
     NoTarget(String),
     /// The attribute cannot be changed, or cannot be removed.

@@ -21,9 +21,9 @@ pub enum Plan {
     UserName(String),
     /// By `id`: one look-up.
     Id(String),
-    /// By `externalId`: the SCIM store has an index.
+    /// By `externalId`, for which the SCIM store has an index.
     ExternalId(String),
-    /// By `displayName`: the SCIM store has an index.
+    /// By `displayName`, for which the SCIM store has an index.
     DisplayName(String),
     /// By reading all resources.
     Everything,
@@ -44,7 +44,7 @@ impl Test {
         parsed.map_err(|_| ProtocolError::InvalidFilter("The filter is malformed (RFC 7644 §3.4.2.2).".to_owned()))
     }
 
-    /// Returns how to find the candidates. Each candidate must still be tested against the filter.
+    /// Returns how to find the resources that may match. Each of them must still be tested against the filter.
     #[must_use]
     pub fn plan(&self) -> Plan {
         let terms = match &self.0 {
@@ -122,7 +122,8 @@ pub(super) fn value_matches(attribute: &Attribute, filter: &Filter, item: &Value
     }
 }
 
-/// The operator and the value to compare with. `None` tests whether the attribute has a value (`pr`).
+/// The operator and the value to compare with. `None` means the operator `pr`, which tests whether the attribute has a
+/// value.
 type Comparison<'a> = Option<(CompareOp, &'a CompValue)>;
 
 fn parts(expression: &AttrExp) -> (&AttrPath, Comparison<'_>) {
@@ -156,7 +157,7 @@ fn compare(attribute: &Attribute, sub: Option<&str>, value: Option<&Value>, test
             Some(sub) => items(value).any(|item| member(attribute, sub, item).is_some_and(present)),
         });
     };
-    // `ne` is the negation of `eq`, even if there is no value.
+    // `ne` is the negation of `eq`, also for an attribute without a value.
     if op == CompareOp::Ne {
         return !compare(attribute, sub, value, Some((CompareOp::Eq, with)));
     }

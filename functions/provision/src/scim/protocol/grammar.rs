@@ -11,7 +11,7 @@ const MAX_DEPTH: usize = 64;
 /// The maximum number of comparisons in a filter.
 const MAX_TERMS: usize = 1_024;
 
-/// An attribute, optionally qualified by a schema, optionally with a sub-attribute.
+/// The name of an attribute. A schema's URN may come before it, and a sub-attribute after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AttrPath {
     pub(super) uri: Option<String>,
@@ -68,7 +68,7 @@ pub(super) struct PatchPath {
     pub(super) sub_attr: Option<String>,
 }
 
-/// The text is not a valid filter or path.
+/// The error for text that is not a valid filter or path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unreadable;
 
@@ -96,7 +96,7 @@ pub(super) fn path(text: &str) -> Result<PatchPath, Unreadable> {
     if parser.rest.is_empty() { Ok(PatchPath { attr, filter, sub_attr }) } else { Err(Unreadable) }
 }
 
-/// Whether a filter in brackets may follow an attribute.
+/// Whether a filter in brackets may follow an attribute's name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Values {
     Allowed,
@@ -172,7 +172,7 @@ impl<'a> Parser<'a> {
         self.comparison(attr)
     }
 
-    /// Parses the rest of a comparison, after its attribute.
+    /// Parses a comparison. Its attribute has already been parsed.
     fn comparison(&mut self, attr: AttrPath) -> Result<Filter, Unreadable> {
         self.terms += 1;
         if self.terms > MAX_TERMS || !self.rest.starts_with(char::is_whitespace) {
@@ -260,7 +260,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Consumes `word` (`and` or `or`) if it comes next and has space around it. Returns whether it was consumed.
+    /// Consumes `word` (`and` or `or`) if it comes next with white space around it. Returns whether it did.
     fn word_between(&mut self, word: &str) -> bool {
         let after_space = self.rest.trim_start();
         let is_spaced = after_space.len() < self.rest.len() || self.rest.is_empty();
@@ -308,7 +308,7 @@ const OPERATORS: [(&str, CompareOp); 9] = [
     ("le", CompareOp::Le),
 ];
 
-/// Joins the filters into one, and flattens redundant parentheses: `(a and b) and c` becomes `a and b and c`.
+/// Joins the filters into one. Flattens nested filters of the same operator: `(a and b) and c` becomes `a and b and c`.
 fn joined(
     mut all: Vec<Filter>,
     same: impl Fn(Filter) -> Result<Vec<Filter>, Filter>,
@@ -329,7 +329,8 @@ fn joined(
     join(flat)
 }
 
-/// Returns the index at which the JSON string at the start of the text ends, or `None` if the string is not closed.
+/// Returns the byte index after the closing quote of the JSON string with which the text begins. Returns `None` if the
+/// string is not closed.
 fn end_of_string(text: &str) -> Option<usize> {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -343,13 +344,13 @@ fn end_of_string(text: &str) -> Option<usize> {
     None
 }
 
-/// Whether the text is a URI scheme, a colon and something after it. The caller has already checked that the text
-/// contains only characters that a URI may contain here.
+/// Whether the text is a URI scheme, a colon and something after the colon. The caller has already checked that the
+/// text contains only characters that a URI may contain in this place.
 fn is_uri(text: &str) -> bool {
     text.split_once(':').is_some_and(|(scheme, _)| is_name(&scheme.replace('.', "-")) && !scheme.contains('_'))
 }
 
-/// Whether the text is an `ATTRNAME`: a letter, then letters, digits, `-` and `_`.
+/// Whether the text is an `ATTRNAME` of the grammar: a letter, then letters, digits, `-` and `_`.
 fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))

@@ -9,7 +9,7 @@ use super::{Document, ProtocolError};
 
 /// The maximum number of resources per page.
 pub const MAX_PAGE: u64 = 200;
-/// The page size if the client names none.
+/// The page size if the client does not request one.
 pub const DEFAULT_PAGE: u64 = 100;
 /// How long a cursor is valid.
 pub const CURSOR_TIME: Duration = Duration::hours(1);
@@ -33,13 +33,14 @@ pub enum Paging {
     },
 }
 
-/// Where a page ended. Clients treat it as opaque. A client that alters it only gets another part of the same list.
+/// Where a page ended. For clients, a cursor is opaque. A client that alters one only gets another part of the same
+/// list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// Twilio's token for the page in which the next SCIM page begins, or a group's `id`.
+    /// Twilio's token of the page in which the next SCIM page begins. For groups, the `id` of a group.
     #[serde(rename = "t")]
     pub token: String,
-    /// How many users of that page were already returned.
+    /// How many users of Twilio's page Flexgate has already returned.
     #[serde(rename = "s")]
     pub skip: u64,
     #[serde(rename = "e")]
@@ -69,8 +70,8 @@ impl std::fmt::Display for Cursor {
 }
 
 impl Paging {
-    /// Reads the parameters. Raises a start below 1 to 1 and a count below 0 to 0, and lowers a count that is too large
-    /// to the maximum (RFC 7644 §3.4.2.4).
+    /// Reads the parameters. A start below 1 becomes 1, a count below 0 becomes 0, and a count that is too large
+    /// becomes the maximum (RFC 7644 §3.4.2.4).
     pub fn read(
         start: Option<&str>,
         count: Option<&str>,
@@ -109,7 +110,7 @@ impl Paging {
 pub struct Page {
     /// The resources.
     pub resources: Vec<Document>,
-    /// The total number, if known. A response with a cursor may omit it (RFC 9865 §2.1).
+    /// The total number of resources, if known. A response with a cursor may omit it (RFC 9865 §2.1).
     pub total: Option<u64>,
     /// The index of the first resource, if the client asked by index.
     pub start: Option<u64>,

@@ -22,7 +22,7 @@ pub struct Operation {
 }
 
 /// Reads the body of a `PATCH`: `Operations`, each with `op`, `path` and `value`. Ignores the case of names and
-/// operators, because Entra's varies.
+/// operators, because Entra does not always use the same case.
 pub fn operations(body: &Map<String, Value>) -> Result<Vec<Operation>, ProtocolError> {
     let syntax = |detail: &str| ProtocolError::InvalidSyntax(detail.to_owned());
     let listed = member(body, "Operations").and_then(Value::as_array);
@@ -184,7 +184,7 @@ fn target<'a>(schema: &'a Schema, path: &str) -> Result<Target<'a>, ProtocolErro
     Ok(Target::At { attribute, extension, filter, sub })
 }
 
-/// Applies an operation without a path, whose value is an object of attributes. Ignores read-only attributes, because
+/// Applies an operation without a path. Its value is an object of attributes. Ignores read-only attributes, because
 /// Okta also sends the `id`.
 fn without_path(schema: &Schema, document: &mut Document, operation: &Operation) -> Result<(), ProtocolError> {
     match (operation.op, &operation.value) {
@@ -217,10 +217,10 @@ fn each_key(
 }
 
 impl Schema {
-    /// Reads a resource from a client: keeps the known attributes that clients may write.
+    /// Reads a resource that a client sent. Keeps only the known attributes that clients may write.
     pub fn read(&self, resource: &Map<String, Value>) -> Result<Document, ProtocolError> {
         let mut read = Document::new();
-        // Read plain keys first, because dotted and qualified keys add to their values.
+        // Read plain keys first, because dotted and qualified keys add to the values of plain keys.
         let mut keys: Vec<_> = resource.iter().collect();
         keys.sort_by_key(|(key, _)| key.contains(['.', ':', '[']));
         for (key, value) in keys {
@@ -230,13 +230,13 @@ impl Schema {
     }
 }
 
-/// Whether a key selects values of a list, as Entra writes it: `emails[type eq "work"].value`.
+/// Whether a key contains a filter that selects values of a list, as Entra writes it: `emails[type eq "work"].value`.
 fn selects_values(key: &str) -> bool {
     key.contains('[')
 }
 
-/// Sets the values that the key selects. If it selects none, creates the value that the key describes: without a path,
-/// an operation that replaces also adds (RFC 7644 §3.5.2.3).
+/// Sets the values that the key's filter selects. If it selects none, creates the value that the filter describes:
+/// without a path, a replace operation also adds (RFC 7644 §3.5.2.3).
 fn selected_by_key(
     schema: &Schema,
     document: &mut Document,
@@ -250,7 +250,7 @@ fn selected_by_key(
     }
 }
 
-/// Adds one key of the client's resource to the document that has been read so far.
+/// Adds one key of the client's resource to `document`.
 fn assign(schema: &Schema, document: &mut Document, key: &str, value: &Value) -> Result<(), ProtocolError> {
     if selects_values(key) {
         return selected_by_key(schema, document, key, Op::Replace, value);

@@ -15,8 +15,8 @@ pub(super) enum Op {
     Remove,
 }
 
-/// What an operation changes: an attribute. A filter limits the change to some of the attribute's values, and `sub` to
-/// one sub-attribute.
+/// The target of an operation: an attribute. If there is a `filter`, the operation changes only the values that it
+/// selects. If there is a `sub`, the operation changes only this sub-attribute.
 pub(super) struct PatchTarget<'a> {
     pub(super) attribute: &'a Attribute,
     pub(super) filter: Option<&'a Filter>,
@@ -55,7 +55,8 @@ impl PatchTarget<'_> {
                     }
                 }
             }
-            // §3.5.2.3: the operation's sub-attributes replace the existing ones. The others stay.
+            // §3.5.2.3: the operation's sub-attributes replace the existing ones. Sub-attributes that the operation
+            // does not name stay.
             (Some(Value::Object(present)), Value::Object(given)) => present.extend(given),
             (_, read) => drop(container.insert(attribute.name.clone(), read)),
         }
@@ -103,9 +104,9 @@ impl PatchTarget<'_> {
         if found {
             return Ok(());
         }
-        // §3.5.2.3: a replace operation whose filter selects nothing fails. But if the attribute has no values yet, the
-        // operation acts as an add operation. An add operation whose filter selects nothing creates the value that the
-        // filter describes.
+        // §3.5.2.3: if the filter selects nothing, a replace operation fails, and an add operation creates the value
+        // that the filter describes. But if the attribute has no values yet, a replace operation acts as an add
+        // operation.
         match described(self.attribute, filter) {
             Some(mut made) if op == Op::Add || was_empty => {
                 made.extend(given);
@@ -142,7 +143,7 @@ impl PatchTarget<'_> {
         if let Some(filter) = self.filter {
             self.permit(filter)?;
         }
-        // Entra removes members by listing them in the operation's value. An empty list removes nobody.
+        // Entra removes members by listing them in the operation's value. An empty list removes no member.
         let listed = match value.filter(|value| !value.is_null()) {
             Some(value) if self.attribute.multi_valued && !narrowed => Some(self.listed(value)?),
             _ => None,
@@ -198,8 +199,8 @@ impl PatchTarget<'_> {
         Ok(self.attribute.read(value)?.unwrap_or_else(|| Value::Array(Vec::new())))
     }
 
-    /// Refuses a filter that does not select members individually. A filter that matches everybody could empty a group
-    /// by mistake.
+    /// Refuses a filter on `members` that does not name individual members. A filter that matches everybody could empty
+    /// a group by mistake.
     fn permit(&self, filter: &Filter) -> Result<(), ProtocolError> {
         if self.attribute.name != "members" || names_values(filter) {
             return Ok(());
@@ -208,8 +209,8 @@ impl PatchTarget<'_> {
     }
 }
 
-/// Whether the value listed for removal is this item. Compares their `value` if both have one, otherwise the whole
-/// objects.
+/// Whether the value `listed` for removal means this item. Compares the `value` of both if both have one, otherwise the
+/// whole objects.
 fn same(listed: &Value, item: &Value) -> bool {
     match (listed.get("value"), item.get("value")) {
         (Some(listed), Some(value)) => listed == value,
@@ -227,7 +228,7 @@ fn names_values(filter: &Filter) -> bool {
     }
 }
 
-/// Returns the value that the filter describes, or `None` if the filter contains anything but equalities joined by
+/// Returns the value that the filter describes. Returns `None` unless the filter consists of equality tests joined by
 /// `and`.
 fn described(attribute: &Attribute, filter: &Filter) -> Option<Document> {
     let mut made = Document::new();

@@ -54,7 +54,7 @@ pub enum Kind {
     Integer,
     /// A time as in RFC 3339.
     DateTime,
-    /// The address or identifier of a resource of one of these types.
+    /// The address or identifier of a resource. The resource has one of these types.
     Reference(&'static [&'static str]),
     /// Sub-attributes.
     Complex(Vec<Attribute>),
@@ -85,14 +85,14 @@ pub struct Attribute {
     pub required: bool,
     /// Whether comparisons are case-sensitive.
     pub case_exact: bool,
-    /// Whether its value is unique among all resources.
+    /// Whether no two resources may have the same value.
     pub unique: bool,
     /// Who may write it.
     pub mutability: Mutability,
-    /// The allowed values, if only certain values are allowed.
+    /// The allowed values. Empty if every value is allowed.
     pub canonical: Vec<&'static str>,
-    /// Whether the value may come inside a JSON text: Entra's `AppRoleAssignmentsComplex` writes
-    /// `{"id": "…", "value": "agent", "displayName": "Agent"}` where the value `agent` belongs.
+    /// Whether the value may be inside a JSON text. For a role `agent`, Entra's `AppRoleAssignmentsComplex` writes
+    /// `{"id": "…", "value": "agent", "displayName": "Agent"}`.
     pub json_text: bool,
     /// What it is for.
     pub description: &'static str,
@@ -134,7 +134,7 @@ impl Attribute {
         self
     }
 
-    /// Also reads a JSON text that holds the value, see [`Attribute::json_text`].
+    /// Makes the attribute accept a JSON text that contains the value; see [`Attribute::json_text`].
     pub(crate) fn or_json_text(mut self) -> Self {
         self.json_text = true;
         self
@@ -189,7 +189,7 @@ impl Attribute {
         Ok((!read.is_empty()).then_some(Value::Array(read)))
     }
 
-    /// The text itself, or the `value` inside it if it is a JSON text and the attribute allows that.
+    /// Returns the text. If the text is JSON and the attribute allows that, returns the `value` inside the JSON.
     pub(super) fn plain<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let inner = || {
             let document: Value = serde_json::from_str(text).ok().filter(|_| self.json_text)?;
@@ -198,7 +198,7 @@ impl Attribute {
         inner().map_or(Cow::Borrowed(text), Cow::Owned)
     }
 
-    /// Normalizes one value: an item of a list, or the value of an attribute that holds no list.
+    /// Normalizes one value: an item of a list, or the value of an attribute that is not a list.
     pub(super) fn read_one(&self, value: &Value) -> Result<Option<Value>, ProtocolError> {
         let read = match (&self.kind, value) {
             (_, Value::Null) => return Ok(None),
@@ -250,7 +250,7 @@ pub(super) fn named<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a A
     attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case(name))
 }
 
-/// The attributes of a resource, and those of its extension.
+/// The attributes of a resource, and the attributes of its extension.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schema {
     /// Its URN.
@@ -307,7 +307,8 @@ impl Schema {
     }
 
     /// Resolves a key of a resource, or of the value of a patch operation without a path. A key is a name, a dotted
-    /// name, or a name qualified by a schema's URN. The second part of the result is the sub-attribute.
+    /// name, or a name that begins with a schema's URN. Returns the attribute and, if the key names one, the
+    /// sub-attribute.
     pub(super) fn key<'a>(&self, key: &'a str) -> (ResolvedAttribute<'_>, Option<&'a str>) {
         match self.named(None, key) {
             ResolvedAttribute::Nothing => {}
@@ -319,7 +320,7 @@ impl Schema {
     }
 }
 
-/// The attributes that every resource has in addition to its schema's.
+/// The attributes that every resource has, whatever its schema.
 pub(super) static COMMON: std::sync::LazyLock<Vec<Attribute>> = std::sync::LazyLock::new(|| {
     let meta = ["resourceType", "location", "version"].map(|name| Attribute::new(name, Kind::Text, "").exact());
     let times = ["created", "lastModified"].map(|name| Attribute::new(name, Kind::DateTime, ""));

@@ -32,12 +32,12 @@ use pace::Pace;
 use progress::Progress;
 use rows::Row;
 
-/// How often the import tries a row if Twilio keeps failing. If Twilio is only busy or another process is changing the
-/// person, the limit is `BUSY_TRIES` instead.
+/// How often the import tries a row if Twilio keeps failing. `BUSY_TRIES` is the limit if Twilio is only busy, or if
+/// another process is changing the person.
 const TRIES: u32 = 6;
 const BUSY_TRIES: u32 = 30;
 
-/// For each slot, up to this many rows may be under way. Most of them wait for a retry while other rows are sent.
+/// The maximum number of unfinished rows per slot. Most of them wait for a retry while other rows are sent.
 const WAITING: usize = 4;
 
 /// What to import, and how.
@@ -60,7 +60,7 @@ pub struct Import {
     /// Check the file and show how many rows would be sent; send nothing
     #[arg(long)]
     dry_run: bool,
-    /// The most rows that are sent at once; fewer while Twilio limits the rate
+    /// How many rows to send at once at most; fewer while Twilio limits the rate
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     concurrency: u16,
     /// The file in which finished rows are recorded [default: FILE.journal]
@@ -175,8 +175,8 @@ async fn send(
                     _ => counts.unchanged += 1,
                 }
             }
-            // Don't record the row in the journal. In a later file, the row with the other spelling may be gone, and
-            // then this row must be sent.
+            // Don't record the row in the journal. A later file may no longer contain the row with the other spelling,
+            // and then the import must send this row.
             Fate::AsInFlex => counts.unchanged += 1,
             Fate::Failed(reason) => {
                 counts.failed += 1;
@@ -212,7 +212,7 @@ async fn one(row: Row, ledger: Arc<Ledger>, flex: Arc<Flex>, cause: EventId, pac
         let error = match answer {
             Ok(fate) => break fate,
             Err(LedgerError::Store(error)) => break Fate::Hopeless(error.to_string()),
-            // Another process is changing the person, or was killed while it did. In the latter case its lease expires
+            // Another process is changing the person, or was killed while it did so. A killed process's lease expires
             // soon.
             Err(LedgerError::Busy(_)) if tries < BUSY_TRIES => {
                 pace.pause(tries).await;
@@ -269,8 +269,9 @@ struct Failures {
 }
 
 impl Failures {
-    /// Writes the row and also the rows with other spellings of its username. The file can then be corrected and
-    /// imported: because both spellings are in it, that import does not take the two users for one person.
+    /// Writes the row, and also the rows with other spellings of its username. The operator corrects the file and
+    /// imports it again. Because the file contains both spellings, that import does not mistake the two users for one
+    /// person.
     fn write(&mut self, row: &Row, reason: &str) -> Result<(), Box<dyn Error>> {
         self.write_one(&row.desired, reason)?;
         for other in &row.alike {

@@ -9,8 +9,8 @@ use flexgate::base::clock_rng::ClockRng;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Refusals that arrive together count as one. After the limit was halved, further refusals do not halve it again for
-/// this long.
+/// Refusals that arrive together count as one: for this long after the limit was halved, further refusals do not halve
+/// it again.
 const ONE_REFUSAL: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: u64 = 10_000;
 
@@ -163,7 +163,7 @@ mod tests {
         assert!(tokio::time::timeout(soon, pace.slot()).await.is_err(), "both places are taken");
         drop(first);
         let third = tokio::time::timeout(soon, pace.slot()).await.unwrap().unwrap();
-        // The refusal lowers the limit to one slot, which is free only when both rows have finished.
+        // The refusal lowers the limit to one slot. That slot is free only when both rows have finished.
         drop(second);
         pace.slow_down(None, 1).await;
         assert!(tokio::time::timeout(soon, pace.slot()).await.is_err());

@@ -26,8 +26,8 @@ pub(super) struct Progress {
 struct Recent(VecDeque<(Instant, u64)>);
 
 impl Recent {
-    /// Rows per second since the oldest line within the window. Without such a line, since the last line that was
-    /// written.
+    /// The number of rows per second since the oldest line within the window. If no line is within the window, since
+    /// the last line that was written.
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown to one decimal")]
     fn rate(&mut self, now: Instant, done: u64) -> f64 {
         while self.0.len() > 1 && self.0.front().is_some_and(|(at, _)| now - *at > WINDOW) {

@@ -21,11 +21,12 @@ const SHOWN: usize = 50;
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) desired: DesiredUser,
-    /// A hash of the row. Equal rows have the same key in every file, and the key reveals nothing about the person.
+    /// A hash of the row. Equal rows have the same key, even in different files. The key reveals nothing about the
+    /// person.
     pub(super) key: String,
-    /// The rows with another spelling of the username, such as `Grace` beside `grace`. Flexgate treats both spellings
-    /// as one person, but for Twilio they are two users. So the import only compares such a row with Flex and never
-    /// sends it.
+    /// The rows of the file whose username differs from this row's only in spelling, such as `Grace` and `grace`.
+    /// Flexgate treats both spellings as one person, but for Twilio they are two users. So the import only compares
+    /// such a row with Flex and never sends it.
     pub(super) alike: Vec<DesiredUser>,
 }
 
@@ -64,7 +65,7 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Vec<String>> {
     let header = reader.headers().map_err(|_| vec!["line 1: the header is not UTF-8 text".to_owned()])?.clone();
     let places = places(&header)?;
     let (mut parsed, mut mistakes) = (Parsed::default(), Vec::new());
-    // For each username, the rows that have it. A row is given by its line number and its index in `parsed.rows`.
+    // The rows of each username. A row is given by its line number and its index in `parsed.rows`.
     let mut seen: HashMap<UsernameKey, Vec<(u64, usize)>> = HashMap::new();
     for record in reader.records() {
         let record = match record {

@@ -90,8 +90,8 @@ pub(super) fn shared_schemas() -> Vec<(String, RefOr<Described>)> {
     .collect()
 }
 
-/// The schema of a resource that a client may write: the writable attributes, each in every form that Flexgate reads.
-/// `given` returns the schema of an attribute that needs a more specific one than its kind implies.
+/// The schema of a resource in a request: the writable attributes, each in every form that Flexgate accepts. `given`
+/// returns the schema for an attribute whose kind alone does not describe it precisely enough.
 fn written(schema: &Schema, given: impl Fn(&Attribute) -> Option<RefOr<Described>>) -> ObjectBuilder {
     let resource = ObjectBuilder::new()
         .property("schemas", anything().description(Some("Ignored.")))
@@ -139,16 +139,17 @@ fn one(attribute: &Attribute) -> Described {
     }
 }
 
-/// The schema of a name: white space only, or up to `longest` characters that may have white space around them.
+/// The schema of a name. A name is white space only, or has up to `longest` characters, with or without white space
+/// around them.
 fn name_or_nothing(longest: usize) -> RefOr<Described> {
     let (space, visible) = (format!("[{ANY_SPACE}]*"), format!("[^{ANY_SPACE}{INVISIBLE}]"));
     let pattern = format!("^{space}({visible}([^{INVISIBLE}]{{0,{}}}{visible})?)?{space}$", longest - 2);
     RefOr::T(or_null(Type::String).pattern(Some(pattern)).build().into())
 }
 
-/// The schema of a list whose items are identified by their `value`. An item is an object or only its `value`. Unless
-/// the list is `needed`, an item may be empty, and Flexgate then ignores it. Instead of a list, a client may write a
-/// single item.
+/// The schema of a list whose items are identified by their `value`. An item is an object, or only its `value`. If the
+/// list is not `needed`, an item may be empty, and Flexgate ignores it. A client may also write a single item instead
+/// of a list.
 fn several(attribute: &Attribute, value_is: &RefOr<Described>, needed: bool) -> RefOr<Described> {
     let subs = match &attribute.kind {
         Values::Complex(subs) => subs.as_slice(),

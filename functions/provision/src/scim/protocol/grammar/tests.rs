@@ -1,5 +1,5 @@
-//! Compares the parser with the crate `scim_v2`, here called the judge. Both must accept the same texts and parse them
-//! to the same result.
+//! Compares the parser with the parser of the crate `scim_v2`, here called the judge. Both must accept the same texts
+//! and return the same results.
 
 use proptest::prelude::*;
 use scim_v2::filter as judge;
@@ -116,7 +116,7 @@ fn any_filter() -> impl Strategy<Value = String> {
     prop_oneof![3 => simple.clone(), 1 => listed.clone(), 1 => (listed, simple).prop_map(|(a, b)| format!("{a} and {b}"))]
 }
 
-/// Whether the name is a word of the grammar. RFC 7644 does not reserve these words, but the judge does not always
+/// Whether the name is a keyword of the grammar. RFC 7644 does not reserve keywords, but the judge does not always
 /// accept them as attribute names.
 fn is_word(name: &&str) -> bool {
     let words =
@@ -139,24 +139,25 @@ fn has_word(path: &PatchPath) -> bool {
     [path.attr.name.as_str()].into_iter().chain(subs).chain(filter).any(|name| is_word(&name))
 }
 
-/// Whether both parsers parse the path alike. Ours may also accept what [`agree`] describes.
+/// Whether both parsers return the same result for the path. Our parser may accept more, in the two cases that
+/// [`agree`] describes.
 fn agree_on_path(text: &str) -> bool {
     let (ours, judged) = (path(text).ok(), judge_path(text));
     let more = ours.as_ref().is_some_and(|path| text.to_lowercase().contains("not(") || has_word(path));
     ours == judged || (judged.is_none() && more)
 }
 
-/// Whether both parsers parse the filter alike. Ours may accept more in only two ways: `not(` without a space, and
-/// words of the grammar as attribute names.
+/// Whether both parsers return the same result for the filter. Our parser may accept more in only two cases: `not(`
+/// without a space, and keywords as attribute names.
 fn agree(text: &str) -> bool {
     let (ours, judged) = (filter(text).ok(), judge_filter(text));
-    // RFC 7644 writes `not(`. The judge requires a space.
+    // RFC 7644 writes `not(` without a space, but the judge requires one.
     let spelt = text.to_lowercase().contains("not(");
     let more = ours.as_ref().is_some_and(|filter| spelt || names(filter).iter().any(is_word));
     ours == judged || (judged.is_none() && more)
 }
 
-/// The text with one character removed, replaced or inserted.
+/// Returns the text with one character removed, replaced or inserted.
 fn mutated(text: &str, at: usize, how: usize, with: char) -> String {
     let mut all: Vec<char> = text.chars().collect();
     let at = at % (all.len() + 1);
@@ -223,7 +224,7 @@ fn nesting_has_an_end_and_so_have_terms() {
 
 #[test]
 fn a_word_of_the_grammar_is_also_the_name_of_an_attribute() {
-    // RFC 7644 figure 1 reserves no word: ATTRNAME is any letter followed by letters, digits, "-" and "_".
+    // RFC 7644 figure 1 reserves no keyword: an ATTRNAME is any letter followed by letters, digits, "-" and "_".
     for text in ["true pr", "not pr", "null eq 1"] {
         assert!(filter(text).is_ok() && judge_filter(text).is_none(), "{text}");
     }
