@@ -114,8 +114,8 @@ fn role_name(role: &Value) -> Option<&str> {
     role.as_str().or_else(|| role["slug"].as_str())
 }
 
-/// Reads a time: RFC 3339, or seconds or milliseconds since 1970. Rejects times outside the years 2000 to 2199 as
-/// errors.
+/// Reads a time: RFC 3339, or seconds or milliseconds since 1970. Returns `None` for times outside the years 2000 to
+/// 2199.
 pub(crate) fn instant(value: &Value) -> Option<OffsetDateTime> {
     let at = match value {
         Value::String(text) => OffsetDateTime::parse(text, &Rfc3339).ok()?,

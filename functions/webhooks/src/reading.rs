@@ -36,7 +36,7 @@ pub(crate) struct Reading<'r> {
     pub(crate) ignored: usize,
     /// Types of ignored events that may change who has access, each with the row of the catalogue.
     pub(crate) relevant: Vec<(String, &'static Row)>,
-    /// The number of items that were not proven.
+    /// The number of items without a valid proof.
     pub(crate) dropped: usize,
 }
 

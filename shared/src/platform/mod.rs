@@ -77,7 +77,7 @@ ports! {
     deactivations: Deactivations;
     /// What Flexgate refused or ignored lately.
     notes: Notes;
-    /// An index of Flex's users by folded username. It shows the users as Flexgate last saw them.
+    /// An index of Flex's users by username, regardless of case. It shows the users as Flexgate last saw them.
     usernames: UsernameIndex;
 }
 

@@ -94,7 +94,8 @@ impl Ended {
     }
 }
 
-/// A role that somebody had through a SCIM group. It counts as given by Flexgate even if no statement mentions it.
+/// A role that somebody had through a SCIM group. Flexgate treats the role as one that it gave, even if no source's
+/// statement mentions it, so that it can remove the role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftGroup {
     /// The group's SCIM `id`.
