@@ -13,9 +13,12 @@ const BETWEEN: Duration = Duration::MINUTE;
 /// How many different notes are counted at once.
 const MOST: usize = 256;
 
-/// What was noted lately: when a note was last sent, and how often the same has happened since.
+/// When a note was last sent, and how often the same has happened since.
+type LastSent = (OffsetDateTime, u32);
+
+/// The notes that were made lately, by source, route, code and reason.
 #[derive(Debug, Default)]
-pub(crate) struct Notices(Mutex<BTreeMap<[Box<str>; 4], (OffsetDateTime, u32)>>);
+pub(crate) struct Notices(Mutex<BTreeMap<[Box<str>; 4], LastSent>>);
 
 impl Notices {
     /// Returns the message that stores the note, if it is time for one. Its number of times includes what happened since

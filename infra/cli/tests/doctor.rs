@@ -6,7 +6,8 @@ use std::process::Command;
 
 use flexgate::domain::ledger::{Person, PersonId, Repairs};
 use flexgate::store::{
-    DeadLetter, DeadLetters as _, EventQueue as _, Message, People as _, SqliteStore, UsernameIndex as _,
+    DeadLetter, DeadLetters as _, EventQueue as _, Message, Note, Noted, Notes, People as _, SqliteStore,
+    UsernameIndex as _,
 };
 use flexgate_test_support::World;
 use serde_json::{Value, json};
@@ -65,6 +66,7 @@ async fn a_healthy_set_up_is_ok_in_every_line() {
         "cookie keys",
         "credential",
         "dead letters",
+        "ignored events",
         "instance",
         "issuer",
         "queue",
@@ -81,6 +83,27 @@ async fn a_healthy_set_up_is_ok_in_every_line() {
     let (code, report) = examine(&world, &[]).await;
     assert_eq!(code, Some(0), "{report:#}");
     assert!(report.to_string().contains("an API key"), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r65_a_feed_that_is_about_to_end_is_a_warning() {
+    let world = World::start().await;
+    let note = Note {
+        noted: Noted::Ignored,
+        source: "graph".into(),
+        route: "subscriptionRemoved".into(),
+        code: "ignored".into(),
+        reason: "Create the subscription again".into(),
+        external_id: None,
+        times: 2,
+        at: world.clock_rng().now(),
+    };
+    let store: &dyn Notes = &SqliteStore::open(&world.store_path()).unwrap();
+    store.note(&note).await.unwrap();
+    let (code, report) = examine(&world, &[]).await;
+    let found = report["checks"].as_array().unwrap().iter().find(|check| check["check"] == "ignored events").unwrap();
+    assert_eq!((code, &found["status"]), (Some(0), &json!("warning")), "{report:#}");
+    assert!(found.to_string().contains("subscriptionRemoved of graph"), "{found}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

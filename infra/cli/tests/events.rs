@@ -5,7 +5,9 @@
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use flexgate::store::{DeadLetter, DeadLetters as _, EventQueue as _, EventStatus, Message, SqliteStore};
+use flexgate::store::{
+    DeadLetter, DeadLetters as _, EventQueue as _, EventStatus, Message, Note, Noted, Notes as _, SqliteStore,
+};
 use flexgate_test_support::{Process, World, free_port};
 use serde_json::{Value, json};
 
@@ -115,4 +117,42 @@ fn where_there_is_no_store_it_says_so() {
     let output = Command::new(BINARY).args(["events", "list", "--store", "/nowhere/at/all.db"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("--store"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r67_what_was_refused_or_ignored_is_listed() {
+    let world = World::start().await;
+    let store = SqliteStore::open(&world.store_path()).unwrap();
+    let now = world.clock_rng().now();
+    let note = Note {
+        noted: Noted::Refused,
+        source: "scim:okta".into(),
+        route: "POST /scim/v2/Users".into(),
+        code: "scim_uniqueness".into(),
+        reason: "Another user has this userName.\u{1b}[2J".into(),
+        external_id: Some("00u1".into()),
+        times: 3,
+        at: now,
+    };
+    store.note(&note).await.unwrap();
+    let ignored =
+        Note { noted: Noted::Ignored, source: "workos".into(), route: "session.revoked".into(), ..note.clone() };
+    store.note(&ignored).await.unwrap();
+    store.note(&Note { source: "old".into(), at: now - time::Duration::days(8), ..note }).await.unwrap();
+
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(BINARY);
+        said(&command.args(arguments).envs(world.variables()).output().unwrap())
+    };
+    let refused = run(&["activity", "--refused"]);
+    for word in
+        ["   3  scim:okta  POST /scim/v2/Users  scim_uniqueness  00u1  Another user has this userName.", "1 different"]
+    {
+        assert!(refused.contains(word), "{word} in {refused}");
+    }
+    assert!(!refused.contains("workos") && !refused.contains('\u{1b}') && !refused.contains("old"), "{refused}");
+    let ignored = run(&["events", "ignored"]);
+    assert!(ignored.contains("workos  session.revoked") && !ignored.contains("okta"), "{ignored}");
+    let all: Value = serde_json::from_str(&run(&["activity", "--json"])).unwrap();
+    assert_eq!(all.as_array().unwrap().len(), 2);
 }

@@ -6,6 +6,7 @@
 mod activity;
 mod event_tables;
 mod events;
+mod note_tables;
 mod people;
 mod people_tables;
 mod scim;
@@ -91,7 +92,7 @@ impl SqliteStore {
         scim_tables::prepare(&mut connection).map_err(failure)?;
         connection.execute_batch(people_tables::SCHEMA).map_err(failure)?;
         connection.execute_batch(username_tables::SCHEMA).map_err(failure)?;
-        connection.execute_batch(activity::SCHEMA).map_err(failure)?;
+        connection.execute_batch(note_tables::SCHEMA).map_err(failure)?;
         let worker = Worker::start(connection).map_err(|error| StoreError::Unavailable(error.into()))?;
         Ok(Self { worker: Arc::new(worker), arrivals: Arc::default() })
     }

@@ -224,7 +224,7 @@ async fn r67_an_ignored_event_that_matters_is_noted_and_one_that_does_not_is_onl
     }
     let clerk = json!({ "type": "organizationMembership.deleted", "data": { "id": "orgmem_1" } });
     hooks.standard("m1", &clerk).await;
-    let mut noted: Vec<_> =
+    let mut facts: Vec<_> =
         hooks.notes(2).await.into_iter().map(|note| (note.source, note.route, note.times)).collect();
     noted.sort();
     assert_eq!(

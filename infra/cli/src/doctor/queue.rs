@@ -4,7 +4,7 @@
 use flexgate::base::error_chain::with_causes;
 use flexgate::domain::Action;
 use flexgate::platform::Platform;
-use flexgate::store::{Backlog, DeadLetter, Lane, Message, StoreError};
+use flexgate::store::{Backlog, DeadLetter, Lane, Message, Note, Noted, StoreError};
 use time::{Duration, OffsetDateTime};
 
 use super::finding::Finding;
@@ -25,7 +25,7 @@ const LETTERS: u32 = 1_000;
 const CONSUMER: &str = "is a gateway running with this store? fault in its flexgate::apply lines says why it waits";
 const LOOK: &str = "see flexgate events list, mend the reason, then flexgate events retry --all";
 
-/// Checks both queues and the dead letters.
+/// Checks both queues, the dead letters and the ignored events.
 pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     let now = platform.clock_rng.now();
     let queue = platform.queue();
@@ -33,7 +33,25 @@ pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
         waiting(&EVENTS, queue.backlog(Lane::Events).await, now),
         waiting(&JOBS, queue.backlog(Lane::Bulk).await, now),
         given_up(platform.dead_letters().list(LETTERS).await.as_deref()),
+        ignored(platform.notes().notes(now).await.as_deref()),
     ]
+}
+
+/// Reports events that were ignored although they may change who has access. A feed that is about to end is among them.
+fn ignored(notes: Result<&[Note], &StoreError>) -> Finding {
+    const NAME: &str = "ignored events";
+    let notes = match notes {
+        Ok(notes) => notes,
+        Err(error) => return unreadable(NAME, error),
+    };
+    let mut ignored = notes.iter().filter(|note| note.noted == Noted::Ignored);
+    let Some(latest) = ignored.next() else { return Finding::ok(NAME, "no event that matters was ignored") };
+    let others = match ignored.count() {
+        0 => String::new(),
+        others => format!(", and {others} more"),
+    };
+    let text = format!("{} of {} in the last 7 days{others}: {}", latest.route, latest.source, latest.reason);
+    Finding::warning(NAME, text, "see flexgate events ignored")
 }
 
 /// A queue's limits: how old its oldest message and how long the queue may become before the doctor reports it.

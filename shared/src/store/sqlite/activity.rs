@@ -8,16 +8,6 @@ use super::SqliteStore;
 use crate::store::StoreError;
 use crate::store::activity::{NOTES_KEPT, Note, Notes};
 
-pub(super) const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS notes (
-    key           TEXT PRIMARY KEY,
-    document      TEXT NOT NULL,
-    times         INTEGER NOT NULL,
-    at            INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS notes_by_time ON notes (at);
-";
-
 #[async_trait]
 impl Notes for SqliteStore {
     async fn note(&self, note: &Note) -> Result<(), StoreError> {
