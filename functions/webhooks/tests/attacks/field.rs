@@ -226,9 +226,9 @@ async fn r67_an_ignored_event_that_matters_is_noted_and_one_that_does_not_is_onl
     hooks.standard("m1", &clerk).await;
     let mut facts: Vec<_> =
         hooks.notes(2).await.into_iter().map(|note| (note.source, note.route, note.times)).collect();
-    noted.sort();
+    facts.sort();
     assert_eq!(
-        noted,
+        facts,
         [
             ("standard".into(), "organizationMembership.deleted".into(), 1),
             ("workos".into(), "organization_membership.deleted".into(), 1),
