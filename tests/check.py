@@ -29,6 +29,8 @@ NOT_IN_TEMPLATE = {
     "FLEXGATE_AHEAD_MILLISECONDS": "the old name of FLEXGATE_PREWARM_MILLISECONDS",
     "FLEXGATE_APPLY_TRIES": "the template's maxReceiveCount stands on its default",
     "FLEXGATE_CA_FILE": "Lambda trusts the public roots",
+    "FLEXGATE_GRAPH_LOGIN_URL": "only for national clouds; to become a parameter if somebody needs it",
+    "FLEXGATE_GRAPH_URL": "only for national clouds; to become a parameter if somebody needs it",
     "FLEXGATE_MAX_TTL_SECONDS": "to become a parameter",
     "FLEXGATE_MINTS_PER_MINUTE": "to become a parameter",
     "FLEXGATE_PREWARM_MILLISECONDS": "its default is measured for Lambda",

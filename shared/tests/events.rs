@@ -54,6 +54,7 @@ fn event(id: &str, subject: &str) -> IdentityEvent {
     IdentityEvent {
         membership: None,
         directory: None,
+        look_up: false,
         id: id.parse().unwrap(),
         source: "standard".parse().unwrap(),
         occurred_at: NOW,

@@ -26,6 +26,7 @@ fn event(id: &str) -> Message {
     Message::Event(IdentityEvent {
         membership: None,
         directory: None,
+        look_up: false,
         id: id.parse().unwrap(),
         source: "standard".parse().unwrap(),
         occurred_at: NOW,

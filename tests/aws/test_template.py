@@ -57,7 +57,9 @@ class Template(unittest.TestCase):
 
     def secrets(self, function):
         statement = self.statements(function).get("Secrets")
-        return {one["Ref"] for one in statement["Resource"]} if statement else set()
+        # `Fn::If` holds the condition, the reference if it is true, and the reference if it is false.
+        names = [one.get("Fn::If", [None, one])[1]["Ref"] for one in statement["Resource"]] if statement else []
+        return set(names)
 
     def test_no_resource_is_a_star_except_for_traces(self):
         for name, role in self.of_type("AWS::IAM::Role").items():

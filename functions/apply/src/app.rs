@@ -16,6 +16,7 @@ use flexgate::users::ledger::{Ledger, LedgerError};
 use futures_util::FutureExt as _;
 
 use crate::events::EventApplier;
+use crate::graph::{Graph, GraphError};
 use crate::jobs::{Ending, Jobs};
 use crate::lines::{Try, strange};
 use crate::settings::Settings;
@@ -30,8 +31,37 @@ pub struct App {
     jobs: Jobs,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     notes: Arc<dyn Notes>,
+    graph: Option<Graph>,
     tries: u32,
     pub(crate) clock_rng: ClockRng,
+}
+
+/// Why a message could not be applied.
+enum Failure {
+    Ledger(LedgerError),
+    Graph(GraphError),
+}
+
+impl Failure {
+    /// Whether a later try may succeed.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Ledger(error) => error.is_transient(),
+            Self::Graph(_) => true,
+        }
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl From<GraphError> for Failure {
+    fn from(error: GraphError) -> Self {
+        Self::Graph(error)
+    }
 }
 
 /// The outcome of handling a message.
@@ -63,6 +93,7 @@ impl App {
             ),
             dead_letters: platform.dead_letters(),
             notes: platform.notes(),
+            graph: settings.graph.clone().map(|graph| Graph::new(graph, platform)),
             tries: settings.tries,
             clock_rng,
         })
@@ -103,22 +134,25 @@ impl App {
             }
             Message::Ended { source, event, occurred_at, ended, after } => {
                 let ending = Ending { source, event, occurred_at: *occurred_at, ended, after: *after };
-                self.jobs.end(&ending, deadline).await.map(|people| this.fanned_out(people))
+                self.jobs.end(&ending, deadline).await.map(|people| this.fanned_out(people)).map_err(Failure::Ledger)
             }
             Message::Note(note) => match self.notes.note(note).await {
                 Ok(()) => {
                     this.noted();
                     Ok(())
                 }
-                Err(error) => Err(error.into()),
+                Err(error) => Err(Failure::Ledger(error.into())),
             },
             Message::Reconcile { user, cause, left } => {
                 let done = self.jobs.reconcile(user, left.as_ref(), deadline).await;
-                done.map(|report| this.reconciled(user, cause, report.as_ref()))
+                done.map(|report| this.reconciled(user, cause, report.as_ref())).map_err(Failure::Ledger)
             }
-            Message::FanOut { group, version, members, .. } => {
-                self.jobs.fan_out(group, *version, members).await.map(|()| this.fanned_out(members.len()))
-            }
+            Message::FanOut { group, version, members, .. } => self
+                .jobs
+                .fan_out(group, *version, members)
+                .await
+                .map(|()| this.fanned_out(members.len()))
+                .map_err(Failure::Ledger),
         };
         match done {
             Ok(()) => Handled::Done,
@@ -126,7 +160,12 @@ impl App {
         }
     }
 
-    async fn event(&self, this: &Try<'_>, event: &IdentityEvent, deadline: Deadline) -> Result<(), LedgerError> {
+    async fn event(&self, this: &Try<'_>, event: &IdentityEvent, deadline: Deadline) -> Result<(), Failure> {
+        let looked_up = match &self.graph {
+            Some(graph) if event.look_up => Some(graph.described(event, deadline).await?),
+            _ => None,
+        };
+        let event = looked_up.as_ref().unwrap_or(event);
         let applied = self.applier.apply(event, deadline).await?;
         this.applied(event, &applied);
         Ok(())
@@ -138,8 +177,11 @@ impl App {
         if attempts < self.tries { Handled::Again } else { Handled::Dead(fault.to_owned()) }
     }
 
-    fn failed(&self, this: &Try<'_>, attempts: u32, error: &LedgerError) -> Handled {
-        let reason = with_causes(error);
+    fn failed(&self, this: &Try<'_>, attempts: u32, error: &Failure) -> Handled {
+        let reason = match error {
+            Failure::Ledger(error) => with_causes(error),
+            Failure::Graph(error) => with_causes(error),
+        };
         if error.is_transient() && attempts < self.tries {
             this.again(&reason);
             return Handled::Again;

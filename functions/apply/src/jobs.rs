@@ -42,6 +42,7 @@ impl Ending<'_> {
                 Ended::Directory(_) => None,
             },
             directory: None,
+            look_up: false,
         })
     }
 

@@ -5,9 +5,11 @@ mod app;
 pub mod batch;
 pub mod consumer;
 mod events;
+mod graph;
 mod jobs;
 mod lines;
 mod settings;
 
 pub use app::{App, EVENT_TIME, Handled};
+pub use graph::GraphSettings;
 pub use settings::{Settings, tries};

@@ -5,6 +5,8 @@ use flexgate::platform::Common;
 use flexgate::twilio::CredentialSettings;
 use flexgate::users::PolicySettings;
 
+use crate::graph::GraphSettings;
+
 /// The function's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -17,14 +19,16 @@ pub struct Settings {
     /// `FLEXGATE_APPLY_TRIES` (50): after this many tries, an event becomes a dead letter. If Twilio or the policy
     /// refuses an event, it becomes a dead letter at once. Locally, tries are at most five minutes apart.
     pub tries: u32,
+    /// How to look users up at Microsoft Graph; `None` if they are not looked up.
+    pub graph: Option<GraphSettings>,
 }
 
 impl Settings {
     /// Reads the settings.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, credential) = (Common::read(reader), CredentialSettings::read(reader));
-        let (policy, tries) = (PolicySettings::read(reader), tries(reader));
-        Some(Self { common: common?, credential: credential?, policy: policy?, tries: tries? })
+        let (policy, tries, graph) = (PolicySettings::read(reader), tries(reader), GraphSettings::read(reader));
+        Some(Self { common: common?, credential: credential?, policy: policy?, tries: tries?, graph: graph? })
     }
 }
 

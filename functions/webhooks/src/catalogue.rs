@@ -236,7 +236,11 @@ pub(crate) const ZITADEL: &[Row] = &[
 /// Microsoft Graph change notifications
 /// (<https://learn.microsoft.com/graph/change-notifications-lifecycle-events>).
 pub(crate) const GRAPH: &[Row] = &[
-    row(&["created", "updated"], Person, "nothing: the notification does not say what changed, see above"),
+    row(
+        &["created", "updated"],
+        Person,
+        "look the person up: deactivate if Graph shows no such user or a disabled one, else refresh. Without a credential for Graph, nothing",
+    ),
     row(&["deleted"], Person, "deactivate who is bound to the deleted account"),
     row(&["subscriptionRemoved"], Ignored, "Graph sends nothing any more. Create the subscription again"),
     row(&["reauthorizationRequired"], Ignored, "Graph soon sends nothing any more. Renew the subscription"),

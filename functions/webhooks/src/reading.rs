@@ -118,12 +118,13 @@ impl<'r> Reading<'r> {
             profile: profile.clone(),
             action: match draft.meaning {
                 EventMeaning::Upsert => Action::Upsert,
-                EventMeaning::Refresh => Action::Refresh,
+                EventMeaning::Refresh | EventMeaning::LookUp => Action::Refresh,
                 EventMeaning::Restore => Action::Restore,
                 EventMeaning::Deactivate => Action::Deactivate,
             },
             membership: draft.membership.as_deref().map(Into::into),
             directory: draft.directory.as_deref().map(Into::into),
+            look_up: draft.meaning == EventMeaning::LookUp,
         })
     }
 

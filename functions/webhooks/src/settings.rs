@@ -172,6 +172,10 @@ pub enum EventMeaning {
     /// memberships use it.
     #[serde(skip)]
     Restore,
+    /// The person has changed, and the event does not say how. A configuration cannot set this meaning, because it needs
+    /// a source that Flexgate can ask.
+    #[serde(skip)]
+    LookUp,
     /// The person is no longer an active user.
     Deactivate,
 }

@@ -175,6 +175,9 @@ pub struct IdentityEvent {
     /// The source's own id of the directory or organisation that the person belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<Box<str>>,
+    /// Whether the event says only that the person has changed. What has changed must be looked up at the source.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub look_up: bool,
 }
 
 impl IdentityEvent {

@@ -45,7 +45,7 @@ impl Source for Graph {
                 continue;
             }
             let meaning = match item["changeType"].as_str() {
-                Some("created" | "updated") => EventMeaning::Refresh,
+                Some("created" | "updated") => EventMeaning::LookUp,
                 Some("deleted") => EventMeaning::Deactivate,
                 _ => {
                     let lifecycle = item["lifecycleEvent"].as_str().unwrap_or_default();

@@ -33,6 +33,7 @@ impl Groups {
         let (sign_in, caller) = (SignInSettings::read(&mut reader), CallerSettings::read(&mut reader));
         let (webhooks, scim) = (WebhookSettings::read(&mut reader), ScimSettings::read(&mut reader).flatten());
         let (_policy, _tries) = (PolicySettings::read(&mut reader), flexgate_apply::tries(&mut reader));
+        let _graph = flexgate_apply::GraphSettings::read(&mut reader);
         let old_names = reader.old_names();
         let mistakes = reader.finish(Some(())).err().map(|error| error.variables().to_vec()).unwrap_or_default();
         Self { common, credential, sign_in, caller, webhooks, scim, mistakes, old_names, unknown: unknown_here() }

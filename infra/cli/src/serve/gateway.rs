@@ -13,6 +13,7 @@ use flexgate::telemetry::Log;
 use flexgate::twilio::CredentialSettings;
 use flexgate::users::PolicySettings;
 use flexgate::web::Edge;
+use flexgate_apply::GraphSettings;
 use flexgate_provision::ScimSettings;
 use flexgate_sso::SignInSettings;
 use flexgate_webhooks::WebhookSettings;
@@ -34,6 +35,7 @@ pub struct Settings {
     owner: OwnerSettings,
     webhooks: WebhookSettings,
     apply_tries: u32,
+    graph: Option<GraphSettings>,
     scim: Option<ScimSettings>,
 }
 
@@ -45,12 +47,14 @@ impl Settings {
         let credential = CredentialSettings::read(&mut reader);
         let (caller, policy) = (CallerSettings::read(&mut reader), PolicySettings::read(&mut reader));
         let (webhooks, apply_tries) = (WebhookSettings::read(&mut reader), flexgate_apply::tries(&mut reader));
+        let graph = GraphSettings::read(&mut reader);
         let scim = ScimSettings::read(&mut reader);
         let settings = || {
             let common = common?;
             let owner =
                 OwnerSettings { common: common.clone(), credential: credential?, caller: caller?, policy: policy? };
-            Some(Self { common, sign_in: sign_in?, owner, webhooks: webhooks?, apply_tries: apply_tries?, scim: scim? })
+            let (webhooks, apply_tries, graph) = (webhooks?, apply_tries?, graph?);
+            Some(Self { common, sign_in: sign_in?, owner, webhooks, apply_tries, graph, scim: scim? })
         };
         reader.finish(settings())
     }
@@ -66,6 +70,7 @@ impl Settings {
             credential: self.owner.credential.clone(),
             policy: self.owner.policy.clone(),
             tries: self.apply_tries,
+            graph: self.graph.clone(),
         }
     }
 

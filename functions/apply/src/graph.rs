@@ -1,0 +1,240 @@
+//! Looks a user up at Microsoft Graph. A notification from Graph says only whose account has changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flexgate::base::clock_rng::ClockRng;
+use flexgate::base::outbound::{Answer, Deadline, SendError, send};
+use flexgate::base::settings::Reader;
+use flexgate::domain::{Action, IdentityEvent, PersonProfile};
+use flexgate::platform::Platform;
+use flexgate::secrets::{CachedSecret, SecretError};
+use flexgate::twilio::is_loopback;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, StatusCode};
+use reqwest::Request;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+use tokio::sync::Mutex;
+use url::Url;
+
+/// The largest answer that is read, in bytes.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// An access token is renewed when it is valid for less than this.
+const RENEWED_BEFORE: Duration = Duration::from_mins(5);
+
+/// The fields that Flexgate reads.
+const FIELDS: &str = "accountEnabled,displayName,givenName,surname,mail";
+
+/// Which application looks users up, and where.
+#[derive(Debug, Clone)]
+pub struct GraphSettings {
+    secret_id: String,
+    graph: Url,
+    login: Url,
+}
+
+impl GraphSettings {
+    /// Reads `FLEXGATE_GRAPH_SECRET_ID`, `FLEXGATE_GRAPH_URL` and `FLEXGATE_GRAPH_LOGIN_URL`. Returns `Some(None)` if no
+    /// secret is named: then nobody is looked up.
+    pub fn read(reader: &mut Reader) -> Option<Option<Self>> {
+        let secret_id = reader.optional("FLEXGATE_GRAPH_SECRET_ID", |text| Ok::<_, std::fmt::Error>(text.to_owned()));
+        let graph = base(reader, "FLEXGATE_GRAPH_URL", "https://graph.microsoft.com");
+        let login = base(reader, "FLEXGATE_GRAPH_LOGIN_URL", "https://login.microsoftonline.com");
+        let (secret_id, graph, login) = (secret_id?, graph?, login?);
+        Some(secret_id.map(|secret_id| Self { secret_id, graph, login }))
+    }
+}
+
+fn base(reader: &mut Reader, variable: &'static str, default: &str) -> Option<Url> {
+    let url: Url = reader.or(variable, Url::parse(default).ok()?)?;
+    let is_safe = url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url);
+    if is_safe && url.host().is_some() && url.username().is_empty() && url.query().is_none() {
+        Some(url)
+    } else {
+        reader.wrong(variable, "must be an https URL without a query, or http on this machine")
+    }
+}
+
+/// The secret: an application of the tenant with the permission `User.Read.All`.
+#[derive(Deserialize)]
+struct Credential {
+    tenant_id: String,
+    client_id: String,
+    client_secret: SecretString,
+}
+
+/// Why a user could not be looked up. A later try may succeed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GraphError {
+    /// The secret cannot be read, or is malformed.
+    #[error("the credential for Microsoft Graph")]
+    Secret(#[from] SecretError),
+    /// No answer.
+    #[error("Microsoft Graph does not answer")]
+    Send(#[from] SendError),
+    /// The sign-in of the application was refused.
+    #[error("Microsoft refuses the credential for Graph (status {0})")]
+    SignIn(StatusCode),
+    /// Graph refused the look-up, perhaps because the application lacks the permission.
+    #[error("Microsoft Graph refuses to show the user (status {0})")]
+    Refused(StatusCode),
+    /// The answer cannot be read.
+    #[error("Microsoft Graph answers something unreadable")]
+    Malformed,
+}
+
+struct Token {
+    value: SecretString,
+    renewed_at: OffsetDateTime,
+}
+
+/// A user as Graph shows them. Graph omits or nulls what it does not know.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct User {
+    account_enabled: Option<bool>,
+    display_name: Option<String>,
+    given_name: Option<String>,
+    surname: Option<String>,
+    mail: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: SecretString,
+    expires_in: u64,
+}
+
+/// Looks users up.
+pub(crate) struct Graph {
+    settings: GraphSettings,
+    http: reqwest::Client,
+    credential: CachedSecret<Credential>,
+    token: Mutex<Option<Arc<Token>>>,
+    clock_rng: ClockRng,
+}
+
+impl std::fmt::Debug for Graph {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Graph").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Graph {
+    pub(crate) fn new(settings: GraphSettings, platform: &Platform) -> Self {
+        let clock = platform.clock_rng.clock.clone();
+        let credential = CachedSecret::new(&settings.secret_id, platform.secrets.clone(), clock);
+        let (http, clock_rng) = (platform.http.clone(), platform.clock_rng.clone());
+        Self { settings, http, credential, token: Mutex::default(), clock_rng }
+    }
+
+    /// Returns the event with what Graph shows: a person who is deleted or disabled is deactivated; otherwise an earlier
+    /// deactivation no longer counts, and the profile follows. An event about somebody of another tenant stays as it is.
+    pub(crate) async fn described(
+        &self,
+        event: &IdentityEvent,
+        deadline: Deadline,
+    ) -> Result<IdentityEvent, GraphError> {
+        let held = self.credential.get(deadline).await?;
+        let (tenant, person) = match event.subject.id.as_str().rsplit_once(':') {
+            Some((tenant, person)) => (Some(tenant), person),
+            None => (None, event.subject.id.as_str()),
+        };
+        let is_ours = tenant.is_none_or(|tenant| tenant.eq_ignore_ascii_case(&held.value.tenant_id));
+        let is_an_id = !person.is_empty() && person.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if !is_ours || !is_an_id {
+            return Ok(event.clone());
+        }
+        let mut answer = self.user(&held.value, person, deadline).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            // The secret or the token may have been replaced.
+            *self.token.lock().await = None;
+            answer = self.user(&held.value, person, deadline).await?;
+        }
+        let event = event.clone();
+        match answer.status {
+            StatusCode::OK => {
+                let user: User = parsed(&answer)?;
+                let action = match user.account_enabled {
+                    Some(false) => Action::Deactivate,
+                    Some(true) => Action::Restore,
+                    None => Action::Refresh,
+                };
+                Ok(IdentityEvent { action, profile: profile(user), ..event })
+            }
+            StatusCode::NOT_FOUND => Ok(IdentityEvent { action: Action::Deactivate, ..event }),
+            status => Err(GraphError::Refused(status)),
+        }
+    }
+
+    async fn user(&self, credential: &Credential, person: &str, deadline: Deadline) -> Result<Answer, GraphError> {
+        let token = self.token(credential, deadline).await?;
+        let mut url = at(&self.settings.graph, &["v1.0", "users", person]);
+        url.query_pairs_mut().append_pair("$select", FIELDS);
+        let mut request = Request::new(Method::GET, url);
+        let bearer = HeaderValue::from_str(&format!("Bearer {}", token.value.expose_secret()));
+        let mut bearer = bearer.map_err(|_| GraphError::Malformed)?;
+        bearer.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, bearer);
+        Ok(send(&self.http, request, deadline, MAX_ANSWER).await?)
+    }
+
+    /// An access token by the client credentials grant (RFC 6749 §4.4). The lock is held during the request, so that
+    /// concurrent look-ups share one token.
+    async fn token(&self, credential: &Credential, deadline: Deadline) -> Result<Arc<Token>, GraphError> {
+        let mut held = self.token.lock().await;
+        let now = self.clock_rng.now();
+        if let Some(token) = held.as_ref().filter(|token| now < token.renewed_at) {
+            return Ok(token.clone());
+        }
+        let mut scope = self.settings.graph.clone();
+        scope.set_path("/.default");
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "client_credentials")
+            .append_pair("client_id", &credential.client_id)
+            .append_pair("client_secret", credential.client_secret.expose_secret())
+            .append_pair("scope", scope.as_str())
+            .finish();
+        let url = at(&self.settings.login, &[&credential.tenant_id, "oauth2", "v2.0", "token"]);
+        let mut request = Request::new(Method::POST, url);
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        *request.body_mut() = Some(form.into());
+        let answer = send(&self.http, request, deadline, MAX_ANSWER).await?;
+        if answer.status != StatusCode::OK {
+            return Err(GraphError::SignIn(answer.status));
+        }
+        let TokenAnswer { access_token, expires_in } = parsed(&answer)?;
+        let lives = Duration::from_secs(expires_in.min(86_400)).saturating_sub(RENEWED_BEFORE);
+        let token = Arc::new(Token { value: access_token, renewed_at: now + lives });
+        *held = Some(token.clone());
+        Ok(token)
+    }
+}
+
+/// The URL of `path` below `base`. Every part of the path is percent-encoded.
+fn at(base: &Url, path: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut parts) = url.path_segments_mut() {
+        parts.pop_if_empty().extend(path);
+    }
+    url
+}
+
+fn parsed<T: DeserializeOwned>(answer: &Answer) -> Result<T, GraphError> {
+    serde_json::from_slice(&answer.body).map_err(|_| GraphError::Malformed)
+}
+
+/// The profile, without the fields that a Flex user cannot have.
+fn profile(user: User) -> PersonProfile {
+    PersonProfile {
+        email: user.mail.and_then(|text| text.parse().ok()),
+        full_name: user.display_name.and_then(|text| text.trim().parse().ok()),
+        given_name: user.given_name.and_then(|text| text.trim().parse().ok()),
+        family_name: user.surname.and_then(|text| text.trim().parse().ok()),
+        ..PersonProfile::default()
+    }
+}
