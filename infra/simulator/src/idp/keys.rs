@@ -105,7 +105,7 @@ impl KeyRing {
         store.write(FILE, &text)
     }
 
-    /// Generates a new RSA key and signs with it from now on.
+    /// Generates a new RSA key. From now on, the identity provider signs with the new key.
     pub(super) fn rotate(&mut self, publish_previous: bool) -> Result<(), StartError> {
         let fresh = Arc::new(SigningKey::rsa()?);
         self.previous = Some(std::mem::replace(&mut self.current, fresh));

@@ -1,5 +1,5 @@
-//! The POST endpoint of the event bridge. The SDK's `TaskRouter` client reads and changes its worker through this one
-//! URL. The actual request is inside the JSON body.
+//! The POST endpoint of Twilio's event bridge. Through this one URL, the SDK's `TaskRouter` client reads and changes
+//! its worker. The actual request is inside the JSON body.
 
 use axum::http::StatusCode;
 use serde::Deserialize;

@@ -14,8 +14,8 @@ use crate::{ACCOUNT_SID, INSTANCE_SID, WORKSPACE_SID, clock, random};
 
 pub(crate) const ROLES: [&str; 3] = ["agent", "supervisor", "admin"];
 
-/// Users in the order of their creation. Indexes make a look-up equally fast with ten and with a hundred thousand
-/// users.
+/// Users in the order of their creation. Because of the indexes, finding one of a hundred thousand users takes as long
+/// as finding one of ten.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     users: Vec<FlexUser>,
