@@ -14,7 +14,7 @@ pub fn endpoints(reader: &mut Reader) -> Option<Endpoints> {
     }
 }
 
-/// Names the secret with the Twilio credential. The sign-in function does not have this setting.
+/// The setting that names the secret with the Twilio credential. The sign-in function does not have this setting.
 #[derive(Debug, Clone)]
 pub struct CredentialSettings {
     /// `TWILIO_SECRET_ID`.

@@ -15,14 +15,14 @@ pub struct PolicySettings {
     pub policy: Policy,
     /// `FLEXGATE_MINTS_PER_MINUTE` (30): how many tokens one person may mint per minute.
     pub mints_per_minute: u32,
-    /// `FLEXGATE_SCIM_LAST_ADMIN` (`protect`): whether Flexgate protects the last administrator. It applies to every
-    /// way in which a change can arrive, not only to SCIM.
+    /// `FLEXGATE_SCIM_LAST_ADMIN` (`protect`): whether Flexgate protects the last administrator. Despite its name, the
+    /// setting applies to changes from every source, not only from SCIM.
     pub last_admin: LastAdmin,
     /// `FLEXGATE_SCIM_GROUP_ROLES` (`{}`): which SCIM group gives which role.
     pub group_roles: GroupRoles,
 }
 
-/// Whether Flexgate refuses to deprovision or demote the last active administrator.
+/// Whether Flexgate refuses to deactivate the last active administrator or to take the role `admin` away from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastAdmin {
     /// `protect`: it is refused. The default.

@@ -1,4 +1,5 @@
-//! Reads all of Flex's users page by page, and completes a user of whom a list or search shows only some fields.
+//! Reads all of Flex's users page by page. Also completes a user if a list or a search shows only some of the user's
+//! fields.
 
 use std::collections::BTreeSet;
 

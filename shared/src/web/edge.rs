@@ -1,5 +1,5 @@
-//! The edge handles what all routes share: the request's id and deadline, the rendering of problems, security headers,
-//! CORS, and the request's log line.
+//! The edge is the layer around all routes. It does what every route needs: the request's id and deadline, the
+//! rendering of problems, security headers, CORS, and the request's log line.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::telemetry::{self, Meter, RequestId, RequestLine};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The edge of one function: the function's name, and the settings that apply to all its routes.
+/// The edge of one function: its name, and the settings that apply to all its routes.
 #[derive(Debug)]
 pub struct Edge {
     function: &'static str,

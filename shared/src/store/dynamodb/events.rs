@@ -95,7 +95,8 @@ impl DeadLetters for DynamoStore {
 
     async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
         let Some(letter) = self.find(key).await? else { return Ok(false) };
-        // Send before removing. A crash between the two steps then duplicates the letter, but never loses it.
+        // Put the message into the queue before removing the letter. If the process dies between the two steps, the
+        // message is then in both places. In the opposite order, it would be lost.
         self.queue.revive(&letter, now).await?;
         self.remove(DEAD_LETTERS, &letter_sk(key)).await?;
         Ok(true)
