@@ -47,7 +47,8 @@ impl Unseen {
         is_unseen.then_some(Self(c))
     }
 
-    /// Whether this is a zero-width joiner or non-joiner. The scripts of Persian and of Indian languages need them.
+    /// Whether this is a zero-width joiner or non-joiner. Persian and Indian languages cannot be written without these
+    /// characters.
     fn is_joiner(self) -> bool {
         matches!(self.0, '\u{200c}' | '\u{200d}')
     }

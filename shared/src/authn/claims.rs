@@ -153,7 +153,7 @@ fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>) ->
     })
 }
 
-/// Reads a claim that only describes the caller. A value that does not parse counts as absent.
+/// Reads a claim that only describes the caller, such as the full name. A value that does not parse counts as absent.
 fn parsed<T: std::str::FromStr>(path: &ClaimPath, claims: &Claims) -> Option<T> {
     path.find(claims)?.as_str()?.parse().ok()
 }

@@ -1,7 +1,7 @@
 //! Caches an issuer's keys and decides when to fetch them again.
 //!
-//! Nothing is refreshed in the background. Lambda freezes the environment between requests, and timers stop with it.
-//! The first request that finds the keys too old fetches them, and concurrent requests wait for that fetch.
+//! Nothing is refreshed in the background. Lambda freezes the process between requests, so a timer would not run. The
+//! first request that finds the keys too old fetches them, and concurrent requests wait for that fetch.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration as StdDuration;
@@ -177,8 +177,8 @@ impl Keys {
             return false;
         }
         if state.cached.is_some_and(|cached| now < cached.fresh_until) {
-            // Record this before the fetch. Otherwise a caller who disconnects during the fetch could bypass the limit
-            // on fetches.
+            // Record the fetch before it begins. Otherwise a caller who disconnects during the fetch could bypass the
+            // limit on fetches.
             self.update(|state| state.unknown_key_at = Some(now));
         }
         let fetched = self.fetch(deadline.within(FETCH_TIMEOUT)).await;

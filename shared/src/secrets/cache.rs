@@ -100,10 +100,11 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// Refreshes the value, because somebody presented a credential that does not match the version `rejected`.
+    /// Refreshes the value, because a credential was presented that does not match the version `rejected`.
     ///
-    /// Returns the cached value without a fetch if it already has another version, or if a rejection caused a refresh
-    /// less than a minute ago. If the fetch fails, returns the cached value if it is less than an hour old.
+    /// Returns the cached value without a fetch in two cases: if the cached value already has another version, or if a
+    /// rejection caused a refresh less than a minute ago. If the fetch fails, returns the cached value if it is less
+    /// than an hour old.
     pub async fn get_after_rejection(&self, rejected: &str, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         let now = self.clock.now();

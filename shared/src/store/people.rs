@@ -122,8 +122,9 @@ pub trait People: fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<PersonLease, StoreError>;
 
-    /// Releases the lease if the person still has version `version`. Returns false if the version has changed, or if
-    /// another holder has taken over the lease. `None` releases the lease regardless of the version.
+    /// Releases the lease if the person still has version `version`. If `version` is `None`, releases the lease
+    /// whatever version the person has. Returns false if the person has another version, or if another holder has taken
+    /// over the lease.
     async fn release(&self, person: PersonId, holder: u128, version: Option<u64>) -> Result<bool, StoreError>;
 
     /// Returns what a source said about a subject before the source sent the subject's username. At that time the

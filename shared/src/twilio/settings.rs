@@ -1,4 +1,4 @@
-//! Settings: the Twilio endpoints, and the secret with the credential.
+//! Reads the settings for Twilio: the addresses of its services, and the name of the secret with the credential.
 
 use super::Endpoints;
 use crate::base::settings::Reader;

@@ -26,8 +26,8 @@ impl<'f> Pages<'f> {
         Self { flex, next: None, asked: BTreeSet::new(), ended: false }
     }
 
-    /// The next page. `None` after the last one. If Twilio repeats a page token, the walk fails, because it would never
-    /// end.
+    /// Returns the next page, or `None` after the last one. If Twilio repeats a page token, returns an error. Otherwise
+    /// the walk would never end.
     pub async fn next(&mut self, deadline: Deadline) -> Result<Option<Vec<FlexUser>>, TwilioError> {
         if self.ended {
             return Ok(None);

@@ -171,8 +171,8 @@ impl Edge {
     }
 }
 
-/// Returns whether the request accepts HTML. A browser sends `text/html` when a person opens a page; programs and
-/// `fetch` do not.
+/// Returns whether the request accepts HTML. If a person opens a page, the browser sends `text/html`. Programs and
+/// `fetch` do not send it.
 fn wants_page(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accept.split(',').any(|range| range.trim().split(';').next() == Some("text/html"))

@@ -117,7 +117,8 @@ impl KeyRing {
         self.unknown.get_or_init(|| SigningKey::rsa().ok().map(Arc::new)).clone()
     }
 
-    /// Returns the claims of a token if the current RSA key signed it, or the previous one while it is published.
+    /// Returns the claims of a token if the current RSA key signed it. Also accepts the previous RSA key, as long as it
+    /// is still published.
     pub(super) fn verified_claims(&self, token: &str) -> Option<Map<String, Value>> {
         let (input, signature) = token.rsplit_once('.')?;
         let (_, claims) = input.split_once('.')?;

@@ -203,7 +203,8 @@ impl FlexUser {
         self.generation += 1;
     }
 
-    /// The username as an identity: each byte that is not an ASCII letter or digit becomes `_` and its hex value.
+    /// The username in the form that Twilio calls an identity. Each byte that is not an ASCII letter or digit becomes
+    /// `_` and its hex value.
     pub(crate) fn identity(&self) -> String {
         self.username.bytes().fold(String::new(), |mut out, byte| {
             if byte.is_ascii_alphanumeric() {

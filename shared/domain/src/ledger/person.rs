@@ -168,7 +168,7 @@ pub struct Person {
     /// Whether somebody else has taken over this person's username and Flex user. If so, this person has neither of
     /// them any more.
     pub superseded: bool,
-    /// The number of times that the person was written. 0 for a person who is not stored yet.
+    /// How often this person has been written to the store. 0 for a person who is not stored yet.
     pub version: u64,
 }
 

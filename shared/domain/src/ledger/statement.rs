@@ -23,8 +23,9 @@ pub struct Said<T> {
 
 /// Everything that one source has said about one person.
 ///
-/// `None` means that the source never mentioned the field. This is not the same as a source that says that the field is
-/// empty. Every field and every membership has its own moment, so an event changes only the fields that it mentions.
+/// A field is `None` if the source never mentioned it. If the source said that the field is empty, the field is not
+/// `None` but contains an empty value. Every field and every membership has its own moment, so an event changes only
+/// the fields that it mentions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Statement {
@@ -157,8 +158,8 @@ impl Statement {
     /// Whether the source says that the person is active. `None` if the source does not say.
     ///
     /// If the source has named memberships, the person is active while at least one of them lasts, and inactive once
-    /// all have ended. An explicit "inactive" overrides memberships until an explicit "active" or [`Self::restored`]
-    /// lifts it.
+    /// all have ended. If the source has explicitly said "inactive", memberships do not count. That changes when the
+    /// source explicitly says "active", or when [`Self::restored`] is set to a later moment.
     #[must_use]
     pub fn says_active(&self) -> Option<bool> {
         let counts = |said: &&Said<bool>| said.value || Some(&said.moment) >= self.restored.as_ref();

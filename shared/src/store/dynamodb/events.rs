@@ -1,6 +1,7 @@
 //! Dead letters in DynamoDB, and the record of the events that Flexgate applied before the people ledger existed.
 //!
-//! All dead letters have the same partition key. There are only a few, and an operator lists them all at once.
+//! All dead letters have the same partition key, so that an operator can list all of them with one query. This is fast
+//! enough, because there are only a few.
 
 use async_trait::async_trait;
 use serde_json::Value;

@@ -57,7 +57,7 @@ CREATE TABLE IF NOT EXISTS scim_total (
 ";
 
 /// Creates missing tables and columns. Older stores lack the column `holder`. Their records of work then have no
-/// holder, because no process can still be doing that work.
+/// holder, because the processes that did that work have ended.
 pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     db.execute_batch(SCHEMA)?;
