@@ -155,7 +155,8 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
-/// Claims on actions that must happen only once. At most one caller gets each claim.
+/// One-time claims. Such a claim is the right to do an action that must happen only once. At most one caller gets each
+/// claim.
 #[async_trait]
 pub trait OnceOnly: fmt::Debug + Send + Sync {
     /// Claims the action `what`, which is of the kind `kind`. Returns true for the first caller. Returns false for

@@ -52,7 +52,7 @@ pub enum TwilioError {
     /// The credential is valid but lacks the permission for this request (code 8001: a restricted API key).
     #[error("the configured Twilio credential lacks the permission ({0})")]
     PermissionMissing(ApiError),
-    /// Twilio is overloaded or limits our rate, even after retries (429).
+    /// Twilio is overloaded or limits Flexgate's rate, even after retries (429).
     #[error("Twilio limits the rate ({0})")]
     Busy(ApiError),
     /// Twilio is failing, even after retries (5xx).

@@ -92,9 +92,9 @@ pub struct Name;
 #[derive(Debug)]
 pub struct Email;
 
-/// White space that is not a control character, for use in a character class.
+/// White space that is not a control character, for use in a character class of a regular expression.
 const SPACE: &str = r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
-/// All white space, for use in a character class.
+/// All white space, for use in a character class of a regular expression.
 pub const ANY_SPACE: &str = r"\u0009-\u000d\u0085\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
 /// The characters that the domain does not allow in a name: control, bidirectional-formatting and zero-width
 /// characters.

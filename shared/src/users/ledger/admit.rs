@@ -61,7 +61,8 @@ impl Ledger {
                 return Err(AttachmentRefused::NameTaken.into());
             }
             let done = match person {
-                // These futures are large. Boxing them keeps the future of every mint small.
+                // These futures are large. Put them into boxes, so that the future of every mint does not need as much
+                // memory.
                 Some(person) => Box::pin(self.admit_known(person.id, claims, subject, began, deadline)).await?,
                 None => Box::pin(self.admit_new(claims, subject, began, deadline)).await?,
             };

@@ -168,7 +168,8 @@ impl Ledger {
                     if judged.is_none_or(|(_, plan)| plan.step == Step::Nothing) {
                         return Ok(Followed { user: found, changed: false });
                     }
-                    // These futures are large. Boxing them keeps the future of every mint small.
+                    // These futures are large. Put them into boxes, so that the future of every mint does not need as
+                    // much memory.
                     Box::pin(self.follow_known(person.id, claims, claimant.subject.as_ref(), user, deadline)).await?
                 }
                 Some(person) => {

@@ -50,7 +50,8 @@ impl From<ProvisioningError> for LedgerError {
 }
 
 impl LedgerError {
-    /// The error if another process wrote the same person first in every attempt. Such writes take little time.
+    /// In every attempt, another process wrote the same person first. Such writes take little time, so the caller can
+    /// try again soon.
     pub(super) const LOST_RACE: Self = Self::Busy(Duration::from_secs(2));
 
     /// Returns whether it may help to try again later. It does not help if Twilio, the policy or another source has

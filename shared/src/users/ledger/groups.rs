@@ -23,7 +23,7 @@ pub(super) struct Kept {
     pub(super) memberships: Vec<Membership>,
 }
 
-/// Adds a statement to the person that was derived from the data in the SCIM store.
+/// Adds to the person a statement that was derived from the data in the SCIM store.
 pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
     if source == Source::Scim {
         // Earlier versions of Flexgate gave these roles without a record. So record now that Flexgate gave them.

@@ -34,7 +34,8 @@ impl Ledger {
                 Meant::Nobody => return Ok(Report::nothing(Outcome::NoUser)),
                 Meant::Known(person) if person.superseded => return superseded(&news.source, gives_access),
                 Meant::Known(person) if is_stale(&person, news) => return Ok(Report::nothing(Outcome::Stale)),
-                // These futures are large. Boxing them keeps the future of every caller small.
+                // These futures are large. Put them into boxes, so that the future of every caller does not need as
+                // much memory.
                 Meant::Known(person) => Box::pin(self.state_known(person, news, deadline)).await?,
                 Meant::New(person, instead_of) => Box::pin(self.state_new(person, instead_of, news, deadline)).await?,
             };
@@ -137,7 +138,8 @@ impl Ledger {
         let locked = self.guard(&change, deadline).await?;
         let done = async {
             self.hand_over(&change, news.identity.as_ref()).await?;
-            // This future is large, and so is that of `add`. Boxing them keeps the future of every caller small.
+            // This future is large, and so is that of `add`. Put them into boxes, so that the future of every caller
+            // does not need as much memory.
             let change =
                 if person.given.taking_over { Box::pin(self.without_predecessor(change)).await? } else { change };
             Box::pin(self.add(change, instead_of, news.identity.as_ref(), deadline)).await
