@@ -160,7 +160,6 @@ impl<T: DeserializeOwned> CachedSecret<T> {
     fn parse(&self, secret: &SecretValue) -> Result<Held<T>, SecretError> {
         let malformed = |reason: String| SecretError::Malformed { id: self.id.clone(), reason };
         // The messages of serde_json may quote the secret's text. So use such a message only if it quotes no value.
-        // Most of these messages come from Flexgate's own `try_from`.
         let value = serde_json::from_str(secret.text.expose_secret()).map_err(|error| {
             malformed(if error.is_data() { shape(&error) } else { "it is not a JSON document".to_owned() })
         })?;

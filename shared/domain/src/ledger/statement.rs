@@ -149,7 +149,8 @@ impl Statement {
         keep(&mut self.attributes, since);
     }
 
-    /// Whether the source says nothing about the person, for example after it has withdrawn.
+    /// Whether the source says nothing about the person. This is the case, for example, after the source's statement
+    /// was withdrawn.
     #[must_use]
     pub fn is_silent(&self) -> bool {
         *self == Self { since: self.since.clone(), directory: self.directory.clone(), ..Self::default() }

@@ -9,9 +9,9 @@ use crate::domain::ledger::{Person, PersonId, Source};
 use crate::domain::{EventId, FlexUser, Role};
 use crate::store::Written;
 
-/// Whether to deactivate the orphan. An orphan is deactivated only if it was created at least `after` ago and is not an
-/// administrator, because administrators are often created by hand. If Twilio leaves out the creation date or the
-/// roles, the orphan is not deactivated.
+/// Whether to deactivate the orphan. It must have been created at least `after` ago. An administrator is never
+/// deactivated in this way, because administrators are often created by hand. If Twilio leaves out the creation date or
+/// the roles, the orphan is not deactivated.
 pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> bool {
     let created = user.created_date.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
     let is_old = created.is_some_and(|created| created + after <= now);
