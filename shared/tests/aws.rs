@@ -1,5 +1,5 @@
-//! Tests the AWS adapters over AWS's wire protocols, against an emulator. `tests/run aws` starts the emulator and puts
-//! its address into `AWS_ENDPOINT_URL`.
+//! Tests the code that talks to AWS, with the real protocols but against an emulator of AWS. `tests/run aws` starts the
+//! emulator and puts its address into `AWS_ENDPOINT_URL`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -190,7 +190,7 @@ async fn the_queue_takes_many_messages_and_each_once() {
     assert!(matches!(nowhere, Err(StoreError::Unavailable(_))));
 }
 
-/// The item has the form in which Flexgate wrote it before the people ledger existed.
+/// This test writes the item in the form that Flexgate used before the people ledger existed.
 #[tokio::test]
 async fn a_history_that_an_earlier_version_wrote_is_read() {
     let (table, client, _) = dynamodb::new_table(&endpoint()).await;
@@ -201,7 +201,7 @@ async fn a_history_that_an_earlier_version_wrote_is_read() {
     let moment = r#"{"at":"1767258000000000000","deactivates":true,"id":"m3"}"#;
     let written = format!(r#"{{"profile":null,"status":{moment},"user":"{user}"}}"#);
     let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
-    // The SHA-256 of both names, each with its length before it.
+    // The key contains the SHA-256 of the source's name and the subject's id, each with its length before it.
     let pk = "1AgK4cvzZpkJTZ0iyea_csSwolnikIeBN-HcSt0r4Nw";
     let item = client.put_item().table_name(&table).item("pk", text(&format!("subject#{pk}")));
     item.item("sk", text("history")).item("history_text", text(&written)).send().await.unwrap();

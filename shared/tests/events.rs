@@ -1,4 +1,5 @@
-//! The conformance suite of the event queue and of dead letters: what every adapter must do.
+//! Tests the event queue of the SQLite store, and the dead letters. The tests of dead letters can use SQLite or
+//! DynamoDB.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -18,7 +19,7 @@ use time::{Duration, OffsetDateTime};
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 const HELD: Duration = Duration::seconds(30);
 
-/// Two stores on the same file, as in two processes.
+/// Two stores that share one file, as if they were in two processes.
 struct Two {
     one: SqliteStore,
     other: SqliteStore,
@@ -32,7 +33,7 @@ fn two() -> Two {
     Two { one: open(), other: open(), folder }
 }
 
-/// The adapter under test, and a second instance with the same data, as in another process.
+/// The store under test, and a second instance that shares its data, as if it were in another process.
 struct Adapter {
     one: Arc<dyn DeadLetters>,
     other: Arc<dyn DeadLetters>,
@@ -91,7 +92,8 @@ async fn a_subjects_next_message_waits_for_the_one_before() {
     let first = inbox.take(Lane::Events, 10, NOW, NOW + HELD).await.unwrap();
     assert_eq!(ids(&first), ["1", "3"]);
     assert_eq!(ids(&inbox.take(Lane::Events, 10, NOW, NOW + HELD).await.unwrap()), Vec::<String>::new());
-    // A message that is retried later is still the first message of its subject, so the second one must wait.
+    // A message that is to be retried later is still the first message about its subject. So the second message must
+    // wait.
     inbox.settle(&first[0], Settled::Later(NOW + Duration::minutes(1)), NOW).await.unwrap();
     assert_eq!(ids(&inbox.take(Lane::Events, 10, NOW + HELD * 1.5, NOW + HELD * 2).await.unwrap()), ["3"]);
     let again = inbox.take(Lane::Events, 10, NOW + Duration::minutes(1), NOW + Duration::minutes(2)).await.unwrap();

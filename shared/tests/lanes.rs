@@ -1,4 +1,4 @@
-//! The queue has two lanes, so an event never waits behind bulk jobs.
+//! Tests the two lanes of the queue: an event must never wait behind bulk jobs.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 

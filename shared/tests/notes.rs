@@ -1,4 +1,5 @@
-//! The conformance suite of the notes: what every adapter must do.
+//! Tests the notes about refused requests and ignored events. Every implementation of the store, for SQLite and for
+//! DynamoDB, must pass these tests.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]

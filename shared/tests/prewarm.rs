@@ -1,4 +1,5 @@
-//! Prefetching delays a function's start only for a limited time. A failed prefetch is not an error.
+//! Tests that prefetching delays the start of a function only for a limited time, and that a failed prefetch is not an
+//! error.
 
 use std::time::Duration;
 

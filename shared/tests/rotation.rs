@@ -1,5 +1,5 @@
-//! The Twilio credential while its secret rotates. `functions/mint/tests/mint/rotation.rs` tests the same while
-//! requests arrive.
+//! Tests which Twilio credential Flexgate uses while the credential's secret rotates.
+//! `functions/mint/tests/mint/rotation.rs` tests the same while requests arrive.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -15,7 +15,8 @@ use secrecy::ExposeSecret as _;
 use time::Duration;
 use time::macros::datetime;
 
-/// Wraps the file adapter and counts its fetches. It can also end a rotation just before the pending version is read.
+/// A source of secrets that reads files and counts the reads. It can also complete a rotation just before the pending
+/// version is read.
 #[derive(Debug)]
 struct Rotating {
     files: FileSecrets,

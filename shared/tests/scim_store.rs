@@ -1,4 +1,4 @@
-//! The conformance suite of the SCIM store: what every adapter must do.
+//! Tests the SCIM store. Every implementation, for SQLite and for DynamoDB, must pass these tests.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -124,7 +124,7 @@ async fn whoever_leaves_every_group_moves_each_of_them_on() {
     assert_eq!(members.into_iter().map(|member| member.user).collect::<Vec<_>>(), [user(2)]);
 }
 
-/// The piece of work named `work`, with this number as its holder.
+/// The piece of work named `work`. The number identifies the process that does it.
 fn work(holder: u128) -> Work {
     Work { name: "work".to_owned(), holder }
 }

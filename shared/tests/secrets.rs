@@ -1,4 +1,5 @@
-//! Secrets are fresh and are fetched only once. While the source is down, readers get a stale value.
+//! Tests the cache of secrets. It returns recent values, and fetches a secret only once for many readers. If the source
+//! of secrets is down, it returns an older value.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -19,7 +20,7 @@ struct Document {
     value: u32,
 }
 
-/// Wraps the file adapter, counts its fetches and slows them down.
+/// A source of secrets that reads files slowly and counts the reads.
 #[derive(Debug)]
 struct Counted {
     files: FileSecrets,
@@ -126,10 +127,10 @@ async fn a_refused_value_is_fetched_again_but_not_in_a_flood() {
     fixture.write(2);
     let renewed = fixture.secret.get_after_rejection(&held.version, soon()).await.unwrap();
     assert_eq!((renewed.value.value, fixture.fetches()), (2, 2));
-    // Another request still holds the old value. It gets the new value without a fetch.
+    // Another request that still uses the old value asks too. It gets the new value without a fetch.
     let renewed = fixture.secret.get_after_rejection(&held.version, soon()).await.unwrap();
     assert_eq!((renewed.value.value, fixture.fetches()), (2, 2));
-    // The new value is rejected too. Nothing is fetched until the cool-down is over.
+    // Now the new value is rejected too. Nothing is fetched until the minimum time between two such fetches has passed.
     fixture.write(3);
     for _ in 0..10 {
         let same = fixture.secret.get_after_rejection(&renewed.version, soon()).await.unwrap();

@@ -1,4 +1,5 @@
-//! The conformance suite of the store: what every adapter must do.
+//! Tests the store of sessions, bindings, counters and one-time claims. Every implementation, for SQLite and for
+//! DynamoDB, must pass these tests.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -21,7 +22,7 @@ const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 trait Store: Sessions + OnceOnly + Counters + Bindings {}
 impl<S: Sessions + OnceOnly + Counters + Bindings> Store for S {}
 
-/// The adapter under test, and a second instance with the same data, as in another process.
+/// The store under test, and a second instance that shares its data, as if it were in another process.
 struct Adapter {
     one: Arc<dyn Store>,
     other: Arc<dyn Store>,

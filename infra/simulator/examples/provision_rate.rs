@@ -1,6 +1,7 @@
-//! Measures how many users per second the simulator can provision over HTTP with a data directory. It measures this
-//! while the simulator already has 10, 10,000 and 100,000 users: `cargo run --release -p flexgate-simulator --example
-//! provision_rate`.
+//! Measures how many users per second the simulator can provision over HTTP if it has a data directory. The measurement
+//! is made three times: with 10, with 10,000 and with 100,000 existing users.
+//!
+//! To run it: `cargo run --release -p flexgate-simulator --example provision_rate`.
 #![expect(clippy::print_stdout, reason = "a command-line program prints its output")]
 
 use flexgate_simulator::{ACCOUNT_SID, AUTH_TOKEN, Config, INSTANCE_SID, Simulator};

@@ -1,4 +1,4 @@
-//! One complete, decoded request, and the service to which the client sent it.
+//! A complete, decoded HTTP request, with the simulated service to which the client sent it.
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, header};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
-/// The service to which a request goes. The host or the path's prefix decides it.
+/// The simulated service that must answer a request. The request's host, or the first part of its path, decides which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Service {

@@ -13,19 +13,20 @@ use crate::simulator::StartError;
 use crate::twilio::team_list::{Part, TeamRow};
 
 const FILE: &str = "state.sqlite3";
-/// The file that earlier versions of the simulator wrote instead.
+/// The file in which earlier versions of the simulator stored their state.
 const LEGACY_FILE: &str = "state.json";
 const VERSION: i64 = 1;
 
-/// In WAL mode, a process that is killed loses no committed transaction, whatever `synchronous` is. NORMAL also keeps
-/// the file intact if the power fails, and costs one fsync per checkpoint.
+/// In WAL mode, a committed transaction survives if the process is killed, whatever the value of `synchronous`. With
+/// the value NORMAL, a power failure does not damage the file either. NORMAL costs only one fsync for each checkpoint.
 const SETTINGS: &str = "
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 PRAGMA busy_timeout = 5000;
 ";
 
-/// Users need no index besides the primary key, because the simulator finds them in memory.
+/// The table `users` has no index besides its primary key, because the simulator looks users up in memory and not in
+/// the table.
 const SCHEMA: &str = "
 CREATE TABLE users (place INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
 CREATE TABLE teams (number INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
@@ -110,8 +111,8 @@ impl Database {
             _ => return Err(store.corrupt(FILE)),
         }
         if legacy.is_some() {
-            // The database already has the contents of this file. Either this start has moved them, or an earlier start
-            // moved them but was killed before it could remove the file.
+            // The database already has the contents of `state.json`. This start has just copied them. Or an earlier
+            // start copied them, but was killed before it could remove the file.
             store.remove(LEGACY_FILE)?;
         }
         load(&self.connection).map_err(failed)
@@ -121,15 +122,15 @@ impl Database {
         Ok(self.connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
     }
 
-    /// Creates and fills the tables, and sets the version, in one transaction. So a file with a version always has
-    /// complete tables.
+    /// Creates and fills the tables, and sets the file's schema version, all in one transaction. So if a file has a
+    /// version, its tables are complete.
     fn create(&mut self, lasting: &Lasting) -> Result<(), Failure> {
         let transaction = self.connection.transaction()?;
         transaction.execute_batch(SCHEMA)?;
         write(&transaction, lasting)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
-        // Flush the rows to disk, because the caller now removes the file that they came from.
+        // Write the rows to disk now, because the caller next removes the file from which they were copied.
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
     }
@@ -207,7 +208,8 @@ fn run(transaction: &Transaction<'_>, statement: &str, parameters: impl rusqlite
 fn load(connection: &Connection) -> Result<Lasting, Failure> {
     let mut lasting = Lasting::default();
     each(connection, "SELECT place, body FROM users ORDER BY place", |row| {
-        // A user's key is the user's index in memory. After a gap, every later write would change the wrong row.
+        // A user's key in the table must equal the user's index in memory. If one key were missing, every later save
+        // would change the wrong rows.
         let expected = i64::try_from(lasting.directory.users().len()).map_err(|_| Failure::Row)?;
         if row.get::<_, i64>(0)? != expected {
             return Err(Failure::Row);
@@ -253,8 +255,8 @@ fn body<T: DeserializeOwned>(row: &rusqlite::Row<'_>, column: usize) -> Result<T
     Ok(serde_json::from_str(&row.get::<_, String>(column)?)?)
 }
 
-/// Returns the error for a file that cannot be opened or read. If the system denied access to the file, the file is not
-/// damaged, and the error must not tell people to delete it.
+/// Returns the error for a file that cannot be opened or read. If the operating system denied access, the file itself
+/// is not damaged. In that case the error must not tell people to delete the file.
 fn start_error(path: PathBuf, error: Failure) -> StartError {
     let withheld = matches!(&error, Failure::Sqlite(error) if matches!(
         error.sqlite_error_code(),

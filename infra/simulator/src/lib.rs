@@ -4,7 +4,7 @@
 //! Twilio's documentation, and the real Flex SDK accepts them. Where Twilio's behaviour is not known, [`Switches`] has
 //! one switch for each open question. So tests can try every plausible behaviour.
 //!
-//! The constants below are all that a script needs to know. None of them is a secret.
+//! The constants below are all that a script needs to know in order to use the simulator. None of them is a secret.
 
 mod call;
 mod clock;

@@ -6,8 +6,8 @@ use crate::call::{Call, Service};
 
 pub(crate) const PREFLIGHT: &str = "preflight";
 
-/// Returns the operation's name. The set of names is fixed, so the counts need little memory even if clients invent
-/// many paths.
+/// Returns the operation's name, from a fixed set of names. So the counts need little memory, even if a client sends
+/// requests to many invented paths.
 pub(crate) fn name(call: &Call) -> &'static str {
     if call.method == Method::OPTIONS {
         return PREFLIGHT;

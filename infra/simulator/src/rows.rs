@@ -39,7 +39,8 @@ impl<T> Rows<T> {
         self.rows.insert(key, row);
     }
 
-    /// Returns the keys that changed, each with its row. The row is `None` if it was removed.
+    /// Returns the keys whose rows have changed since the last save. Each comes with its row, or with `None` if the row
+    /// was removed.
     pub(crate) fn changed(&self) -> impl Iterator<Item = (&str, Option<&T>)> {
         self.changed.iter().map(|key| (key.as_str(), self.rows.get(key)))
     }

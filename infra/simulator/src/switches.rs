@@ -25,7 +25,7 @@ pub enum OverTtl {
     Reject,
 }
 
-/// What Authorize does if `state` has more members than the SDK puts there.
+/// What Twilio's Authorize endpoint does if `state` has more members than the SDK puts there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StateMember {
@@ -68,7 +68,7 @@ pub struct Switches {
     pub find_returns_deactivated: bool,
     /// Whether `Username=` is case-sensitive.
     pub find_case_sensitive: bool,
-    /// Deliberately wrong: a find that matches a user also returns a second user.
+    /// Deliberately wrong: a search that matches one user also returns a second user.
     pub find_returns_two: bool,
     /// The status of a successful mint, 200 or 201.
     pub mint_status: u16,
@@ -86,8 +86,8 @@ pub struct Switches {
     pub restricted_key_status: u16,
     /// What Authorize does with an unknown member of `state`.
     pub state_extra_member: StateMember,
-    /// Whether an SSO sign-in reactivates a deprovisioned user. If true, [`Switches::provision_reactivates`] decides
-    /// how. If false, Twilio denies the sign-in.
+    /// Whether a deprovisioned user may sign in through SSO. If true, the sign-in provisions the user, and
+    /// [`Switches::provision_reactivates`] decides what that does. If false, Twilio denies the sign-in.
     pub sso_login_reactivates: bool,
     /// Whether the list of SSO configurations begins with an inactive one.
     pub config_inactive_first: bool,
@@ -108,9 +108,9 @@ pub struct Switches {
     /// The longest lifetime of an SSO session, in seconds. No token of the session is valid for longer, even after a
     /// refresh.
     pub sso_max_lifetime_seconds: i64,
-    /// The status of a successful answer of Tokens/Info.
+    /// The status of a successful answer of Tokens/Info, with which the SDK checks its own token.
     pub info_status: u16,
-    /// The status of an IAM answer that contains `valid: false`.
+    /// The status of the answer with which Twilio's IAM API tells a server that a token is invalid (`valid: false`).
     pub iam_invalid_status: u16,
     /// Whether answers leave out the fields that Twilio may leave out.
     pub sparse_responses: bool,

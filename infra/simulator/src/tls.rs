@@ -1,5 +1,6 @@
 //! The simulator's own certificate authority, and one server certificate for all Twilio host names. The server
-//! certificate keeps its key across restarts, so people have to configure its SPKI hash only once.
+//! certificate keeps its key across restarts. So the hash of that key, with which a browser can be told to trust the
+//! certificate, stays the same.
 
 use std::sync::Arc;
 

@@ -33,8 +33,8 @@ pub(crate) struct World {
 }
 
 pub(crate) struct State {
-    /// Returns the time in seconds since the epoch, before `clock_offset` is added. `None` stands for the machine's
-    /// clock.
+    /// The clock that a test has set. It returns the time in seconds since the epoch, to which `clock_offset` is then
+    /// added. `None` means that the machine's clock is used.
     pub(crate) clock: Option<Arc<dyn Fn() -> i64 + Send + Sync>>,
     pub(crate) clock_offset: i64,
     pub(crate) switches: Switches,

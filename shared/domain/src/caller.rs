@@ -85,7 +85,8 @@ pub struct Identity {
     pub subject: Box<str>,
 }
 
-/// A caller whose token has been verified. Only the `authn` module of `shared` builds one from a token.
+/// The caller of a request, whose token has been verified. Only the `authn` module of the crate `shared` creates
+/// callers from tokens.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Who the caller is.

@@ -1,9 +1,10 @@
 //! Events about people from an identity system, and the order that decides which of several events counts.
 //!
 //! The identity system delivers each event at least once, and events can arrive in any order. So each event has a
-//! [`Moment`], its place in one total order. Events are ordered by the time at which they happened. Among events with
-//! the same time, deactivations come last. If that does not decide either, the ids do. The latest event in this order
-//! counts. So applying the same events in any order, any number of times, ends in the same state.
+//! [`Moment`], which gives it a fixed place among all events. Events are ordered by the time at which they happened.
+//! Among events with the same time, deactivations come last. If two events are still equal, their ids decide. The last
+//! event in this order counts. So the same events lead to the same result, in whatever order they arrive and however
+//! often each of them arrives.
 
 use std::fmt;
 use std::str::FromStr;
@@ -80,7 +81,8 @@ texts! {
     EventId unless |text| !(1..=MAX_ID).contains(&text.len()) || text.chars().any(char::is_control) => Id;
     /// The source's id of the person. A source never reuses it for somebody else.
     SubjectId unless |text| !(1..=MAX_ID).contains(&text.len()) || text.chars().any(char::is_control) => Id;
-    /// The configured name of the source that sent the event: the last part of the path of its webhook.
+    /// The configured name of the source that sent the event. It is also the last part of the path of the source's
+    /// webhook.
     SourceName unless |text| {
         !(1..=32).contains(&text.len())
             || !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -99,8 +101,8 @@ impl From<u128> for EventId {
 pub struct Subject {
     /// The source's id for the person.
     pub id: SubjectId,
-    /// The configured issuer whose tokens identify this person by the same `id`, in `sub`. `None` if no such issuer is
-    /// configured for the source.
+    /// The configured issuer whose tokens identify this person by the same `id`, in the claim `sub`. `None` if no such
+    /// issuer is configured for the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<Box<str>>,
 }
@@ -117,11 +119,12 @@ impl Subject {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// The person should be an active user with the profile of the event.
+    /// The person should be an active Flex user with the profile in the event.
     Upsert,
-    /// If the person is an active user, the profile is applied. Otherwise nothing changes.
+    /// If the person is an active Flex user, that user gets the profile in the event. Otherwise nothing changes.
     Refresh,
-    /// An earlier deactivation no longer counts. Whether the person is active now depends on their memberships.
+    /// An earlier deactivation by this source no longer counts. Whether the source says that the person is active then
+    /// depends on the person's memberships in its groups and applications.
     Restore,
     /// The person is not an active user.
     Deactivate,
@@ -146,7 +149,8 @@ pub struct PersonProfile {
     /// The family name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family_name: Option<FullName>,
-    /// Names of roles, unchecked. The policy decides which of them count.
+    /// The names of the person's roles, as the source sent them. Flexgate has not checked them. The policy decides
+    /// which of them count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unverified_roles: Option<Vec<String>>,
 }
@@ -168,8 +172,8 @@ pub struct IdentityEvent {
     pub profile: PersonProfile,
     /// What to do about it.
     pub action: Action,
-    /// The source's own id of the group or application whose membership began (`Upsert`) or ended (`Deactivate`). The
-    /// person may have other memberships.
+    /// The source's own id of a group or application. The person's membership in it has begun (`Upsert`) or ended
+    /// (`Deactivate`). The person may have other memberships.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub membership: Option<Box<str>>,
     /// The source's own id of the directory or organisation that the person belongs to.
@@ -188,14 +192,14 @@ impl IdentityEvent {
     }
 }
 
-/// A place in the order of events. Moments are compared by time. If the times are equal, a deactivation comes after
-/// other events. If that does not decide either, the ids do.
+/// The place of an event in the order of events. A later time comes later. If the times are equal, a deactivation comes
+/// after other events. If two events are still equal, their ids decide.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment {
     /// When it happened.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// Whether the event deactivates the person. Of events at the same time, the deactivation counts as the latest.
+    /// Whether the event deactivates the person. If it does, it comes after all other events with the same time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deactivates: bool,
     /// Which event it was.

@@ -1,9 +1,9 @@
-//! The types and rules of Flexgate that need no I/O: Flex users, roles, token lifetimes, and the policy that decides
-//! who may mint which token.
+//! The types and rules of Flexgate that need no I/O: Flex users, roles, token lifetimes, the rules of the people
+//! ledger, and the policy that decides who may mint which token.
 //!
-//! This crate uses neither AWS nor HTTP, and it depends on no other crate of this workspace. Code at the edge parses
-//! each string from outside into one of these types, and parsing checks the string. Inner code uses the checked types
-//! instead of bare strings.
+//! This crate uses neither AWS nor HTTP, and it depends on no other crate of this workspace. Strings that come from
+//! outside are parsed into these types as soon as they arrive, and parsing checks them. The rest of the code uses only
+//! the checked types and no bare strings.
 
 pub mod caller;
 pub mod event;

@@ -1,7 +1,7 @@
 //! Names of people: username, e-mail address and full name.
 //!
-//! Twilio accepts 1 to 256 characters for each. A username is **not** an e-mail address, even if a company uses the
-//! same text for both. The username is the key that identifies a user in Flex.
+//! Twilio accepts 1 to 256 characters for each. The username is the key that identifies a user in Flex. It is **not**
+//! an e-mail address, even if a company uses the same text for both.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ pub enum NameError {
     /// Starts or ends with white space.
     #[error("must not start or end with white space")]
     Padding,
-    /// Holds a control character, or one that is invisible.
+    /// Contains a control character or another invisible character.
     #[error("must not contain the character {character} (position {position})")]
     Character {
         /// The character.
@@ -40,14 +40,15 @@ pub struct Unseen(char);
 
 impl Unseen {
     /// Returns `None` for a visible character. Control characters, bidirectional controls and zero-width characters are
-    /// invisible, and make two different names look alike.
+    /// invisible. With them, two different names could look alike.
     fn of(c: char) -> Option<Self> {
         let is_unseen = c.is_control()
             || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         is_unseen.then_some(Self(c))
     }
 
-    /// Whether this is a zero-width joiner or non-joiner. The scripts of Persian and of Indian languages need them.
+    /// Whether this is a zero-width joiner or non-joiner. Persian and Indian languages cannot be written without these
+    /// characters.
     fn is_joiner(self) -> bool {
         matches!(self.0, '\u{200c}' | '\u{200d}')
     }
@@ -101,7 +102,8 @@ fn check(text: &str) -> Result<(), NameError> {
     check_seen(text, |_| false)
 }
 
-/// A full name identifies nobody, so it may contain the zero-width joiners that some scripts need.
+/// Checks a full name. It may contain the zero-width joiners that some scripts need, because a full name identifies
+/// nobody.
 fn check_full_name(text: &str) -> Result<(), NameError> {
     check_length(text)?;
     check_seen(text, Unseen::is_joiner)
@@ -161,7 +163,7 @@ macro_rules! names {
             }
         }
 
-        /// Names are personal data, so `Debug` prints only the type. A log line that prints one by accident does not
+        /// Prints only the type, because names are personal data. So a log line that prints a name by accident does not
         /// reveal it.
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -181,7 +183,7 @@ names! {
 }
 
 impl FullName {
-    /// Joins the given name and the family name, in the order that most forms use. If one of them is missing, returns
+    /// Joins the given name and the family name with a space, the given name first. If one of them is missing, returns
     /// the other one. Returns `None` if both are missing, or if the result is longer than a name may be.
     #[must_use]
     pub fn joined(given: Option<&Self>, family: Option<&Self>) -> Option<Self> {

@@ -1,4 +1,4 @@
-//! SSO profiles. Each maps a name in the URL to an SSO connection in Twilio.
+//! SSO profiles. Each gives a name, which appears in Flexgate's URLs, to an SSO connection in Twilio.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -88,8 +88,8 @@ pub fn role_list(value: &serde_json::Value) -> Result<RoleSet, RoleListError> {
     names.iter().map(|name| name.as_str().and_then(|name| name.parse().ok()).ok_or(RoleListError)).collect()
 }
 
-/// The roles that Twilio reports for a user or a token. Some may be unknown to Flexgate, such as `wfo.full_access`.
-/// Flexgate can store and compare unknown roles but cannot give them.
+/// The roles that Twilio reports for a user or a token. Flexgate may not know some of them, such as `wfo.full_access`.
+/// It can store and compare these but cannot give them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObservedRoles {
     known: RoleSet,

@@ -12,7 +12,7 @@ pub struct TokenTtl(u32);
 pub struct TtlError;
 
 impl TokenTtl {
-    /// 60 seconds. A front end could not renew a token with a shorter lifetime before it expires.
+    /// 60 seconds. If a token's lifetime were shorter, a front end could not get a new token in time.
     pub const MIN_SECONDS: u32 = 60;
     /// One day, the maximum for Twilio's other access tokens. Twilio documents no maximum for Flex tokens.
     pub const MAX_SECONDS: u32 = 86_400;

@@ -1,4 +1,4 @@
-//! Flex users: as Twilio describes them, and as Flexgate wants them to be.
+//! Flex users, both as Twilio describes them and as Flexgate wants them to be.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -43,20 +43,22 @@ impl FlexUser {
     }
 
     /// Whether the user is known to be active. If Twilio does not send `deactivated`, a user with a worker counts as
-    /// active, because a deprovisioned user has no worker. If Twilio sends neither field, this and
-    /// [`FlexUser::is_deactivated`] are both false.
+    /// active, because a deprovisioned user has no worker. If Twilio sends neither `deactivated` nor a worker, the user
+    /// is not known to be active, and [`FlexUser::is_deactivated`] is false too.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.deactivated.map_or(self.worker_sid.is_some(), |deactivated| !deactivated)
     }
 
-    /// Whether Twilio sent every field that [`FlexUser::difference`] and a mint need. Search results often lack some.
+    /// Whether Twilio sent every field that [`FlexUser::difference`] and a mint need. Users in search results often
+    /// lack some of them.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.email.is_some() && self.full_name.is_some() && self.roles.is_some() && self.deactivated.is_some()
     }
 
-    /// The parts of the user that provisioning `desired` would change. `None` if it would change nothing.
+    /// The parts of the user that differ from `desired`, so that provisioning would change them. `None` if nothing
+    /// differs.
     ///
     /// Flex does not return worker attributes, so they count as different whenever `desired` has any.
     #[must_use]
@@ -98,7 +100,7 @@ pub struct UserDifference {
     pub full_name: bool,
     /// The roles.
     pub roles: bool,
-    /// The user is not known to be active and must be reactivated.
+    /// The user is not known to be active, so provisioning must reactivate the user.
     pub reactivate: bool,
     /// The worker's attributes.
     pub worker: bool,
@@ -116,7 +118,8 @@ impl UserDifference {
 #[serde(try_from = "Map<String, Value>")]
 pub struct WorkerAttributes(Map<String, Value>);
 
-/// An arbitrary total order. It decides which value counts if a source gives two different ones for the same moment.
+/// An arbitrary but fixed order. It decides which value counts if a source states two different values with the same
+/// moment.
 impl Ord for WorkerAttributes {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let text = |attributes: &Self| Value::Object(attributes.0.clone()).to_string();
@@ -131,7 +134,7 @@ impl PartialOrd for WorkerAttributes {
 }
 
 impl WorkerAttributes {
-    /// The attributes to send to Flex if Flexgate has sent `sent` before. Flex never removes an attribute, so the
+    /// The attributes to send to Flex after Flexgate has sent `sent` earlier. Flex never removes an attribute. So the
     /// result also has an empty value for each attribute that is in `sent` but not in `self`.
     #[must_use]
     pub fn replacing(&self, sent: &Self) -> Self {

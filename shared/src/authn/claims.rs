@@ -11,7 +11,7 @@ use crate::domain::{Caller, Email, Identity, RoleSet, Scopes, Username};
 
 type Claims = Map<String, Value>;
 
-/// How far an issuer's clock may differ from ours, in either direction.
+/// How far an issuer's clock may differ from Flexgate's, in either direction.
 pub const LEEWAY: Duration = Duration::seconds(30);
 
 /// The latest date that a claim may contain, in seconds since 1970: the start of the year 3000. A later date can only
@@ -153,7 +153,7 @@ fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>) ->
     })
 }
 
-/// Reads a claim that only describes the caller. A value that does not parse counts as absent.
+/// Reads a claim that only describes the caller, such as the full name. A value that does not parse counts as absent.
 fn parsed<T: std::str::FromStr>(path: &ClaimPath, claims: &Claims) -> Option<T> {
     path.find(claims)?.as_str()?.parse().ok()
 }

@@ -1,7 +1,7 @@
 //! Caches an issuer's keys and decides when to fetch them again.
 //!
-//! Nothing is refreshed in the background. Lambda freezes the environment between requests, and timers stop with it.
-//! The first request that finds the keys too old fetches them, and concurrent requests wait for that fetch.
+//! Nothing is refreshed in the background. Lambda freezes the process between requests, so a timer would not run. The
+//! first request that finds the keys too old fetches them, and concurrent requests wait for that fetch.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration as StdDuration;
@@ -39,8 +39,8 @@ const UNKNOWN_KEY_PAUSE: Duration = Duration::seconds(60);
 /// How long Flexgate waits after a failed fetch before it contacts the issuer again. `PAUSE_COLD` applies if Flexgate
 /// has never had keys of this issuer. It is short, because nobody can sign in until a fetch succeeds. `PAUSE_STALE`
 /// applies if Flexgate has old keys, even if they are older than `MAX_STALE` and no longer used. In both cases the
-/// response tells callers to retry after `PAUSE_COLD`. So once the keys are older than `MAX_STALE`, a caller may be
-/// refused several times before the next fetch.
+/// response tells callers to retry after `PAUSE_COLD`. So if the keys are older than `MAX_STALE`, a caller may retry
+/// several times and be refused each time, until `PAUSE_STALE` is over.
 const PAUSE_COLD: Duration = Duration::seconds(5);
 const PAUSE_STALE: Duration = Duration::seconds(60);
 
@@ -103,7 +103,8 @@ impl Keys {
         self.fetch(deadline.within(FETCH_TIMEOUT)).await.map(drop)
     }
 
-    /// Returns the key that a token names. Fetches the keys if they are not fresh or lack that key.
+    /// Returns the key that a token names. Fetches the issuer's keys if the cached keys are no longer fresh, or if they
+    /// do not contain the named key.
     pub(super) async fn find(
         &self,
         unverified_kid: Option<&str>,
@@ -131,8 +132,8 @@ impl Keys {
         self.at_hand(unverified_kid, algorithm)
     }
 
-    /// Fetches the keys if none are cached. A failure is logged but does not start a `PAUSE_COLD`, because the prewarm
-    /// may have failed only for lack of time. So the first caller can try again at once.
+    /// Fetches the keys if none are cached. If the fetch fails, this logs the failure but does not start the pause
+    /// `PAUSE_COLD`, because the prewarm may only have had too little time. So the first caller can try again at once.
     pub(super) async fn prewarm(&self, deadline: Deadline) {
         if let Ok(_turn) = timeout_at(deadline.instant(), self.fetching.lock()).await
             && self.state().cached.is_none()
@@ -176,8 +177,8 @@ impl Keys {
             return false;
         }
         if state.cached.is_some_and(|cached| now < cached.fresh_until) {
-            // Record this before the fetch. Otherwise a caller who disconnects during the fetch could bypass the limit
-            // on fetches.
+            // Record the fetch before it begins. Otherwise a caller who disconnects during the fetch could bypass the
+            // limit on fetches.
             self.update(|state| state.unknown_key_at = Some(now));
         }
         let fetched = self.fetch(deadline.within(FETCH_TIMEOUT)).await;
@@ -219,8 +220,8 @@ impl Keys {
         metadata
             .get("jwks_uri")
             .and_then(|uri| web_address(uri.as_str()?).ok())
-            // Only an issuer on the local machine may have its keys there. Any other issuer must not make Flexgate send
-            // requests to the local machine.
+            // If the issuer is on the local machine, its keys may be there too. The metadata of any other issuer must
+            // not make Flexgate send requests to the local machine.
             .filter(|uri| issuer_is_loopback || !is_loopback(uri))
             .ok_or(FetchError::JwksUri)
     }

@@ -12,8 +12,9 @@ use crate::base::jws;
 /// attacker could use them for denial of service.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// The algorithms that a token may use (RFC 7518, RFC 8037). Symmetric algorithms are refused: the published key would
-/// be the secret, so anybody could sign. The [`Key`] decides which of these algorithms a given token must use.
+/// The algorithms that a token may use (RFC 7518, RFC 8037). Symmetric algorithms are refused, because the issuer's
+/// published key would then be the signing secret, and anybody could sign. Which of these algorithms a certain token
+/// must use depends on its [`Key`].
 pub(super) fn allowed_algorithm(name: &str) -> Option<Algorithm> {
     match name {
         "RS256" => Some(Algorithm::RS256),

@@ -1,4 +1,4 @@
-//! Collects the mistakes in `FLEXGATE_ISSUERS`, so that an operator sees all of them at once.
+//! Collects the mistakes in `FLEXGATE_ISSUERS`. An operator then sees all of them at once, not only the first.
 
 /// One mistake in the configuration of the issuers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,18 +1,18 @@
 //! Verifies who is calling: turns a bearer token (a JWT) into a verified [`Caller`].
 //!
-//! The invariant of this module: [`Verifier`] returns a [`Caller`] only for a token that a configured issuer signed,
-//! that is for one of our audiences, and that is valid now. [`LEEWAY`] allows for differences between clocks.
+//! The invariant of this module: [`Verifier`] returns a [`Caller`] only if a configured issuer signed the token, if the
+//! token is for one of Flexgate's audiences, and if it is valid now. [`LEEWAY`] allows for differences between clocks.
 //!
 //! The verification key comes from the issuer's published key set. Flexgate caches a key set for up to 24 hours. If the
-//! issuer then cannot be reached, Flexgate uses it for up to 24 hours more. A key that the issuer withdraws can stay
-//! trusted for that long.
+//! issuer then cannot be reached, Flexgate uses the old key set for up to 24 hours more. So a key that the issuer has
+//! withdrawn can stay trusted for 24 hours, or for 48 hours if the issuer cannot be reached.
 //!
-//! The rules follow RFC 8725 and are implemented here. Flexgate uses only the key and algorithm types of
-//! `jsonwebtoken`; *ring* checks the signatures. Text and claims that were read from a token before the signature check
-//! have names that start with `unverified_`.
+//! The rules follow RFC 8725 and are implemented here. From the crate `jsonwebtoken`, Flexgate uses only the types for
+//! keys and algorithms. The crate *ring* checks the signatures. Everything that is read from a token before its
+//! signature is checked has a name that starts with `unverified_`.
 //!
-//! The response to a refused token does not say which rule the token breaks. [`TokenFault`] says so in the log, and
-//! contains no value from the token.
+//! The response to a refused token does not say which rule the token breaks. Only the log does, with a [`TokenFault`],
+//! which contains no value from the token.
 
 mod claims;
 mod fault;
@@ -68,8 +68,8 @@ impl Verifier {
         Self { issuers: issuers.into_iter().map(with_keys).collect(), clock_rng }
     }
 
-    /// Fetches every issuer's keys concurrently, so that the first caller need not wait. If a fetch fails, the issuer's
-    /// first caller triggers another one.
+    /// Fetches the keys of all issuers concurrently, so that the first caller does not have to wait. If the fetch for
+    /// an issuer fails, the first caller with a token of that issuer causes another fetch.
     pub async fn prewarm(&self, deadline: Deadline) {
         let mut fetches = JoinSet::new();
         for (_, keys) in &self.issuers {
@@ -100,7 +100,8 @@ impl Verifier {
     /// Verifies a token and returns the caller.
     pub async fn verify_token(&self, unverified_token: &str, deadline: Deadline) -> Result<Caller, CallerError> {
         let token = UnverifiedToken::parse(unverified_token)?;
-        // Compare the names byte for byte. If Flexgate normalised them, it could confuse two issuers.
+        // Compare the issuers' names byte for byte. If Flexgate normalised them first, two different issuers could look
+        // the same.
         let unverified_issuer = token.unverified_issuer()?;
         let (issuer, keys) = self
             .issuers

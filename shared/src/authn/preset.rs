@@ -113,7 +113,7 @@ fn tenant(url: &Url) -> Option<&str> {
     is_guid.then_some(tenant)
 }
 
-/// An issuer's own rules, which apply in addition to the rules for all issuers.
+/// The rules of one provider's tokens, which apply in addition to the rules for all issuers.
 #[derive(Debug, Clone)]
 pub(super) enum Provider {
     Plain,
@@ -152,9 +152,9 @@ impl Provider {
         }
     }
 
-    /// Returns whether these are the claims of an ID token. OIDC defines no reliable way to tell. If a provider marks
-    /// its tokens in its own way, that mark decides. Otherwise a token counts as an ID token if it has a claim that
-    /// only ID tokens have.
+    /// Returns whether these are the claims of an ID token. OIDC defines no reliable way to tell. If the provider's
+    /// tokens say in some way of their own whether they are ID tokens, that decides. Otherwise a token counts as an ID
+    /// token if it has a claim that only ID tokens have.
     pub(super) fn is_id_token(&self, token_type: TokenType, claims: &Map<String, Value>) -> Result<bool, TokenFault> {
         let has_any = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
         let says = |name, value| claims.get(name).is_some_and(|claim| claim == value);

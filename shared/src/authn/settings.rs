@@ -116,7 +116,7 @@ impl ClaimPath {
     }
 }
 
-/// A trusted issuer with validated settings. [`IssuerSettings`] explains the fields.
+/// A trusted issuer with validated settings. The fields have the same meaning as in [`IssuerSettings`].
 #[derive(Debug, Clone)]
 pub struct Issuer {
     pub(super) name: Box<str>,

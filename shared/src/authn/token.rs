@@ -93,7 +93,8 @@ impl<'t> UnverifiedToken<'t> {
     }
 }
 
-/// Reads `typ`. The case and the prefix `application/` do not matter (RFC 7515 §4.1.9).
+/// Reads the token's type from `typ`. Upper and lower case count as the same, and the prefix `application/` is ignored
+/// (RFC 7515 §4.1.9).
 fn token_type(header: &Map<String, Value>) -> Result<TokenType, TokenFault> {
     let typ = match header.get("typ") {
         None => return Ok(TokenType::Absent),

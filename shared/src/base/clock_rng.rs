@@ -1,8 +1,8 @@
-//! The clock and the source of randomness, as parameters.
+//! The clock and the random generator, as traits that tests can replace.
 //!
 //! Flexgate reads the time and random bytes only through these two traits. So a test can simulate an eight-hour shift
-//! or the expiry of a cookie in a millisecond. `clippy.toml` bans direct calls to the operating system. The few
-//! exceptions are marked and give a reason.
+//! or the expiry of a cookie in a millisecond. `clippy.toml` bans direct calls to the operating system's clock and
+//! generator. The few exceptions are marked in the code and give a reason.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,8 +57,8 @@ impl ClockRng {
         random(self.rng.as_ref())
     }
 
-    /// Returns a random duration that is more than zero and at most `most` (full jitter). This spreads out the retries
-    /// of requests that failed at the same time.
+    /// Returns a random duration that is more than zero and at most `most` (full jitter). If many requests fail at the
+    /// same time, random pauses keep them from all being retried at the same time.
     #[must_use]
     pub fn jitter(&self, most: std::time::Duration) -> std::time::Duration {
         let share = (f64::from(u32::from_be_bytes(self.random())) + 1.0) / (f64::from(u32::MAX) + 1.0);
@@ -84,7 +84,7 @@ pub struct SystemRng;
 impl Rng for SystemRng {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks for randomness")]
     fn fill(&self, dest: &mut [u8]) {
-        // No key is safe without randomness. So fail the request instead of using a weak secret.
+        // Without random bytes, every key and secret could be guessed. So let the request fail.
         assert!(SystemRandom::new().fill(dest).is_ok(), "the operating system did not return random bytes");
     }
 }

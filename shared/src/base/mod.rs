@@ -1,5 +1,6 @@
-//! The foundation of every other module: clock and randomness, the HTTP client, signatures, sealing, strict JSON and
-//! the settings reader. Nothing here depends on Twilio, a store or a route.
+//! The basic modules that all other modules use: clock and random generator, HTTP client, signatures, encryption of
+//! cookies and stored tokens, strict JSON, and the reader of settings. Nothing here depends on Twilio, a store or a
+//! route.
 
 pub mod clock_rng;
 pub mod error_chain;

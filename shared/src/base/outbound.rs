@@ -1,8 +1,9 @@
-//! Outbound HTTP. All requests to upstream services use clients from the same constructor, and the same function
-//! `send`.
+//! Outbound HTTP. Every request to an upstream service goes through a client from [`http_client`], and through
+//! [`send`].
 //!
-//! The client never follows redirects, has the public trust roots compiled in, and takes at most two seconds to
-//! connect. `send` stops at the deadline, and refuses a body that is larger than its caller allows.
+//! The client never follows redirects. Its trust roots are the public ones, which are compiled into the program. It
+//! takes at most two seconds to connect. `send` stops at the deadline, and refuses an answer whose body is larger than
+//! its caller allows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,9 @@ use crate::telemetry;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Twilio and the issuers close idle connections after about a minute. Flexgate drops a pooled connection before that,
-/// so it seldom sends a request on a connection that is already closed.
+/// How long a connection may stay in the pool without being used. Twilio and the issuers close idle connections after
+/// about a minute. Flexgate drops them earlier, so it seldom sends a request on a connection that the other side has
+/// closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// The time by which an answer must arrive.
@@ -55,7 +57,7 @@ impl Deadline {
 /// The HTTP client could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// An additional trust root is not a valid certificate.
+    /// The TLS library refused its own default settings.
     #[error("the additional trust root is not a certificate")]
     Root(#[source] rustls::Error),
     /// The TLS library refused its own defaults.

@@ -1,8 +1,10 @@
-//! Authenticated encryption of cookies and stored tokens.
+//! Encrypts cookies and stored tokens, so that nobody else can read or change them. An encrypted value is called
+//! sealed.
 //!
-//! This module uses AES-256-GCM with a ring of keys. The *current* key seals, and every key in the ring can open. After
-//! a key is removed from the ring (retired), the values that it sealed no longer open. Each value is sealed for one
-//! [`Purpose`]. So a value that somebody moves to another cookie, host, profile or session does not open.
+//! This module uses AES-256-GCM with a ring of keys. The *current* key seals new values, and every key in the ring can
+//! open the values that it sealed. If a key is removed from the ring (retired), the values that it sealed can no longer
+//! be opened. Each value is sealed for one [`Purpose`]. So if somebody moves a sealed value to another cookie, host,
+//! profile or session, the value does not open.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,8 +21,8 @@ use crate::base::clock_rng::{Rng, random};
 
 const VERSION: &str = "v1";
 
-/// What a sealed value is for. The seal authenticates the purpose as associated data, so the sealed value does not
-/// contain the purpose.
+/// What a sealed value is for. The purpose is authenticated as associated data. It is therefore not part of the sealed
+/// value, and must be given again to open the value.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose<'a>(pub &'a [&'a str]);
 
@@ -36,8 +38,9 @@ impl Purpose<'_> {
     }
 }
 
-/// A sealed value does not open: it was altered, moved, sealed with a retired key, or never sealed at all. The error
-/// does not say which, so that an attacker learns nothing. [`KeyRing::seal`] returns the same error if sealing fails.
+/// A sealed value cannot be opened: it was changed, moved to another place, sealed with a retired key, or never sealed
+/// at all. The error does not say which of these happened, so that an attacker learns nothing. [`KeyRing::seal`]
+/// returns the same error if sealing fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed value does not open")]
 pub struct OpenError;

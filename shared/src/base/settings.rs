@@ -1,4 +1,4 @@
-//! Reads environment variables and collects every mistake in them.
+//! Reads environment variables and collects every mistake in them, so that an operator sees all mistakes at once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,7 +37,7 @@ impl fmt::Display for SettingsError {
 }
 
 /// Prints the same text as `Display`. If `main` returns this error, Rust prints it with `Debug`, and the operator must
-/// be able to read it.
+/// be able to read that text.
 impl fmt::Debug for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -1,8 +1,8 @@
 //! Parses JSON from outside, and refuses documents that two parsers could read differently.
 //!
 //! If an object has two members of the same name, `serde_json` uses the last one, and some other parsers use the first.
-//! So Flexgate refuses a document with duplicate members. It also refuses one that is nested too deeply. An error
-//! contains a position, never the document's text.
+//! So Flexgate refuses a document with duplicate members. It also refuses a document whose objects or arrays are nested
+//! too deeply. An error contains a position in the document, but never the document's text.
 
 use std::cell::Cell;
 use std::fmt;
@@ -55,8 +55,8 @@ pub fn parse(bytes: &[u8]) -> Result<Value, StrictJsonError> {
         })
 }
 
-/// Why this parser, and not `serde_json`, refused a document. It is stored outside the error, because serde's error can
-/// carry only text.
+/// Why this parser refused a document that `serde_json` would accept. The reason is stored outside the parser's error,
+/// because serde's errors can carry only text.
 #[derive(Debug, Clone, Copy)]
 enum Refusal {
     Duplicate,

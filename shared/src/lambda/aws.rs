@@ -1,9 +1,10 @@
-//! The AWS client configuration. It takes the credentials, region and endpoint from the environment. Its timeouts leave
-//! a function enough time to answer 503 itself.
+//! The configuration of the AWS clients. It takes the credentials, region and endpoint from the environment. The
+//! clients' timeouts are shorter than the functions' timeouts, so a function can still answer 503 if AWS does not
+//! respond.
 //!
-//! The SDK's requests go through Flexgate's only HTTP client. So there is one TLS stack, one set of trust roots and one
-//! connection pool. If the SDK had its own client, each cold start would have to build a second client, which would
-//! also read the machine's certificates.
+//! The AWS SDK sends its requests through Flexgate's only HTTP client. So there is one TLS stack, one set of trust
+//! roots and one connection pool. If the SDK had its own client, each cold start would have to build that client too,
+//! and the SDK's client would also read the machine's certificates.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,11 +34,11 @@ const TRY: Duration = Duration::from_millis(1_500);
 /// The timeout of all attempts together. It is shorter than the timeout of every function.
 const OPERATION: Duration = Duration::from_secs(4);
 
-/// The largest answer that Flexgate reads from AWS, in bytes. DynamoDB returns at most 16 MB of data, and base64 and
-/// JSON make that larger.
+/// The largest answer that Flexgate reads from AWS, in bytes. DynamoDB returns at most 16 MB of data. As base64 in a
+/// JSON answer, that data takes more bytes.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
-/// The configuration of every AWS client. The first use reads it from the environment, and later uses share it.
+/// The configuration of every AWS client. It is read from the environment when it is first used. All clones share it.
 #[derive(Debug, Clone)]
 pub struct Aws {
     http: reqwest::Client,
@@ -72,8 +73,9 @@ async fn load(http: SharedHttpClient) -> SdkConfig {
     loader.retry_config(retries()).timeout_config(timeouts()).load().await
 }
 
-/// Reads the configuration only from the environment, where Lambda puts the credentials and the region. The rest of the
-/// SDK's provider chain is not needed. It would make up a tenth of a function's binary.
+/// Reads the configuration only from the environment, where Lambda puts the credentials and the region. The AWS SDK can
+/// also search other places for credentials. That code is not needed here, and would make up a tenth of a function's
+/// binary.
 #[cfg(not(feature = "local"))]
 fn load(http: SharedHttpClient) -> std::future::Ready<SdkConfig> {
     let variable = |name: &str| environment::variable(name);

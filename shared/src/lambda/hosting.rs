@@ -31,8 +31,8 @@ pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     .await
 }
 
-/// Returns the router's answer to one invocation. A failure becomes a response too. If the function returned an error
-/// instead, API Gateway would answer with its own 500, which explains nothing.
+/// Returns the router's answer to one invocation. If something fails, the result is a response that reports the
+/// failure. If this returned an error instead, API Gateway would answer with its own 500, which explains nothing.
 pub async fn answer_invocation(router: Router, mut request: Request) -> Response<Body> {
     let mut trace = None;
     if let Some(context) = request.lambda_context_ref() {
@@ -55,8 +55,8 @@ pub async fn answer_invocation(router: Router, mut request: Request) -> Response
     }
 }
 
-/// Returns the deadline for answering an invocation that Lambda ends at `ends`. The deadline is a little earlier than
-/// `ends`, to leave time for the answer.
+/// Returns the time by which an invocation must be answered, if Lambda ends the invocation at `ends`. It is a little
+/// earlier than `ends`, so that there is time to send the answer.
 ///
 /// Returns `None` if `ends` is so long ago that it cannot be a real end. cargo-lambda, for example, sends ten minutes
 /// past midnight on 1 January 1970.

@@ -1,5 +1,5 @@
-//! Running on AWS Lambda: the process and its runtime, the router that answers invocations, and the AWS client
-//! configuration.
+//! Runs a function on AWS Lambda. This module has the process and its async runtime, the code that passes invocations
+//! to a router, and the configuration of the AWS clients.
 
 mod aws;
 mod hosting;

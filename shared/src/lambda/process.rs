@@ -11,10 +11,10 @@ use crate::base::outbound::Deadline;
 /// Lambda sets this variable if one process serves several requests at once.
 const AT_ONCE: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
-/// Runs a function until Lambda ends it.
+/// Runs a function until Lambda ends the process.
 ///
-/// A process that serves one request at a time has one thread, because threads cost memory and start-up time. A process
-/// that serves several at once has one thread for each processor.
+/// A process that serves one request at a time has only one thread, because threads cost memory and start-up time. A
+/// process that serves several requests at once has one thread for each processor.
 pub fn run(function: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
     runtime()?.block_on(function)
 }

@@ -20,8 +20,8 @@ use crate::twilio::{CredentialSettings, Flex, Sso};
 
 /// The services that a function uses. Building them does no network I/O.
 ///
-/// Each function requests only the store traits that it uses. The linker can then leave the code of the other traits
-/// out of the function's binary.
+/// The store has one trait for each kind of data, and each function requests only the traits that it uses. The linker
+/// then leaves the code for the other traits out of the function's binary.
 #[derive(Debug, Clone)]
 pub struct Platform {
     /// The clock and the random generator.
@@ -67,7 +67,7 @@ ports! {
     bindings: Bindings;
     /// Events that could not be applied.
     dead_letters: DeadLetters;
-    /// Which events have been applied, and for which person.
+    /// The record of events that were applied before the people ledger existed.
     event_history: EventHistory;
     /// What Flexgate stores for SCIM.
     scim: ScimStore;
@@ -77,11 +77,12 @@ ports! {
     deactivations: Deactivations;
     /// What Flexgate refused or ignored lately.
     notes: Notes;
-    /// An index of Flex's users by username, regardless of case. It shows the users as Flexgate last saw them.
+    /// An index of Flex's users by username, regardless of case. It describes the users as they were when Flexgate last
+    /// saw them.
     usernames: UsernameIndex;
 }
 
-/// Why a service that the settings describe cannot be set up.
+/// A service that the settings describe cannot be set up. The variant says which one.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
     /// The HTTP client.

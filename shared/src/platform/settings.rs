@@ -1,4 +1,5 @@
-//! The settings that every function has, and the settings of functions that use the Twilio account's credential.
+//! The settings that all functions have, and the settings shared by the functions that use the Twilio account's
+//! credential.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -32,9 +33,10 @@ pub struct Common {
     pub store: StoreAt,
     /// `FLEXGATE_QUEUE`, `FLEXGATE_BULK_QUEUE`: the SQS queues, if the store is DynamoDB.
     pub queues: Queues,
-    /// `FLEXGATE_REQUEST_SECONDS`: how long a request may take if its host sets no deadline.
+    /// `FLEXGATE_REQUEST_SECONDS`: how long a request may take if nothing else, such as Lambda, sets a deadline for it.
     pub request_time: std::time::Duration,
-    /// `FLEXGATE_PREWARM_MILLISECONDS`: how long a function on Lambda may prefetch at its start.
+    /// `FLEXGATE_PREWARM_MILLISECONDS`: how long a function may spend at its start on Lambda to fetch what its first
+    /// request will need.
     pub prewarm: std::time::Duration,
     /// `FLEXGATE_CA_FILE`: additional trust roots, PEM.
     pub extra_roots: Vec<CertificateDer<'static>>,

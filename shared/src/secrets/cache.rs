@@ -20,15 +20,15 @@ const FRESH: Duration = Duration::seconds(300);
 const STALE: Duration = Duration::hours(1);
 /// After a failed fetch, [`CachedSecret::get`] serves a stale value for this long without another fetch.
 const PAUSE: Duration = Duration::seconds(5);
-/// The minimum time between two refreshes that a rejected credential causes. Without it, an attacker who sends many bad
-/// tokens would cause as many fetches.
+/// The minimum time between two fetches that rejected credentials cause. Without this limit, an attacker could cause a
+/// fetch with every bad token.
 const COOL_DOWN: Duration = Duration::seconds(60);
 
 /// A secret's value with its version.
 pub struct Held<T> {
     /// The parsed document.
     pub value: T,
-    /// The version from which the value was read.
+    /// The version of the secret in which this value was found.
     pub version: String,
     fetched_at: OffsetDateTime,
 }
@@ -45,7 +45,7 @@ pub struct CachedSecret<T> {
     source: Arc<dyn SecretSource>,
     clock: Arc<dyn Clock>,
     latest: RwLock<Option<Arc<Held<T>>>>,
-    // The lock is held during a fetch. Concurrent readers wait for it, and then find the fresh value.
+    // The lock is held during a fetch. Concurrent readers wait for the lock, and then find the new value.
     flight: Mutex<Flight>,
 }
 
@@ -100,10 +100,11 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// Refreshes the value, because somebody presented a credential that does not match the version `rejected`.
+    /// Refreshes the value, because a credential was presented that does not match the version `rejected`.
     ///
-    /// Returns the cached value without a fetch if it already has another version, or if a rejection caused a refresh
-    /// less than a minute ago. If the fetch fails, returns the cached value if it is less than an hour old.
+    /// Returns the cached value without a fetch in two cases: if the cached value already has another version, or if a
+    /// rejection caused a refresh less than a minute ago. If the fetch fails, returns the cached value if it is less
+    /// than an hour old.
     pub async fn get_after_rejection(&self, rejected: &str, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         let now = self.clock.now();
@@ -120,8 +121,8 @@ impl<T: DeserializeOwned> CachedSecret<T> {
         }
     }
 
-    /// Fetches the value again, however young the cached one is. A caller needs proof that the cached value is no
-    /// longer valid, and must limit how often it calls this.
+    /// Fetches the value again, however young the cached one is. Call this only if the cached value is known to be
+    /// invalid, and limit how often it is called.
     pub(super) async fn reread(&self, deadline: Deadline) -> Result<Arc<Held<T>>, SecretError> {
         let mut flight = self.flight(deadline).await?;
         self.refresh(&mut flight, deadline).await
@@ -158,8 +159,7 @@ impl<T: DeserializeOwned> CachedSecret<T> {
 
     fn parse(&self, secret: &SecretValue) -> Result<Held<T>, SecretError> {
         let malformed = |reason: String| SecretError::Malformed { id: self.id.clone(), reason };
-        // serde_json may quote the secret's text in its messages. So use its message only if the message quotes no
-        // value. Most such messages come from Flexgate's own `try_from`.
+        // The messages of serde_json may quote the secret's text. So use such a message only if it quotes no value.
         let value = serde_json::from_str(secret.text.expose_secret()).map_err(|error| {
             malformed(if error.is_data() { shape(&error) } else { "it is not a JSON document".to_owned() })
         })?;

@@ -1,9 +1,9 @@
 //! Reads secrets from Secrets Manager or from files, and caches them.
 //!
-//! Both sources implement [`SecretSource`]. [`CachedSecret`] adds what every reader needs: a value that is less than
-//! five minutes old, and one shared fetch for concurrent readers. If the source fails, readers get the last value until
-//! it is an hour old. [`TwilioCredentials`] adds rotation, and limits how often the secret is read again. A secret's
-//! values never appear in an error or in `Debug`.
+//! Both sources implement [`SecretSource`]. [`CachedSecret`] keeps the value for five minutes, and lets concurrent
+//! readers share one fetch. If the source fails, readers get the last value until that value is an hour old.
+//! [`TwilioCredentials`] handles the rotation of Twilio's credential, and limits how often its secret is read again. A
+//! secret's values never appear in an error or in `Debug`.
 
 mod aws;
 mod cache;

@@ -1,13 +1,13 @@
 //! The Twilio credential, and what happens while it is rotated.
 //!
-//! While Secrets Manager rotates a Twilio credential, `AWSCURRENT` can name an invalid one for up to five minutes. So
-//! when Twilio rejects a credential, Flexgate reads the secret again. If the secret still holds the rejected
-//! credential, Flexgate tries `AWSPENDING` and uses that credential until `AWSCURRENT` changes. If Twilio rejects the
-//! pending credential too, Flexgate stops using it. In that case the rotation has failed, or has not yet reached
-//! Twilio.
+//! While Secrets Manager rotates a Twilio credential, the version `AWSCURRENT` can hold an invalid credential for up to
+//! five minutes. So when Twilio rejects a credential, Flexgate reads the secret again. If the secret still holds the
+//! rejected credential, Flexgate tries the version `AWSPENDING` and uses that credential until `AWSCURRENT` changes. If
+//! Twilio rejects the pending credential too, Flexgate stops using it. In that case the rotation has failed, or the new
+//! credential is not yet valid at Twilio.
 //!
 //! If Twilio rejects many requests at once, one of them searches for another credential, and the others use its result.
-//! After a search that finds nothing, there is no other search for five seconds.
+//! After a search that finds nothing, no request searches again for five seconds.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,8 +21,8 @@ use crate::base::clock_rng::Clock;
 use crate::base::outbound::Deadline;
 use crate::domain::{AccountSid, ApiKeySid};
 
-/// After a search that found no other credential, there is no new search for this long. Otherwise every request would
-/// read the secret three times while the credential is invalid.
+/// After a search that found no other credential, no request searches again for this long. Otherwise, as long as the
+/// credential is invalid, every request would read the secret three times.
 const REST: Duration = Duration::seconds(5);
 
 /// A Twilio credential, in either of the two shapes that AWS's managed rotation for Twilio uses.
@@ -82,7 +82,7 @@ impl TryFrom<Document> for Credential {
     }
 }
 
-/// A credential in use, with the version of the secret it came from.
+/// A credential that Flexgate uses, with the version of the secret from which it was read.
 #[derive(Debug, Clone)]
 pub struct HeldCredential(Arc<Held<Credential>>);
 
@@ -100,7 +100,7 @@ pub struct TwilioCredentials {
     secret: CachedSecret<Credential>,
     clock: Arc<dyn Clock>,
     takeover: Mutex<Takeover>,
-    // Allows one search at a time. If Twilio rejects fifty requests at once, they cause one search together.
+    // Allows one search at a time. If Twilio rejects fifty requests at once, they cause one search and not fifty.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -160,8 +160,9 @@ impl TwilioCredentials {
         found
     }
 
-    /// Searches for a credential other than `rejected`. If `rejected_before` is set, Twilio has rejected that version
-    /// of the secret too. So the search returns that version only if it is current again and nothing else is found.
+    /// Searches for a credential other than `rejected`. `rejected_before` is another version of the secret that Twilio
+    /// has rejected, if there is one. The search returns that version only if it is the current one again and there is
+    /// nothing else.
     async fn search(
         &self,
         rejected: &HeldCredential,
@@ -188,13 +189,14 @@ impl TwilioCredentials {
             );
             return Ok(Some(credential));
         }
-        // The rotation may have ended between the two reads. Then the version that was pending is now the current one.
+        // The rotation may have ended between the two reads. In that case, the version that was pending is the current
+        // version now.
         let current = self.secret.reread(deadline).await.or(current)?;
         Ok((current.version != rejected.0.version).then_some(HeldCredential(current)))
     }
 
     /// Stops using the pending credential if it is the one that Twilio `rejected`. Returns the version of the current
-    /// credential that it replaced.
+    /// credential, which the pending credential replaced.
     fn let_go_of(&self, rejected: &HeldCredential) -> Option<String> {
         let mut takeover = self.takeover();
         let pending = takeover.pending.take_if(|pending| pending.credential.0.version == rejected.0.version)?;

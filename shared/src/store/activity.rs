@@ -1,4 +1,5 @@
-//! What Flexgate refused or ignored lately, for administrators who look for the reason why something does not happen.
+//! A record of the requests that Flexgate refused lately and the events that it ignored, for administrators who want to
+//! know why something did not happen. Each entry is called a note.
 
 use std::fmt;
 
@@ -24,20 +25,21 @@ pub enum Noted {
     Ignored,
 }
 
-/// Something that Flexgate refused or ignored. Contains no personal data other than a client's own id of a resource.
+/// A request that Flexgate refused, or an event that it ignored. A note contains no personal data other than a client's
+/// own id of a resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// Why the note was made.
     pub noted: Noted,
     /// The source or the client, such as `scim` or the name of a webhook source.
     pub source: Box<str>,
-    /// The route, such as `POST /scim/v2/Users`; the event type of an ignored event.
+    /// The route, such as `POST /scim/v2/Users`. For an ignored event: the type of the event.
     pub route: Box<str>,
-    /// The problem's code; `ignored` for an ignored event.
+    /// The code of the problem with which Flexgate answered. For an ignored event: `ignored`.
     pub code: Box<str>,
     /// The reason, as the client was told.
     pub reason: Box<str>,
-    /// The client's own id of the resource, if the request named one.
+    /// The identity system's own id of the user or group, if the request named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<Box<str>>,
     /// How often it happened.
@@ -62,14 +64,15 @@ impl Note {
         }
     }
 
-    /// Notes of one day that differ only in their time are stored as one.
+    /// The key under which the note is stored. Two notes of one day that differ only in their time have the same key,
+    /// so they are stored as one note.
     pub(super) fn key(&self) -> String {
         let external_id = self.external_id.as_deref().unwrap_or_default();
         let noted = if self.noted == Noted::Refused { "refused" } else { "ignored" };
         fingerprint(&[&self.day(), noted, &self.source, &self.route, &self.code, &self.reason, external_id])
     }
 
-    /// The day on which it happened (UTC), like `2026-11-27`.
+    /// The day (UTC) of the refusal or of the ignored event, like `2026-11-27`.
     pub(super) fn day(&self) -> String {
         self.at.to_offset(time::UtcOffset::UTC).date().to_string()
     }
@@ -78,7 +81,7 @@ impl Note {
 /// The notes of the last [`NOTES_KEPT`].
 #[async_trait]
 pub trait Notes: fmt::Debug + Send + Sync {
-    /// Adds a note. If the store has the same note of the same day, adds to its number of times.
+    /// Stores a note. If the store already has the same note for that day, increases that note's counter instead.
     async fn note(&self, note: &Note) -> Result<(), StoreError>;
 
     /// Returns the notes, the latest first.

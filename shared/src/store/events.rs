@@ -1,7 +1,8 @@
-//! The queue of identity events and jobs, its dead letters, and the record of events from before the people ledger.
+//! The queue of identity events and jobs, its dead letters, and the record of events that were applied before the
+//! people ledger existed.
 //!
-//! The queue delivers the messages of one subject in the order they arrived. It stores a message before it acknowledges
-//! it, and accepts the same event only once. (On SQS FIFO, [`Message::group`] is the message group id and
+//! The queue delivers the messages about one subject in the order in which they arrived. It stores a message before it
+//! acknowledges it, and accepts the same event only once. (On SQS FIFO, [`Message::group`] is the message group id and
 //! [`Message::key`] the deduplication id.) It has two lanes, one for events and one for bulk jobs. Neither lane waits
 //! for the other.
 
@@ -18,28 +19,29 @@ use crate::domain::{History, SourceName, SubjectId};
 /// The queue's sending end.
 #[async_trait]
 pub trait EventQueue: std::fmt::Debug + Send + Sync {
-    /// Queues each message in its lane. Once this returns, the messages are stored durably.
+    /// Queues each message in its lane. If this succeeds, all messages are stored durably.
     ///
-    /// If it returns an error, the caller must send all messages again. A local store has then queued none of them. SQS
-    /// accepts ten at a time, so it may have queued some. The queue ignores a message that it holds or has held
-    /// recently.
+    /// If it fails, the caller must send all messages again. A local store has then queued none of them. SQS accepts
+    /// ten messages at a time, so it may have queued some of them. If a message is already in the queue, or was there
+    /// recently, the queue ignores it.
     async fn send(&self, messages: &[Message], now: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns the number and age of the messages in a lane, including those that a consumer is processing.
+    /// Returns how many messages are in a lane, and when the oldest arrived. Messages that a consumer is processing
+    /// count too.
     async fn backlog(&self, lane: Lane) -> Result<Backlog, StoreError>;
 }
 
-/// The queue's receiving end. A process uses it if it must take the messages from the queue itself, because SQS does
-/// not deliver them.
+/// The queue's receiving end. It is used if a process must take messages from the queue itself. With SQS this is not
+/// necessary, because AWS delivers the messages to a function.
 #[async_trait]
 pub trait Inbox: std::fmt::Debug + Send + Sync {
-    /// Returns a signal that wakes the consumer when this process may have queued a message. Messages from other
-    /// processes do not trigger the signal, so the consumer must also poll.
+    /// Returns a signal for the consumer. It is triggered if this process may have queued a message, but not if another
+    /// process has. So the consumer must also poll.
     fn arrivals(&self) -> Arc<Notify>;
 
-    /// Takes at most `limit` messages of a lane, each of a different subject, and leases them until `until`. If the
-    /// outcome of a message is not recorded by then (see `settle`), the message can be taken again. Meanwhile the
-    /// subject's next message waits.
+    /// Takes at most `limit` messages of a lane, each about a different subject, and leases them until `until`. The
+    /// caller must record the outcome of each message before that time (see `settle`). Otherwise the message can be
+    /// taken again. Until the outcome is recorded, the next message about the same subject waits.
     async fn take(
         &self,
         lane: Lane,
@@ -85,13 +87,13 @@ pub enum Settled {
 pub struct Backlog {
     /// How many messages.
     pub waiting: u64,
-    /// When the oldest waiting message arrived. `None` if no message waits, or if the queue does not report the time
-    /// (SQS).
+    /// When the oldest of these messages arrived. `None` if there is no message, or if the queue does not report the
+    /// time (SQS).
     pub oldest: Option<OffsetDateTime>,
 }
 
-/// Reads the record of the events that were applied to each subject before the people ledger existed. Flexgate needs it
-/// when an event is about somebody who is not in the ledger yet.
+/// Reads the record of the events that were applied to each subject before the people ledger existed. Flexgate needs
+/// this record if an event is about somebody who is not in the ledger yet.
 #[async_trait]
 pub trait EventHistory: std::fmt::Debug + Send + Sync {
     /// Returns the record of the events that were applied to the subject.
@@ -152,6 +154,7 @@ pub trait DeadLetters: std::fmt::Debug + Send + Sync {
     /// Returns the letter with that key.
     async fn find(&self, key: &str) -> Result<Option<DeadLetter>, StoreError>;
 
-    /// Puts the letter back into the queue and resets its attempts. Returns false if there is no such letter.
+    /// Puts the letter's message back into the queue, as if it had never been tried. Returns false if there is no such
+    /// letter.
     async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError>;
 }

@@ -10,7 +10,7 @@ use super::{Note, fingerprint};
 use crate::domain::ledger::PersonId;
 use crate::domain::{EventId, FlexUserSid, IdentityEvent, Role, SourceName};
 
-/// The source of a job, which has no identity source.
+/// The name that stands for Flexgate itself as the source of a job. Jobs do not come from an identity system.
 const OWN: &str = "flexgate";
 
 /// A message in the queue, as JSON.
@@ -19,8 +19,8 @@ const OWN: &str = "flexgate";
 pub enum Message {
     /// An event to apply.
     Event(IdentityEvent),
-    /// A message that provably comes from the source but that Flexgate cannot read. It becomes a dead letter, so that
-    /// an operator can look at it.
+    /// A message that provably comes from the source but that Flexgate cannot read. It becomes a dead letter, and an
+    /// operator can then look at it.
     Unreadable {
         /// The source.
         source: SourceName,
@@ -31,7 +31,8 @@ pub enum Message {
         /// What the source sent.
         document: Value,
     },
-    /// A job: queue a [`Message::Consequence`] for everybody whom an ending concerns.
+    /// A job: a group, an application or a directory has ended at a source. For each person whom this concerns, the job
+    /// queues a [`Message::Consequence`].
     Ended {
         /// The source.
         source: SourceName,
@@ -46,7 +47,8 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<PersonId>,
     },
-    /// What the ending of a group or a directory means for one person. Applied like an event.
+    /// For one person, the consequence of the end of a group or a directory. It is applied like an event from the
+    /// source.
     Consequence(IdentityEvent),
     /// A job: store a note for administrators.
     Note(Note),
@@ -54,20 +56,22 @@ pub enum Message {
     Reconcile {
         /// The SID of the person's current Flex user or of an earlier one. The SCIM `id` is such a SID.
         user: FlexUserSid,
-        /// The cause of the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`. Holds no personal
-        /// data. The queue accepts only one job for each pair of cause and user.
+        /// The cause of the job, like `scim-group:fggrp_0123@7` or `sweep:2026-11-26T10:00:00Z`. It contains no
+        /// personal data. The queue accepts only one job with the same cause and the same user.
         cause: String,
-        /// A group and the role that the person had through it, if the job is about that group.
+        /// The group that the person has left, and the role that the person had through it. `None` if the job is not
+        /// about a group that the person has left.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         left: Option<LeftGroup>,
     },
-    /// A job: queue a [`Message::Reconcile`] for each of many members of a SCIM group.
+    /// A job: many members of a SCIM group have changed. For each of them, the job queues a [`Message::Reconcile`].
     FanOut {
         /// The group's SCIM `id`.
         group: String,
-        /// The version of the group that caused the job.
+        /// The version of the group with which the change was stored.
         version: u64,
-        /// The number of this part. A message holds a limited number of members, so a large group needs several jobs.
+        /// Which part of the changed members this job handles. A message holds a limited number of members, so a change
+        /// of many members needs several jobs.
         part: usize,
         /// The members who joined or left the group, or whose role from the group changed.
         members: Vec<ChangedMember>,
@@ -78,9 +82,9 @@ pub enum Message {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
-    /// A group or an application, by the source's id. The memberships in it have ended.
+    /// A group or an application, by the source's own id. Nobody is a member of it any more.
     Membership(Box<str>),
-    /// A directory or an organisation, by the source's id. Nobody in it is active any more.
+    /// A directory or an organisation, by the source's own id. Nobody who belonged to it is active any more.
     Directory(Box<str>),
 }
 
@@ -94,8 +98,8 @@ impl Ended {
     }
 }
 
-/// A role that somebody had through a SCIM group. Flexgate treats the role as one that it gave, even if no source's
-/// statement mentions it, so that it can remove the role.
+/// A role that somebody had through a SCIM group that they have left. Flexgate treats the role as one that it gave,
+/// even if no statement mentions it. Otherwise the role would count as set by hand, and Flexgate could not remove it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftGroup {
     /// The group's SCIM `id`.
@@ -114,11 +118,12 @@ pub struct ChangedMember {
     pub had: Option<Role>,
 }
 
-/// The maximum number of members in one message. SQS accepts 256 KiB in a request of ten messages.
+/// The maximum number of members in one message. With this number, ten messages fit into the 256 KiB that SQS accepts
+/// in one request.
 const PART: usize = 400;
 
-/// The two queues. Bulk jobs have their own queue. So an event that deactivates a person never waits behind thousands
-/// of jobs.
+/// The queue's two lanes. Bulk jobs have a lane of their own. So an event that deactivates a person never waits behind
+/// thousands of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Identity events.
@@ -170,7 +175,8 @@ impl Message {
         }
     }
 
-    /// Identifies the message in the queue, across all sources and jobs. The queue accepts each key only once.
+    /// A key that is unique among the messages of all sources and all jobs. The queue accepts only one message with the
+    /// same key.
     #[must_use]
     pub fn key(&self) -> String {
         match self {
@@ -187,7 +193,8 @@ impl Message {
         }
     }
 
-    /// The message group. Messages of one group are processed one at a time, in the order they arrived.
+    /// The name of the group in which the queue orders the message. Messages with the same group name are processed one
+    /// at a time, in the order in which they arrived.
     #[must_use]
     pub fn group(&self) -> String {
         match self {
@@ -215,8 +222,8 @@ impl Message {
         }
     }
 
-    /// Returns the message group and the lane of a message's body. A body that cannot be parsed counts as an event in
-    /// its own group.
+    /// Returns the message group and the lane of the message with this body. If the body cannot be parsed, the message
+    /// counts as an event and gets a group of its own.
     pub(super) fn place(body: &str) -> (String, Lane) {
         match serde_json::from_str::<Self>(body) {
             Ok(message) => (message.group(), message.lane()),

@@ -1,9 +1,9 @@
-//! The store: data that Flexgate must remember and Twilio cannot hold, such as sign-in sessions, bindings of identities
-//! to Flex users, and the people ledger.
+//! The store: data that Flexgate must remember and that Twilio cannot hold. Examples are sign-in sessions, bindings of
+//! identities to Flex users, and the people ledger.
 //!
 //! This module defines the traits. Its submodules implement them for SQLite, and for DynamoDB with SQS. All
-//! implementations pass the same test suite (`tests/store.rs`). Writes that can race are conditional, so the store
-//! decides which one wins.
+//! implementations pass the same test suite (`tests/store.rs`). If several writers can write the same record at once,
+//! each write has a condition. The store then lets only one of the writers succeed.
 
 mod activity;
 mod dynamodb;
@@ -49,8 +49,8 @@ pub enum StoreError {
     Corrupt(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The key of a stored session: the SHA-256 of the identifier in the cookie. Somebody who can read the store cannot
-/// compute the cookie from it.
+/// The key of a stored session: the SHA-256 of the session's identifier, which is in the cookie. So somebody who can
+/// read the store cannot find out what the cookie contains.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(Box<str>);
 
@@ -95,14 +95,14 @@ pub struct Session {
     pub flex_user_sid: FlexUserSid,
     /// The encrypted tokens; opaque to the store.
     pub sealed: String,
-    /// The number of refreshes so far. The result of a refresh is stored only if the version has not changed since the
-    /// refresh began.
+    /// The number of refreshes so far. When a refresh ends, its result is stored only if this number is still the same
+    /// as when the refresh began.
     pub version: u64,
     /// When the person signed in.
     pub created_at: OffsetDateTime,
     /// When the session was last used.
     pub used_at: OffsetDateTime,
-    /// The time at which the session ends at the latest. The store may remove it afterwards.
+    /// The time at which the session ends, even if it is in use. From then on, the store may remove the session.
     pub ends_at: OffsetDateTime,
 }
 
@@ -113,7 +113,7 @@ pub enum Lease {
     Granted,
     /// No: another process holds the lease.
     Held,
-    /// The session now has another version, or no longer exists.
+    /// No: the session has been refreshed in the meantime and now has another version, or it no longer exists.
     Moved,
 }
 
@@ -129,7 +129,7 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     /// Records that the session was used at `at`.
     async fn touch(&self, key: &SessionKey, at: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Requests a lease: the exclusive right to refresh version `version` until `until`.
+    /// Requests a lease: until the time `until`, no other process may refresh the session from version `version`.
     async fn lease(
         &self,
         key: &SessionKey,
@@ -141,8 +141,8 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     /// Releases the lease without a refresh.
     async fn release(&self, key: &SessionKey, version: u64) -> Result<(), StoreError>;
 
-    /// Stores the refreshed tokens if the session still has version `version`, and ends the lease. Returns false if the
-    /// session now has another version or no longer exists.
+    /// Stores the refreshed tokens and ends the lease, if the session still has version `version`. Returns false if the
+    /// session has another version by now or no longer exists.
     async fn refreshed(&self, key: &SessionKey, version: u64, sealed: &str) -> Result<bool, StoreError>;
 
     /// Ends one session.
@@ -155,11 +155,12 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
-/// Claims on actions that must happen only once. At most one caller gets each claim.
+/// One-time claims. Such a claim is the right to do an action that must happen only once. At most one caller gets each
+/// claim.
 #[async_trait]
 pub trait OnceOnly: fmt::Debug + Send + Sync {
-    /// Claims the action `what` of the kind `kind`. Returns true for the first caller and false for every later one, at
-    /// least until `until`.
+    /// Claims the action `what`, which is of the kind `kind`. Returns true for the first caller. Returns false for
+    /// every later caller, at least until `until`.
     async fn claim(
         &self,
         kind: &str,
@@ -174,15 +175,16 @@ pub trait OnceOnly: fmt::Debug + Send + Sync {
 pub struct Counted {
     /// The count, this time included.
     pub times: u32,
-    /// When the span ends and the count restarts.
+    /// When the time span ends. The next count then begins with one again.
     pub until: OffsetDateTime,
 }
 
 /// Counters for rate limits.
 #[async_trait]
 pub trait Counters: fmt::Debug + Send + Sync {
-    /// Increments the counter of `what`, which is of the kind `kind`. A time span lasts for `span`, and begins with the
-    /// first count after the previous span has ended. Concurrent callers each get a different number.
+    /// Increments the counter of `what`, which is of the kind `kind`, and returns the new number. The first count
+    /// begins a time span of the length `span`. The first count after its end begins a new time span. Concurrent
+    /// callers each get a different number.
     async fn count(
         &self,
         kind: &str,
@@ -203,8 +205,8 @@ pub enum Bound {
     UserTaken,
 }
 
-/// Bindings of identities to Flex users. An identity has at most one user and a user has at most one identity. So
-/// nobody can take over an account through a changed e-mail address or a reused username.
+/// Bindings of identities to Flex users. An identity has at most one user, and a user has at most one identity. So
+/// nobody can get somebody else's Flex user with a changed e-mail address or a reused username.
 #[async_trait]
 pub trait Bindings: fmt::Debug + Send + Sync {
     /// The Flex user bound to the identity.

@@ -1,10 +1,11 @@
 //! Storage of the people ledger: the known people, what each source says about them, and what Flexgate has given them.
 //!
-//! A person is stored as a head, one statement for each source, and pointers to the head. A statement is what the
-//! source says about the person. There is a pointer for the username's key, for each Flex SID and for each source's
-//! subject id. The head has a version that counts every write to the person. Every write is conditional on that
-//! version, so no writer silently overwrites another's change. Each statement is a separate record whose key begins
-//! with the kind of its source. So a function's IAM role can be limited to the statements of its own sources.
+//! A person is stored as a head, one statement for each source, and pointers. The head holds the person's own data. A
+//! statement is what one source says about the person. A pointer makes it possible to find the head by the username, by
+//! a Flex SID, or by a source's own id of the person. The head has a version that counts every write to the person. A
+//! write succeeds only if the version has not changed, so no writer silently overwrites another's change. Each
+//! statement is a separate record, whose key begins with the kind of its source. So a function's IAM role can be
+//! limited to the statements of its own sources.
 
 use std::fmt;
 
@@ -33,34 +34,35 @@ pub enum PersonKey {
 pub enum Written {
     /// The write succeeded. The person now has this version.
     Yes(u64),
-    /// Nothing was written. Either another writer changed the person since it was read, or the username, the Flex user
-    /// or the subject belongs to another person.
+    /// Nothing was written. One reason is that another writer has changed the person since this caller read it. The
+    /// other is that the username, the Flex user or the subject belongs to another person.
     Moved,
 }
 
-/// What a source says about a person (its statement), with the source and its id of the person, to be written.
+/// A source's statement about a person that is to be stored, with the source and the source's own id of the person.
 #[derive(Debug, Clone, Copy)]
 pub struct Stating<'a> {
     /// The source of the statement.
     pub source: &'a Source,
-    /// Everything that the source says, already merged with its earlier statements.
+    /// Everything that the source says about the person. The caller has already merged it with the source's earlier
+    /// statement.
     pub statement: &'a Statement,
     /// The source's own subject id for the person, if it has one.
     pub subject: Option<&'a SubjectId>,
     /// The record of what Flexgate has given the person, if the statement changes that record. It is written in the
-    /// same transaction as the statement. Otherwise a crash between the two writes could lose the statement's effect on
-    /// roles given earlier.
+    /// same transaction as the statement. Otherwise, after a crash between the two writes, Flexgate could have
+    /// forgotten roles that it must take away.
     pub given: Option<&'a Given>,
 }
 
-/// What Flexgate records about a person besides the sources' statements.
+/// What Flexgate itself records about a person, in addition to what the sources say.
 #[derive(Debug, Clone, Copy)]
 pub struct Noting<'a> {
     /// What Flexgate has given the person.
     pub given: &'a Given,
-    /// The person's current Flex user. The ledger can still find the person by their earlier Flex users.
+    /// The person's current Flex user. If it changes, the ledger can still find the person by the earlier Flex users.
     pub flex_user_sid: Option<&'a FlexUserSid>,
-    /// The username as Flex spells it. The spelling may change, but the username's key does not.
+    /// The username as Flex spells it. It may replace another spelling of the same username, but not another username.
     pub username: &'a Username,
 }
 
@@ -69,9 +71,9 @@ pub struct Noting<'a> {
 pub enum PersonLease {
     /// This process may reconcile the person. No other process may before the lease ends.
     Granted {
-        /// Whether an earlier holder never released the lease, so that a request that it sent to Twilio may still
-        /// arrive there. Also true if a holder requests a lease that it already has, for example because the answer to
-        /// its first request was lost.
+        /// True if an earlier holder never released the lease. A request that this holder sent to Twilio may then still
+        /// arrive there. It is also true if a holder requests a lease that it already has, for example because the
+        /// answer to its first request was lost.
         taken_over: bool,
     },
     /// Another process holds the lease until this time.
@@ -99,19 +101,19 @@ pub trait People: fmt::Debug + Send + Sync {
     ///
     /// If `instead_of` is set, the new person takes over that person's username, and every Flex user and subject that
     /// both have in common. The same transaction marks `instead_of` as superseded and removes its Flex user. Returns
-    /// [`Written::Moved`] if `instead_of` now has another version, so that a person who came back in the meantime is
-    /// not replaced.
+    /// [`Written::Moved`] if `instead_of` has another version by now. For example, that person may have become active
+    /// again, and must then not be replaced.
     async fn add(&self, person: &Person, instead_of: Option<&Person>) -> Result<Written, StoreError>;
 
     /// Stores a source's statement, if the person still has version `version`.
     async fn state(&self, person: PersonId, version: u64, stating: Stating<'_>) -> Result<Written, StoreError>;
 
-    /// Records what Flexgate has given the person and which Flex user they have. Writes only if the person still has
-    /// version `version`.
+    /// Stores the record of what Flexgate has given the person, and the person's current Flex user. Writes only if the
+    /// person still has version `version`.
     async fn note(&self, person: PersonId, version: u64, noting: Noting<'_>) -> Result<Written, StoreError>;
 
-    /// Requests a lease: the exclusive right to reconcile the person until `until`. `holder` is a random number. A
-    /// holder that requests its own lease again extends it to the new `until`.
+    /// Requests a lease: until the time `until`, only this holder may reconcile the person. `holder` is a random
+    /// number. If a holder requests its own lease again, the lease lasts until the new `until`.
     async fn lease(
         &self,
         person: PersonId,
@@ -120,12 +122,14 @@ pub trait People: fmt::Debug + Send + Sync {
         until: OffsetDateTime,
     ) -> Result<PersonLease, StoreError>;
 
-    /// Releases the lease if the person still has version `version`. Returns false if the version has changed, or if
-    /// another holder has taken over the lease. `None` releases the lease regardless of the version.
+    /// Releases the lease if the person still has version `version`. If `version` is `None`, releases the lease
+    /// whatever version the person has. Returns false if the person has another version, or if another holder has taken
+    /// over the lease.
     async fn release(&self, person: PersonId, holder: u128, version: Option<u64>) -> Result<bool, StoreError>;
 
-    /// Returns what a source said about a subject before it sent the subject's username. At that time there is no
-    /// person to whom the statement could be attached, but it must not be lost, especially when it ends a membership.
+    /// Returns what a source said about a subject before the source sent the subject's username. At that time the
+    /// ledger cannot know which person the statement is about. The statement must be kept all the same, especially if
+    /// it ends a membership.
     async fn unattached(&self, source: &Source, subject: &SubjectId) -> Result<Option<Statement>, StoreError>;
 
     /// Stores what a source says about a subject for whom the ledger has no person yet. The caller must process the
@@ -138,8 +142,8 @@ pub trait People: fmt::Debug + Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
-/// Tells the sign-in function whether a person is inactive. An implementation does not read the sources' statements,
-/// and writes nothing.
+/// Tells the sign-in function whether any source says that a person is inactive. The sign-in function needs no access
+/// to the statements for this, and it writes nothing.
 #[async_trait]
 pub trait Deactivations: fmt::Debug + Send + Sync {
     /// Whether any source says that the person with that Flex user or that username is inactive.
@@ -163,20 +167,20 @@ pub struct SeenUser {
     pub active: bool,
 }
 
-/// The username index: Flex's users by username, regardless of case, as of the last sweep. It is needed because Twilio
-/// finds a username only by its exact spelling, and may not show a deactivated user at all.
+/// The username index: Flex's users by username, regardless of case, as they were at the last sweep. Flexgate needs it
+/// because Twilio finds a username only by its exact spelling, and may not show a deactivated user at all.
 #[async_trait]
 pub trait UsernameIndex: fmt::Debug + Send + Sync {
-    /// Stores the users as they were at the time `at`. For a walk over all users, that is the time at which the walk
-    /// began. For a change by Flexgate itself, it is the time of the change. An entry with a later time is not
-    /// overwritten.
+    /// Stores the users as they were at the time `at`. For a walk over all users, `at` is the time at which the walk
+    /// began. For a change by Flexgate itself, it is the time of the change. An entry that was stored with a later time
+    /// stays as it is.
     async fn put_seen(&self, seen: &[SeenUser], at: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Returns the users with that key, active ones first.
     async fn seen(&self, key: &UsernameKey) -> Result<Vec<SeenUser>, StoreError>;
 
-    /// Records that a walk over all users of Flex has completed, and that it began at `began`. Users last seen before
-    /// that time no longer exist in Flex, and the index does not return them any more.
+    /// Records that a walk over all users of Flex has completed, and that this walk began at `began`. A user who was
+    /// last seen before that time no longer exists in Flex, and the index no longer returns them.
     async fn finish_walk(&self, began: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Returns when the last complete walk over all users began. Returns `None` before the first one.

@@ -1,9 +1,10 @@
 //! Storage for SCIM: data that SCIM must remember and for which Flex has no field.
 //!
-//! Twilio stays the source of truth about users. For each user this store holds the identity system's own key
-//! (`externalId`), the attributes as the identity system wrote them, and a tombstone after a deletion. It also holds
-//! groups with their members, work in progress, and the start of each page of a long list. Every write of an entry or a
-//! group is conditional on the version that was read.
+//! The Flex users themselves are stored only at Twilio. For each of them, this store has an entry with three things:
+//! the identity system's own key (`externalId`), the attributes as the identity system wrote them, and whether the user
+//! was deleted through SCIM. The store also holds the groups with their members, and locks for work that only one
+//! process may do at a time. And it holds Twilio's tokens for pages of the user list, so that a client can begin in the
+//! middle of the list. An entry or a group is written only if its version has not changed since it was read.
 
 use std::fmt;
 
@@ -40,11 +41,11 @@ pub struct Entry {
 pub struct Member {
     /// The member's SCIM `id`.
     pub user: FlexUserSid,
-    /// Whether the identity system lists this member. A member who has left stays stored until they have been
-    /// reconciled without the group's role, or until a job for that is queued.
+    /// Whether the identity system lists this member now. A member who has left the group stays stored for a while:
+    /// until the member has been reconciled without the group's role, or until a job for this is queued.
     pub present: bool,
-    /// The role from this group that has been announced for the member. "Announced" means that the member has been
-    /// reconciled with the role, or that a job for it is queued.
+    /// The last role of this group with which the member has been reconciled, or for which a job has been queued to
+    /// reconcile the member. If it differs from the role that the group gives now, the member must be reconciled again.
     pub announced: Option<Role>,
 }
 
@@ -57,8 +58,8 @@ pub struct Group {
     pub display_name: String,
     /// The identity system's own key.
     pub external_id: Option<String>,
-    /// The members. A person who has left stays in the list until they have been reconciled without the group's role,
-    /// or until a job for that is queued.
+    /// The members. A person who has left the group stays in the list for a while: until the person has been reconciled
+    /// without the group's role, or until a job for this is queued.
     pub members: Vec<Member>,
     /// The number of writes; 0 for a group that is not stored yet.
     pub version: u64,
@@ -97,25 +98,25 @@ pub enum GroupWritten {
 pub struct Work {
     /// The name of the work. Two pieces of work with the same name exclude each other.
     pub name: String,
-    /// A random number that identifies the process that does the work. If a holder's time has run out, another holder
-    /// may have replaced it. The first holder can then no longer end the work.
+    /// A random number that identifies the process that does the work, the holder. If its time runs out, another
+    /// process may begin the work and become the holder. The first process can then no longer end the work.
     pub holder: u128,
 }
 
-/// Whether this holder may do a piece of work now.
+/// Whether this process may do a piece of work now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
-    /// This holder may do the work. No other holder may until the given time.
+    /// This process may do the work. No other process may do it until the requested time.
     Yes {
-        /// Whether [`ScimStore::intend`] was called for this work earlier. If so, an earlier attempt may have done part
-        /// of it.
+        /// Whether [`ScimStore::intend`] was called earlier for work with this name. If so, somebody may already have
+        /// done a part of it.
         intended: bool,
     },
-    /// No: another holder may do the work until this time.
+    /// No: another process may do the work until this time.
     Held(OffsetDateTime),
 }
 
-/// The start of a page in the list of users.
+/// A page mark: where a page begins in the list of users, and Twilio's token for that page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// The 1-based index of the first user of the page.
@@ -140,7 +141,7 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     async fn entries_of_external_id(&self, external_id: &str) -> Result<Vec<Entry>, StoreError>;
 
     /// Stores the entry if the stored version has not changed. In the same transaction, removes the record of the work
-    /// `finishes`. Returns false if the stored version has changed, or if another holder has begun the work.
+    /// `finishes`. Returns false if the stored version has changed, or if another process has begun the work.
     async fn put_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError>;
 
     /// Returns the group with that `id`.
@@ -149,7 +150,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Returns the group with that name, regardless of case.
     async fn group_named(&self, display_name: &str) -> Result<Option<Group>, StoreError>;
 
-    /// Returns at most `limit` groups in the order of their ids: those after `after`, without the first `skip`.
+    /// Returns at most `limit` groups in the order of their ids. Begins after the id `after`, and leaves out the first
+    /// `skip` groups from there.
     async fn groups(&self, after: &str, skip: u64, limit: u64) -> Result<Vec<Group>, StoreError>;
 
     /// Returns the number of groups.
@@ -167,18 +169,19 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Ends every membership of a user.
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError>;
 
-    /// Requests the exclusive right to do `work` until `until`. A holder that requests it again extends its time.
+    /// Requests the exclusive right to do `work` until `until`. If a process requests a right that it already has, that
+    /// right lasts until the new `until`.
     async fn begin(&self, work: &Work, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError>;
 
-    /// Records that the work will be carried out. The caller must do this before the first step of the work. Returns
-    /// false if the holder no longer has the right to do it.
+    /// Records that the work is about to be done. The caller must do this before the first step of the work. Returns
+    /// false if the caller no longer has the right to do the work.
     async fn intend(&self, work: &Work) -> Result<bool, StoreError>;
 
-    /// Gives up the right to do the work, so that others may begin it. The record of [`ScimStore::intend`] stays. Does
-    /// nothing if another holder has begun the work.
+    /// Gives up the right to do the work, so that another process may begin it. If [`ScimStore::intend`] was called for
+    /// this work, that stays recorded. Does nothing if another process has begun the work already.
     async fn abandon(&self, work: &Work) -> Result<(), StoreError>;
 
-    /// Removes the record of the work. Does nothing if another holder has begun the work.
+    /// Removes the record of the work, because the work is done. Does nothing if another process has begun the work.
     async fn finish(&self, work: &Work) -> Result<(), StoreError>;
 
     /// Returns the page mark with the largest index that is at most `index`.
@@ -187,13 +190,14 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Stores a mark until `until`.
     async fn put_mark(&self, mark: &Mark, until: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Returns how many users the last complete walk over all users saw.
+    /// Returns how many users Flex had at the last complete walk over all users. Returns `None` if this is not known or
+    /// too old.
     async fn total(&self, now: OffsetDateTime) -> Result<Option<u64>, StoreError>;
 
     /// Stores the number of users until `until`.
     async fn put_total(&self, total: u64, until: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Discards the page marks and the total. Call this if the list of users has changed.
+    /// Discards the page marks and the number of users. Call this if the list of users has changed.
     async fn forget_marks(&self) -> Result<(), StoreError>;
 }
 

@@ -1,4 +1,4 @@
-//! Where the store and its queues are: `FLEXGATE_STORE`, `FLEXGATE_QUEUE`, `FLEXGATE_BULK_QUEUE`.
+//! The settings that say where the store and its queues are: `FLEXGATE_STORE`, `FLEXGATE_QUEUE`, `FLEXGATE_BULK_QUEUE`.
 
 #[cfg(feature = "local")]
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! The store in one SQLite file, for the local gateway and for single machines.
 //!
-//! Several processes may share the file. It is in WAL mode, every writing transaction takes the write lock first, and a
-//! process waits while another one holds the lock. Every write except a count is on disk before it is acknowledged.
+//! Several processes may share the file. It is in WAL mode. Every transaction that writes takes the write lock at its
+//! start, and a process waits while another one holds that lock. Every write is on disk before it is acknowledged,
+//! except for the counters of rate limits.
 
 mod activity;
 mod event_tables;
@@ -33,12 +34,13 @@ use values::{failure, moment, parsed};
 use worker::{Keep, Worker};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The size of the cache of prepared statements. It is larger than the number of different statements, so each is
-/// parsed only once.
+/// The size of the cache of prepared statements. It is larger than the number of different SQL statements, so each of
+/// them is parsed only once.
 const STATEMENTS: usize = 128;
 
-/// Tables with small rows are WITHOUT ROWID. Tables with large rows have a rowid: without one, SQLite would store whole
-/// rows in the inner pages of the B-tree too. Only about five of them fit on a page, so the tree would become deep.
+/// Tables with small rows are WITHOUT ROWID. Tables with large rows have a rowid. Without one, SQLite would store whole
+/// rows in the inner pages of the B-tree too. Only about five large rows fit on a page, so the tree would become deep
+/// and slow.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS sessions (
     key           TEXT NOT NULL PRIMARY KEY,
@@ -116,7 +118,8 @@ impl SqliteStore {
     }
 }
 
-/// Creates the file, if it is missing, with access for its owner only. SQLite's own files beside it inherit this mode.
+/// Creates the file with access for its owner only, if there is no such file. SQLite gives the same access rights to
+/// the other files that it creates for this store.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);

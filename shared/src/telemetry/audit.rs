@@ -1,5 +1,5 @@
-//! Audit events: who requested which action on which user, and whether it was allowed. Every event is written: there is
-//! no sampling. Audit events are separate from the request's log line.
+//! Audit events: who requested which action on which user, and whether Flexgate allowed it. Every such event is
+//! written, with no sampling. Audit events are separate from the one log line that each request has.
 
 use super::request::RequestId;
 
@@ -23,7 +23,7 @@ pub struct Audit<'a> {
     pub subject: Option<&'a str>,
     /// The Flex user that the action is about.
     pub flex_user_sid: Option<&'a str>,
-    /// A stable code or a short text that explains the decision.
+    /// Explains the decision: a code that never changes, or a short text.
     pub reason: Option<&'a str>,
 }
 

@@ -1,8 +1,8 @@
 //! Metrics in the embedded metric format of `CloudWatch`. Flexgate prints lines on standard output, and `CloudWatch`
 //! extracts the metrics from them, so no API call is needed. If no namespace is configured, there are no metrics.
 //!
-//! Metrics that are meant for alarms have no dimension, so that one alarm covers every function. The dimensions of the
-//! other metrics are the function, the route's pattern, the outcome, and what was refreshed. They never contain
+//! Metrics that are meant for alarms have no dimension, so that one alarm covers every function. Other metrics have
+//! dimensions: the function, the route's pattern, the outcome, or what was refreshed. A dimension never contains
 //! anything about a person.
 
 use std::io::Write as _;
@@ -49,8 +49,9 @@ pub fn ignored_event() {
     write(&[Group { dimensions: &[], metrics: &[("ignored_events", "Count", 1.0)] }]);
 }
 
-/// Counts a finished sweep. Also counts the active users whom a source has declared inactive, and the contested users:
-/// those whom somebody else changes back after every repair.
+/// Counts a finished sweep, and reports two of its results. One is the number of active users about whom a source says
+/// that they are inactive. The other is the number of contested users: after each repair of such a user, something else
+/// has changed the user again.
 pub fn swept(inactive_but_active: usize, contested: usize) {
     let (inactive_but_active, contested) = (number(inactive_but_active), number(contested));
     write(&[

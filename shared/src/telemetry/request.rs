@@ -11,7 +11,7 @@ use crate::base::clock_rng::ClockRng;
 pub struct RequestId(String);
 
 impl RequestId {
-    /// Creates a new random id. The edge creates one for each request. Work that does not belong to a request creates
+    /// Creates a new random id. Each request gets one when it arrives. Work that does not belong to a request creates
     /// its own.
     #[must_use]
     pub fn new(clock_rng: &ClockRng) -> Self {
@@ -48,7 +48,7 @@ pub struct RequestLine<'a> {
     pub code: Option<&'a str>,
     /// The error and its causes. Only operators may see them.
     pub fault: Option<&'a str>,
-    /// The time between the edge receiving the request and the answer being ready.
+    /// The time from the arrival of the request until the answer was ready.
     pub duration: Duration,
     /// The request's upstream calls.
     pub meter: Meter,

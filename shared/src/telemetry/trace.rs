@@ -1,4 +1,4 @@
-//! The X-Ray trace that an invocation belongs to. Flexgate passes it on to upstreams.
+//! The AWS X-Ray trace of the request that is being processed. Flexgate passes the trace on to upstream services.
 
 use std::future::Future;
 
@@ -15,7 +15,7 @@ tokio::task_local! {
     static TRACE: Trace;
 }
 
-/// A trace from Lambda's runtime API. Flexgate never takes a trace from a header that the caller sent.
+/// A trace from Lambda's runtime API. Flexgate never uses a trace from a header of the caller's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace(HeaderValue);
 

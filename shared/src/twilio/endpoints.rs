@@ -25,8 +25,8 @@ impl Service {
     }
 }
 
-/// The addresses of Twilio's services. They are either Twilio's own hosts in a region, or paths at one address. The
-/// simulator uses the second form, with one path for each service.
+/// The addresses of Twilio's services. Usually these are Twilio's own hosts in a region. Alternatively, all services
+/// are at one address, each under its own path. The simulator is reached in this way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints(Base);
 
@@ -55,7 +55,8 @@ impl Default for Endpoints {
 }
 
 impl Endpoints {
-    /// Twilio itself, in a region like `ie1`. An edge location may come before the region: `dublin.ie1`.
+    /// The addresses of Twilio itself, in a region like `ie1`. An edge location may come before the region:
+    /// `dublin.ie1`.
     pub fn in_region(region: &str) -> Result<Self, EndpointsError> {
         let label = |label: &str| {
             (1..=20).contains(&label.len())
@@ -112,7 +113,8 @@ impl Endpoints {
     }
 }
 
-/// Returns whether the URL's host is the local machine. Plain HTTP is safe there, because nobody else can read it.
+/// Returns whether the URL's host is the local machine. Plain HTTP to the local machine is safe, because the data never
+/// crosses a network.
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {

@@ -1,4 +1,5 @@
-//! The errors of Twilio requests. There is one for each case that a caller must handle differently.
+//! The errors of requests to Twilio. If a caller must handle a case differently from others, that case has its own
+//! error.
 
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use serde::Deserialize;
 use crate::base::outbound::{Answer, SendError};
 use crate::secrets::SecretError;
 
-/// Twilio's description of a refusal. It has only the status, the code, the request's id and the waiting time. Twilio's
-/// message is dropped, because it can contain names.
+/// Twilio's refusal of a request: the status, Twilio's error code, the request's id and the waiting time. Twilio's
+/// message is left out, because it can contain names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// The HTTP status.
@@ -41,8 +42,8 @@ pub enum TwilioError {
     /// The resource does not exist (404, 20404).
     #[error("Twilio does not know it ({0})")]
     NotFound(ApiError),
-    /// Twilio refused the request with a 4xx status for which there is no other error here. For an exchange or a
-    /// refresh, this means that the code or the refresh token is not valid.
+    /// Twilio refused the request with a 4xx status, and none of the other errors here applies. If the request was an
+    /// exchange or a refresh, the code or the refresh token is not valid.
     #[error("Twilio refused the request ({0})")]
     Refused(ApiError),
     /// Twilio rejects the current credential and every other credential that a rotation has created.
@@ -51,7 +52,7 @@ pub enum TwilioError {
     /// The credential is valid but lacks the permission for this request (code 8001: a restricted API key).
     #[error("the configured Twilio credential lacks the permission ({0})")]
     PermissionMissing(ApiError),
-    /// Twilio is overloaded or limits our rate, even after retries (429).
+    /// Twilio is overloaded or limits Flexgate's rate, even after retries (429).
     #[error("Twilio limits the rate ({0})")]
     Busy(ApiError),
     /// Twilio is failing, even after retries (5xx).
@@ -69,7 +70,7 @@ pub enum TwilioError {
     /// Twilio's answer does not have the expected form.
     #[error("Twilio's answer is unusable: {0}")]
     Malformed(&'static str),
-    /// Twilio's answer, or the credential from the secret, belongs to another account or instance than the configured
+    /// Twilio's answer, or the credential from the secret, belongs to an account or instance other than the configured
     /// one.
     #[error("Twilio's answer belongs to another account or instance")]
     Foreign,
@@ -96,8 +97,8 @@ impl TwilioError {
     }
 }
 
-/// The field that Twilio's two error formats share. One is Twilio's own (`code`, `message`, `status`). The other is RFC
-/// 9457 (`code`, `title`, `status`).
+/// The only field that Flexgate reads from the body of a refusal. Both of Twilio's error formats have it: Twilio's own
+/// format (`code`, `message`, `status`) and RFC 9457 (`code`, `title`, `status`).
 #[derive(Deserialize)]
 struct ErrorBody {
     code: Option<u32>,

@@ -1,11 +1,12 @@
-//! The Flex client: users, tokens and SSO, through one HTTP sender.
+//! The clients for Twilio Flex: users, tokens and SSO.
 //!
-//! There are two clients, and only one has a credential. [`Flex`] has the account's credential. It provisions and looks
-//! up users, and mints tokens. [`Sso`] has no credential and cannot get one. It exchanges codes, refreshes tokens and
-//! checks tokens. These requests need no proof other than the code or the token. The sign-in function has only [`Sso`].
+//! There are two clients, and only one of them has a credential. [`Flex`] has the account's credential. It provisions
+//! and looks up users, and mints tokens. [`Sso`] has no credential and cannot get one. It exchanges codes, refreshes
+//! tokens and checks tokens. For these requests, Twilio needs no proof other than the code or the token. The sign-in
+//! function uses only [`Sso`].
 //!
 //! No Twilio helper library covers the v4 endpoints. `docs/architecture.md` says what is known for certain about them.
-//! This client treats every field of every answer as optional until it has checked the field.
+//! The clients treat every field of every answer as optional until they have checked it.
 
 mod authorized;
 mod endpoints;
@@ -37,7 +38,7 @@ use crate::domain::{AccountSid, InstanceSid};
 use crate::secrets::TwilioCredentials;
 use sender::Sender;
 
-/// The client for the account owner's operations. It needs the Twilio credential.
+/// The client for operations that need the Twilio account's credential.
 #[derive(Debug)]
 pub struct Flex {
     sender: Sender,
@@ -60,15 +61,15 @@ impl Flex {
         Self { sender: Sender::new(http, endpoints, clock_rng), credentials, account, instance }
     }
 
-    /// Turns off retries. Use this in callers that limit their own rate, such as a bulk import. They must see every
-    /// refusal.
+    /// Turns off retries. Callers that limit their own rate, such as a bulk import, need this, because they must see
+    /// every refusal by Twilio.
     #[must_use]
     pub fn asking_once(mut self) -> Self {
         self.sender = self.sender.asking_once();
         self
     }
 
-    /// Reads the credential before the first call needs it. If this fails, the first call reads the credential.
+    /// Reads the credential before the first call needs it. If reading fails, the first call tries again.
     pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.credentials.current(deadline).await;
     }

@@ -1,4 +1,5 @@
-//! Requests that only the diagnosis needs: what time it is at Twilio, and whether Twilio trusts a redirect URL.
+//! Requests that Flexgate sends only to diagnose a problem. They find out what time it is at Twilio, and whether Twilio
+//! accepts a redirect URL.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,7 +25,7 @@ pub enum RedirectUrl {
 }
 
 impl Sso {
-    /// Begins a sign-in and does not complete it, to find out whether Twilio accepts `redirect_url`.
+    /// Finds out whether Twilio accepts `redirect_url`. For this, it begins a sign-in that is never completed.
     pub async fn probe_redirect_url(
         &self,
         configuration: &SsoConfiguration,

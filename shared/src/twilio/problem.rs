@@ -1,6 +1,6 @@
-//! Maps a Twilio error to the problem that a caller sees. The mapping is the same in every function.
+//! Maps an error of Twilio to the problem document that a caller sees. The mapping is the same in every function.
 //!
-//! A 401 from Twilio never becomes a 401 for the caller. The caller never sees any text from Twilio.
+//! If Twilio answers 401, the caller never gets a 401. The caller never sees any text from Twilio.
 
 use super::TwilioError;
 use crate::web::{Kind, Problem, kinds};

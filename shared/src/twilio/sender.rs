@@ -16,7 +16,7 @@ use crate::base::outbound::{self, Answer, Deadline};
 /// users has some hundred kilobytes.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
 const MAX_ATTEMPTS: u32 = 3;
-/// The time limit of one attempt. It is short enough that another attempt is possible after a connection hangs.
+/// The time limit of one attempt. It is so short that there is time for another attempt if a connection hangs.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// When a request may be retried.
@@ -109,8 +109,8 @@ impl Sender {
         self.endpoints.url(service, path)
     }
 
-    /// Sends the request until Twilio answers with a 2xx status. Gives up if the attempts or the time are used up, or
-    /// if a retry is unsafe or would not help.
+    /// Sends the request until Twilio answers with a 2xx status. Gives up if there are no attempts or no time left, or
+    /// if sending the request again is unsafe or would not help.
     pub(super) async fn send(
         &self,
         request: &TwilioRequest,
@@ -150,9 +150,10 @@ impl Sender {
         if answer.status.is_success() { Ok(answer) } else { Err(refusal(api_error(&answer))) }
     }
 
-    /// How long to wait before a retry. If Twilio asks for a time, it is that time. Otherwise it is a random time (full
-    /// jitter), at most 0.2 s before the first retry and at most 0.4 s before the second. The jitter spreads out the
-    /// retries of requests that failed at the same time.
+    /// Returns how long to wait before a retry. If Twilio asks the client to wait for a certain time, this is that
+    /// time. Otherwise it is a random time (full jitter), at most 0.2 s before the first retry and at most 0.4 s before
+    /// the second. If many requests fail at the same time, random times keep them from all being retried at the same
+    /// time.
     fn pause(&self, attempt: u32, error: &TwilioError) -> Duration {
         if let TwilioError::Busy(api) | TwilioError::Failing(api) = error
             && let Some(asked) = api.retry_after

@@ -1,4 +1,4 @@
-//! Settings: the Twilio endpoints, and the secret with the credential.
+//! Reads the settings for Twilio: the addresses of its services, and the name of the secret with the credential.
 
 use super::Endpoints;
 use crate::base::settings::Reader;
@@ -14,7 +14,7 @@ pub fn endpoints(reader: &mut Reader) -> Option<Endpoints> {
     }
 }
 
-/// Names the secret with the Twilio credential. The sign-in function does not have this setting.
+/// The setting that names the secret with the Twilio credential. The sign-in function does not have this setting.
 #[derive(Debug, Clone)]
 pub struct CredentialSettings {
     /// `TWILIO_SECRET_ID`.

@@ -1,4 +1,5 @@
-//! Sign-in: the active configuration, the URL to which the browser is sent, the code exchange and the refresh.
+//! Sign-in through Twilio: finds the active SSO configuration, makes the URL to which the browser is sent, exchanges
+//! the code for tokens, and refreshes tokens.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -55,7 +56,7 @@ pub struct Authorization<'a> {
 pub struct SsoTokens {
     /// The access token, for the SDK.
     pub access_token: SecretString,
-    /// The refresh token. It may work for only one refresh, and it never leaves Flexgate.
+    /// The refresh token, which may be valid for only one refresh. Flexgate never gives it to anybody except Twilio.
     pub refresh_token: SecretString,
     /// Twilio's information about the access token.
     pub info: TokenInfo,
@@ -102,7 +103,7 @@ impl Sso {
     }
 
     /// Makes the URL to which the browser is sent. The parameters are in the same order as in Twilio's SDK. The code
-    /// challenge uses S256. The URL does not name this method, because Twilio assumes it.
+    /// challenge uses the method S256. The URL has no parameter for the method, because Twilio assumes S256.
     #[must_use]
     pub fn authorize_url(&self, profile: &SsoProfileSid, authorization: &Authorization<'_>) -> Url {
         let verifier = authorization.code_verifier.expose_secret().as_bytes();

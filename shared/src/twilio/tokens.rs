@@ -85,8 +85,8 @@ pub struct MintedToken {
 
 impl Flex {
     /// Mints a token for a user. There is no refresh token, so callers must mint again before this token expires. If
-    /// the answer is lost, the request is sent again. The lost token is harmless, because nobody sees it and it
-    /// expires.
+    /// Twilio's answer is lost, the request is sent again. The token in the lost answer is harmless, because nobody has
+    /// received it.
     pub async fn mint(
         &self,
         user: &FlexUserSid,

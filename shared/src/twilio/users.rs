@@ -25,7 +25,7 @@ pub struct UserPage {
     pub next_page_token: Option<String>,
 }
 
-/// The changes that [`Flex::update`] makes. A field that is `None` stays as it is.
+/// The changes that [`Flex::update`] makes. If a field here is `None`, the user's field stays as it is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UserUpdate<'a> {
     /// The e-mail address.
@@ -56,9 +56,9 @@ struct InstanceConfiguration {
 }
 
 impl Flex {
-    /// Creates the user, or updates the user with that username. Twilio has no request that only creates. If callers
-    /// must not update an existing user, they must look the user up first. The request is idempotent, so it is retried
-    /// if the answer is lost.
+    /// Creates the user, or updates the user with that username. Twilio has no request that only creates a user. If an
+    /// existing user must not be updated, the caller must look the user up first. The request is idempotent, so it is
+    /// sent again if Twilio's answer is lost.
     pub async fn provision(&self, user: &DesiredUser, deadline: Deadline) -> Result<FlexUser, TwilioError> {
         let worker = match &user.worker_attributes {
             Some(attributes) => json!({ "attributes": attributes }),
@@ -102,8 +102,9 @@ impl Flex {
         }
     }
 
-    /// Returns the user with this username, ignoring case. Looks only among the users that Twilio's search returns, and
-    /// prefers an exact match. SCIM needs this, because it ignores the case of usernames.
+    /// Returns the user with this username, ignoring case. It searches only among the users that Twilio's search
+    /// returns, and prefers a user whose username matches exactly. SCIM needs this, because usernames in SCIM are
+    /// case-insensitive.
     pub async fn find_alike(&self, username: &Username, deadline: Deadline) -> Result<Option<FlexUser>, TwilioError> {
         let key = username.key();
         let mut alike = self.search(username, deadline).await?;
@@ -129,7 +130,8 @@ impl Flex {
         found.into_iter().map(|user| user.checked(&self.account, &self.instance)).collect()
     }
 
-    /// Changes the locale, which provisioning cannot change. Can also change the e-mail address alone.
+    /// Changes the locale, which a provisioning request cannot change. Also changes the e-mail address, if it is set,
+    /// without touching the roles.
     pub async fn update(
         &self,
         user: &FlexUserSid,
@@ -192,8 +194,8 @@ impl Flex {
     }
 }
 
-/// Returns only the page token from `next_page_url`. Flexgate must not follow the rest of that URL, because it may not
-/// point to the configured endpoint.
+/// Returns the page token from `next_page_url`. Flexgate uses only this token and not the whole URL, because the URL
+/// may not point to the configured endpoint.
 pub(super) fn next_page_token(meta: Option<wire::Meta>) -> Option<String> {
     let url = Url::parse(&meta?.next_page_url?).ok()?;
     url.query_pairs().find(|(name, _)| name == "PageToken").map(|(_, token)| token.into_owned())

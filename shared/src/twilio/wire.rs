@@ -1,4 +1,4 @@
-//! Twilio's answers before they are checked. Every field is optional, and no field is trusted.
+//! Twilio's answers as they arrive, before Flexgate checks them. Every field is optional, and no field is trusted yet.
 
 use serde::Deserialize;
 

@@ -24,7 +24,7 @@ pub struct WorkerPage {
 pub struct WorkerStatus {
     /// The worker.
     pub sid: WorkerSid,
-    /// The time of the last change. `None` if Twilio returns no time, or one that cannot be parsed.
+    /// The time of the last change. `None` if Twilio returns no time, or a time that cannot be parsed.
     pub status_changed: Option<OffsetDateTime>,
 }
 

@@ -24,14 +24,14 @@ impl GroupRoles {
         self.0.is_empty()
     }
 
-    /// The members who joined or left, or whose role from the group changed, and for whom no reconciliation has run or
-    /// been queued since.
+    /// The members who must be reconciled because of a change: those who joined or left, and those whose role from the
+    /// group changed. A member is left out if a reconciliation has already run or been queued since the change.
     pub fn unannounced<'a>(&self, group: &'a Group) -> impl Iterator<Item = &'a Member> + use<'a> {
         let role = self.of(&group.display_name);
         group.members.iter().filter(move |member| !member.present || member.announced != role)
     }
 
-    /// The group with all changes marked as announced, which means reconciled or queued. Members who have left are
+    /// The group after every changed member has been reconciled or has a job queued for it. Members who have left are
     /// removed.
     #[must_use]
     pub fn announced(&self, mut group: Group) -> Group {

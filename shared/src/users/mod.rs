@@ -1,4 +1,5 @@
-//! Flex users: the settings and rules for access, and the code that updates Flex accordingly.
+//! Flex users: the people ledger, which decides who has access with which roles, and the code that changes Flex
+//! accordingly.
 
 mod group_roles;
 pub mod ledger;

@@ -58,9 +58,9 @@ impl Provisioning {
 
     /// Deactivates the user, and ends the user's sessions and binding in Flexgate.
     ///
-    /// The sessions end first, so that nobody stays signed in if the call to Twilio fails. They end again after the
-    /// call, because a session can start during the call. The binding is removed last. Minting relies on this order: a
-    /// binding that exists afterwards was made after the deactivation.
+    /// The sessions end first, so that nobody stays signed in if the call to Twilio fails. They end once more after the
+    /// call, because somebody may have signed in during the call. The binding is removed last. Minting relies on this
+    /// order. If a mint still finds its binding afterwards, it knows that the binding was made after the deactivation.
     pub async fn deprovision(&self, user: &FlexUserSid, deadline: Deadline) -> Result<(), ProvisioningError> {
         self.sessions.end_all_of(user).await?;
         self.flex.deprovision(user, deadline).await?;

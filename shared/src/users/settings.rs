@@ -10,19 +10,20 @@ use crate::users::GroupRoles;
 /// Who may have what.
 #[derive(Debug, Clone)]
 pub struct PolicySettings {
-    /// `FLEXGATE_ALLOWED_ROLES` (`agent,supervisor`: nobody gets `admin` unless it is listed), `FLEXGATE_DEFAULT_ROLES`
-    /// (`agent`), `FLEXGATE_JUST_IN_TIME` (`off`, `create` or `create-and-sync`), `FLEXGATE_MAX_TTL_SECONDS` (3600).
+    /// The policy, from these variables (default values in parentheses): `FLEXGATE_ALLOWED_ROLES` (`agent,supervisor`;
+    /// nobody gets `admin` unless it is listed), `FLEXGATE_DEFAULT_ROLES` (`agent`), `FLEXGATE_JUST_IN_TIME` (`off`;
+    /// also `create` or `create-and-sync`), `FLEXGATE_MAX_TTL_SECONDS` (3600).
     pub policy: Policy,
-    /// `FLEXGATE_MINTS_PER_MINUTE` (30): how many tokens one person may mint per minute.
+    /// `FLEXGATE_MINTS_PER_MINUTE` (default 30): how many tokens one person may mint per minute.
     pub mints_per_minute: u32,
-    /// `FLEXGATE_SCIM_LAST_ADMIN` (`protect`): whether Flexgate protects the last administrator. It applies to every
-    /// way in which a change can arrive, not only to SCIM.
+    /// `FLEXGATE_SCIM_LAST_ADMIN` (default `protect`): whether Flexgate protects the last administrator. Despite its
+    /// name, the setting applies to changes from every source, not only from SCIM.
     pub last_admin: LastAdmin,
-    /// `FLEXGATE_SCIM_GROUP_ROLES` (`{}`): which SCIM group gives which role.
+    /// `FLEXGATE_SCIM_GROUP_ROLES` (default `{}`): which SCIM group gives which role.
     pub group_roles: GroupRoles,
 }
 
-/// Whether Flexgate refuses to deprovision or demote the last active administrator.
+/// Whether Flexgate refuses to deactivate the last active administrator or to take the role `admin` away from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastAdmin {
     /// `protect`: it is refused. The default.

@@ -1,4 +1,5 @@
-//! Reads all of Flex's users page by page, and completes a user of whom a list or search shows only some fields.
+//! Reads all of Flex's users page by page. Also completes a user if a list or a search shows only some of the user's
+//! fields.
 
 use std::collections::BTreeSet;
 
@@ -25,8 +26,8 @@ impl<'f> Pages<'f> {
         Self { flex, next: None, asked: BTreeSet::new(), ended: false }
     }
 
-    /// The next page. `None` after the last one. If Twilio repeats a page token, the walk fails, because it would never
-    /// end.
+    /// Returns the next page, or `None` after the last one. If Twilio repeats a page token, returns an error. Otherwise
+    /// the walk would never end.
     pub async fn next(&mut self, deadline: Deadline) -> Result<Option<Vec<FlexUser>>, TwilioError> {
         if self.ended {
             return Ok(None);

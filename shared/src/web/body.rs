@@ -73,8 +73,8 @@ impl Fields {
     /// mistakes.
     pub fn finish<T>(mut self, value: Option<T>) -> Result<T, Problem> {
         for name in std::mem::take(&mut self.map).into_iter().map(|(name, _)| name) {
-            // The caller chose this name, and it could be very long. So return just enough of it for the caller to
-            // recognise.
+            // The caller chose this name, and it could be very long. So return only as much of it as the caller needs
+            // to recognise it.
             let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
             self.errors.push(FieldError { field: name, detail: "is not a field of this request".to_owned() });
         }

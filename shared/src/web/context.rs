@@ -18,8 +18,8 @@ pub struct Context {
     pub deadline: Deadline,
 }
 
-/// A request outside [`super::Edge::assemble`] has no context. It gets a deadline that has already passed. So a route
-/// that somebody forgot to put behind the edge fails in its first test.
+/// A request has no context if its route was not put behind the edge ([`super::Edge::assemble`]). Such a request gets a
+/// deadline that has already passed, so that the mistake shows in the route's first test.
 impl<S: Sync> FromRequestParts<S> for Context {
     type Rejection = Infallible;
 

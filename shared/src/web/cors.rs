@@ -1,7 +1,7 @@
-//! Cross-origin requests. Only the listed origins may read answers, and only they may send credentials.
+//! Cross-origin requests. Only pages of the listed origins may read answers, and only they may send credentials.
 //!
 //! Flexgate does not use the CORS layer of `tower-http`, because that layer tells every origin which methods and
-//! headers are allowed. An unlisted origin must learn nothing.
+//! headers are allowed. An origin that is not listed must not learn even that.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -30,9 +30,10 @@ impl Origins {
         self.0.iter().any(|listed| listed.as_bytes() == origin.as_bytes()).then_some(origin)
     }
 
-    /// Refuses requests that another site made the browser send together with its cookies (CSRF). A request must name
-    /// exactly one origin, and that origin must be listed. The request must have the header `x-flexgate: 1`, which no
-    /// HTML form can send. `sec-fetch-site` must not say that the request is cross-site.
+    /// Refuses requests that another site made the browser send together with its cookies (CSRF). A request must pass
+    /// three checks. It must name exactly one origin, and that origin must be listed. It must have the header
+    /// `x-flexgate: 1`, which no HTML form can send. And its header `sec-fetch-site` must not say that the request is
+    /// cross-site.
     pub fn require(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let header = headers.get("x-flexgate").is_some_and(|value| value == "1");
         let cross_site = headers.get("sec-fetch-site").is_some_and(|value| value == "cross-site");
@@ -46,7 +47,7 @@ impl Origins {
         ))
     }
 
-    /// Returns whether this is a CORS preflight. The edge answers preflights itself.
+    /// Returns whether this is a CORS preflight. Preflights never reach a route.
     pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
     }

@@ -1,5 +1,5 @@
-//! The edge handles what all routes share: the request's id and deadline, the rendering of problems, security headers,
-//! CORS, and the request's log line.
+//! The edge is the layer around all routes. It does what every route needs: the request's id and deadline, the
+//! rendering of problems, security headers, CORS, and the request's log line.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::telemetry::{self, Meter, RequestId, RequestLine};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The edge of one function: the function's name, and the settings that apply to all its routes.
+/// The edge of one function: its name, and the settings that apply to all its routes.
 #[derive(Debug)]
 pub struct Edge {
     function: &'static str,
@@ -171,8 +171,8 @@ impl Edge {
     }
 }
 
-/// Returns whether the request accepts HTML. A browser sends `text/html` when a person opens a page; programs and
-/// `fetch` do not.
+/// Returns whether the request accepts HTML. If a person opens a page, the browser sends `text/html`. Programs and
+/// `fetch` do not send it.
 fn wants_page(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accept.split(',').any(|range| range.trim().split(';').next() == Some("text/html"))

@@ -1,7 +1,8 @@
-//! Handles what all routers share: problem documents, request context, bodies, security headers and CORS.
+//! What the routers of all functions share: problem documents, the id and deadline of a request, bodies, security
+//! headers and CORS.
 //!
-//! A function's router has only routes. [`Edge::assemble`] puts the same edge around every router, on Lambda and
-//! locally.
+//! A function's router has only routes. [`Edge::assemble`] puts the same layer around the router of every function,
+//! both on Lambda and on a local machine.
 
 mod body;
 mod context;

@@ -1,8 +1,8 @@
 //! The parts of the OpenAPI document that all routes share: problem documents, the bearer token, and the header that
 //! every answer has. Each handler describes the rest of its route.
 //!
-//! A route lists the kinds of problem that it can return. The statuses and examples in the document come from these
-//! kinds, so the document and the code cannot disagree about a status.
+//! For each route, the code lists the kinds of problem that the route can return. The statuses and examples in the
+//! document come from these kinds. So the document and the code cannot disagree about a status.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{Kind, kinds};
 
-/// The problems that any route with an upstream service can return.
+/// The kinds of problem that a route can return if it sends requests to an upstream service.
 pub const UPSTREAM: &[&Kind] = &[kinds::INTERNAL, kinds::UPSTREAM_INVALID, kinds::UNAVAILABLE, kinds::TIMEOUT];
 
 /// The problems that a route with a JSON body can return.
@@ -92,9 +92,9 @@ pub struct Name;
 #[derive(Debug)]
 pub struct Email;
 
-/// White space that is not a control character, for use in a character class.
+/// White space that is not a control character, for use in a character class of a regular expression.
 const SPACE: &str = r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
-/// All white space, for use in a character class.
+/// All white space, for use in a character class of a regular expression.
 pub const ANY_SPACE: &str = r"\u0009-\u000d\u0085\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
 /// The characters that the domain does not allow in a name: control, bidirectional-formatting and zero-width
 /// characters.

@@ -6,8 +6,8 @@ use ring::digest;
 
 use super::problem::Problem;
 
-/// The page's style. It sets its own colours instead of using the browser's, so that their contrast is known in the
-/// light and the dark theme.
+/// The page's style. It sets its own colours and does not rely on the browser's. So the contrast is known, both in the
+/// light and in the dark theme.
 const STYLE: &str = "\
 :root{color-scheme:light dark;background:#f3f3f8;color:#17172b;font:16px/1.5 system-ui,sans-serif}\
 body{margin:0;min-height:100vh;display:grid;place-items:center}\

@@ -1,8 +1,9 @@
 //! Problem documents (RFC 9457): the refusals and failures that a caller can see.
 //!
-//! A handler returns a [`Problem`]. The edge turns it into a document, or into an HTML page for a person, because only
-//! the edge knows the request's id. The text for the caller (`detail`) and the text for the log (`fault`) are separate
-//! fields, so that nobody sends the log's text to the caller by accident.
+//! A handler returns a [`Problem`]. The layer around all routes (the edge) later turns it into a JSON document, or into
+//! an HTML page for a person. The handler cannot do this, because only the edge knows the request's id. The text for
+//! the caller (`detail`) and the text for the log (`fault`) are separate fields, so that nobody sends the log's text to
+//! the caller by accident.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,7 +26,8 @@ pub struct Kind {
     pub title: &'static str,
 }
 
-/// Declares every kind, and a list of all kinds. `tests/check.py` compares their codes with `docs/status-codes.md`.
+/// Declares every kind of problem, and a list of all kinds. `tests/check.py` compares the codes with
+/// `docs/status-codes.md`.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $status:ident $code:literal $title:literal;)*) => {
         /// Every kind of problem.
@@ -62,7 +64,7 @@ kinds! {
     SCOPE_MISSING = FORBIDDEN "scope_missing" "The token lacks a scope";
     /// The policy does not allow this caller to mint this token.
     MINT_REFUSED = FORBIDDEN "mint_refused" "This token may not be minted";
-    /// The policy does not allow anybody to have this role, or this caller to ask for it.
+    /// The policy does not allow anybody to have this role, or does not allow this caller to ask for it.
     ROLE_FORBIDDEN = FORBIDDEN "role_forbidden" "The role is not allowed";
     /// Twilio has several users with this name, or another person has the name.
     USER_AMBIGUOUS = CONFLICT "user_ambiguous" "The username is ambiguous or taken";
@@ -134,7 +136,7 @@ kinds! {
     NOT_CONFIGURED = NOT_IMPLEMENTED "not_configured" "This is not configured here";
     /// Flexgate itself failed.
     INTERNAL = INTERNAL_SERVER_ERROR "internal" "Something went wrong here";
-    /// Twilio's answer is unusable, or is about another user.
+    /// Twilio's answer cannot be used, or is about a user other than the requested one.
     UPSTREAM_INVALID = BAD_GATEWAY "upstream_invalid" "An upstream service gave an unusable answer";
     /// A service that Flexgate needs is down or busy, or another request is changing the same user or session.
     UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "A service that is needed is unavailable";
@@ -237,8 +239,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Puts the problem into the response's extensions. The edge renders it later, because the edge knows the request's id
-/// and whether a person reads the answer.
+/// Puts the problem into the response's extensions. The layer around all routes (the edge) renders it later, because
+/// only the edge knows the request's id and whether a person will read the answer.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.0.kind.status.into_response();

@@ -1,4 +1,5 @@
-//! Attacks on the claims of a token that the issuer really signed: M8 to M12, M24.
+//! Attacks on the claims of a token. The issuer really signed the token. Covers M8 to M12 and M24 of the attack
+//! register.
 
 use flexgate::authn::{CallerError, LEEWAY, TokenFault};
 use flexgate::domain::{Role, Scope};
@@ -44,7 +45,8 @@ async fn m08_a_token_for_another_audience_is_refused() {
             (json!({"aud": {"flexgate": "flexgate"}}), TokenFault::Malformed("aud")),
             (json!({"aud": ["flexgate", 1]}), TokenFault::Malformed("aud")),
             (json!({"aud": [["flexgate"]]}), TokenFault::Malformed("aud")),
-            // `client_id` may replace `aud` only if a preset says so.
+            // A token without `aud` is accepted because of its `client_id` only if the issuer's preset says so. This
+            // issuer has no such preset.
             (json!({"aud": null, "client_id": "flexgate"}), TokenFault::Missing("aud")),
         ],
     )
@@ -208,7 +210,8 @@ async fn m24_an_unverified_email_names_nobody() {
             assert_eq!((caller.username, caller.verified_email), (None, None), "{value}");
         }
     }
-    // The claim `mail` holds a verified address. That does not make the claim `email` verified.
+    // The address in the claim `mail` is verified, but the username comes from the claim `email`, which is not
+    // verified.
     let idp = Idp::with(json!({"username_claim": "email", "email_claim": "mail"})).await;
     assert_eq!(idp.judge(json!({"mail": "grace@example.com"})).await.unwrap().username, None);
 }
@@ -221,7 +224,7 @@ async fn scopes_come_from_the_configured_claim() {
         Ok::<_, CallerError>([Scope::Token, Scope::TokenAny].map(|scope| caller.scopes.grant(scope)))
     };
     assert_eq!(granted(json!({"roles": ["Flex Agents", "x"]})).await, Ok([true, false]));
-    // If there is a map, a group with the name of a scope gives nothing.
+    // If the issuer has a map of scopes, a group that merely has the name of a scope gives no scope.
     assert_eq!(granted(json!({"roles": ["flexgate.token.any", "flexgate.token"]})).await, Ok([false, false]));
     assert_eq!(granted(json!({"roles": []})).await, Ok([false, false]));
     assert_eq!(granted(json!({})).await, Ok([false, false]));

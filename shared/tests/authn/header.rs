@@ -1,4 +1,4 @@
-//! Attacks that Flexgate detects before it reads any claim: M1 to M3, M7, M12, M13.
+//! Attacks that Flexgate detects before it reads any claim. Covers M1 to M3, M7, M12 and M13 of the attack register.
 
 use flexgate::authn::{CallerError, MAX_TOKEN_BYTES, Part, TokenFault};
 use flexgate::base::strict_json::StrictJsonError;
@@ -63,7 +63,7 @@ async fn m02_no_signature_is_no_token() {
     let good = idp.token(&json!({}));
     let (signed, _) = good.rsplit_once('.').unwrap();
     assert_eq!(idp.fault(&format!("{signed}.")).await, TokenFault::Shape);
-    // Some libraries accepted an all-zero signature for any ECDSA key (CVE-2022-21449).
+    // Some libraries accepted a signature of zeros for any ECDSA key (CVE-2022-21449).
     assert_eq!(idp.fault(&format!("{signed}.{}", b64([0; 64]))).await, TokenFault::Signature);
 }
 
@@ -198,8 +198,8 @@ async fn m13_a_token_has_one_spelling() {
             assert!(matches!(fault, TokenFault::Encoding(_)), "{token}: {fault:?}");
         }
     }
-    // 64 bytes need 86 base64url characters, and the last one holds only two bits of them. Its other four bits must be
-    // zero.
+    // A signature of 64 bytes needs 86 base64url characters. The last character holds only two bits of the signature,
+    // and its other four bits must be zero.
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (rest, last) = good.split_at(good.len() - 1);
     let at = alphabet.find(last).unwrap();

@@ -1,4 +1,4 @@
-//! An issuer on the local machine, and an attacker who forges its tokens.
+//! A simulated issuer on the local machine. It also helps tests to forge tokens, as an attacker would.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -107,7 +107,7 @@ impl Signer {
         }
     }
 
-    /// A token with exactly this header and these claims, byte for byte.
+    /// A signed token with exactly this header and these claims, byte for byte.
     pub fn token(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
         let message = format!("{}.{}", b64(header), b64(claims));
         let signature = b64(self.sign(message.as_bytes()));
@@ -115,7 +115,7 @@ impl Signer {
     }
 }
 
-/// What the issuer's server returns, and how many requests it received.
+/// What the issuer's web server returns, and how many requests it has received.
 #[derive(Default)]
 pub struct Served {
     pub keys: Mutex<Value>,
@@ -225,7 +225,7 @@ impl Idp {
         changed(self.claims(), changes)
     }
 
-    /// A token with these changes to its claims. Without them, the verifier would accept it.
+    /// A token with these changes to its claims. A token without changes would be accepted by the verifier.
     pub fn token(&self, changes: &Value) -> String {
         ES256.token(header(&json!({})), self.claims_with(changes).to_string())
     }
@@ -234,7 +234,7 @@ impl Idp {
         self.verifier.verify_token(token, soon()).await
     }
 
-    /// Verifies a token with these changes to its claims. Without them, the verifier would accept it.
+    /// Verifies a token with these changes to its claims. A token without changes would be accepted by the verifier.
     pub async fn judge(&self, changes: Value) -> Result<Caller, CallerError> {
         self.verify(&self.token(&changes)).await
     }

@@ -1,4 +1,5 @@
-//! How the verifier treats an issuer's keys over time: M4 to M6, M23.
+//! Tests how the verifier treats the keys of an issuer as time passes: how long it caches them, and when it fetches
+//! them again. Covers M4 to M6 and M23 of the attack register.
 
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
@@ -94,7 +95,7 @@ async fn m04_an_unknown_key_is_refused_even_if_the_issuer_is_down() {
     assert!(idp.verify(&named(&idp, &ES256, &json!("k1"))).await.is_ok());
 }
 
-/// Anybody can make valid signatures for each of these keys.
+/// For each of these keys, anybody can make valid signatures. So the verifier must not use them.
 #[tokio::test]
 async fn m28_weak_keys_of_an_issuer_are_not_used() {
     let idp = Idp::new().await;
@@ -103,8 +104,8 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
         let header = header(&json!({ "alg": alg, "kid": "weak" }));
         format!("{}.{}", b64(header), b64(&claims))
     };
-    // Points of small order. If R is the neutral element and s is 0, the signature can be valid for such a point. For
-    // some of these points it is valid for every message.
+    // Try points of small order as keys. In an Ed25519 signature, let R be the neutral element and s be 0. For such a
+    // key the signature can be valid, and for some of these points it is valid for every message.
     let mut neutral = [0_u8; 32];
     neutral[0] = 1;
     let mut nothing = neutral.to_vec();
@@ -118,7 +119,7 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
         let token = format!("{}.{}", message("EdDSA"), b64(&nothing));
         assert_eq!(idp.fault(&token).await, TokenFault::KeyUnknown, "{x:?}");
     }
-    // With an exponent of 1, the padded digest is its own signature.
+    // If the exponent is 1, the padded digest of a message is a valid signature of that message.
     let modulus = json!(RS256.jwk("weak")["n"]);
     let digest = ring::digest::digest(&ring::digest::SHA256, message("RS256").as_bytes());
     let padded = [&[0, 1][..], &[0xff; 202], &[0], &SHA256, digest.as_ref()].concat();
@@ -128,7 +129,7 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
         let token = format!("{}.{}", message("RS256"), b64(&padded));
         assert_eq!(idp.fault(&token).await, TokenFault::KeyUnknown, "{exponent}");
     }
-    // A modulus that is so short that an attacker can factor it.
+    // This modulus is so short that an attacker can factor it.
     let short = b64([0xff_u8; 128]);
     idp.clock.advance(Duration::HOUR);
     idp.publish(&json!([ES256.jwk("k1"), { "kty": "RSA", "kid": "weak", "n": short, "e": "AQAB" }]));

@@ -1,7 +1,7 @@
-//! Tests the verification of callers through the public API. The issuer runs on the local machine, the signatures are
-//! real, and only the tests move the clock.
+//! Tests the verification of callers through the public API. The issuer is simulated on the local machine, its
+//! signatures are real, and only the tests move the clock.
 //!
-//! If a test tries an attack, its name starts with the attack's id.
+//! If a test tries an attack from the attack register, its name starts with the attack's id.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 

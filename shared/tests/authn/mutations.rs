@@ -1,4 +1,5 @@
-//! A token with one changed bit is refused, whichever bit it is. No input causes a panic.
+//! Property tests of damaged tokens. If any one bit of a token changes, the verifier refuses the token. No input causes
+//! a panic.
 
 use std::sync::LazyLock;
 
@@ -12,8 +13,8 @@ use crate::issuer::*;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// An identity provider with one key of each kind, which the verifier has already fetched. All cases of a property
-/// share it.
+/// An issuer with one key of each kind. The verifier has fetched these keys already. All cases of a property test share
+/// this issuer.
 static WORLD: LazyLock<Idp> = LazyLock::new(|| {
     RUNTIME.block_on(async {
         let idp = Idp::new().await;
@@ -28,7 +29,8 @@ fn good(signer: &Signer) -> String {
     signer.token(header, WORLD.claims().to_string())
 }
 
-/// Whether the verifier accepts these bytes as a caller's token. It does not if they are not a valid header value.
+/// Whether the verifier accepts these bytes as a caller's token. Bytes that are not a valid header value are not
+/// accepted.
 fn accepted(token: &[u8]) -> bool {
     let value = [b"Bearer ", token].concat();
     let Some(headers) = authorization(&[&value]) else { return false };

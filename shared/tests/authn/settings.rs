@@ -1,4 +1,4 @@
-//! Settings that would trust too many callers, or nobody, are refused.
+//! Tests that the settings of issuers are refused if Flexgate would then trust too many callers, or nobody.
 
 use flexgate::authn::{SettingsFault, issuers};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Creates a new table with the keys of `infra/template.yaml` on an emulator of DynamoDB.
+//! Creates new tables on an emulator of DynamoDB. Their keys are the same as in `infra/template.yaml`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

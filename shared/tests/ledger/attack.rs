@@ -1,5 +1,6 @@
-//! Regression tests for faults of the ledger. In some of them, Twilio's answer to a takeover of a username is lost. In
-//! others, the ledger refuses a statement, and the statement must have no effect.
+//! Regression tests for faults that the ledger once had. In some of the tests, the ledger gets no answer from Twilio
+//! while somebody takes over a username. In others, the ledger refuses a statement, and that statement must have no
+//! effect.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::Source;
@@ -80,7 +81,7 @@ async fn a_role_made_by_hand_for_the_second_owner_stays() {
     fixture.world.no_faults().await;
     fixture.state(&new("ada", &["agent"])).await.unwrap();
 
-    // Somebody makes the new owner a supervisor in the Console.
+    // An administrator makes the new owner a supervisor in the Console.
     let user = DesiredUser {
         username: name("ada"),
         email: "new@example.com".parse().unwrap(),
@@ -107,10 +108,10 @@ async fn r63_the_second_owner_keeps_the_username_and_her_binding() {
     let sid = fixture.flex(&name("ada")).await.unwrap().flex_user_sid;
     let identity = Identity { issuer: "https://idp.example.com".into(), subject: "ada-the-second".into() };
     fixture.provisioning.bindings().bind(&identity, &sid, SystemClock.now()).await.unwrap();
-    // Send an ordinary statement about the new owner, without a takeover.
+    // Send an ordinary statement about the new owner. It says nothing about a takeover.
     fixture.state(&News { earlier: Earlier::Everything, ..new("ada", &["agent"]) }).await.unwrap();
     let bound = fixture.provisioning.bindings().user_of(&identity).await.unwrap();
-    // A third person tries to take the username over.
+    // A third person now tries to take over the username.
     let third = fixture.state(&new("ada", &["supervisor"])).await;
     assert!(bound.is_some() && third.is_err(), "bound {bound:?}, third {:?}", third.map(|r| r.outcome));
 }

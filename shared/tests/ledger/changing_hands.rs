@@ -1,5 +1,5 @@
-//! What happens while and after a username changes hands: which identity is bound to the Flex user, and under which
-//! username the previous owner may start again.
+//! Tests a username that passes from one person to another. The tests show which identity is bound to the Flex user,
+//! and with which username the previous owner may begin again.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Said, Statement};
@@ -16,7 +16,7 @@ fn of(subject: &str) -> Identity {
     Identity { issuer: "https://idp.example.com".into(), subject: subject.into() }
 }
 
-/// An event from a webhook source about its subject. The person's tokens have the same subject.
+/// An event from a webhook source about the person with this subject. The person's tokens contain the same subject.
 fn hook(subject: &str, active: bool) -> News {
     News {
         subject: Some(subject.parse().unwrap()),
@@ -33,7 +33,8 @@ async fn r63_a_refused_mint_unbinds_itself_alone() {
     fixture.state(&hook("new", true)).await.unwrap();
     let (bindings, user) = (fixture.provisioning.bindings(), fixture.second().await.flex_user_sid);
     assert_eq!(bindings.user_of(&of("new")).await.unwrap(), Some(user.clone()));
-    // The previous owner's mint bound its identity before the takeover, and checks the ledger again after the takeover.
+    // The previous owner's mint has bound its identity before the takeover. It checks the ledger again after the
+    // takeover.
     let caller = Caller {
         identity: of("old"),
         scopes: Scopes::default(),
@@ -71,7 +72,8 @@ async fn r63_a_late_event_does_not_bind_the_previous_owner() {
     let sid = fixture.first().await;
     fixture.deactivated_in_the_console(&sid).await;
     fixture.state(&new()).await.unwrap();
-    // An event that happened before the username changed hands. Its source has never sent anything about either person.
+    // Create an event. `minutes_ago` says when it happened. Its source has never sent anything about either owner
+    // before.
     let event = |minutes_ago: i64| {
         let (at, id) = (SystemClock.now() - time::Duration::minutes(minutes_ago), EventId::from(3));
         News {
@@ -85,7 +87,7 @@ async fn r63_a_late_event_does_not_bind_the_previous_owner() {
         fixture.state(&event(minutes_ago)).await.unwrap();
         assert_eq!(fixture.provisioning.bindings().user_of(&identity()).await.unwrap(), None);
     }
-    // An event that happened afterwards is about the new owner.
+    // An event that happened after the takeover is about the new owner.
     fixture.state(&event(0)).await.unwrap();
     let user = fixture.second().await.flex_user_sid;
     assert_eq!(fixture.provisioning.bindings().user_of(&identity()).await.unwrap(), Some(user));

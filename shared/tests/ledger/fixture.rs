@@ -1,4 +1,4 @@
-//! A people ledger with its own store, and a simulated Twilio.
+//! What the tests of the people ledger need: a ledger with its own store, and a simulated Twilio.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,8 +38,8 @@ impl Fixture {
         let world = World::start().await;
         let store = match std::env::var("FLEXGATE_TEST_AWS_ENDPOINT") {
             Ok(endpoint) => {
-                // Empty the emulator first, because it gets slower the more it stores. This is safe, because these
-                // tests run one at a time.
+                // Empty the emulator first, because it becomes slower as it stores more data. This harms no other test,
+                // because these tests run one at a time.
                 let reset = reqwest::Request::new(Method::POST, format!("{endpoint}/moto-api/reset").parse().unwrap());
                 send(&http_client(&[]).unwrap(), reset, deadline(), 1 << 16).await.unwrap();
                 format!("dynamodb:{}", super::dynamodb::new_table(&endpoint).await.0)
@@ -92,12 +92,12 @@ impl Fixture {
         self.flex(&name.parse::<Username>().unwrap()).await.unwrap().is_active()
     }
 
-    /// Creates a user at Twilio directly, not through Flexgate.
+    /// Creates a user at Twilio without Flexgate, as an administrator could do in the Console.
     pub async fn at_twilio(&self, username: &str, roles: &[&str]) {
         self.written_at_twilio(username, "Some One", roles).await;
     }
 
-    /// Creates or updates a user with this full name at Twilio directly, not through Flexgate.
+    /// Creates or updates a user with this full name at Twilio without Flexgate.
     pub async fn named_at_twilio(&self, username: &str, full_name: &str) {
         self.written_at_twilio(username, full_name, &["agent"]).await;
     }
@@ -137,7 +137,8 @@ impl Fixture {
         let scim = self.platform.scim();
         loop {
             let group = scim.group(group.0).await.unwrap().unwrap();
-            // The group may have other members whose change has not been announced yet. Leave those as they are.
+            // Mark only this user's change as done. The group may have other members whose change still waits for a
+            // reconciliation.
             let mut after = group.clone();
             after.members.retain(|member| member.present || member.user != *user);
             let role = self.group_roles.of(&group.display_name);
@@ -174,8 +175,8 @@ impl Fixture {
         }
     }
 
-    /// Stores an entry as Flexgate did before the people ledger existed. In it, SCIM gives the user the role
-    /// supervisor.
+    /// Stores a SCIM entry of a user in the same way as Flexgate did before the people ledger existed. According to the
+    /// entry, SCIM gave the user the role supervisor.
     pub async fn scim_entry(&self, username: &str, user: &FlexUserSid) {
         let asserted = json!({ "roles": [{ "value": "supervisor" }], "displayName": "Some One" });
         let entry = Entry {

@@ -1,4 +1,4 @@
-//! A group with many members. Flexgate's jobs give each member the group's role.
+//! Tests a group with many members. Flexgate's jobs must give each member the role of the group.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 
 use crate::fixture::{Fixture, GROUPS, deadline};
 
-/// The number of members, and how many jobs run at once. On the DynamoDB emulator, `FLEXGATE_TEST_MEMBERS` sets the
-/// number of members.
+/// The number of members, and how many jobs run at once. If the store is the DynamoDB emulator, `FLEXGATE_TEST_MEMBERS`
+/// can set the number of members.
 fn size() -> (usize, usize) {
     let more = std::env::var("FLEXGATE_TEST_MEMBERS").ok().and_then(|text| text.parse().ok());
     if std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").is_ok() { (more.unwrap_or(100), 4) } else { (1_000, 8) }
@@ -54,7 +54,7 @@ async fn r52_every_member_of_a_large_group_gets_its_role_and_loses_it_with_the_g
             async move {
                 loop {
                     match fixture.ledger.reconcile_member(&member.user, None, deadline()).await {
-                        // A queue would retry this job, so the loop does too.
+                        // Run the job again, as the queue would if a job fails for a short time.
                         Err(error) if error.is_transient() => {}
                         done => break drop(done.unwrap().unwrap()),
                     }

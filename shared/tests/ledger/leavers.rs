@@ -1,5 +1,5 @@
-//! Tests about people who have left but are active in Flex again although no source said so, and about processes that
-//! stop before they are finished.
+//! Tests about people who have left the company but are active in Flex again, although no source has said so. The other
+//! tests here are about processes that stop before they have finished.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -18,8 +18,8 @@ use crate::rules::{name, news};
 use crate::sweep::has_a_queue;
 
 impl Fixture {
-    /// Creates a user dated yesterday, who is then deactivated in the Console. Twilio's search no longer finds this
-    /// user.
+    /// Creates a user of somebody who has left. The user was created yesterday and was then deactivated in the Console,
+    /// so Twilio's search does not find it any more.
     async fn hidden_leaver(&self, username: &str) -> FlexUserSid {
         self.world.shift_simulator(-86_400).await;
         self.at_twilio(username, &["supervisor"]).await;
@@ -30,7 +30,8 @@ impl Fixture {
         sid
     }
 
-    /// Simulates a mint by a newcomer whose username is the leaver's. Twilio's answer to the provision request is lost.
+    /// Simulates a mint by a new person with the same username as the person who left. Twilio's answer to the
+    /// provisioning request gets lost.
     async fn lost_mint(&self, username: &str) {
         let caller = Caller {
             identity: Identity { issuer: self.world.simulator.issuer().into(), subject: "newcomer".into() },
@@ -93,8 +94,8 @@ async fn a_job_gives_back_a_leaver_whom_a_mint_without_an_answer_brought_back() 
     fixture.lost_mint("ada").await;
     fixture.ledger.reconcile_member(&sid, None, deadline()).await.unwrap();
     assert!(!fixture.is_active_under(&sid).await);
-    // Flexgate has withdrawn what the newcomer's token said. So if somebody reactivates the leaver, the leaver does not
-    // get the newcomer's roles.
+    // Flexgate has withdrawn the statement from the new person's token. So if the old user is reactivated later, that
+    // user does not get the new person's roles.
     let person = fixture.platform.people().person(&PersonKey::FlexUser(sid)).await.unwrap().unwrap();
     assert!(person.statements.values().all(Statement::is_silent), "{:?}", person.statements);
 }
@@ -107,7 +108,7 @@ async fn whoever_is_inactive_is_deactivated_even_if_nobody_can_tell_whose_the_us
     fixture.fault(json!({ "path_contains": "Deprovision", "kind": "status", "status": 503, "times": 0 })).await;
     fixture.state(&news("operator", "ada", Some(false), &[])).await.unwrap_err();
     fixture.world.no_faults().await;
-    // Twilio's answer does not contain the date on which the user was created.
+    // Let Twilio's answers leave out the date on which the user was created.
     let mut answer = shown(&sid, "ada");
     answer["users"] = json!([answer]);
     fixture.answers_with("/v4/", answer).await;
@@ -135,8 +136,7 @@ fn shown(sid: &FlexUserSid, username: &str) -> Value {
     })
 }
 
-/// Deactivates `username` with a statement, and then reactivates the person in Flex under another SID. Returns the new
-/// SID.
+/// Deactivates `username` with a statement. Then reactivates the person in Flex with another SID, and returns that SID.
 async fn back_under_a_new_sid(fixture: &Fixture, username: &str) -> FlexUserSid {
     fixture.state(&news("api", username, Some(true), &["agent"])).await.unwrap();
     fixture.state(&news("api", username, Some(false), &[])).await.unwrap();
@@ -186,7 +186,7 @@ async fn two_users_of_the_name_keep_no_leaver_active() {
     let fixture = Fixture::start().await;
     let sid = back_under_a_new_sid(&fixture, "ada@example.com").await;
     fixture.world.switch(&json!({ "find_returns_two": true })).await;
-    // Flexgate cannot tell which of the two users is the person's, so it gives neither of them access.
+    // Two users match, and Flexgate cannot tell which of them is the person's. So it gives access to neither of them.
     let back = fixture.state(&news("api", "ada@example.com", Some(true), &["agent"])).await;
     assert!(matches!(back, Err(LedgerError::Twilio(_))), "{back:?}");
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
@@ -205,7 +205,8 @@ async fn among_users_of_similar_names_only_the_active_one_of_the_same_spelling_i
     let another: FlexUserSid = format!("FU{}", "7".repeat(32)).parse().unwrap();
     let somebody_else = shown(&another, "Ada@example.com");
     let hers = shown(&sid, "ada@example.com");
-    // The first answer is for the request for one user, and the second answer is for the search.
+    // The first of these answers is for the request that reads the recorded user. The second one is for the search by
+    // username.
     fixture.answers_with(recorded.as_str(), left.clone()).await;
     fixture.answers_with("/v4/", json!({ "users": [left, somebody_else, hers] })).await;
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
@@ -222,7 +223,7 @@ async fn whoever_comes_back_under_a_new_sid_stays_in_their_groups_though_the_ent
     let old = fixture.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
     fixture.member(GROUPS[0], &old, true).await;
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();
-    // Make every write of an entry fail, as if another process had written first.
+    // Make every write of a SCIM entry fail in the same way as if another process had written the entry first.
     let db = rusqlite::Connection::open(file).unwrap();
     db.execute_batch("CREATE TRIGGER lost BEFORE INSERT ON scim_users BEGIN SELECT RAISE(IGNORE); END;").unwrap();
     let back = news("api", "ada@example.com", Some(true), &["agent"]);
@@ -300,7 +301,7 @@ async fn a_leaver_whose_name_somebody_else_has_in_another_spelling_ends_nobody_e
     assert!(fixture.is_active("Grace@example.com").await);
 }
 
-/// Polls `work` at most `polls` times and then drops it, as if the process had stopped at that point.
+/// Runs `work` for at most `polls` polls and then drops it, as if the process had stopped at that point.
 struct UpTo<F> {
     work: Pin<Box<F>>,
     polls: usize,
@@ -345,7 +346,7 @@ async fn wherever_a_process_stops_the_roles_that_a_statement_ends_are_taken_away
         people.release(person.id, other, None).await.unwrap();
 
         fixture.ledger.reconcile(person.id, deadline()).await.unwrap();
-        // Read the person only now, because the write may still have been under way when the process stopped.
+        // Read the person only now. When the process stopped, the store may still have been writing the statement.
         let person = people.person(&PersonKey::Id(person.id)).await.unwrap().unwrap();
         let is_stated = person.statements.contains_key(&hr.source);
         let expected: &[&str] = if is_stated { &["agent"] } else { &["agent", "supervisor"] };

@@ -1,9 +1,10 @@
-//! The oracle: calculates the expected state of a person after a sequence of statements. It applies the rules of
-//! `docs/adr/0010-people-ledger.md` to the latest statement of each source. It shares no code with the ledger.
+//! The oracle computes the expected state of a person after a sequence of statements. The tests compare it with the
+//! ledger's result. The oracle applies the rules of `docs/adr/0010-people-ledger.md` to the latest statement of each
+//! source, and shares no code with the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Stands for a role from a token in the set `groups`, because such a role has the same effect as a role from a group.
+/// Stands for a role from a token in the set `groups`. A role from a token is treated like a role from a group.
 const TOKEN: usize = usize::MAX;
 
 /// Who makes a statement.
@@ -12,7 +13,7 @@ pub enum Who {
     Scim,
     Api,
     Operator,
-    /// A webhook source. It has its own ids for people.
+    /// A webhook source. Unlike the other sources, it has its own ids for people.
     Hr,
     Crm,
 }
@@ -20,15 +21,15 @@ pub enum Who {
 /// What a source says about the person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
-    /// The person is active and has the role of a supervisor.
+    /// The source says that the person is active and has the role of a supervisor.
     Add,
     /// Says inactive.
     Deactivate,
     /// The person has no role any more.
     Remove,
-    /// The person is active. Nothing else is said.
+    /// The source says that the person is active, and says nothing else.
     Reactivate,
-    /// The username now belongs to another subject, who is active and has no role.
+    /// The source gives the username to another subject, who is active and has no role.
     Reuse,
 }
 
@@ -53,13 +54,14 @@ struct Word {
 #[derive(Debug, Default)]
 pub struct Oracle {
     words: BTreeMap<Who, Word>,
-    /// The webhook sources whose current subject is this person. `elsewhere` has the sources whose subject belongs to
-    /// an earlier owner of the username.
+    /// The webhook sources for which this person is the current subject. `elsewhere` contains the webhook sources whose
+    /// current subject is an earlier owner of the username.
     named: BTreeSet<Who>,
     elsewhere: BTreeSet<Who>,
-    /// The groups that list the person. `TOKEN` is among them if the last token that took effect gave the role.
+    /// The groups that list the person. The set also contains `TOKEN` if the last token that had an effect gave the
+    /// role.
     groups: BTreeSet<usize>,
-    /// How often the username has changed hands. The tokens of each owner have a different subject.
+    /// How often the username has passed to another person. The tokens of each owner have a different subject.
     pub owners: u32,
     /// Whether there is a Flex user.
     pub exists: bool,
@@ -88,7 +90,8 @@ impl Oracle {
     fn says(&mut self, who: Who, act: Act) {
         let gives = matches!(act, Act::Add | Act::Reactivate | Act::Reuse);
         if self.elsewhere.contains(&who) {
-            // The source's subject has lost the username, so only another subject of this source may get it.
+            // The source's current subject has lost the username. So the source can change this person only if it gives
+            // the username to another subject.
             if act != Act::Reuse {
                 return;
             }
@@ -110,7 +113,8 @@ impl Oracle {
         } else if gives && !self.may(who) {
             return;
         } else if act == Act::Remove && !self.is_known(who) {
-            // Flexgate does not look up a person by username for a statement that only changes a profile.
+            // This statement only changes a profile. For such a statement, Flexgate does not look the person up by
+            // username.
             return;
         }
         if who.is_webhook() {
@@ -126,8 +130,8 @@ impl Oracle {
         }
     }
 
-    /// A token never reactivates a person, and gives nothing to a person whom a source calls inactive. If no source
-    /// says that the person is inactive, the person gets a Flex user.
+    /// A token has no effect if a source says that the person is inactive. Otherwise the person gets a Flex user, and
+    /// the role that the token gives.
     fn mints(&mut self, supervisor: bool) {
         if self.words.values().all(|word| word.active != Some(false)) {
             self.groups.remove(&TOKEN);
@@ -140,7 +144,8 @@ impl Oracle {
         if who.is_webhook() { self.named.contains(&who) } else { self.exists }
     }
 
-    /// Whether `who` may give access, although other sources may have said that the person is inactive.
+    /// Whether a statement by `who` may give access. If another source has said that the person is inactive, only a
+    /// webhook source may do so, and only if it has said something about the person before.
     fn may(&self, who: Who) -> bool {
         let others_inactive = self.words.iter().any(|(other, word)| *other != who && word.active == Some(false));
         let spoke = self.words.get(&who).is_some_and(|word| *word != Word::default());

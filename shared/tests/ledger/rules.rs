@@ -1,5 +1,5 @@
-//! Tests the rules of the reconciler one by one: when it writes what, and how it recovers from a crash, a race or a new
-//! SID.
+//! Tests the rules for reconciling, one by one: what Flexgate writes and when, and how it recovers after a crash, a
+//! race between two writers or a change of the SID.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
@@ -19,7 +19,8 @@ fn source(text: &str) -> Source {
     text.parse().unwrap()
 }
 
-/// What the source `from` says about the person with this username. If `active` is `None`, the source says only roles.
+/// What the source `from` says about the person with this username. If `active` is `None`, the source says something
+/// only about roles.
 pub fn news(from: &str, username: &str, active: Option<bool>, roles: &[&str]) -> News {
     let (at, id) = (SystemClock.now(), EventId::from(3));
     News {
@@ -126,8 +127,7 @@ async fn whoever_writes_meanwhile_is_heard_by_the_one_who_has_the_lease() {
         }
     };
     tokio::join!(one, other, third);
-    // The last statement of the API names agent, the operator names nothing, and one of the two groups lists the
-    // person.
+    // In the end, the API names the role agent, the operator names no role, and one of the two groups lists the person.
     assert_eq!(fixture.roles("ada@example.com").await, ["agent", "supervisor"]);
     fixture.member(GROUPS[0], &sid, false).await;
     assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);
@@ -136,7 +136,7 @@ async fn whoever_writes_meanwhile_is_heard_by_the_one_who_has_the_lease() {
 #[tokio::test]
 async fn a_person_is_not_a_sid() {
     let fixture = Fixture::start().await;
-    // A statement may arrive before the Flex user exists.
+    // A source may say something about a person before the person has a Flex user.
     fixture.state(&news("operator", "ada@example.com", Some(false), &[])).await.unwrap();
     let person = fixture.person("ada@example.com").await.unwrap();
     assert_eq!((person.flex_user_sid.clone(), fixture.flex(&name("ada@example.com")).await), (None, None));
@@ -145,7 +145,7 @@ async fn a_person_is_not_a_sid() {
     fixture.state(&news("operator", "ada@example.com", Some(true), &["agent"])).await.unwrap();
     let first = fixture.flex(&name("ada@example.com")).await.unwrap().flex_user_sid;
     assert_eq!(fixture.person("ada@example.com").await.unwrap().id, person.id);
-    // Twilio may reactivate a user under another SID.
+    // Twilio may give a user another SID when it reactivates the user.
     fixture.world.simulator.switch(|switches| {
         switches.provision_reactivates = serde_json::from_value(json!("new_sid")).unwrap();
     });

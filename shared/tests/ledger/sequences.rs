@@ -1,5 +1,5 @@
-//! Random but reproducible sequences of statements from every source. Each result is compared with the oracle and with
-//! `desired`.
+//! Tests random but reproducible sequences of statements by all sources. Each result is compared with the result of the
+//! oracle, and with that of the function `desired`.
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ const LENGTH: usize = 7;
 const WHO: [Who; 5] = [Who::Scim, Who::Api, Who::Operator, Who::Hr, Who::Crm];
 const ACTS: [Act; 5] = [Act::Add, Act::Deactivate, Act::Remove, Act::Reactivate, Act::Reuse];
 
-/// Generates the sequence for this seed with `SplitMix64`.
+/// Generates the steps of a sequence. The same seed always gives the same steps. The random numbers come from
+/// `SplitMix64`.
 fn steps(seed: u64) -> Vec<Step> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut below = |limit: u64| {
@@ -35,7 +36,8 @@ fn steps(seed: u64) -> Vec<Step> {
             return Step::Mints(below(2) > 0);
         }
         let who = WHO[below(5)];
-        // Only a source with its own ids for people can give a username to another person.
+        // Only the webhook sources can give a username to another person, because only they have their own ids for
+        // people.
         Step::Says(who, ACTS[below(if who.is_webhook() { 5 } else { 4 })])
     };
     (0..LENGTH).map(|_| step()).collect()
@@ -123,7 +125,8 @@ async fn play(fixture: &Fixture, seed: usize) {
                     subject,
                     identity: None,
                     username: Some(username.clone()),
-                    // SCIM, the API and operators look up the user before they make a statement.
+                    // SCIM, the API and operators name the Flex user, because they look it up before they make a
+                    // statement.
                     flex_user_sid: user.as_ref().filter(|_| !who.is_webhook()).map(|user| user.flex_user_sid.clone()),
                     statement: statement(*act),
                     earlier: Earlier::Everything,
@@ -134,7 +137,8 @@ async fn play(fixture: &Fixture, seed: usize) {
                     matches!(done, Ok(_) | Err(LedgerError::InactiveBy(_) | LedgerError::Attachment(_))),
                     "seed {seed}, step {number} of {steps:?}: {done:?}"
                 );
-                // If the ledger refused to give the username away, the source keeps its old subject.
+                // If the ledger refused to give the username to a new subject, the source continues with its old
+                // subject.
                 if *act == Act::Reuse && !taken {
                     subjects.iter_mut().filter(|(of, _)| of == who).for_each(|(_, number)| *number -= 1);
                 }
@@ -158,8 +162,8 @@ async fn play(fixture: &Fixture, seed: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_sequence_of_every_source_ends_as_the_rules_say() {
-    // The DynamoDB emulator handles one request at a time, and copies all its data for each transaction. So it gets
-    // fewer sequences.
+    // The DynamoDB emulator handles one request at a time, and copies all its data for each transaction. It is so slow
+    // that fewer sequences must be enough there.
     let on_dynamodb = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").is_ok();
     let (sequences, of_one_world, at_once) = if on_dynamodb { (200, 10, 2) } else { (2_000, 2_000, 8) };
     for first in (0..sequences).step_by(of_one_world) {

@@ -1,5 +1,5 @@
-//! Tests in which an operator or SCIM says that a username belongs to another person now. The new owner must get
-//! nothing of the previous owner's. The tests also show when Flexgate refuses such a takeover.
+//! Tests in which an operator or SCIM says that a username now belongs to another person. The new owner must inherit
+//! nothing from the previous owner. The tests also show when Flexgate refuses such a takeover.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{AttachmentRefused, Said, Source, Statement};
@@ -15,7 +15,7 @@ pub fn ada() -> Username {
     "ada@example.com".parse().unwrap()
 }
 
-/// The statement that the command `flexgate users provision --new` makes.
+/// The statement that the command `flexgate users provision --new` sends to the ledger.
 pub fn new() -> News {
     let user = DesiredUser {
         username: ada(),
@@ -58,7 +58,7 @@ impl Fixture {
         assert_eq!(user.roles.as_ref().unwrap().names(), ["agent"]);
         assert_eq!(user.email.as_deref(), Some("new@example.com"));
         assert_eq!(self.provisioning.bindings().user_of(&identity()).await.unwrap(), None);
-        // The next reconciliation does not bring back anything of the previous owner's either.
+        // The next reconciliation must not bring back anything of the previous owner either.
         let key = PersonKey::Username(ada().key());
         let person = self.platform.people().person(&key).await.unwrap().unwrap();
         self.ledger.reconcile(person.id, deadline()).await.unwrap();
@@ -111,7 +111,7 @@ async fn r63_whoever_has_not_left_keeps_the_username_whether_the_ledger_knows_th
     // From now on the ledger knows the person, but only because of the group.
     fixture.ledger.reconcile_member(&user.flex_user_sid, None, deadline()).await.unwrap();
     assert!(is_held(&fixture.state(&new()).await.unwrap_err()));
-    // A person whose user was deactivated in the Console has left, even if no source says so.
+    // If a user was deactivated in the Console, its owner counts as a person who has left, even if no source says so.
     fixture.deactivated_in_the_console(&user.flex_user_sid).await;
     fixture.state(&new()).await.unwrap();
     fixture.nothing_is_left_of_the_first().await;
@@ -188,7 +188,8 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
         TokenClaims::of(&caller, &ada(), &caller.roles, &fixture.platform.clock_rng)
     };
     let before = SystemClock.now() - time::Duration::MINUTE;
-    // A mint binds the previous owner's identity after the statement, but before the takeover is finished.
+    // While the takeover is under way, a mint binds the previous owner's identity. At that time the statement is
+    // stored, but Twilio has not answered yet.
     fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 1_000, "times": 1 })).await;
     let bindings = fixture.provisioning.bindings();
     let bound_meanwhile = async {
@@ -201,7 +202,8 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
     assert_eq!((stated.is_ok(), bound), (true, Bound::Yes));
     assert!(is_held(&confirmed.unwrap_err()));
     fixture.nothing_is_left_of_the_first().await;
-    // This mint read the ledger before the takeover and binds its identity after it. So it must check the ledger again.
+    // This mint read the ledger before the takeover and binds its identity afterwards. So it must check the ledger
+    // again.
     let user = fixture.second().await.flex_user_sid;
     assert_eq!(bindings.bind(&identity(), &user, SystemClock.now()).await.unwrap(), Bound::Yes);
     assert!(is_held(&fixture.ledger.confirm(&claims(before), &identity(), &user).await.unwrap_err()));
@@ -219,7 +221,7 @@ async fn r63_whoever_lost_their_username_may_come_back_under_another_one() {
     fixture.state(&hr("countess@example.com", true)).await.unwrap();
     assert_eq!(fixture.roles_of("countess@example.com").await, ["supervisor"]);
     assert_eq!(fixture.second().await.roles.unwrap().names(), ["agent"]);
-    // From now on, what the source says about its subject is about the user with the new username.
+    // From now on, the source's statements about this subject are about the user with the new username.
     fixture.state(&hr("countess@example.com", false)).await.unwrap();
     assert!(!fixture.is_active("countess@example.com").await);
     assert!(fixture.second().await.is_active());

@@ -44,7 +44,8 @@ impl Fixture {
         self.ledger.sweep(SweepOptions::default(), deadline, |_| {}).await.unwrap()
     }
 
-    /// Runs the queued jobs in the way the function `apply` does. Only works for a store that has its own queue.
+    /// Runs the queued jobs as the function `apply` does. Returns how many jobs it ran. This works only with a store
+    /// that has its own queue.
     pub async fn work(&self) -> usize {
         let Some(inbox) = self.platform.inbox() else { return 0 };
         let (mut done, now) = (0, SystemClock.now());
@@ -85,8 +86,8 @@ async fn drift_is_repaired_by_jobs_and_whoever_nobody_speaks_of_is_left_alone() 
     says(&fixture, "leaver", true, &["agent"]).await;
     says(&fixture, "leaver", false, &["agent"]).await;
     says(&fixture, "grace", true, &["agent"]).await;
-    // Twilio shows a role again that Flexgate took away. Twilio's SSO reactivates a leaver. And somebody creates a user
-    // in the Console.
+    // Create three differences at Twilio. Ada has a role again that Flexgate took away. Somebody who has left is active
+    // again, as if they had signed in through Twilio's SSO. And there is a user whom nobody told Flexgate about.
     for (name, roles) in [("ada", &["agent", "supervisor"][..]), ("leaver", &["agent"]), ("stranger", &["supervisor"])]
     {
         fixture.at_twilio(name, roles).await;
@@ -123,7 +124,7 @@ async fn the_index_knows_every_username_after_a_whole_walk_and_nothing_is_conclu
     says(&fixture, "leaver", true, &["agent"]).await;
     says(&fixture, "leaver", false, &["agent"]).await;
     fixture.at_twilio("leaver", &["agent"]).await;
-    // The deadline leaves no time for the second page.
+    // The deadline leaves no time to read the second page.
     let (calls, queue) = (AtomicUsize::new(0), fixture.platform.queue());
     let first = || calls.fetch_add(1, Ordering::Relaxed) == 0;
     let each_call = || if first() { deadline() } else { Deadline::after(std::time::Duration::ZERO) };
@@ -167,7 +168,7 @@ async fn a_membership_that_was_never_announced_is_found() {
     }
     fixture.at_twilio("ada", &["agent"]).await;
     let sid = fixture.flex(&"ada".parse().unwrap()).await.unwrap().flex_user_sid;
-    // The process died after it wrote the group and before it queued the jobs.
+    // Only write the group, as if the process had died before it queued the jobs for its members.
     fixture.write_member(GROUPS[0], &sid, true).await;
     assert_eq!(fixture.sweep(None).await.unwrap().queued, 1);
     fixture.work().await;
@@ -210,7 +211,7 @@ async fn what_comes_back_after_two_repairs_is_reported_and_a_leaver_is_deactivat
         let name = fixture.flex(&"ada".parse().unwrap()).await.unwrap().full_name;
         assert_eq!(name.as_deref(), Some(if round > 2 { "Some Other" } else { "Some One" }), "round {round}");
     }
-    // No other job repairs the name either, until a source says something about the person.
+    // Other jobs do not repair the name either. That changes only when a source says something about the person.
     let report = fixture.ledger.reconcile_member(&ada, None, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Contested);
     says(&fixture, "ada", true, &["agent", "supervisor"]).await;
@@ -264,18 +265,18 @@ async fn a_seat_is_idle_if_its_worker_has_not_changed_its_activity_for_long() {
         fixture.ledger.sweep(options, deadline, |_| {}).await.unwrap().idle
     };
     assert_eq!(idle(Duration::HOUR).await, []);
-    // With a limit of zero, everybody on both pages is idle, except people without a worker.
+    // If the limit is zero, all active users on both pages are idle, except those without a worker.
     let all = idle(Duration::ZERO).await;
     let (ada, leaver) = (fixture.sid("ada").await, fixture.sid("leaver").await);
     assert!(all.len() >= 1_201 && all.contains(&ada) && !all.contains(&leaver), "{}", all.len());
-    // The sweep asks TaskRouter only if it must look for idle users. So this fault of TaskRouter changes nothing.
+    // A fault of TaskRouter has no effect here, because the sweep asks TaskRouter only if it must look for idle users.
     let twilio = json!({ "service": "taskrouter", "kind": "status", "status": 500, "times": 0 });
     fixture.world.control("faults", &twilio).await;
     assert_eq!(fixture.dry_run().await.idle, []);
     // Leavers are deactivated even if TaskRouter fails.
     fixture.at_twilio("leaver", &["agent"]).await;
     let queue = fixture.platform.queue();
-    // On AWS, SQS delivers the messages, so this test passes no queue.
+    // Pass the store's own queue, if it has one. On AWS there is none, because SQS delivers the messages.
     let queue = Some(queue.as_ref()).filter(|_| has_a_queue(&fixture));
     let options = SweepOptions { queue, idle_after: Some(Duration::ZERO), ..SweepOptions::default() };
     assert!(matches!(fixture.ledger.sweep(options, deadline, |_| {}).await, Err(SweepError::Idle(_))));

@@ -1,4 +1,5 @@
-//! Withdrawing a retired source does not activate anybody, and continues after an interruption.
+//! Tests the withdrawal of all statements of a source that is no longer used. It must not activate anybody. After an
+//! interruption, a second call must complete it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +80,7 @@ async fn whoever_leaves_while_it_runs_stays_inactive() {
         says(&fixture, Source::Api, number, true, &["agent"]).await;
         says(&fixture, hr(), number, true, &["supervisor"]).await;
     }
-    // The delay holds up the change of the first person. By then, the withdrawal has read all three people.
+    // Twilio answers the change of the first person late. Meanwhile, the withdrawal has already read all three people.
     fixture.fault(json!({ "path_contains": "Provision", "kind": "delay", "delay_ms": 2_000, "times": 1 })).await;
     let withdrawing = tokio::spawn({
         let fixture = fixture.clone();
@@ -104,7 +105,7 @@ async fn whoever_leaves_while_it_runs_stays_inactive() {
     for number in 0..3 {
         assert_eq!(fixture.is_active(&name(number)).await, number == first);
     }
-    // The next reconciliation does not reactivate these people either.
+    // The next reconciliation must not reactivate these people either.
     for number in 0..3 {
         let person = fixture.platform.people().person(&key(number)).await.unwrap().unwrap();
         assert_eq!(person.inactive_by().next().is_none(), number == first);
@@ -121,7 +122,7 @@ async fn withdrawing_scim_also_withdraws_what_the_version_before_the_ledger_stor
         let user = fixture.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
         fixture.scim_entry(who, &user).await;
     }
-    // The ledger knows ada from another source, and does not know grace at all.
+    // The ledger knows Ada from another source. It does not know Grace at all.
     says_ada_is_active(&fixture).await;
     let foreseen = fixture.ledger.foresee_withdrawal(&Source::Scim, deadline).await.unwrap();
     assert_eq!((foreseen.people, foreseen.losing_any), (2, 2));
@@ -130,7 +131,7 @@ async fn withdrawing_scim_also_withdraws_what_the_version_before_the_ledger_stor
     for who in ["ada", "grace"] {
         assert_eq!(fixture.roles_of(who).await, ["agent"], "{who}");
     }
-    // No later sweep takes over the withdrawn data again.
+    // A later sweep must not copy the withdrawn data into the ledger again.
     let swept = fixture.sweep(None).await.unwrap();
     assert_eq!((swept.queued, fixture.roles_of("grace").await), (0, vec!["agent".to_owned()]));
 }
@@ -143,7 +144,7 @@ async fn whom_the_withdrawal_of_scim_cannot_adopt_does_not_stop_it() {
         let user = fixture.flex(&who.parse().unwrap()).await.unwrap().flex_user_sid;
         fixture.scim_entry(who, &user).await;
     }
-    // Another process holds the lease on ada. Nothing in the ledger says anything about her yet.
+    // Another process holds the lease on Ada. No source has made a statement about her yet.
     let (people, now) = (fixture.platform.people(), SystemClock.now());
     let user = fixture.flex(&"ada".parse().unwrap()).await.unwrap();
     let ada = Person::new(PersonId::of([1; 16]), user.username);

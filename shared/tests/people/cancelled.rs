@@ -1,5 +1,5 @@
-//! Answers of DynamoDB that emulators do not give: the reasons why a transaction was cancelled, and a conflict with
-//! another transaction on the same item.
+//! Tests answers of DynamoDB that its emulators never give. In them, DynamoDB cancels a transaction for various
+//! reasons, or reports a conflict with another transaction on the same item.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use time::Duration;
 
 use super::{NOW, dynamodb, id};
 
-/// The answers that the table gives, in order, and the requests that it received.
+/// A simulated table: the answers that it gives, in order, and the requests that it has received.
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<(StatusCode, Value)>>>,

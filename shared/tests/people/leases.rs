@@ -1,4 +1,4 @@
-//! Leases make sure that only one process at a time reconciles a person.
+//! Tests leases, which make sure that only one process at a time reconciles a person.
 
 use flexgate::store::{PersonLease, Written};
 use time::{Duration, OffsetDateTime};

@@ -1,4 +1,5 @@
-//! The conformance suite of the people ledger and the username index: what every adapter must do.
+//! Tests the store of the people ledger and of the username index. Every implementation, for SQLite and for DynamoDB,
+//! must pass these tests.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]
@@ -34,7 +35,7 @@ const WRITERS: u8 = 16;
 trait Store: People + Deactivations + UsernameIndex {}
 impl<S: People + Deactivations + UsernameIndex> Store for S {}
 
-/// The adapter under test, and a second instance with the same data, as in another process.
+/// The store under test, and a second instance that shares its data, as if it were in another process.
 struct Adapter {
     one: Arc<dyn Store>,
     other: Arc<dyn Store>,
@@ -78,14 +79,14 @@ fn by_subject(of: &str, subject: &str) -> PersonKey {
     PersonKey::Subject(source(of), subject.parse().unwrap())
 }
 
-/// A statement that says active or inactive, and nothing else.
+/// A statement that says whether the person is active, and nothing else.
 fn says_active(active: bool) -> Statement {
     let said = Said::access(NOW, &"e".parse().unwrap(), active);
     Statement { active: Some(said), ..Statement::default() }
 }
 
-/// A new person with the Flex user `number`. The webhook source `okta` says that the person is active. Its subject for
-/// the person is `u-{number}`.
+/// A new person with the Flex user `number`. The webhook source `okta` says that the person is active. Its own id
+/// (subject) of the person is `u-{number}`.
 fn person(number: u8, name: &str) -> Person {
     let mut person = Person::new(id(number), name.parse().unwrap());
     person.flex_user_sid = Some(sid(number));
@@ -95,7 +96,7 @@ fn person(number: u8, name: &str) -> Person {
 }
 
 impl Adapter {
-    /// Writes a new person, and reads the person back in the other process.
+    /// Writes a new person. Then reads the person with the second instance of the store.
     async fn add(&self, person: &Person) -> Person {
         assert_eq!(self.one.add(person, None).await.unwrap(), Written::Yes(1));
         self.read(person.id).await
@@ -105,19 +106,19 @@ impl Adapter {
         self.other.person(&PersonKey::Id(id)).await.unwrap().unwrap()
     }
 
-    /// The person whom the store finds for this key.
+    /// The person whom the second instance of the store finds by this key.
     async fn led_to(&self, key: &PersonKey) -> Option<PersonId> {
         self.other.person(key).await.unwrap().map(|person| person.id)
     }
 
-    /// Writes a statement if the stored version is still the version of `person`.
+    /// Writes a statement, on the condition that the stored version is still that of `person`.
     async fn state(&self, person: &Person, of: &str, statement: &Statement, subject: Option<&str>) -> Written {
         let (source, subject) = (source(of), subject.map(|subject| subject.parse().unwrap()));
         let stating = Stating { source: &source, statement, subject: subject.as_ref(), given: None };
         self.one.state(person.id, person.version, stating).await.unwrap()
     }
 
-    /// Records a Flex user if the stored version is still the version of `person`.
+    /// Records a Flex user, on the condition that the stored version is still that of `person`.
     async fn note(&self, person: &Person, user: Option<u8>) -> Written {
         let user = user.map(sid);
         let noting = Noting { given: &Given::default(), flex_user_sid: user.as_ref(), username: &person.username };

@@ -1,4 +1,4 @@
-//! Reads all people page by page, in the order of their ids.
+//! Tests that all people can be read page by page, in the order of their ids.
 
 use flexgate::domain::ledger::{Person, PersonId};
 

@@ -1,4 +1,4 @@
-//! Concurrent writers: one of them succeeds, and the others write nothing.
+//! Tests concurrent writers. One of them must succeed, and the others must write nothing.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use flexgate::store::{Noting, PersonKey, Stating, Written};
 
 use super::{Adapter, NOW, Store, WRITERS, by_name, by_sid, by_subject, id, person, says_active, sid, source, store};
 
-/// Starts sixteen writers at once, half of them in each process. Returns the numbers of the writers that succeeded.
+/// Starts sixteen writers at once. Half of them use the first instance of the store, and the other half use the second
+/// one. Returns the numbers of the writers that succeeded.
 async fn race<W>(store: &Adapter, write: impl Fn(Arc<dyn Store>, u8) -> W) -> Vec<u8>
 where
     W: Future<Output = Written> + Send + 'static,
@@ -134,7 +135,7 @@ async fn a_person_who_is_there_is_not_added_again() {
 async fn what_leads_to_somebody_else_is_theirs_and_nothing_is_written() {
     let store = store().await;
     let ada = store.add(&person(1, "ada")).await;
-    // A new person is not added if the username, the Flex user or the subject belongs to Ada.
+    // A new person is not stored if the username, the Flex user or the subject already belongs to Ada.
     let username = person(2, "ADA");
     let user = flexgate::domain::ledger::Person { flex_user_sid: Some(sid(1)), ..person(2, "eve") };
     let subject = flexgate::domain::ledger::Person { subjects: ada.subjects.clone(), ..person(2, "eve") };
@@ -144,7 +145,7 @@ async fn what_leads_to_somebody_else_is_theirs_and_nothing_is_written() {
         assert_eq!(store.other.people(&keys).await.unwrap(), [], "{new:?}");
         assert_eq!(store.read(id(1)).await, ada);
     }
-    // A known person cannot take over Ada's subject or Flex user either.
+    // A person who is stored already cannot get Ada's subject or Flex user either.
     let eve = store.add(&person(2, "eve")).await;
     assert_eq!(store.state(&eve, "webhook:okta", &says_active(false), Some("u-1")).await, Written::Moved);
     assert_eq!(store.note(&eve, Some(1)).await, Written::Moved);
@@ -153,7 +154,7 @@ async fn what_leads_to_somebody_else_is_theirs_and_nothing_is_written() {
         assert_eq!(store.led_to(&key).await, Some(id(1)), "{key:?}");
     }
     assert!(!store.other.says_inactive(Some(&sid(2)), None).await.unwrap());
-    // Another source may use the same subject for a different person.
+    // The same subject at another source may stand for a different person.
     assert_eq!(store.state(&eve, "webhook:other", &says_active(true), Some("u-1")).await, Written::Yes(2));
     let given = Given::default();
     let (user, username) = (sid(2), "eve".parse().unwrap());

@@ -1,4 +1,4 @@
-//! The store returns what was written to it, unchanged.
+//! Tests that the store returns people and statements exactly as they were written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +38,7 @@ fn email() -> impl Strategy<Value = Option<Email>> {
 }
 
 fn name() -> impl Strategy<Value = Option<FullName>> {
-    // Some characters that `\w` matches are invisible. A name must not contain those, so leave them out.
+    // `\w` also matches some invisible characters. Leave those out, because a name must not contain them.
     of("[\\w'\"]{1,40}".prop_filter_map("invisible", |text| text.parse().ok()))
 }
 
@@ -212,7 +212,7 @@ async fn a_statement_and_what_it_takes_away_are_one_write() {
     let given = Given { taken: [Role::Supervisor].into(), ..ada.given.clone() };
     let (okta, statement) = (source("webhook:okta"), says_active(true));
     let stating = Stating { source: &okta, statement: &statement, subject: None, given: Some(&given) };
-    // Neither the statement nor `given` is written if another process wrote first.
+    // If another process has written first, neither the statement nor `given` is written.
     assert_eq!(store.one.state(id(1), 7, stating).await.unwrap(), Written::Moved);
     assert_eq!(store.read(id(1)).await, ada);
     assert_eq!(store.one.state(id(1), 1, stating).await.unwrap(), Written::Yes(2));

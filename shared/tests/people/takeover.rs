@@ -1,11 +1,11 @@
-//! A username changes hands: what the store writes.
+//! Tests what the store writes when one person takes over another person's username.
 
 use flexgate::domain::ledger::Person;
 use flexgate::store::{PersonKey, Written};
 
 use super::{NOW, WRITERS, by_name, by_sid, by_subject, id, person, says_active, source, store};
 
-/// A person who takes over the username of `old`. The source `okta` has the subject `u-{number}` for this person.
+/// The person who takes over the username of `old`. At the source `okta`, this person has the subject `u-{number}`.
 fn successor(old: &Person, number: u8) -> Person {
     let subjects = [(source("webhook:okta"), format!("u-{number}").parse().unwrap())].into();
     let statements = [(source("webhook:okta"), says_active(true))].into();
@@ -24,7 +24,7 @@ async fn whoever_takes_a_username_over_has_it_and_the_flex_user_and_the_earlier_
     for key in [by_name("ada"), by_sid(1), by_subject("webhook:okta", "u-2")] {
         assert_eq!(store.led_to(&key).await, Some(id(2)), "{key:?}");
     }
-    // What sources said about the earlier person stays with the earlier person.
+    // The earlier person keeps the statements of the sources about them.
     assert_eq!(store.led_to(&by_subject("webhook:okta", "u-1")).await, Some(id(1)));
     let expected = Person { superseded: true, flex_user_sid: None, version: 3, ..ada.clone() };
     assert_eq!(store.read(id(1)).await, expected);

@@ -1,5 +1,5 @@
-//! Tests every operation of the Flex client against the simulator, both with a Twilio that works and with one that
-//! fails.
+//! Tests every operation of the Twilio clients against the simulator. In some tests, the simulated Twilio works, and in
+//! others it fails.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
@@ -18,7 +18,7 @@ use flexgate::twilio::{Endpoints, Flex, Sso};
 use flexgate_test_support::World;
 use serde_json::json;
 
-/// A test world, and both Twilio clients, which send their requests to it.
+/// A simulated Twilio with its surroundings, and both Twilio clients, which send their requests to it.
 pub struct Clients {
     pub world: World,
     pub flex: Flex,
@@ -48,8 +48,8 @@ impl Clients {
         Self { world, flex, sso }
     }
 
-    /// Writes a credential into the secret `name`. The name `twilio` stands for its current version, and
-    /// `twilio.pending` for its pending version.
+    /// Writes a credential as the secret `name`. The name `twilio` is the current version of the secret, and
+    /// `twilio.pending` is its pending version.
     pub fn write_credential(&self, name: &str, auth_token: &str) {
         let account_sid = self.world.simulator.account().account_sid;
         self.world.write_secret(name, &json!({ "accountSid": account_sid, "authToken": auth_token }));

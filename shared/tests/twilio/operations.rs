@@ -1,4 +1,4 @@
-//! What each operation sends while Twilio works, and how it reads every form of the answer.
+//! Tests what each operation sends to a Twilio that works, and how it reads every form of the answer.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::{Role, TokenTtl, WorkerAttributes};

@@ -2,7 +2,7 @@
 
 use crate::{PAGE_CLIENT_ID, READER_CLIENT_ID, READER_CLIENT_SECRET, SERVICE_CLIENT_ID, SERVICE_CLIENT_SECRET};
 
-/// The client ID that Twilio has at the identity provider.
+/// The client ID under which the simulated Twilio is registered at the identity provider.
 pub(crate) const TWILIO_CLIENT_ID: &str = "twilio-flex";
 
 pub(super) struct Client {

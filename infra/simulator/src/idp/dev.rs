@@ -1,4 +1,5 @@
-//! `/idp/__dev`: issues any token that a test needs, rotates keys, and changes people.
+//! The endpoints under `/idp/__dev`, which only tests use. They issue any token that a test needs, rotate keys, and
+//! change people.
 
 use std::sync::Arc;
 
@@ -56,8 +57,8 @@ struct Hmac {
 
 enum Material {
     Key(Arc<SigningKey>),
-    /// The HMAC secret and the token's `kid`. If the secret is the text of a public key, the `kid` names that key, so
-    /// that a careless verifier accepts the token.
+    /// The HMAC secret and the token's `kid`. If the secret is the text of a public key, the `kid` names that key. A
+    /// careless verifier then uses the public key as the secret and accepts the token.
     Hmac(Vec<u8>, Option<String>),
 }
 

@@ -31,7 +31,7 @@ pub(super) fn compact(header: &Map<String, Value>, claims: &Map<String, Value>, 
     Some(format!("{input}.{}", web::b64url(signature)))
 }
 
-/// Returns a well-formed token with the given `typ`.
+/// Returns a valid token with the header parameter `typ`, signed with `key`.
 pub(super) fn signed(key: &SigningKey, typ: &str, claims: &Map<String, Value>) -> Option<String> {
     let header = json!({ "alg": key.algorithm(), "typ": typ, "kid": key.kid });
     compact(header.as_object()?, claims, &Signer::Key(key))

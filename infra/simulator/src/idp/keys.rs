@@ -105,7 +105,7 @@ impl KeyRing {
         store.write(FILE, &text)
     }
 
-    /// Generates a new RSA key and signs with it from now on.
+    /// Generates a new RSA key. From now on, the identity provider signs with the new key.
     pub(super) fn rotate(&mut self, publish_previous: bool) -> Result<(), StartError> {
         let fresh = Arc::new(SigningKey::rsa()?);
         self.previous = Some(std::mem::replace(&mut self.current, fresh));
@@ -117,7 +117,8 @@ impl KeyRing {
         self.unknown.get_or_init(|| SigningKey::rsa().ok().map(Arc::new)).clone()
     }
 
-    /// Returns the claims of a token if the current RSA key signed it, or the previous one while it is published.
+    /// Returns the claims of a token if the current RSA key signed it. Also accepts the previous RSA key, as long as it
+    /// is still published.
     pub(super) fn verified_claims(&self, token: &str) -> Option<Map<String, Value>> {
         let (input, signature) = token.rsplit_once('.')?;
         let (_, claims) = input.split_once('.')?;

@@ -160,7 +160,7 @@ fn id_token(world: &World, state: &State, person: &Person, client_id: &str, nonc
     jwt::signed(&state.idp.keys.current, "JWT", &claims)
 }
 
-/// Returns the profile of the person to whom the access token was issued.
+/// Answers with the profile of the person to whom the access token in the request was issued.
 pub(super) fn userinfo(world: &World, call: &Call) -> Response {
     let state = world.state();
     let token = call.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();

@@ -1,5 +1,6 @@
-//! The event bridge's websocket. It sends `init` at once, and worker events when they happen. It also sends a blank
-//! message every fifteen seconds, because the SDK reconnects after thirty seconds without a message.
+//! The websocket of Twilio's event bridge. It sends the message `init` as soon as the page connects, and an event
+//! whenever the page's worker changes. It also sends a blank message every fifteen seconds, because the SDK reconnects
+//! after thirty seconds without a message.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The POST endpoint of the event bridge. The SDK's `TaskRouter` client reads and changes its worker through this one
-//! URL. The actual request is inside the JSON body.
+//! The POST endpoint of Twilio's event bridge. Through this one URL, the SDK's `TaskRouter` client reads and changes
+//! its worker. The actual request is inside the JSON body.
 
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -114,7 +114,8 @@ fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> R
     Ok(payload)
 }
 
-/// Sets a worker offline after its page disconnected. Called only if the page requested this when it connected.
+/// Sets a worker offline after the worker's page has disconnected. Called only if the page requested this when it
+/// connected.
 pub(super) fn go_offline(world: &World, sid: &str) {
     let params = Map::from_iter([("ActivitySid".to_owned(), Value::from(ACTIVITIES[0].0))]);
     // Ignore the error. The worker may be gone because the user was deprovisioned, and then nothing needs to change.

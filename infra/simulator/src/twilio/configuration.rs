@@ -31,7 +31,7 @@ pub(super) fn account(world: &World, call: &Call) -> Outcome {
     ))
 }
 
-/// The public SSO configuration. Every non-empty parameter is a filter.
+/// The public SSO configuration. Each non-empty query parameter limits the answer to the configurations that match it.
 pub(super) fn authentication(world: &World, call: &Call) -> Response {
     let entry = |active: bool, connection: &str, client: &str| {
         json!({

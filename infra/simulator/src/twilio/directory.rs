@@ -14,8 +14,8 @@ use crate::{ACCOUNT_SID, INSTANCE_SID, WORKSPACE_SID, clock, random};
 
 pub(crate) const ROLES: [&str; 3] = ["agent", "supervisor", "admin"];
 
-/// Users in the order of their creation. Indexes make a look-up equally fast with ten and with a hundred thousand
-/// users.
+/// Users in the order of their creation. Because of the indexes, finding one of a hundred thousand users takes as long
+/// as finding one of ten.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     users: Vec<FlexUser>,
@@ -203,7 +203,8 @@ impl FlexUser {
         self.generation += 1;
     }
 
-    /// The username as an identity: each byte that is not an ASCII letter or digit becomes `_` and its hex value.
+    /// The username in the form that Twilio calls an identity. Each byte that is not an ASCII letter or digit becomes
+    /// `_` and its hex value.
     pub(crate) fn identity(&self) -> String {
         self.username.bytes().fold(String::new(), |mut out, byte| {
             if byte.is_ascii_alphanumeric() {

@@ -76,8 +76,8 @@ fn redeem(state: &mut State, code: &str, verifier: &str, nonce: &str) -> Result<
     })
 }
 
-/// Returns the session of a refresh token. If the switch says that refresh tokens rotate, the token cannot be used
-/// again.
+/// Returns the session to which a refresh token belongs. If the switch `refresh_rotates` is on, the same refresh token
+/// cannot be used again.
 fn refresh(state: &mut State, token: &str) -> Result<Session, TwilioError> {
     let now = state.now();
     let switches = &state.switches;

@@ -1,5 +1,5 @@
-//! Token introspection. The SDK calls Tokens/Info, and authenticates with the token itself. Servers call IAM's validate
-//! with the account's credentials.
+//! Checks tokens for their holders and for servers. The SDK calls Tokens/Info, and authenticates with the token itself.
+//! Servers call the `validate` operation of Twilio's IAM API, and authenticate with the account's credentials.
 
 use serde_json::{Value, json};
 

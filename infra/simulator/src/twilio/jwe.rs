@@ -1,6 +1,6 @@
-//! Flex tokens. They are real JWEs in Twilio's format that only this simulator can decrypt. A token contains all its
-//! claims, so it stays valid after a restart if there is a data directory. Revoking it or deprovisioning its user
-//! invalidates it.
+//! Flex tokens. Each is a real JWE in Twilio's format, and only this simulator can decrypt it. The token itself
+//! contains all its claims. So if there is a data directory, which holds the key, the token stays valid after a
+//! restart. Revoking the token or deprovisioning its user makes it invalid.
 
 use std::io::{Read as _, Write as _};
 

@@ -68,7 +68,7 @@ fn route(world: &World, call: &Call) -> Outcome {
             ours(account, ACCOUNT_SID)?;
             info::validate(world, call)
         }
-        // Twilio gives this answer for any token. The SDK works even if this call fails.
+        // Answer every token in this way, as Twilio does. The SDK works even if this call fails.
         (Service::Flex, "GET", ["api", "v1", "Session"]) => {
             Ok(web::json(StatusCode::OK, &json!({ "features": [], "insights_active": false })))
         }
@@ -122,7 +122,8 @@ fn only(method: &str, allowed: &str) -> Result<(), TwilioError> {
     if method == allowed { Ok(()) } else { Err(TwilioError::method_not_allowed()) }
 }
 
-/// Answers "not found" for a resource of another account, like Twilio.
+/// Returns an error unless the SID in the path, `given`, is the expected one. Like Twilio, the simulator answers "not
+/// found" for a resource of another account.
 fn ours(given: &str, expected: &str) -> Result<(), TwilioError> {
     if given == expected { Ok(()) } else { Err(TwilioError::not_found(given)) }
 }

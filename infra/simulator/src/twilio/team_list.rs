@@ -1,5 +1,5 @@
-//! Teams as Twilio stores them. Indexes find a user's teams without a scan of all members, and a member without a scan
-//! of the other members.
+//! Teams as Twilio stores them. The indexes make it possible to find the teams of one user, or one member of a team,
+//! without reading through all members.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -39,7 +39,7 @@ pub(crate) struct LegacyTeam {
     pub(crate) owners: Vec<String>,
 }
 
-/// One of the two lists of people that a team has.
+/// One of a team's two lists of people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Members,

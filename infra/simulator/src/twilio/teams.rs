@@ -1,4 +1,4 @@
-//! The operations on teams, and on their members and owners, that a provisioning gateway uses.
+//! The operations on teams, their members and their owners, as far as a client that provisions users needs them.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The simulated event bridge supports everything that `getWorker()` of the real SDK needs.
+//! Tests that the simulated event bridge supports everything that the real SDK's `getWorker()` needs.
 
 use crate::common::{Sim, sim};
 use flexgate_simulator::*;

@@ -1,4 +1,4 @@
-//! The REST API: the three calls in Twilio's documentation, and all other answers that they can give.
+//! Tests the REST API: the three operations in Twilio's documentation, and every other answer that these can give.
 
 use crate::common::sim;
 use flexgate_simulator::*;

@@ -1,47 +1,49 @@
-//! Decides whether a source may say something about the person who has a given username.
+//! Decides whether a statement of a source is about the person who has a certain username, and whether it may be
+//! stored.
 
 use super::person::Person;
 use super::source::Source;
 use crate::event::SubjectId;
 use crate::sid::FlexUserSid;
 
-/// Whether a source's subject (its own id of a person) is the person who has the username in the ledger.
+/// Whether a source's subject (the source's own id of a person) is the person who has a certain username in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attachment {
     /// The subject is the person who has the username now.
     Same,
     /// The subject is somebody else, who takes over the username. The ledger records a new person, who inherits nothing
-    /// from the earlier one.
+    /// from the previous owner of the username.
     NewPerson,
 }
 
-/// Why the ledger refuses to treat a source's subject as the person who has a username.
+/// Why the ledger does not accept that a source's subject is the person who has a certain username.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AttachmentRefused {
     /// Somebody else has the username. Either the same source has given it to another subject who is still active, or
     /// another person has taken it over.
     #[error("another person of {0} has the username")]
     HeldByAnother(Source),
-    /// Another source says that the person is inactive, and this source has not mentioned them before. This source may
-    /// mean somebody else with the same username.
+    /// Another source says that the person is inactive, and this source has not said anything about the person before.
+    /// So this source may mean somebody else with the same username.
     #[error(
         "{0} says that the person of that username is inactive; an operator must say whether this is the same person"
     )]
     Inactive(Source),
-    /// The username is taken in Flex. The user who has it does not appear in a search, or its username is spelled
-    /// differently. Creating a user for the person would reactivate or overwrite that user.
+    /// Another Flex user already has the username, but a search for it does not show that user, or that user's username
+    /// is spelled differently. Creating a user for the person would reactivate or overwrite the other user.
     #[error("the username is a deactivated user's, or another user's in other spelling")]
     NameTaken,
     /// The Flex user is deactivated. The claims of a token never reactivate a user.
     #[error("the Flex user is deactivated")]
     Deactivated(FlexUserSid),
-    /// Provisioning has reactivated a user who existed before the request, although no search had shown that user.
-    /// Flexgate has deactivated the user again and has bound no identity to it.
+    /// Flexgate asked Twilio to create a user, and Twilio instead reactivated an old user whom no search had shown.
+    /// Flexgate has deactivated that user again and has bound no identity to it.
     #[error("the username was somebody's: provisioning brought their Flex user back, and it was deactivated again")]
     BroughtBack(FlexUserSid),
 }
 
-/// Decides whether `subject` of `source` is `person`, who has the username that the source sent.
+/// Decides whether `subject` of `source` is `person`. The source sent a username, and `person` has this username in the
+/// ledger.
 ///
 /// A source without its own ids for people (the API, operators) always means the person who has the username. Set
 /// `gives_access` to false for a statement that only takes access away. Such a statement is accepted even if another

@@ -23,8 +23,8 @@ pub const CLAIMS_LAST: Duration = Duration::days(30);
 pub struct Occasion<'a> {
     /// The time.
     pub now: OffsetDateTime,
-    /// The issuer of the token with which the person is minting right now, if any. Claims may add a role only during a
-    /// mint with a token of the same issuer.
+    /// The issuer of the token with which the person is minting right now. `None` outside a mint. Claims of an issuer
+    /// may add a role only while the person mints with a token of that issuer.
     pub minting_for: Option<&'a str>,
     /// How long claims count after their token was issued.
     pub claims_last: Duration,
@@ -33,7 +33,7 @@ pub struct Occasion<'a> {
 }
 
 impl Occasion<'_> {
-    /// The circumstances at the time `now`, outside a mint and with the default settings.
+    /// The circumstances at the time `now`, if the person is not minting and the settings have their defaults.
     #[must_use]
     pub fn at(now: OffsetDateTime) -> Self {
         Self { now, minting_for: None, claims_last: CLAIMS_LAST, priority: SourcePriority::default() }
@@ -43,11 +43,11 @@ impl Occasion<'_> {
 /// Whether a person should be active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Active {
-    /// At least one source says that the person is active, and none says inactive.
+    /// At least one source says that the person is active, and no source says that the person is inactive.
     Yes,
     /// At least one source says inactive.
     No,
-    /// No source says either, so the Flex user stays as it is.
+    /// No source says whether the person is active. So Flexgate changes nothing about this in Flex.
     AsInFlex,
 }
 
@@ -58,19 +58,20 @@ pub struct Desired {
     pub active: Active,
     /// The roles that the person should have and that Flexgate can give.
     pub roles: RoleSet,
-    /// Roles that Flex shows but Flexgate cannot give. The person keeps them. A full provisioning request would remove
-    /// them, so Flexgate must not send one.
+    /// Roles that Flex shows but that Flexgate cannot give, such as `wfo.full_access`. The person keeps them. A
+    /// provisioning request replaces all roles, so it would remove these. Flexgate must therefore not send one.
     pub unspellable: BTreeSet<Box<str>>,
     /// The e-mail address; `None` if none is known.
     pub email: Option<Email>,
     /// The full name; `None` if none is known.
     pub full_name: Option<FullName>,
-    /// The locale, if a source says something about it. `Some(None)` means that the source wants no locale.
+    /// The locale, or `None` if no source says anything about it. `Some(None)` means that the person should have no
+    /// locale.
     pub locale: Option<Option<Box<str>>>,
-    /// The worker's attributes, if a source says something about them.
+    /// The worker's attributes, or `None` if no source says anything about them.
     pub attributes: Option<Option<WorkerAttributes>>,
-    /// The record of what Flexgate has given the person, including this change. Flexgate stores the record before it
-    /// sends anything to Twilio.
+    /// The record of what Flexgate has given the person, with this change included. Flexgate stores the record before
+    /// it sends the change to Twilio.
     pub given: Given,
     /// The reason for each part of this desired state.
     pub explanation: Explanation,
@@ -124,7 +125,8 @@ pub fn desired(
     })
 }
 
-/// The statements that are still valid. Claims expire after [`Occasion::claims_last`].
+/// The statements that still count. The claims of a token expire after [`Occasion::claims_last`]. Other statements do
+/// not expire.
 fn counting(person: &Person, occasion: &Occasion<'_>) -> BTreeMap<Source, Statement> {
     let expired = |source: &Source, said: &Statement| {
         source.kind() == SourceKind::Claims
@@ -134,8 +136,8 @@ fn counting(person: &Person, occasion: &Occasion<'_>) -> BTreeMap<Source, Statem
     live.map(|(source, said)| (source.clone(), said.clone())).collect()
 }
 
-/// The sources that say that the person is active, and the sources that say that the person is inactive. SCIM groups
-/// and claims can say neither.
+/// The sources that say that the person is active, and then the sources that say that the person is inactive. A SCIM
+/// group or the claims of a token can say neither.
 fn activity(statements: &BTreeMap<Source, Statement>) -> (BTreeSet<Source>, BTreeSet<Source>) {
     let (mut active, mut inactive) = (BTreeSet::new(), BTreeSet::new());
     for (source, said) in statements {
@@ -182,7 +184,8 @@ fn roles(
         } else if before.roles.contains(&role) || before.taken.contains(&role) {
             RoleReason::TakenBack
         } else if reactivates && !policy.allowed_roles.contains(&role) {
-            // Reactivating the person with this role would amount to giving them the role.
+            // The policy does not allow this role. Reactivating the person with the role would amount to giving it to
+            // them.
             RoleReason::Forbidden { by: BTreeSet::new() }
         } else {
             by_hand.insert(role);
@@ -218,8 +221,8 @@ fn roles(
     Roles { have, unspellable, given, reasons }
 }
 
-/// The roles that at least one source names, that the policy allows, and that Flexgate may give now. If only claims
-/// name a role, it can be added only during a mint.
+/// The roles that the person should have because a source names them. The policy must allow each of these roles. If
+/// only claims name a role that the person does not have yet, it counts only during a mint.
 fn stated(
     statements: &BTreeMap<Source, Statement>,
     policy: &Policy,
@@ -265,14 +268,14 @@ fn said<T: Clone>(said: &Said<T>) -> (&Moment, T) {
     (&said.moment, said.value.clone())
 }
 
-/// The value, unless it is empty. Flex requires an e-mail address. So if a source says that the address is empty,
-/// Flexgate ignores that.
+/// The value that a source states. `None` if the source says that the field is empty. Flex requires an e-mail address,
+/// so Flexgate ignores a source that says that the address is empty.
 fn present<T: Clone>(said: &Said<Option<T>>) -> Option<(&Moment, T)> {
     Some((&said.moment, said.value.clone()?))
 }
 
-/// Chooses the value of a field that Flex requires. A source's value comes first, then the value in Flex, then the
-/// username.
+/// Chooses the value of a field that Flex requires. The first choice is the value that a source states, the second is
+/// the value in Flex, and the last is the username.
 fn settle<T: std::str::FromStr>(
     name: &'static str,
     chosen: Option<(&Source, T)>,

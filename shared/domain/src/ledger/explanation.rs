@@ -30,12 +30,13 @@ pub enum RoleReason {
         /// The sources.
         by: BTreeSet<Source>,
     },
-    /// The person has this default role, because no source names a role that counts and Flex shows no role that
-    /// Flexgate would leave in place.
+    /// The person has this default role. Default roles apply if no source names a role that counts, and if Flex shows
+    /// no role that Flexgate would leave in place.
     Default,
     /// The person has the role in Flex, and Flexgate never gave it. Somebody set it by hand.
     MadeByHand,
-    /// The person has the role in Flex, and Flexgate cannot give it. A full provisioning request would remove the role.
+    /// The person has the role in Flex, and Flexgate cannot give it. So Flexgate sends no provisioning request for the
+    /// person, because that would remove the role.
     Unspellable,
     /// The person loses the role: Flexgate gave it, but no source names it any more.
     TakenBack,
@@ -54,7 +55,8 @@ pub enum RoleReason {
         /// The issuers.
         by: BTreeSet<Source>,
     },
-    /// The person does not get the role back. Flexgate is reactivating the person and cannot give this role.
+    /// Flexgate is reactivating the person. The person had this role before but does not get it back, because Flexgate
+    /// cannot give it.
     NotRestored,
     /// The person does not keep the role, because it belonged to the previous owner of the username.
     PreviousOwner,
@@ -68,11 +70,11 @@ impl RoleReason {
     }
 }
 
-/// Where the value of a profile field comes from.
+/// Where the value of a profile field, such as the e-mail address, comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum FieldReason {
-    /// This source states the value. It has the highest priority among the sources that state one.
+    /// This source states the value. If several sources state one, this source has the highest priority among them.
     Stated {
         /// The source.
         by: Source,

@@ -1,14 +1,16 @@
-//! The people ledger: what each source says about a person, and what the person should therefore be in Flex.
+//! The rules of the people ledger: what each source says about a person, and what the person's Flex user should
+//! therefore look like.
 //!
 //! A [`Source`] is anything that tells Flexgate about people, such as SCIM or a webhook. A [`Statement`] holds
-//! everything that one source has said about one person. The function [`desired`] computes what Flex should show for a
-//! person. Its inputs are all statements about the person, the roles that Flexgate has given so far, the policy, and
-//! what Flex shows now. It also returns an [`Explanation`] of every part of the result.
+//! everything that one source has said about one person. The function [`desired`] computes how the person's Flex user
+//! should look. Its inputs are all statements about the person, the roles that Flexgate has given so far, the policy,
+//! and what Flex shows now. It also returns an [`Explanation`], which gives the reason for every part of the result.
 //!
 //! Property tests check these invariants:
-//! * Merging statements is commutative, associative and idempotent, so the order of deliveries and repeated deliveries
-//!   do not matter.
-//! * After a source withdraws, only what the other sources say and what was set by hand in Flex remains.
+//! * Merging statements is commutative, associative and idempotent. So the order of deliveries does not matter, and
+//!   neither do repeated deliveries.
+//! * After a source has withdrawn its statement, only two things determine the result: what the other sources say, and
+//!   what somebody set by hand in Flex.
 //! * Flexgate never adds a role that the policy forbids.
 
 mod attach;

@@ -15,8 +15,8 @@ use crate::role::RoleSet;
 use crate::sid::FlexUserSid;
 use crate::user::WorkerAttributes;
 
-/// The ledger's id of a person: 32 random hexadecimal digits. A Flex SID would not do, because a source can mention a
-/// person before the Flex user exists, and a reactivated user may get another SID.
+/// The ledger's id of a person: 32 random hexadecimal digits. A Flex SID cannot be the id, for two reasons. A source
+/// can mention a person before the Flex user exists, and a reactivated user may get another SID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PersonId(u128);
@@ -66,36 +66,37 @@ impl From<PersonId> for String {
     }
 }
 
-/// The roles that Flexgate has given to a person, those that it has taken back, and other notes of the reconciler.
-/// Flexgate stores this before it sends anything to Twilio. So after a crash, Flex never has a role from Flexgate that
-/// is not on record.
+/// Flexgate's own record about a person: the roles that it has given, the roles that it has taken back, and other data
+/// for reconciling. Flexgate stores this record before it sends a change to Twilio. So even after a crash, every role
+/// that Flexgate gave is in the record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Given {
     /// Roles that Flexgate gives, because a source names them or because they are the default roles.
     pub roles: RoleSet,
-    /// Roles that Flexgate gave and that no source names any more. If Flex shows one of them again, Flexgate removes it
-    /// instead of treating it as set by hand.
+    /// Roles that Flexgate gave earlier and that no source names any more. If Flex shows one of them again, Flexgate
+    /// removes it. A role that is not in this set counts as set by hand, and stays.
     pub taken: RoleSet,
-    /// The worker attributes that Flexgate sent last. Flex does not return attributes, so Flexgate compares new ones
-    /// with these.
+    /// The worker attributes that Flexgate sent last. Flex does not return attributes. So Flexgate finds out what has
+    /// changed by comparing new attributes with these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<WorkerAttributes>,
-    /// The version of the person with which Flex was last reconciled. A later statement raises the person's version
-    /// above this one.
+    /// The value of [`Person::version`] when the Flex user was last reconciled. A later statement gives the person a
+    /// higher version.
     #[serde(skip_serializing_if = "is_zero")]
     pub settled_at: u64,
-    /// Whether the person has taken over somebody else's username and Flexgate has not provisioned them yet. Until
-    /// then, everything that Flex shows belongs to the previous owner.
+    /// Whether this person has taken over somebody else's username but Flexgate has not provisioned this person yet. As
+    /// long as this is true, everything that Flex shows belongs to the previous owner.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub taking_over: bool,
-    /// When this person took over the username from somebody else. A token that was issued earlier may belong to the
-    /// previous owner.
+    /// When this person took over the username from somebody else. A token that was issued before this time may belong
+    /// to the previous owner.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub owner_since: Option<OffsetDateTime>,
-    /// When a mint first asked Twilio to create the user. `None` once the ledger knows the user. If Twilio's answer
-    /// gets lost, Flexgate repeats the request and compares this time with the user's age. A user who is older than the
-    /// first request belonged to somebody else before. Any other user was created for this person.
+    /// When a mint first asked Twilio to create the Flex user. `None` once the ledger knows the user. If Twilio's
+    /// answer gets lost, Flexgate repeats the request and compares this time with the user's creation date. A user who
+    /// was created before this time belonged to somebody else. A user who was created later was created for this
+    /// person.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub asked_since: Option<OffsetDateTime>,
     /// How often Flexgate has undone a change that somebody else made in Flex. The count restarts when a source says
@@ -104,8 +105,9 @@ pub struct Given {
     pub repairs: Repairs,
 }
 
-/// Counts repairs of differences that no source caused. Such differences show that something else also writes to Flex.
-/// One example is Twilio's SSO, which sets roles at each login.
+/// Counts repairs of differences between Flex and the ledger that no statement caused. Such a difference shows that
+/// something other than Flexgate also changes the user in Flex. One example is Twilio's SSO, which sets roles at each
+/// login.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Repairs {
@@ -117,11 +119,11 @@ pub struct Repairs {
 }
 
 impl Repairs {
-    /// The maximum number of repairs. If the difference comes back after that, Flexgate assumes that somebody wants it
-    /// and only reports it.
+    /// The maximum number of repairs. If the difference then comes back once more, Flexgate only reports it, because it
+    /// assumes that somebody wants it.
     pub const MOST: u32 = 2;
 
-    /// How long the count is kept, starting with the first repair.
+    /// How long repairs are counted. This time starts with the first repair, and after it the count restarts at zero.
     pub const COUNT_FOR: Duration = Duration::days(30);
 
     fn is_none(&self) -> bool {
@@ -134,8 +136,8 @@ impl Repairs {
         if self.since.is_some_and(|since| since + Self::COUNT_FOR > now) { self } else { Self::default() }
     }
 
-    /// The count with one more repair at `now`. `None` if [`Self::MOST`] repairs have been made already, so that
-    /// another one is not allowed.
+    /// The count with one more repair at `now`. `None` if no other repair is allowed, because there have been
+    /// [`Self::MOST`] already.
     #[must_use]
     pub fn another(self, now: OffsetDateTime) -> Option<Self> {
         let Self { count, since } = self.counting(now);
@@ -163,10 +165,10 @@ pub struct Person {
     pub subjects: BTreeMap<Source, SubjectId>,
     /// What Flexgate has given.
     pub given: Given,
-    /// Whether somebody else has taken over the username and the Flex user. If so, this person no longer has either of
-    /// them.
+    /// Whether somebody else has taken over this person's username and Flex user. If so, this person has neither of
+    /// them any more.
     pub superseded: bool,
-    /// The number of times that the person was written. 0 for a person who is not stored yet.
+    /// How often this person has been written to the store. 0 for a person who is not stored yet.
     pub version: u64,
 }
 
@@ -179,26 +181,28 @@ impl Person {
         Self { id, username, flex_user_sid: None, statements, subjects, given, superseded: false, version: 0 }
     }
 
-    /// A new person who takes over this person's username, and about whom no source has said anything yet. The
-    /// successor gets the Flex user, but does not inherit the profile or roles that Flex shows.
+    /// Creates the person who takes over this person's username. No source has said anything about the new person yet.
+    /// The new person gets the Flex user, but inherits neither the profile nor the roles that Flex shows.
     #[must_use]
     pub fn successor(&self, id: PersonId, now: OffsetDateTime) -> Self {
         let given = Given { taking_over: true, owner_since: Some(now), ..Given::default() };
         Self { flex_user_sid: self.flex_user_sid.clone(), given, ..Self::new(id, self.username.clone()) }
     }
 
-    /// Whether Flexgate has reconciled Flex with everything that sources have said.
+    /// Whether the Flex user has been reconciled since the last statement about the person.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.version > 0 && self.given.settled_at == self.version
     }
 
-    /// The sources that say the person is active. Groups and claims are left out, because they cannot say so.
+    /// The sources that say the person is active. SCIM groups and claims are left out, because they cannot say whether
+    /// a person is active.
     pub fn active_by(&self) -> impl Iterator<Item = &Source> {
         self.saying(true)
     }
 
-    /// The sources that say the person is inactive. Groups and claims are left out, because they cannot say so.
+    /// The sources that say the person is inactive. SCIM groups and claims are left out, because they cannot say
+    /// whether a person is active.
     pub fn inactive_by(&self) -> impl Iterator<Item = &Source> {
         self.saying(false)
     }

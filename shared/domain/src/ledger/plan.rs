@@ -5,15 +5,15 @@ use crate::name::{Email, Username};
 use crate::role::ObservedRoles;
 use crate::user::{DesiredUser, FlexUser, WorkerAttributes};
 
-/// The requests that Flexgate must send to Twilio. Executing a plan twice has the same effect as executing it once.
+/// The requests that Flexgate must send to Twilio. Sending them twice has the same effect as sending them once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The change.
     pub step: Step,
-    /// The locale to set after the step. `Some("")` removes it.
+    /// The locale to set after [`Plan::step`]. `Some("")` removes the locale.
     pub locale: Option<Box<str>>,
-    /// The fields that Flexgate cannot change. Flex shows a role that Flexgate cannot give, and the full provisioning
-    /// request that changes these fields would remove that role.
+    /// The fields that Flexgate cannot change. Only a full provisioning request could change them, and that request
+    /// would also remove a role that Flex shows and that Flexgate cannot give.
     pub blocked: Vec<&'static str>,
 }
 
@@ -42,8 +42,8 @@ pub enum PlanRefused {
 }
 
 impl Desired {
-    /// Computes what Flexgate must send so that the user of `username` gets the desired state. `observed` must be
-    /// complete ([`FlexUser::is_complete`]), or `None` if Flex has no such user.
+    /// Computes the requests that give the Flex user with this username the desired state. `observed` must have all
+    /// fields ([`FlexUser::is_complete`]), or be `None` if Flex has no such user.
     pub fn plan(&self, username: &Username, observed: Option<&FlexUser>) -> Result<Plan, PlanRefused> {
         let mut plan = Plan { step: Step::Nothing, locale: self.locale_change(observed), blocked: Vec::new() };
         let wanted = match (self.active, observed) {
@@ -89,8 +89,9 @@ impl Desired {
         Ok(plan)
     }
 
-    /// The attributes to send. Flex never removes an attribute, so they include an empty value for each one that the
-    /// sources no longer state. A reactivated user gets a new worker without attributes, so there is nothing to empty.
+    /// The attributes to send. Flex never removes an attribute. So the result also has an empty value for each
+    /// attribute that Flexgate sent earlier and that no source states any more. For a user who is reactivated it has no
+    /// empty values, because Twilio creates a new worker without attributes.
     fn attributes_change(&self, reactivates: bool) -> Option<WorkerAttributes> {
         let wanted = self.attributes.as_ref()?;
         let nothing = WorkerAttributes::default();

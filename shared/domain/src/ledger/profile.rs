@@ -7,8 +7,8 @@ use super::source::{Source, SourceKind};
 use super::statement::Statement;
 use crate::event::Moment;
 
-/// The priority of the kinds of source if several state a value for the same profile field. Within one kind, the later
-/// statement wins.
+/// The order of priority of the kinds of source. If sources of several kinds state a value for the same profile field,
+/// the kind with the highest priority wins. Among sources of one kind, the latest statement wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourcePriority([SourceKind; 5]);
 
@@ -22,7 +22,8 @@ impl Default for SourcePriority {
 impl FromStr for SourcePriority {
     type Err = &'static str;
 
-    /// Parses a comma-separated list of kinds. Kinds that are missing from the list follow in the default order.
+    /// Parses a comma-separated list of kinds of source, with the highest priority first. Kinds that are missing from
+    /// the list come after it, in the default order.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const MUST: &str =
             "must be a comma-separated list of scim, claims, webhook, api and operator, each at most once";
@@ -45,7 +46,7 @@ impl SourcePriority {
     }
 
     /// The value from the source with the highest priority, together with that source. `None` if no source says
-    /// anything about the field. A source that says that the field is empty counts too.
+    /// anything about the field. A source that says that the field is empty has said something.
     pub(super) fn choose<'a, T>(
         self,
         statements: &'a BTreeMap<Source, Statement>,

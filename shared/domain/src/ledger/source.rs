@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::SourceName;
 
-/// A source from which Flexgate learns about people. The store saves it as a text like `scim` or `webhook:okta`, and
+/// A source from which Flexgate learns about people. The store saves it as a text such as `scim` or `webhook:okta`.
 /// [`Explanation`](super::Explanation) shows the same text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Source {
     /// SCIM's user resource.
     Scim,
-    /// One SCIM group, by its `id`. It says nothing about a person except the role that the group gives.
+    /// One SCIM group, identified by its `id`. About a person it says only one thing: the role that the group gives.
     ScimGroup(Box<str>),
-    /// The claims in the tokens of one issuer, by the issuer's `iss` as it is configured.
+    /// The claims in the tokens of one issuer, identified by its configured `iss`.
     Claims(Box<str>),
     /// One webhook source, by its configured name.
     Webhook(SourceName),
@@ -84,8 +84,8 @@ impl Source {
         }
     }
 
-    /// Whether the source can say that a person is active or inactive. A group and the claims of a token cannot say
-    /// either.
+    /// Whether this source can say that a person is active or inactive. A SCIM group or the claims of a token cannot
+    /// say this.
     #[must_use]
     pub fn may_say_active(&self) -> bool {
         !matches!(self, Self::ScimGroup(_) | Self::Claims(_))

@@ -11,8 +11,8 @@ use crate::user::WorkerAttributes;
 
 /// A value, and the moment at which the source said it.
 ///
-/// The value with the later moment wins. If a source contradicts itself with two values at the same moment, the larger
-/// value wins, so that the order of deliveries still does not matter.
+/// If two values differ, the one with the later moment counts. If a source states two values with the same moment, the
+/// larger value counts. So the order in which the values arrive never matters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Said<T> {
     /// When it was said.
@@ -23,32 +23,34 @@ pub struct Said<T> {
 
 /// Everything that one source has said about one person.
 ///
-/// `None` means that the source never mentioned the field, which differs from saying that the field is empty. Every
-/// field and every membership has its own moment, so an event changes only the fields that it mentions.
+/// A field is `None` if the source never mentioned it. If the source said that the field is empty, the field is not
+/// `None` but contains an empty value. Every field and every membership has its own moment, so an event changes only
+/// the fields that it mentions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Statement {
-    /// Everything that the source said before this moment no longer counts. At this moment the source described the
-    /// person in full, or its statement was withdrawn.
+    /// Everything that the source said before this moment no longer counts. At this moment, the source sent a full
+    /// description of the person, or the source's statement was withdrawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Moment>,
     /// Whether the person is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<Said<bool>>,
-    /// An "inactive" from before this moment no longer counts. That alone does not make the person active: if the
-    /// source has named memberships, these still decide.
+    /// If the source said before this moment that the person is inactive, that no longer counts. The person does not
+    /// become active by this alone. If the source has named memberships, these still decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<Moment>,
-    /// Whether the person belongs to each group or application, by the source's own id for it. The entry of an ended
-    /// membership is kept as a tombstone, so that a late event about its beginning does not revive it.
+    /// Whether the person is a member of each group or application. The key is the source's own id of the group or
+    /// application. An ended membership stays in the map as `false`. Otherwise a late event about its beginning would
+    /// make it count again.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub memberships: BTreeMap<Box<str>, Said<bool>>,
     /// The names of the person's roles as the source spells them. [`desired`](super::desired) decides which of them
     /// count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Said<BTreeSet<Box<str>>>>,
-    /// The source's own id of the directory or organisation that the person belongs to. It says nothing about access,
-    /// but if the directory is deleted, Flexgate must know who belongs to it.
+    /// The source's own id of the directory or organisation that the person belongs to. It gives and takes no access.
+    /// Flexgate needs it if the directory is deleted, to know who belonged to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<Said<Box<str>>>,
     /// The e-mail address.
@@ -79,8 +81,8 @@ impl<T> Said<T> {
 }
 
 impl Said<bool> {
-    /// A value that says whether the person is active or is a member of a group. If a "yes" and a "no" have the same
-    /// time, the "no" wins.
+    /// A value that says whether the person is active or is a member of a group. If a source says both true and false
+    /// at the same time, false counts.
     #[must_use]
     pub fn access(at: OffsetDateTime, id: &EventId, value: bool) -> Self {
         Self { moment: Moment { at, deactivates: !value, id: id.clone() }, value }
@@ -96,7 +98,8 @@ fn later<T: Ord>(ours: &mut Option<T>, theirs: Option<T>) {
 }
 
 impl Statement {
-    /// An otherwise empty statement that replaces everything its source has said before `at`.
+    /// An empty statement that replaces everything that its source has said before `at`. The caller then fills in the
+    /// fields.
     #[must_use]
     pub fn in_full(at: OffsetDateTime, id: &EventId) -> Self {
         Self { since: Some(Moment { at, deactivates: false, id: id.clone() }), ..Self::default() }
@@ -146,7 +149,8 @@ impl Statement {
         keep(&mut self.attributes, since);
     }
 
-    /// Whether the source says nothing about the person, for example after it has withdrawn.
+    /// Whether the source says nothing about the person. This is the case, for example, after the source's statement
+    /// was withdrawn.
     #[must_use]
     pub fn is_silent(&self) -> bool {
         *self == Self { since: self.since.clone(), directory: self.directory.clone(), ..Self::default() }
@@ -155,8 +159,8 @@ impl Statement {
     /// Whether the source says that the person is active. `None` if the source does not say.
     ///
     /// If the source has named memberships, the person is active while at least one of them lasts, and inactive once
-    /// all have ended. An explicit "inactive" overrides memberships until an explicit "active" or [`Self::restored`]
-    /// lifts it.
+    /// all have ended. If the source has explicitly said "inactive", memberships do not count. That changes when the
+    /// source explicitly says "active", or when [`Self::restored`] is set to a later moment.
     #[must_use]
     pub fn says_active(&self) -> Option<bool> {
         let counts = |said: &&Said<bool>| said.value || Some(&said.moment) >= self.restored.as_ref();
@@ -170,8 +174,9 @@ impl Statement {
         Some(self.memberships.values().any(|said| said.value))
     }
 
-    /// The full name and its moment. The source may send a full name, or a given and a family name, which are joined.
-    /// The later of the two counts. A given name without a family name, or the reverse, does not count.
+    /// The person's full name and its moment. A source may send a full name, or a given name and a family name, which
+    /// are joined. If it sent both forms, the later one counts. A given name without a family name does not count, and
+    /// neither does a family name without a given name.
     #[must_use]
     pub fn says_full_name(&self) -> Option<(&Moment, FullName)> {
         let given = self.given_name.as_ref().and_then(|said| Some((said.value.as_ref()?, &said.moment)));
@@ -188,9 +193,9 @@ impl Statement {
         }
     }
 
-    /// Moves the statement to just after `earlier`, unless it is later already. Use it for sources that send one
-    /// request after another and get each answer at once. Otherwise a slow clock could make a request count as older
-    /// than the previous one.
+    /// Moves the statement to just after `earlier`, unless the statement is later than `earlier` already. Use this for
+    /// sources that send one request after another and wait for each answer. Otherwise a clock that is behind could
+    /// make a request count as older than the previous request.
     #[must_use]
     pub fn made_after(mut self, earlier: Option<&Moment>) -> Self {
         fn shift<T>(said: &mut Option<Said<T>>, at: OffsetDateTime) {
@@ -245,8 +250,9 @@ impl Statement {
 }
 
 impl Moment {
-    /// The time that Flexgate records for a message: the time that the source states, but no later than the time of
-    /// receipt. Otherwise a source whose clock is ahead would make its own later messages count as older.
+    /// Returns the time that Flexgate records for a message. This is the time that the source states, but never later
+    /// than the time of receipt. If a source's clock were ahead, the source's next messages could otherwise count as
+    /// older than this one.
     #[must_use]
     pub fn counts_at(said_at: OffsetDateTime, received_at: OffsetDateTime) -> OffsetDateTime {
         said_at.min(received_at)

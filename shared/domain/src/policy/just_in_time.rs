@@ -1,4 +1,4 @@
-//! Just-in-time provisioning: whether a mint may create the caller's Flex user or update it.
+//! Just-in-time provisioning: decides whether a mint may create or update the Flex user of its caller.
 
 use crate::{Caller, DesiredUser, RoleSet, Username};
 

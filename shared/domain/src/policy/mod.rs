@@ -1,7 +1,7 @@
 //! The policy: decides who may mint a token, for which user, with which roles and for how long.
 //!
-//! The decision is a pure function of the verified caller and the request. Whatever the policy does not allow is
-//! refused, and an empty allow-list allows nobody. Every decision contains its reason for the audit log.
+//! The decision depends only on the verified caller, the request, the settings and the time. Whatever the policy does
+//! not allow is refused, and an empty allow-list allows nobody. Every decision contains its reason for the audit log.
 
 mod just_in_time;
 mod template;
@@ -58,7 +58,7 @@ pub struct MintGrant {
     pub ttl_by: TtlBy,
     /// The only roles that the token may carry, if the request limits them.
     pub only_roles: Option<RoleSet>,
-    /// The user to create if there is no Flex user yet. `None` if the mint must not create one.
+    /// The user to create if the username has no Flex user yet. `None` if the mint must not create one.
     pub newcomer: Option<DesiredUser>,
     /// What the mint may do to the user because of the caller's claims. [`JustInTime::Off`] if the caller mints for
     /// somebody else.
@@ -91,7 +91,7 @@ pub enum MintRefusal {
     /// The body names somebody else.
     #[error("minting for somebody else needs the scope flexgate.token.any")]
     OtherUser,
-    /// The request asks for a role that the caller's claims do not give them, or that the policy gives to nobody.
+    /// The request asks for a role that the caller's claims do not give them, or that the policy allows for nobody.
     #[error("the role {0} is not the caller's to ask for")]
     RoleNotAllowed(Role),
     /// The caller's own token expires before the shortest lifetime.
@@ -108,17 +108,19 @@ pub enum NotAdmitted {
     /// Twilio did not send the user's roles, so Flexgate cannot check them.
     #[error("the Flex user's roles are not known")]
     RolesUnknown,
-    /// The token would carry a role that the policy does not allow, such as `admin` without the opt-in.
+    /// The token would carry a role that the policy does not allow. An example is `admin`, if the operator has not
+    /// allowed it explicitly.
     #[error("the Flex user has the role {0}, which is not allowed")]
     RoleNotAllowed(Role),
-    /// The token would carry roles other than those that the request limits it to.
+    /// The request limits the token to certain roles, and the token would also carry others.
     #[error("the Flex user has roles beyond those asked for")]
     BeyondAsked,
 }
 
 impl Policy {
-    /// Decides whether `caller` may mint the token that the request asks for. The lifetime is at most the requested
-    /// one, the policy's maximum and the remaining lifetime of the caller's own token.
+    /// Decides whether `caller` may mint the token that the request asks for. Three things limit the token's lifetime:
+    /// the request, the policy's maximum, and the remaining lifetime of the caller's own token. The shortest of them
+    /// counts.
     pub fn mint(&self, caller: &Caller, asked: MintRequest, now: OffsetDateTime) -> Result<MintGrant, MintRefusal> {
         let any = caller.scopes.grant(Scope::TokenAny);
         if !any && !caller.scopes.grant(Scope::Token) {
@@ -162,8 +164,8 @@ impl Policy {
         roles.difference(&self.allowed_roles).next().copied()
     }
 
-    /// The roles that the caller's claims give them, or the default roles if the claims name none. Roles that are not
-    /// in the allow-list are left out.
+    /// The roles that the caller may get: those that the claims name, or the default roles if the claims name none.
+    /// Roles that are not in the allow-list are left out.
     fn entitled(&self, caller: &Caller) -> RoleSet {
         let claimed = if caller.roles.is_empty() { &self.default_roles } else { &caller.roles };
         claimed.intersection(&self.allowed_roles).copied().collect()
@@ -179,17 +181,17 @@ impl Policy {
         let remaining = u64::try_from(remaining).unwrap_or(0).min(TokenTtl::MAX.seconds().into());
         let remaining = TokenTtl::from_seconds(remaining).map_err(|_| MintRefusal::ExpiresTooSoon)?;
         let wanted = asked.map_or((TokenTtl::DEFAULT, TtlBy::Default), |ttl| (ttl, TtlBy::Request));
-        // If several limits are equal, the first in this list is reported. So a caller who gets the requested lifetime
-        // sees that the request determined it.
+        // If several limits are equal, report the first one in this list. So a caller who gets exactly the requested
+        // lifetime sees that the request determined it.
         let limits = [wanted, (self.max_ttl, TtlBy::Policy), (remaining, TtlBy::CallersToken)];
         Ok(limits.into_iter().min_by_key(|(ttl, _)| *ttl).unwrap_or(wanted))
     }
 }
 
 impl MintGrant {
-    /// Checks whether Flexgate may mint a token for `user`. The user must be active, have no role that the policy
-    /// forbids, and have no role beyond those that the request limits the token to. Roles that Flexgate does not know,
-    /// such as `wfo.full_access`, matter only if the request limits the roles.
+    /// Checks whether Flexgate may mint a token for `user`. The user must be active and must have no role that the
+    /// policy forbids. If the request limits the token to certain roles, the user must have no other role. Roles that
+    /// Flexgate does not know, such as `wfo.full_access`, matter only if there is such a limit.
     pub fn admits(&self, user: &FlexUser) -> Result<(), NotAdmitted> {
         if !user.is_active() {
             return Err(NotAdmitted::Deactivated);

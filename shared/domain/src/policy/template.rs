@@ -7,15 +7,15 @@ use crate::Username;
 
 /// A template for usernames with claims in braces: `{preferred_username}`, `{tid}.{oid}`, `{sub}@example.com`.
 ///
-/// Different claim values never give the same username. The template has literal text (a separator) between any two
-/// claims, and [`UsernameTemplate::render`] refuses a value that contains any character of a separator.
+/// Different claim values never give the same username. For this, the template has literal text (a separator) between
+/// any two claims. And [`UsernameTemplate::render`] refuses a claim value that contains any character of a separator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsernameTemplate {
     before: Box<str>,
     claims: Vec<Placeholder>,
 }
 
-/// A claim, and the literal text that follows it up to the next claim or the end of the template.
+/// A claim in the template, and the literal text after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Placeholder {
     claim: Box<str>,
@@ -31,7 +31,7 @@ pub enum TemplateError {
     /// An unmatched brace, or braces without a claim name between them.
     #[error("must have a claim's name between every {{ and its }}")]
     Braces,
-    /// Two claims follow each other without a separator, so different values could give the same username.
+    /// Two claims follow each other without a separator, so different claim values could give the same username.
     #[error("must have a text between two claims, like {{tid}}.{{oid}}")]
     Touching,
 }
@@ -43,8 +43,8 @@ impl UsernameTemplate {
         Self { before: "".into(), claims: vec![Placeholder { claim: claim.into(), after: "".into() }] }
     }
 
-    /// Fills in the template. Returns `None` if `value_of` lacks a claim, if a value is empty or contains a character
-    /// of a separator, or if the result is not a valid username.
+    /// Fills in the template with the claims that `value_of` returns. Returns `None` if a claim is missing, if a value
+    /// is empty or contains a character of a separator, or if the result is not a valid username.
     pub fn render(&self, value_of: impl Fn(&str) -> Option<String>) -> Option<Username> {
         let separators: String = self.separators().collect();
         let mut text = self.before.to_string();

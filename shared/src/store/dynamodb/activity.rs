@@ -1,4 +1,5 @@
-//! The notes in DynamoDB: one partition for each day, which expires after [`NOTES_KEPT`].
+//! Notes about refused requests and ignored events, in DynamoDB. The notes of one day share a partition key, and expire
+//! after [`NOTES_KEPT`].
 
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
@@ -7,7 +8,7 @@ use super::{DynamoStore, EXPIRES_AT, PK, SK, corrupt, moment, n, number, s, seco
 use crate::store::StoreError;
 use crate::store::activity::{NOTES_KEPT, Note, Notes};
 
-/// What the sort key of a note begins with.
+/// The first characters of the sort key of every note.
 const NOTE: &str = "note#";
 
 fn pk(day: &str) -> String {

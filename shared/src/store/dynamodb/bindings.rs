@@ -1,5 +1,5 @@
-//! Bindings in DynamoDB. Each binding has one item under the identity and one under the user. Both items are written
-//! and removed together.
+//! Bindings in DynamoDB. Each binding has two items, one to find it by the identity and one to find it by the Flex
+//! user. Both are always written and removed together.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
@@ -56,7 +56,7 @@ impl Bindings for DynamoStore {
 }
 
 impl DynamoStore {
-    /// Removes the user's binding, if there is one and `removes` returns true for its identity key.
+    /// Removes the binding of a Flex user, but only if `removes` returns true for the identity's key.
     async fn unbind_if(&self, user: &FlexUserSid, removes: impl Fn(&str) -> bool) -> Result<(), StoreError> {
         let user_key = user_pk(user);
         for tried in 0..TRIES {

@@ -1,4 +1,5 @@
-//! Counters in DynamoDB. Each counter is one item. It is incremented until its time span ends, and then replaced.
+//! Counters in DynamoDB, for rate limits. Each counter is one item. It is incremented until its time span ends, and
+//! then replaced.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnValue;

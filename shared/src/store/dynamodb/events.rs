@@ -1,6 +1,7 @@
 //! Dead letters in DynamoDB, and the record of the events that Flexgate applied before the people ledger existed.
 //!
-//! All dead letters have the same partition key. There are only a few, and an operator lists them all at once.
+//! All dead letters have the same partition key, so that an operator can list all of them with one query. This is fast
+//! enough, because there are only a few.
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -95,7 +96,8 @@ impl DeadLetters for DynamoStore {
 
     async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
         let Some(letter) = self.find(key).await? else { return Ok(false) };
-        // Send before removing. A crash between the two steps then duplicates the letter, but never loses it.
+        // Put the message into the queue before removing the letter. If the process dies between the two steps, the
+        // message is then in both places. In the opposite order, it would be lost.
         self.queue.revive(&letter, now).await?;
         self.remove(DEAD_LETTERS, &letter_sk(key)).await?;
         Ok(true)

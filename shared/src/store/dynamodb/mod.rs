@@ -1,9 +1,9 @@
 //! The store in one DynamoDB table.
 //!
 //! Every item has the string keys `pk` and `sk`. `expires_at` is the table's TTL attribute. The table has no secondary
-//! index. An item that must be found by another key, such as its user, has a second item under that key, written in the
-//! same transaction. Reads are strongly consistent, because a session that has ended must not be served. Other
-//! attribute names must not be reserved words of DynamoDB. That is why nearly all of them contain an underscore.
+//! index. If an item must also be found by another key, such as its Flex user, the same transaction writes a second
+//! item under that key. Reads are strongly consistent, because a session that has ended must not be found any more. The
+//! names of other attributes must not be reserved words of DynamoDB, so nearly all of them contain an underscore.
 
 mod activity;
 mod bindings;
@@ -40,7 +40,8 @@ const SK: &str = "sk";
 /// The TTL attribute, in seconds since 1970. DynamoDB removes an item some time after it has expired.
 const EXPIRES_AT: &str = "expires_at";
 
-/// The maximum number of attempts at an operation that DynamoDB throttles or that conflicts with another one.
+/// The maximum number of attempts at an operation. An attempt fails if DynamoDB throttles, or if another transaction is
+/// using the same items.
 const TRIES: u32 = 10;
 
 /// The maximum number of items in one batch read of DynamoDB, and the number of such reads that run concurrently.
@@ -55,13 +56,13 @@ pub struct DynamoStore {
     aws: Aws,
     table: Arc<str>,
     client: Arc<OnceCell<Client>>,
-    /// The queue to which a dead letter returns if an operator revives it.
+    /// The queue into which a dead letter goes when an operator wants to have it processed again.
     queue: SqsQueue,
 }
 
 impl DynamoStore {
-    /// Creates a store in `table`. It uses the credentials, region and endpoint of the environment. It reads nothing
-    /// yet.
+    /// Creates a store in `table`, with the credentials, region and endpoint from the environment. It does not read the
+    /// environment or the table yet.
     #[must_use]
     pub fn new(table: &str, queue: SqsQueue, aws: Aws) -> Self {
         Self { aws, table: table.into(), client: Arc::default(), queue }
@@ -84,7 +85,7 @@ impl DynamoStore {
         Ok(request.consistent_read(true).send().await.map_err(unavailable)?.item)
     }
 
-    /// Returns every item under `pk` whose `sk` begins with `prefix`, in the order of `sk`.
+    /// Returns every item with this `pk` whose `sk` begins with `prefix`, in the order of `sk`.
     async fn items(&self, pk: &str, prefix: &str) -> Result<Vec<Item>, StoreError> {
         let mut items = Vec::new();
         let mut from = None;
@@ -103,7 +104,7 @@ impl DynamoStore {
         }
     }
 
-    /// Returns the existing items among those with these keys, in no particular order.
+    /// Returns the items with these keys, in no particular order. Keys without an item are left out.
     async fn batch(&self, keys: BTreeSet<(String, String)>) -> Result<Vec<Item>, StoreError> {
         let keys: Vec<Item> = keys.iter().map(|(pk, sk)| item_of(pk, sk, [])).collect();
         let some: Vec<Vec<Item>> = keys.chunks(BATCH).map(<[Item]>::to_vec).collect();
@@ -144,7 +145,8 @@ impl DynamoStore {
         })
     }
 
-    /// Writes all items or none. Retries if another transaction conflicts. Returns false if a condition did not hold.
+    /// Writes all items or none, in one transaction. Tries again if another transaction is writing the same items.
+    /// Returns false if a condition did not hold.
     async fn commit(&self, writes: Vec<TransactWriteItem>) -> Result<bool, StoreError> {
         for tried in 0..TRIES {
             match self.attempt(writes.clone()).await? {
@@ -178,16 +180,16 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    /// Builds one write of a transaction. It writes `item`. The transaction fails if `condition` does not hold for the
-    /// stored item.
+    /// Builds one write of a transaction, which writes `item`. If `condition` does not hold for the stored item, the
+    /// transaction fails.
     fn put(&self, item: Item, condition: Option<&str>) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder().table_name(&*self.table).set_item(Some(item));
         let put = put.set_condition_expression(condition.map(str::to_owned)).build().map_err(unbuildable)?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// Builds one write of a transaction. It removes the item. With `only_if`, the transaction fails unless the named
-    /// attribute has that value.
+    /// Builds one write of a transaction, which removes the item. If `only_if` is set, the transaction fails unless the
+    /// named attribute has that value.
     fn delete(
         &self,
         pk: &str,
@@ -223,8 +225,8 @@ enum Attempt {
     Busy,
 }
 
-/// Classifies why DynamoDB cancelled a transaction. `None` means that a retry cannot help, for example because an item
-/// is too large.
+/// Classifies why DynamoDB cancelled a transaction. `None` means that another attempt cannot succeed, for example
+/// because an item is too large.
 fn cancelled_by(cancelled: &TransactionCanceledException) -> Option<Attempt> {
     let mut attempt = Attempt::Busy;
     for reason in cancelled.cancellation_reasons() {
@@ -237,7 +239,7 @@ fn cancelled_by(cancelled: &TransactionCanceledException) -> Option<Attempt> {
     Some(attempt)
 }
 
-/// Returns `None` if the condition of a single write did not hold. Any other failure is an error of the store.
+/// Returns `None` if the condition of a single write did not hold. Any other failure becomes an error of the store.
 fn refused<T, E>(answer: Result<T, SdkError<E>>) -> Result<Option<T>, StoreError>
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
@@ -257,7 +259,7 @@ fn unbuildable(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
     StoreError::Unavailable(error.into())
 }
 
-/// The error when every attempt conflicted with another writer.
+/// The error if another writer was writing the same items during every attempt.
 fn crowded() -> StoreError {
     StoreError::Unavailable("other writers were at the same items all the time".into())
 }
@@ -310,7 +312,8 @@ fn moment(item: &Item, name: &str) -> Result<OffsetDateTime, StoreError> {
     OffsetDateTime::from_unix_timestamp(number(item, name)?).map_err(corrupt)
 }
 
-/// Returns when an entry or a group was written. Items that an earlier version of Flexgate wrote lack the milliseconds.
+/// Returns when a SCIM entry or a group was written. Items that an earlier version of Flexgate wrote have no
+/// milliseconds.
 fn updated_at(item: &Item) -> Result<OffsetDateTime, StoreError> {
     let millis = if item.contains_key("updated_millis") { number(item, "updated_millis")? } else { 0 };
     Ok(moment(item, "updated_at")? + Duration::milliseconds(millis))

@@ -1,8 +1,8 @@
-//! One-time claims in DynamoDB. Each claim is one item. It is written only if no such item exists or the existing one
-//! has expired.
+//! One-time claims in DynamoDB. Such a claim is the right to do an action that must happen only once. Each claim is one
+//! item. It is written only if there is no such item yet, or if the existing one has expired.
 //!
-//! If the answer to a write is lost, the SDK sends the write again. The caller is then refused although it was the
-//! first. So it can happen that nobody gets a claim, but never that two callers get it.
+//! If the answer to a write is lost, the SDK sends the write again. DynamoDB then refuses the second write, although
+//! the same caller sent both. So it can happen that no caller gets the claim, but never that two callers get it.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

@@ -1,13 +1,15 @@
 //! The people ledger in DynamoDB.
 //!
-//! A person is stored as several items. The head holds the person's own data. For each source there is one item with
-//! the source's statement, which is what the source says about the person. Pointers lead from a username, a Flex user
-//! or a source's id to the person. The head has a version that counts the writes, and every transaction is conditional
-//! on it. A statement's partition key begins with the kind of its source. So an IAM role can be limited to the
-//! statements of its own sources (`dynamodb:LeadingKeys`).
+//! A person is stored as several items. One item, the head, holds the person's own data. For each source there is one
+//! item with the source's statement about the person. Further items, the pointers, are stored under the username, under
+//! each Flex user and under each source's id of the person. Each pointer holds the person's id. The head has a version
+//! that counts the writes, and a transaction succeeds only if the version has not changed. The partition key of a
+//! statement begins with the kind of its source. So an IAM role can be limited to the statements of certain sources
+//! (`dynamodb:LeadingKeys`).
 //!
-//! Loading a person by id takes two reads: the head, which names the sources, and one batch of statements. To list all
-//! people, their ids are also stored in sixteen partitions, by the first digit of the id.
+//! Loading a person by id takes two reads. The first one reads the head, which names the sources, and the second one
+//! reads all statements as a batch. To make it possible to list all people, their ids are also stored under sixteen
+//! partition keys, one for each first digit of an id.
 
 mod items;
 
@@ -66,8 +68,8 @@ impl People for DynamoStore {
                 .expression_attribute_values(":pk", s(shard(digit)))
                 .expression_attribute_values(":after", s(if after.is_empty() { "-" } else { &after }))
                 .limit(i32::try_from(left).unwrap_or(i32::MAX));
-            // Ids are short. One page of a DynamoDB query holds thousands of them, so one request per partition is
-            // enough.
+            // Ids are short, so one page of a DynamoDB query holds thousands of them. One request for each partition
+            // key is therefore enough.
             for item in request.send().await.map_err(unavailable)?.items.unwrap_or_default() {
                 ids.insert(super::parsed(&item, SK)?);
             }
@@ -155,8 +157,8 @@ impl People for DynamoStore {
                 .key(PK, s(head_pk(person)))
                 .key(SK, s(HEAD))
                 .update_expression("SET lease_holder = :holder, leased_until = :until")
-                // If an answer is lost, the SDK sends the request again. The condition therefore also allows the holder
-                // of the lease.
+                // If the answer to this request is lost, the SDK sends the request again. By then this caller already
+                // holds the lease. So the condition accepts a caller who holds it.
                 .condition_expression(
                     "attribute_exists(pk) AND (attribute_not_exists(lease_holder) OR leased_until <= :now OR \
                      lease_holder = :holder)",
@@ -175,7 +177,8 @@ impl People for DynamoStore {
                 let until = OffsetDateTime::from_unix_timestamp_nanos(i128::from(until) * 1_000_000);
                 return Ok(PersonLease::Held(until.map_err(super::corrupt)?));
             }
-            // The lease was released after the update failed, so request it again.
+            // The update failed because another holder had the lease, and that holder has released it since. So request
+            // the lease again.
             pause(tried).await;
         }
         Err(crowded())

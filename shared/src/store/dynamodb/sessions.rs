@@ -1,6 +1,6 @@
-//! Sessions in DynamoDB. Each session has one item, and a mark under its user. The marks make it possible to end all
-//! sessions of a user. A session always has its mark, because one transaction writes both. A mark whose session has
-//! ended does no harm.
+//! Sessions in DynamoDB. Each session has two items: the session itself, and a mark under its Flex user. With the
+//! marks, all sessions of a user can be found and ended. One transaction writes both items, so every session has its
+//! mark. A mark can outlive its session, which does no harm.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

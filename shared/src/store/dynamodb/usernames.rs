@@ -1,7 +1,7 @@
-//! The username index in DynamoDB: Flex's users, stored under a digest of the case-folded username.
+//! The username index in DynamoDB. It lists Flex's users under a digest of their username in lower case.
 //!
-//! A sweep walks through all users of Flex and writes each of them to the index. So a user whom the last complete walk
-//! did not write no longer exists in Flex. The end of a walk stores only the time at which the walk began. Readers
+//! A sweep walks through all users of Flex and writes each of them to the index. So if a complete walk did not write a
+//! user, that user no longer exists in Flex. At its end, the walk only stores the time at which it began. Readers
 //! ignore users that were last written before that time.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,8 @@ const LAST: &str = "last";
 /// The prefix of every Flex user's SID.
 const SID: &str = "FU";
 
-/// How many users are written concurrently. A batch write would take more at once, but cannot be conditional.
+/// How many users are written concurrently. A batch write would take more users at once, but its writes cannot have
+/// conditions.
 const AT_ONCE: usize = 8;
 
 fn pk(key: &UsernameKey) -> String {
@@ -30,8 +31,8 @@ fn pk(key: &UsernameKey) -> String {
 #[async_trait]
 impl UsernameIndex for DynamoStore {
     async fn put_seen(&self, seen: &[SeenUser], at: OffsetDateTime) -> Result<(), StoreError> {
-        // Concurrent writes can finish in any order. So if `seen` has several entries for one user, only the last one
-        // is written.
+        // If `seen` has several entries for one user, write only the last one, because concurrent writes can finish in
+        // any order.
         let items: BTreeMap<_, _> =
             seen.iter().map(|user| ((&user.key, &user.flex_user_sid), item_of_seen(user, at))).collect();
         let writes = stream::iter(items.into_values()).map(|item| self.put_later(item, "seen_at", at));

@@ -1,4 +1,5 @@
-//! The tables of the queue, and of the events that were applied to each subject before the people ledger existed.
+//! The tables of the queue, and the table of the events that were applied to each subject before the people ledger
+//! existed.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -32,11 +33,13 @@ CREATE TABLE IF NOT EXISTS subjects (
 ) STRICT;
 ";
 
-/// Created after `prepare` has added the column `lane`, which older stores lack.
+/// The index on the column `lane`. Older stores lack that column, so `prepare` first adds the column and then creates
+/// the index.
 const BY_LANE: &str = "CREATE INDEX IF NOT EXISTS events_by_lane ON events (lane, seq) WHERE status = 'waiting';";
 
-/// Creates missing tables, columns and indexes. If the column `arrived_at` is missing, each event gets its `visible_at`
-/// instead, which is the closest known time. If the column `lane` is missing, every message counts as an event.
+/// Creates missing tables, columns and indexes. Older stores lack two columns. If `arrived_at` is added, each row gets
+/// the value of `visible_at`, which is the closest known time. If `lane` is added, each row gets the value `events`, so
+/// that every older message counts as an event.
 pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     db.execute_batch(SCHEMA)?;

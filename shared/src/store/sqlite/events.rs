@@ -1,7 +1,7 @@
-//! The queue, its dead letters and the record of older events, in SQLite.
+//! The queue, its dead letters, and the record of events that were applied before the people ledger existed, in SQLite.
 //!
-//! One table holds each event from its arrival until a week after it was applied, so that the queue recognises an event
-//! that arrives again. The body of an event is personal data, and is erased once the event is applied.
+//! One table holds each event from its arrival until a week after it was applied. So the queue recognises an event that
+//! arrives again. The body of an event is personal data, and is erased once the event is applied.
 
 use std::sync::Arc;
 
@@ -92,7 +92,8 @@ impl Inbox for SqliteStore {
     }
 }
 
-/// Returns the first waiting message of each subject, unless it is leased or must be retried later.
+/// Returns the first waiting message about each subject. Leaves out a message that is leased, or that must not be
+/// retried yet.
 fn ready(db: &Connection, lane: Lane, limit: u32, now: i64) -> rusqlite::Result<Vec<Taken>> {
     let mut statement = db.prepare_cached(
         "SELECT seq, body, attempts FROM events AS this
@@ -271,7 +272,7 @@ fn millis(moment: OffsetDateTime) -> i64 {
     nanos(moment) / 1_000_000
 }
 
-/// Nanoseconds since 1970. They fit until 2262 and are clamped after that.
+/// A time as nanoseconds since 1970. An `i64` holds such times until 2262. Later times become the largest number.
 fn nanos(moment: OffsetDateTime) -> i64 {
     let nanos = moment.unix_timestamp_nanos().clamp(0, i128::from(i64::MAX));
     i64::try_from(nanos).unwrap_or(i64::MAX)

@@ -14,7 +14,7 @@ use crate::store::StoreError;
 use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
 use rows::{ENTRY, GROUP, entry, group, membership, one_group, with_members};
 
-/// Removes the record of a piece of work, if this holder has it.
+/// Removes the record of a piece of work, if this process is still the one that does it.
 const FINISH: &str = "DELETE FROM scim_work WHERE work = ?1 AND holder = ?2";
 
 #[async_trait]
@@ -197,8 +197,8 @@ impl ScimStore for SqliteStore {
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError> {
         let user = user.to_string();
         self.write(move |db| {
-            // Raise the version of the user's groups. A writer that has already read one of these groups must then read
-            // it again. Otherwise it would store the member again.
+            // Increase the version of the user's groups. Somebody else may have read such a group with the member in
+            // it, and must not write it back. Because of the new version, that write fails.
             let moved = "UPDATE scim_groups SET version = version + 1
                          WHERE id IN (SELECT group_id FROM scim_members WHERE user = ?1)";
             db.prepare_cached(moved)?.execute([&user])?;
@@ -293,7 +293,8 @@ impl ScimStore for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Runs the SQL statement, whose condition is that this holder has the work. Returns false if it does not.
+    /// Runs an SQL statement that changes the record of the work only if this process still has the right to do the
+    /// work. Returns false if it has lost that right.
     async fn on_work(&self, sql: &'static str, work: &Work) -> Result<bool, StoreError> {
         let Work { name, holder } = work.clone();
         self.write(move |db| Ok(db.prepare_cached(sql)?.execute([name, holder_text(holder)])? == 1)).await

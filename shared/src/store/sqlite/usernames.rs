@@ -33,8 +33,8 @@ impl UsernameIndex for SqliteStore {
     async fn seen(&self, key: &UsernameKey) -> Result<Vec<SeenUser>, StoreError> {
         let key = key.clone();
         self.read(move |db| {
-            // The condition on `seen_at` is needed although `finish_walk` deletes old rows. A slow sweep may write a
-            // user after a later sweep has finished without seeing that user.
+            // The condition on `seen_at` is needed although `finish_walk` deletes old rows. A slow sweep may still
+            // write a user after a faster sweep has finished and has found that the user no longer exists.
             let mut query = db.prepare_cached(
                 "SELECT username, flex_user_sid, active FROM seen_users
                  WHERE username_key = ?1 AND seen_at >= coalesce((SELECT began FROM last_walk), seen_at)

@@ -1,4 +1,4 @@
-//! Converts rows to values, and SQLite's errors to the store's.
+//! Converts SQLite's rows to values, and SQLite's errors to errors of the store.
 
 use std::error::Error;
 use std::str::FromStr;

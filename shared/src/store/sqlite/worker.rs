@@ -1,8 +1,8 @@
 //! The thread that owns the SQLite connection.
 //!
-//! It commits in groups: queued jobs share one transaction, so sixteen writes need one fsync instead of sixteen. A
-//! caller gets its answer only once its write is as durable as the caller requested. If one job fails, only its own
-//! changes are rolled back.
+//! All jobs that are waiting share one transaction. So sixteen writes need one fsync instead of sixteen. A caller gets
+//! its answer only once its write is as durable as the caller requested. If one job fails, only its own changes are
+//! rolled back.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use super::values::failure;
 use crate::store::StoreError;
 
-/// How durable a job's writes must be before the caller gets an answer. If the process is killed, nothing is lost
-/// either way. If the machine loses power, writes with [`Keep::Soon`] may be lost.
+/// How durable a job's writes must be before the caller gets an answer. If only the process is killed, no acknowledged
+/// write is lost. If the machine loses power, writes with [`Keep::Soon`] may be lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
     /// The job writes nothing.
@@ -27,8 +27,8 @@ pub(super) enum Keep {
 
 /// A job on the connection, with any type of result.
 trait Job: Send {
-    /// Runs the job, unless it has run already. Returns whether it succeeded. If no job succeeds, there is nothing to
-    /// commit.
+    /// Runs the job, unless it has run already. Returns whether it succeeded. If no job of a transaction succeeds, the
+    /// transaction is not committed.
     fn run(&mut self, db: &Connection, alone: bool) -> bool;
     fn tell(self: Box<Self>, kept: &std::result::Result<(), Arc<Error>>);
 }
@@ -49,7 +49,7 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T> + Send> Job for Asked<T, F> {
 
     fn tell(self: Box<Self>, kept: &std::result::Result<(), Arc<Error>>) {
         let answer = match (self.result, kept) {
-            // If the job failed and the commit failed too, report the job's own error. It is more specific.
+            // If both the job and the commit failed, report the job's error, because it is more specific.
             (Some(Err(error)), _) => Err(failure(error)),
             (_, Err(error)) => Err(StoreError::Unavailable(Box::new(error.clone()))),
             (Some(Ok(result)), Ok(())) => Ok(result),
@@ -85,8 +85,8 @@ fn plain(db: &Connection, sql: &str) -> Result<()> {
 
 type Jobs = Vec<(Keep, Box<dyn Job>)>;
 
-/// The jobs that have not started yet. A channel would wake the thread for every job, at a moment when the sender still
-/// holds the lock that the thread needs. This queue wakes the thread only for the first job. The thread then takes all
+/// The jobs that have not started yet. A channel would wake the thread for every job, while the sender still holds the
+/// lock that the thread then needs. This queue wakes the thread only if it was empty before. The thread then takes all
 /// jobs that have arrived.
 struct Waiting {
     desk: Mutex<Desk>,
@@ -135,7 +135,7 @@ impl Waiting {
     }
 }
 
-/// The thread and its queue. Dropping this waits until the thread has closed the file.
+/// The thread and its queue of jobs. Dropping this value waits until the thread has closed the file.
 pub(super) struct Worker {
     waiting: Arc<Waiting>,
     thread: Option<JoinHandle<()>>,
@@ -185,7 +185,8 @@ struct File {
 }
 
 impl Drop for File {
-    /// Drops the jobs that still wait, so that no caller waits forever, however the thread ends.
+    /// Drops the jobs that are still waiting. Their callers then get an error instead of waiting forever, for whatever
+    /// reason the thread ends.
     fn drop(&mut self) {
         self.waiting.close();
         let _dropped = self.waiting.take();
@@ -204,13 +205,15 @@ impl File {
                 };
                 group.push(job);
             }
-            // Reads do not wait for an fsync. They run in the same transaction as the [`Keep::Soon`] writes.
+            // Reads do not wait for an fsync. So they run in the same transaction as the writes with [`Keep::Soon`],
+            // which do not wait for one either.
             self.round(reads, Keep::Soon, soon);
             self.round(Vec::new(), Keep::AtOnce, at_once);
         }
     }
 
-    /// Runs these jobs, and answers all of them at the end. So a caller that waits for two jobs is woken only once.
+    /// Runs these jobs, and answers all of them at the end. So a caller that waits for two of these jobs is woken only
+    /// once.
     fn round(&mut self, mut reads: Vec<Box<dyn Job>>, keep: Keep, mut writes: Vec<Box<dyn Job>>) {
         let kept =
             if writes.is_empty() { Ok(()) } else { self.commit(&mut reads, keep, &mut writes).map_err(Arc::new) };
@@ -237,8 +240,8 @@ impl File {
         let alone = writes.len() == 1;
         let mut any = false;
         for write in writes {
-            // A disk fault may have ended the transaction. If later writes ran now, SQLite would commit each of them at
-            // once, although their callers get an error.
+            // A fault of the disk may have ended the transaction early. Without a transaction, SQLite would commit each
+            // of the remaining writes at once, although their callers get an error. So do not run them.
             if db.is_autocommit() {
                 break;
             }
@@ -263,7 +266,7 @@ mod tests {
         Worker::start(connection).unwrap()
     }
 
-    /// Keeps the worker thread busy. The jobs sent in the meantime then all run in its next round.
+    /// Keeps the worker thread busy for a moment. All jobs that are sent in the meantime then run in one transaction.
     async fn pile_up(worker: &Worker) {
         let slow = |_: &Connection| {
             std::thread::sleep(std::time::Duration::from_millis(200));
@@ -301,7 +304,7 @@ mod tests {
         assert!(one.is_ok() && two.is_ok());
         assert!(failed.is_err() && panicked.is_err());
         assert_eq!(numbers(&worker).await, [1, 2]);
-        // The failed jobs also leave no changes if each runs alone in its own transaction.
+        // The failed jobs leave no changes either if each of them runs alone in its own transaction.
         assert!(worker.ask(Keep::Soon, half).await.is_err());
         assert!(worker.ask(Keep::AtOnce, broken).await.is_err());
         assert_eq!(numbers(&worker).await, [1, 2]);

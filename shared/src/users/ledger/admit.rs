@@ -1,10 +1,10 @@
 //! Just-in-time provisioning: creates a Flex user for the bearer of a token who has no Flex user yet.
 //!
 //! Claims never say that a person is active, so this creates a user although no source says so. That is allowed only if
-//! the username is free: neither a search in Flex, nor the ledger, nor the username index has a user with the same
-//! case-folded name. All three can miss a user whom somebody deactivated in the Console since the last sweep. In that
-//! case Twilio's create request would reactivate and change that user. So Flexgate also checks the dates in Twilio's
-//! answer before it binds anybody to the user.
+//! the username is free. For this, neither a search in Flex, nor the ledger, nor the username index may show a user
+//! with the same case-folded name. All three can miss a user whom somebody deactivated in the Console since the last
+//! sweep. In that case Twilio's create request would reactivate and change that user. So before Flexgate binds anybody
+//! to the user, it also checks the dates in Twilio's answer.
 
 use time::OffsetDateTime;
 
@@ -23,8 +23,8 @@ use crate::store::{Noting, PersonKey, SeenUser, Written};
 
 impl Ledger {
     /// Finds or creates the Flex user for the person that `claims` are about, who has no bound user yet. `found` is the
-    /// result of a search for exactly the claimed username. `began` is the time at which that search began. The
-    /// returned user is active. The caller still has to bind it.
+    /// user that a search for exactly the claimed username returned. `began` is the time at which that search began.
+    /// The user in the result is active. The caller must still bind the identity to that user.
     pub async fn admit(
         &self,
         claims: &TokenClaims,
@@ -34,7 +34,7 @@ impl Ledger {
     ) -> Result<Admitted, LedgerError> {
         for _ in 0..TRIES {
             // Read the index before the ledger. A concurrent mint writes a new user to the ledger first and to the
-            // index second. So if the index shows that user, the later read of the ledger shows the person too.
+            // index second. So if the index shows that user, the ledger, which is read later, shows the person too.
             let seen = match found {
                 None => self.usernames.seen(&claims.username.key()).await?,
                 Some(_) => Vec::new(),
@@ -43,8 +43,8 @@ impl Ledger {
             let (person, subject) = (claimant.person, claimant.subject.as_ref());
             self.refuse_previous_owner(claims, person.as_ref()).await?;
             if let Some(user) = found {
-                // If an earlier mint asked Twilio for this user and got no answer, treat the user as if this request
-                // had created it.
+                // An earlier mint may have asked Twilio to create this user and got no answer. If so, treat the user as
+                // if this mint had created it.
                 let creates = self.policy.just_in_time != JustInTime::Off;
                 let Some(person) = person.filter(|person| creates && is_being_made(person)) else {
                     return Ok(Admitted { user: user.flex_user_sid.clone(), created: false });
@@ -61,7 +61,8 @@ impl Ledger {
                 return Err(AttachmentRefused::NameTaken.into());
             }
             let done = match person {
-                // These futures are large. Boxing them keeps the future of every mint small.
+                // These futures are large. Put them into boxes, so that the future of every mint does not need as much
+                // memory.
                 Some(person) => Box::pin(self.admit_known(person.id, claims, subject, began, deadline)).await?,
                 None => Box::pin(self.admit_new(claims, subject, began, deadline)).await?,
             };
@@ -72,13 +73,14 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Records the user's current state in the username index, unless `was_active` shows that it has not changed.
+    /// Records the user in the username index if the user has become active or inactive. `was_active` is the earlier
+    /// state. If it is `None`, the user is always recorded.
     pub(super) async fn note_seen(&self, was_active: Option<bool>, user: Option<&FlexUser>) -> Result<(), LedgerError> {
         let Some(user) = user.filter(|user| was_active != Some(user.is_active())) else { return Ok(()) };
         self.see(user).await
     }
 
-    /// Records in the username index the username and activity that Twilio shows for a user.
+    /// Records a user in the username index: the username, and whether the user is active in Flex.
     pub async fn see(&self, user: &FlexUser) -> Result<(), LedgerError> {
         let seen = SeenUser {
             key: user.username.key(),
@@ -97,9 +99,9 @@ impl Ledger {
         Ok(self.people.note(person.id, person.version, noting).await?)
     }
 
-    /// Returns true if the claimed username differs from its folded form (lower case, Unicode-composed) and Flex has a
-    /// user with the folded form. The earlier search matched only the exact spelling, but most directories store the
-    /// folded form.
+    /// Returns true if Flex has a user with the claimed username in its folded form (lower case, Unicode-composed), and
+    /// if the claimed username itself is spelled differently. Most directories store the folded form, and the earlier
+    /// search found only the exact spelling.
     async fn is_spelt_otherwise(&self, claims: &TokenClaims, deadline: Deadline) -> Result<bool, LedgerError> {
         match claims.username.key().as_str().parse() {
             Ok(folded) if folded != claims.username => {
@@ -186,7 +188,7 @@ impl Ledger {
         let new = Person::new(PersonId::of(self.clock_rng.random()), claims.username.clone());
         let mut person = claims.added_to(&new, subject).unwrap_or(new);
         let (desired, plan) = self.newcomer(&person, claims, None, began)?;
-        // Store the roles that Flexgate is about to give together with the person, before sending anything to Twilio.
+        // Before anything is sent to Twilio, store the roles that Flexgate is about to give, together with the person.
         person.given = desired.given.clone();
         match self.people.add(&person, None).await? {
             Written::Yes(version) => person.version = version,
@@ -206,8 +208,8 @@ impl Ledger {
         self.finish(lease, id, done, deadline).await
     }
 
-    /// Computes the desired state and the plan for a person who gets a Flex user although no source says that they are
-    /// active.
+    /// Computes the desired state and the plan for a new Flex user. The person gets this user although no source says
+    /// that they are active.
     fn newcomer(
         &self,
         person: &Person,
@@ -226,8 +228,8 @@ impl Ledger {
         Ok((desired, plan))
     }
 
-    /// Creates the user, unless an earlier mint has created it, and records that Flex matches the ledger. Before, the
-    /// caller must have stored the roles that Flexgate gives.
+    /// Creates the Flex user, unless an earlier mint has created it, and records that Flex matches the ledger. The
+    /// caller must have stored the roles that Flexgate gives before calling this.
     async fn make(&self, change: Change, deadline: Deadline) -> Result<Option<(Report, u64)>, LedgerError> {
         let Change { person, observed, mut desired, plan } = change;
         let since = desired.given.asked_since.take();
@@ -265,7 +267,7 @@ impl Ledger {
     }
 }
 
-/// The Flex user that the caller binds to the bearer of a token.
+/// The Flex user to which the caller must bind the identity of the token's bearer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
     /// The user's SID.

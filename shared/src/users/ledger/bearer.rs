@@ -1,4 +1,5 @@
-//! Finds the person that a token's claims are about, and refuses tokens of a username's previous owner.
+//! Finds the person that a token's claims are about. Refuses a token if it belongs to somebody who has lost the
+//! username to another person.
 
 use super::{Ledger, LedgerError, TokenClaims};
 use crate::domain::ledger::{AttachmentRefused, Person};
@@ -9,14 +10,14 @@ use crate::store::PersonKey;
 pub(super) struct Claimant {
     /// The person, if the ledger knows them.
     pub(super) person: Option<Person>,
-    /// The issuer's subject for the person. `None` if the ledger has that subject for somebody else.
+    /// The issuer's own id (subject) of the person. `None` if the ledger has recorded that subject for somebody else.
     pub(super) subject: Option<SubjectId>,
 }
 
 impl Ledger {
-    /// Finds the person that the claims are about. The lookup first uses `key`, the person's Flex user or username. If
-    /// `key` is a Flex user whom the ledger does not know, the lookup uses the issuer's subject. A person found by
-    /// subject counts only if the ledger has no Flex user for them yet.
+    /// Finds the person that the claims are about. `key` is the Flex user or the username of that person. If the ledger
+    /// knows nobody with this `key`, and `key` is a Flex user, this looks for the issuer's subject instead. A person
+    /// found by subject counts only if the ledger has no Flex user for them yet.
     pub(super) async fn claimant(&self, claims: &TokenClaims, key: PersonKey) -> Result<Claimant, LedgerError> {
         let person = self.people.person(&key).await?.filter(|person| !person.superseded);
         let Some(subject) = &claims.subject else { return Ok(Claimant { person, subject: None }) };
@@ -39,8 +40,8 @@ impl Ledger {
     /// Refuses the bearer of `claims` if somebody else, `owner`, took over the username after the token was issued.
     ///
     /// A token without an issue time is refused for one day after the takeover. A token issued after the takeover is
-    /// accepted, because the issuer then says that the username belongs to the bearer. If the ledger does not know the
-    /// time of the takeover, it refuses a bearer whose subject it has recorded as a previous owner of the username.
+    /// accepted, because the issuer then says that the username belongs to the bearer. If the ledger does not know when
+    /// the takeover happened, the bearer is refused if their subject has lost this username to somebody else.
     pub(super) async fn refuse_previous_owner(
         &self,
         claims: &TokenClaims,
@@ -56,9 +57,9 @@ impl Ledger {
         if bearer.as_ref().is_some_and(lost) { refused() } else { Ok(()) }
     }
 
-    /// Checks once more, after `identity` was bound to `user`, that nobody took over the username since the ledger
-    /// admitted the bearer of `claims`. If somebody did, or if the check fails, this removes the binding and returns an
-    /// error.
+    /// Checks for a takeover once more after `identity` was bound to `user`. If somebody has taken over the username
+    /// since the ledger admitted the bearer of `claims`, this removes the binding and returns an error. It does the
+    /// same if the check fails.
     pub async fn confirm(
         &self,
         claims: &TokenClaims,

@@ -1,10 +1,11 @@
-//! Reads the claims of a token as statements about its bearer, and updates the bearer's Flex user accordingly.
+//! Treats the claims of a token as a statement about the bearer of the token, and updates the bearer's Flex user
+//! accordingly.
 //!
-//! A token describes its bearer completely, so an issuer's statement about a person is the content of their latest
-//! token. Tokens are ordered by issue time, and a token that is older than the stored statement changes nothing. A
-//! token with the same content replaces the stored statement only if it was issued at least a day later. That is often
-//! enough to keep the claims from expiring ([`CLAIMS_LAST`]) while their bearer mints. It is rare enough that most
-//! mints write nothing.
+//! A token describes its bearer completely. So an issuer's statement about a person is the content of the person's
+//! latest token. Tokens are ordered by their time of issue. A token that is older than the stored statement changes
+//! nothing. A token with the same content replaces the stored statement only if it was issued at least a day later. So
+//! as long as the bearer mints, the claims do not expire ([`CLAIMS_LAST`]), and still most mints write nothing to the
+//! store.
 //!
 //! [`CLAIMS_LAST`]: crate::domain::ledger::CLAIMS_LAST
 
@@ -24,16 +25,17 @@ use crate::domain::policy::JustInTime;
 use crate::domain::{Caller, Email, EventId, FlexUser, FlexUserSid, FullName, RoleSet, SubjectId, Username};
 use crate::store::{PersonKey, Stating, Written};
 
-/// How much later than the stored statement a token with the same claims must be issued to replace it.
+/// How much later than the stored statement a token with the same claims must be issued, so that it replaces the
+/// statement.
 const RENEWED_AFTER: Duration = Duration::DAY;
 
-/// How many times to try a write that loses a race against another writer.
+/// How many times to try a write. An attempt fails if another process writes the same person first.
 pub(super) const TRIES: usize = 5;
 
 /// The content of a verified token as a statement about its bearer.
 #[derive(Debug, Clone)]
 pub struct TokenClaims {
-    /// The token's issuer as a source in the ledger.
+    /// The issuer's own id of the person.
     pub(super) source: Source,
     /// What the issuer calls the person.
     pub(super) subject: Option<SubjectId>,
@@ -41,7 +43,7 @@ pub struct TokenClaims {
     pub(super) username: Username,
     /// When the token was issued, if the token says so.
     issued_at: Option<OffsetDateTime>,
-    /// The time from which the claims count: the issue time, but not later than now.
+    /// The time at which the claims count as stated: the time of issue, but not later than now.
     at: OffsetDateTime,
     statement: Statement,
 }
@@ -57,11 +59,12 @@ pub struct Followed {
 
 impl TokenClaims {
     /// Reads the token of `caller`, whose Flex username is `username`. `roles` are the roles that the token gives. If
-    /// it is empty, the claims say nothing about roles.
+    /// `roles` is empty, the claims say nothing about roles.
     #[must_use]
     pub fn of(caller: &Caller, username: &Username, roles: &RoleSet, clock_rng: &ClockRng) -> Self {
         let (now, id) = (clock_rng.now(), EventId::from(u128::from_be_bytes(clock_rng.random())));
-        // If the issuer's clock is ahead, an issue time in the future must not make later tokens count as older.
+        // The issuer's clock may be ahead. If a time of issue in the future were stored, the person's next tokens could
+        // count as older than this one.
         let at = caller.issued_at.map_or(now, |issued_at| issued_at.min(now));
         let names: BTreeSet<Box<str>> = roles.iter().map(|role| role.as_str().into()).collect();
         let statement = Statement {
@@ -80,22 +83,23 @@ impl TokenClaims {
         }
     }
 
-    /// Whether these claims need not be stored after `earlier`, which are claims of the same subject. That is so if
-    /// they are older than `earlier`, or if they have the same content and are less than a day newer.
+    /// Whether it is unnecessary to store these claims after `earlier`, which are claims of the same subject. This is
+    /// true if these claims are older than `earlier`. It is also true if they have the same content and are less than a
+    /// day newer.
     #[must_use]
     pub fn add_nothing_to(&self, earlier: &Self) -> bool {
         !self.is_newer_than(&earlier.statement)
     }
 
-    /// Whether these claims must be stored, given the statement from the subject's earlier tokens.
+    /// Whether these claims must be stored. `stated` is the stored statement from earlier tokens of the same subject.
     fn is_newer_than(&self, stated: &Statement) -> bool {
         let Some(last) = stated.latest() else { return true };
         // Issue times are whole seconds. If two tokens have the same issue time, the one that arrives later counts.
         self.at >= last.at && (content(stated) != content(&self.statement) || self.at - last.at >= RENEWED_AFTER)
     }
 
-    /// Whether the token may have been issued before `since`. Times of issue are whole seconds, so a token of the same
-    /// second may be older.
+    /// Whether the token may have been issued before `since`. Times of issue are whole seconds. So if the token was
+    /// issued in the same second as `since`, it may be older.
     pub(super) fn may_be_older_than(&self, since: OffsetDateTime) -> bool {
         match self.issued_at {
             Some(issued_at) => issued_at < since,
@@ -103,9 +107,9 @@ impl TokenClaims {
         }
     }
 
-    /// Returns the person with these claims added, or `None` if the claims add nothing. If the stored claims are of
-    /// another subject, the new ones replace them. The caller must have checked that the person no longer belongs to
-    /// that subject.
+    /// Returns the person with these claims added, or `None` if the claims add nothing. If the stored claims are about
+    /// another subject, the new claims replace them. In that case the caller must have checked that the person no
+    /// longer belongs to the old subject.
     pub(super) fn added_to(&self, person: &Person, subject: Option<&SubjectId>) -> Option<Person> {
         let stated = person.statements.get(&self.source);
         let same_subject = subject.is_none() || person.subjects.get(&self.source) == subject;
@@ -130,7 +134,7 @@ impl TokenClaims {
 
 type Content<'a> = (Option<&'a BTreeSet<Box<str>>>, Option<&'a Email>, Option<&'a FullName>);
 
-/// The values of the statement without their times.
+/// The values in the statement, without the times at which they were stated.
 fn content(statement: &Statement) -> Content<'_> {
     let email = statement.email.as_ref().and_then(|said| said.value.as_ref());
     let full_name = statement.full_name.as_ref().and_then(|said| said.value.as_ref());
@@ -139,11 +143,11 @@ fn content(statement: &Statement) -> Content<'_> {
 
 impl Ledger {
     /// Updates the Flex user `user`, which is bound to the bearer of `claims`, as far as just-in-time provisioning
-    /// allows. Returns [`LedgerError::InactiveBy`] if a source says that the person is inactive. This never reactivates
-    /// anybody: a deactivated user is returned unchanged.
+    /// allows. Returns [`LedgerError::InactiveBy`] if a source says that the person is inactive. A deactivated user is
+    /// returned unchanged, because claims never reactivate anybody.
     ///
-    /// If just-in-time is `create`, the claims do not change the user. Flexgate then only keeps the claims that created
-    /// the user from expiring.
+    /// If just-in-time provisioning is `create`, the claims do not change the user. Flexgate then only makes sure that
+    /// the claims with which the user was created do not expire.
     pub async fn follow(
         &self,
         claims: &TokenClaims,
@@ -164,7 +168,8 @@ impl Ledger {
                     if judged.is_none_or(|(_, plan)| plan.step == Step::Nothing) {
                         return Ok(Followed { user: found, changed: false });
                     }
-                    // These futures are large. Boxing them keeps the future of every mint small.
+                    // These futures are large. Put them into boxes, so that the future of every mint does not need as
+                    // much memory.
                     Box::pin(self.follow_known(person.id, claims, claimant.subject.as_ref(), user, deadline)).await?
                 }
                 Some(person) => {
@@ -179,7 +184,8 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Returns the circumstances of a mint by the bearer of `claims`. Claims may add roles only during such a mint.
+    /// Returns the circumstances for [`desired`](crate::domain::ledger::desired) while the bearer of `claims` mints.
+    /// Only then may claims add roles.
     pub(super) fn minting<'a>(&self, claims: &'a TokenClaims) -> Occasion<'a> {
         Occasion { minting_for: claims.issuer(), ..self.occasion() }
     }
@@ -199,8 +205,8 @@ impl Ledger {
         }
         let shown = user.roles.as_ref();
         match plan(person, &desired, Some(user)) {
-            // Flex may show an invalid e-mail address, so that no complete plan is possible. Ignore that, because the
-            // person could otherwise not get a token. Report the error only if the plan would have removed a role.
+            // Flex may show an invalid e-mail address, and then there is no complete plan. Ignore this, because the
+            // person could otherwise not get a token. But report the error if the plan would have removed a role.
             Err(LedgerError::Plan(PlanRefused::Incomplete(_)))
                 if shown.is_some_and(|shown| shown.known().is_subset(&desired.roles)) =>
             {
@@ -295,9 +301,9 @@ impl Ledger {
         Ok(self.people.state(person.id, person.version, stating).await?)
     }
 
-    /// Returns the user unchanged, because the policy says that claims do not change it. While the bearer mints, this
-    /// renews the stored claims that created the user, with their original content. Returns `None` if those claims have
-    /// expired. The caller must then store the new claims.
+    /// Returns the user unchanged, because the policy says that claims do not change it. Also renews the stored claims
+    /// with which the user was created, so that they do not expire as long as the bearer mints. Their content stays as
+    /// it was. Returns `None` if the stored claims have expired already. The caller must then store the new claims.
     async fn keep_claims(
         &self,
         claims: &TokenClaims,
@@ -323,7 +329,8 @@ impl Ledger {
             let renewed = stated.clone().made_after(claims.statement.latest());
             let settled = person.is_settled();
             person.statements.insert(claims.source.clone(), renewed);
-            // If another writer changes the person first, skip the renewal. The next mint renews the claims.
+            // If another process changes the person first, skip the renewal. The person's next mint then renews the
+            // claims.
             if let Written::Yes(version) = self.state_claims(&person, claims, None).await?
                 && settled
             {

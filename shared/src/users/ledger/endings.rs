@@ -1,4 +1,4 @@
-//! The end of a group or a directory at a source, which concerns many people at once.
+//! Finds the people who are concerned when a group, an application or a directory ends at a source.
 
 use super::{Ledger, LedgerError};
 use crate::domain::SubjectId;
@@ -8,19 +8,19 @@ use crate::store::Ended;
 /// How many people are read from the store at once.
 const BATCH: u32 = 200;
 
-/// The people of one batch whom an ending concerns.
+/// The people in one batch who are concerned by the end of a group or directory.
 #[derive(Debug)]
 pub struct Concerned {
-    /// What the source calls them.
+    /// The source's own ids of these people.
     pub subjects: Vec<SubjectId>,
     /// The last person of the batch; `None` after the last batch.
     pub last: Option<PersonId>,
 }
 
 impl Ledger {
-    /// Reads the next batch of people, and returns those about whom `source` said that they belong to what has `ended`.
-    /// Somebody about whom the source never named a directory may belong to any directory, so the end of every directory
-    /// concerns them.
+    /// Reads the next batch of people. Returns those who, according to `source`, belong to the group or directory that
+    /// has `ended`. If the source never named a directory for somebody, that person may belong to any directory. So the
+    /// end of every directory concerns them.
     pub async fn concerned_by(
         &self,
         source: &Source,

@@ -7,8 +7,8 @@ use crate::store::StoreError;
 use crate::twilio::TwilioError;
 use crate::users::ProvisioningError;
 
-/// Why a statement was refused, or a person could not be reconciled. A refused statement is not stored. If Twilio
-/// fails, the statement may have been stored already.
+/// Why a statement was refused, or a person could not be reconciled. A refused statement is not stored. If a request to
+/// Twilio fails, the statement may have been stored already.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// The person who has the username is somebody else, or may be somebody else.
@@ -29,7 +29,7 @@ pub enum LedgerError {
     /// Twilio accepted the provisioning request but left the user deactivated.
     #[error("Twilio does not make the user active again")]
     StaysDeactivated,
-    /// Another process is changing the person. It may do so for at most this long.
+    /// Another process is changing the person. It may take at most this long.
     #[error("the person is being changed by somebody else")]
     Busy(Duration),
     /// Twilio.
@@ -50,11 +50,12 @@ impl From<ProvisioningError> for LedgerError {
 }
 
 impl LedgerError {
-    /// In every attempt, another process wrote the same person first. Such writes are short.
+    /// In every attempt, another process wrote the same person first. Such writes take little time, so the caller can
+    /// try again soon.
     pub(super) const LOST_RACE: Self = Self::Busy(Duration::from_secs(2));
 
-    /// Returns whether trying again later may help. It does not help if Twilio, the policy or another source refused
-    /// the change.
+    /// Returns whether it may help to try again later. It does not help if Twilio, the policy or another source has
+    /// refused the change.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

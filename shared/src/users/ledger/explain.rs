@@ -1,4 +1,5 @@
-//! Explains a person's state and roles to an operator or API client. The values of profile fields are left out.
+//! Explains to an operator or an API client why a person is active or not and why they have their roles. The values of
+//! profile fields are left out.
 
 use serde::Serialize;
 use time::OffsetDateTime;

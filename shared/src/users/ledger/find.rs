@@ -1,4 +1,4 @@
-//! Finds the person that a source's statement is about, and the Flex user of a person.
+//! Finds the person that a source's statement is about, and the Flex user who belongs to a person.
 
 use super::news::with;
 use super::{Earlier, Ledger, LedgerError, News};
@@ -13,18 +13,18 @@ use crate::users::in_full;
 pub(super) enum Meant {
     /// A person whom the ledger knows.
     Known(Person),
-    /// A person whom the ledger does not know yet. The second value is the person whose username they take over, if
-    /// any.
+    /// A person whom the ledger does not know yet. If this person takes over a username, the second value is the person
+    /// who has the username now.
     New(Person, Option<Box<Person>>),
-    /// No person. Either the source sent too little to identify one, or the source may not change the person that it
-    /// named.
+    /// No person. One reason is that the source sent too little to identify a person. The other is that the source may
+    /// not change the person whom it named.
     Nobody,
 }
 
 impl Ledger {
-    /// Finds the person that `news` is about. The lookup uses the source's subject id, then the Flex user that is bound
-    /// to the identity or named by the source, then the username. Set `gives_access` to false for a statement that only
-    /// takes access away.
+    /// Finds the person that `news` is about. First it looks for the source's own id of the person. Then it looks for
+    /// the Flex user that is bound to the person's identity or that the source named. Last, it looks for the username.
+    /// Set `gives_access` to false for a statement that only takes access away.
     pub(super) async fn meant(
         &self,
         news: &News,
@@ -51,8 +51,8 @@ impl Ledger {
         {
             return self.attached(person, news, gives_access, deadline).await;
         }
-        // Do not look the person up by username if the statement only changes a profile. It may be about somebody who
-        // has never been a Flex user.
+        // If the statement only changes a profile, do not look the person up by username. The statement may be about
+        // somebody who has never been a Flex user.
         if user.is_none() && !gives_access && news.statement.says_active().is_none() {
             return Ok(Meant::Nobody);
         }
@@ -65,18 +65,18 @@ impl Ledger {
         if news.earlier != Earlier::Nothing {
             return Ok(Meant::New(unknown, None));
         }
-        // Flex may have a user with that username whom the ledger does not know.
+        // Flex may have a user with this username although the ledger knows nobody with it.
         let user = self.left_by(&unknown, news, deadline).await?;
         let unknown = Person { flex_user_sid: user.map(|user| user.flex_user_sid), ..unknown };
         Ok(Meant::New(unknown.successor(id, self.clock_rng.now()), None))
     }
 
-    /// Handles a subject who lost their username to somebody else and whom the source now reports with a new username.
+    /// Handles a subject who lost their username to somebody else and for whom the source now sends a new username.
     ///
-    /// If the source's merged statement says that the subject is active, they start again as a new person under the new
-    /// username. Neither the ledger nor Flex may know that username yet. If another source says that the old person is
-    /// inactive, the request is refused. An operator's statement about the old person does not count, because it was
-    /// about the username that they lost.
+    /// If the source says that the subject is active, the subject becomes a new person with the new username. Neither
+    /// the ledger nor Flex may know that username yet. If another source says that the old person is inactive, the
+    /// statement is refused. An operator's statement about the old person does not count here, because it was about the
+    /// lost username.
     async fn under_another_name(&self, person: Person, news: &News, deadline: Deadline) -> Result<Meant, LedgerError> {
         let Some(username) = news.username.as_ref().filter(|username| username.key() != person.username.key()) else {
             return Ok(Meant::Known(person));
@@ -88,7 +88,7 @@ impl Ledger {
         if let Some(by) = person.inactive_by().find(others) {
             return Err(AttachmentRefused::Inactive(by.clone()).into());
         }
-        // A search in Flex does not show every user, so also ask the ledger, the username index and the bindings.
+        // A search in Flex does not show every user. So check the ledger, the username index and the bindings too.
         let is_bound = match &news.identity {
             Some(identity) => self.provisioning.bindings().user_of(identity).await?.is_some(),
             None => false,
@@ -99,8 +99,8 @@ impl Ledger {
         {
             return Ok(Meant::Known(person));
         }
-        // Flex may have a user with this username that no search shows. Create the new person as a successor, so that
-        // they inherit nothing from such a user.
+        // Flex may have a user with this username whom no search shows. So create the new person as the successor of an
+        // unknown owner. The new person then inherits nothing from such a user.
         let id = PersonId::of(self.clock_rng.random());
         let anew = Person::new(id, username.clone()).successor(id, self.clock_rng.now());
         if self.flex_user(&anew, deadline).await?.is_some() {
@@ -127,7 +127,8 @@ impl Ledger {
             return Ok(Meant::New(successor, Some(Box::new(person))));
         }
         match attach(&person, &news.source, news.subject.as_ref(), gives_access) {
-            // The username now belongs to another subject, so there is nobody to take access away from.
+            // The username belongs to another subject now. The statement only takes access away, so there is nothing to
+            // do.
             Err(_) if !gives_access => Ok(Meant::Nobody),
             Err(refused) => Err(refused.into()),
             Ok(Attachment::Same) => Ok(Meant::Known(person)),
@@ -138,8 +139,8 @@ impl Ledger {
         }
     }
 
-    /// Returns the Flex user of `person`, whose username somebody else takes over. Returns an error if `person` or
-    /// their Flex user is still active, because they then keep the username.
+    /// Returns the Flex user of `person`, whose username somebody else wants to take over. Returns an error if `person`
+    /// or the Flex user is still active, because `person` then keeps the username.
     async fn left_by(&self, person: &Person, news: &News, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let user = self.flex_user(person, deadline).await?;
         let is_active = user.as_ref().is_some_and(|user| !user.is_deactivated());
@@ -149,7 +150,7 @@ impl Ledger {
         Ok(user)
     }
 
-    /// The person's Flex user. It may lack fields that Twilio leaves out.
+    /// Returns the person's Flex user. Some fields may be missing, because Twilio may leave them out.
     pub(super) async fn flex_user(&self, person: &Person, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let flex = self.provisioning.flex();
         if let Some(sid) = &person.flex_user_sid {
@@ -165,16 +166,16 @@ impl Ledger {
         Ok(Some(in_full(flex, found, deadline).await?))
     }
 
-    /// Finds an active user for a person whose recorded Flex user is deactivated. Twilio may give a new SID to somebody
-    /// who signs in again through SSO or whom an administrator provisions again. Only the exact username counts: a user
-    /// with another spelling may be somebody else.
+    /// Finds an active user for a person whose recorded Flex user is deactivated. If somebody signs in through SSO
+    /// again, or an administrator provisions them again, Twilio may give them a user with a new SID. Only the exact
+    /// username counts, because a user with another spelling may be somebody else.
     async fn returned(&self, person: &Person, deadline: Deadline) -> Result<Option<FlexUser>, LedgerError> {
         let flex = self.provisioning.flex();
         let found = flex.search(&person.username, deadline).await?.into_iter();
         let mut found = found.filter(|user| user.username == person.username && !user.is_deactivated());
         let Some(user) = found.next() else { return Ok(None) };
-        // If several users match, the answer is ambiguous. But a person who must be deactivated should not stay active
-        // because of that, so take any of them.
+        // If several users match, it is not clear which of them is the person's. But if the person must be deactivated,
+        // this must not keep them active. So take any of these users.
         if found.next().is_some() && person.inactive_by().next().is_none() {
             return Err(TwilioError::Ambiguous.into());
         }
@@ -183,8 +184,8 @@ impl Ledger {
     }
 }
 
-/// Whether `person` is the new owner from an earlier attempt at the same takeover, which Twilio has not carried out
-/// yet.
+/// Whether `person` is the new owner of a username from an earlier attempt at the same takeover. In that attempt,
+/// Twilio did not carry out the change.
 fn is_taking_over(person: &Person, news: &News) -> bool {
     person.given.taking_over
         && person.statements.iter().all(|(source, said)| *source == news.source || said.is_silent())
@@ -192,9 +193,9 @@ fn is_taking_over(person: &Person, news: &News) -> bool {
         && person.inactive_by().next().is_none()
 }
 
-/// Computes the plan. Returns an error if Twilio did not send all fields of the user. Otherwise Flexgate would treat a
-/// missing field as empty and could remove a role that was set by hand. A deactivation needs none of the fields, so an
-/// incomplete answer does not block it.
+/// Computes the plan. Returns an error if Twilio did not send all fields of the user. If Flexgate treated a missing
+/// field as empty, it could remove a role that was set by hand. To deactivate the user, none of the fields is needed,
+/// so in this case missing fields are no error.
 pub(super) fn plan(person: &Person, desired: &Desired, observed: Option<&FlexUser>) -> Result<Plan, LedgerError> {
     if desired.active != Active::No && observed.is_some_and(|user| !user.is_complete()) {
         return Err(TwilioError::Malformed("the user is not described in full").into());

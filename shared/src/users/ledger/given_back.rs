@@ -1,5 +1,6 @@
-//! Undoes a mint's reactivation of somebody else's user. Twilio's create request also updates an existing user, so a
-//! mint may reactivate a user whom no search had shown. The dates in Twilio's answer reveal this.
+//! Undoes a mint that has reactivated somebody else's user. Twilio's create request also updates an existing user. So a
+//! mint that wants to create a user may reactivate an old one whom no search had shown. The dates in Twilio's answer
+//! reveal this.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -11,15 +12,15 @@ use crate::domain::{EventId, FlexUser, FlexUserSid};
 use crate::store::{Stating, Written};
 use crate::twilio::TwilioError;
 
-/// The largest difference between Twilio's clock and ours that Flexgate tolerates.
+/// The largest difference between Twilio's clock and Flexgate's that is tolerated.
 const CLOCKS: Duration = Duration::minutes(5);
 
-/// The largest error in the difference between two of Twilio's times, because each is rounded to a second.
+/// The largest error of the time between two of Twilio's dates. Each date is rounded to a second.
 const ROUNDING: Duration = Duration::seconds(2);
 
 impl Ledger {
-    /// Returns the user with its creation date, if Twilio has it. Twilio may leave the date out of its answer to a
-    /// provision request.
+    /// Returns the user with its creation date, if Twilio has that date. Twilio may leave the date out of its answer to
+    /// a provisioning request. In that case this reads the user again.
     pub(super) async fn dated(&self, user: FlexUser, deadline: Deadline) -> Result<FlexUser, LedgerError> {
         if user.created_date.is_some() {
             return Ok(user);
@@ -30,8 +31,8 @@ impl Ledger {
         Ok(FlexUser { created_date, updated_date, ..user })
     }
 
-    /// Handles a mint that asked Twilio for the person's user and never got the answer. If that request reactivated
-    /// somebody else's user, this deactivates the user again and returns true.
+    /// Checks a user whom an earlier mint asked Twilio to create, if that mint never got an answer. If its request
+    /// reactivated somebody else's user, this deactivates the user again and returns true.
     pub(super) async fn give_back_if_older(
         &self,
         person: &Person,
@@ -49,8 +50,8 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Undoes a mint that has reactivated somebody else's user. Deactivates the user again, and then withdraws the
-    /// claims about the person. Afterwards the ledger and the username index show that the username is taken.
+    /// Undoes a mint that has reactivated somebody else's user: deactivates the user again, and then withdraws the
+    /// claims about the person. Afterwards the ledger and the username index both show that the username is taken.
     pub(super) async fn give_back(
         &self,
         person: &Person,
@@ -63,7 +64,8 @@ impl Ledger {
         self.withdraw_claims(person, Some(sid)).await
     }
 
-    /// Withdraws all claims about the person, and records that the roles given because of them are taken back.
+    /// Withdraws all claims about the person, and records that Flexgate has taken back the roles that these claims
+    /// gave.
     pub(super) async fn withdraw_claims(&self, person: &Person, user: Option<FlexUserSid>) -> Result<(), LedgerError> {
         let mut person = person.clone();
         let is_claims = |source: &&Source| matches!(source, Source::Claims(_));
@@ -85,7 +87,7 @@ impl Ledger {
     }
 }
 
-/// Whether a mint has asked Twilio to create the person's user and has not learned the outcome.
+/// Whether a mint has asked Twilio to create the person's user and does not know whether Twilio did so.
 pub(super) fn is_being_made(person: &Person) -> bool {
     person.flex_user_sid.is_none() && person.given.asked_since.is_some()
 }
@@ -93,10 +95,11 @@ pub(super) fn is_being_made(person: &Person) -> bool {
 /// Whether a user that was provisioned after `since` existed before that time, according to Twilio's dates. `now` is
 /// the current time.
 ///
-/// Twilio's clock may differ from ours. So a creation date counts as earlier than `since` only if it is earlier by more
-/// than [`CLOCKS`]. A second test does not depend on the clocks. It compares the time between the user's creation and
-/// last change, both by Twilio's clock, with the time since the request, by ours. The provisioning is the user's last
-/// change. If the request created the user, the first span cannot be longer than the second.
+/// Twilio's clock may differ from Flexgate's. So the first test is whether the user was created before `since` by more
+/// than [`CLOCKS`]. The second test compares only lengths of time, so it works even if the clocks differ. By Twilio's
+/// clock, it takes the time from the user's creation to the user's last change. By Flexgate's clock, it takes the time
+/// since the request. The provisioning is the user's last change. So if the request created the user, the first length
+/// cannot be greater than the second.
 pub(super) fn was_there_before(
     user: &FlexUser,
     since: OffsetDateTime,
@@ -146,7 +149,7 @@ mod tests {
         for (case, created, updated, expected) in cases {
             assert_eq!(was_there_before(&user(created, updated), since, now).unwrap(), expected, "{case}");
         }
-        // A mint asked for the user a day ago, and the user is found only now.
+        // A mint asked Twilio for the user a day ago, and Flexgate finds the user only now.
         let found = user(since + seconds(1), Some(since + seconds(1)));
         assert!(!was_there_before(&found, since, since + Duration::DAY).unwrap());
         let silent = FlexUser { created_date: None, ..found };

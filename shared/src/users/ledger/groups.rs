@@ -1,9 +1,9 @@
 //! SCIM groups: turns memberships into statements about people.
 //!
-//! The SCIM store holds each group with its list of members, which is the authoritative record. From it the ledger
-//! derives one statement for each person and group, saying which role the group gives. Each reconciliation first brings
-//! these derived statements up to date, under the person's lease. So it does not matter in which order groups and
-//! people change.
+//! The SCIM store holds each group with its list of members, and this list is authoritative. From it the ledger derives
+//! one statement for each person and group, which says which role the group gives to the person. Each reconciliation
+//! first updates these statements, while it holds the lease on the person. So it does not matter whether a group or a
+//! person changes first.
 
 use std::collections::BTreeSet;
 
@@ -23,11 +23,10 @@ pub(super) struct Kept {
     pub(super) memberships: Vec<Membership>,
 }
 
-/// Adds to the person a statement that was derived from the SCIM store.
+/// Adds to the person a statement that was derived from the data in the SCIM store.
 pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
     if source == Source::Scim {
-        // Earlier versions of Flexgate gave these roles without recording it. So record them now as roles that Flexgate
-        // gave.
+        // Earlier versions of Flexgate gave these roles without a record. So record now that Flexgate gave them.
         let names = statement.roles.iter().flat_map(|said| &said.value);
         person.given.roles.extend(names.filter_map(|name| name.parse::<Role>().ok()));
     }
@@ -37,8 +36,8 @@ pub(super) fn adopt(person: &mut Person, source: Source, statement: Statement) {
 impl Ledger {
     /// Reconciles a member of a SCIM group. `id` is the member's SCIM id. Returns `None` if there is no such Flex user.
     ///
-    /// `left` is set if the member has left a group: it holds the group's id and the role that the group gave. That
-    /// role counts as given by Flexgate even if no statement mentions it.
+    /// If the member has left a group, `left` is that group's id and the role that the group gave. Flexgate treats this
+    /// role as one that it gave, even if no statement mentions it.
     pub async fn reconcile_member(
         &self,
         id: &FlexUserSid,
@@ -104,7 +103,7 @@ impl Ledger {
         }
     }
 
-    /// Reads the data that the SCIM store holds about the person.
+    /// Reads what the SCIM store holds about the person: the person's SCIM entry and group memberships.
     pub(super) async fn kept(&self, person: &Person) -> Result<Kept, LedgerError> {
         let Some(sid) = &person.flex_user_sid else { return Ok(Kept::default()) };
         let entries = self.scim.entries(std::slice::from_ref(sid)).await?;
@@ -121,8 +120,9 @@ impl Ledger {
         Ok(self.scim.leave_all(entry.map_or(user, |entry| &entry.id)).await?)
     }
 
-    /// Reads all Flex users, and returns those with SCIM data from before the people ledger that has not been copied
-    /// into the ledger yet. Each result is the SCIM id, and the person as the ledger would record them.
+    /// Reads all Flex users. Returns those for whom the SCIM store has data from before the people ledger that the
+    /// ledger has not copied yet. Each result consists of the SCIM id, and of the person as the ledger would store
+    /// them.
     pub(super) async fn unadopted(
         &self,
         each_call: impl Fn() -> Deadline,
@@ -148,8 +148,8 @@ impl Ledger {
         Ok(unadopted)
     }
 
-    /// Copies SCIM data from before the people ledger into the ledger, for the person with that SCIM id. Changes
-    /// nothing in Flex.
+    /// Copies SCIM data from before the people ledger into the ledger, for the person with that SCIM id. Flex stays as
+    /// it is.
     pub(super) async fn adopt_member(&self, id: &FlexUserSid, deadline: Deadline) -> Result<(), LedgerError> {
         let Some(id) = self.member(id, deadline).await? else { return Ok(()) };
         let lease = self.lease(id, deadline).await?;
@@ -164,8 +164,8 @@ impl Ledger {
         if adopted? { Ok(()) } else { Err(LedgerError::LOST_RACE) }
     }
 
-    /// Records in the SCIM store that the person whose Flex user was `old` now has the Flex user `new`. Their SCIM id
-    /// and their memberships stay the same.
+    /// Records in the SCIM store that the person who had the Flex user `old` now has the Flex user `new`. The person's
+    /// SCIM id and memberships stay the same.
     pub(super) async fn follow_in_scim(&self, old: &FlexUserSid, new: &FlexUser) -> Result<(), LedgerError> {
         let users = std::slice::from_ref(old);
         let entry = self.scim.entries(users).await?.into_iter().find(|entry| entry.current == *old);
@@ -183,12 +183,12 @@ impl Ledger {
             updated_at: self.clock_rng.now(),
         };
         let entry = Entry { current: new.flex_user_sid.clone(), ..entry.unwrap_or_else(unknown) };
-        // If a SCIM request writes the entry first, this fails and the next reconciliation tries again.
+        // If a SCIM request writes the entry first, this write fails. The next reconciliation then tries again.
         if self.scim.put_entry(&entry, None).await? { Ok(()) } else { Err(LedgerError::LOST_RACE) }
     }
 
-    /// Derives statements from the SCIM store, stores those that the ledger lacks, and returns the person with them.
-    /// Returns `None` if another writer changes the person first.
+    /// Derives statements from the data in the SCIM store, and stores those that the ledger does not have yet. Returns
+    /// the person with these statements. Returns `None` if another process changes the person first.
     pub(super) async fn projected(
         &self,
         mut person: Person,
@@ -204,13 +204,13 @@ impl Ledger {
                 Written::Moved => return Ok(None),
             }
         }
-        // Add the role of the group that the person left, but only in memory. The reconciliation stores it together
-        // with the other roles that Flexgate gave.
+        // Add the role of the group that the person left, but only in memory. The reconciliation then stores it
+        // together with the other roles that Flexgate gave.
         person.given.roles.extend(left.map(|(_, role)| role));
         Ok(Some(person))
     }
 
-    /// Derives from the SCIM store the statements that the person does not have yet.
+    /// Derives statements from the data in the SCIM store. Returns those that the person does not have yet.
     pub(super) fn due(&self, person: &Person, kept: &Kept, left: Option<(&str, Role)>) -> Vec<(Source, Statement)> {
         let (now, cause) = (self.clock_rng.now(), EventId::from(u128::from_be_bytes(self.clock_rng.random())));
         let mut due = Vec::new();
@@ -223,8 +223,8 @@ impl Ledger {
         if let Some(said) = kept.entry.as_ref().and_then(|entry| legacy::said(person, entry, now, &cause)) {
             says(Source::Scim, said);
         }
-        // Without the setting, Flexgate does not know which roles groups give. A role that a group gave earlier then
-        // stays until the member leaves the group.
+        // If `FLEXGATE_SCIM_GROUP_ROLES` is not set, Flexgate does not know which roles groups give. So a role that a
+        // group gave earlier stays until the member leaves the group.
         let is_known = !self.group_roles.is_empty();
         let present = kept.memberships.iter().filter(|membership| membership.present && is_known);
         let mut roles: Vec<(&str, Option<Role>)> =

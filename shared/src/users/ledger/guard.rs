@@ -1,8 +1,8 @@
-//! Protects the last administrator.
+//! Makes sure that Flex keeps at least one active administrator.
 //!
-//! This is the only check that may refuse a deactivation, and it applies to deactivations from every source. Changes
-//! that remove an administrator run one at a time. Otherwise two of them could run at once and remove the last two
-//! administrators, because each would still see the other administrator as active.
+//! No other check may refuse a deactivation. This one applies to deactivations from every source. Changes that remove
+//! an administrator run one at a time. If two of them ran at once, each could still see the other administrator as
+//! active, and together they could remove the last two.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Guarded(Option<Work>);
 
 impl Ledger {
-    /// Whether giving `user` the desired state removes an administrator.
+    /// Whether the change from `user` to the desired state removes an administrator.
     pub(super) fn takes_an_admin(&self, user: Option<&FlexUser>, desired: &Desired) -> bool {
         let Some(user) = user.filter(|user| !user.is_deactivated()) else { return false };
         let is_admin = user.roles.as_ref().is_none_or(|roles| roles.known().contains(&Role::Admin));
@@ -35,8 +35,8 @@ impl Ledger {
         self.last_admin == LastAdmin::Protected && is_admin && !stays
     }
 
-    /// Takes the administrators' lock if the change removes an administrator. Returns an error if this is the last
-    /// administrator.
+    /// Takes the administrators' lock if the change removes an administrator. Returns an error if that administrator is
+    /// the last one.
     pub(super) async fn guard(&self, change: &Change, deadline: Deadline) -> Result<Guarded, LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|user| self.takes_an_admin(Some(user), &change.desired))
         else {
@@ -52,7 +52,7 @@ impl Ledger {
         }
     }
 
-    /// Takes the administrators' lock. A change that removes an administrator holds it until the change is done.
+    /// Takes the administrators' lock, which must be held during a change that removes an administrator.
     pub(super) async fn lock_admins(&self, deadline: Deadline) -> Result<Guarded, LedgerError> {
         let work = Work { name: ADMINS.to_owned(), holder: u128::from_be_bytes(self.clock_rng.random()) };
         loop {
@@ -67,7 +67,7 @@ impl Ledger {
         }
     }
 
-    /// Releases the lock, unless it has expired and another holder has it.
+    /// Releases the lock. Does nothing if the lock has expired and another process holds it now.
     pub(super) async fn unguard(&self, guarded: Guarded) -> Result<(), LedgerError> {
         match &guarded.0 {
             Some(work) => Ok(self.scim.finish(work).await?),
@@ -75,8 +75,8 @@ impl Ledger {
         }
     }
 
-    /// Returns an error unless Flex has an active administrator other than `user`. The list of users may be out of
-    /// date, so each administrator in it is confirmed by a direct read.
+    /// Returns an error unless Flex has an active administrator other than `user`. Twilio's list of users may be out of
+    /// date, so each administrator in the list is read once more.
     pub(super) async fn another_admin(&self, user: &FlexUser, deadline: Deadline) -> Result<(), LedgerError> {
         self.another_admin_beside(user, &[], deadline).await
     }
@@ -96,16 +96,16 @@ impl Ledger {
         let is_the_user = |other: &FlexUser| other.flex_user_sid == user.flex_user_sid;
         let mut pages = Pages::of(flex);
         while let Some(users) = pages.next(deadline).await? {
-            // If Twilio left out the user's roles earlier, the list may show that the user is not an administrator.
-            // Then the change removes none.
+            // If Twilio left out the user's roles earlier, the list may show now that the user is not an administrator.
+            // In that case the change removes no administrator.
             if user.roles.is_none() && users.iter().any(|other| is_the_user(other) && shows_no_admin(other)) {
                 return Ok(());
             }
             let is_leaving = |other: &FlexUser| leaving.iter().any(|one| one.flex_user_sid == other.flex_user_sid);
             let others = users.iter().filter(|other| !is_the_user(other) && !is_leaving(other));
             for other in others.filter(|other| is_admin(other)) {
-                // Do not count a user about whom a source says "inactive". That user is about to be deactivated and may
-                // not sign in.
+                // Do not count a user about whom a source says "inactive". Flexgate is about to deactivate that user,
+                // and the user may not sign in.
                 let person = self.people.person(&PersonKey::FlexUser(other.flex_user_sid.clone())).await?;
                 if person.is_some_and(|person| person.inactive_by().next().is_some()) {
                     continue;

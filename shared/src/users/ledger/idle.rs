@@ -1,4 +1,4 @@
-//! Finds idle users: active users whose `TaskRouter` worker has not changed its activity for a long time. Each of them
+//! Finds idle users: active users whose `TaskRouter` worker has had the same activity for a long time. Each of them
 //! still occupies a Flex seat.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::twilio::TwilioError;
 
 impl Ledger {
     /// Returns the Flex users of those `workers` whose activity last changed before `since`. If `TaskRouter` does not
-    /// report when the activity changed, the worker does not count as idle.
+    /// report when a worker's activity changed, the user does not count as idle.
     pub(super) async fn idle(
         &self,
         workers: &BTreeMap<WorkerSid, FlexUserSid>,

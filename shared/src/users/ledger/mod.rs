@@ -1,15 +1,15 @@
 //! Runs the people ledger: checks and stores what a source says about a person, then updates Flex accordingly.
 //!
-//! The steps always have the same order, and they run under a lease on the person:
+//! The steps always have the same order, and they run while this process holds the lease on the person:
 //! 1. Read the user from Flex once.
 //! 2. Compute what the person should be with the new statement.
-//! 3. Refuse the statement if it must be refused.
+//! 3. Check whether the statement must be refused, and stop if so.
 //! 4. Store the statement.
 //! 5. Store which roles Flexgate gives.
 //! 6. Send the difference to Twilio.
 //!
-//! If Flexgate crashes between two steps, the next reconciliation completes the work. It does not need the statement to
-//! be sent again.
+//! If Flexgate crashes between two steps, the next reconciliation does the remaining ones. Once the statement is stored
+//! (step 4), the source does not have to send it again.
 
 mod admit;
 mod bearer;
@@ -57,19 +57,20 @@ pub use view::View;
 pub struct Report {
     /// What was done.
     pub outcome: Outcome,
-    /// The Flex user after the change. `None` if there is none, or if Flexgate did not ask Flex.
+    /// The Flex user after the change. `None` if there is no Flex user, or if Flexgate did not ask Twilio for it.
     pub user: Option<FlexUser>,
     /// The reasons for the person's state and roles. `None` if nothing was computed.
     pub explanation: Option<Explanation>,
     /// Fields that Flexgate could not change, because the user has a role in Flex that Flexgate cannot give. A request
-    /// that changes these fields would remove that role.
+    /// that changes these fields would also remove that role.
     pub blocked: Vec<&'static str>,
 }
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The ledger already held everything that the source said, and Flex matched it. Flexgate did not ask Twilio.
+    /// The statement said nothing that the ledger did not already hold, and Flex matched the ledger. Flexgate sent
+    /// nothing to Twilio.
     Stale,
     /// There is no such Flex user, and Flexgate should not create one.
     NoUser,
@@ -81,8 +82,8 @@ pub enum Outcome {
     Updated,
     /// The user was deactivated.
     Deactivated,
-    /// The user differs from its desired state, but Flexgate did not repair it. Something else has undone every earlier
-    /// repair.
+    /// The user differs from its desired state, but Flexgate did not repair it. After each earlier repair, something
+    /// else changed the user again.
     Contested,
 }
 
@@ -106,7 +107,8 @@ impl Outcome {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     people: Arc<dyn People>,
-    /// Stores the SCIM groups, and the lock that serialises all changes that remove an administrator.
+    /// Stores the SCIM groups. Also stores the lock that makes changes run one at a time if they remove an
+    /// administrator.
     scim: Arc<dyn ScimStore>,
     usernames: Arc<dyn UsernameIndex>,
     provisioning: Arc<Provisioning>,
@@ -132,13 +134,13 @@ impl Ledger {
         }
     }
 
-    /// Whether the ledger has a person for `subject`, the id that `source` uses.
+    /// Whether the ledger has a person for `subject`, which is an id of a person at `source`.
     pub async fn knows(&self, source: &Source, subject: &SubjectId) -> Result<bool, LedgerError> {
         Ok(self.people.person(&PersonKey::Subject(source.clone(), subject.clone())).await?.is_some())
     }
 
-    /// Merges the earlier statement of `source` about `subject` into `statement`. The source made the earlier one
-    /// before it sent the subject's username, so the ledger could not store it with a person.
+    /// Merges what `source` said earlier about `subject` into `statement`. The source said it before it sent the
+    /// subject's username, so the ledger could not store it with a person.
     pub async fn recall(
         &self,
         source: &Source,

@@ -1,4 +1,5 @@
-//! The input of the ledger: what a source says about a person, with the details that identify the person.
+//! The input of the ledger: a message in which a source says something about a person, with the details that identify
+//! the person. Such a message is called news.
 
 use std::collections::BTreeSet;
 
@@ -14,20 +15,21 @@ pub struct News {
     pub source: Source,
     /// The source's own id for the person, if it has ids for people.
     pub subject: Option<SubjectId>,
-    /// The identity that tokens use for the person, if the source knows it. Flexgate binds it to the Flex user, so that
-    /// nobody else's token can claim that user.
+    /// The identity that tokens use for the person, if the source knows it. Flexgate binds this identity to the Flex
+    /// user. So nobody with another identity can get a token for that user.
     pub identity: Option<Identity>,
     /// The Flex username, if the source sends it.
     pub username: Option<Username>,
-    /// The Flex user, if the source names it. Used if the lookups by subject and by bound identity find nothing.
+    /// The Flex user, if the source names one. It is used only if neither the source's own id nor a bound identity
+    /// leads to a person.
     pub flex_user_sid: Option<FlexUserSid>,
     /// What is said.
     pub statement: Statement,
-    /// How much of the Flex user's earlier roles and statements this person keeps.
+    /// How much of what the ledger and Flex already have about the Flex user belongs to this person.
     pub earlier: Earlier,
 }
 
-/// How much of the Flex user's earlier roles and statements belongs to the person whom the news is about.
+/// How much of the Flex user's earlier roles and statements belongs to the person that the message is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Earlier {
     /// Everything: it is the same person.
@@ -35,16 +37,18 @@ pub enum Earlier {
     Everything,
     /// The person keeps everything except these roles. Flexgate removes them even if they were set by hand.
     AllBut(RoleSet),
-    /// The person keeps the sources' statements, but not the roles that Flex shows and that Flexgate never gave.
+    /// The person keeps the sources' statements. The person loses the roles that Flex shows and that Flexgate never
+    /// gave.
     Statements,
-    /// The person keeps nothing, because they are somebody else who takes over the username.
+    /// The person keeps nothing. The person is a new owner of the username, and everything earlier belongs to the
+    /// previous owner.
     Nothing,
 }
 
 impl News {
     /// Creates a message which says that the person is an active user with these fields. It replaces everything that
-    /// the source said before. Use it for a `source` without its own ids for people. `at` is the current time, and
-    /// `cause` is the id of the request or command.
+    /// the source said before about the person. Use it for a `source` without its own ids for people. `at` is the
+    /// current time, and `cause` is the id of the request or command.
     #[must_use]
     pub fn user(source: Source, user: DesiredUser, at: OffsetDateTime, cause: &EventId) -> Self {
         let roles: BTreeSet<Box<str>> = user.roles.iter().map(|role| role.as_str().into()).collect();
@@ -59,7 +63,8 @@ impl News {
         Self::of(source, user.username, None, statement)
     }
 
-    /// Creates a message which says that the user is inactive. It replaces everything that the source said before.
+    /// Creates a message which says that the user is inactive. It replaces everything that the source said before about
+    /// the user.
     #[must_use]
     pub fn end(source: Source, user: FlexUser, at: OffsetDateTime, cause: &EventId) -> Self {
         let statement = Statement { active: Some(Said::access(at, cause, false)), ..Statement::in_full(at, cause) };
@@ -79,16 +84,16 @@ impl News {
     }
 }
 
-/// Returns the person with the new statement merged in. Leaves out what belonged to the Flex user's previous owner, as
-/// far as `news.earlier` requires.
+/// Returns the person with the new statement merged in. Leaves out the roles and statements that, according to
+/// `news.earlier`, belong to the previous owner of the Flex user.
 pub(super) fn with(before: &Person, news: &News) -> Person {
     let mut person = before.clone();
     person.given.repairs = Repairs::default();
     let statement = person.statements.entry(news.source.clone()).or_default();
     let said = match news.source {
         Source::Webhook(_) | Source::Claims(_) => news.statement.clone(),
-        // These sources send one request after another, and Flexgate answers each at once. So the new statement counts
-        // as later than everything that the source said before.
+        // These sources send one request after another, and Flexgate answers each of them at once. So the new statement
+        // counts as later than everything that the source said before.
         _ => news.statement.clone().made_after(statement.latest()),
     };
     statement.merge(said);
@@ -106,8 +111,9 @@ pub(super) fn with(before: &Person, news: &News) -> Person {
     person
 }
 
-/// The identity to bind to the Flex user of `before`, whom the ledger already knows. A webhook event from before this
-/// person took over the username may name the previous owner's identity, so that identity is not bound.
+/// The identity to bind to the Flex user of `before`, whom the ledger already knows. A webhook event may have happened
+/// before this person took over the username. Such an event may name the previous owner's identity, which must not be
+/// bound.
 pub(super) fn bindable<'a>(before: &Person, news: &'a News) -> Option<&'a Identity> {
     let (since, happened) = (before.given.owner_since, news.statement.latest().map(|moment| moment.at));
     let is_earlier = happened.zip(since).is_some_and(|(happened, since)| happened < since);

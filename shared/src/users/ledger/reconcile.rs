@@ -14,18 +14,19 @@ use crate::store::{Bound, Noting, PersonKey, PersonLease, Written};
 use crate::twilio::{TwilioError, UserUpdate};
 use crate::users::in_full;
 
-/// How long a lease lasts after its holder's deadline: as long as one request to Twilio may take. Twilio cannot reject
-/// a late request of an earlier holder, so the next holder must not begin while such a request can still arrive.
+/// How long a lease lasts after its holder's deadline. It is the longest time that one request to Twilio may take.
+/// Twilio cannot know that a late request comes from an earlier holder. So the next holder must not begin while such a
+/// request can still arrive.
 pub const AFTERMATH: Duration = Duration::from_secs(7);
 
 /// How long to wait for a lease that another process holds.
 const WAIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// How many times to start a reconciliation again because another writer changes the person.
+/// How many times to begin a reconciliation. It begins again if another process changes the person in the meantime.
 const ROUNDS: usize = 8;
 
-/// A lease on a person. The number identifies the holder.
+/// A lease: the exclusive right to change a person. The number identifies the holder.
 pub(super) struct Lease(u128);
 
 impl Lease {
@@ -45,7 +46,7 @@ impl Ledger {
         self.finish(lease, id, done, deadline).await
     }
 
-    /// Takes the lease on the person. Waits up to `WAIT` if another process holds it.
+    /// Takes the lease on the person. If another process holds the lease, waits for it for at most `WAIT`.
     pub(super) async fn lease(&self, id: PersonId, deadline: Deadline) -> Result<Lease, LedgerError> {
         let holder = u128::from_be_bytes(self.clock_rng.random());
         let waiting = deadline.within(WAIT);
@@ -63,9 +64,9 @@ impl Ledger {
         }
     }
 
-    /// Releases the lease if the person still has the version that was reconciled. Otherwise somebody wrote a newer
-    /// version in the meantime. That writer may have relied on this process to reconcile it, so this reconciles the
-    /// person again.
+    /// Releases the lease if the person still has the version that was reconciled. If not, another process has stored
+    /// something new about the person, and may rely on this process to reconcile it. So this then reconciles the person
+    /// again.
     pub(super) async fn finish(
         &self,
         lease: Lease,
@@ -81,7 +82,8 @@ impl Ledger {
                         return Ok(Some(report));
                     }
                     done = match self.round(id, None, deadline).await {
-                        // Keep the first report, because it describes what the caller asked for.
+                        // Return the report of the first reconciliation, because it describes what the caller asked
+                        // for.
                         Ok(Some((_, version))) => Ok(Some((report, version))),
                         other => other,
                     };
@@ -96,9 +98,9 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Reads the person and the Flex user, and updates Flex to match. Starts again if another writer changes the person
-    /// before this has finished. Returns `None` if there is no such person. For `left`, see
-    /// [`Ledger::reconcile_member`].
+    /// Reads the person and the Flex user, and updates Flex to match the ledger. Begins again if another process
+    /// changes the person in the meantime. Returns `None` if there is no such person. [`Ledger::reconcile_member`]
+    /// explains `left`.
     pub(super) async fn round(
         &self,
         id: PersonId,
@@ -114,11 +116,12 @@ impl Ledger {
             let Some(person) = self.projected(person, left).await? else { continue };
             let observed = self.flex_user(&person, deadline).await?;
             if let Some(user) = observed.as_ref().filter(|_| is_being_made(&person)) {
-                // This case is rare. Boxing its future keeps the future of every reconciliation small.
+                // This case is rare and its future is large. Put it into a box, so that the future of every
+                // reconciliation does not need as much memory.
                 match Box::pin(self.give_back_if_older(&person, user, deadline)).await {
                     Ok(true) => continue,
                     Ok(false) => {}
-                    // Ignore the error if the person must be inactive, because the user is deactivated in any case.
+                    // If the person must be inactive, ignore the error. The user is then deactivated in any case.
                     Err(_) if person.inactive_by().next().is_some() => {}
                     Err(error) => return Err(error),
                 }
@@ -147,8 +150,8 @@ impl Ledger {
     }
 
     /// Records the roles that Flexgate gives, sends the difference to Twilio, and records that Flex matches the ledger.
-    /// Returns the report and the version of the person that it describes. Returns `None` if another writer changed the
-    /// person in the meantime.
+    /// Returns the report, and the version of the person that the report describes. Returns `None` if another process
+    /// changed the person in the meantime.
     pub(super) async fn bring(
         &self,
         change: Change,
@@ -172,7 +175,7 @@ impl Ledger {
         let (outcome, user) = self.send(plan.step, observed, deadline).await?;
         if let Some(user) = &user {
             let is_new = person.flex_user_sid.as_ref() != Some(&user.flex_user_sid);
-            // A search does not show a deactivated user. So Flexgate may learn only now that the user had a previous
+            // A search does not show a deactivated user. So it may turn out only now that the Flex user had a previous
             // owner.
             if given.taking_over && is_new {
                 self.end_access(&user.flex_user_sid).await?;
@@ -181,7 +184,7 @@ impl Ledger {
                 self.follow_in_scim(old, user).await?;
             }
         }
-        // From now on, nothing that Flex shows belongs to the previous owner.
+        // The takeover is finished. Nothing that Flex shows belongs to the previous owner any more.
         if outcome == Outcome::Unchanged && user.as_ref().is_some_and(FlexUser::is_active) {
             given.taking_over = false;
         }
@@ -267,7 +270,7 @@ impl Ledger {
         }
     }
 
-    /// Ends the user's sessions and binding in Flexgate's store. Changes nothing in Flex.
+    /// Ends the user's sessions and binding in Flexgate's store. Flex stays as it is.
     pub(super) async fn end_access(&self, user: &FlexUserSid) -> Result<(), LedgerError> {
         self.provisioning.sessions().end_all_of(user).await?;
         self.provisioning.bindings().unbind(user).await?;
@@ -282,15 +285,16 @@ impl Ledger {
     }
 }
 
-/// Whether the plan would undo a change that somebody else made in Flex since the last reconciliation. A deactivation
-/// never counts as undoing such a change, because nobody else may reactivate a person whom a source says is inactive.
+/// Whether the plan would undo a change that something else made in Flex since the last reconciliation. A plan that
+/// deactivates the person does not count. If a source says that the person is inactive, nobody else may reactivate
+/// them.
 pub(super) fn is_drift(person: &Person, plan: &Plan) -> bool {
     let changes = plan.step != Step::Nothing || plan.locale.is_some();
     person.is_settled() && changes && plan.step != Step::Deprovision
 }
 
 impl Report {
-    /// Creates a report for an outcome that needed no computation. It has no user and no reasons.
+    /// Creates a report for an outcome for which nothing was computed. The report has no user and no reasons.
     pub(super) fn nothing(outcome: Outcome) -> Self {
         Self { outcome, user: None, explanation: None, blocked: Vec::new() }
     }

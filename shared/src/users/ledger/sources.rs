@@ -1,4 +1,4 @@
-//! Counts what each source has said, and withdraws everything that a retired source has said.
+//! Counts what each source has said. Also withdraws everything that a source has said if the source is no longer used.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ use crate::store::{PersonKey, Stating, Written};
 /// How many people are read at a time.
 const BATCH: u32 = 500;
 
-/// How many times to try if another process is changing the person.
+/// How many times to try to change a person. An attempt fails if another process is changing the person.
 const TRIES: usize = 5;
 
-/// The number of people about whom a source has said something, and when it last said something.
+/// Counts of the people about whom a source has said something, and the time of the source's last statement.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceCount {
     /// People about whom it says something.
@@ -30,20 +30,20 @@ pub struct SourceCount {
     pub last: Option<OffsetDateTime>,
 }
 
-/// The changes that the withdrawal of a source causes.
+/// The changes that withdrawing all statements of a source causes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Withdrawal {
-    /// The number of people about whom the source says something. After a withdrawal: the number of people for whom it
-    /// was completed, including those whom an earlier call left unfinished.
+    /// Before a withdrawal: the number of people about whom the source says something. After a withdrawal: the number
+    /// of people for whom the withdrawal was completed, including those whom an earlier call left unfinished.
     pub people: usize,
-    /// The number of people for whom the source was already withdrawn but whose Flex user was not updated. Only
-    /// [`Ledger::foresee_withdrawal`] counts them.
+    /// The number of people for whom an earlier call withdrew the source's statement but did not update the Flex user.
+    /// Only [`Ledger::foresee_withdrawal`] counts them.
     pub unfinished: usize,
-    /// The number of people for whom the source was already withdrawn and whose Flex user matches the ledger. Only
-    /// [`Ledger::foresee_withdrawal`] counts them.
+    /// The number of people for whom an earlier call withdrew the source's statement and whose Flex user matches the
+    /// ledger. Only [`Ledger::foresee_withdrawal`] counts them.
     pub finished: usize,
-    /// How many of `people` the source says are inactive. They stay inactive, because an operator's statement replaces
-    /// the source's.
+    /// How many of `people` are inactive according to the source. They stay inactive, because a statement by the
+    /// operator replaces the source's statement.
     pub kept_inactive: usize,
     /// How many people lose each role.
     pub losing: BTreeMap<Role, usize>,
@@ -54,8 +54,8 @@ pub struct Withdrawal {
 }
 
 impl Ledger {
-    /// Lists every source that has said something about anybody. Calls `progress` with the number of people read so
-    /// far.
+    /// Lists every source that has said something about anybody. While it reads the ledger, it calls `progress` with
+    /// the number of people read so far.
     pub async fn sources(&self, mut progress: impl FnMut(usize)) -> Result<BTreeMap<Source, SourceCount>, LedgerError> {
         let (mut counts, mut after, mut read) = (BTreeMap::<Source, SourceCount>::new(), None, 0);
         loop {
@@ -78,8 +78,8 @@ impl Ledger {
         }
     }
 
-    /// Computes the changes that withdrawing a source would cause, based on the roles that Flexgate has given. Writes
-    /// nothing.
+    /// Computes the changes that withdrawing a source would cause. For this, it uses the record of the roles that
+    /// Flexgate has given. Writes nothing.
     pub async fn foresee_withdrawal(
         &self,
         source: &Source,
@@ -131,11 +131,11 @@ impl Ledger {
         had.difference(&has).filter(|role| person.given.roles.contains(role)).copied().collect()
     }
 
-    /// Withdraws everything that a source has said about anybody. This activates nobody: if the source says that a
-    /// person is inactive, an operator's statement first says the same.
+    /// Withdraws everything that a source has said about anybody. Nobody becomes active by this. If the source says
+    /// that a person is inactive, Flexgate first stores a statement by the operator that says the same.
     ///
-    /// If a call is interrupted, the next call continues. It also completes people for whom the source was withdrawn
-    /// but whose Flex user was not updated. Calls `progress` with the number of people done.
+    /// If a call is interrupted, the next call continues. It also updates the Flex users of people for whom the
+    /// interrupted call only withdrew the statement. Calls `progress` with the number of people done.
     pub async fn withdraw_source(
         &self,
         source: &Source,
@@ -146,7 +146,7 @@ impl Ledger {
         let (mut done, mut after) = (Withdrawal::default(), None);
         if *source == Source::Scim {
             // First copy SCIM data from before the people ledger into the ledger. Otherwise the next sweep would copy
-            // it after the withdrawal, and SCIM would have a statement again.
+            // it after the withdrawal, and SCIM would again have a statement about the person.
             for (id, _) in self.unadopted(&each).await? {
                 if let Err(error) = self.adopt_member(&id, each()).await {
                     done.failed.push((format!("SCIM user {id}"), with_causes(&error)));
@@ -175,9 +175,9 @@ impl Ledger {
         }
     }
 
-    /// Withdraws the statements of all sources that say that the person with that username is inactive. Statements of
-    /// the operator stay. Use this for a person who has come back if those sources will not report it. The withdrawal
-    /// alone activates nobody. Returns the sources that were withdrawn.
+    /// Withdraws the statements of all sources that say that the person with that username is inactive. A statement by
+    /// the operator stays. Use this for a person who has come back, if those sources will not report this. The
+    /// withdrawal alone activates nobody. Returns the sources whose statements were withdrawn.
     pub async fn lift_inactive(
         &self,
         username: &Username,
@@ -208,8 +208,8 @@ impl Ledger {
         Ok(inactive_by)
     }
 
-    /// Withdraws the source's statement about one person. Returns true if the source said that the person is inactive.
-    /// In that case an operator's statement now says so instead.
+    /// Withdraws the source's statement about one person. Returns true if that statement said that the person is
+    /// inactive. In that case a statement by the operator says so now.
     async fn withdraw_from(
         &self,
         id: PersonId,
@@ -228,8 +228,9 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Withdraws the source's statement about one person, whose lease the caller holds. First checks again whether the
-    /// source says that the person is inactive, because this may have changed since the person was read.
+    /// Withdraws the source's statement about one person, while the caller holds the lease on the person. First checks
+    /// again whether the source says that the person is inactive, because this may have changed since the person was
+    /// read.
     async fn withdraw_under_lease(
         &self,
         id: PersonId,
@@ -278,17 +279,18 @@ fn news(person: &Person, source: Source, statement: Statement) -> News {
     }
 }
 
-/// The state of a source's withdrawal for one person.
+/// How far the withdrawal of a source has come for one person.
 enum Standing {
     /// The source says something about the person.
     Speaks,
-    /// The source was withdrawn, but the Flex user was not updated yet.
+    /// The source's statement was withdrawn, but the Flex user has not been updated yet.
     Unfinished,
-    /// The source was withdrawn, and the Flex user matches the ledger.
+    /// The source's statement was withdrawn, and the Flex user matches the ledger.
     Finished,
 }
 
-/// The state of the source's withdrawal for the person. `None` if the source never said anything about the person.
+/// How far the withdrawal of the source has come for this person. `None` if the source never said anything about the
+/// person.
 fn standing(source: &Source, person: &Person) -> Option<Standing> {
     let said = person.statements.get(source).filter(|_| !person.superseded)?;
     Some(match said.is_silent() {

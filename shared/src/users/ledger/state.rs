@@ -11,10 +11,10 @@ use crate::domain::ledger::{
 use crate::domain::{EventId, FlexUser, Identity};
 use crate::store::{PersonKey, Stating, Written};
 
-/// How many times to try a write that loses a race against another writer.
+/// How many times to try a write. An attempt fails if another process writes the same person first.
 const TRIES: usize = 5;
 
-/// The effect of a new statement on a person.
+/// What a new statement changes about a person and in Flex.
 pub(super) struct Change {
     /// The person, including the new statement.
     pub(super) person: Person,
@@ -34,7 +34,8 @@ impl Ledger {
                 Meant::Nobody => return Ok(Report::nothing(Outcome::NoUser)),
                 Meant::Known(person) if person.superseded => return superseded(&news.source, gives_access),
                 Meant::Known(person) if is_stale(&person, news) => return Ok(Report::nothing(Outcome::Stale)),
-                // These futures are large. Boxing them keeps the future of every caller small.
+                // These futures are large. Put them into boxes, so that the future of every caller does not need as
+                // much memory.
                 Meant::Known(person) => Box::pin(self.state_known(person, news, deadline)).await?,
                 Meant::New(person, instead_of) => Box::pin(self.state_new(person, instead_of, news, deadline)).await?,
             };
@@ -45,7 +46,7 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Processes a statement about a person whom the ledger knows. Returns `None` if another writer changes the person
+    /// Processes a statement about a person whom the ledger knows. Returns `None` if another process changes the person
     /// first.
     pub(super) async fn state_known(
         &self,
@@ -53,7 +54,7 @@ impl Ledger {
         news: &News,
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
-        // End the sessions first, before any request that Twilio could delay or refuse.
+        // End the sessions before sending any request to Twilio. So a slow or failing request cannot keep them open.
         if let (Some(false), Some(sid)) = (news.statement.says_active(), &person.flex_user_sid) {
             self.provisioning.sessions().end_all_of(sid).await?;
         }
@@ -120,8 +121,8 @@ impl Ledger {
             }
             _ => change,
         };
-        // Flex may spell the username differently from the source. The ledger may know the person under Flex's
-        // spelling.
+        // Flex may spell the username differently from the source. The ledger may then know the person under the
+        // spelling that Flex uses.
         if let Some(key) = change.observed.as_ref().map(|user| user.username.key())
             && key != person.username.key()
             && let Some(known) = self.people.person(&PersonKey::Username(key)).await?
@@ -129,15 +130,16 @@ impl Ledger {
             let gives_access = news.statement.says_active() == Some(true);
             return match self.attached(known, news, gives_access, deadline).await? {
                 Meant::Known(known) => self.state_known(known, news, deadline).await,
-                // Refuse a takeover that was found only through Flex's spelling. For a takeover, the source must send
-                // the exact username.
+                // Refuse a takeover here. Flexgate found the person only by the spelling that Flex uses, and for a
+                // takeover the source must send exactly that spelling.
                 _ => Err(AttachmentRefused::HeldByAnother(news.source.clone()).into()),
             };
         }
         let locked = self.guard(&change, deadline).await?;
         let done = async {
             self.hand_over(&change, news.identity.as_ref()).await?;
-            // This future is large. Boxing it, like that of `add`, keeps the future of every caller small.
+            // This future is large, and so is that of `add`. Put them into boxes, so that the future of every caller
+            // does not need as much memory.
             let change =
                 if person.given.taking_over { Box::pin(self.without_predecessor(change)).await? } else { change };
             Box::pin(self.add(change, instead_of, news.identity.as_ref(), deadline)).await
@@ -147,9 +149,9 @@ impl Ledger {
         done
     }
 
-    /// Ends the group memberships of the Flex user's previous owner. Also adds an empty SCIM statement if the person
-    /// has none. As long as a SCIM statement exists, the ledger does not copy older data from the SCIM store, which is
-    /// about the previous owner.
+    /// Ends the group memberships of the Flex user's previous owner. If the person has no SCIM statement, also adds an
+    /// empty one. The SCIM store still has older data about the previous owner, and the ledger copies such data only
+    /// for a person without a SCIM statement.
     async fn without_predecessor(&self, mut change: Change) -> Result<Change, LedgerError> {
         if let Some(user) = change.observed.as_ref().map(|user| &user.flex_user_sid) {
             self.leave_groups(user).await?;
@@ -160,8 +162,9 @@ impl Ledger {
         Ok(change)
     }
 
-    /// Ends the previous owner's access once more after the new owner was stored, because a mint may have bound the
-    /// previous owner in the meantime. A later mint sees the new owner in [`Ledger::confirm`].
+    /// Ends the previous owner's access a second time after the new owner was stored. A mint may have bound the
+    /// previous owner's identity after the first time. A mint that comes later finds the new owner in
+    /// [`Ledger::confirm`].
     async fn end_previous_access(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|_| change.person.given.taking_over) else { return Ok(()) };
         self.end_access(&user.flex_user_sid).await?;
@@ -179,7 +182,7 @@ impl Ledger {
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
         let mut person = change.person;
-        // Store the username in Flex's spelling from the start.
+        // Store the username from the start as Flex spells it.
         if let Some(user) = &change.observed {
             person.username = user.username.clone();
             person.flex_user_sid = Some(user.flex_user_sid.clone());
@@ -199,7 +202,7 @@ impl Ledger {
         self.finish(lease, id, done, deadline).await
     }
 
-    /// Computes the effect of the statement on the person. Returns an error if the statement must be refused.
+    /// Computes what the statement changes. Returns an error if the statement must be refused.
     async fn change(&self, before: &Person, news: &News, deadline: Deadline) -> Result<Change, LedgerError> {
         let person = with(before, news);
         let observed = self.flex_user(&person, deadline).await?;
@@ -217,8 +220,8 @@ impl Ledger {
     }
 
     /// Gives the Flex user to this person: ends the access of a previous owner, and binds the identity that the source
-    /// names. The caller must run all checks that may refuse the statement before this. This must run before the
-    /// statement is stored, because it fails if the Flex user is bound to somebody else.
+    /// names. Before this, the caller must run all checks that may refuse the statement. The caller must store the
+    /// statement only afterwards, because this fails if the Flex user is bound to somebody else.
     async fn hand_over(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = &change.observed else { return Ok(()) };
         if change.desired.given.taking_over {
@@ -231,8 +234,8 @@ impl Ledger {
     }
 }
 
-/// The result for a person who has lost the username to somebody else. A statement that gives access is refused. A
-/// statement that takes access away changes nothing, because this person has none.
+/// The result of a statement about a person who has lost the username to somebody else. If the statement gives access,
+/// it is refused. If it takes access away, nothing changes, because this person has no access.
 fn superseded(source: &Source, gives_access: bool) -> Result<Report, LedgerError> {
     if gives_access {
         return Err(AttachmentRefused::HeldByAnother(source.clone()).into());

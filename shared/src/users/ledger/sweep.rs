@@ -1,9 +1,9 @@
 //! The sweep: compares all Flex users with the ledger, page by page.
 //!
-//! It refreshes the username index and queues jobs that repair differences. It repairs nothing itself. A job checks
-//! each person again under their lease, because the person may have changed since the sweep. If the walk over Flex's
-//! users does not complete, the sweep draws no conclusions: it counts nobody as missing, removes nothing from the index
-//! and repairs nothing.
+//! It refreshes the username index and queues jobs that repair differences. It repairs nothing itself, because a person
+//! may change while the sweep runs. Each job takes the lease on its person and compares again. If the sweep cannot read
+//! all of Flex's users, it draws no conclusions from the ones that are missing. It then reports nobody as missing,
+//! removes nothing from the index and repairs nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,15 +23,16 @@ use crate::users::Pages;
 /// How many people to read at a time when reading the whole ledger.
 const BATCH: u32 = 500;
 
-/// The default limit on how many people may lose a role or access through one command: 20, or a twentieth of `users` if
-/// that is more.
+/// The default limit on how many people may lose a role or access through one command: 20 people, or a twentieth of
+/// `users` if that is more than 20.
 #[must_use]
 pub fn most_losing_access(users: usize) -> usize {
     (users / 20).max(20)
 }
 
-/// Returns the user with the desired value for each field that the list leaves out. A sweep does not read users one by
-/// one, so it repairs only differences that the list shows.
+/// Fills in the fields that Twilio's list of users leaves out, with their desired values. So a missing field never
+/// counts as a difference. A sweep does not read users one by one, so it can repair only differences that the list
+/// shows.
 fn filled(user: &FlexUser, desired: &Desired) -> FlexUser {
     let roles = || desired.roles.iter().map(|role| role.as_str()).collect();
     let deactivated = user.deactivated.or_else(|| user.worker_sid.is_some().then_some(false));
@@ -48,16 +49,16 @@ fn filled(user: &FlexUser, desired: &Desired) -> FlexUser {
 /// What a sweep may do.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SweepOptions<'a> {
-    /// Where to queue repairs. Without a queue, the sweep writes nothing at all.
+    /// The queue for the jobs that repair differences. Without a queue, the sweep writes nothing at all.
     pub queue: Option<&'a dyn EventQueue>,
     /// The maximum number of people who may lose a role or access through the sweep. `None` means 20 or 5 % of all
     /// users, whichever is more.
     pub limit: Option<usize>,
-    /// The minimum age of orphans that the sweep deactivates. It deactivates only users whom the ledger does not know
-    /// and who are not administrators. `None` deactivates no orphans.
+    /// The minimum age at which the sweep deactivates an orphan. It never deactivates a user whom the ledger knows, or
+    /// an administrator. `None` means that it deactivates no orphans.
     pub orphans_after: Option<Duration>,
-    /// Report active users whose worker has not changed its activity for this long. `None` skips this check, and the
-    /// sweep does not ask `TaskRouter`.
+    /// For how long a worker must have had the same activity before the sweep reports the user as idle. `None` skips
+    /// this check, and the sweep does not ask `TaskRouter`.
     pub idle_after: Option<Duration>,
 }
 
@@ -72,17 +73,18 @@ pub struct Swept {
     pub orphans: Vec<FlexUserSid>,
     /// How many of the orphans are to be deactivated.
     pub orphans_due: usize,
-    /// People whose Flex user differs from what the ledger says.
+    /// People whose Flex user differs from what the ledger says (drifted people).
     pub drifted: usize,
     /// How many of the drifted people lose a role or all access through the repair.
     pub losing_access: usize,
     /// How many of the drifted people are active in Flex although a source says that they are inactive.
     pub inactive_but_active: usize,
-    /// Drifted users that the sweep does not repair, because two earlier repairs were each undone by another change.
+    /// Drifted users whom the sweep does not repair. Flexgate has repaired each of them twice already, and each time
+    /// something else changed the user again.
     pub contested: Vec<FlexUserSid>,
-    /// People for whom Twilio's list of users leaves out fields. Such a field counts as correct.
+    /// People for whom Twilio's list of users leaves out fields. A missing field counts as correct.
     pub unclear: usize,
-    /// Active users whose worker has not changed its activity for [`SweepOptions::idle_after`].
+    /// Active users whose worker has had the same activity for at least [`SweepOptions::idle_after`].
     pub idle: Vec<FlexUserSid>,
     /// People whose Flex user is gone.
     pub missing: usize,
@@ -107,19 +109,19 @@ pub enum SweepError {
     /// Twilio, or the store.
     #[error("the sweep did not finish")]
     Ledger(#[from] LedgerError),
-    /// `TaskRouter` did not return who is idle. Everything else is done.
+    /// `TaskRouter` did not say who is idle. The rest of the sweep is done.
     #[error("the repairs are queued, but TaskRouter did not say who is idle")]
     Idle(#[source] LedgerError),
 }
 
-/// The findings from the pages read so far.
+/// What the sweep has found on the pages that it has read so far.
 #[derive(Default)]
 struct Found {
     swept: Swept,
     repairs: Vec<FlexUserSid>,
     /// Orphans whom the ledger does not know.
     strangers: Vec<FlexUser>,
-    /// Active users whose username belongs to a person for whom the ledger has another Flex user.
+    /// Active users who have the username of a person for whom the ledger records another Flex user.
     returned: Vec<(FlexUser, Person)>,
 }
 
@@ -147,8 +149,8 @@ impl Ledger {
             seen.extend(users.into_iter().map(|user| user.flex_user_sid));
             progress(seen.len());
         }
-        // A person who came back under a new SID has left a deactivated user behind. If the person's recorded user is
-        // still active, the two users are different people, and only the recorded one belongs to the person.
+        // If a person came back with a new SID, the person's recorded user is no longer active. If the recorded user is
+        // still active, the new user is somebody else, and does not belong to the person.
         for (user, person) in std::mem::take(&mut found.returned) {
             let has_left = person.flex_user_sid.as_ref().is_none_or(|sid| !active.contains(sid));
             let kept = if has_left { self.kept(&person).await? } else { Kept::default() };
@@ -159,7 +161,8 @@ impl Ledger {
         let orphans: Vec<FlexUser> = strangers.into_iter().filter(is_due).collect();
         swept.missing = self.missing(&seen).await?;
         swept.orphans_due = orphans.len();
-        // Flex never has zero users, so an empty list is a mistake. It must not make the index forget everybody.
+        // Flex always has at least one user, so an empty list is a mistake of Twilio. It must not remove everybody from
+        // the index.
         if let Some(queue) = options.queue.filter(|_| swept.users > 0) {
             self.usernames.finish_walk(began).await.map_err(LedgerError::from)?;
             let limit = options.limit.unwrap_or(most_losing_access(swept.users));
@@ -176,7 +179,8 @@ impl Ledger {
             }
             swept.queued = self.queue_repairs(queue, repairs, began).await?;
         }
-        // This comes last because it only reports. If it fails, people who have left must be deactivated all the same.
+        // Look for idle users last, because this only produces a report. If it fails, the repairs have been queued all
+        // the same.
         if let Some(after) = options.idle_after {
             let idle = self.idle(&workers, began - after, &each_call).await;
             swept.idle = idle.map_err(SweepError::Idle)?;
@@ -239,8 +243,8 @@ impl Ledger {
             ..Person::new(PersonId::of(self.clock_rng.random()), user.username.clone())
         };
         let mut person = person.unwrap_or_else(new);
-        // A mint asked Twilio for this user and got no answer. A job finds out whether the user belonged to somebody
-        // else.
+        // A mint asked Twilio to create this user and got no answer. Queue a job, which finds out whether the user
+        // belonged to somebody else before.
         if is_being_made(&person) && user.is_active() {
             swept.drifted += 1;
             found.repairs.push(user.flex_user_sid.clone());

@@ -1,4 +1,4 @@
-//! Shows a person as the ledger describes them.
+//! Describes a person's Flex user according to the ledger.
 
 use super::groups::{Kept, adopt};
 use super::{Ledger, LedgerError};
@@ -7,7 +7,7 @@ use crate::domain::{FlexUser, ObservedRoles};
 use crate::store::PersonKey;
 use crate::store::scim::{Entry, Membership};
 
-/// A Flex user as the ledger describes it. It reflects a new statement at once, even before Flex is updated.
+/// A Flex user as the ledger describes it. A new statement shows here at once, even before Flex has been updated.
 #[derive(Debug, Clone)]
 pub struct View {
     /// Whether the person is active.
@@ -31,8 +31,8 @@ impl View {
 }
 
 impl Ledger {
-    /// Describes the Flex user from the ledger's data. `entry` and `memberships` are the SCIM store's data about the
-    /// user.
+    /// Describes the Flex user with the ledger's data. `entry` and `memberships` are what the SCIM store holds about
+    /// the user.
     pub async fn view(
         &self,
         user: &FlexUser,

@@ -1,5 +1,5 @@
-//! A change costs the same with 20,000 users in the directory as with none. The tests count writes and do not measure
-//! time.
+//! Tests that saving a change costs the same whether the simulator has 20,000 other users or none. The tests count
+//! writes. They do not measure time.
 
 use super::Other;
 use crate::common::{send, sim};
@@ -85,7 +85,7 @@ async fn what_changes_nothing_writes_nothing() {
     assert_eq!(before["written"], json!({ "transactions": 2, "rows": 2 }));
     sim.get(&sim.users(&format!("/{sid}"))).await;
     sim.get(&sim.users("?Username=ada")).await;
-    // This changes nothing, because the user is already deactivated.
+    // This second request changes nothing, because the first one has deactivated the user already.
     sim.post(&sim.users("/Deprovision"), &deprovision).await;
     assert_eq!(sim.get(&sim.at("/__sim/storage")).await.1, before);
 }

@@ -1,4 +1,4 @@
-//! If the simulator cannot read a file, it does not start, and the error names the file's path.
+//! Tests that the simulator does not start if it cannot read its file, and that the error names the file's path.
 
 use super::config;
 use crate::common::sim_with;

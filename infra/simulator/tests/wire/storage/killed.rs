@@ -1,4 +1,4 @@
-//! A SIGKILL at any moment loses no change that the simulator has confirmed.
+//! Tests that a SIGKILL at any moment loses no change that the simulator has confirmed to a client.
 
 use super::{Other, config, everybody};
 use crate::common::{send, sim_with};

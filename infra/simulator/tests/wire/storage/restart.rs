@@ -1,4 +1,5 @@
-//! A restart keeps users, teams, sessions and revoked tokens. The contents of `state.json` are migrated only once.
+//! Tests that users, teams, sessions and revoked tokens survive a restart, and that the contents of an old `state.json`
+//! are copied only once.
 
 use super::{config, everybody, restarted};
 use crate::common::{NONCE, Sim, VERIFIER, parameter, sim_with};
@@ -137,8 +138,8 @@ async fn state_json_of_the_version_before_is_moved_into_the_database_once() {
     assert_eq!(sim.refresh("a-refresh-token").await.0, 200);
     sim.simulator.shutdown().await;
 
-    // The file is back, as if the process had been killed after the migration and before the removal. It must not be
-    // read again.
+    // Write the old file again, as if the process had been killed after it had copied the contents and before it
+    // removed the file. The simulator must not copy them a second time.
     std::fs::write(&file, BEFORE).unwrap();
     let sim = sim_with(config(folder.path())).await;
     assert!(!file.exists());

@@ -1,4 +1,5 @@
-//! Tests of single cases: one test for each case of the attack register and each design rule that the ledger decides.
+//! Tests of single cases: entries of the attack register that concern the ledger, and the ledger's design rules. If a
+//! test covers an entry of the register, the test's name begins with the entry's id.
 
 use time::Duration;
 

@@ -20,7 +20,7 @@ fn claims(roles: &[&str]) -> Statement {
     }
 }
 
-/// The plan at a mint if the issuer is the only source.
+/// The plan at a mint if the issuer's claims are the only statement about the person.
 fn plan(claims: Statement, user: &FlexUser) -> Result<Plan, PlanRefused> {
     let mut person = Person::new(PersonId::of([1; 16]), user.username.clone());
     person.statements.insert(Source::Claims(ISSUER.into()), claims);

@@ -1,4 +1,5 @@
-//! Tests the ledger with cases from the attack register, and against an oracle that was written independently.
+//! Tests the ledger's rules with cases from the attack register, and with a model that was written independently of the
+//! ledger.
 
 mod cases;
 mod claims;

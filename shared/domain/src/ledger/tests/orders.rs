@@ -1,4 +1,5 @@
-//! Tests every sequence of five actions by two sources, for every pair of kinds of source, against an oracle.
+//! Tests every sequence of five actions by two sources, for every pair of kinds of source. An oracle computes the
+//! expected result of each sequence.
 //!
 //! The oracle applies the design rules to the latest values that each source has stated. It shares no code with the
 //! ledger.
@@ -38,7 +39,7 @@ impl Word {
     }
 }
 
-/// The latest values of both sources, and what Flex shows.
+/// The latest values that both sources have stated, and what Flex should show.
 #[derive(Debug, Clone, Copy)]
 struct Oracle {
     words: [Word; 2],
@@ -91,7 +92,7 @@ impl Oracle {
 struct State {
     model: Model,
     oracle: Oracle,
-    /// The number of the subject that each source currently means.
+    /// For each source, a number that stands for the subject to whom the source currently gives the username.
     subjects: [u32; 2],
 }
 

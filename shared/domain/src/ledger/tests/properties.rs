@@ -1,4 +1,5 @@
-//! Property tests of merging and of [`desired`], with arbitrary statements.
+//! Property tests with arbitrary statements. They test how statements are merged, and what [`desired`] computes from
+//! them.
 
 use std::collections::BTreeSet;
 
@@ -134,7 +135,8 @@ proptest! {
         user in any_user(),
     ) {
         prop_assume!(others.iter().all(|(other, _)| *other != source));
-        // Claims add no role outside a mint, so this test leaves them out.
+        // Claims add no role outside a mint, and this test mints nothing. So the withdrawn source is never an issuer's
+        // claims.
         prop_assume!(source.kind() != crate::ledger::SourceKind::Claims);
         let user = user.map(|user| FlexUser { deactivated: Some(false), ..user });
         let mut without = said(&others, user.as_ref());
@@ -144,8 +146,9 @@ proptest! {
         with.reconcile();
         with.minute = 59;
         with.withdraw(&source);
-        // If Flex already had a role that the source named, the role counts as given by Flexgate and is removed when
-        // the source withdraws. Everything else must be equal.
+        // The user may already have had a role in Flex that the source then named. From then on the role counts as
+        // given by Flexgate, so it is removed when the source withdraws. Everything else must be the same as without
+        // the source.
         let named: BTreeSet<Role> = statement
             .roles
             .iter()

@@ -1,4 +1,4 @@
-//! The DynamoDB items of a person, and the writes in transactions that change these items.
+//! The DynamoDB items of which a person consists, and the writes that change them in a transaction.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ pub(super) fn statement_key(id: PersonId, source: &Source) -> (String, String) {
     (format!("{}#{id}", source.kind().as_str()), format!("statement#{source}"))
 }
 
-/// The partition key of a pointer: an item that holds the id of a person. Usernames and subjects are stored as digests,
-/// so the key does not reveal them.
+/// The partition key of a pointer, which is an item that holds a person's id. Usernames and subjects are stored only as
+/// digests, so the key does not reveal them.
 pub(super) struct Pointer(String);
 
 impl Pointer {
@@ -70,8 +70,8 @@ pub(super) fn inactive(person: &Person) -> bool {
     person.inactive_by().next().is_some()
 }
 
-/// Serializes a statement, or the record of what Flexgate has given a person. Fails for a time that RFC 3339 cannot
-/// express, because a person stored with such a time could never be read again.
+/// Serializes a statement, or the record of what Flexgate has given a person. Fails if it contains a time that RFC 3339
+/// cannot express. A person stored with such a time could never be read again.
 pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(corrupt)
 }
@@ -147,8 +147,8 @@ pub(super) fn read_statement(item: &Item, person: &mut Person) -> Result<(), Sto
 }
 
 impl DynamoStore {
-    /// Builds one write of a transaction. It increments the person's version and sets the values. The transaction fails
-    /// if the person's version is no longer `version`.
+    /// Builds one write of a transaction, which increments the person's version and sets the values. If the person's
+    /// version is no longer `version`, the transaction fails.
     pub(super) fn advance<const N: usize>(
         &self,
         id: PersonId,
@@ -170,8 +170,8 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().update(update.build().map_err(unbuildable)?).build())
     }
 
-    /// Builds the writes of a transaction that mark `old` as superseded by `new`. `old` loses its Flex user, and every
-    /// subject that now belongs to `new`.
+    /// Builds the writes of a transaction which record that `new` has taken over the username of `old`. `old` loses its
+    /// Flex user, and every subject that now belongs to `new`.
     pub(super) fn supersede(&self, old: &Person, new: &Person) -> Result<Vec<TransactWriteItem>, StoreError> {
         let set = "was_superseded = :yes REMOVE flex_user_sid";
         let mut writes = vec![self.advance(old.id, old.version, set, [(":yes", AttributeValue::Bool(true))])?];
@@ -184,8 +184,9 @@ impl DynamoStore {
         Ok(writes)
     }
 
-    /// Builds one write of a transaction. It points `pointer` at the person `to`. The transaction fails unless the
-    /// pointer still points at `from`. If `from` is `None`, the pointer must not exist yet.
+    /// Builds one write of a transaction, which makes `pointer` hold the id of the person `to`. The transaction fails
+    /// unless the pointer still holds the id `from`. If `from` is `None`, the transaction fails if the pointer exists
+    /// already.
     pub(super) fn point(
         &self,
         pointer: &Pointer,
@@ -202,8 +203,8 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().put(put.build().map_err(unbuildable)?).build())
     }
 
-    /// Builds one write of a transaction. It points `pointer` at the person `to`. The transaction fails if the pointer
-    /// already points at somebody else.
+    /// Builds one write of a transaction, which makes `pointer` hold the id of the person `to`. The transaction fails
+    /// if the pointer already holds somebody else's id.
     pub(super) fn point_unless_taken(&self, pointer: &Pointer, to: PersonId) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .table_name(&*self.table)

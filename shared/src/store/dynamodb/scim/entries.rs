@@ -1,5 +1,6 @@
-//! SCIM entries in DynamoDB, and the pointers to them: from the current Flex user, from the username and from the
-//! `externalId`. The transaction that writes an entry also writes its pointers and removes outdated ones.
+//! SCIM entries in DynamoDB. A SCIM entry is what Flexgate stores for one SCIM user. Further items, the pointers, make
+//! it possible to find an entry by its current Flex user, by its username or by its `externalId`. The transaction that
+//! writes an entry also writes its pointers and removes outdated ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,13 +15,13 @@ use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Entry, Work, folded};
 use crate::store::{StoreError, fingerprint};
 
-/// The sort key of the entry itself, under its `id`.
+/// The sort key of the item that holds the entry. Its partition key contains the entry's `id`.
 pub(super) const ENTRY: &str = "entry";
-/// The prefix of the sort key of a pointer under a username or an `externalId`. The `id` of the entry follows the
-/// prefix.
+/// The beginning of the sort key of a pointer under a username or an `externalId`. The rest of the sort key is the
+/// entry's `id`.
 const POINTER: &str = "entry#";
-/// The sort key of the pointer under an entry's current Flex user. It exists only if that user differs from the entry's
-/// `id`.
+/// The sort key of the pointer under an entry's current Flex user. This pointer exists only if the current Flex user
+/// differs from the entry's `id`.
 const REACTIVATED: &str = "reactivated";
 
 pub(super) fn pk(user: &FlexUserSid) -> String {
@@ -64,8 +65,8 @@ impl DynamoStore {
         Ok(found.into_values().collect())
     }
 
-    /// Returns the entries whose ids the pointers under `pointer_pk` hold, in the order of these ids. A pointer may be
-    /// outdated, so the caller must check each entry.
+    /// Returns the entries to which the pointers with the partition key `pointer_pk` refer, in the order of their ids.
+    /// A pointer may be outdated, so the caller must check each entry.
     pub(super) async fn entries_at(&self, pointer_pk: &str) -> Result<Vec<Entry>, StoreError> {
         let pointers = self.items(pointer_pk, POINTER).await?;
         let ids = pointers.iter().map(|item| parsed::<FlexUserSid>(item, "entry_id")).collect::<Result<Vec<_>, _>>()?;
@@ -76,7 +77,7 @@ impl DynamoStore {
     }
 
     /// In one transaction, writes the entry and its pointers, and removes the record of the work `finishes`. Returns
-    /// false if the stored version of the entry has changed, or if another holder has begun the work.
+    /// false if the stored entry has another version than expected, or if another process has begun the work.
     pub(super) async fn write_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError> {
         for tried in 0..TRIES {
             if let Some(work) = finishes

@@ -1,12 +1,12 @@
-//! SCIM groups in DynamoDB. Each group has one head, and buckets that hold the members. All heads share one partition
-//! key and are sorted by id.
+//! SCIM groups in DynamoDB. Each group has one item with its own data, the head, and several items with its members,
+//! the buckets. All heads share one partition key and are sorted by id.
 //!
 //! One transaction writes the head and the buckets that changed. The head records the version at which each bucket was
-//! written. So a reader notices if the group was written between its reads.
+//! written. So a reader notices if the group was written between the reads of its items.
 //!
-//! Each user has one item, the mark, that lists the user's groups. A group is added to the mark before the membership
-//! is written, and never removed from it. So the mark lists every membership. It does no harm if it also lists a group
-//! that the user is not in.
+//! Each user has one item, the mark, that lists the user's groups. Before a user becomes a member of a group, the group
+//! is added to the user's mark. It is never removed from the mark. So the mark lists every group of the user. It may
+//! also list groups that the user is not in, which does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,8 +26,8 @@ const HEADS: &str = "scim_groups";
 const NAMED: &str = "group";
 const MARK: &str = "groups";
 
-/// The number of buckets per group. In a group of 10,000 members, each bucket has 28 kB. DynamoDB allows 400 kB per
-/// item.
+/// The number of buckets of each group. If a group has 10,000 members, each bucket has 28 kB. DynamoDB allows 400 kB
+/// per item.
 const BUCKETS: u8 = 16;
 
 /// How many marks are written concurrently.
@@ -45,7 +45,8 @@ fn mark_pk(user: &FlexUserSid) -> String {
     format!("scim_member#{user}")
 }
 
-/// The bucket of a user, taken from the last character of the SID. SIDs are random, so the buckets fill evenly.
+/// The number of the bucket that holds a user. It is computed from the last character of the user's SID. SIDs are
+/// random, so all buckets have about the same size.
 fn bucket(user: &FlexUserSid) -> u8 {
     user.as_str().bytes().last().map_or(0, |digit| if digit.is_ascii_digit() { digit } else { digit + 9 } % BUCKETS)
 }
@@ -99,8 +100,8 @@ impl DynamoStore {
         loop {
             let request = self.client().await.query().table_name(&*self.table).consistent_read(true);
             let request = request
-                // A key cannot be empty. `!` sorts before every character of an id, so it stands for the start of the
-                // list.
+                // To list groups from the start, `after` is empty, but a DynamoDB key cannot be empty. So use `!`
+                // instead, which sorts before every character of an id.
                 .key_condition_expression("pk = :pk AND sk > :after")
                 .expression_attribute_values(":pk", s(HEADS))
                 .expression_attribute_values(":after", s(if after.is_empty() { "!" } else { after }));
@@ -158,7 +159,8 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    /// Builds the writes that replace `before` with `group`: the head, the name and the buckets that changed.
+    /// Builds the writes that replace the group `before` with `group`: the head, the item for the name, and the buckets
+    /// that changed.
     fn writes(&self, group: &Group, before: Option<&Head>) -> Result<Vec<TransactWriteItem>, StoreError> {
         let (old, new) = (before.map(|head| by_bucket(&head.group)).unwrap_or_default(), by_bucket(group));
         let mut buckets = before.map(|head| head.buckets.clone()).unwrap_or_default();
@@ -231,7 +233,8 @@ impl DynamoStore {
             .await
     }
 
-    /// Applies `change` to one membership, if it exists. Removes the membership if `change` returns false.
+    /// Applies `change` to the user's membership in the group, if there is one. Removes the membership if `change`
+    /// returns false.
     pub(super) async fn change_member(
         &self,
         group: &str,

@@ -1,9 +1,10 @@
 //! The SCIM store in DynamoDB.
 //!
-//! An entry can be found by several keys. Each of the other keys has an item, a pointer, that holds the entry's id. The
-//! transaction that writes the entry also writes and removes its pointers ([`entries`]). A group has a head and several
-//! buckets of members, because DynamoDB limits the size of an item ([`groups`]). A page mark holds the start of a page
-//! in the list of users. Its key contains a generation number. Increasing that number discards all marks.
+//! A SCIM entry can be found by several keys. For each key other than its `id`, there is an item, the pointer, that
+//! holds the entry's `id`. The transaction that writes an entry also writes its new pointers and removes old ones
+//! ([`entries`]). A group has one head and several buckets of members, because DynamoDB limits the size of an item
+//! ([`groups`]). A page mark stores Twilio's token for the page of users that begins at a certain index. The key of a
+//! page mark contains a generation number. If that number is increased, the existing marks are no longer found.
 
 mod entries;
 mod groups;
@@ -23,11 +24,12 @@ use crate::store::{StoreError, fingerprint};
 
 /// The sort key of work in progress.
 const WORK: &str = "work";
-/// The partition key of the user list's state: the total, and the generation of the page marks.
+/// The partition key of the item with two facts about the list of users: how many users there are, and which generation
+/// of page marks is valid.
 const LIST: &str = "scim_list";
 const LIST_STATE: &str = "state";
 
-/// The condition for changing a piece of work: the caller is still its holder.
+/// The condition for changing the record of a piece of work: the caller still has the right to do this work.
 const IF_HELD: &str = "holder = :holder";
 
 fn work_pk(work: &Work) -> String {
@@ -107,8 +109,8 @@ impl ScimStore for DynamoStore {
             .update_expression(
                 "SET leased_until = :until, holder = :holder, was_intended = if_not_exists(was_intended, :no)",
             )
-            // If an answer is lost, the SDK sends the request again. The condition therefore also allows the holder of
-            // the work.
+            // If the answer to this request is lost, the SDK sends the request again. By then this caller already has
+            // the right to do the work. So the condition accepts a caller who has it.
             .condition_expression("attribute_not_exists(pk) OR leased_until <= :now OR holder = :holder")
             .expression_attribute_values(":until", seconds(until))
             .expression_attribute_values(":now", seconds(now))
@@ -117,7 +119,8 @@ impl ScimStore for DynamoStore {
             .return_values(ReturnValue::AllNew);
         let Some(begun) = refused(request.send().await)? else {
             let held = self.item(&work_pk(work), WORK).await?;
-            // If the holder has finished since the update was refused, the work may begin now.
+            // If the other holder has finished the work in the meantime, the item is gone, and the caller may try again
+            // now.
             let until = held.map_or(Ok(now), |item| moment(&item, "leased_until"))?;
             return Ok(Begun::Held(until));
         };
@@ -155,7 +158,7 @@ impl ScimStore for DynamoStore {
                 .expression_attribute_values(":index", s(mark_sk(index)))
                 .expression_attribute_values(":now", seconds(now))
                 .scan_index_forward(false)
-                // The first item is nearly always a mark that has not expired, so two items suffice.
+                // Two items suffice, because the first one is nearly always a mark that has not expired.
                 .limit(2);
             let page = request.set_exclusive_start_key(from).send().await.map_err(unavailable)?;
             if let Some(item) = page.items.unwrap_or_default().first() {
@@ -210,14 +213,15 @@ impl DynamoStore {
         self.client().await.update_item().table_name(&*self.table).key(PK, s(pk)).key(SK, s(sk))
     }
 
-    /// Sends the update on condition that this holder has the work. Returns false if it does not.
+    /// Sends the update on the condition that this process still has the right to do the work. Returns false if it has
+    /// lost that right.
     async fn if_held(&self, request: UpdateItemFluentBuilder, work: &Work) -> Result<bool, StoreError> {
         let request = request.condition_expression(IF_HELD).expression_attribute_values(":holder", holder(work));
         Ok(self.send_update(request).await?.is_some())
     }
 
-    /// Builds one write of a transaction. It removes the record of the work. The transaction fails if another holder
-    /// has begun the work.
+    /// Builds one write of a transaction, which removes the record of the work. If another process has begun the work,
+    /// the transaction fails.
     fn finishing(&self, work: &Work) -> Result<TransactWriteItem, StoreError> {
         let delete = Delete::builder().table_name(&*self.table).key(PK, s(work_pk(work))).key(SK, s(WORK));
         let delete = delete.condition_expression("attribute_not_exists(holder) OR holder = :holder");
@@ -235,7 +239,7 @@ impl DynamoStore {
     }
 }
 
-/// The holder of a piece of work, as the table stores it.
+/// The number of the process that does the work, in the form in which the table stores it.
 fn holder(work: &Work) -> AttributeValue {
     s(format!("{:032x}", work.holder))
 }
