@@ -1,4 +1,4 @@
-//! Maps each provisioning error to the problem document that the caller gets.
+//! Maps each provisioning error to the problem response that the caller gets.
 
 use flexgate::domain::ledger::{AttachmentRefused, PlanRefused, Source};
 use flexgate::twilio::TwilioError;
@@ -6,7 +6,7 @@ use flexgate::users::ProvisioningError;
 use flexgate::users::ledger::LedgerError;
 use flexgate::web::{Problem, kinds};
 
-/// Twilio's error codes for an invalid body: validation, unprocessable, missing fields.
+/// Twilio's error codes for an invalid request body: failed validation, unprocessable, missing fields.
 const BODY_CODES: [u32; 3] = [45_004, 45_008, 45_050];
 
 /// Maps every provisioning error to a problem; no error is left out.

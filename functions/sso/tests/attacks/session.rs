@@ -127,7 +127,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     ];
     let mut periods = 0;
     let mut expiry = expires_at(&browser.call("/sso/token").await.body);
-    // A front end asks for its token every minute. In each period between two refreshes, the first refresh fails.
+    // A front end asks for its token every minute. For each token, the first attempt to refresh it fails.
     for minute in 1..=8 * 60 {
         world.advance(Duration::minutes(1)).await;
         let before = refreshes(&world).await;
@@ -158,7 +158,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     let granted = world.journal("OAuth/Tokens").await;
     let granted =
         granted.iter().filter(|r| r["body"].to_string().contains("RefreshToken") && r["status"] == 200).count();
-    // One refresh succeeds in each period. At the end, one more succeeds but does not extend the expiration.
+    // For each token, one refresh succeeds. At the end, one more succeeds but does not extend the expiration.
     assert!(granted <= periods + 1, "{granted} refreshes for {periods} periods");
 }
 
