@@ -206,12 +206,12 @@ impl Message {
     #[must_use]
     pub fn lane(&self) -> Lane {
         match self {
-            Self::Event(_) | Self::Unreadable { .. } => Lane::Events,
+            // The webhooks function sends these, and may send to no other queue.
+            Self::Event(_) | Self::Unreadable { .. } | Self::Ended { after: None, .. } | Self::Note(_) => Lane::Events,
             Self::Reconcile { .. }
             | Self::FanOut { .. }
-            | Self::Ended { .. }
-            | Self::Consequence(_)
-            | Self::Note(_) => Lane::Bulk,
+            | Self::Ended { after: Some(_), .. }
+            | Self::Consequence(_) => Lane::Bulk,
         }
     }
 
@@ -282,5 +282,37 @@ mod tests {
         assert_ne!(reconcile(1, "a").group(), reconcile(2, "a").group());
         assert_eq!(fan_out("fggrp_1", 7).group(), fan_out("fggrp_1", 8).group());
         assert_ne!(fan_out("fggrp_1", 7).group(), fan_out("fggrp_2", 7).group());
+    }
+
+    /// A note, and the end of a directory, of which `after` is the last person that was read.
+    fn of_webhooks(after: Option<PersonId>) -> [Message; 2] {
+        let at = time::macros::datetime!(2026-01-01 09:00 UTC);
+        let note = Note {
+            noted: crate::store::Noted::Ignored,
+            source: "workos".into(),
+            route: "session.revoked".into(),
+            code: "ignored".into(),
+            reason: "a session".into(),
+            external_id: None,
+            times: 1,
+            at,
+        };
+        let (source, event, ended) = ("workos".parse().unwrap(), "e1".parse().unwrap(), Ended::Directory("d".into()));
+        [Message::Note(note), Message::Ended { source, event, occurred_at: at, ended, after }]
+    }
+
+    #[test]
+    fn what_the_webhooks_function_sends_goes_to_the_only_queue_that_it_may_use() {
+        for message in of_webhooks(None) {
+            assert_eq!((message.lane(), message.source()), (Lane::Events, "workos"));
+            let document = serde_json::to_value(&message).unwrap();
+            assert_eq!(serde_json::from_value::<Message>(document).unwrap(), message);
+        }
+        // The job that continues comes from the function that may use the other queue, and has a key of its own.
+        let [_, first] = of_webhooks(None);
+        let [_, next] = of_webhooks(Some(PersonId::of([7; 16])));
+        assert_eq!(next.lane(), Lane::Bulk);
+        assert_ne!(next.key(), first.key());
+        assert_eq!(next.group(), first.group());
     }
 }
