@@ -21,5 +21,5 @@ pub use schema::{Attribute, ENTERPRISE, GROUP, Kind, Mutability, Schema, USER};
 pub(crate) use view::complete;
 pub use view::{Projection, version};
 
-/// A resource's own attributes, without `schemas` and `meta`.
+/// A resource's attributes, without `schemas` and `meta`.
 pub type Document = serde_json::Map<String, serde_json::Value>;
