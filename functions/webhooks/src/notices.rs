@@ -16,7 +16,7 @@ const MOST: usize = 256;
 /// When a note was last sent, and how many equal notes were held back since.
 type LastSent = (OffsetDateTime, u32);
 
-/// The notes of the last minute or more, by source, route, code and reason.
+/// When each recent note was last sent. The key consists of the source, route, code and reason.
 #[derive(Debug, Default)]
 pub(crate) struct Notices(Mutex<BTreeMap<[Box<str>; 4], LastSent>>);
 

@@ -71,8 +71,8 @@ impl<'r> Reading<'r> {
         self.relevant.push((kind.to_owned(), row));
     }
 
-    /// Adds a message that a group or a directory has ended. If the event lacks its id or its time, adds a dead letter
-    /// that contains the event (`said`).
+    /// Adds a message that a group or a directory has ended. `said` is the event. If the event lacks its id or its
+    /// time, adds a dead letter that contains `said` instead.
     pub(crate) fn end(&mut self, id: Option<&str>, at: Option<OffsetDateTime>, ended: Option<Ended>, said: &Value) {
         let event = id.and_then(|id| id.parse().ok());
         let (Some(event), Some(at), Some(ended)) = (event, at, ended) else {
@@ -87,8 +87,9 @@ impl<'r> Reading<'r> {
         self.dropped += 1;
     }
 
-    /// Adds an event that the source reported. If the report cannot become an event, adds a dead letter that contains
-    /// the report (`said`). Asking the source to deliver again would not help, because it would send the same report.
+    /// Adds an event that the source reported. `said` is the report as the source sent it. If the report cannot become
+    /// an event, adds a dead letter that contains `said`. Asking the source to deliver again would not help, because it
+    /// would send the same report.
     pub(crate) fn say(&mut self, draft: &Draft, said: &Value) {
         let message = match self.event(draft) {
             Ok(event) => Message::Event(event),

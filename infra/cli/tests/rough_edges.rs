@@ -157,8 +157,8 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     let key = |user: &Value| (user["username"].clone(), user["full_name"].clone(), user["roles"].clone());
     let (before, after) = (before.iter().map(key), world.twilio_users().await);
     assert_eq!(before.collect::<Vec<_>>(), after.iter().map(key).collect::<Vec<_>>());
-    // The journal does not contain rows that were only compared. So the next import compares them again, and sends only
-    // the row that failed.
+    // The import did not record rows in the journal that it only compared with Flex. So the next import compares them
+    // again, and sends only the row that failed.
     std::fs::write(world.folder().join("h.csv"), format!("{csv}linus,linus@example.com,Linus,admin\n")).unwrap();
     let allowed = |mut command: Command| {
         command.env("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin");

@@ -18,7 +18,7 @@ use crate::report::{Report, median, ms, progress, quantile, row, rule, short};
 use crate::subjects::{Places, peer_variables};
 use crate::upstream::Upstream;
 
-/// The number of turns into which each server's load is split. The servers take turns.
+/// The load on each server is split into this many turns. The two servers take turns.
 const TURNS: usize = 10;
 
 /// A server that mints.

@@ -1,16 +1,16 @@
 //! Minting: a verified caller gets a Flex token or a refusal.
 //!
 //! The invariant of this module: a token reaches the caller only if Twilio confirms its user, its roles and its
-//! lifetime. The user must be the one to whom the caller's identity is bound, or the one that a trusted service named.
-//! The token must not have a role that this user does not have, and must not be valid for longer than Flexgate
-//! requested.
+//! lifetime. The token's user must be the Flex user to whom the caller's identity is bound, or a user whom a trusted
+//! service named. The token must not have a role that this user does not have, and must not be valid for longer than
+//! Flexgate requested.
 //!
 //! The caller's verified identity determines whose token it is. There are several ways to find the user, but the same
 //! check follows each of them: [`MintGrant::admits`]. Only the people ledger creates and changes users.
 //!
-//! If the user is cached, a mint makes one call to Twilio. Before that, it makes three calls to the store,
+//! If the user is cached, a mint makes one request to Twilio. Before that, it makes three requests to the store,
 //! concurrently: it counts the mint, reads the binding, and reads whether the person is inactive. `recent_users.rs`
-//! explains why so few calls are safe.
+//! explains why so few requests are safe.
 
 mod check;
 mod error;

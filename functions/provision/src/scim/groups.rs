@@ -276,8 +276,8 @@ impl Groups {
         Ok(self.users.ledger.check_leaving(&group.id, &leaving, deadline).await?)
     }
 
-    /// Reconciles every member whose change is not announced yet, or queues a job that does so. Then marks the changes
-    /// as announced.
+    /// Handles the members whose change is not announced yet: reconciles each, or queues jobs that reconcile them. Then
+    /// marks the changes as announced.
     async fn announce(&self, id: &str, deadline: Deadline) -> Result<(), Refusal> {
         for tried in 0..TRIES {
             self.pause(tried).await;

@@ -156,8 +156,8 @@ impl Users {
         }
     }
 
-    /// Returns those of the users that SCIM shows. Omits users who were deleted through SCIM. Also omits Flex users
-    /// that another Flex user of the same person has replaced.
+    /// Returns those of the users that SCIM shows. Omits users who were deleted through SCIM. Also omits a Flex user if
+    /// the same person now has another Flex user.
     pub(super) async fn visible(&self, users: Vec<FlexUser>) -> Result<Vec<Person>, Refusal> {
         let sids: Vec<_> = users.iter().map(|user| user.flex_user_sid.clone()).collect();
         let entries = self.scim.entries(&sids).await?;

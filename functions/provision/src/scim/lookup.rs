@@ -18,8 +18,8 @@ impl Users {
         let (own, other): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.id == id);
         let entry = own.into_iter().next();
         if entry.is_none() && !other.is_empty() {
-            // This SID belongs to a newer Flex user of the person. It replaced the person's first Flex user, and the
-            // first SID is still the person's `id`.
+            // This SID belongs to a newer Flex user of the person. The newer user has replaced the person's first one,
+            // but the first SID is still the person's `id`.
             return Err(Refusal::Unknown);
         }
         let current = entry.as_ref().map_or(&id, |entry| &entry.current).clone();
@@ -47,8 +47,8 @@ impl Users {
         }
     }
 
-    /// Returns the user with this username, whatever its case. Searches Twilio once. If the store knows how the
-    /// username is spelt, the search uses that spelling.
+    /// Returns the user with this username, ignoring case. Searches Twilio once. If the store knows how the username is
+    /// spelt, the search uses that spelling.
     pub(super) async fn named(&self, username: &Username, deadline: Deadline) -> Result<Option<Person>, Refusal> {
         let entry = self.scim.entry_named(username).await?;
         let spelt = entry.as_ref().map_or(username, |entry| &entry.username);
@@ -71,7 +71,7 @@ impl Users {
         Ok(person)
     }
 
-    /// Returns the user with this username, whatever its case. Includes a user who was deleted through SCIM.
+    /// Returns the user with this username, ignoring case. Includes a user who was deleted through SCIM.
     pub(super) async fn anybody_named(
         &self,
         username: &Username,

@@ -213,8 +213,8 @@ pub(super) fn username(document: &Document) -> Result<Username, Refusal> {
     text.parse().map_err(|error| wrong("userName", error))
 }
 
-/// Returns the full name: the first of these that the document contains: `displayName`, `name.formatted`, the given and
-/// the family name, or the username. Every name that the client sends must be valid, even if Flexgate does not use it.
+/// Returns the full name. Uses the first that the document contains of `displayName`, `name.formatted`, the given and
+/// the family name, and the username. Every name that the client sends must be valid, even if Flexgate does not use it.
 pub(super) fn full_name(document: &Document, username: &Username) -> Result<FullName, Refusal> {
     let said = |holder: Option<&Value>, name: &str| match holder.and_then(Value::as_str).map(str::trim) {
         None | Some("") => Ok(None),

@@ -20,8 +20,8 @@ use super::saying::{Saying, Written};
 use super::users::Users;
 
 impl Users {
-    /// Returns the statement of SCIM about the person after a write that changes `before` to `after`. The statement
-    /// leaves out values that SCIM has already stated.
+    /// Returns the statement that SCIM makes about the person after a write that changes `before` to `after`. The
+    /// statement leaves out values that SCIM has already stated.
     pub(super) fn says(
         &self,
         person: &Person,

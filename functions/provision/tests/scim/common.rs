@@ -117,7 +117,7 @@ impl Scim {
         self.send("PATCH", path, body).await
     }
 
-    /// Creates a user through SCIM; returns its `id`.
+    /// Creates a user through SCIM. Returns the user's `id`.
     pub async fn user(&self, name: &str) -> String {
         let body = json!({ "userName": name, "displayName": format!("The {name}"),
             "emails": [{ "value": format!("{name}@example.com"), "primary": true }] });
@@ -142,7 +142,7 @@ impl Scim {
         self.world.sql("DROP TRIGGER broken_insert; DROP TRIGGER broken_update;");
     }
 
-    /// Makes a write fail if it records that the change of a group's member is done or queued ("announced").
+    /// Makes the write fail with which a request records that a member's change is done or queued ("announced").
     pub fn break_announcement(&self) {
         self.world.sql(
             "CREATE TRIGGER broken_announcement BEFORE INSERT ON scim_members WHEN NEW.conferred IS NOT NULL

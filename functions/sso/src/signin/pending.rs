@@ -126,8 +126,8 @@ impl PendingLogins {
         let of_profile = |login: &Pending| *login.profile == *profile.as_str();
         let index = match state {
             Returned::Login(id) => self.0.iter().position(|login| login.id == id && of_profile(login)),
-            // Without a number, nothing tells which of several pending logins is meant. Take the newest one. If it is
-            // the wrong one, Twilio refuses the code, because the verifier does not match.
+            // If several logins are pending and `state` contains no number, take the newest login. If that is the wrong
+            // one, Twilio refuses the code, because the verifier does not match.
             Returned::Unnumbered => self.0.iter().rposition(of_profile),
             Returned::Foreign => None,
         };

@@ -57,10 +57,11 @@ impl Tokens {
         serde_json::from_slice(&plain).ok()
     }
 
-    /// Whether the session has reached Twilio's maximum lifetime: these tokens come from a refresh of `before`, but do
-    /// not expire later. If the tokens were obtained within `MOVES_WITHIN` of each other, returns false. That happens
-    /// when a page asks for its token right after sign-in. The refresh is then too early to change an expiration in
-    /// whole seconds.
+    /// Whether the session has reached Twilio's maximum lifetime. A refresh has replaced the tokens `before` with these
+    /// tokens. If these do not expire later than `before`, the maximum is reached.
+    ///
+    /// Returns false if both were obtained within `MOVES_WITHIN` of each other, as happens when a page asks for its
+    /// token right after sign-in. Expirations have whole seconds, so the new one may be the same by chance.
     pub(super) fn brings_no_more_time(&self, before: &Self) -> bool {
         let apart = Duration::seconds(self.obtained_at.saturating_sub(before.obtained_at));
         self.expires_at <= before.expires_at && apart >= MOVES_WITHIN

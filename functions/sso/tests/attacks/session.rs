@@ -185,7 +185,7 @@ async fn a_session_ends_when_idle_and_at_its_longest() {
     let (world, mut browser) = signed_in().await;
     let mut idle = browser.clone();
     world.advance(Duration::minutes(119)).await;
-    // This browser asks for a token an hour after its last token expired. The session has not ended, so Flexgate
+    // Here, a browser asks for a token an hour after its last token expired. The session has not ended, so Flexgate
     // refreshes the token.
     assert_eq!(browser.call("/sso/token").await.status, 200);
     world.advance(Duration::hours(2)).await;

@@ -1,6 +1,6 @@
 //! `FusionAuth`: a header contains a JWT, and the JWT contains the digest of the body. The JWT's key is a shared secret
-//! (HS256 and up) or a public key in PEM. The configured secret decides which of the two is used. The token never
-//! decides it.
+//! (HS256, HS384 or HS512) or a public key in PEM. The configured secret, and never the token, decides which of the two
+//! kinds of key is used.
 
 use std::collections::BTreeSet;
 

@@ -56,7 +56,8 @@ fn ignored(notes: Result<&[Note], &StoreError>) -> Finding {
     Finding::warning(NAME, text, "see flexgate events ignored")
 }
 
-/// The limits of a queue. The doctor reports the queue if its oldest message is older, or if the queue is longer.
+/// The limits for one queue: the age of the oldest message and the number of messages from which the doctor reports the
+/// queue.
 struct Patience {
     noun: &'static str,
     slow: Duration,

@@ -147,8 +147,9 @@ fn unwritable(path: &Path, error: &std::io::Error) -> String {
     )
 }
 
-/// Writes the secrets. The Twilio credential is written at every start, because the simulator determines it. The cookie
-/// keys and the webhook secret are written only once, so that sessions and webhook senders still work after a restart.
+/// Writes the secrets. The Twilio credential is written at every start, because it must be the one that the simulator
+/// accepts. The cookie keys and the webhook secret are written only once, so that sessions and webhook senders still
+/// work after a restart.
 fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
     let account = simulator.account();

@@ -40,7 +40,7 @@ impl From<Problem> for Failure {
     }
 }
 
-/// Maps every refusal to a problem; no refusal is left out.
+/// Maps each refusal to a problem. No refusal is left out.
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         if let Refusal::Partly(rest) = refusal {

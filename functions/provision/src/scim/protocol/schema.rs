@@ -320,7 +320,7 @@ impl Schema {
     }
 }
 
-/// The attributes that every resource has, whatever its schema.
+/// The attributes that the resources of every schema have.
 pub(super) static COMMON: std::sync::LazyLock<Vec<Attribute>> = std::sync::LazyLock::new(|| {
     let meta = ["resourceType", "location", "version"].map(|name| Attribute::new(name, Kind::Text, "").exact());
     let times = ["created", "lastModified"].map(|name| Attribute::new(name, Kind::DateTime, ""));

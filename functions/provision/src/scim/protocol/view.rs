@@ -47,7 +47,7 @@ pub struct Projection {
     without: Vec<String>,
 }
 
-/// Attributes that every response contains, whatever the client requests.
+/// Attributes that every response contains, even if the client does not request them.
 const ALWAYS: [&str; 2] = ["id", "schemas"];
 
 impl Projection {

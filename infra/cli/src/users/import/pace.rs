@@ -29,7 +29,7 @@ struct State {
     /// The number of rows that have succeeded since the number of slots last changed.
     good: usize,
     halved_at: Option<Instant>,
-    /// Twilio said how long to wait, so no row may be sent before this time.
+    /// No row may be sent before this time, because Twilio has told the import to wait.
     not_before: Option<Instant>,
     stopped: bool,
 }

@@ -1,5 +1,5 @@
-//! Compares this parser with the parser of the crate `scim_v2`, which is called the judge here. Both must accept the
-//! same texts and return the same results.
+//! Compares the parser in this module with the parser of the crate `scim_v2`, which is called the judge here. Both must
+//! accept the same texts and return the same results.
 
 use proptest::prelude::*;
 use scim_v2::filter as judge;
