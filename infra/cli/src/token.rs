@@ -36,7 +36,8 @@ enum Action {
         /// The username, or the SID (FU…)
         #[arg(long, value_name = "NAME")]
         user: String,
-        /// Its lifetime in seconds, from 60 to the configured maximum [default: that maximum, but at most an hour]
+        /// The token's lifetime in seconds, from 60 to the configured maximum [default: that maximum, but at most an
+        /// hour]
         #[arg(long, value_name = "SECONDS")]
         ttl: Option<u64>,
     },

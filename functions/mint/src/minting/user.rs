@@ -98,7 +98,7 @@ impl Minting {
         }
     }
 
-    /// Returns the user that a trusted service names. Always reads the user from Twilio. The service's user need not be
+    /// Returns the user that a trusted service names. Always reads the user from Twilio. The named user need not be
     /// bound to an identity, so only Twilio can tell whether the user was deprovisioned.
     pub(super) async fn named_user(&self, grant: &MintGrant, deadline: Deadline) -> Result<FlexUser, MintError> {
         let user = self.provisioning.flex().find(&grant.username, deadline).await?.ok_or(MintError::UserUnknown)?;

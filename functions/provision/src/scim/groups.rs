@@ -227,8 +227,8 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Returns the group with exactly these members. A member who leaves first stays in the list, marked as not
-    /// present. They are removed once Flexgate has reconciled them or queued a job for that.
+    /// Returns the group with exactly these members. At first, a member who leaves stays in the list, marked as not
+    /// present. Flexgate removes the member from the list once it has reconciled them or queued a job for that.
     async fn with_members(
         &self,
         mut group: Group,

@@ -1,9 +1,10 @@
 //! Signing in through SSO, and staying signed in.
 //!
 //! An encrypted cookie binds a login to the browser that began it. The cookie contains the login's PKCE verifier and
-//! nonce. Twilio's `state` alone would not do, because it does not prove which browser began the login. Flexgate keeps
-//! sessions on the server: the browser has only a random identifier, and the store has its hash and the encrypted
-//! tokens. The refresh token never leaves Flexgate.
+//! nonce. Twilio's `state` is not enough for this, because it does not prove which browser began the login.
+//!
+//! Flexgate keeps sessions on the server. The browser has only a random identifier. The store has the identifier's hash
+//! and the encrypted tokens. The refresh token never leaves Flexgate.
 
 mod configuration;
 mod pending;

@@ -223,8 +223,8 @@ impl SignIn {
         })
     }
 
-    /// Queues a job that deactivates a person who has left and whom Twilio's SSO has reactivated. If queueing fails,
-    /// the next sweep finds the person. The queue accepts one such job per person and minute, no matter how often the
+    /// Queues a job that deactivates a person who has left and whom Twilio's SSO has reactivated. If this fails, the
+    /// next sweep finds the person. The queue accepts one such job per person and minute, no matter how often the
     /// person tries to sign in.
     async fn have_deactivated(&self, user: FlexUserSid) {
         let now = self.now();

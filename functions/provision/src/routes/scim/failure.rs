@@ -121,8 +121,8 @@ pub(super) fn scim_type(kind: &Kind) -> Option<&'static str> {
     .map(|(_, scim_type)| scim_type)
 }
 
-/// Returns the HTTP status. If Twilio refuses a user's data, the status is 400 instead of 422. The client is at fault, and
-/// the table of statuses in RFC 7644 does not contain 422.
+/// Returns the HTTP status. If Twilio refuses a user's data, the status is 400 instead of the problem's own status 422,
+/// because the table of statuses in RFC 7644 does not contain 422.
 pub(super) fn status(kind: &Kind) -> StatusCode {
     if kind == kinds::TWILIO_REFUSED { StatusCode::BAD_REQUEST } else { kind.status }
 }

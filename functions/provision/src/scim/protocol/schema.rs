@@ -1,8 +1,8 @@
-//! The supported attributes, and how Flexgate normalizes the values that a client writes.
+//! The SCIM attributes that Flexgate supports, and how it normalizes the values that a client writes.
 //!
-//! Names match in any case (RFC 7643 §2.1). Values of known attributes are converted to the attribute's type, because
-//! Entra may send `"False"` for a boolean, or a number as a string. Unknown attributes are dropped, because identity
-//! systems send many attributes that Flex cannot store.
+//! The case of names is ignored (RFC 7643 §2.1). Values of known attributes are converted to the attribute's type,
+//! because Entra may send `"False"` for a boolean, or a number as a string. Unknown attributes are dropped, because
+//! identity systems send many attributes that Flex cannot store.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -61,7 +61,7 @@ pub struct Import {
     /// Check the file and show how many rows would be sent; send nothing
     #[arg(long)]
     dry_run: bool,
-    /// How many rows to send at once at most; fewer while Twilio limits the rate
+    /// The maximum number of rows to send at the same time; fewer while Twilio limits the rate
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     concurrency: u16,
     /// The file in which finished rows are recorded [default: FILE.journal]
