@@ -34,20 +34,20 @@ pub struct Events {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List all, oldest first: key, time, tries, source (flexgate for a job), event, reason
+    /// List all dead letters, oldest first: key, time, tries, source (flexgate for a job), event, reason
     List,
     /// List event types that were ignored in the last seven days although they may change who has access
     Ignored,
-    /// Show one in full, as JSON. The output contains personal data
+    /// Show one dead letter in full, as JSON. The output contains personal data
     Show {
-        /// Its key, from the list
+        /// The key of the dead letter, as `list` shows it
         #[arg(allow_hyphen_values = true)]
         key: String,
     },
-    /// Put one or all back into the queue. A running gateway, or `apply` on AWS, then applies them
+    /// Put one or all dead letters back into the queue. A running gateway, or `apply` on AWS, then applies them
     #[command(group = clap::ArgGroup::new("which").args(["key", "all"]).required(true))]
     Retry {
-        /// Its key, from the list
+        /// The key of the dead letter, as `list` shows it
         #[arg(allow_hyphen_values = true)]
         key: Option<String>,
         /// Retry all
