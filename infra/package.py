@@ -20,8 +20,8 @@ from bom import bill
 
 HERE = pathlib.Path(__file__).resolve().parent
 FUNCTIONS = ["Sso", "Mint", "Provision", "Webhooks", "Apply", "Sweep"]
-# The maximum size of the function in bytes, raw and zipped. At a cold start, Lambda loads the whole file, so a larger
-# file is slower.
+# The maximum size of a function's code in bytes, raw and zipped. At a cold start, Lambda loads the whole file, so a
+# larger file makes the start slower.
 MOST = (8_000_000, 3_500_000)
 
 

@@ -12,7 +12,7 @@ import register
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 430  # "about 400"
-# Names and phrases that the house style no longer allows, each with what to write instead.
+# Names and phrases that the house style no longer allows. Each comes with what to write instead.
 RETIRED = {
     r"\b[Aa]mbient\b": "ClockRng",
     r"\bSystemEntropy\b": "SystemRng",
@@ -24,7 +24,7 @@ RETIRED = {
     r"twice is once": "idempotent",
     r"once enough, in the end right": "eventually consistent",
 }
-# Variables that the template does not set, each with the reason.
+# Variables that the CloudFormation template does not set. Each comes with the reason.
 NOT_IN_TEMPLATE = {
     "FLEXGATE_AHEAD_MILLISECONDS": "the old name of FLEXGATE_PREWARM_MILLISECONDS",
     "FLEXGATE_APPLY_TRIES": "the template's maxReceiveCount stands on its default",
@@ -85,8 +85,8 @@ def main() -> int:
             found = re.search(word, path.read_text())
             rule(not found, f"{name}: {found and found[0]!r} is retired; use {instead}")
 
-    # The domain crate does no I/O. It depends on no crate that could do I/O, and uses no module of the standard library
-    # that could.
+    # The domain crate does no I/O. It must not depend on a crate that could do I/O, or use a module of the standard
+    # library that could.
     manifest = tomllib.loads((ROOT / "shared/domain/Cargo.toml").read_text())
     others = sorted(set(manifest["dependencies"]) - DOMAIN_MAY_USE)
     rule(not others, f"shared/domain/Cargo.toml: the domain depends on {others}")
@@ -94,15 +94,15 @@ def main() -> int:
         found = re.findall(r"\bstd::(fs|net|io|env|process|thread)\b", path.read_text())
         rule(not found, f"{path.relative_to(ROOT)}: the domain names std::{found}")
 
-    # Functions don't depend on each other. Code that two functions need belongs in shared. Tests may use several
+    # Functions don't depend on each other. Code that two functions need belongs in shared. Tests may depend on several
     # functions.
     functions = {tomllib.loads(path.read_text())["package"]["name"]: path for path in tracked("functions/*/Cargo.toml")}
     for path in functions.values():
         others = sorted(set(tomllib.loads(path.read_text())["dependencies"]) & set(functions))
         rule(not others, f"{path.relative_to(ROOT)}: a function depends on {others}")
 
-    # Only the people ledger (shared/src/users) writes Flex users. Tests are in other folders, so they may write users
-    # too.
+    # Only the people ledger (shared/src/users) changes Flex users. Tests may change them too. They are in other folders
+    # than those that this rule checks.
     for path in tracked("shared/src", "functions/*/src/*.rs", "infra/cli/src"):
         name = path.relative_to(ROOT)
         if name.is_relative_to("shared/src/users") or name.is_relative_to("shared/src/twilio"):
@@ -110,13 +110,13 @@ def main() -> int:
         found = re.findall(r"\.(?:provision|deprovision)\(|\bUserUpdate\b|\bDesiredUser::", path.read_text())
         rule(not found, f"{name}: only shared/src/users writes Flex users, and this names {found}")
 
-    # Files do not import each other in a cycle. The simulator is exempt, because its handlers and its state still
+    # Files must not import each other in a cycle. The simulator is exempt, because its handlers and its state still
     # import each other.
     for source in [*ROOT.glob("shared/**/src"), *ROOT.glob("functions/*/src"), ROOT / "infra/cli/src"]:
         for circle in imports.circles(source):
             rule(False, f"{source.relative_to(ROOT)}: files import one another in a circle: {', '.join(circle)}")
 
-    # The main file of a function only connects its parts. If it has over 40 lines, it does more than that.
+    # The main file of a function only connects its parts. If it has over 40 lines, it probably does more than that.
     for path in tracked("functions/*/src/main.rs"):
         rule(path.read_text().count("\n") <= 40, f"{path.relative_to(ROOT)}: over 40 lines")
 
@@ -136,12 +136,12 @@ def main() -> int:
     unset = {name for name in variables if f"{name}:" not in template}
     rule(unset == set(NOT_IN_TEMPLATE), f"infra/template.yaml and NOT_IN_TEMPLATE differ in {sorted(unset ^ set(NOT_IN_TEMPLATE))}")
 
-    # Workflows pin actions by commit, because somebody could move a tag to other code.
+    # Workflows name actions by commit, because the owner of an action could move a tag to other code.
     for path in tracked(".github/workflows/*.yml"):
         for used in re.findall(r"uses: (\S+)", path.read_text()):
             rule(bool(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", used)), f"{path.relative_to(ROOT)}: {used} is not pinned")
 
-    # Links within the documentation lead to pages and headings that exist.
+    # Links within the documentation go to pages and headings that exist.
     for path in tracked("*.md"):
         for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", path.read_text()):
             if "://" in target or target.startswith("mailto:"):

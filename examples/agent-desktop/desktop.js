@@ -1,6 +1,6 @@
 // The agent desktop: a page that signs in through Flexgate and works with the real Flex SDK.
 //
-// Only the variable `desk` refers to the signed-in person, their token and their worker. Whenever the page may
+// Everything about the signed-in person, their token and their worker is in the variable `desk`. Whenever the page may
 // disappear from the screen, `forget` clears `desk` and removes everything about the person from the page.
 
 import { createFlexgate, timeLeft } from "./flexgate.js";
@@ -226,7 +226,7 @@ async function busy(button, work) {
   try {
     await work();
   } catch {
-    // Nothing to do: onTrouble or onEnd has already reported the failure.
+    // Nothing to do here, because onTrouble or onEnd has already reported the failure.
   } finally {
     button.removeAttribute("aria-disabled");
   }
@@ -271,8 +271,8 @@ tabs.addEventListener("message", ({ data }) => data === "signed-out" && desk && 
 setInterval(tick, 1_000);
 document.addEventListener("visibilitychange", tick);
 
-// The browser may keep this page in its back/forward cache. So clear the page when the user leaves it, and start again
-// when the user comes back.
+// The browser may keep this page in its back/forward cache. So clear the page when the user leaves it, and load the
+// data again when the user comes back.
 addEventListener("pagehide", () => {
   forget();
   show("checking");

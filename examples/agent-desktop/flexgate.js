@@ -251,7 +251,7 @@ function backoff(failures, retryAfter) {
 function clockOffset(response) {
   const told = Date.parse(response.headers.get("date") ?? "");
   const offset = told - Date.now();
-  // Ignore small offsets, because `Date` has only whole seconds and the answer needed time to arrive.
+  // Ignore small differences between the clocks. `Date` has only whole seconds, and the answer needed time to arrive.
   return Number.isNaN(offset) || Math.abs(offset) < 5_000 ? 0 : offset;
 }
 
@@ -259,7 +259,7 @@ function refusal(response, problem) {
   const known = typeof problem?.code === "string";
   return new FlexgateError({
     code: known ? problem.code : "answer_unusable",
-    // If a 200 has an unusable body, the gateway has failed, so report it as a 502.
+    // If an answer with status 200 has an unusable body, the gateway has failed, so report status 502.
     status: response.ok ? 502 : response.status,
     title: known ? problem.title : "The gateway's answer could not be used",
     detail: known ? problem.detail : undefined,

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-// One command that shows the real SDK at work: `node examples/agent-desktop/try.mjs`.
+// One command that shows the real SDK in a browser: `node examples/agent-desktop/try.mjs`.
 //
 // It installs the SDK if it is missing, starts Flexgate with the simulated Twilio, and opens Chrome or Chromium with a
-// separate profile. The SDK always uses the host names of Twilio. So the script tells this browser to send requests for
-// *.twilio.com to the simulator and to trust the simulator's certificate. Your own browser profile stays unchanged.
+// separate profile. The SDK always sends its requests to Twilio's host names. So the script tells this browser to send
+// requests for *.twilio.com to the simulator, and to trust the simulator's certificate. Your own browser profile stays
+// unchanged.
 
 import { spawn, spawnSync } from "node:child_process";
 import { createHash, X509Certificate } from "node:crypto";
@@ -113,7 +114,7 @@ async function stop(status) {
   flexgate.child.kill("SIGTERM");
   await Promise.all(both);
   try {
-    // The browser's other processes may still write to the folder for a moment.
+    // Retry, because the browser's other processes may still write to the folder for a moment.
     rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   } catch {
     console.error(`try: ${profile} could not be removed`);

@@ -35,9 +35,9 @@ export class SdkTrouble extends Error {
  */
 export async function connectWorker({ token, wanted, attach, onChange, onLost }) {
   const sdk = await load();
-  // Disable telemetry. It would be sent to hosts that this page's content security policy does not allow.
+  // Disable telemetry. The SDK would send it to hosts that this page's content security policy does not allow.
   const made = sdk.createClient(token(), { telemetryOptions: { disabled: true } });
-  // If the wait has timed out or the caller no longer wants the client, destroy the client when it arrives.
+  // If the client arrives after the wait has timed out, or when the caller no longer wants it, destroy it.
   let late = false;
   made.then((client) => (late || !wanted()) && client.destroy(), () => {});
   const client = await inTime(made).catch((error) => {

@@ -307,7 +307,8 @@ def scim(browser, outputs, clients):
              "Operations": [{"op": "replace", "path": "active", "value": False}]}
     check("a user is deactivated", ask("PATCH", f"/Users/{user['id']}", patch)["active"] is False)
     ask("DELETE", f"/Groups/{group['id']}", expect=204)
-    # Flexgate handles a large group with jobs. Twilio does not know most of these members. Flexgate must not create them.
+    # Flexgate handles a large group with jobs. Most of these members do not exist at Twilio. Flexgate must not create
+    # users for them.
     members = [{"value": user["id"]}, *({"value": f"FU{number:032x}"} for number in range(1, 12))]
     ask("POST", "/Groups", {"schemas": [schema + "Group"], "displayName": "Leads", "members": members}, 201)
     patch["Operations"][0]["value"] = True
@@ -425,8 +426,8 @@ def main(packaged, target):
             "TwilioUrl": f"http://localhost:{SIMULATOR}", "PublicUrl": PUBLIC, "Canary": "false",
             "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
             "ScimGroupRoles": '{"Leads": "supervisor"}',
-            # Because an issuer is configured, Flexgate binds each user that it creates to an identity. When the person
-            # leaves, Flexgate removes the binding.
+            # Because an issuer is configured, Flexgate binds each user that it creates to an identity. It removes the
+            # binding when the person leaves, so this run needs the IAM permissions for both.
             "WebhookSources": json.dumps({"okta": {"issuer": "https://okta.example.com"}}),
             "Issuers": json.dumps([{"issuer": issuer, "audiences": ["flexgate"], "roles_claim": "roles"}]),
         }

@@ -101,17 +101,17 @@ class Template(unittest.TestCase):
     def test_each_function_may_do_to_the_table_what_its_code_does(self):
         dynamodb = lambda *actions: {f"dynamodb:{one}" for one in actions}  # noqa: E731
         expected = {
-            # Sign-in reads, inserts, updates, leases and ends single sessions. It inserts a session together with its
-            # mark, an item that lists the session under its user. It never needs all sessions of a user, so it may not
-            # query.
+            # Sign-in reads, inserts, updates, leases and deletes single sessions. Together with a session, it inserts
+            # an item that lists the session under its user. It never needs all sessions of a user, so its role does not
+            # allow queries.
             "Sso": dynamodb("GetItem", "PutItem", "UpdateItem", "DeleteItem"),
-            # Read and write bindings, counters and the people ledger. The ledger also ends sessions and removes
+            # Mint reads and writes bindings, counters and the people ledger. The ledger also ends sessions and removes
             # bindings.
             "Mint": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
-            # Read and write bindings, a user's sessions and the SCIM directory.
+            # Provision reads and writes bindings, a user's sessions and the SCIM directory.
             "Provision": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
             "Apply": dynamodb("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
-            # Read people and the SCIM directory, and write the index of usernames.
+            # Sweep reads people and the SCIM directory, and writes the index of usernames.
             "Sweep": dynamodb("BatchGetItem", "PutItem", "Query"),
             "Webhooks": set(),
         }
@@ -185,7 +185,7 @@ class Template(unittest.TestCase):
             source = {"Fn::GetAtt": [name, "Arn"]}
             (one,) = [one["Properties"] for one in mappings if one["Properties"]["EventSourceArn"] == source]
             self.assertEqual(one["FunctionResponseTypes"], ["ReportBatchItemFailures"])
-            # Only the queue of bulk work has a concurrency limit. The queue of events has none.
+            # Only the queue of jobs has a concurrency limit. The queue of events has none.
             self.assertEqual("ScalingConfig" in one, name == "Bulk")
         self.assertEqual(len(mappings), 2)
 

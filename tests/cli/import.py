@@ -95,7 +95,7 @@ def main(folder: Path) -> None:
     print(f"in the terminal: {bar}")
     assert f"/{ROWS} rows" in bar and "/s," in bar and " left" in bar, bar
     os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
-    # Wait until the simulator has answered the requests that were on their way when the import was killed.
+    # Wait until the simulator has answered the requests that had been sent when the import was killed.
     time.sleep(1)
     finished = len(noted())
     assert ROWS // 3 < finished < ROWS, f"killed in the middle: {finished}"

@@ -31,8 +31,8 @@ PATIENCE = 60
 BUILD = 1800  # the first build compiles the clone's own packages
 PORTS = ("9000", "9010", "9443")
 
-# For each mark, a pattern that a block with this mark must contain. The commands of marked blocks are not run, so the
-# pattern keeps other blocks from getting the mark by mistake.
+# A pattern for each mark that a command block can have. Blocks with a mark are not run. The block must match the mark's
+# pattern, so that no other block gets the mark by mistake.
 NEEDS = {
     "needs-aws": re.compile(r"\b(aws|sam) "),
     "needs-twilio": re.compile(r"--live\b"),
@@ -75,7 +75,7 @@ def matches(shown, said):
 class Walk(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # Always clone to the same path. With a new path each time, cargo would compile the packages again and fill the
+        # Always clone to the same path. With a new path each time, cargo would compile all packages again and fill the
         # build folder.
         place = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
         cls.folder = Path(tempfile.gettempdir()) / f"flexgate-walk-{place}"
@@ -123,7 +123,8 @@ class Walk(unittest.TestCase):
         cls.environment["PATH"] = f"{cargo.parent}:{cls.environment['PATH']}"
 
     def setUp(self):
-        # Each block runs in its own shell. This file carries variables and functions over to the next block.
+        # Each block runs in a shell of its own. This file passes variables and functions to the shell of the next
+        # block.
         self.state = self.folder / "shell-state"
         self.state.write_text("")
         shutil.rmtree(self.clone / ".flexgate", ignore_errors=True)

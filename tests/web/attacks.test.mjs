@@ -1,5 +1,5 @@
-// The attacks on cookies and redirects from docs/attack-register.md, in a real browser. Each test has the ID of its
-// attack.
+// The attacks on cookies and redirects from docs/attack-register.md, in a real browser. The name of each test contains
+// the ID of its attack.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

@@ -65,7 +65,7 @@ test("ada signs in, sees who she is, works with her worker, stays signed in over
 
     await page.reload();
     await page.getByRole("heading", { name: "ada", level: 2 }).waitFor();
-    // The SDK had asked TaskRouter to set the worker offline when the page disconnects.
+    // When the page disconnected, the SDK asked TaskRouter to set the worker offline.
     await activityIs(page, "Offline");
 
     await named(page, "Renew now").click();
@@ -103,8 +103,8 @@ test("the keyboard alone is enough, and keeps its place when the activity change
 });
 
 test("over four token periods the page renews by itself, and the worker works with each new token", bounded, async () => {
-  // The gateway refreshes a token that is valid for less than five more minutes. These are valid for 280 seconds, so
-  // each renewal brings a new token.
+  // The gateway refreshes a token that is valid for less than five more minutes. Here, tokens are valid for 280
+  // seconds, so each request brings a new one.
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 280 });
   try {
     await inProfile({}, async ({ page }) => {
@@ -117,7 +117,7 @@ test("over four token periods the page renews by itself, and the worker works wi
       await activity(page).filter({ hasNotText: "Connecting" }).waitFor();
       for (const name of ["Available", "Break", "Unavailable", "Offline"]) {
         const known = tokens.length;
-        // Expiration times have whole seconds, so wait for over a second to get another one.
+        // Expiration times have whole seconds. So wait for over a second, so that the new token's time differs.
         await new Promise((resolve) => setTimeout(resolve, 1_100));
         await page.clock.fastForward(150_000);
         for (const until = Date.now() + 8_000; tokens.length === known && Date.now() < until; ) await page.clock.runFor(500);
@@ -167,7 +167,7 @@ test("no token is in any storage of the browser, nor in the document", bounded, 
       caches: await caches.keys(),
       token: /eyJ[\w-]{20}/.test(document.documentElement.outerHTML),
     }));
-    // The page stores nothing. The SDK's logger stores its log levels.
+    // The page itself stores nothing. The logger of the SDK stores its log levels.
     assert.deepEqual(kept.local.filter(([name, value]) => !name.startsWith("loglevel:") || !/^[A-Z]+$/.test(value)), []);
     assert.deepEqual({ ...kept, local: [] }, { local: [], session: [], databases: [], caches: [], token: false });
   });
@@ -176,7 +176,7 @@ test("no token is in any storage of the browser, nor in the document", bounded, 
 test("back after signing out shows nothing private, not even out of the browser's page cache", bounded, async () => {
   await inProfile({}, async ({ context, page }) => {
     await context.addInitScript(() => {
-      // Runs before the page's own listeners, and records what the screen showed when the page came back.
+      // This runs before the page's own listeners, and records what the screen showed when the page came back.
       addEventListener("pageshow", (event) => {
         (window.shows ??= []).push({ persisted: event.persisted, text: document.body.innerText });
       }, { capture: true });
@@ -186,7 +186,7 @@ test("back after signing out shows nothing private, not even out of the browser'
     const gone = page.waitForEvent("framenavigated");
     await page.evaluate(() => location.assign("/health"));
     await gone;
-    // The session now ends. No other tab tells this tab about it.
+    // End the session. No other tab tells this tab about it.
     await context.request.post(`${gateway.url}/sso/logout`, { headers: { origin: gateway.url, "x-flexgate": "1" } });
     // The browser shows the page from its back/forward cache and does not load it again.
     await page.goBack({ waitUntil: "commit" });
@@ -290,7 +290,7 @@ test("a gateway that cannot be reached is explained, and a desk that is signed i
     await page.locator("#failure-code").getByText("unreachable").waitFor();
     assert.ok(await page.getByRole("heading", { name: "ada", level: 2 }).isVisible());
     await context.setOffline(false);
-    // The page retries by itself. Nobody has to press a button.
+    // The page retries without anybody pressing a button.
     await page.locator("#failure").waitFor({ state: "hidden" });
   });
 });

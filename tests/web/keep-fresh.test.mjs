@@ -1,5 +1,5 @@
-// Tests flexgate.js alone, with a mocked clock and a scripted gateway. The tests check when it renews the token,
-// which failures it survives, and when it ends.
+// Tests flexgate.js alone, with a mocked clock and a mocked gateway. The tests check when it renews the token, which
+// failures it survives, and when it stops.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
@@ -87,7 +87,7 @@ test("a token that stays short is asked about ever again, but never in a rush", 
 test("a machine that slept past the expiry renews within half a minute of waking", bounded, async () => {
   const { keeper, told } = keep([() => token("second", 60 * MINUTE)], { from: token("first", 60 * MINUTE) });
   await pass(MINUTE);
-  // The clock jumps ahead, but no timer fires, as when the machine sleeps.
+  // The clock jumps ahead but no timer fires. This happens when the computer sleeps.
   mock.timers.setTime(Date.now() + 3 * 60 * MINUTE);
   await pass(30_000);
   assert.deepEqual(told.renewed, ["second"]);

@@ -1,5 +1,5 @@
-// Tests the page's layout in both themes at several widths from 320 px. Nothing may overflow, and axe-core may find no
-// violation. The tests write screenshots to tests/.out/web.
+// Tests the page's layout in both colour themes at several widths from 320 px. Nothing may overflow, and axe-core may
+// find no violation. The tests write screenshots to tests/.out/web.
 
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";

@@ -1,4 +1,4 @@
-// Runs the unmodified @twilio/flex-sdk 3.0.0 in Node with tokens from Flexgate.
+// Runs the unmodified @twilio/flex-sdk 3.0.0 in Node.js with tokens from Flexgate.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -59,12 +59,12 @@ test("a minted token makes a client and connects its worker", bounded, async () 
 });
 
 test("the token of a sign-in makes a client and connects its worker, and a renewed one reaches all three", bounded, async () => {
-  // New tokens are valid for less than five minutes, so the gateway refreshes the token each time it answers.
+  // New tokens are valid for less than five minutes, so the gateway refreshes the token at each request.
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 280 });
   const page = createFlexgate({ baseUrl: gateway.url, fetch: await signIn(gateway, "grace") });
   const session = await page.session();
-  // Expiration times have whole seconds. An unchanged time would mean that the session is ending. So wait for over a
-  // second to get another time.
+  // Expiration times have whole seconds. If the time did not change, the gateway would take it as a sign that the
+  // session is ending. So wait for over a second.
   await sleep(1_100);
   const renewed = await page.session();
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 3600 });

@@ -1,4 +1,4 @@
-// Tests the command that shows the real SDK in a browser.
+// Tests try.mjs, the command that shows the real SDK in a browser.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";

@@ -1,4 +1,4 @@
-//! Handles one message with [`App::handle`], in the same way on Lambda and beside the local gateway.
+//! Handles one message with [`App::handle`]. The code is the same on Lambda and beside the local gateway.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::jobs::{Ending, Jobs};
 use crate::lines::{Try, strange};
 use crate::settings::Settings;
 
-/// The time limit for one message. A consumer must hold the message's lease for longer than this.
+/// The time limit for handling one message. A consumer's lease on a message must be longer than this.
 pub const EVENT_TIME: Duration = Duration::from_secs(20);
 
 /// What handling a message needs.
@@ -104,12 +104,13 @@ impl App {
         self.applier.prewarm(deadline).await;
     }
 
-    /// Handles a message that has been received `attempts` times, this time included.
+    /// Handles a message. `attempts` says how often the message has been received, including this time.
     pub async fn handle(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
-        // Box the future, because it is large and a batch holds many of them.
+        // Box the future, because it is large and many of them exist at once in a batch.
         let applied = Box::pin(self.applied(body, attempts, deadline.within(EVENT_TIME)));
-        // A panic fails only this try of this message, not the other messages. It leaves no half-changed state in
-        // memory, because an event changes only the store and Twilio. Applying the event again completes it.
+        // A panic makes only this try of this message fail, and the other messages continue. A panic cannot leave
+        // half-changed state in memory, because an event changes only the store and Twilio. Applying the event again
+        // completes the change.
         let handled = AssertUnwindSafe(applied).catch_unwind().await.unwrap_or_else(|_| self.panicked(attempts));
         if matches!(handled, Handled::Dead(_)) {
             telemetry::dead_letter();
@@ -128,7 +129,7 @@ impl App {
         let done = match &message {
             Message::Event(event) | Message::Consequence(event) => self.event(&this, event, deadline).await,
             Message::Unreadable { reason, .. } => {
-                // The message becomes a dead letter at once. The reason contains nothing from the message.
+                // Make the message a dead letter at once. The reason contains nothing from the message.
                 this.dead(reason);
                 return Handled::Dead(reason.clone());
             }

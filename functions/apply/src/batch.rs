@@ -10,11 +10,12 @@ use flexgate::store::DeadLetter;
 
 use crate::app::{App, Handled};
 
-/// Flexgate starts another message only if at least this much time is left before the deadline.
+/// Flexgate starts another message only if at least this much time is left before the function's deadline.
 const WORTH_TRYING: Duration = Duration::from_secs(2);
 
 /// Handles a batch before `deadline`. Messages for which no time is left count as failed, so SQS delivers them again.
-/// After a failed message, the rest of its message group counts as failed too, which preserves the order.
+/// After a failed message, all later messages of the same message group count as failed too. This preserves their
+/// order.
 pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
     let mut waiting: BTreeSet<String> = BTreeSet::new();
     let mut failures = Vec::new();
@@ -33,7 +34,7 @@ pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchR
     response
 }
 
-/// Returns whether the message needs no further delivery: it was applied, or stored as a dead letter with its reason.
+/// Returns whether SQS may delete the message: it was applied, or stored as a dead letter with its reason.
 async fn done(app: &App, message: &SqsMessage, deadline: Deadline) -> bool {
     let body = message.body.as_deref().unwrap_or_default();
     let attempts = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1);
@@ -45,7 +46,8 @@ async fn done(app: &App, message: &SqsMessage, deadline: Deadline) -> bool {
             match app.dead_letters.bury(letter).await {
                 Ok(()) => true,
                 Err(error) => {
-                    // Report the message as failed. As a last resort, SQS moves it to the queue's dead-letter queue.
+                    // Report the message as failed. If it keeps failing, SQS finally moves it to the queue's
+                    // dead-letter queue.
                     tracing::error!(target: "flexgate::apply", error = %error, "a dead letter could not be kept");
                     false
                 }

@@ -1,7 +1,7 @@
-//! Consumes the queue on machines without SQS, as a task beside the gateway.
+//! Takes messages from the queue on machines without SQS, as a task beside the gateway.
 //!
-//! If a consumer dies, the queue delivers its messages again, so killing the process loses nothing. Applying a message
-//! twice is safe.
+//! If a consumer dies, the queue delivers its messages again, so nothing is lost when the process is killed. Applying a
+//! message twice is safe.
 
 use std::sync::Arc;
 
@@ -14,23 +14,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, EVENT_TIME, Handled};
 
-/// The maximum number of messages that are applied concurrently, each about a different subject. Twilio limits the
-/// concurrency per account.
+/// The maximum number of messages that are applied at the same time. Each is about a different subject. There is a
+/// maximum because Twilio limits the number of concurrent requests per account.
 const ABREAST: usize = 8;
 
-/// How many of those slots jobs may take. The other slots are reserved for events, so that a new event starts at once.
+/// The maximum number of jobs among these messages. The other slots are reserved for events, so that a new event starts
+/// at once.
 const JOBS_ABREAST: usize = 6;
 
-/// The length of a message's lease. It is longer than applying the message may take.
+/// The length of a message's lease. It is longer than the time limit for applying a message.
 const HELD: Duration = Duration::seconds(EVENT_TIME.as_secs().cast_signed() + 10);
 
-/// How often the queue is polled for messages that other processes have queued.
+/// How often the consumer looks in the queue for messages that other processes have queued.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The longest pause between two tries of a message.
 const LONGEST_PAUSE: Duration = Duration::minutes(5);
 
-/// Applies messages as they arrive until `stop`. Then finishes the messages that it has already started.
+/// Applies messages as they arrive until `stop` is cancelled. Then finishes the messages that have already started.
 pub async fn run(app: Arc<App>, inbox: Arc<dyn Inbox>, stop: CancellationToken) {
     let arrivals = inbox.arrivals();
     let (mut events, mut jobs) = (JoinSet::new(), JoinSet::new());
@@ -83,13 +84,14 @@ async fn handle(app: Arc<App>, inbox: Arc<dyn Inbox>, message: Taken) {
         Handled::Again => Settled::Later(now + pause(&app, message.attempts)),
         Handled::Dead(reason) => Settled::Dead(reason),
     };
-    // If settling fails, the queue delivers the message again. That is harmless: the next try finds that the message
-    // has already been applied.
+    // If settling fails, the queue delivers the message again. This is harmless, because the next try finds that the
+    // message has already been applied.
     report(inbox.settle(&message, settled, now).await);
 }
 
-/// Exponential backoff with jitter, so that messages that failed together do not retry together. The span doubles with
-/// each attempt. The pause is between a quarter of the span and the whole span, and at least half a second.
+/// Returns an exponential backoff with jitter, so that messages that failed together do not retry together. The span
+/// doubles with each attempt. The pause is a random time between a quarter of the span and the whole span, and at least
+/// half a second.
 fn pause(app: &App, attempts: u32) -> Duration {
     let span = Duration::seconds(1) * 2_i32.saturating_pow(attempts.min(10));
     let span = span.min(LONGEST_PAUSE);

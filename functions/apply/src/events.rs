@@ -1,7 +1,7 @@
 //! Turns identity events into statements for the people ledger.
 //!
-//! An event changes only the fields that it names, and the ledger decides what follows from the change. The ledger also
-//! recognises an event that it has already applied, so applying an event twice sends nothing to Twilio.
+//! An event changes only the fields that it contains. The ledger then decides how the Flex user must change. The ledger
+//! also recognises an event that it has already applied. Applying an event twice therefore sends nothing to Twilio.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ const MAX_ROLE: usize = 64;
 pub(crate) struct EventApplier {
     ledger: Ledger,
     provisioning: Arc<Provisioning>,
-    /// The events that were applied before the people ledger existed.
+    /// The events that earlier versions of Flexgate applied, before the people ledger existed.
     history: Arc<dyn EventHistory>,
-    /// The roles that may have been given before the people ledger existed.
+    /// The roles that earlier versions may have given, before the people ledger existed.
     allowed_roles: RoleSet,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Applied {
     pub(crate) user: Option<FlexUserSid>,
     /// The names of roles that the event asked for but the user did not get.
     pub(crate) dropped_roles: Vec<String>,
-    /// Fields that Flexgate left unchanged. Changing them would remove a role that Flexgate cannot give.
+    /// Fields that Flexgate left unchanged, because changing them would remove a role that Flexgate cannot give back.
     pub(crate) blocked: Vec<&'static str>,
 }
 
@@ -55,7 +55,7 @@ impl EventApplier {
         self.provisioning.prewarm(deadline).await;
     }
 
-    /// Records in the ledger what the event states, then updates the Flex user to match the ledger.
+    /// Records the event's statement in the ledger, then updates the Flex user to match the ledger.
     pub(crate) async fn apply(&self, event: &IdentityEvent, deadline: Deadline) -> Result<Applied, LedgerError> {
         let source = Source::Webhook(event.source.clone());
         let mut news = News {
@@ -78,7 +78,7 @@ impl EventApplier {
         let report = self.ledger.state(&news, deadline).await?;
         if !known && report.outcome == Outcome::NoUser {
             let Statement { active, restored, memberships, .. } = news.statement;
-            // Store no profile data about a person who may never become a Flex user.
+            // Store only whether the person has access, and no profile data, because they may never become a Flex user.
             let access = Statement { active, restored, memberships, ..Statement::default() };
             if !access.is_silent() {
                 self.ledger.keep(&source, &event.subject.id, &access).await?;
@@ -92,8 +92,8 @@ impl EventApplier {
         })
     }
 
-    /// Merges into `news` what Flexgate applied before the people ledger existed, so that an older event does not undo
-    /// it. Returns false if the event contains nothing new.
+    /// Merges into `news` what earlier versions of Flexgate applied before the people ledger existed. Otherwise, an
+    /// older event could undo a newer one. Returns false if the event contains nothing newer.
     async fn continued(&self, event: &IdentityEvent, news: &mut News) -> Result<bool, LedgerError> {
         let history = self.history.history(&event.source, &event.subject.id).await?;
         let moment = Some(event.moment());
@@ -107,14 +107,15 @@ impl EventApplier {
         if let Some(status) = history.status.filter(|status| status.deactivates || event.membership.is_none()) {
             let value = !status.deactivates;
             let earlier = Statement { active: Some(Said { moment: status, value }), ..Statement::default() };
-            // As in earlier versions, a membership makes the person active if it began after the last deactivation.
+            // As in earlier versions, a membership makes the person active only if it began after the last
+            // deactivation.
             if event.membership.is_none() || earlier.active > news.statement.memberships.values().next().cloned() {
                 news.statement.merge(earlier);
             }
         }
         if history.profile.is_some() && news.statement.roles.is_some() {
-            // Earlier versions did not record which roles they gave. So every role that they could have given counts as
-            // given by them. An event that names roles replaces all of those, as it did in those versions.
+            // Earlier versions did not record which roles they gave. So Flexgate assumes that they gave every role that
+            // they could have given. As in those versions, an event that names roles replaces all of these roles.
             news.earlier = Earlier::AllBut(self.allowed_roles.clone());
         }
         news.flex_user_sid = history.user;

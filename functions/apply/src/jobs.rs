@@ -1,7 +1,7 @@
-//! Jobs: reconcile one person, or queue a job for each of many members of a SCIM group.
+//! Runs jobs: reconciles one person, or queues a job for each of many people.
 //!
-//! A job carries no data that could become outdated: it reads the current state when it runs. So a job may run twice,
-//! late, or after a later job.
+//! A job carries no data that could become outdated. It reads the current state when it runs. It can therefore run
+//! twice, late, or after a later job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use flexgate::store::{ChangedMember, Ended, EventQueue, LeftGroup, Message};
 use flexgate::users::ledger::{Ledger, LedgerError, Report};
 use time::OffsetDateTime;
 
-/// The time that must be left for another batch of people.
+/// When a job has less time left than this, it does not read another batch of people.
 const WORTH_READING_ON: Duration = Duration::from_secs(5);
 
 /// What a [`Message::Ended`] says.
@@ -28,7 +28,7 @@ pub(crate) struct Ending<'m> {
 }
 
 impl Ending<'_> {
-    /// What the ending means for one person: they left the group, or they are inactive.
+    /// Returns the message for one person whom the ending concerns: the person left the group, or is inactive.
     fn consequence(&self, subject: &SubjectId) -> Message {
         Message::Consequence(IdentityEvent {
             id: self.event.clone(),
@@ -81,9 +81,9 @@ impl Jobs {
         self.ledger.reconcile_member(user, left, deadline).await
     }
 
-    /// Queues a [`Message::Consequence`] for everybody whom the ending concerns. If time runs out, queues a job that
-    /// continues. If it is interrupted, it starts again. That is safe, because the queue accepts each message only once.
-    /// Returns the number of people.
+    /// Queues a [`Message::Consequence`] for everybody in the group or directory that ended. If time runs out, queues a
+    /// job that continues. If the job is interrupted, it starts again. That is safe, because the queue accepts each
+    /// message only once. Returns the number of people.
     pub(crate) async fn end(&self, ending: &Ending<'_>, deadline: Deadline) -> Result<usize, LedgerError> {
         let source = Source::Webhook(ending.source.clone());
         let (mut after, mut people) = (ending.after, 0);
@@ -101,8 +101,8 @@ impl Jobs {
         }
     }
 
-    /// Queues a job for each of the members. If it is interrupted, it starts again from the beginning. That is safe,
-    /// because the queue accepts each job only once.
+    /// Queues a job for each of the members. If this job is interrupted, it starts again from the beginning. That is
+    /// safe, because the queue accepts each job only once.
     pub(crate) async fn fan_out(
         &self,
         group: &str,

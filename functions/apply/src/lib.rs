@@ -1,4 +1,4 @@
-//! Applies queued identity events to Flex, and runs queued jobs. It runs as a Lambda function that SQS calls
+//! Applies queued identity events to Flex, and runs queued jobs. This crate runs as a Lambda function that SQS calls
 //! ([`batch`]), or as a task beside the local gateway ([`consumer`]). Both call [`App::handle`] for each message.
 
 mod app;

@@ -42,7 +42,7 @@ impl<'m> Try<'m> {
         }
     }
 
-    /// Records that a person was reconciled. If `report` is `None`, the ledger does not know the person.
+    /// Records that a person was reconciled. If `report` is `None`, the ledger knows no person with this Flex user.
     pub(crate) fn reconciled(&self, user: &FlexUserSid, cause: &str, report: Option<&Report>) {
         let outcome = report.map_or(Outcome::NoUser, |report| report.outcome);
         self.done(outcome.as_str());
@@ -50,13 +50,13 @@ impl<'m> Try<'m> {
             self.audit_job(Some(user), &format!("not_changed: {}", report.blocked.join(", ")), Decision::Refused);
         }
         if changes(outcome) {
-            // The SID may have changed if the user was reactivated, so log the current one.
+            // If the user was reactivated, its SID may have changed, so log the current one.
             let user = report.and_then(|report| report.user.as_ref()).map_or(user, |user| &user.flex_user_sid);
             self.audit_job(Some(user), &format!("{}: {cause}", outcome.as_str()), Decision::Allowed);
         }
     }
 
-    /// Records that a message was queued for each of a group's members.
+    /// Records that a job was queued for each of a group's members.
     pub(crate) fn fanned_out(&self, members: usize) {
         let outcome = "fanned_out";
         tracing::info!(

@@ -17,7 +17,8 @@ pub struct Settings {
     /// The policy: who may have which roles.
     pub policy: PolicySettings,
     /// `FLEXGATE_APPLY_TRIES` (50): after this many tries, an event becomes a dead letter. If Twilio or the policy
-    /// refuses an event, it becomes a dead letter at once. Locally, tries are at most five minutes apart.
+    /// refuses an event, it becomes a dead letter at once. The local consumer pauses for at most five minutes between
+    /// tries.
     pub tries: u32,
     /// How to look users up at Microsoft Graph; `None` if they are not looked up.
     pub graph: Option<GraphSettings>,

@@ -1,4 +1,4 @@
-//! What the apply function does with one message, and with a batch of messages.
+//! Tests how the apply function handles one message, and a batch of messages.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -54,7 +54,7 @@ impl Apply {
         self.app.handle(body, attempt, soon()).await
     }
 
-    /// Handles a batch of messages, each with its id, its group and its body. Returns the ids of those that SQS must
+    /// Handles a batch of messages. Each has an id, a group and a body. Returns the ids of the messages that SQS must
     /// deliver again.
     async fn batch(&self, messages: &[(&str, &str, String)], deadline: Deadline) -> Vec<String> {
         let record = |(id, group, body): &(&str, &str, String)| {
@@ -112,7 +112,7 @@ async fn what_may_pass_is_tried_until_the_tries_are_used_up() {
     let Handled::Dead(reason) = apply.handle(&begins("1", "ada"), 3).await else { panic!("it is not dead") };
     assert!(!reason.is_empty() && !reason.contains("ada"), "{reason}");
     assert_eq!(log.audit().len(), 1, "{:?}", log.audit());
-    // The ledger has stored the event's statement nevertheless, so the next try finishes the work.
+    // The ledger has stored the event's statement although Twilio failed, so the next try finishes the work.
     apply.world.no_faults().await;
     assert_eq!(apply.handle(&begins("1", "ada"), 1).await, Handled::Done);
     assert!(apply.world.twilio_user("ada").await.is_some());

@@ -1,6 +1,6 @@
-//! `POST /token`: a Flex token for an authenticated caller.
+//! The route `POST /token`: returns a Flex token for an authenticated caller.
 //!
-//! [`router`] translates HTTP to the rules in `minting` and back.
+//! [`router`] translates HTTP requests to calls of the module `minting`, and the results to HTTP responses.
 
 mod app;
 mod minting;

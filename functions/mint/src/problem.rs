@@ -1,4 +1,4 @@
-//! Maps each minting failure to the problem that the caller gets.
+//! Maps each minting error to the problem response that the caller gets.
 
 use flexgate::domain::policy::MintRefusal;
 use flexgate::web::{Problem, kinds};
@@ -14,7 +14,7 @@ pub(crate) fn of(error: &MintError) -> Problem {
                 .because(error)
                 .retry_after(Some(*retry_after))
         }
-        // All of these get the same answer. Different answers would let a stranger find out who has a Flex user.
+        // All of these errors get the same answer. Different answers would let a stranger find out who has a Flex user.
         MintError::UserUnknown
         | MintError::NotAdmitted { .. }
         | MintError::Inactive

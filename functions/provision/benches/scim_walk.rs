@@ -1,5 +1,5 @@
-//! Compares the cost of walking 20,000 users by `startIndex` with the cost of walking 10,000, in calls to Twilio and in
-//! time. Fails if the longer walk costs more than 2.2 times as much.
+//! Reads the whole list of users page by page with `startIndex`, once with 20,000 users and once with 10,000. Compares
+//! the number of requests to Twilio and the time. Fails if the longer list costs more than 2.2 times as much.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails as tests do, and says what it measured")]
 

@@ -1,6 +1,6 @@
 //! Applies SCIM patches from standard input. `tests/judges/scim` compares the results with those of other
-//! implementations. Each line is `{"document": {…}, "operations": […]}`.
-//! The answer is `{"ok": {…}}` or `{"error": "…"}`.
+//! implementations. Each input line is `{"document": {…}, "operations": […]}`. The output line is `{"ok": {…}}` or
+//! `{"error": "…"}`.
 
 use std::io::{BufRead as _, Write as _};
 

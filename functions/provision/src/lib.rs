@@ -1,6 +1,7 @@
-//! `/users` and `/scim/v2`: trusted systems provision, look up and deprovision Flex users here.
+//! The routes `/users` and `/scim/v2`. Trusted systems use them to provision, look up and deprovision Flex users.
 //!
-//! [`router`] translates HTTP to [`flexgate::users`] and to `scim`, and back.
+//! [`router`] translates HTTP requests to calls of [`flexgate::users`] and of the module `scim`, and the results to
+//! HTTP responses.
 
 mod app;
 mod openapi;

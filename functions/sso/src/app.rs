@@ -15,7 +15,7 @@ use crate::signin::{SignIn, SignInParts};
 #[derive(Debug)]
 pub struct App {
     pub(crate) sign_in: SignIn,
-    /// Checks tokens from hosted Flex without a session (Option 2).
+    /// Checks tokens from hosted Flex. No session is involved (Option 2).
     pub(crate) sso: Sso,
     pub(crate) origins: Origins,
 }

@@ -1,7 +1,7 @@
-//! Sign-in: the routes for login, callback, token, validate and logout.
+//! Sign-in through SSO: the routes for login, callback, token, validate and logout.
 //!
-//! [`router`] translates HTTP to the rules in `signin` and back. The function holds no Twilio credential and cannot get
-//! one.
+//! [`router`] translates HTTP requests to calls of the module `signin`, and the results to HTTP responses. The function
+//! has no Twilio credential and no permission to read it.
 
 mod app;
 mod openapi;

@@ -1,4 +1,4 @@
-//! Sends API Gateway's events (HTTP API, payload 2.0) through the same path that the function serves on Lambda.
+//! Sends API Gateway events (HTTP API, payload 2.0) to the function, handled by the same code as on Lambda.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -36,8 +36,8 @@ fn json(response: &Response<Body>) -> Value {
 async fn cookies_come_as_a_list_and_queries_decoded_once() {
     let world = World::on_one_clock().await;
     let response = invoke(&world, fixture("callback_two_cookies")).await;
-    // This login cookie cannot be opened, so the answer would be the same if Flexgate had not read it at all. The test
-    // below therefore uses a cookie that can be opened.
+    // This login cookie cannot be decrypted, so the answer would be the same if Flexgate did not read the cookie at
+    // all. The next test therefore uses a cookie that can be decrypted.
     assert_eq!((response.status().as_u16(), json(&response)["code"].as_str()), (400, Some("login_invalid")));
 }
 
@@ -65,7 +65,7 @@ async fn a_whole_login_works_through_events_with_two_cookies() {
     event["cookies"] = serde_json::json!(["theme=dark", cookie]);
     let completed = invoke(&world, event).await;
     assert_eq!((completed.status().as_u16(), completed.headers()["location"].to_str().unwrap()), (303, "/desk"));
-    // The response sets two cookies, in two separate headers.
+    // The response sets two cookies, so it has two separate `Set-Cookie` headers.
     assert_eq!(completed.headers().get_all("set-cookie").iter().count(), 2);
 }
 

@@ -32,7 +32,7 @@ pub struct App {
 /// Why the function does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The secrets document is malformed, or its secrets are unacceptable.
+    /// The document with the secrets is malformed, or Flexgate refuses one of its secrets as too weak.
     #[error("WEBHOOK_SECRETS_SECRET_ID names a secret that cannot be used")]
     Document(#[source] SecretError),
     /// A source has no secret.
@@ -44,8 +44,9 @@ pub enum StartError {
 }
 
 impl App {
-    /// Builds the function on a platform and reads the secrets. Bad secrets are an error. If the secrets cannot be read
-    /// at the moment, the function starts anyway, and answers 503 until they can be read.
+    /// Builds the function on a platform and reads the sources' secrets. Malformed or weak secrets are an error. If the
+    /// secrets cannot be read at the moment, the function starts anyway, and answers every delivery with 503 until it
+    /// can read them.
     pub async fn start(settings: &WebhookSettings, platform: &Platform) -> Result<Arc<Self>, StartError> {
         Self::start_within(START, settings, platform).await
     }

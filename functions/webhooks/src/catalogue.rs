@@ -1,5 +1,5 @@
-//! The event types of each vendor that matter to Flexgate, and what it does about each. `docs/webhooks.md` contains these
-//! tables, and a test compares the two.
+//! The event types of each vendor that matter to Flexgate, and the effect of each type. `docs/webhooks.md` contains
+//! these tables. A test checks that the page and the tables agree.
 
 /// Some event types with the same effect.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,17 +15,17 @@ pub(crate) struct Row {
 /// What Flexgate does about an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It changes the person whom the event is about.
+    /// The event changes the person whom it is about.
     Person,
-    /// A group or an application no longer exists, so all its memberships end.
+    /// The event says that a group or an application no longer exists, so all its memberships end.
     EndsMembership,
-    /// A directory or an organisation no longer exists, so nobody in it is active any more.
+    /// The event says that a directory or an organisation no longer exists, so all its people become inactive.
     EndsDirectory,
-    /// It does nothing, although the event may change who has access. Flexgate warns the administrator.
+    /// The event has no effect, although it may change who has access. Flexgate warns the administrator.
     Ignored,
 }
 
-/// The row of an event type. `None` if the type does not matter to Flexgate.
+/// Returns the table's row for an event type, or `None` if the type does not matter to Flexgate.
 pub(crate) fn find(rows: &'static [Row], kind: &str) -> Option<&'static Row> {
     rows.iter().find(|row| row.types.contains(&kind))
 }
@@ -280,7 +280,8 @@ mod tests {
         ("graph", Kind::Graph),
     ];
 
-    /// Compares the tables in `docs/webhooks.md` with the catalogue. With `UPDATE=1`, writes them instead.
+    /// Compares the tables in `docs/webhooks.md` with the catalogue. If the variable `UPDATE` is 1, rewrites the tables
+    /// instead.
     #[test]
     fn the_documentation_lists_every_event_type() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/webhooks.md");

@@ -1,8 +1,9 @@
-//! `/webhooks/{source}`: verifies what identity systems send, normalises it, and queues it.
+//! The route `/webhooks/{source}`: verifies deliveries from identity systems, translates them to Flexgate's own events,
+//! and queues those.
 //!
-//! Flexgate trusts a delivery only after it has verified the source's proof over the raw bytes. It acknowledges a
-//! delivery only after the events are in the queue. This function never calls Twilio, so it answers a delivery in
-//! milliseconds.
+//! Flexgate trusts a delivery only after it has verified the source's proof (such as a signature) over the raw bytes.
+//! It acknowledges a delivery only after the events are in the queue. This function never calls Twilio, so it answers a
+//! delivery in milliseconds.
 
 mod app;
 mod catalogue;

@@ -1,5 +1,5 @@
-//! Maps a payload to a profile. Each kind of source keeps its fields in certain places, which the configuration can
-//! override.
+//! Maps a payload to a profile. Each kind of source has its fields at certain places in the payload. The configuration
+//! can override these places.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,14 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::settings::{ProfileField, SourceSettings};
 
-/// Where a kind of source keeps each field, as JSON pointers. Flexgate uses the first pointer that finds a value.
+/// The place of each field in the payloads of one kind of source, as JSON pointers. Flexgate uses the first pointer
+/// that finds a value.
 pub(crate) type ProfileFields = &'static [(ProfileField, &'static [&'static str])];
 
 /// The most roles read from one payload.
 const MAX_ROLES: usize = 32;
 
-/// Where a source keeps each field, and which of its role names correspond to which Flex roles.
+/// The place of each field in a source's payloads, and the Flex role for each of the source's role names.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     places: BTreeMap<ProfileField, Vec<String>>,

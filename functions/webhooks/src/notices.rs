@@ -1,4 +1,4 @@
-//! Decides how often the administrator is told that something was refused or ignored.
+//! Decides how often Flexgate tells the administrator that it refused or ignored a delivery.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,23 +6,23 @@ use std::sync::{Mutex, PoisonError};
 use flexgate::store::{Message, Note};
 use time::{Duration, OffsetDateTime};
 
-/// The shortest time between two notes that say the same. Anybody can send deliveries that are refused, and each note is
-/// a message in the queue.
+/// The shortest time between two notes with the same content. The limit is needed because each note is a message in the
+/// queue, and anybody can send deliveries that Flexgate refuses.
 const BETWEEN: Duration = Duration::MINUTE;
 
-/// How many different notes are counted at once.
+/// The maximum number of different notes that are counted at the same time.
 const MOST: usize = 256;
 
-/// When a note was last sent, and how often the same has happened since.
+/// When a note was last sent, and how many equal notes were held back since.
 type LastSent = (OffsetDateTime, u32);
 
-/// The notes that were made lately, by source, route, code and reason.
+/// When each recent note was last sent. The key consists of the source, route, code and reason.
 #[derive(Debug, Default)]
 pub(crate) struct Notices(Mutex<BTreeMap<[Box<str>; 4], LastSent>>);
 
 impl Notices {
-    /// Returns the message that stores the note, if it is time for one. Its number of times includes what happened since
-    /// the previous message.
+    /// Returns the message that stores the note, or `None` if an equal note was sent less than a minute ago. The number
+    /// of times in the message includes the notes that were held back since the previous message.
     pub(crate) fn message(&self, note: Note) -> Option<Message> {
         let note = note.shortened();
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);

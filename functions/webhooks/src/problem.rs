@@ -1,4 +1,4 @@
-//! Maps each refusal of a delivery to the problem that its sender gets.
+//! Maps each reason for refusing a delivery to the problem response that the sender gets.
 
 use flexgate::base::strict_json::StrictJsonError;
 use flexgate::secrets::SecretError;
@@ -10,7 +10,7 @@ pub(crate) fn source_unknown() -> Problem {
     Problem::new(kinds::SOURCE_UNKNOWN, "The sources are configured in FLEXGATE_WEBHOOKS.")
 }
 
-/// Only the log says which rule failed, so that a forger learns nothing.
+/// Only the log names the rule that failed. If the answer named it, a forger would learn from it.
 pub(crate) fn unproven(error: Unproven) -> Problem {
     Problem::new(kinds::DELIVERY_UNPROVEN, "Check the secret on both sides, and this machine's clock.").because(&error)
 }
@@ -29,8 +29,8 @@ pub(crate) fn secrets(error: &SecretError) -> Problem {
         .retry_after(Some(std::time::Duration::from_secs(30)))
 }
 
-/// Flexgate checks at startup that the document has a secret for every source. A later version of the document may lack
-/// one.
+/// At startup, Flexgate checks that the document has a secret for every source. A version of the document that is
+/// loaded later may lack one.
 pub(crate) fn no_secret() -> Problem {
     Problem::new(kinds::UNAVAILABLE, "Flexgate has no secret for this source. Tell your administrator.")
 }

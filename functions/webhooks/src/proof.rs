@@ -10,7 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq as _;
 use time::{Duration, OffsetDateTime};
 
-/// Why a delivery is not proven to come from its source. Flexgate logs the reason, but does not tell the sender.
+/// Why a delivery is not proven to come from its source. Flexgate writes the reason to the log, but does not tell the
+/// sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unproven {
     /// A proof header is missing, repeated or not text.
@@ -25,7 +26,7 @@ pub(crate) enum Unproven {
     /// No signature or secret matches.
     #[error("no signature or secret is right")]
     Wrong,
-    /// The body, which should contain the proof, is not JSON.
+    /// The body is not JSON, and the proof is inside the body.
     #[error("the body that holds the proof cannot be read")]
     Body,
 }
@@ -53,8 +54,8 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
-/// Checks that a time is at most `window` away from now. `text` is a number of `unit`s since 1970, in digits only. If a
-/// source sends milliseconds where seconds are expected, the time is far in the future and the check fails.
+/// Checks that a time differs from now by at most `window`. `text` is a number of `unit`s since 1970, in digits only.
+/// If a source sends milliseconds where seconds are expected, the time is far in the future and the check fails.
 pub(crate) fn within(text: &str, unit: Duration, window: Duration, now: OffsetDateTime) -> Result<(), Unproven> {
     let plain = !text.is_empty() && text.len() <= 15 && text.bytes().all(|b| b.is_ascii_digit());
     let count: i64 = text.parse().ok().filter(|_| plain).ok_or(Unproven::Time)?;
@@ -64,7 +65,7 @@ pub(crate) fn within(text: &str, unit: Duration, window: Duration, now: OffsetDa
     if (now - nanos).abs() <= window.whole_nanoseconds() { Ok(()) } else { Err(Unproven::Time) }
 }
 
-/// How to check a signature header of the form `t=<time>,v1=<hex>[,v1=<hex>]`.
+/// The parameters for checking a signature header of the form `t=<time>,v1=<hex>[,v1=<hex>]`.
 pub(crate) struct Timestamped {
     pub(crate) header: &'static str,
     /// The unit of the timestamp.
@@ -74,7 +75,7 @@ pub(crate) struct Timestamped {
 }
 
 impl Timestamped {
-    /// Checks that one of the header's signatures over `time.body` was made with one of the secrets.
+    /// Checks that the header contains a signature over `time.body` that was made with one of the secrets.
     pub(crate) fn verify(
         &self,
         headers: &HeaderMap,
@@ -113,7 +114,8 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.last()?)?)).collect()
 }
 
-/// Checks that the header holds one of the secrets: bare, as a bearer token, or as the `user:password` of HTTP Basic.
+/// Checks that the header contains one of the secrets. The secret may stand alone, be a bearer token, or be the
+/// `user:password` of HTTP Basic.
 pub(crate) fn shared_secret(
     headers: &HeaderMap,
     header: &HeaderName,

@@ -1,4 +1,4 @@
-//! Turns what a source reports into events for the queue.
+//! Turns a source's reports about people into events for the queue.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::{Action, EventId, IdentityEvent, Moment, NameError, PersonProfile, SourceName, Subject};
@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use crate::catalogue::Row;
 use crate::settings::EventMeaning;
 
-/// What a source reports, before it becomes an event.
+/// A source's report about a person, before Flexgate turns it into an event.
 pub(crate) struct Draft {
     pub(crate) id: Option<String>,
     pub(crate) occurred_at: Option<OffsetDateTime>,
@@ -24,7 +24,7 @@ pub(crate) struct Draft {
     pub(crate) profile: Result<PersonProfile, NameError>,
 }
 
-/// The messages and counts that have been read from a delivery so far.
+/// The messages that Flexgate has read from a delivery so far, and the counts of items that became no message.
 #[derive(Debug)]
 pub(crate) struct Reading<'r> {
     name: &'r SourceName,
@@ -34,7 +34,7 @@ pub(crate) struct Reading<'r> {
     pub(crate) messages: Vec<Message>,
     /// The number of events whose type Flexgate ignores.
     pub(crate) ignored: usize,
-    /// Types of ignored events that may change who has access, each with the row of the catalogue.
+    /// Types of ignored events that may change who has access, each with its row in the catalogue.
     pub(crate) relevant: Vec<(String, &'static Row)>,
     /// The number of items without a valid proof.
     pub(crate) dropped: usize,
@@ -55,7 +55,7 @@ impl<'r> Reading<'r> {
         self.issuer
     }
 
-    /// An id for an event that has none.
+    /// Returns a random id, for an event without an id.
     pub(crate) fn fresh_id(&self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.clock_rng.random()))
     }
@@ -71,7 +71,8 @@ impl<'r> Reading<'r> {
         self.relevant.push((kind.to_owned(), row));
     }
 
-    /// Adds the end of a group or a directory. `said` is the event, for a dead letter if it lacks its id or its time.
+    /// Adds a message that a group or a directory has ended. `said` is the event. If the event lacks its id or its
+    /// time, adds a dead letter that contains `said` instead.
     pub(crate) fn end(&mut self, id: Option<&str>, at: Option<OffsetDateTime>, ended: Option<Ended>, said: &Value) {
         let event = id.and_then(|id| id.parse().ok());
         let (Some(event), Some(at), Some(ended)) = (event, at, ended) else {
@@ -86,8 +87,9 @@ impl<'r> Reading<'r> {
         self.dropped += 1;
     }
 
-    /// Adds an event that the source reported. If the report cannot become an event, adds a dead letter that contains
-    /// `said`. A new delivery would not help, because it would contain the same report.
+    /// Adds an event that the source reported. `said` is the report as the source sent it. If the report cannot become
+    /// an event, adds a dead letter that contains `said`. Asking the source to deliver again would not help, because it
+    /// would send the same report.
     pub(crate) fn say(&mut self, draft: &Draft, said: &Value) {
         let message = match self.event(draft) {
             Ok(event) => Message::Event(event),
@@ -129,8 +131,8 @@ impl<'r> Reading<'r> {
     }
 
     fn unreadable(&self, id: Option<&str>, reason: String, said: &Value) -> Message {
-        // If an item has no id, derive one from its content. Then the item is the same dead letter if the source sends
-        // it again.
+        // If an item has no id, derive one from its content. If the source then sends the item again, it has the same
+        // id and does not become a second dead letter.
         let id = id.and_then(|id| id.parse().ok()).unwrap_or_else(|| content_id(said));
         Message::Unreadable { source: self.name.clone(), id, reason, document: said.clone() }
     }

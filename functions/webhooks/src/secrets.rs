@@ -7,11 +7,11 @@ use flexgate::domain::SourceName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-/// The minimum length of a secret, in bytes. In text form, 128 bits already take 32 characters in hexadecimal and 22 in
-/// base64.
+/// The minimum length of a secret, in bytes. A random secret of 128 bits in text form is longer: it takes 32 characters
+/// in hexadecimal and 22 in base64.
 const SHORTEST: usize = 16;
 
-/// The minimum number of different characters in a secret, because placeholders repeat characters.
+/// The minimum number of different characters in a secret. Placeholders such as `xxxxxxxx` have fewer.
 const FEWEST_CHARACTERS: usize = 8;
 
 /// Placeholders from documentation, examples and unfilled forms. The comparison ignores the secret's case, prefix,
@@ -36,7 +36,7 @@ const PUBLISHED: [&str; 3] = [
     "whsec_plJ3nmyCDGBKInavdOK15jsl",
 ];
 
-/// Why the document cannot be used. The messages name the source, never a secret.
+/// Why Flexgate cannot use the document with the secrets. The messages name the source, never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentFault {
     /// A name that no source can have.

@@ -20,7 +20,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings. The standalone function requires at least one source; a gateway does not.
+    /// Reads the settings. The standalone function requires at least one source. A gateway, which also serves other
+    /// routes, does not.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let (common, webhooks) = (Common::read(reader), WebhookSettings::read(reader));
         if webhooks.as_ref().is_some_and(|settings| settings.sources.is_empty()) {
@@ -42,7 +43,7 @@ pub struct WebhookSettings {
 const VARIABLE: &str = "FLEXGATE_WEBHOOKS";
 
 impl WebhookSettings {
-    /// Reads this group of settings. Without `FLEXGATE_WEBHOOKS`, there are no sources.
+    /// Reads this group of settings. If `FLEXGATE_WEBHOOKS` is not set, there are no sources.
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let sources = reader.optional(VARIABLE, sources)?.unwrap_or_default();
         if sources.is_empty() {
@@ -83,14 +84,15 @@ pub enum Kind {
     Zitadel,
     /// Microsoft Graph change notifications.
     Graph,
-    /// Signed like Standard Webhooks, with a mapping that only the configuration defines.
+    /// Any other source that signs like Standard Webhooks. Only the configuration says where its payload contains each
+    /// field.
     Generic,
 }
 
 /// What is wrong with a source's settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceFault {
-    /// The settings name no kind, and the source's name is not a kind either.
+    /// The settings name no kind, and the source's name is not the name of a kind either.
     #[error("\"kind\" must be one of standard, okta, auth0, workos, fusionauth, zitadel, graph and generic")]
     Kind,
     /// Not a URL with a scheme.
@@ -122,13 +124,14 @@ pub struct SourceSettings {
     pub issuer: Option<Box<str>>,
     /// The header that carries the shared secret.
     pub header: HeaderName,
-    /// Groups and applications whose members are Flex users. If the set is empty, everybody is a Flex user.
+    /// The groups and applications whose members become Flex users. If the set is empty, everybody at the source
+    /// becomes a Flex user.
     pub members_of: BTreeSet<String>,
-    /// Where the payload contains each field, as JSON pointers. Overrides the kind's own pointers.
+    /// The place of each field in the payload, as JSON pointers. Overrides the pointers of the source's kind.
     pub map: BTreeMap<ProfileField, String>,
     /// The source's names for Flex's roles.
     pub role_map: BTreeMap<String, Role>,
-    /// What the source's event types mean. Overrides the kind's own meanings.
+    /// The meaning of each event type of the source. Overrides the meanings that the source's kind defines.
     pub events: BTreeMap<String, EventMeaning>,
 }
 
@@ -168,7 +171,7 @@ pub enum EventMeaning {
     Upsert,
     /// The person may have changed.
     Refresh,
-    /// The person is no longer suspended. A configuration cannot set this meaning: only the kinds of source that report
+    /// The person is no longer suspended. A configuration cannot set this meaning. Only the kinds of source that report
     /// memberships use it.
     #[serde(skip)]
     Restore,

@@ -60,7 +60,7 @@ pub async fn list(store: Option<&Path>, only: Option<Noted>, json: bool) -> Resu
         let at = note.at.format(&Rfc3339)?;
         let about = external_id.as_deref().unwrap_or("-");
         let line = format!("{at}  {times:>4}  {source}  {route}  {code}  {about}  {reason}");
-        // The texts come from outside and must not control the terminal.
+        // The texts come from outside. Replace control characters, so that the texts cannot control the terminal.
         let plain: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
         writeln!(out, "{plain}")?;
     }

@@ -1,7 +1,9 @@
-//! The command line's audit trail. It records what an operator does, in the same format as the gateway's audit events.
+//! The audit trail of the command line. It records each action of an operator, in the same format as the gateway's
+//! audit events.
 //!
-//! A command opens the trail before it does anything else, so it never makes a change that it cannot record. On Unix,
-//! the operator's name comes from the operating system, because anyone can change an environment variable.
+//! A command opens the trail before it does anything else. If that fails, the command ends, so it never makes a change
+//! that it cannot record. On Unix, the operator's name comes from the operating system, because anyone can change an
+//! environment variable.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -12,7 +14,7 @@ use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::FlexUserSid;
 use flexgate::telemetry::{self, Audit, Decision, RequestId};
 
-/// The `issuer` in the audit events of everyone who runs a command on this machine.
+/// The `issuer` in the audit events of commands. It is the same for all operators.
 const ISSUER: &str = "operator";
 const VARIABLE: &str = "FLEXGATE_AUDIT_FILE";
 
@@ -81,7 +83,8 @@ fn appended(path: &std::path::Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-/// The name of this process's user from `/etc/passwd`. If the file does not list the user, the numeric user ID.
+/// Returns the name of this process's user from `/etc/passwd`. If the file does not list the user, returns the numeric
+/// user ID.
 #[cfg(unix)]
 fn whoami() -> String {
     let uid = rustix::process::getuid().as_raw().to_string();

@@ -72,7 +72,8 @@ enum Scim {
 }
 
 impl Cli {
-    /// Parses the command line. Refuses options of `serve` before another command, because they would have no effect.
+    /// Parses the command line. If a command other than `serve` has options of `serve`, refuses them, because they
+    /// would have no effect.
     pub fn parse_strictly() -> Self {
         let mut command = Self::command();
         let matches = command.get_matches_mut();

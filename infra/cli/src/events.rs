@@ -34,20 +34,20 @@ pub struct Events {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List all, oldest first: key, time, tries, source (flexgate for a job), event, reason
+    /// List all dead letters, oldest first: key, time, tries, source (flexgate for a job), event, reason
     List,
     /// List event types that were ignored in the last seven days although they may change who has access
     Ignored,
-    /// Show one in full, as JSON. The output contains personal data
+    /// Show one dead letter in full, as JSON. The output contains personal data
     Show {
-        /// Its key, from the list
+        /// The key of the dead letter, as `list` shows it
         #[arg(allow_hyphen_values = true)]
         key: String,
     },
-    /// Put one or all back into the queue. A running gateway, or `apply` on AWS, then applies them
+    /// Put one or all dead letters back into the queue. A running gateway, or `apply` on AWS, then applies them
     #[command(group = clap::ArgGroup::new("which").args(["key", "all"]).required(true))]
     Retry {
-        /// Its key, from the list
+        /// The key of the dead letter, as `list` shows it
         #[arg(allow_hyphen_values = true)]
         key: Option<String>,
         /// Retry all
@@ -77,7 +77,7 @@ pub async fn run(options: &Events) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// The dead letters. `queue` is `None` if the queue's length cannot be read, as on AWS.
+/// The dead letters and the queue. `queue` is `None` if the queue's length cannot be read, as on AWS.
 struct Store {
     letters: Box<dyn DeadLetters>,
     queue: Option<Arc<dyn EventQueue>>,
@@ -145,8 +145,8 @@ fn since(letter: &DeadLetter) -> String {
     letter.since.format(&Rfc3339).unwrap_or_default()
 }
 
-/// Writes a line to standard output. Replaces control characters, because the text comes from outside and must not
-/// control the terminal.
+/// Writes a line to standard output. The text comes from outside, so replaces control characters in it. Otherwise, the
+/// text could control the terminal.
 fn say(text: &str) -> Result<(), Box<dyn Error>> {
     let plain: String = text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect();
     Ok(writeln!(std::io::stdout(), "{plain}")?)

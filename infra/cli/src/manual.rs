@@ -1,4 +1,5 @@
-//! `flexgate completions` and `flexgate man`. Both are generated from the definition of the command line.
+//! The commands `flexgate completions` and `flexgate man`. Their output is generated from the definition of the command
+//! line.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -28,8 +29,8 @@ pub struct Man {
 
 /// Writes the completions.
 pub fn completions(options: &Completions, mut program: Command) -> Result<(), Box<dyn Error>> {
-    // If a pipe closes early, the generator panics, but `write_all` returns an error. So generate the script in memory
-    // first.
+    // If the reader closes the pipe early, the generator panics, whereas `write_all` returns an error. So generate the
+    // script in memory and then write it.
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut program, "flexgate", &mut script);
     Ok(std::io::stdout().write_all(&script)?)

@@ -1,5 +1,5 @@
-//! What all operator commands share: the settings, and a Flex client with the account's credential. They read the
-//! settings from the same environment variables as `flexgate serve --live`.
+//! Everything that the operator commands share: the settings, and a Flex client with the account's credential. The
+//! commands read the same environment variables as `flexgate serve --live`.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use flexgate::users::{PolicySettings, Provisioning, in_full};
 
 use crate::audit::Trail;
 
-/// The time limit of a call to Twilio, including its retries.
+/// The time limit for a call to Twilio, including retries.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The settings, and the clients and stores that are built from them.
+/// Everything that an operator command needs: the settings, and the clients and stores that are built from them.
 pub struct Operator {
     /// The settings common to every function.
     pub common: Common,
@@ -57,7 +57,7 @@ impl Operator {
         self.platform.sso(&self.common)
     }
 
-    /// A people ledger like the gateway's. It changes users through `flex`.
+    /// Returns the people ledger, with the same rules as the gateway's. It changes users through `flex`.
     pub fn ledger(&self, flex: Flex) -> Ledger {
         let provisioning = Provisioning::new(Arc::new(flex), self.platform.sessions(), self.platform.bindings());
         Ledger::of_platform(&self.platform, Arc::new(provisioning), &self.settings)
@@ -78,8 +78,8 @@ impl Operator {
         &self.platform.clock_rng
     }
 
-    /// Looks up a user by SID or by username. The result of Twilio's search may lack fields, so this function then
-    /// fetches the whole user.
+    /// Looks up a user by SID or by username. A result of Twilio's search may lack fields. In that case, fetches the
+    /// whole user.
     pub async fn user(&self, name: &str) -> Result<FlexUser, Box<dyn Error>> {
         let flex = self.flex();
         if let Ok(sid) = name.parse::<FlexUserSid>() {

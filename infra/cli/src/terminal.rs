@@ -1,4 +1,4 @@
-//! Writes output for people. It uses colour only on a terminal, and only if the user has not turned colour off.
+//! Writes output for people. It has colour only on a terminal, and only if the user has not turned colour off.
 
 use std::io::{IsTerminal, Write as _};
 
@@ -28,14 +28,14 @@ pub fn paint(text: &str, paint: Paint) -> String {
     if colour(&std::io::stdout()) { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-/// Writes a line to standard output and flushes, so that a program that reads the pipe gets the line at once.
+/// Writes a line to standard output and flushes it, so that a program that reads from the pipe gets the line at once.
 pub fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{text}")?;
     out.flush()
 }
 
-/// Writes a line to standard error. Standard output is only for the command's result.
+/// Writes a line to standard error. Standard output is reserved for the command's result.
 pub fn remark(text: &str) {
     let _nowhere_left_to_say_it = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,5 +1,5 @@
-//! `flexgate token`: mints a token, or checks one. It reads tokens only from standard input. Every process on the
-//! machine can read command-line arguments, so a token must not be one.
+//! `flexgate token`: mints a token, or checks one. It reads tokens only from standard input, because every process on
+//! the machine can read command-line arguments.
 
 use std::error::Error;
 use std::io::{IsTerminal as _, Read as _};
@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::operator::{Operator, deadline};
 use crate::terminal::{harmless, remark, say};
 
-/// The maximum length of standard input. It is far more than any Flex token needs.
+/// The maximum length of standard input, in bytes. A Flex token is far shorter.
 const MAX_TOKEN: u64 = 64 * 1024;
 
 /// What to do.
@@ -36,7 +36,8 @@ enum Action {
         /// The username, or the SID (FU…)
         #[arg(long, value_name = "NAME")]
         user: String,
-        /// Its lifetime in seconds, from 60 to the configured maximum [default: that maximum, but at most an hour]
+        /// The token's lifetime in seconds, from 60 to the configured maximum [default: that maximum, but at most an
+        /// hour]
         #[arg(long, value_name = "SECONDS")]
         ttl: Option<u64>,
     },

@@ -1,9 +1,9 @@
-//! Finds misspelt variables. A variable counts as misspelt if it has Flexgate's prefix and docs/configuration.md does
-//! not list it.
+//! Finds misspelt variables. A variable counts as misspelt if it has Flexgate's prefix but is not in
+//! docs/configuration.md.
 
 use std::collections::BTreeSet;
 
-/// The page that lists the variables. `tests/check.py` verifies that it lists every variable that the code reads.
+/// The page that lists the variables. `tests/check.py` checks that the page lists every variable that the code reads.
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
 const PREFIX: &str = "FLEXGATE_";
@@ -11,10 +11,10 @@ const PREFIX: &str = "FLEXGATE_";
 /// Variables that only the tests use.
 const IGNORED: [&str; 3] = ["FLEXGATE_TEST_", "FLEXGATE_BIN", "FLEXGATE_BOOTSTRAPS"];
 
-/// Another name is suggested only if its similarity (Jaro-Winkler) is at least this.
+/// The minimum similarity (Jaro-Winkler) at which a known name is suggested for an unknown one.
 const ALIKE: f64 = 0.85;
 
-/// Returns the names that Flexgate does not know. With each, returns the most similar known name, if one is similar
+/// Returns the names that Flexgate does not know. Each comes with the most similar known name, if that is similar
 /// enough.
 pub fn unknown(names: impl IntoIterator<Item = String>) -> Vec<(String, Option<&'static str>)> {
     let known = known();

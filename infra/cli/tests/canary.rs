@@ -1,5 +1,6 @@
-//! M27: runs every flow at the log level `TRACE`, with valid and invalid input. Nothing that the gateway writes may
-//! contain a secret, token, code, verifier, cookie or e-mail address.
+//! Attack M27: looks for secrets in the gateway's output. Runs every flow at the log level `TRACE`, with valid and
+//! invalid input. Nothing that the gateway writes may contain a secret, token, code, verifier, cookie or e-mail
+//! address.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -17,12 +18,12 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Values that the gateway must never write. Each has a description, which a failure prints.
+/// Values that the gateway must never write. Each has a description, which the test prints if it finds the value.
 #[derive(Default)]
 struct Canaries(BTreeSet<(&'static str, String)>);
 
 impl Canaries {
-    /// Adds a secret. Adds the parts of a long secret too, because logs often truncate values.
+    /// Adds a secret. Also adds the parts of a long secret, because logs often contain only a part of a long value.
     fn add(&mut self, kind: &'static str, secret: &str) {
         assert!(secret.len() >= 8, "{kind} is too short to look for: {secret}");
         let parts = secret.as_bytes().chunks(40).filter(|part| part.len() >= 24);
@@ -146,8 +147,8 @@ fn read_secrets(world: &World, canaries: &mut Canaries) {
 /// Signs in, uses the session and refreshes its token. Then does the same with invalid input.
 async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     let router = process.router();
-    // The gateway requires tokens to be valid for at least five minutes. This one is valid for four, so `/sso/token`
-    // refreshes it.
+    // The gateway returns only tokens that are valid for at least five minutes. This one is valid for four, so
+    // `/sso/token` refreshes it.
     world.control("switches", &json!({"sso_token_ttl_seconds": 240})).await;
     let mut browser = Browser::new(router.clone());
     let authorize = browser.begin("/sso/default/login?return_to=/desk").await;
@@ -175,7 +176,7 @@ async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     canaries.add("cookie", "canary-session-canary-session");
     assert_eq!(stranger.send(forged.body(Body::empty()).unwrap()).await.status, 401);
 
-    // Twilio refuses a code with an error message of its own. After that, it answers with JSON of the wrong shape.
+    // Twilio refuses a code with a certain text as its error message. Then it answers with JSON of the wrong shape.
     canaries.add("upstream text", "canary-upstream-canary");
     for fault in [
         json!({"kind": "status", "status": 400, "body": {"code": 70002, "message": "canary-upstream-canary"}}),
@@ -233,7 +234,7 @@ async fn mint(world: &World, process: &Process, canaries: &mut Canaries) {
     let body = json!({"email": "canary-body@example.com", "ttl": "canary-upstream-canary"});
     assert_eq!(post(&mut caller, "/token", Some(&jwt), &body).await.0, 400);
 
-    // Twilio's faults: it mints for the wrong user, adds roles, refuses, sends answers of the wrong shape, breaks the
+    // Twilio misbehaves: it mints for the wrong user, adds roles, refuses, sends answers of the wrong shape, breaks the
     // connection, and rejects the credential.
     for lie in ["mint_for_other_user", "mint_wider_roles"] {
         world.control("switches", &json!({ lie: true })).await;

@@ -1,5 +1,5 @@
-//! Webhooks under failures. Every event arrives twice, and in any order. Twilio limits the rate, fails, resets
-//! connections and loses answers. The gateway is killed while it works.
+//! Webhooks under failures. Every event is delivered twice, and the order is arbitrary. Twilio limits the rate, fails,
+//! resets connections and loses answers. The gateway is killed while it works.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -33,7 +33,7 @@ const KILLS: usize = 5;
 /// How many senders run at the same time.
 const SENDERS: usize = 12;
 
-/// One event. Of several events about a user, the one with the highest `order` is the latest.
+/// One event. If several events are about the same user, the one with the highest `order` is the latest.
 #[derive(Debug, Clone)]
 struct Sent {
     user: usize,
@@ -60,7 +60,7 @@ fn events(dice: &mut Dice, now_ms: i64) -> Vec<Sent> {
     (0..EVENTS)
         .map(|number| {
             let user = number % USERS;
-            // Times are whole seconds within an eight-second range, so some events about the same user have the same
+            // Times are whole seconds within a range of eight seconds, so some events about the same user have the same
             // time.
             let at = now_ms - 1_000_000 + i64::try_from(dice.below(8)).unwrap() * 1_000;
             let (gone, id) = (dice.below(4) == 0, format!("msg_{number:04}"));

@@ -1,4 +1,5 @@
-//! `flexgate doctor` must name the cause of a failure. These tests run it on a healthy set-up and on broken ones.
+//! Tests `flexgate doctor`, which must name the cause of a failure. The tests run it on a healthy set-up and on broken
+//! ones.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -230,7 +231,7 @@ fn event(id: &str, action: &str) -> Message {
     serde_json::from_value(event).unwrap()
 }
 
-/// Runs the doctor. Returns the status of one check, and its text together with its remedy.
+/// Runs the doctor. Returns the status of one check, and the text of the check together with its remedy.
 async fn of_check(world: &World, name: &str) -> (String, String) {
     let (_, report) = examine(world, &[]).await;
     let check = report["checks"].as_array().unwrap().iter().find(|check| check["check"] == name).unwrap().clone();

@@ -1,4 +1,4 @@
-//! Tests `flexgate events`, and how the binary handles webhooks.
+//! Tests `flexgate events`, and the handling of webhooks by the binary.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -63,7 +63,7 @@ async fn dead_letters_are_listed_shown_and_retried_by_a_gateway() {
     assert_eq!(said(&events(&world, &["retry", key])).trim(), "1 back in the queue");
     assert_eq!(said(&events(&world, &["retry", "--all"])).trim(), "2 back in the queue");
 
-    // A gateway now retries the events. It applies what it can, and records why it cannot apply the rest.
+    // A gateway now retries the events. It applies those that it can, and stores for each of the others why it cannot.
     let mut gateway = Process::live(BINARY, &world);
     let inbox = store.inbox();
     for _ in 0..100 {

@@ -1,4 +1,4 @@
-//! Runs the binary `flexgate` as a user would.
+//! Tests that run the binary `flexgate` as a user would.
 
 use std::process::Command;
 use std::time::Duration;
@@ -133,7 +133,7 @@ async fn s21_and_s30_hold_over_two_processes_on_one_store() {
     let mut browser = browser.at(processes[1].router());
     assert_eq!(browser.get(&first).await.header("location"), "/first");
 
-    // A token that is valid for four minutes needs a refresh at once. Only one of the two processes may refresh it.
+    // A token that is valid for four minutes needs a refresh at once. Only one of the two processes may make it.
     world.simulator.switch(|switches| switches.sso_token_ttl_seconds = 240);
     assert_eq!(browser.sign_in(&world, "ada").await.status, 303);
     world.simulator.switch(|switches| switches.sso_token_ttl_seconds = 3600);

@@ -1,4 +1,4 @@
-//! The gateway's log: request lines and audit events must be as docs/logging.md describes them.
+//! Tests the gateway's log. Request lines and audit events must be as docs/logging.md describes them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Mistakes that operators and newcomers make. Each error message must say what to do.
+//! Tests mistakes that operators and newcomers make. Each error message must say what to do.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -44,7 +44,7 @@ fn port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// `flexgate` with a simulated Twilio. It keeps its state in this folder and listens on free ports.
+/// A command for `flexgate` with a simulated Twilio. It keeps its state in this folder and listens on free ports.
 fn serve(folder: &Path, more: &[&str]) -> Command {
     let ports: Vec<String> = (0..3).map(|_| port().to_string()).collect();
     let mut arguments = Vec::new();
@@ -77,7 +77,7 @@ impl Running {
             line.clear();
             assert!(stdout.read_line(&mut line).unwrap() > 0, "it does not start");
         }
-        // Keep reading. If the pipe were closed, the process would stop at its next write.
+        // Keep reading from the pipe. If the pipe were closed, the process would stop at its next write.
         std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         Self(child)
     }
@@ -93,7 +93,7 @@ async fn r81_a_second_flexgate_in_the_same_folder_is_refused_and_the_first_is_na
     let said = err(&second);
     assert!(said.contains(&format!("process {}", first.0.id())) && said.contains("--data-dir"), "{said}");
     assert_eq!(std::fs::read(folder.path().join(".flexgate/environment")).unwrap(), environment);
-    // Another process may use another folder. When a process ends, its lock is released.
+    // A second process can use another folder. When a process ends, it releases the lock on its folder.
     drop(Running::serving(serve(folder.path(), &["--data-dir", "other"])));
     drop(first);
     drop(Running::serving(serve(folder.path(), &[])));
@@ -124,7 +124,7 @@ async fn r83_a_mistake_is_named_by_the_line_of_the_file() {
     let csv = "username,email,full_name,roles\n\n\nada,ada@example.com,\"Ada\nLovelace\",agent\nlinus,no address,Linus,agent\n";
     std::fs::write(world.folder().join("people.csv"), csv).unwrap();
     let said = err(&output(operator(&world, &["users", "import", "people.csv", "--dry-run"])).await);
-    // The quoted name of line 4 contains a line break, which is a mistake as well.
+    // The quoted name in line 4 contains a line break, which is another mistake.
     assert!(said.contains("line 6: email") && said.contains("line 4: full_name"), "{said}");
 }
 
@@ -142,7 +142,7 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     assert!(err(&imported).contains("differ only in spelling"), "{}", err(&imported));
     assert!(out(&imported).contains("0 created, 0 updated, 3 unchanged, 0 failed"), "{}", out(&imported));
     assert!(world.calls("flex-api").await.iter().all(|call| !call.contains("rovision")));
-    // A row that differs from Flex is not sent either, because sending it could change the user with the other
+    // A row that differs from Flex is not sent either. Sending it could change the user whose username has the other
     // spelling.
     let csv = std::fs::read_to_string(world.folder().join("e.csv")).unwrap();
     std::fs::write(world.folder().join("f.csv"), csv.replace("Grace Example", "Grace Hopper")).unwrap();
@@ -151,14 +151,14 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     assert!(out(&refused).contains("0 updated, 2 unchanged, 1 failed"), "{}", out(&refused));
     let failed = std::fs::read_to_string(world.folder().join("f.csv.failed.csv")).unwrap();
     assert!(failed.contains("another spelling") && failed.contains("Flex console"), "{failed}");
-    // The file of failed rows contains both spellings, so an import of that file does not send them either.
+    // The file of failed rows contains both spellings. So importing that file does not send these rows either.
     let again = output(operator(&world, &["users", "import", "f.csv.failed.csv"])).await;
     assert!(out(&again).contains("0 updated, 1 unchanged, 1 failed"), "{}", out(&again));
     let key = |user: &Value| (user["username"].clone(), user["full_name"].clone(), user["roles"].clone());
     let (before, after) = (before.iter().map(key), world.twilio_users().await);
     assert_eq!(before.collect::<Vec<_>>(), after.iter().map(key).collect::<Vec<_>>());
-    // Rows that were only compared are not in the journal. So the next import compares them again, and sends only the
-    // row that failed.
+    // The import did not record rows in the journal that it only compared with Flex. So the next import compares them
+    // again, and sends only the row that failed.
     std::fs::write(world.folder().join("h.csv"), format!("{csv}linus,linus@example.com,Linus,admin\n")).unwrap();
     let allowed = |mut command: Command| {
         command.env("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin");
@@ -169,7 +169,7 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     assert!(out(&stopped).contains("3 unchanged, 1 failed"), "{}", out(&stopped));
     let again = output(allowed(operator(&world, &["users", "import", "h.csv"]))).await;
     assert!(out(&again).contains("1 created, 0 updated, 2 unchanged, 0 failed, 1 finished before"), "{}", out(&again));
-    // The same spelling twice in a file is still a mistake.
+    // If the same spelling occurs twice in a file, that is still a mistake.
     std::fs::write(world.folder().join("g.csv"), format!("{csv}grace,grace@example.com,Grace,agent\n")).unwrap();
     let twice = output(operator(&world, &["users", "import", "g.csv"])).await;
     assert!(err(&twice).contains("the same as in line"), "{}", err(&twice));
@@ -202,8 +202,8 @@ async fn r87_an_option_of_serve_before_another_command_is_refused() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn r88_state_that_cannot_be_written_is_named_with_what_to_do() {
-    // Root can write to any folder, so missing permissions would not make this fail. Put a file where a folder should
-    // be instead.
+    // Root can write to any folder, so missing permissions would not make this fail for root. Put a file where a folder
+    // should be instead.
     for (file, named) in
         [(".flexgate", ".flexgate"), (".flexgate/secrets", "secrets"), (".flexgate/simulator", "simulator")]
     {

@@ -1,4 +1,4 @@
-//! Compares the current mint with the mint of other commits, to show what a change cost or gained.
+//! Compares the speed of the current mint with that of the mint at other commits, to show the effect of a change.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::report::section;
 use crate::subjects::{Places, function, mints};
 use crate::upstream::{PEOPLE, Upstream};
 
-/// Compares the current mint with the binaries of other commits. `at` gives the name and the path of each.
+/// Compares the current mint with the binaries of other commits. `at` contains the name and the path of each binary.
 pub async fn compare(places: &Places, at: &[(&str, &str)], quick: bool) {
     let folder = tempfile::tempdir().unwrap();
     let upstream = Upstream::start(&folder.path().join("upstream"));
@@ -18,8 +18,8 @@ pub async fn compare(places: &Places, at: &[(&str, &str)], quick: bool) {
     let mut mint: Vec<_> = all.map(|(name, path)| function(name, path.into(), &upstream, mints(&tokens))).collect();
     let times = if quick { Times { starts: 9, answers: 300 } } else { Times { starts: 41, answers: 3_000 } };
 
-    // Bind every person's identity first. Otherwise only the mint that runs first would do that work, and would look
-    // slower.
+    // Bind every person's identity before measuring. Otherwise only the mint that runs first would do that work, and
+    // would look slower than the others.
     measure(&mut mint[..1], Times { starts: 1, answers: PEOPLE }, None).await;
 
     section("The mint beside itself");

@@ -1,6 +1,6 @@
 //! A stub of the operations of Secrets Manager, DynamoDB and SQS that the functions use. It answers over TLS as fast as
-//! it can. It is not a test of the adapters, which have their own suites against real emulators. Of DynamoDB's
-//! conditions, it supports only those that a counter and a new item need.
+//! it can, so that the bench measures the functions and not AWS. It implements DynamoDB's conditions only for counters
+//! and for new items. The adapters for AWS have their own tests against real emulators.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -93,8 +93,8 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
             let values = &asked["ExpressionAttributeValues"];
             let (pk, prefix) = (text(&values[":pk"]), text(&values[":prefix"]));
             if values[":index"].is_object() {
-                // This query looks for the last stored mark up to an index. A mark holds the start of a page in the
-                // list of SCIM users.
+                // This query looks for the last stored mark at or before an index. A mark contains the token of one
+                // page in Twilio's list of users.
                 let upto = items.range((pk.clone(), String::new())..=(pk, text(&values[":index"])));
                 let now = number(&values[":now"]);
                 let last = upto.rev().map(|(_, item)| item).find(|item| number(&item["expires_at"]) > now);
@@ -124,7 +124,7 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
     })
 }
 
-/// A fixed digest. The SDK doesn't check the MD5 digest of a message, so any value will do.
+/// Returns a fixed digest. The SDK doesn't check the MD5 digest of a message, so any value will do.
 fn md5_of_nothing_checked() -> &'static str {
     "00000000000000000000000000000000"
 }

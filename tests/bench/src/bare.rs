@@ -1,5 +1,5 @@
-//! Measures the upstream calls that a warm mint cannot avoid, over connections that are already open. These are two
-//! parallel calls to DynamoDB, one to count and one to read, and then the call to Twilio that mints the token.
+//! Measures the requests that a warm mint cannot avoid, over connections that are already open: two parallel requests
+//! to DynamoDB (one counts, one reads), and then the request to Twilio that mints the token.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ use crate::upstream::Upstream;
 pub struct Bare {
     /// The call to Twilio alone.
     pub twilio: Vec<f64>,
-    /// All three calls: the two parallel calls to DynamoDB, and then the call to Twilio.
+    /// The time of all three requests: the two parallel ones to DynamoDB, and then the one to Twilio.
     pub all: Vec<f64>,
-    /// The call to Twilio over a new connection.
+    /// The time of the request to Twilio over a new connection.
     pub fresh: Vec<f64>,
 }
 
-/// Makes the three calls `times` times, and 20 calls to Twilio over new connections.
+/// Makes the three requests `times` times. Then makes 20 requests to Twilio over new connections.
 pub async fn measure(upstream: &Upstream, times: usize) -> Bare {
     let roots: Vec<_> =
         CertificateDer::pem_file_iter(&upstream.ca).unwrap().map(|certificate| certificate.unwrap()).collect();

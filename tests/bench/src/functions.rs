@@ -1,4 +1,4 @@
-//! Compares Flexgate's functions with a function that does nothing (the floor) and with mints in other languages (the
+//! Compares Flexgate's functions with a function that does nothing (the floor), and with mints in other languages (the
 //! peers). Each runs against a local server of Lambda's runtime API.
 
 use std::path::PathBuf;
@@ -13,11 +13,11 @@ use crate::subjects::Subject;
 /// The measurements of one subject.
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
-    /// For each start, the milliseconds until the function was ready.
+    /// The milliseconds until the function was ready, for each start.
     pub init: Vec<f64>,
-    /// For each start, the milliseconds until the first answer.
+    /// The milliseconds until the first answer, for each start.
     pub cold: Vec<f64>,
-    /// For each later request, the milliseconds until the answer.
+    /// The milliseconds until the answer, for each later request.
     pub warm: Vec<f64>,
     /// The peak memory of each measured process, in MiB.
     pub rss: Vec<f64>,
@@ -28,11 +28,12 @@ pub struct Seen {
 pub struct Times {
     /// How many processes to start.
     pub starts: usize,
-    /// How many answers to measure in each of the last three processes.
+    /// The number of answers to measure in each of the last three processes.
     pub answers: usize,
 }
 
-/// Whether an answer is a success. Refusals are faster and would make the figures look better than they are.
+/// Whether an answer is a success. Refusals must not count, because they are faster and would make the figures look
+/// better than they are.
 pub fn good(answer: &Value) -> bool {
     match answer["statusCode"].as_u64() {
         Some(status) => (200..400).contains(&status),
@@ -40,7 +41,7 @@ pub fn good(answer: &Value) -> bool {
     }
 }
 
-/// Measures the subjects in turn, so that other load on the machine affects all of them equally.
+/// Measures the subjects in turns, so that other load on the machine affects all of them equally.
 pub async fn measure(subjects: &mut [Subject], times: Times, group: Option<&PathBuf>) -> Vec<Seen> {
     let mut seen = vec![Seen::default(); subjects.len()];
     for round in 0..times.starts {
@@ -54,7 +55,8 @@ pub async fn measure(subjects: &mut [Subject], times: Times, group: Option<&Path
             assert!(good(&answer), "{}: {answer}", subject.name);
             seen.init.push(ms(init));
             seen.cold.push(ms(cold));
-            // Measure warm answers in three processes, because one process may happen to have a fast memory layout.
+            // Measure warm answers in three processes. A single process may happen to have a memory layout that is
+            // faster than usual.
             if times.answers > 0 && round + 3 >= times.starts {
                 seen.warm.extend(warm(&mut function, subject, times.answers).await);
                 seen.rss.push(peak_mib(function.pid()));
@@ -97,7 +99,7 @@ pub fn table(subjects: &[Subject], seen: &[Seen]) {
     }
 }
 
-/// The size of a file in megabytes, raw and compressed with deflate at its highest level, as `zip -9` does.
+/// Returns the size of a file in megabytes, raw and compressed with deflate at its highest level, as with `zip -9`.
 pub fn sizes(path: &std::path::Path) -> (f64, f64) {
     let megabytes = |bytes: u64| f64::from(u32::try_from(bytes).unwrap()) / 1e6;
     let raw = std::fs::metadata(path).unwrap().len();
@@ -105,7 +107,8 @@ pub fn sizes(path: &std::path::Path) -> (f64, f64) {
     (megabytes(raw), megabytes(zipped.stdout.len() as u64))
 }
 
-/// A control group that limits processor time to a Lambda function's share. It is removed when the value is dropped.
+/// A control group that limits processor time to the share that Lambda gives a function. It is removed when the value
+/// is dropped.
 pub struct Share(PathBuf);
 
 impl Share {

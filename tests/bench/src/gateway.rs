@@ -1,6 +1,6 @@
-//! Compares the local gateway with the Node peer, both as servers under load. The figure is the number of mints per
-//! second of the server's own processor time. On a small machine, the simulated Twilio and the load generator use the
-//! same processors, and their time must not count.
+//! Compares the local gateway with the same service written in Node.js. Both run as servers under load. The result is
+//! the number of mints per second of processor time that the server itself used. Wall-clock time would not be fair: on
+//! a small machine, the simulated Twilio and the load generator use the same processors.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::report::{Report, median, ms, progress, quantile, row, rule, short};
 use crate::subjects::{Places, peer_variables};
 use crate::upstream::Upstream;
 
-/// Each server's load is split into this many turns, and the servers alternate.
+/// The load on each server is split into this many turns. The two servers take turns.
 const TURNS: usize = 10;
 
 /// A server that mints.
@@ -74,7 +74,7 @@ impl Server {
         resident_kib(self.process.id())
     }
 
-    /// Sends `count` mint requests over `connections` parallel connections.
+    /// Sends `count` mint requests to the server over `connections` parallel connections.
     pub async fn load(&self, tokens: &[String], connections: usize, count: usize) -> Load {
         let left = Arc::new(AtomicUsize::new(count));
         let (began, used) = (Instant::now(), cpu_seconds(self.process.id()));
@@ -194,7 +194,8 @@ pub async fn compare(places: &Places, folder: &Path, quick: bool, report: &Repor
     }
 }
 
-/// Sends `count` mint requests, and checks that the gateway's memory stays where it was after the first tenth.
+/// Sends `count` mint requests. Checks that the gateway uses no more memory at the end than after the first tenth of
+/// them.
 pub async fn memory(places: &Places, folder: &Path, count: usize, report: &Report) {
     let upstream = Upstream::start(&folder.join("memory"));
     let tokens = upstream.people().await;

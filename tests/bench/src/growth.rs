@@ -1,8 +1,8 @@
-//! Measures how costs grow with the number of users and rows. It covers events that `apply` handles, the listing of all
-//! SCIM users, and operations of the store.
+//! Measures how costs grow with the number of users and rows: the cost of events that `apply` handles, of listing all
+//! SCIM users, and of operations of the store.
 //!
-//! The bounds for the functions are on their own processor time, because the simulator would use most of the elapsed
-//! time. For the same reason, the files are in memory where the machine allows it.
+//! For the functions, the bounds are on their own processor time, because the simulator would account for most of the
+//! elapsed time. The files are in memory where the machine allows it, so that a slow disk does not affect the figures.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::report::{Report, median, progress, row, rule, section, short};
 use crate::subjects::{Places, event};
 use crate::upstream::{SCIM_TOKEN, Upstream};
 
-/// The tolerance for linear growth: at the next larger size, the cost per item may be at most this many times as high.
+/// The tolerance for linear growth: the cost per item may be at most this factor higher than at the size before.
 const LINEAR: f64 = 1.15;
 
-/// Measures those of the parts `apply`, `walk` and `store` for which `wants` returns true.
+/// Measures the parts `apply`, `walk` and `store`, if `wants` returns true for the part's name.
 pub async fn measure(places: &Places, folder: &Path, quick: bool, wants: impl Fn(&str) -> bool, report: &Report) {
     let memory = Path::new("/dev/shm");
     let here = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir_in(folder) }.unwrap();
@@ -44,7 +44,7 @@ pub async fn measure(places: &Places, folder: &Path, quick: bool, wants: impl Fn
     }
 }
 
-/// Starts an upstream that has `users` Flex users with the names `person000000`, `person000001` and so on.
+/// Starts the upstream services with `users` Flex users. Their names are `person000000`, `person000001` and so on.
 async fn populated(folder: &Path, users: usize) -> Upstream {
     progress(&format!("making {users} users"));
     let upstream = Arc::new(Upstream::start(folder));
@@ -67,7 +67,8 @@ fn function(places: &Places, upstream: &Upstream, name: &str) -> Start {
     Start { command: vec![places.binaries.join(name).display().to_string()], variables, group: None }
 }
 
-/// How many turns each size gets. The sizes alternate, so that other load on the machine affects all of them equally.
+/// The number of turns for each size. The sizes alternate, so that other load on the machine affects all of them
+/// equally.
 const TURNS: usize = 10;
 
 async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report) {
@@ -76,8 +77,8 @@ async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report)
     for &users in sizes {
         let upstream = populated(&folder.join(format!("apply-{users}")), users).await;
         let mut apply = Function::start(&function(places, &upstream, "flexgate-apply")).await;
-        // First apply one event for each person, in batches of ten, the size in which SQS delivers them. The measured
-        // events are then changes to known people.
+        // First apply one event for each person, so that the measured events are changes to known people. The batches
+        // have ten events, like those of SQS.
         progress(&format!("{users} first events"));
         for people in (0..users).collect::<Vec<_>>().chunks(10) {
             deliver(&mut apply, people, 0).await;
@@ -232,7 +233,7 @@ async fn fill(store: &SqliteStore, number: usize) {
     store.bind(&identity(number), &user(number), moment()).await.unwrap();
 }
 
-/// Runs each store operation that the functions use once, on an existing row or on a new one.
+/// Runs each store operation that the functions use once. Each runs on an existing row or on a new one.
 async fn round(store: &SqliteStore, old: usize, new: usize) {
     let key = SessionKey::of(&old.to_string());
     assert!(store.get(&key).await.unwrap().is_some());

@@ -1,5 +1,6 @@
 //! Counts the instructions of one warm request with callgrind. It makes two runs that differ only in the number of
-//! requests. The count is the difference in instructions divided by the difference in requests.
+//! requests, and divides the difference in instructions by the difference in requests. The instructions of the start
+//! are the same in both runs, so they do not count.
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use crate::subjects::Subject;
 /// The number of requests in each of the two runs.
 const RUNS: [u32; 2] = [40, 140];
 
-/// How often a run is tried before the bench gives up.
+/// The number of times that a run is tried before the bench gives up.
 const TRIES: u32 = 5;
 
 /// Counts the instructions of one warm request. Returns `None` if valgrind is not installed.
@@ -22,8 +23,8 @@ pub async fn count(subject: &mut Subject, folder: &Path) -> Option<f64> {
         return None;
     }
     progress(&format!("counting the instructions of {}", subject.name));
-    // Send the requests of the first run once before counting. Some work happens only once for each person, such as
-    // binding an identity. Without this, the first run would count that work and the second would not.
+    // First send the requests of the shorter run once without counting. Some work happens only once for each person,
+    // such as binding an identity. Otherwise, the first counted run would include that work and the second would not.
     let mut function = Function::start(&subject.start).await;
     for _ in 0..RUNS[0] {
         let (answer, _, _) = function.invoke(&(subject.event)()).await;
@@ -58,7 +59,8 @@ pub async fn table(subjects: &mut [Subject], folder: &Path) {
 }
 
 /// Counts the instructions of a process that answers `requests` requests. Under callgrind, everything takes about fifty
-/// times as long, so a call to Twilio may time out. Such a run executes other instructions, so it returns `None`.
+/// times as long, so a request to Twilio may time out. The run then executes other instructions than usual, so this
+/// function returns `None`.
 async fn run(subject: &mut Subject, requests: u32, folder: &Path) -> Option<f64> {
     let out = folder.join(format!("callgrind-{}-{requests}", subject.name));
     let mut start = subject.start.clone();

@@ -1,5 +1,5 @@
-//! Serves Lambda's runtime API on localhost and runs one function against it. It hands out one invocation at a time and
-//! measures how long the function takes.
+//! Serves Lambda's runtime API on localhost and runs one function against it. The function gets one invocation at a
+//! time, and the server measures how long the function takes.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -22,9 +22,9 @@ use tokio::time::Instant;
 pub struct Start {
     /// The command.
     pub command: Vec<String>,
-    /// Its environment variables, apart from `PATH` and those that Lambda itself sets.
+    /// The function's environment variables, apart from `PATH` and those that Lambda itself sets.
     pub variables: Vec<(&'static str, String)>,
-    /// The control group in which the process runs, if any.
+    /// The control group in which the process runs, if there is one.
     pub group: Option<PathBuf>,
 }
 
@@ -97,7 +97,8 @@ impl Function {
         Self { child, started, api, invocations, answers, served }
     }
 
-    /// Invokes the function. Returns its answer, the time of the answer, and how long the invocation took.
+    /// Invokes the function. Returns the function's answer, the time at which it arrived, and how long the invocation
+    /// took.
     pub async fn invoke(&mut self, event: &Value) -> (Value, Instant, Duration) {
         let deadline = u64::try_from((now() + Duration::from_mins(1)).as_millis()).unwrap();
         self.invocations.send((deadline, event.to_string())).unwrap();
@@ -107,8 +108,8 @@ impl Function {
         (answer, at, at - handed)
     }
 
-    /// Invokes the function for the first time. Returns how long it took from its start until it was ready, how long
-    /// until it answered, and the answer.
+    /// Invokes the function for the first time. Returns the time from the start of the process until the function was
+    /// ready, the time until it answered, and the answer.
     pub async fn first(&mut self, event: &Value) -> (Duration, Duration, Value) {
         let (answer, at, _) = self.invoke(event).await;
         let ready = self.api.ready.lock().unwrap().unwrap_or(at);
@@ -181,8 +182,8 @@ fn status(pid: u32, line: &str) -> f64 {
 /// The processor time that the process has used so far, in seconds.
 pub fn cpu_seconds(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // Fields 14 and 15 are user time and system time in hundredths of a second. Field 2 may contain spaces, so begin
-    // after its closing bracket.
+    // Fields 14 and 15 are user time and system time in hundredths of a second. Field 2 may contain spaces, so start
+    // counting after its closing bracket.
     let after = text.rsplit_once(')').unwrap().1;
     let ticks = after.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap());
     ticks.sum::<f64>() / 100.0

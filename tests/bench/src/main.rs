@@ -1,5 +1,5 @@
-//! Measures Flexgate. `tests/bench/run` builds everything that the bench needs and starts it. `docs/performance.md`
-//! explains what the bench measures, and why.
+//! The bench: measures Flexgate's speed and memory. `tests/bench/run` builds everything that the bench needs and starts
+//! it. `docs/performance.md` explains what the bench measures, and why.
 
 #![expect(
     clippy::unwrap_used,
@@ -82,8 +82,8 @@ async fn main() -> ExitCode {
     if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Checks that a warm mint needs at most 5 % more instructions than the recorded number. If `record` is true, it
-/// records the current number first.
+/// Checks that a warm mint needs at most 5 % more instructions than the recorded number. If `record` is true, first
+/// records the current number.
 async fn check(places: &Places, record: bool) -> ExitCode {
     let (folder, file) = (tempfile::tempdir().unwrap(), places.bench.join("instructions"));
     let upstream = Upstream::start(&folder.path().join("upstream"));
@@ -104,7 +104,8 @@ async fn check(places: &Places, record: bool) -> ExitCode {
     if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Compares Flexgate's functions with the floor and with the peers.
+/// Compares Flexgate's functions with the floor (a function that does nothing) and with the peers (mints in other
+/// languages).
 async fn compare(asked: &Asked, report: &Report) {
     let upstream = Upstream::start(&asked.folder.path().join("upstream"));
     let tokens = upstream.people().await;

@@ -1,9 +1,9 @@
-//! Prints tables, and one line for each bound that was checked.
+//! Prints the tables of results, and a line for each bound that was checked.
 
 use std::cell::RefCell;
 use std::time::Duration;
 
-/// The bounds that were checked, and whether each was met.
+/// The bounds that were checked, each with whether it was met.
 #[derive(Default)]
 pub struct Report {
     bounds: RefCell<Vec<(String, bool)>>,
@@ -27,7 +27,7 @@ impl Report {
         self.bounds.borrow_mut().push((line, holds));
     }
 
-    /// Prints every bound again. Returns whether all were met.
+    /// Prints all bounds once more. Returns whether all were met.
     pub fn finish(&self) -> bool {
         let bounds = self.bounds.borrow();
         println!("\n## Bounds\n");
@@ -76,7 +76,7 @@ pub fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// The quantile of `values` for `share`: about that share of the values is smaller.
+/// Returns a quantile of `values`: about the fraction `share` of the values is smaller than the result.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,5 +1,5 @@
-//! The programs that the bench measures, each with events that it can answer. They are Flexgate's functions, the floor
-//! (a function that does nothing), and the peers (the mint in other languages).
+//! The programs that the bench measures: Flexgate's functions, the floor (a function that does nothing), and the peers
+//! (mints in other languages). Each comes with events that it can answer.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::lambda::{Start, http_event, now};
 use crate::upstream::{Upstream, WEBHOOK_KEY};
 
-/// The paths of everything that `tests/bench/run` built and installed.
+/// The paths of everything that `tests/bench/run` has built and installed.
 #[derive(Debug, Clone)]
 pub struct Places {
     /// The release binaries.
@@ -35,7 +35,7 @@ pub struct Subject {
     pub start: Start,
     /// The events to invoke it with.
     pub event: Events,
-    /// The file to deploy, if it is a single file.
+    /// The file that would be deployed, if the program is a single file.
     pub artifact: Option<PathBuf>,
 }
 
@@ -60,7 +60,7 @@ pub fn functions(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec
     ]
 }
 
-/// The peers: the mint as written in other languages.
+/// Returns the peers: the mints in other languages.
 pub fn peers(places: &Places, upstream: &Upstream, tokens: &[String]) -> Vec<Subject> {
     let node = places.bench.join("peers/node/mint.mjs");
     let python = places.bench.join("peers/python/mint.py");
@@ -96,7 +96,7 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Mint requests. Each one is for the next person in turn.
+/// Returns mint requests. Each is for the next person, and the first follows the last.
 pub fn mints(tokens: &[String]) -> Events {
     let mut tokens: Vec<String> = tokens.to_vec();
     Box::new(move || {
@@ -135,7 +135,7 @@ fn delivery() -> Value {
     http_event("POST", "/webhooks/standard", "", &headers, Some(&body))
 }
 
-/// Batches of one event each. All events are about the same person, and each changes the person's name.
+/// Returns batches of one event each. All events are about the same person, and each changes the person's name.
 fn batches() -> impl FnMut() -> Value {
     let mut count = 0;
     move || {
@@ -146,7 +146,7 @@ fn batches() -> impl FnMut() -> Value {
     }
 }
 
-/// An event about the person with the number `person`. `count` is the event's own number.
+/// Returns an event about the person with the number `person`. `count` is the number of the event itself.
 pub fn event(count: usize, person: usize) -> String {
     let at = time::OffsetDateTime::from_unix_timestamp(1_767_258_000 + i64::try_from(count).unwrap()).unwrap();
     let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();

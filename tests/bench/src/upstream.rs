@@ -1,5 +1,5 @@
-//! The services that the functions call. They run in a separate process and use TLS. The simulator plays Twilio and the
-//! identity provider, and a stub plays AWS.
+//! The services that the functions call. They run in a separate process and use TLS. The simulator replaces Twilio and
+//! the identity provider, and a stub replaces AWS.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use crate::aws;
 
-/// How many people the bench mints for. It needs several, because Flexgate limits the mints of each person.
+/// The number of people for whom the bench mints. There are several, because Flexgate limits the mints of each person.
 pub const PEOPLE: usize = 40;
 
-/// The key that signs webhooks. The bench also encrypts cookies with it.
+/// The key that signs webhooks. The bench uses the same key to encrypt cookies.
 pub const WEBHOOK_KEY: &[u8] = b"3f1c8a7d5e2b90461d7a8c3e5f902b64";
 
 /// The bearer token of the SCIM client.
@@ -40,7 +40,7 @@ pub struct Upstream {
     client: reqwest::Client,
 }
 
-/// Runs as the upstream process until standard input ends.
+/// Runs as the process of the upstream services until standard input ends.
 pub async fn serve(folder: &Path) {
     let config = Config {
         tls: Some(([127, 0, 0, 1], 0).into()),
@@ -70,7 +70,7 @@ pub async fn serve(folder: &Path) {
 }
 
 impl Upstream {
-    /// Starts the process. It keeps its state in `folder`.
+    /// Starts the process of the upstream services. It keeps its state in `folder`.
     pub fn start(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let mut process = Command::new(std::env::current_exe().unwrap())
@@ -95,7 +95,7 @@ impl Upstream {
         }
     }
 
-    /// The environment variables that every function needs, apart from the store's.
+    /// The environment variables that every function needs, apart from the address of the store.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let issuers = json!([{ "issuer": self.issuer, "audiences": [AUDIENCE], "roles_claim": "roles",
                                "jwks_uri": self.jwks() }]);
@@ -123,7 +123,7 @@ impl Upstream {
     }
 
     /// The variables that make the AWS SDKs call the stub. Secrets Manager and DynamoDB get different host names, so
-    /// that, as on AWS, they don't share connections.
+    /// that the two don't share connections. On AWS, they don't share any either.
     pub fn aws(&self) -> [(&'static str, String); 8] {
         let (here, local) =
             (format!("https://127.0.0.1:{}", self.aws_port), format!("https://localhost:{}", self.aws_port));
@@ -139,7 +139,7 @@ impl Upstream {
         ]
     }
 
-    /// Creates the people to mint for. Returns a token of the identity provider for each.
+    /// Creates the people for whom the bench mints. Returns a token of the identity provider for each.
     pub async fn people(&self) -> Vec<String> {
         let mut tokens = Vec::new();
         for number in 0..PEOPLE {

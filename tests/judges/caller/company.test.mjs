@@ -1,5 +1,5 @@
 // Uses oidc-provider as a company's identity provider, configured as docs/issuers.md describes. The company's people
-// can mint, but not if the keys, the audience or the issuer differ from the configured ones.
+// can mint. They cannot mint if the keys, the audience or the issuer differ from those in Flexgate's settings.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
@@ -9,7 +9,8 @@ import { decodeJwt } from "jose";
 import { startCompany } from "./lib/company.mjs";
 import { assertMinted, assertRefused, startGateway } from "./lib/gateway.mjs";
 
-// The FLEXGATE_ISSUERS item under "Generic OIDC" in docs/issuers.md, with `issuer` in place of the example's address.
+// Returns the FLEXGATE_ISSUERS item under "Generic OIDC" in docs/issuers.md, with `issuer` in place of the example's
+// address.
 async function documented(issuer) {
   const page = await readFile(new URL("../../../docs/issuers.md", import.meta.url), "utf8");
   const section = page.split("\n## ").find((text) => text.startsWith("Generic OIDC"));
@@ -54,7 +55,7 @@ test("tokens of keys that the company no longer has are refused", async () => {
     assertMinted(await warm.mint(old.access_token), "ada");
     await before.stop();
     // The impostor has another key with the same `kid`. The gateway `warm` has cached the real key, so it refuses the
-    // impostor's tokens. A new gateway has nothing cached, so it fetches the impostor's key.
+    // impostor's tokens. A new gateway has cached nothing, so it fetches the impostor's key.
     const impostor = await startCompany({ port: before.port });
     const forged = await impostor.signIn("ada");
     assertRefused(await warm.mint(forged.access_token), "another key of the same name");

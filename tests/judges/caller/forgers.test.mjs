@@ -1,4 +1,5 @@
-// Uses the library jose to forge tokens of every kind that the gateway must refuse, and checks that it refuses each.
+// Forges tokens of every kind that the gateway must refuse, with the library jose. Checks that the gateway refuses
+// each.
 import assert from "node:assert/strict";
 import { createPublicKey, randomBytes } from "node:crypto";
 import { after, before, test } from "node:test";
@@ -41,7 +42,7 @@ after(async () => {
   await close(server);
 });
 
-// The claims of a valid token, changed by `changes`. The value undefined removes a claim.
+// Returns the claims of a valid token, changed by `changes`. The value undefined removes a claim.
 function claims(changes = {}) {
   const good = {
     iss: issuer,

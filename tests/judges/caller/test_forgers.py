@@ -216,7 +216,7 @@ class Forgers(unittest.TestCase):
         for name in ["nbf", "iat"]:
             for date in [now + 600, str(now), 1e300, True]:
                 self.refuse(self.sign(self.claims(**{name: date})), f"{name} {date}")
-        # JSON does not allow these literals, but Python's json module writes them.
+        # JSON does not allow these literals, but Python's json module can write them.
         for literal in [b"NaN", b"Infinity", b"-Infinity"]:
             payload = json.dumps(self.claims(exp=0)).encode().replace(b'"exp": 0', b'"exp": ' + literal)
             self.refuse(self.sign(payload), f"exp {literal}")

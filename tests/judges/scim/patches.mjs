@@ -1,11 +1,12 @@
-// Checks that Flexgate and the npm package scim-patch apply patches with the same results. The exceptions are the
-// differences listed below, each with the RFC section that decides who is right.
+// Compares the results of patches in Flexgate and in the npm package scim-patch. The results may differ only as listed
+// below. For each listed difference, a section of an RFC decides which result is right.
 //
 //     cargo build -p flexgate-provision --example scim_patch
 //     node patches.mjs [path of the example] [sequences] [seed]
 //
-// Before every step, both have the same document. So if every step gives the same result, every sequence does. If a
-// step differs, one of the listed differences must explain it. Each listed difference must occur at least once.
+// Before every step of a sequence, both have the same document. So if every step gives the same result, every sequence
+// does too. If the results of a step differ, one of the listed differences must explain it. Each listed difference must
+// occur at least once.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";

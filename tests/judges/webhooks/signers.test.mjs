@@ -1,4 +1,4 @@
-// Sends the gateway webhooks that the npm packages `svix` and `standardwebhooks` have signed.
+// Sends webhooks to the gateway. The npm packages `svix` and `standardwebhooks` have signed them.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 

@@ -1,5 +1,5 @@
-//! A function with a route that panics. It is built from the same parts and hosted in the same way as Flexgate's
-//! functions.
+//! A function with a route that panics. It consists of the same parts as Flexgate's functions, and runs on Lambda in
+//! the same way.
 
 use axum::Router;
 use axum::routing::get;
@@ -23,7 +23,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
 }
 
 async fn panics() -> &'static str {
-    // Panic like a typical bug: index out of bounds.
+    // Panic in the way a typical bug does: index out of bounds.
     let nothing: &[&str] = &[];
     nothing[std::hint::black_box(0)]
 }

@@ -1,5 +1,5 @@
-//! Serves Lambda's runtime API on localhost and runs one function's bootstrap against it. As on AWS, it hands out one
-//! invocation at a time and receives the function's answers.
+//! Serves Lambda's runtime API on localhost and runs one function's bootstrap against it. As on AWS, the function gets
+//! one invocation at a time, and the server receives the function's answers.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
@@ -112,7 +112,7 @@ impl Function {
         unreachable!("the function does not end")
     }
 
-    /// Waits until the lines that the function has written satisfy `enough`. Returns those lines.
+    /// Waits until `enough` is true for the lines that the function has written. Returns those lines.
     pub async fn lines(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         for _ in 0..100 {
             let lines = self.lines.lock().unwrap().clone();

@@ -1,4 +1,4 @@
-//! Runs the built bootstraps against a local server of Lambda's runtime API.
+//! Tests the built bootstraps against a local server of Lambda's runtime API.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run passes the bootstraps' folder in the environment")]
@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 const TIME: Duration = Duration::from_secs(10);
 
-/// The path of a bootstrap. If `FLEXGATE_BOOTSTRAPS` is set, it is the one that `tests/run release` packaged. Otherwise
-/// it is the binary in the parent folder of this test's binary.
+/// Returns the path of a bootstrap. If `FLEXGATE_BOOTSTRAPS` is set, this is the bootstrap that `tests/run release`
+/// packaged. Otherwise, it is the binary in the parent folder of this test's binary.
 fn bootstrap(name: &str) -> PathBuf {
     if let Some(packaged) = std::env::var_os("FLEXGATE_BOOTSTRAPS") {
         return PathBuf::from(packaged).join(name);
@@ -26,8 +26,8 @@ fn bootstrap(name: &str) -> PathBuf {
     folder.join(format!("flexgate-{name}"))
 }
 
-/// The world's settings with a DynamoDB table and an SQS queue, because a function built for Lambda supports no other
-/// store.
+/// Returns the world's settings with a DynamoDB table and an SQS queue. A function that is built for Lambda supports no
+/// other store.
 async fn variables(world: &World) -> Vec<(&'static str, String)> {
     let endpoint = std::env::var("FLEXGATE_TEST_AWS_ENDPOINT").unwrap();
     let (table, _, _) = dynamodb::new_table(&endpoint).await;
@@ -93,7 +93,7 @@ async fn a_request_that_makes_lambda_http_panic_costs_one_answer_and_no_more() {
     for headers in [json!({ "host": "a b" }), json!({ "x-forwarded-proto": "ht tp" })] {
         let strange = function.invoke(&event("GET", "/health", &headers, None), TIME).await;
         // The runtime client cannot turn this event into a request, so the invocation fails before any code of Flexgate
-        // runs. On AWS, the HTTP API would then answer with its own 500.
+        // runs. On AWS, the HTTP API would then answer with a 500 of its own.
         assert!(matches!(&strange, Outcome::Error(error) if error["errorMessage"].is_string()), "{strange:?}");
         let (status, _) = answer(function.invoke(&event("GET", "/health", &json!({}), None), TIME).await);
         assert_eq!(status, 200, "the next request is served, after {headers}");
@@ -172,13 +172,13 @@ async fn of_a_batch_what_fails_comes_again_and_the_rest_is_done() {
     for who in ["ada", "grace"] {
         assert!(bodies.iter().any(|body| body.contains(&format!("{who}@example.com"))), "{bodies:?}");
     }
-    // The next payload is not a batch of events. Only its own invocation may fail.
+    // The next payload is not a batch of events. Only the invocation with this payload may fail.
     assert!(matches!(apply.invoke(&json!({ "Records": 7 }), TIME).await, Outcome::Error(_)));
     assert_eq!(
         failed(apply.invoke(&batch(&[("e", "linus", &message("4", "linus"))]), TIME).await),
         Vec::<String>::new()
     );
-    // One dead letter must be counted once, and the metrics must contain nothing from a message.
+    // A dead letter must be counted exactly once, and the metrics must contain nothing from a message.
     let lines = apply.lines(|lines| lines.iter().any(|line| line["dead_letters"] == 1.0)).await;
     let metrics: Vec<_> = lines.iter().filter(|line| line.get("_aws").is_some()).collect();
     assert_eq!(metrics.iter().filter(|line| line.get("dead_letters").is_some()).count(), 1);
@@ -203,7 +203,7 @@ async fn sigterm_in_the_middle_of_a_batch_ends_the_function_at_once_and_loses_no
     let answered = tokio::time::timeout(Duration::from_millis(1_500), apply.invoke(&ada, TIME)).await;
     assert!(answered.is_err(), "it waits for Twilio: {answered:?}");
     apply.terminate().await;
-    // The function never answered for the batch. So SQS would deliver it again, to another instance.
+    // The function has not answered for the batch. So SQS would deliver it again, to another instance.
     let mut another = Function::start(&bootstrap("apply"), &variables(&world).await).await;
     assert_eq!(failed(another.invoke(&ada, TIME).await), Vec::<String>::new());
     let made = world.journal("/Provision").await;
@@ -318,12 +318,12 @@ async fn the_first_random_number_of_a_process_comes_within_five_milliseconds() {
         let lines = function.lines(|lines| lines.iter().any(is_line)).await;
         let line = lines.into_iter().find(is_line).unwrap();
         assert_eq!(line["cold_start"], true);
-        // The ID of this request is the first random number that the function needs, so the duration includes seeding
-        // the generator.
+        // The first random number that the function needs is the ID of this request. So the duration includes the time
+        // for seeding the generator.
         times.push(line["duration_ms"].as_f64().unwrap());
     }
-    // Take the best of five, because this machine may be busy. A generator that gathers entropy itself would need tens
-    // of milliseconds every time.
+    // Use the fastest of five runs, because this machine may be busy. A generator that gathers entropy itself would
+    // need tens of milliseconds in every run.
     let best = times.iter().copied().fold(f64::MAX, f64::min);
     assert!(best < 5.0, "{times:?} ms");
 }

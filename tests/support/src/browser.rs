@@ -1,4 +1,4 @@
-//! The parts of a browser that a sign-in needs: cookies, and navigation through the identity provider.
+//! The parts of a browser that signing in needs: cookies, and navigation through the identity provider.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ impl Browser {
         Self { router, cookies: BTreeMap::new() }
     }
 
-    /// Returns a browser with the same cookies that talks to another gateway process.
+    /// Returns a browser with the same cookies that sends its requests to another gateway process.
     #[must_use]
     pub fn at(&self, router: Router) -> Self {
         Self { router, cookies: self.cookies.clone() }
@@ -104,7 +104,7 @@ impl Browser {
         unreachable!("sign-in does not end")
     }
 
-    /// Signs in as `person`, from the login to the callback. Returns the callback's answer.
+    /// Signs in as `person`, from the login to the callback. Returns the answer to the callback.
     pub async fn sign_in(&mut self, world: &World, person: &str) -> Reply {
         let authorize = self.begin("/sso/default/login?return_to=/desk").await;
         let callback = self.authenticate(world, &authorize, Some(person)).await;

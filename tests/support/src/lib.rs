@@ -1,7 +1,7 @@
 //! A gateway, a simulator and a browser for the tests of every function.
 //!
-//! All parts are real: the functions' own routers, the simulator over HTTP, SQLite on disk, and secrets in files. Only
-//! the clock is set by the tests, and the simulator's clock follows it.
+//! The parts are not mocked: the functions' own routers, the simulator over HTTP, SQLite on disk, and secrets in files.
+//! Only the clock is set by the tests, and the simulator's clock follows it.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 

@@ -13,7 +13,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 thread_local! {
-    /// The lines that this thread has logged since its [`Log`] started. `None` while the thread has no [`Log`].
+    /// The text that this thread has logged since its [`Log`] started. `None` while the thread has no [`Log`].
     static OF_THREAD: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
@@ -22,12 +22,12 @@ static DECISIONS: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// Captures everything that this thread logs while the value is alive.
 ///
-/// All tests of a process share one subscriber. With a subscriber for each test, some events would be lost: `tracing`
-/// caches for the whole process whether any subscriber wants an event.
+/// All tests of a process share one subscriber. With a subscriber for each test, some events would be lost, because
+/// `tracing` caches for the whole process whether any subscriber wants an event.
 #[derive(Debug)]
 #[must_use]
 pub struct Log {
-    /// Keeps the value on its thread, because the log belongs to that thread.
+    /// Makes the type not `Send`, because the captured text belongs to one thread.
     _not_send: PhantomData<*const ()>,
 }
 
@@ -103,8 +103,8 @@ impl<'a> MakeWriter<'a> for Sinks {
     }
 }
 
-/// Writes an event to the log of its thread, if the thread has one. Also writes an audit event or alarm to the log of
-/// the process.
+/// Writes an event to the log of its thread, if the thread has a [`Log`]. Also writes an audit event or alarm to the
+/// log of the process.
 struct Sink {
     is_decision: bool,
 }

@@ -1,4 +1,4 @@
-//! Runs the binary `flexgate` in a process of its own.
+//! Runs the binary `flexgate` in a separate process.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -66,7 +66,7 @@ impl Process {
         Self { child, lines, port }
     }
 
-    /// Waits for a line that contains `text`. Returns all lines up to and including it.
+    /// Waits for a line that contains `text`. Returns all lines up to and including that line.
     #[must_use]
     pub fn wait_for(&self, text: &str, patience: Duration) -> Vec<String> {
         let mut seen = Vec::new();
@@ -81,7 +81,7 @@ impl Process {
         }
     }
 
-    /// The lines of output that were not read yet. Call it only after the process has ended.
+    /// Returns the lines of output that have not been read yet. Call this only after the process has ended.
     #[must_use]
     pub fn rest(&self) -> Vec<String> {
         std::iter::from_fn(|| self.lines.recv_timeout(Duration::from_secs(2)).ok()).collect()

@@ -1,4 +1,4 @@
-//! An HTTP answer with the accessors that tests need.
+//! An HTTP answer, with the accessors that tests need.
 
 use axum::response::Response;
 use flexgate::base::outbound::Answer;
@@ -48,7 +48,7 @@ impl Reply {
         self.body
     }
 
-    /// The code of the problem document. Empty if the answer is no problem document.
+    /// The code of the problem document. Empty if the answer is not a problem document.
     #[must_use]
     pub fn code(&self) -> String {
         let problem = self.header("content-type") == "application/problem+json";
@@ -56,7 +56,7 @@ impl Reply {
         code.unwrap_or_default()
     }
 
-    /// The value of a header. Empty if the answer lacks the header.
+    /// The value of a header. Empty if the answer does not have the header.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()

@@ -21,13 +21,13 @@ use time::Duration;
 /// The gateway's public URL in tests. Nothing listens there.
 pub const GATEWAY: &str = "http://localhost:9000";
 
-/// The surroundings of a gateway: a simulator, a folder with secrets and a store, and a clock.
+/// Everything around a gateway: a simulator, a folder with secrets and a store, and a clock.
 pub struct World {
     /// Twilio and the identity provider.
     pub simulator: Simulator,
     /// The gateway's clock. Move it with [`World::advance`], which moves the simulator's clock too.
     pub clock: Arc<ManualClock>,
-    /// Whether the simulator's clock is `clock`. Otherwise the simulator's clock runs.
+    /// Whether the simulator uses `clock`. Otherwise, the simulator's clock runs in real time.
     is_one_clock: bool,
     /// A client for the simulator.
     pub http: reqwest::Client,
@@ -35,15 +35,15 @@ pub struct World {
 }
 
 impl World {
-    /// Starts a fresh world in which the simulator's clock runs. A gateway in another process needs this, because its
-    /// own clock runs too.
+    /// Starts a fresh world in which the simulator's clock runs in real time. A gateway in another process needs this,
+    /// because its own clock runs too.
     pub async fn start() -> Self {
         Self::over(Config::default()).await
     }
 
-    /// Starts a fresh world in which the simulator tells the same time as [`World::clock`], which stands still between
-    /// calls of [`World::advance`]. Use it for a gateway in this process. The result of a test then does not depend on
-    /// how long the test takes.
+    /// Starts a fresh world in which the simulator uses [`World::clock`]. That clock stands still between calls of
+    /// [`World::advance`], so the result of a test does not depend on how long the test takes. Use this for a gateway
+    /// in the test's own process.
     pub async fn on_one_clock() -> Self {
         let mut world = Self::start().await;
         let clock = world.clock.clone();
@@ -81,8 +81,8 @@ impl World {
         self.folder.path().join("flexgate.db")
     }
 
-    /// Replaces the document of the secret `id` in one step, as a rotation does. The pending version of the secret has
-    /// the ID `id.pending`.
+    /// Replaces the document of the secret `id` in one step, as a rotation does. `id.pending` is the pending version of
+    /// the secret.
     pub fn write_secret(&self, id: &str, document: &Value) {
         let path = self.secret_path(id);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -97,7 +97,7 @@ impl World {
         self.folder.path().join("secrets").join(format!("{id}.json"))
     }
 
-    /// Writes the cookie keys. Each entry of `keys` has a key's name, and a byte from which the key is made.
+    /// Writes the cookie keys. Each entry of `keys` has the name of a key, and the byte from which the key is made.
     pub fn write_keys(&self, current: &str, keys: &[(&str, u8)]) {
         let keys: serde_json::Map<_, _> = keys
             .iter()
@@ -159,13 +159,13 @@ impl World {
         self.shift_simulator(clock["offset_seconds"].as_i64().unwrap() + by.whole_seconds()).await;
     }
 
-    /// Sets how many seconds the simulator's clock is ahead of real time, or of [`World::clock`] in a world on one
-    /// clock.
+    /// Sets how many seconds the simulator's clock is ahead. It is ahead of real time, or of [`World::clock`] if the
+    /// simulator uses that clock.
     pub async fn shift_simulator(&self, seconds: i64) {
         self.control("clock", &json!({ "offset_seconds": seconds })).await;
     }
 
-    /// The people ledger as another function in the same deployment would use it.
+    /// Returns the people ledger in the way another function of the deployment would open it.
     #[must_use]
     pub fn ledger(&self, settings: &OwnerSettings) -> Ledger {
         let platform = self.platform(&settings.common);
@@ -181,8 +181,8 @@ impl World {
         db.execute_batch(sql).unwrap();
     }
 
-    /// Sends a request to the simulator with the account's credential. Sends no body if `body` is null. Returns the
-    /// answer as JSON, or null if it has no body.
+    /// Sends a request to the simulator with the account's credential. If `body` is null, sends no body. Returns the
+    /// answer as JSON, or null if the answer has no body.
     pub async fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
         let account = self.simulator.account();
         let mut request = reqwest::Request::new(method, format!("{}{path}", self.simulator.url()).parse().unwrap());
@@ -253,7 +253,7 @@ impl World {
     }
 
     /// The requests to one of the simulator's services since the journal was last emptied, as `METHOD path` in the
-    /// order in which they arrived. The journal also contains the tests' own requests, so empty it after the setup.
+    /// order in which they arrived. The journal also contains the test's own requests, so empty it after the setup.
     pub async fn calls(&self, service: &str) -> Vec<String> {
         let journal = self.ask(Method::GET, &format!("/__sim/requests?service={service}"), &Value::Null).await;
         let calls = journal["requests"].as_array().unwrap().iter();
@@ -267,7 +267,8 @@ impl World {
         self.ask(Method::DELETE, "/__sim/requests", &Value::Null).await;
     }
 
-    /// A token from the company's identity provider. It has the claims of a valid token, overridden by `claims`.
+    /// Returns a token from the company's identity provider. Its claims are those of a valid token, overridden by
+    /// `claims`.
     pub async fn token(&self, claims: &Value) -> String {
         let answer = self.ask(Method::POST, "/idp/__dev/token", claims).await;
         answer["token"].as_str().unwrap().to_owned()

@@ -1,4 +1,5 @@
-// Runs headless Chromium with *.twilio.com resolved to the simulator, and collects every complaint of the browser.
+// Runs headless Chromium. The host names *.twilio.com resolve to the simulator. Collects every error and warning of the
+// browser.
 
 import { createHash, X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";

@@ -1,4 +1,4 @@
-// Starts the built binary on free ports with state of its own, and stops it again.
+// Starts the built binary on free ports with a state folder of its own, and stops it again.
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";

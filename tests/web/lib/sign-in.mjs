@@ -1,4 +1,4 @@
-// Signs in without a browser. It follows the redirects, submits the sign-in page and keeps the cookies itself.
+// Signs in without a browser. This module follows the redirects, submits the sign-in page and keeps the cookies itself.
 
 /** Signs in as `username`. Returns a `fetch` that sends the session cookie and the headers that the page sends. */
 export async function signIn(gateway, username) {

@@ -23,13 +23,13 @@ pub enum MintError {
         /// How long it takes until the caller may mint again.
         retry_after: std::time::Duration,
     },
-    /// There is no Flex user, and the policy does not allow creating one.
+    /// There is no Flex user with this username, and the policy does not allow creating one.
     #[error("there is no Flex user of that name, and none may be provisioned")]
     UserUnknown,
     /// The people ledger refuses to create the user, or to update it from the claims.
     #[error(transparent)]
     Ledger(LedgerError),
-    /// No token may be minted for the Flex user.
+    /// The policy does not allow minting a token for the Flex user.
     #[error("{why}")]
     NotAdmitted {
         /// Which user.
@@ -37,10 +37,10 @@ pub enum MintError {
         /// Why.
         why: NotAdmitted,
     },
-    /// The person has left: a source of the people ledger says that they are inactive.
+    /// The person has left: a source says that they are inactive.
     #[error("the people ledger holds the person inactive")]
     Inactive,
-    /// Another request is changing the person in the people ledger. It takes at most this much longer.
+    /// Another request is changing the person in the people ledger. It takes at most this long.
     #[error("the person is being changed by somebody else")]
     Busy(Duration),
     /// The Flex user is bound to another identity, or the caller's identity to another Flex user.
@@ -86,7 +86,8 @@ impl From<LedgerError> for MintError {
     }
 }
 
-/// Returns an error if no token may be minted for the user. Every mint makes this check, however it found the user.
+/// Returns an error if no token may be minted for the user. Every mint calls this, no matter how Flexgate found the
+/// user.
 pub(super) fn admit(grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
     grant.admits(user).map_err(|why| MintError::NotAdmitted { user: user.flex_user_sid.clone(), why })
 }

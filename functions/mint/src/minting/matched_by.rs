@@ -2,20 +2,21 @@
 
 use std::fmt;
 
-/// How Flexgate found the user. `Display` writes it for the audit event.
+/// How Flexgate found the user. The `Display` form appears in the audit event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MatchedBy {
-    /// The user is bound to the caller's identity. This process read the user from Twilio less than a minute ago.
+    /// The user is bound to the caller's identity, and was in the cache: this process read it from Twilio less than a
+    /// minute ago.
     Remembered,
     /// Bound to the caller's identity.
     Bound,
     /// Bound, and updated from the caller's claims.
     Synced,
-    /// Found by the caller's username, and now bound to their identity.
+    /// The user was found by the caller's username, and is now bound to the caller's identity.
     ByUsername,
-    /// No user was found, so a new one was provisioned and bound.
+    /// No user was found, so Flexgate created one and bound it.
     Created,
-    /// Found by the username that a trusted service gave.
+    /// A trusted service named the user by username.
     Named,
 }
 

@@ -1,15 +1,16 @@
 //! Minting: a verified caller gets a Flex token or a refusal.
 //!
 //! The invariant of this module: a token reaches the caller only if Twilio confirms its user, its roles and its
-//! lifetime. The user must be the one to whom the caller's identity is bound, or whom a trusted service named. The
-//! token must not have a role that this user does not have, and must not be valid for longer than Flexgate granted.
+//! lifetime. The token's user must be the Flex user to whom the caller's identity is bound, or a user whom a trusted
+//! service named. The token must not have a role that this user does not have, and must not be valid for longer than
+//! Flexgate requested.
 //!
-//! The verified identity determines whose token it is. Whichever way Flexgate finds the user, the same check follows:
-//! [`MintGrant::admits`]. Only the people ledger creates and changes users.
+//! The caller's verified identity determines whose token it is. There are several ways to find the user, but the same
+//! check follows each of them: [`MintGrant::admits`]. Only the people ledger creates and changes users.
 //!
-//! If the user is cached, a mint makes one call to Twilio. Before that, it makes three calls to the store,
+//! If the user is cached, a mint makes one request to Twilio. Before that, it makes three requests to the store,
 //! concurrently: it counts the mint, reads the binding, and reads whether the person is inactive. `recent_users.rs`
-//! explains why so few calls are safe.
+//! explains why so few requests are safe.
 
 mod check;
 mod error;
@@ -37,10 +38,11 @@ use error::admit;
 use matched_by::MatchedBy;
 use recent_users::RecentUsers;
 
-/// The period to which the limit of mints applies.
+/// The length of the period to which the limit of mints applies.
 const LIMIT_SPAN: Duration = Duration::MINUTE;
 
-/// Mints tokens for verified callers. A process has only one `Minting`, because it caches recently seen users.
+/// Mints tokens for verified callers. A process must have only one `Minting`, because its cache of recently seen users
+/// lives there.
 #[derive(Debug)]
 pub struct Minting {
     policy: Policy,
@@ -53,10 +55,10 @@ pub struct Minting {
     recent_users: RecentUsers,
 }
 
-/// A successful mint. Its `Display` says why it was allowed.
+/// A successful mint. Its `Display` form says why the mint was allowed.
 #[derive(Debug)]
 pub struct Minted {
-    /// The token. Flexgate has checked that its user, roles and lifetime are the granted ones.
+    /// The token. Flexgate has checked that its user, roles and lifetime are as requested.
     pub token: MintedToken,
     grant: MintGrant,
     found: MatchedBy,
@@ -97,11 +99,11 @@ impl Minting {
         self.provisioning.prewarm(deadline).await;
     }
 
-    /// Mints what `caller` asks for, if the policy allows it.
+    /// Mints the token that `caller` requests, if the policy allows it.
     pub async fn mint(&self, caller: &Caller, asked: MintRequest, deadline: Deadline) -> Result<Minted, MintError> {
         let grant = self.policy.mint(caller, asked, self.clock_rng.now())?;
         let (user, found) = if grant.for_self {
-            // Make the three store calls concurrently, so that the caller waits only once.
+            // Make the three store calls concurrently, so that the mint takes the time of only one call.
             let bound = self.provisioning.bindings().user_of(&caller.identity);
             let (counted, bound, present) = tokio::join!(self.count(caller, &grant), bound, self.present(&grant));
             counted?;
@@ -120,7 +122,7 @@ impl Minting {
                 Ok(()) => Ok(done(token)),
                 Err(WrongToken::Roles) => {
                     // The token has a role that the cached user lacks. Read the user again, because somebody may have
-                    // added that role since.
+                    // given them the role since.
                     let fresh = self.look_again(caller, &grant, &user, deadline).await?;
                     let checked = check::check(&token.info, &fresh, grant.ttl, self.clock_rng.now());
                     checked.map(|()| done(token)).map_err(MintError::WrongToken)
@@ -129,7 +131,7 @@ impl Minting {
             },
             Err(TwilioError::Foreign) => Err(MintError::WrongToken(WrongToken::Account)),
             Err(refused @ (TwilioError::Refused(_) | TwilioError::NotFound(_))) => {
-                // The cached user may be out of date, so read it again.
+                // Twilio refused the mint. The cached user may be out of date, so read it again to find the reason.
                 match self.look_again(caller, &grant, &user, deadline).await {
                     Err(error @ (MintError::NotAdmitted { .. } | MintError::UserUnknown)) => Err(error),
                     _ => Err(refused.into()),
@@ -139,15 +141,15 @@ impl Minting {
         }
     }
 
-    /// Refuses a mint if a source says that the person is inactive. Their Flex user can be active nevertheless, because
+    /// Refuses a mint if a source says that the person is inactive. Their Flex user can still be active, because
     /// Twilio's SSO or somebody in the Console reactivated it.
     async fn present(&self, grant: &MintGrant) -> Result<(), MintError> {
         let username = grant.username.key();
         if self.deactivations.says_inactive(None, Some(&username)).await? { Err(MintError::Inactive) } else { Ok(()) }
     }
 
-    /// Counts one more mint for this caller. If the caller is a service, each user that it names has a separate count.
-    /// A failed mint counts too, which limits how fast a caller can probe for usernames.
+    /// Counts one more mint for this caller. If the caller is a service, Flexgate counts separately for each user that
+    /// the service names. A failed mint counts too. This limits how fast a caller can find out which usernames exist.
     async fn count(&self, caller: &Caller, grant: &MintGrant) -> Result<(), MintError> {
         let named = if grant.for_self { "" } else { grant.username.as_str() };
         let who = [&*caller.identity.issuer, &*caller.identity.subject, named];

@@ -1,18 +1,18 @@
-//! Caches the users that this process has just seen, so that the next mint need not read them from Twilio again.
+//! Caches the Flex users that this process read recently, so that the next mint need not read them from Twilio again.
 //!
 //! This is safe for these reasons. A cached user was read from Twilio *after* the identity was bound to it, and is at
 //! most a minute old. Every mint reads the binding from the store, and uses the cached user only if the identity is
-//! still bound to it. Deprovisioning through Flexgate, in any process, first deactivates the user and then unbinds the
-//! identity. From then on, no mint uses the cached user. Before the identity can be bound again, Flexgate looks the
-//! user up and finds it deactivated.
+//! still bound to it. When a user is deprovisioned through Flexgate, in any process, Flexgate first deactivates the
+//! user and then unbinds the identity. From then on, no mint uses the cached user. Before the identity can be bound
+//! again, Flexgate reads the user from Twilio and sees that it is deactivated.
 //!
 //! A user who is deactivated elsewhere (in the Flex Console) can get a token for up to a minute longer, unless Twilio
-//! itself refuses. But a token that was minted a minute earlier would have lived for up to an hour anyway. Flexgate
-//! also compares the roles of the minted token with the roles of the cached user. So a removed role is missing from the
-//! token, and an added one triggers a new look-up.
+//! itself refuses. This adds little risk: a token that was minted just before the deactivation lives for up to an hour
+//! anyway. Flexgate also compares the roles of the minted token with the roles of the cached user. A removed role is
+//! missing from the token, and an added role makes Flexgate read the user again.
 //!
-//! A look-up holds a lock for its identity. So if one person sends fifty first requests at once, they cause only one
-//! look-up.
+//! Reading a user holds a lock for the identity. So if one person sends fifty first requests at once, only one of them
+//! reads the user from Twilio.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,10 +27,10 @@ use tokio::time::timeout_at;
 /// How long a cached user is trusted.
 const SEEN: Duration = Duration::seconds(60);
 
-/// Once the cache holds this many identities, Flexgate drops those whose cached user is no longer recent.
+/// Once the cache holds this many identities, Flexgate drops those whose cached user is more than a minute old.
 const CROWD: usize = 10_000;
 
-/// The users that this process has seen, by identity.
+/// The users that this process has read, by the caller's identity.
 #[derive(Debug, Default)]
 pub(super) struct RecentUsers(Mutex<HashMap<Identity, Arc<tokio::sync::Mutex<Recalled>>>>);
 
@@ -38,7 +38,7 @@ pub(super) struct RecentUsers(Mutex<HashMap<Identity, Arc<tokio::sync::Mutex<Rec
 #[derive(Debug, Default)]
 pub(super) struct Recalled {
     seen: Option<(FlexUser, OffsetDateTime)>,
-    /// The claims of the caller's token at the time of the last look-up.
+    /// The claims of the caller's token at the time when the user was last read.
     claims: Option<TokenClaims>,
 }
 
@@ -51,7 +51,7 @@ impl RecentUsers {
         let recalled = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if all.len() >= CROWD {
-                // A locked entry is in use, so keep it.
+                // If an entry is locked, a request is using it, so keep the entry.
                 all.retain(|_, one| one.try_lock().map_or(true, |recalled| recalled.recent(now).is_some()));
             }
             all.entry(identity.clone()).or_default().clone()
@@ -59,7 +59,7 @@ impl RecentUsers {
         timeout_at(deadline.instant(), recalled.lock_owned()).await.ok()
     }
 
-    /// Drops the identity's cached user, even if another request holds the lock.
+    /// Drops the identity's cached user, even if another request holds the identity's lock.
     pub(super) fn forget(&self, identity: &Identity) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(identity);
     }
@@ -76,14 +76,14 @@ impl Recalled {
         self.seen.as_ref().map(|(user, _)| &user.flex_user_sid)
     }
 
-    /// Whether the cached user need not be updated from these claims, because they add nothing to the cached claims.
-    /// Matters only if just-in-time provisioning also updates users.
+    /// Whether the cached user is up to date with these claims, because they add nothing to the cached claims. The
+    /// result matters only if just-in-time provisioning also updates users.
     pub(super) fn follows(&self, claims: &TokenClaims) -> bool {
         self.claims.as_ref().is_some_and(|earlier| claims.add_nothing_to(earlier))
     }
 
-    /// Caches the user as Twilio returned it, and the token's claims. `at` is the time of the request to Twilio, not of
-    /// its answer.
+    /// Caches the user that Twilio returned, and the token's claims. `at` is the time when the request was sent to
+    /// Twilio, not the time of the answer.
     pub(super) fn note(&mut self, user: FlexUser, claims: TokenClaims, at: OffsetDateTime) {
         *self = Self { seen: Some((user, at)), claims: Some(claims) };
     }

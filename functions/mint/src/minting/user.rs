@@ -14,7 +14,7 @@ use super::matched_by::MatchedBy;
 impl Minting {
     /// Returns the caller's Flex user. If the caller's identity is bound to a user (`bound`), returns that user.
     /// Otherwise, looks for the user with the caller's username and binds the identity to it. If there is no such user
-    /// either, creates one, if the policy allows that.
+    /// and the policy allows it, creates one.
     pub(super) async fn own_user(
         &self,
         caller: &Caller,
@@ -45,12 +45,12 @@ impl Minting {
             None => self.bind_own(caller, grant, deadline).await?,
         };
         if found == MatchedBy::Created {
-            // The ledger recorded the claims with the new user's roles, which may be fewer than the caller's. Cache the
-            // claims in that form too.
+            // The ledger recorded the claims with the roles that the new user got, which may be fewer than the caller's
+            // roles. Cache the same claims, so that the next mint compares with what the ledger recorded.
             claims = self.claims(caller, grant, newcomer_roles(caller, grant));
         }
-        // Read the user again, even if the search has returned the complete user. Only what Flexgate read after it
-        // bound the identity may be cached.
+        // Read the user again, even if the search returned it completely. The cache may contain only users that
+        // Flexgate read after it bound the identity.
         let user = if found == MatchedBy::Created || grant.just_in_time == JustInTime::Off {
             self.get(&sid, deadline).await?
         } else {
@@ -63,8 +63,8 @@ impl Minting {
         Ok((user, found))
     }
 
-    /// Refuses the mint if a source says that the person is inactive, and names them by the username of their Flex
-    /// user. The earlier check used only the token's username, which may differ.
+    /// Refuses the mint if a source says that the person is inactive. This check uses the username of their Flex user.
+    /// The earlier check used the username in the token, which may differ.
     async fn present_as(&self, grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
         let key = user.username.key();
         if key == grant.username.key() {
@@ -74,12 +74,12 @@ impl Minting {
         if inactive { Err(MintError::Inactive) } else { Ok(()) }
     }
 
-    /// Converts the caller's claims to the form that the ledger reads. Uses `roles` as the claimed roles.
+    /// Converts the caller's claims to the form that the ledger uses, with `roles` as the claimed roles.
     fn claims(&self, caller: &Caller, grant: &MintGrant, roles: &RoleSet) -> TokenClaims {
         TokenClaims::of(caller, &grant.username, roles, &self.clock_rng)
     }
 
-    /// Returns the user, and whether this call changed it. If the settings say that users are updated from claims,
+    /// Returns the user, and whether this call changed it. If the settings say that claims update users, this call
     /// first updates the user.
     async fn follow(
         &self,
@@ -88,8 +88,8 @@ impl Minting {
         deadline: Deadline,
     ) -> Result<(FlexUser, bool), MintError> {
         match self.ledger.follow(claims, user, deadline).await {
-            // The claims would remove the last administrator's role. Keep it, so that the person can sign in and
-            // appoint another one.
+            // The claims would take the role `admin` from the last administrator. Change nothing, so that this person
+            // can sign in and appoint another administrator.
             Err(LedgerError::LastAdmin) => Ok((self.get(user, deadline).await?, false)),
             followed => {
                 let followed = followed?;
@@ -98,14 +98,14 @@ impl Minting {
         }
     }
 
-    /// Returns the user that a trusted service names. Always looks the user up at Twilio: nothing else would show that
-    /// the user has been deprovisioned, because such a user need not be bound to an identity.
+    /// Returns the user that a trusted service names. Always reads the user from Twilio. The named user need not be
+    /// bound to an identity, so only Twilio can tell whether the user was deprovisioned.
     pub(super) async fn named_user(&self, grant: &MintGrant, deadline: Deadline) -> Result<FlexUser, MintError> {
         let user = self.provisioning.flex().find(&grant.username, deadline).await?.ok_or(MintError::UserUnknown)?;
         if user.is_complete() { Ok(user) } else { self.get(&user.flex_user_sid, deadline).await }
     }
 
-    /// Reads the user again. Refuses if no token may be minted for the user any more.
+    /// Reads the user from Twilio again. Returns an error if no token may be minted for the user any more.
     pub(super) async fn look_again(
         &self,
         caller: &Caller,
@@ -128,8 +128,8 @@ impl Minting {
         }
     }
 
-    /// Binds the caller to the Flex user with their username. If there is no such user, creates it if the policy allows
-    /// that.
+    /// Binds the caller to the Flex user with the caller's username. If there is no such user and the policy allows it,
+    /// creates one.
     async fn bind_own(
         &self,
         caller: &Caller,
@@ -140,7 +140,7 @@ impl Minting {
         let user = self.provisioning.flex().find(&grant.username, deadline).await?;
         if let Some(user) = user.as_ref().filter(|user| user.is_deactivated()) {
             if grant.just_in_time != JustInTime::Off {
-                // Record the deactivated user, because the next search may not show it.
+                // Record the deactivated user in the ledger, because Twilio's next search may not find it.
                 self.ledger.see(user).await?;
             }
             return Err(MintError::NotAdmitted { user: user.flex_user_sid.clone(), why: NotAdmitted::Deactivated });
@@ -162,8 +162,8 @@ impl Minting {
     }
 }
 
-/// Returns the roles of a user who is created for the caller. If the caller asks for a token with only some of their
-/// roles, the user gets only those, because Twilio mints a token with all of a user's roles.
+/// Returns the roles for a user who is created for the caller. If the caller asks for a token with only some of their
+/// roles, the user gets only those roles, because Twilio always mints a token with all roles of the user.
 fn newcomer_roles<'a>(caller: &'a Caller, grant: &'a MintGrant) -> &'a RoleSet {
     grant.only_roles.as_ref().unwrap_or(&caller.roles)
 }

@@ -1,4 +1,5 @@
-//! The route `POST /token`: translates HTTP to calls of [`crate::minting`] and back.
+//! The route `POST /token`. It translates HTTP requests to calls of [`crate::minting`], and the results to HTTP
+//! responses.
 
 pub(crate) mod token;
 

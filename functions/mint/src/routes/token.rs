@@ -76,8 +76,8 @@ struct Minted<'a> {
     security(("bearer" = ["flexgate.token"]), ("bearer" = ["flexgate.token.any"])),
 )]
 pub(crate) async fn mint(State(app): State<Arc<App>>, context: Context, request: Request) -> Result<Response, Problem> {
-    // Verify the caller before reading the body. Otherwise, error messages about the body would tell a stranger which
-    // fields exist.
+    // Verify the caller before reading the body. Otherwise, a caller without a token could learn from error messages
+    // which fields the body has.
     let caller = app.verifier.verify(request.headers(), context.deadline).await.map_err(|error| {
         audit(None, None, Decision::Refused, &with_causes(&error), &context);
         Problem::from(&error)
@@ -102,7 +102,7 @@ pub(crate) async fn mint(State(app): State<Arc<App>>, context: Context, request:
     Ok((StatusCode::CREATED, axum::Json(answer)).into_response())
 }
 
-/// Reads a whole number. JSON may also write it as `3600.0`.
+/// Reads a whole number. JSON may also write a whole number as `3600.0`.
 fn whole(value: &serde_json::Value) -> Option<u64> {
     let integral = || value.as_f64().filter(|number| number.fract() == 0.0)?.to_string().parse().ok();
     value.as_u64().or_else(integral)

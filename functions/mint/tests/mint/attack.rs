@@ -1,4 +1,4 @@
-//! Regression tests for faults in the people ledger that were found by attacking it through minting.
+//! Regression tests for bugs in the people ledger that were found by attacking it through `POST /token`.
 
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::base::outbound::Deadline;
@@ -11,8 +11,8 @@ use crate::gate::{Gate, Minted as _};
 
 const MODES: [&str; 3] = ["off", "create", "create-and-sync"];
 
-/// Starts a minting function with this mode of just-in-time provisioning, and mints once for the owner of the Flex user
-/// `ada`. Returns the owner's token too.
+/// Starts a minting function with this mode of just-in-time provisioning. Creates the Flex user `ada` and mints once
+/// for the person to whom it then belongs. Returns that person's token too.
 async fn owned(just_in_time: &str) -> (Gate, String) {
     let gate = Gate::with(&[("FLEXGATE_JUST_IN_TIME", just_in_time)]).await;
     gate.world.at_twilio("ada", &["agent"]).await;
@@ -21,8 +21,8 @@ async fn owned(just_in_time: &str) -> (Gate, String) {
     (gate, first)
 }
 
-/// Writes to the ledger, as the operator, what the user should be. With `Earlier::Nothing`, the username passes to
-/// another person. With another value of `earlier`, the person stays the same.
+/// Writes to the ledger, in the operator's name, how the user should be. If `earlier` is `Earlier::Nothing`, the
+/// username passes to another person. Otherwise, it stays with the same person.
 async fn operator_says(gate: &Gate, username: &str, earlier: Earlier) {
     let user = DesiredUser {
         username: username.parse().unwrap(),
@@ -36,11 +36,11 @@ async fn operator_says(gate: &Gate, username: &str, earlier: Earlier) {
     gate.ledger().state(&news, Deadline::after(std::time::Duration::from_secs(10))).await.unwrap();
 }
 
-/// Asserts that the new owner's token mints, and that the previous owner's token does not. The previous owner's token
-/// was issued in the same second as the takeover.
+/// Asserts that the new owner of the username can mint, and that the previous owner (`first`) cannot. The previous
+/// owner's token was issued in the second in which the username passed to the new owner.
 async fn only_the_second_mints(gate: &Gate, username: &str, first: &str) {
     let answer = gate.mint(first, json!({})).await;
-    // Times of issue are whole seconds, so only a token of a later second is certainly newer than the takeover.
+    // Times of issue are whole seconds. So only a token of a later second is certainly newer than the change of owner.
     gate.world.advance(time::Duration::SECOND).await;
     let second = gate.token_of(username, json!({"sub": "the-second"})).await;
     let own = gate.mint(&second, json!({})).await;

@@ -1,4 +1,4 @@
-//! A minting function on its own port, and the simulator it calls.
+//! A minting function on its own port, together with the simulator that it calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,7 +43,7 @@ impl Gate {
         Self::with(&[]).await
     }
 
-    /// Starts a `Gate` (a minting function and a simulator) with these settings in addition to the usual ones.
+    /// Starts a `Gate` (a minting function and a simulator) with these variables in addition to the usual settings.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
         Log::keep_decisions();
         let world = World::on_one_clock().await;
@@ -63,14 +63,14 @@ impl Gate {
         Self { world, url, platform, settings, fetches }
     }
 
-    /// Returns the `Provisioning` of another process of the same deployment. That process opens the same store file.
+    /// Returns the `Provisioning` of a second process of the same deployment, which opens the same store file.
     pub fn elsewhere(&self) -> Provisioning {
         let platform = Platform::new(&self.settings.common, self.platform.clock_rng.clone()).unwrap();
         let flex = platform.flex(&self.settings.common, &self.settings.credential);
         Provisioning::new(Arc::new(flex), platform.sessions(), platform.bindings())
     }
 
-    /// Returns the people ledger, as another function would use it.
+    /// Returns the people ledger in the way another function of the deployment would open it.
     pub fn ledger(&self) -> Ledger {
         Ledger::of_platform(&self.platform, Arc::new(self.elsewhere()), &self.settings.policy)
     }
@@ -92,7 +92,7 @@ impl Gate {
         self.fetches.load(Ordering::SeqCst)
     }
 
-    /// Returns a person's token from the company's identity provider, with these claims changed. `POST
+    /// Returns a token for a person from the company's identity provider, with these changes to its claims. `POST
     /// /idp/__dev/token` describes the special members `header` and `key`.
     pub async fn token_of(&self, username: &str, changes: Value) -> String {
         let mut claims = json!({
@@ -134,7 +134,7 @@ impl Gate {
 /// What a mint's answer must be.
 pub trait Minted {
     /// Asserts that the answer is this problem, with the right body and headers. Also asserts that there is exactly one
-    /// audit event, and that nothing of Twilio's answer reaches the caller.
+    /// audit event, and that the answer contains nothing of Twilio's answer.
     fn assert_problem(&self, status: u16, code: &str);
 
     /// Asserts that the answer is a token for this Flex user.

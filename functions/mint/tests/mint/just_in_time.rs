@@ -1,4 +1,4 @@
-//! Bindings, and users who are created or updated by a mint.
+//! Tests how mints bind identities to users, and how they create and update users.
 
 use flexgate::domain::Identity;
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ async fn m18_nobody_is_brought_back_by_minting() {
     let ada = gate.world.at_twilio("ada", &["agent"]).await;
     gate.world.deprovision_at_twilio(&ada).await;
     for found in [true, false] {
-        // If a search does not show deactivated users, such a user must not be mistaken for a newcomer.
+        // Even if a search does not show deactivated users, Flexgate must not treat a person with such a user as new.
         gate.world.switch(&json!({"find_returns_deactivated": found})).await;
         gate.mint_as("ada").await.assert_problem(403, "mint_refused");
         assert_eq!(gate.world.twilio_user("ada").await.unwrap()["deactivated"], true);

@@ -1,4 +1,4 @@
-//! How minting reacts when the issuer's keys change: M4, M23.
+//! Tests mints while the issuer's keys change (attacks M4 and M23).
 
 use serde_json::json;
 

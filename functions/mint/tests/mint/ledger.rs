@@ -1,4 +1,4 @@
-//! The claims of tokens as one of several sources of the people ledger.
+//! Tests the claims of tokens as one of several sources of the people ledger.
 
 use flexgate::base::clock_rng::Clock as _;
 use flexgate::base::outbound::Deadline;
@@ -27,7 +27,7 @@ impl Gate {
         self.ledger().state(&news, Deadline::after(std::time::Duration::from_secs(10))).await
     }
 
-    /// Writes to the ledger what `POST /users` and `DELETE /users` would write for these arguments.
+    /// Writes to the ledger what `POST /users` or `DELETE /users` with these values would write.
     pub async fn api_says(&self, username: &str, active: Option<bool>, roles: Option<&[&str]>) {
         let (now, id) = (self.world.clock.now(), EventId::from(7));
         let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
@@ -47,7 +47,7 @@ impl Gate {
         self.says(Source::Operator, username, Statement { active, ..Statement::default() }).await.unwrap();
     }
 
-    /// Mints with these claims in addition to the usual ones. Returns Twilio's user afterwards.
+    /// Mints with these claims in addition to the usual ones. Returns the Flex user after the mint.
     async fn mint_with(&self, username: &str, claims: Value) -> Value {
         let token = self.token_of(username, claims).await;
         let answer = self.mint(&token, json!({})).await;
@@ -106,7 +106,7 @@ async fn an_older_token_after_a_newer_one_changes_nothing() {
         assert_eq!(gate.world.twilio_user("ada").await.unwrap(), ada);
     }
     assert_eq!(gate.person("ada").await.unwrap(), before);
-    // The older token changes nothing in another process either, which has not cached the newer token's claims.
+    // A second process has not cached the claims of the newer token. The older token changes nothing there either.
     let twin = gate.twin().await;
     gate.send_to(&twin, &[&format!("Bearer {older}")], "{}".to_owned()).await;
     assert_eq!(gate.person("ada").await.unwrap(), before);
@@ -150,7 +150,7 @@ async fn the_same_claims_are_written_once_a_day() {
 async fn claims_add_a_role_only_at_a_mint_of_their_own() {
     let gate = Gate::with(SYNC).await;
     gate.mint_with("ada", json!({"roles": ["agent"]})).await;
-    // The state after a crash: the ledger has stored the roles, but Twilio's user has not got them.
+    // Reproduce the state after a crash: the ledger has stored the roles, but the Flex user does not have them yet.
     let person = gate.person("ada").await.unwrap();
     let source = gate.claims();
     let mut statement = person.statements[&source].clone();
@@ -165,11 +165,11 @@ async fn claims_add_a_role_only_at_a_mint_of_their_own() {
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["agent"]));
     gate.api_says("ada", Some(true), None).await;
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], json!(["agent"]));
-    // The claims contain nothing new, but the mint still adds the role.
+    // These claims are the same as those in the ledger, but the mint still gives the missing role.
     gate.world.clock.advance(Duration::seconds(61));
     let both = json!({"roles": ["agent", "supervisor"]});
     assert_eq!(gate.mint_with("ada", both.clone()).await["roles"], both["roles"]);
-    // The role that the mint added survives another reconciliation.
+    // The role is still there after another reconciliation.
     gate.ledger().reconcile(person.id, soon).await.unwrap();
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["roles"], both["roles"]);
 }
@@ -222,8 +222,8 @@ async fn a_name_follows_the_source_that_comes_first() {
     gate.api_says("ada", Some(true), None).await;
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["full_name"], "Said by the API");
     assert_eq!(gate.mint_with("ada", json!({})).await["full_name"], "ada Example", "claims come before the API");
-    // Claims without a name state nothing about the name. With an unverified address, they state nothing about the
-    // e-mail.
+    // A token without a name makes no statement about the name. A token with an unverified address makes no statement
+    // about the e-mail address.
     let silent = json!({"name": null, "email": "other@example.com", "email_verified": false});
     let ada = gate.mint_with("ada", silent).await;
     assert_eq!((&ada["full_name"], &ada["email"]), (&json!("Said by the API"), &json!("ada@example.com")));
@@ -255,7 +255,7 @@ async fn r92_whom_a_source_holds_inactive_gets_no_token_under_another_name_eithe
         let ada = gate.world.at_twilio("ada", &["agent"]).await;
         gate.mint_as("ada").await.assert_minted(&ada);
         gate.operator_says_inactive("ada").await;
-        // Twilio's SSO or somebody in the Console reactivates her, and her identity is bound again.
+        // Twilio's SSO or somebody in the Console reactivates ada, and her identity is bound again.
         gate.world.at_twilio("ada", &["agent"]).await;
         let renamed = json!({"preferred_username": "countess"});
         let bound =
@@ -272,8 +272,8 @@ async fn claims_of_a_new_owner_of_the_binding_replace_those_of_the_one_before() 
     let ada = gate.mint_with("ada", json!({"roles": ["supervisor"]})).await;
     let sid = ada["flex_user_sid"].as_str().unwrap().parse().unwrap();
     gate.platform.bindings().unbind(&sid).await.unwrap();
-    // This token was issued before the previous owner's last token. But the two belong to different people, so it still
-    // counts.
+    // This token was issued before the previous owner's last token. It still counts, because the two tokens belong to
+    // different people.
     let issued = gate.world.clock.now().unix_timestamp() - 60;
     let token = json!({"sub": "sub-new", "iat": issued, "roles": ["agent"], "name": "Ada Newman"});
     let ada = gate.mint_with("ada", token).await;

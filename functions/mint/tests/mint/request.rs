@@ -1,4 +1,4 @@
-//! Callers who ask for more than they may have: M15 to M17, M25.
+//! Callers who ask for more than they may have: M15 to M17 and M25.
 
 use serde_json::json;
 use time::Duration;
@@ -79,7 +79,7 @@ async fn m17_a_lifetime_is_a_whole_number_of_seconds_within_bounds() {
         let left = (time::OffsetDateTime::parse(expires_at, format).unwrap() - now).whole_seconds();
         assert!((seconds - 2..seconds + 30).contains(&left), "{ttl}: {left}");
     }
-    // The token never outlives the caller's own token.
+    // A minted token never expires later than the caller's own token.
     let short = gate.token_of("ada", json!({"exp": (now + Duration::minutes(10)).unix_timestamp()})).await;
     let answer = gate.mint(&short, json!({"ttl": 3600})).await;
     answer.assert_minted(&ada);

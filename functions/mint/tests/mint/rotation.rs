@@ -1,4 +1,4 @@
-//! The Twilio credential, in both of its forms and during rotation: M21.
+//! Tests the Twilio credential, in both of its forms and during rotation (attack M21).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,8 +49,8 @@ async fn m21_the_pending_credential_serves_until_the_current_one_moves() {
     gate.world.write_secret("twilio.pending", &document("second"));
     rotate(&gate, "second").await;
     gate.mint_as("ada").await.assert_minted(&ada);
-    // Once the new credential is in use, a mint costs nothing extra: Twilio rejects no call, and Flexgate reads no
-    // secret.
+    // Once the new credential is in use, a mint needs no extra request: Twilio rejects none, and Flexgate does not read
+    // the secret again.
     gate.world.forget_calls().await;
     let fetches = gate.secret_fetches();
     for _ in 0..5 {
@@ -71,7 +71,8 @@ async fn m21_the_pending_credential_serves_until_the_current_one_moves() {
 async fn m21_a_second_rotation_close_behind_is_followed() {
     let (gate, ada) = with_ada().await;
     for auth_token in ["second", "third", "fourth"] {
-        // The current secret is older than all of these credentials. Only the pending secret changes.
+        // The current secret is older than all of these credentials. Only the pending secret changes, and Flexgate uses
+        // it.
         gate.world.write_secret("twilio.pending", &document(auth_token));
         rotate(&gate, auth_token).await;
         gate.mint_as("ada").await.assert_minted(&ada);
@@ -110,7 +111,7 @@ async fn m21_a_pending_credential_that_is_not_good_yet_is_let_go() {
     for _ in 0..3 {
         gate.mint_as("ada").await.assert_minted(&ada);
     }
-    // Later, Twilio accepts the pending credential. Flexgate then uses it.
+    // Once Twilio accepts the pending credential, Flexgate uses it.
     rotate(&gate, "not-yet").await;
     gate.world.clock.advance(Duration::seconds(5));
     gate.mint_as("ada").await.assert_minted(&ada);
@@ -148,7 +149,7 @@ async fn api_keys_are_credentials_too() {
     assert_eq!((answer.status, &answer.body["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
 }
 
-/// Mints 2,000 times, 50 at once, for 50 people, while `rotator` rotates the credential.
+/// Mints 2,000 times for 50 people, 50 at a time, while `rotator` rotates the credential.
 async fn mint_meanwhile(gate: &Arc<Gate>, rotator: impl AsyncFnOnce(&AtomicBool)) -> Vec<Reply> {
     let mut people = Vec::new();
     for n in 0..50 {
@@ -214,7 +215,7 @@ async fn m21_without_a_pending_version_callers_see_201_and_503_and_nothing_else(
             rotate(&gate, &next).await;
             tokio::time::sleep(StdDuration::from_millis(50)).await;
             gate.world.write_secret("twilio", &document(&next));
-            // After a failed search for a credential, Flexgate does not search again for 5 seconds. Skip that time.
+            // If no credential works, Flexgate does not look for a new one for 5 seconds. Skip that time.
             gate.world.clock.advance(Duration::seconds(5));
             tokio::time::sleep(StdDuration::from_millis(300)).await;
         }

@@ -1,4 +1,4 @@
-//! How minting handles Twilio's answers: M18 to M22.
+//! Tests how mints handle Twilio's answers (attacks M18 to M22).
 
 use serde_json::{Value, json};
 
@@ -179,7 +179,7 @@ async fn whatever_else_twilio_does_is_never_the_callers_fault() {
         assert_eq!(answer.status, status, "{fault}");
         assert!(!answer.body.to_string().contains("canary"));
     }
-    // Flexgate retries a mint whose answer is lost. Nobody ever sees the lost token.
+    // If Twilio's answer is lost, Flexgate mints again. Nobody ever receives the lost token.
     gate.world.fault(&json!({"service": "flex-api", "path_contains": "/Tokens", "kind": "lost_response"})).await;
     gate.mint_as("ada").await.assert_minted(&ada);
 }

@@ -1,4 +1,4 @@
-//! The routes: they translate HTTP to calls of the domain and back.
+//! The routes. They translate HTTP requests to calls of the code behind them, and the results to HTTP responses.
 
 pub(crate) mod explain;
 pub(crate) mod scim;

@@ -199,7 +199,7 @@ pub(crate) async fn provision(
         );
         return Err(Problem::new(kinds::TWILIO_REFUSED, detail));
     }
-    // For an active person, the ledger returns either a Flex user or an error, so this cannot happen.
+    // For an active person, the ledger returns either a Flex user or an error. So this case cannot happen.
     let Some(user) = report.user else {
         return Err(Problem::new(kinds::INTERNAL, "Give the request's id to your administrator."));
     };
@@ -240,7 +240,7 @@ pub(crate) async fn list(
         return Ok(axum::Json(Users { users: found.into_iter().map(User::from).collect(), next_page_token: None }));
     }
     let page = flex.list(size, token, context.deadline).await.map_err(|error| match error {
-        // Flexgate wrote the rest of the request itself, so the page token must be wrong.
+        // Flexgate itself wrote everything else in the request, so Twilio must have refused the page token.
         TwilioError::Refused(_) | TwilioError::NotFound(_) if token.is_some() => no_page(),
         error => problem::of(&error.into()),
     })?;
@@ -300,12 +300,12 @@ pub(crate) async fn deprovision(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Returns the request's ID. The ledger records it as the cause of the change.
+/// Returns the request's ID. The ledger stores it as the cause of the change.
 fn cause(context: &Context) -> EventId {
     context.request_id.as_str().parse().unwrap_or_else(|_| EventId::from(0))
 }
 
-/// Returns the verified caller if their token has the scope.
+/// Returns the verified caller if the caller's token has the scope.
 pub(super) async fn authorize(
     app: &App,
     headers: &HeaderMap,
@@ -343,7 +343,7 @@ fn read(mut fields: Fields) -> Result<DesiredUser, Problem> {
     fields.finish(desired())
 }
 
-/// Reads the worker in the two forms that Twilio accepts: `{}` and `{"attributes": {…}}`.
+/// Reads the field `worker`. It has the two forms that Twilio accepts: `{}` and `{"attributes": {…}}`.
 fn worker(value: Value) -> Result<Option<WorkerAttributes>, String> {
     let Value::Object(mut worker) = value else { return Err("must be an object, which may be empty".to_owned()) };
     let attributes = worker.remove("attributes");
@@ -367,14 +367,14 @@ fn unknown() -> Problem {
     Problem::new(kinds::USER_UNKNOWN, "Look users up with GET /users?username=….")
 }
 
-/// The problem for a page token that Twilio does not accept. A page token is opaque, so Flexgate cannot tell whether it
-/// was ever valid.
+/// The problem for a page token that Twilio does not accept. Flexgate cannot tell whether the token was ever valid,
+/// because only Twilio understands its content.
 fn no_page() -> Problem {
     Problem::new(kinds::PAGE_UNKNOWN, "Use next_page_token of an earlier answer as page_token, or start without it.")
 }
 
-/// Maps an error of a request whose path names the user. If Twilio does not know the user, the path is wrong, so the
-/// caller is told that the user is unknown.
+/// Maps an error of a request whose path contains the user's SID. If Twilio does not know the SID, the path is wrong,
+/// so the answer is that the user is unknown.
 pub(super) fn of_named_user(error: ProvisioningError) -> Problem {
     match error {
         ProvisioningError::Twilio(TwilioError::NotFound(_)) => unknown(),

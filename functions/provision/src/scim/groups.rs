@@ -1,10 +1,10 @@
-//! Groups: Flexgate stores them and maps their names to roles.
+//! SCIM groups. Flexgate stores them, and the settings say which group gives its members which role.
 //!
-//! Flexgate also stores a group whose name maps to no role. Such a group gives its members no role. A write has two
-//! steps. First, Flexgate stores the group with its members. Then it reconciles the members who joined or left: a few
-//! within the request, many through jobs. For each member, the group records whether the second step is done or queued.
-//! The member's change is then "announced". If a request fails halfway, the next write to the group does the missing
-//! part. Usually, the next write is the client's retry.
+//! Flexgate also stores groups that give no role. A write to a group has two steps. First, Flexgate stores the group
+//! with its members. Then it reconciles the members who joined or left: a few within the request, many through jobs.
+//! For each member, the group records whether the second step is done or queued. The member's change is then called
+//! "announced". If a request fails between the steps, the next write to the group does the missing part. Usually, the
+//! next write is the client's retry.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,20 +23,20 @@ use super::refusal::{Refusal, value as wrong};
 use super::resources::group_schema;
 use super::users::{Users, check_if_match};
 
-/// How often Flexgate attempts a write that collides with other writes. Identity systems often write one group for many
-/// users at once.
+/// How often Flexgate attempts a write that collides with other writes. Collisions are common, because identity systems
+/// often write one group for many users at the same time.
 const TRIES: u32 = 12;
 
 /// The maximum pause before the first retry. The pauses before further retries are longer.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Up to this many members are reconciled while the client waits. Jobs reconcile larger changes.
+/// The maximum number of members that Flexgate reconciles while the client waits. Jobs reconcile larger changes.
 const AT_ONCE: usize = 8;
 
 /// The most members of one group.
 const MAX_MEMBERS: usize = 10_000;
 
-/// How many groups are read from the store per batch.
+/// The number of groups that are read from the store at a time.
 const BATCH: u64 = 100;
 
 /// How a group is changed.
@@ -48,7 +48,7 @@ pub enum GroupChange<'a> {
     Patch(&'a [Operation]),
 }
 
-/// Groups in the SCIM store, and the roles that they give.
+/// The groups in the SCIM store, and the roles that they give.
 #[derive(Debug)]
 pub struct Groups {
     schema: Schema,
@@ -56,7 +56,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Gives access to groups whose members are among these users. Sends no request.
+    /// Builds the access to the groups. Their members must be among `users`. Sends no request.
     #[must_use]
     pub fn new(users: Arc<Users>) -> Self {
         Self { schema: group_schema(), users }
@@ -227,8 +227,8 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Returns the group with exactly these members. A member who leaves stays in the list, marked as not present,
-    /// until Flexgate has reconciled them or queued a job for that.
+    /// Returns the group with exactly these members. At first, a member who leaves stays in the list, marked as not
+    /// present. Flexgate removes the member from the list once it has reconciled them or queued a job for that.
     async fn with_members(
         &self,
         mut group: Group,
@@ -248,8 +248,8 @@ impl Groups {
         }
         group.members.retain(|member| member.present || member.announced.is_some() || role.is_some());
         let new: Vec<&FlexUserSid> = members.iter().filter(|user| !known.contains(*user)).collect();
-        // Only if the group gives a role does Flexgate check that new members exist at Twilio. If there are many new
-        // members, the jobs check that instead.
+        // Check that new members exist at Twilio, but only if the group gives a role. If there are many new members,
+        // the jobs check this instead.
         if role.is_some() && new.len() <= AT_ONCE {
             for user in &new {
                 if !self.users.exists(user.as_str(), deadline).await? {
@@ -269,15 +269,15 @@ impl Groups {
         let leaving: Vec<FlexUserSid> =
             open.filter(|member| member.announced == Some(Role::Admin)).map(|member| member.user.clone()).collect();
         if leaving.len() > AT_ONCE {
-            // Jobs process the members one by one. If a job would remove the last administrator, it is refused and
-            // becomes a dead letter.
+            // A larger change is processed by jobs, one member at a time. If a job would remove the last administrator,
+            // it is refused and becomes a dead letter.
             return Ok(());
         }
         Ok(self.users.ledger.check_leaving(&group.id, &leaving, deadline).await?)
     }
 
-    /// Reconciles every member whose change is not announced yet, or queues a job that does so. Then marks the changes
-    /// as announced.
+    /// Handles the members whose change is not announced yet: reconciles each, or queues jobs that reconcile them. Then
+    /// marks the changes as announced.
     async fn announce(&self, id: &str, deadline: Deadline) -> Result<(), Refusal> {
         for tried in 0..TRIES {
             self.pause(tried).await;
@@ -290,8 +290,8 @@ impl Groups {
             while let Some((member, others)) = later.split_first().filter(|_| open.len() <= AT_ONCE) {
                 let left = member.announced.map(|role| (id, role));
                 match self.users.ledger.reconcile_member(&member.user, left, deadline).await {
-                    // Another process is changing the person, and the client should not wait for it. Jobs reconcile
-                    // this member and the remaining ones.
+                    // Another process is changing the person, and the client should not wait for that process. Jobs
+                    // reconcile this member and the remaining ones.
                     Err(LedgerError::Busy(_)) => break,
                     done => drop(done?),
                 }
@@ -311,7 +311,7 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Waits a random time, so that writes that collided do not collide again.
+    /// Waits for a random time, so that two writes that have collided do not collide again.
     async fn pause(&self, tried: u32) {
         tokio::time::sleep(self.users.clock_rng.jitter(PAUSE * tried.min(8))).await;
     }
@@ -328,7 +328,8 @@ impl Groups {
         let members: Vec<Value> = present(group)
             .map(|user| json!({ "value": user, "$ref": format!("{}/Users/{user}", self.users.base) }))
             .collect();
-        // Include the list even if it is empty. Some clients conclude from a missing list that they may not read it.
+        // Include the list even if it is empty. If it were missing, some clients would conclude that they may not read
+        // the members.
         document.insert("members".to_owned(), members.into());
         document.insert(
             "meta".to_owned(),

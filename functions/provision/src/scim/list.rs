@@ -1,8 +1,8 @@
 //! Lists of users. Twilio returns pages, each with a token for the next page, but SCIM clients ask by index.
 //!
-//! Flexgate stores every page token with the index of the first user on that page. So when a client walks the list by
-//! index, Flexgate walks Twilio's list only once. Flexgate counts the users from time to time, with the largest pages.
-//! An interrupted count resumes where it stopped.
+//! Flexgate stores every page token together with the index of the first user on that page. So when a client reads the
+//! list page by page, Flexgate reads Twilio's list only once. Flexgate also counts all users from time to time, with
+//! the largest pages that Twilio allows. An interrupted count continues where it stopped.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::FlexUser;
@@ -18,7 +18,7 @@ use super::users::Users;
 /// The largest page that Twilio returns.
 const LARGEST: u16 = 1_000;
 
-/// How long Flexgate trusts the stored page tokens and the stored count. It also discards both when SCIM creates or
+/// How long Flexgate uses the stored page tokens and the stored count. It also discards both when SCIM creates or
 /// deletes a user.
 const TRUSTED: time::Duration = time::Duration::minutes(5);
 
@@ -63,8 +63,8 @@ impl Users {
         Ok(Page { resources, total: Some(total), start: Some(start), next: None })
     }
 
-    /// Counts the users. If the request's time runs short, returns one more than the number counted so far, so that the
-    /// client asks for the next page.
+    /// Counts the users. If the request's time runs short, returns one more than the number counted so far. The client
+    /// then asks for the next page.
     async fn count(&self, deadline: Deadline) -> Result<u64, Refusal> {
         let (now, until) = (self.clock_rng.now(), self.clock_rng.now() + TRUSTED);
         if let Some(total) = self.scim.total(now).await? {
@@ -85,7 +85,8 @@ impl Users {
         Ok(index)
     }
 
-    /// Returns a page of the matching users. Reads all users, because SCIM also requires the total number of matches.
+    /// Returns a page of the matching users. Reads all users, because a SCIM response must also contain the total
+    /// number of matches.
     async fn filtered(&self, start: u64, count: u64, test: &Test, deadline: Deadline) -> Result<Page, Refusal> {
         let (mut found, mut resources, mut token) = (0_u64, Vec::new(), None);
         loop {
@@ -155,8 +156,8 @@ impl Users {
         }
     }
 
-    /// Returns the users that SCIM shows. Omits users who were deleted through SCIM, and Flex users that another Flex
-    /// user has replaced.
+    /// Returns those of the users that SCIM shows. Omits users who were deleted through SCIM. Also omits a Flex user if
+    /// the same person now has another Flex user.
     pub(super) async fn visible(&self, users: Vec<FlexUser>) -> Result<Vec<Person>, Refusal> {
         let sids: Vec<_> = users.iter().map(|user| user.flex_user_sid.clone()).collect();
         let entries = self.scim.entries(&sids).await?;
@@ -217,7 +218,7 @@ impl Users {
     }
 }
 
-/// Whether another Flex user replaced this one when the person was reactivated.
+/// Whether this Flex user was replaced by another one when the person was reactivated.
 fn replaced(user: &FlexUser, entries: &[Entry]) -> bool {
     entries.iter().any(|entry| entry.id == user.flex_user_sid && entry.current != entry.id)
 }

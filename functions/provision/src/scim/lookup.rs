@@ -18,8 +18,8 @@ impl Users {
         let (own, other): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.id == id);
         let entry = own.into_iter().next();
         if entry.is_none() && !other.is_empty() {
-            // This SID belongs to a newer Flex user, which replaced the person's first one. The person's `id` is still
-            // the first SID.
+            // This SID belongs to a newer Flex user of the person. The newer user has replaced the person's first one,
+            // but the first SID is still the person's `id`.
             return Err(Refusal::Unknown);
         }
         let current = entry.as_ref().map_or(&id, |entry| &entry.current).clone();
@@ -47,13 +47,13 @@ impl Users {
         }
     }
 
-    /// Returns the user with this username, whatever its case. Searches Twilio once, with the stored spelling if there
-    /// is one.
+    /// Returns the user with this username, ignoring case. Searches Twilio once. If the store knows how the username is
+    /// spelt, the search uses that spelling.
     pub(super) async fn named(&self, username: &Username, deadline: Deadline) -> Result<Option<Person>, Refusal> {
         let entry = self.scim.entry_named(username).await?;
         let spelt = entry.as_ref().map_or(username, |entry| &entry.username);
         let found = match (self.provisioning.flex().find_alike(spelt, deadline).await?, entry) {
-            // Twilio's search may not say whether the user is active. Only then is a second call needed.
+            // Twilio's result may not say whether the user is active. In that case, a second request is needed.
             (Some(user), _) if !user.is_active() && !user.is_deactivated() => {
                 Some(self.provisioning.flex().get(&user.flex_user_sid, deadline).await?)
             }
@@ -71,7 +71,7 @@ impl Users {
         Ok(person)
     }
 
-    /// Returns the user with this username, whatever its case. Includes a user who was deleted through SCIM.
+    /// Returns the user with this username, ignoring case. Includes a user who was deleted through SCIM.
     pub(super) async fn anybody_named(
         &self,
         username: &Username,

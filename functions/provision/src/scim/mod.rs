@@ -1,9 +1,9 @@
 //! SCIM for Flex: turns the users and groups that identity systems write into changes of the people ledger and of Flex.
 //!
-//! Flexgate records what a client writes in the people ledger, as a statement of the source SCIM. The ledger then
-//! updates Flex. The [`ScimStore`](flexgate::store::ScimStore) holds what neither the ledger nor Flex stores: the
-//! client's own keys, the client's spelling of values, and groups. Every step is idempotent: when a client retries a
-//! request that failed halfway, the retry reaches the same state.
+//! Flexgate records what a client writes about a user in the people ledger, as a statement of the source SCIM. The
+//! ledger then updates Flex. The [`ScimStore`](flexgate::store::ScimStore) contains what neither the ledger nor Flex
+//! stores: the client's own keys (`externalId`), the values in the form in which the client wrote them, and groups.
+//! Every step is idempotent. If a request fails halfway, the client's retry reaches the same state.
 
 mod app;
 mod groups;

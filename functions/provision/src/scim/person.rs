@@ -13,7 +13,7 @@ use super::protocol::Document;
 use super::refusal::{Refusal, value as wrong};
 use super::resources::FLEX_USER;
 
-/// The maximum length of a given name or a family name. A full name has room for two such names and a space.
+/// The maximum length of a given name or a family name. Two such names and a space fit into a full name.
 const MAX_HALF: usize = 127;
 
 /// All data about one user.
@@ -23,14 +23,14 @@ pub(super) struct Person {
     pub(super) entry: Option<Entry>,
     pub(super) memberships: Vec<Membership>,
     /// What the people ledger knows about the person. For a user in a list, Flexgate does not read the ledger, and this
-    /// shows only the state of the Flex user.
+    /// field contains only the state of the Flex user.
     pub(super) view: View,
 }
 
-/// The field of an entry that holds the client's own key (`externalId`) after the client has deleted the person.
+/// The field of an entry that keeps the client's own key (`externalId`) after the client has deleted the user.
 pub(super) const LEFT_AS: &str = "leftAs";
 
-/// Attributes that Flexgate stores as the client wrote them.
+/// The attributes that Flexgate stores in the form in which the client wrote them.
 const ASSERTED: [&str; 6] = ["name", "displayName", "locale", "emails", "roles", FLEX_USER];
 
 impl Person {
@@ -45,8 +45,8 @@ impl Person {
         deleted && !self.user.is_active()
     }
 
-    /// Which data of this deleted user a recreated user inherits. A different `externalId` means a different person,
-    /// who inherits nothing.
+    /// Returns which data of this deleted user counts for a user who is created again with the same username. If the
+    /// `externalId` differs, the new user is a different person, for whom nothing of the earlier data counts.
     pub(super) fn earlier(&self, document: &Document) -> Earlier {
         let left_as = self.entry.as_ref().and_then(|entry| entry.asserted.get(LEFT_AS));
         match (left_as, document.get("externalId")) {
@@ -71,12 +71,12 @@ impl Person {
         said.iter().flat_map(|said| &said.value).filter_map(|name| name.parse().ok()).collect()
     }
 
-    /// The roles to show, limited to those that Flexgate can give.
+    /// Returns the roles to show. Only roles that Flexgate can give are shown.
     pub(super) fn shown_roles(&self) -> RoleSet {
         self.view.roles.as_ref().map_or_else(|| self.own_roles(), |roles| roles.known().clone())
     }
 
-    /// Why the person has the role, or lacks it.
+    /// Returns why the person has the role, or why they lack it.
     pub(super) fn reason(&self, role: Role) -> Option<&RoleReason> {
         self.view.explanation.as_ref()?.roles.get(role.as_str())
     }
@@ -85,8 +85,8 @@ impl Person {
         self.entry.as_ref().map(|entry| &entry.asserted).filter(|asserted| !asserted.is_empty())
     }
 
-    /// Returns the SCIM resource. Its `meta` holds only the times. If Twilio's value matches what the client wrote, the
-    /// resource repeats what the client wrote. Otherwise, it shows Twilio's value.
+    /// Returns the SCIM resource. Its `meta` contains only the times. If Twilio's value matches what the client wrote,
+    /// the resource repeats the client's form of the value. Otherwise, it shows Twilio's value.
     pub(super) fn document(&self, base: &str) -> Document {
         let mut shown = Document::new();
         shown.insert("id".to_owned(), self.id().into());
@@ -129,8 +129,8 @@ impl Person {
         shown
     }
 
-    /// When the user was last modified: by Twilio, or by a client that wrote attributes which only Flexgate stores. The
-    /// later of the two times.
+    /// Returns the time of the last change: by Twilio, or by a client that wrote attributes which only Flexgate stores.
+    /// Of these two times, returns the later one.
     fn modified_at(&self) -> Option<OffsetDateTime> {
         let written = self.asserted().and(self.entry.as_ref()).map(|entry| entry.updated_at);
         parsed(self.user.updated_date.as_deref()).max(written)
@@ -149,8 +149,8 @@ impl Person {
             }
         }
         let Some(full) = twilio else { return };
-        // Okta imports only users with a given and a family name. So if the full name has only one word, use it for
-        // both.
+        // Okta imports only users with a given name and a family name. If the full name has only one word, use the word
+        // for both.
         let (given, family) = full.split_once(' ').unwrap_or((full, full));
         shown.insert("displayName".to_owned(), full.into());
         shown.insert("name".to_owned(), json!({ "formatted": full, "givenName": given, "familyName": family }));
@@ -178,7 +178,7 @@ impl Person {
             }
             (roles, _) => roles.as_ref().map(|roles| roles.names()).unwrap_or_default(),
         };
-        // Show the item that the client wrote for a role, because it may mark the role as primary.
+        // Show the item that the client wrote for the role, because the client may have marked it as primary.
         let written = |name: &str| {
             let mut items = asserted.and_then(Value::as_array).into_iter().flatten();
             items.find(|item| item.get("value").and_then(Value::as_str) == Some(name)).cloned()
@@ -213,8 +213,8 @@ pub(super) fn username(document: &Document) -> Result<Username, Refusal> {
     text.parse().map_err(|error| wrong("userName", error))
 }
 
-/// Returns the full name. Takes the first that the document contains: `displayName`, `name.formatted`, the given and
-/// the family name, or the username. Every name that the client sends must be valid, even if Flexgate does not use it.
+/// Returns the full name. Uses the first that the document contains of `displayName`, `name.formatted`, the given and
+/// the family name, and the username. Every name that the client sends must be valid, even if Flexgate does not use it.
 pub(super) fn full_name(document: &Document, username: &Username) -> Result<FullName, Refusal> {
     let said = |holder: Option<&Value>, name: &str| match holder.and_then(Value::as_str).map(str::trim) {
         None | Some("") => Ok(None),
@@ -235,8 +235,8 @@ pub(super) fn full_name(document: &Document, username: &Username) -> Result<Full
     }
 }
 
-/// Updates `displayName` and `name.formatted` after a patch that changed only the given or the family name. Flex has
-/// only a full name, and it must reflect that change.
+/// Updates `displayName` and `name.formatted` after a patch that changed only the given or the family name. This is
+/// needed because Flex has only a full name.
 pub(super) fn follow_name(before: &Document, after: &mut Document) {
     let part = |document: &Document, name: &str| document.get("name").and_then(|parts| parts.get(name)).cloned();
     let changed = |after: &Document, name: &str| part(before, name) != part(after, name);
@@ -261,7 +261,7 @@ pub(super) fn follow_name(before: &Document, after: &mut Document) {
     }
 }
 
-/// Returns the e-mail address. Takes the first that exists: the primary address, the one for work, the first in the
+/// Returns the e-mail address: the first of these that exists: the primary address, the one for work, the first in the
 /// list, or the username if it is an address.
 pub(super) fn email(document: &Document, username: &Username) -> Result<Email, Refusal> {
     let empty = Vec::new();

@@ -11,7 +11,7 @@ use flexgate::users::ledger::LedgerError;
 
 use super::protocol::{ProtocolError, error};
 
-/// Why Flexgate refuses a SCIM request. The messages tell the caller what to do.
+/// Why Flexgate refuses a SCIM request. The messages tell the client what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The request violates the SCIM protocol.
@@ -26,13 +26,13 @@ pub enum Refusal {
     /// There is no such resource.
     #[error("There is no such resource.")]
     Unknown,
-    /// The resource has changed since the caller read it.
+    /// The resource has changed since the client read it.
     #[error("The resource no longer has the version in If-Match. Read it again.")]
     Stale,
-    /// Another request is changing the resource. It takes at most this much longer.
+    /// Another request is changing the resource. That request takes at most this much longer.
     #[error("Another request is changing the resource. Try again after the time in Retry-After.")]
     Busy(Duration),
-    /// The policy doesn't allow anyone to give this role.
+    /// The settings do not allow Flexgate to give this role to anyone.
     #[error("The role {0} is not among FLEXGATE_ALLOWED_ROLES.")]
     RoleForbidden(Role),
     /// Flex would have no administrator left.
@@ -65,8 +65,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The error after every attempt has collided with another request that changed the same resource. Such changes are
-    /// short.
+    /// The error if every attempt has collided with another request that changes the same resource. Such changes take
+    /// only a short time, so the client can retry soon.
     pub(super) const LOST_RACE: Self = Self::Busy(Duration::from_secs(2));
 }
 
@@ -92,7 +92,7 @@ impl From<LedgerError> for Refusal {
     }
 }
 
-/// Returns the refusal for an invalid value of the attribute `name`. `must` continues a sentence that begins with the
+/// Returns the refusal for an invalid value of the attribute `name`. `must` completes a sentence whose subject is the
 /// name, such as "is required".
 pub(super) fn value(name: &str, must: impl std::fmt::Display) -> Refusal {
     error::value(name, must).into()

@@ -1,8 +1,8 @@
 //! Turns a client's document about a person into a statement for the people ledger.
 //!
-//! A client reads a user, changes it and writes it back. So the client did not decide everything in its document: above
-//! all, the document repeats the roles from groups and from other sources. The statement leaves those roles out, and
-//! also every value that SCIM has already stated.
+//! A client reads a user, changes something and writes the whole user back. So the document also contains values that
+//! the client did not choose. Above all, it repeats the roles from groups and from other sources. The statement leaves
+//! those roles out, and also every value that SCIM has already stated.
 
 use std::collections::BTreeSet;
 
@@ -20,8 +20,8 @@ use super::saying::{Saying, Written};
 use super::users::Users;
 
 impl Users {
-    /// Returns what SCIM states about the person after a write that changes `before` to `after`. The statement leaves
-    /// out values that SCIM has already stated.
+    /// Returns the statement that SCIM makes about the person after a write that changes `before` to `after`. The
+    /// statement leaves out values that SCIM has already stated.
     pub(super) fn says(
         &self,
         person: &Person,
@@ -37,7 +37,7 @@ impl Users {
         let locale = after.get("locale").and_then(Value::as_str).map(Box::from);
         let (at, id) = (self.clock_rng.now(), self.cause());
 
-        // A PUT states all attributes that it contains. A PATCH states only those that it changes.
+        // A PUT makes a statement about all attributes that it contains, a PATCH only about those that it changes.
         let says = |names: &[&str]| {
             let changes = |name: &&str| after.get(*name) != before.get(*name);
             let holds = |name: &&str| matches!(written, Written::Whole(document) if document.contains_key(*name));
@@ -81,7 +81,7 @@ impl Users {
     }
 
     /// Returns the roles that the client itself gives after the write. Also returns which earlier data of the Flex user
-    /// stays valid: everything except the roles that somebody added by hand and that this write removes.
+    /// stays valid. This is everything except roles that somebody added by hand and that this write removes.
     fn own_roles(
         &self,
         person: &Person,
@@ -96,8 +96,8 @@ impl Users {
         let mut asked = after.get("roles").map(person::roles).transpose()?.unwrap_or_default();
         let shown = person.shown_roles();
         if matches!(written, Written::Whole(_)) {
-            // The client may have read the user before Flexgate took a role back. Its document then still names that
-            // role, so ignore the role.
+            // The client may have read the user before Flexgate took a role back. Its document then still contains the
+            // role, so ignore the role here.
             let taken = person.view.person.as_ref().map(|person| &person.given.taken);
             asked.retain(|role| own.contains(role) || !taken.is_some_and(|taken| taken.contains(role)));
         }
@@ -109,8 +109,8 @@ impl Users {
         if asked.is_empty() {
             after = self.default_roles();
         } else if !after.is_empty() {
-            // If SCIM gives a person any role, they lose the default roles. So also give the default roles that the
-            // client still lists.
+            // If SCIM gives a person any role, the person loses the default roles. The client's list still contains
+            // some of them, so give these as roles of SCIM.
             after.extend(asked.iter().filter(|role| person.reason(**role) == Some(&RoleReason::Default)));
         }
         let by_hand = |role: &&Role| matches!(person.reason(**role), None | Some(RoleReason::MadeByHand));
@@ -119,8 +119,8 @@ impl Users {
         Ok((after, earlier))
     }
 
-    /// The roles of a user to whom the client gives none. SCIM states these roles as if the client had given them. So
-    /// the person keeps them when a group adds its role.
+    /// Returns the roles for a user to whom the client gives none. SCIM states these roles as if the client had given
+    /// them. Otherwise, the user would lose them when a group adds its role.
     fn default_roles(&self) -> RoleSet {
         self.policy.default_roles.intersection(&self.policy.allowed_roles).copied().collect()
     }
@@ -148,7 +148,7 @@ impl Users {
         Ok(Saying { statement, earlier: person.earlier.clone(), own_roles })
     }
 
-    /// States in the people ledger that the person is inactive. If `withdraws` is true, also cancels all earlier
+    /// States in the people ledger that the person is inactive. If `withdraws` is true, also withdraws all earlier
     /// statements of SCIM.
     pub(super) async fn deactivate(
         &self,
@@ -199,7 +199,7 @@ impl Users {
     }
 }
 
-/// Returns the new value. Returns `None` if SCIM has already stated the same value.
+/// Returns the new value, or `None` if SCIM has already stated the same value.
 fn news<T: PartialEq>(known: Option<&Said<T>>, said: Said<T>) -> Option<Said<T>> {
     known.is_none_or(|known| known.value != said.value).then_some(said)
 }
@@ -208,7 +208,7 @@ fn names(roles: &RoleSet) -> BTreeSet<Box<str>> {
     roles.iter().map(|role| role.as_str().into()).collect()
 }
 
-/// Returns the names of the fields that the statement contains. They are the same names that a plan for Flex uses.
+/// Returns the names of the fields that the statement contains. A plan of changes for Flex uses the same names.
 fn told(statement: &Statement) -> Vec<&'static str> {
     let fields = [
         ("full_name", statement.full_name.is_some()),

@@ -1,4 +1,4 @@
-//! Bearer tokens of identity systems. They are long and random, and Flexgate stores only their hashes.
+//! Bearer tokens of identity systems. The tokens are long and random, and Flexgate stores only their hashes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-/// The prefix of every token, so that scanners recognize a leaked one.
+/// The prefix of every token. Programs that search for leaked secrets recognize a token by it.
 const PREFIX: &str = "fgscim_";
 
-/// The maximum number of valid tokens. Two are valid while an identity system is switched from the old token to its
-/// successor.
+/// The maximum number of valid tokens. There are two while an identity system is being switched from the old token to
+/// the new one.
 const MAX_LIVE: usize = 2;
 
 /// The content of the secret: `{"tokens": [{"id": "…", "sha256": "…"}]}`, with one or two tokens.
@@ -78,7 +78,7 @@ impl TryFrom<Listed> for TokenHashes {
 pub struct NewToken {
     /// The token.
     pub token: SecretString,
-    /// What the secret must contain to make the token valid.
+    /// The content that the secret must have to make the token valid.
     pub hashes: TokenHashes,
 }
 
@@ -116,8 +116,8 @@ impl Tokens {
 
     /// Returns the `id` of the request's token, or `None` if the request has no valid token.
     ///
-    /// Refuses a request with a token in its address, even if the header contains a valid one, because servers and
-    /// proxies log addresses.
+    /// Refuses a request with a token in its URL, even if the header contains a valid token, because servers and
+    /// proxies write URLs to their logs.
     pub async fn verify(
         &self,
         headers: &HeaderMap,

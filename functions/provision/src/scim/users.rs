@@ -49,7 +49,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// Gives access to the users. `base` is the beginning of their addresses. Sends no request.
+    /// Builds the access to the users. `base` is the beginning of the users' URLs. Sends no request.
     #[must_use]
     pub fn new(
         base: String,
@@ -140,7 +140,7 @@ impl Users {
             None => None,
         };
         let earlier = match &existing {
-            // An earlier attempt created the user in Flex but did not finish.
+            // If the user is not deleted, an earlier attempt created it in Flex but did not finish.
             Some(person) if !person.is_gone() => Earlier::Everything,
             existing => existing.as_ref().map_or(Earlier::Everything, |person| person.earlier(document)),
         };
@@ -148,7 +148,7 @@ impl Users {
             source: Source::Scim,
             subject: None,
             identity: None,
-            // At Twilio, a recreated user still has the username in its old spelling.
+            // If the user existed before, Twilio still has the username in its old spelling.
             username: Some(existing.as_ref().map_or(username, |person| &person.user.username).clone()),
             flex_user_sid: existing.as_ref().map(|person| person.user.flex_user_sid.clone()),
             statement: Statement::default(),
@@ -174,8 +174,9 @@ impl Users {
         }
     }
 
-    /// Replaces the user's writable attributes. Removes those that the client omits, except `roles`, `active`, `locale`
-    /// and what Flex requires (a name and an e-mail address). These keep their values.
+    /// Replaces the user's writable attributes, and removes those that the client omits. If the client omits `roles`,
+    /// `active`, `locale`, the name or the e-mail address, these keep their values. Flex requires a name and an
+    /// address.
     pub async fn replace(
         &self,
         id: &str,
@@ -197,7 +198,8 @@ impl Users {
         self.change(id, if_match, body, Change::Patch, deadline).await
     }
 
-    /// Changes the user. A deactivation comes first, so that an error in another part of the request cannot prevent it.
+    /// Changes the user. If the request deactivates the user, that happens first. An error in another part of the
+    /// request then cannot prevent it.
     async fn change(
         &self,
         id: &str,
@@ -288,8 +290,8 @@ impl Users {
             self.scim.leave_all(&sid).await?;
             let entry = person.entry.take().unwrap_or_else(|| self.new_entry(&person.user));
             let mut entry = Entry { deleted: true, updated_at: self.clock_rng.now(), ..entry };
-            // Remove the client's key, so that another user can have it. Keep a copy. If the username is created again,
-            // the copy shows whether it is for the same person.
+            // Remove the client's own key, so that another user can have it. Keep a copy of the key. If a user with the
+            // same username is created later, the copy shows whether it is the same person.
             if let Some(external_id) = entry.external_id.take() {
                 entry.asserted.insert(LEFT_AS.to_owned(), external_id.into());
             }
@@ -301,8 +303,8 @@ impl Users {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Refuses a new `userName`, because the username is Twilio's key for the user and never changes. Differences in
-    /// case are ignored.
+    /// Refuses a new `userName`, because Twilio identifies the user by the username, which never changes. Differences
+    /// in case are ignored.
     async fn same_name(&self, person: &Person, after: &Document, deadline: Deadline) -> Result<(), Refusal> {
         let asked = person::username(after)?;
         if folded(asked.as_str()) == folded(person.user.username.as_str()) {
@@ -317,7 +319,7 @@ impl Users {
         Err(ProtocolError::Mutability(fixed.to_owned()).into())
     }
 
-    /// Stores the attributes as the client wrote them. Returns false if another write came first.
+    /// Stores the attributes in the form in which the client wrote them. Returns false if another write came first.
     async fn remember(
         &self,
         person: &mut Person,
@@ -364,8 +366,8 @@ impl Users {
 
     async fn begin(&self, work: &Work, deadline: Deadline) -> Result<bool, Refusal> {
         let now = self.clock_rng.now();
-        // If this process dies, it leaves behind this record and the person's lease in the ledger. Both end at the same
-        // time. So the wait that Flexgate tells the next request is long enough for both.
+        // If this process dies, it leaves behind this record and the lease on the person in the ledger. Both end at the
+        // same time, so the waiting time that the next request is told is long enough for both.
         let until = now + deadline.remaining() + AFTERMATH;
         match self.scim.begin(work, now, until).await? {
             Begun::Yes { intended } => Ok(intended),
@@ -389,8 +391,8 @@ pub(super) fn check_if_match(if_match: Option<&str>, document: &Document) -> Res
     if matches { Ok(()) } else { Err(Refusal::Stale) }
 }
 
-/// Returns the resource after a `PUT`: the client's document, plus the current values of those attributes that a `PUT`
-/// does not remove by omitting them.
+/// Returns the resource after a `PUT`: the client's document. Some attributes are not removed if a `PUT` omits them.
+/// For these, the result contains the current values.
 fn replaced(before: &Document, document: &Document) -> Document {
     let mut after = document.clone();
     let keep = |after: &mut Document, name: &str| {

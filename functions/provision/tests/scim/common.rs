@@ -1,4 +1,4 @@
-//! The provisioning function, serving SCIM in a test world, and helpers for the tests.
+//! A provisioning function that serves SCIM in a test world, and helpers for the tests.
 
 use axum::Router;
 use axum::body::Body;
@@ -82,7 +82,7 @@ impl Scim {
         self.world.ledger(&self.settings.owner)
     }
 
-    /// Replaces the function with a new instance that has nothing in memory.
+    /// Replaces the function with a new instance whose memory is empty.
     pub fn restarted(&mut self) {
         self.router = assemble(&self.settings);
     }
@@ -117,7 +117,7 @@ impl Scim {
         self.send("PATCH", path, body).await
     }
 
-    /// Creates a user through SCIM; returns its `id`.
+    /// Creates a user through SCIM. Returns the user's `id`.
     pub async fn user(&self, name: &str) -> String {
         let body = json!({ "userName": name, "displayName": format!("The {name}"),
             "emails": [{ "value": format!("{name}@example.com"), "primary": true }] });
@@ -130,7 +130,7 @@ impl Scim {
         self.world.calls("flex-api").await
     }
 
-    /// Makes every write to a table of the store fail, until `mend_table`.
+    /// Makes every write to a table of the store fail, until `mend_table` is called.
     pub fn break_table(&self, table: &str) {
         self.world.sql(&format!(
             "CREATE TRIGGER broken_insert BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END;
@@ -142,7 +142,7 @@ impl Scim {
         self.world.sql("DROP TRIGGER broken_insert; DROP TRIGGER broken_update;");
     }
 
-    /// Makes a write fail if it records that a group member's change has been announced.
+    /// Makes the write fail with which a request records that a member's change is done or queued ("announced").
     pub fn break_announcement(&self) {
         self.world.sql(
             "CREATE TRIGGER broken_announcement BEFORE INSERT ON scim_members WHEN NEW.conferred IS NOT NULL

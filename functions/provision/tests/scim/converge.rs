@@ -1,5 +1,5 @@
-//! C16: a request writes to Twilio and to the store, and no transaction covers both. Whichever write fails, a retry of
-//! the request reaches the same state.
+//! Case C16: a request writes to Twilio and to the store, and no transaction covers both. Whichever of the two writes
+//! fails, a retry of the request must reach the same state.
 
 use serde_json::{Value, json};
 
@@ -56,8 +56,8 @@ async fn c16_an_update_converges_whichever_side_fails() {
         { "op": "add", "path": "externalId", "value": "x-2" },
         { "op": "add", "path": "locale", "value": "en-GB" },
     ]);
-    // The change fails at three points: before Twilio receives anything, after Twilio has stored half of it, and after
-    // Twilio has stored all of it.
+    // The change fails at three points: before Twilio receives anything, after Twilio has stored half of the change,
+    // and after Twilio has stored all of it.
     twilio_fails(&scim, "Provision", "status").await;
     scim.patch(&path, change.clone()).await.refused(503, "-");
     scim.world.no_faults().await;
@@ -147,8 +147,8 @@ async fn c16_a_role_given_at_twilio_but_not_announced_is_announced_by_the_retry(
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Flex Supervisors" })).await.is(201);
     let path = format!("/Groups/{}", group["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
-    // The store records the group with its member, and Twilio gets the role. Then a write fails: it should record that
-    // the member's change is done.
+    // The store records the group with its member, and the Flex user gets the role. Then the write that records this
+    // fails.
     scim.break_announcement();
     scim.patch(&path, add.clone()).await.refused(503, "-");
     scim.mend_announcement();

@@ -1,9 +1,9 @@
-//! Plays the provisioning cycles from the identity systems' documentation: create, update, deactivate and reactivate a
-//! user, push a group, remove the group.
+//! Replays the provisioning cycles in the documentation of identity systems: create, update, deactivate and reactivate
+//! a user, push a group, remove the group.
 //!
-//! A fixture is a list of steps. `save` gives a value of the response a name, and later steps use the value as
-//! `${name}`. `expect` holds the expected status. It also holds the expected values of the response and of Twilio's
-//! user, by JSON pointer (`null` means absent). Twilio's user is the one whose SID was saved as `id`.
+//! A fixture is a list of steps. `save` gives a name to a value of the response, and later steps use the value as
+//! `${name}`. `expect` contains the expected status. It also contains the expected values of the response and of the
+//! Flex user, by JSON pointer (`null` means absent). The Flex user is the one whose SID was saved as `id`.
 
 use serde_json::{Map, Value, json};
 

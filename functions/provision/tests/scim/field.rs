@@ -1,4 +1,4 @@
-//! Requests as identity systems send them in the field: R43, R44, R47, R48, R51, R54, R55, R56.
+//! Requests in the form in which identity systems really send them (cases R43, R44, R47, R48, R51, R54, R55 and R56).
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::store::scim::Work;
@@ -10,7 +10,7 @@ fn encoded(filter: &str) -> String {
     url::form_urlencoded::byte_serialize(filter.as_bytes()).collect()
 }
 
-/// A user whom an identity system describes in full; returns their path.
+/// Creates a user with all attributes that an identity system sends. Returns the user's path.
 async fn ada(scim: &Scim) -> String {
     let body = json!({
         "userName": "ada@example.com", "displayName": "Ada Lovelace",
@@ -57,8 +57,8 @@ async fn r43_paths_that_flex_has_no_place_for_do_not_spoil_the_rest_of_the_reque
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Desk" })).await.is(201);
     let group = format!("/Groups/{}", group["id"].as_str().unwrap());
     scim.patch(&group, json!([{ "op": "add", "path": "members.display", "value": "x" }])).await.is(200);
-    // A path that RFC 7643 does not define is still an error. Otherwise, a client could believe that Flexgate had
-    // applied a misspelt path.
+    // A path that RFC 7643 does not define is still an error. Otherwise, a client with a misspelt path would believe
+    // that Flexgate had applied the change.
     for unknown in ["name.nick", "emails[type eq \"work\"].colour", "roles.colour", "colour"] {
         let refused = scim.patch(&path, json!([{ "op": "Add", "path": unknown, "value": "x" }])).await;
         refused.refused(400, "invalidPath");
@@ -152,7 +152,7 @@ async fn r48_a_role_may_come_as_a_json_text() {
     let remove = json!([{ "op": "Remove", "path": "roles", "value": [{ "value": text("supervisor") }] }]);
     scim.patch(&path, remove).await.is(200);
     assert_eq!(at_twilio(&scim, &path).await["roles"], json!(["agent"]));
-    // A JSON text without a role is refused, and the error quotes nothing of the text.
+    // A JSON text without a role is refused, and the error quotes nothing from the text.
     for text in ["{\"id\":\"18d1\"}", "{\"value\":7}", "{", "[\"agent\"]"] {
         let refused = scim.patch(&path, json!([{ "op": "Add", "path": "roles", "value": [{ "value": text }] }])).await;
         assert!(!refused.text.contains("18d1"), "{}", refused.text);
@@ -210,7 +210,7 @@ async fn r54_composed_and_decomposed_spellings_are_one_name() {
         let list = scim.get(&format!("/Users?filter={}", encoded(&format!("userName eq \"{name}\"")))).await.is(200);
         assert_eq!(list["Resources"][0]["id"], made["id"], "{name:?}");
     }
-    // A client that writes the name in its own spelling does not rename the user.
+    // A client may write the same name in another Unicode form. This does not rename the user.
     let path = format!("/Users/{}", made["id"].as_str().unwrap());
     scim.send("PUT", &path, body(decomposed)).await.is(200);
     scim.send("POST", "/Groups", json!({ "displayName": "Caf\u{e9}" })).await.is(201);
@@ -233,7 +233,7 @@ async fn r55_a_rename_is_refused_with_the_setting_that_prevents_it() {
 async fn r56_after_a_crash_the_answer_names_the_true_wait() {
     let scim = scim().await;
     let (store, now) = (scim.platform().scim(), SystemClock.now());
-    // The record of a process that died while it created the user.
+    // Record a request that is creating the user. Its process has died.
     let work = Work { name: "user:ada".to_owned(), holder: 7 };
     store.begin(&work, now, now + time::Duration::seconds(4)).await.unwrap();
     let body = json!({ "userName": "ada", "displayName": "Ada", "emails": [{ "value": "ada@example.com" }] });
@@ -312,7 +312,7 @@ async fn a_refused_request_is_noted_with_what_the_client_was_told() {
     );
     assert!(notes.iter().any(|note| &*note.reason == "Another user has this userName."));
     assert!(!format!("{notes:?}").contains("Secret Name") && !format!("{notes:?}").contains("ada@"));
-    // A store that cannot take the note does not change the answer.
+    // If the store cannot store the note, the answer stays the same.
     scim.break_table("notes");
     scim.get("/Users/nobody").await.refused(404, "-");
 }

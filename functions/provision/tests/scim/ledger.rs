@@ -1,4 +1,5 @@
-//! SCIM under the rules of the people ledger: R40, R42, R70, and the rules on which source a role belongs to.
+//! Tests SCIM under the rules of the people ledger: R40, R42, R70, and the rules that decide which source has given a
+//! role.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::base::outbound::Deadline;
@@ -35,7 +36,7 @@ async fn roles(scim: &Scim, id: &str) -> Value {
     scim.world.twilio_user_of(id).await.unwrap()["roles"].clone()
 }
 
-/// Writes a statement to the ledger, in which another source describes the person with this username.
+/// Writes a statement to the ledger in which another source describes the person with this username.
 async fn says(scim: &Scim, source: &str, username: &str, on: bool, names: &[&str]) -> Result<(), LedgerError> {
     let (at, id) = (SystemClock.now(), EventId::from(7));
     let statement = Statement {
@@ -130,7 +131,8 @@ async fn r42_whoever_says_inactive_is_heard_whatever_else_is_wrong() {
         let id = scim.user(&format!("user{number}")).await;
         let path = format!("/Users/{id}");
         let off = off[number % off.len()].clone();
-        // In every second case, the deactivation comes before the invalid operation. In the others, it comes after it.
+        // In every second case, the deactivation comes before the invalid operation. In the other cases, it comes after
+        // it.
         let operations = if number % 2 == 0 { json!([wrong, off]) } else { json!([off, wrong]) };
         let answer = scim.patch(&path, operations).await;
         let detail = answer.body["detail"].as_str().unwrap().to_owned();
@@ -227,7 +229,7 @@ async fn a_put_that_repeats_the_roles_it_was_shown_gives_none_of_them() {
     body["displayName"] = "Ada Lovelace".into();
     scim.send("PUT", &path, body).await.is(200);
     assert_eq!(roles(&scim, &id).await, json!(["agent"]));
-    // But a PATCH that adds the role by name gives it.
+    // But a PATCH that explicitly adds the role does give it.
     let add = json!([{ "op": "add", "path": "roles", "value": [{ "value": "supervisor" }] }]);
     scim.patch(&path, add).await.is(200);
     assert_eq!(roles(&scim, &id).await, json!(["agent", "supervisor"]));
@@ -265,10 +267,11 @@ async fn whoever_comes_back_under_another_key_is_somebody_else() {
     scim.delete(&format!("/Users/{id}")).await.is(204);
     says(&scim, "webhook:hr", "ada@example.com", false, &["supervisor"]).await.unwrap();
 
-    // The same person returns, so the other source's statement still counts and the user stays inactive.
+    // The same `externalId` means the same person, so the other source's statement still counts and the user stays
+    // inactive.
     scim.send("POST", "/Users", body("x-1")).await.refused(409, "-");
     assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], true);
-    // A different person gets the username. They inherit nothing from the earlier person.
+    // A different `externalId` means a different person, for whom nothing of the earlier person counts.
     let made = scim.send("POST", "/Users", body("x-2")).await.is(201);
     assert_eq!(made["roles"], json!([{ "value": "agent" }]));
     let twilio = scim.world.twilio_user_of(made["id"].as_str().unwrap()).await.unwrap();
@@ -302,7 +305,7 @@ async fn r71_a_group_does_not_lose_the_last_administrator_and_stays_as_it_was() 
     let shown = scim.get(&path).await.is(200);
     assert_eq!(shown["members"][0]["value"], json!(ada), "a refused change leaves nothing behind");
     assert_eq!(roles(&scim, &ada).await, json!(["agent", "admin"]));
-    // Removing both members at once is refused, because one of them is the last administrator.
+    // Removing both members at once is refused, because one of the two is the last administrator.
     scim.patch(&path, joins(&grace)).await.is(200);
     scim.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.refused(409, "-");
     scim.world.at_twilio("other", &["admin"]).await;

@@ -1,4 +1,4 @@
-//! Users in Flex, and entries and groups in the SCIM store, as versions without the people ledger stored them.
+//! Tests data of versions before the people ledger existed: users in Flex, and entries and groups in the SCIM store.
 
 use flexgate::domain::{FlexUserSid, Role};
 use flexgate::store::scim::{Entry, Group, GroupWritten, Member};

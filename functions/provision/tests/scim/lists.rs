@@ -1,4 +1,4 @@
-//! Long lists, and how many Twilio calls they cost.
+//! Tests long lists, and how many requests to Twilio they need.
 
 use serde_json::json;
 
@@ -47,7 +47,7 @@ async fn walking_by_cursor_sees_everybody_once_and_costs_a_call_a_page() {
     assert_eq!(seen.len(), 950);
     scim.get("/Users?cursor=nonsense").await.refused(400, "invalidCursor");
     scim.get(&format!("/Users?cursor={cursor}&startIndex=1")).await.refused(400, "invalidValue");
-    // To fill a page of matches, Flexgate reads as many of Twilio's pages as necessary.
+    // To fill a page with matches, Flexgate reads as many of Twilio's pages as necessary.
     let filter = "userName%20ew%20%2200%22";
     let list = scim.get(&format!("/Users?cursor=&count=5&filter={filter}")).await.is(200);
     assert_eq!(list["Resources"].as_array().unwrap().len(), 5);

@@ -1,4 +1,4 @@
-//! Requests that must be refused: C1, C3, C5, C8, C9, C11 to C13, C15, C17.
+//! Requests that Flexgate must refuse: C1, C3, C5, C8, C9, C11 to C13, C15 and C17.
 
 use axum::body::Body;
 use flexgate::base::clock_rng::SystemRng;
@@ -74,8 +74,9 @@ async fn c03_a_user_name_that_differs_in_case_only_is_taken() {
     for name in ["ada@example.com", "ADA@EXAMPLE.COM"] {
         scim.send("POST", "/Users", json!({ "userName": name })).await.refused(409, "uniqueness");
     }
-    // Grace and Linus were both created outside SCIM. Grace's username is in lower case. Linus's is in mixed case, and
-    // Flexgate learns its spelling only when it lists the users.
+    // The name must count as taken even if the other user was created outside SCIM. Grace's username is in lower case,
+    // so Twilio's search finds it. Linus's username is in mixed case. Flexgate finds it only after it has listed the
+    // users.
     scim.world.at_twilio("grace", &["agent"]).await;
     scim.send("POST", "/Users", json!({ "userName": "GRACE", "emails": ["g@example.com"] }))
         .await
@@ -113,7 +114,7 @@ async fn c05_a_role_that_the_policy_forbids_is_given_neither_directly_nor_throug
     let path = format!("/Groups/{}", empty["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }]);
     scim.patch(&path, add.clone()).await.refused(403, "-");
-    // Nobody can bypass the check by renaming a group so that it gives the role.
+    // Nobody can bypass the check by renaming a group to a name that gives the role.
     let plain = json!({ "displayName": "Plain", "members": [{ "value": id }] });
     let plain = scim.send("POST", "/Groups", plain).await.is(201);
     scim.delete(&path).await.is(204);
@@ -195,7 +196,7 @@ async fn c12_nobody_is_renamed_onto_somebody_else() {
     scim.send("PUT", &path, json!({ "userName": "Grace" })).await.refused(409, "uniqueness");
     let rename = |name: &str| json!([{ "op": "replace", "value": { "userName": name } }]);
     scim.patch(&path, rename("grace")).await.refused(409, "uniqueness");
-    // The username is Twilio's key for the user, so it cannot change. A different case is accepted and ignored.
+    // Twilio identifies the user by the username, so it cannot change. A different case is accepted and ignored.
     scim.patch(&path, rename("ada.lovelace")).await.refused(400, "mutability");
     assert_eq!(scim.patch(&path, rename("ADA")).await.is(200)["userName"], "ada");
 }
@@ -266,7 +267,8 @@ async fn c17_two_who_remove_the_last_two_administrators_leave_one() {
     let scim = scim().await;
     let first = scim.world.at_twilio("first", &["admin"]).await;
     let second = scim.world.at_twilio("second", &["admin"]).await;
-    // The delay lets the other request check for remaining administrators before this one has finished.
+    // The delay makes the two requests overlap: the second one checks for remaining administrators before the first one
+    // has finished.
     let slow = json!({ "service": "flex-api", "path_contains": "Deprovision", "kind": "delay", "delay_ms": 500, "times": "always" });
     scim.world.fault(&slow).await;
     let (one, other) = (format!("/Users/{first}"), format!("/Users/{second}"));

@@ -1,4 +1,4 @@
-//! SCIM alongside the other sources of the people ledger.
+//! Tests SCIM together with the other sources of the people ledger.
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{Person, Said, Source, Statement};

@@ -1,4 +1,4 @@
-//! What identity systems write, and how Flexgate interprets it: C4, C6, C7, C14, and the mapping to Flex.
+//! How Flexgate interprets what identity systems write: C4, C6, C7 and C14, and the mapping to Flex.
 
 use flexgate_test_support::Log;
 use serde_json::{Value, json};
@@ -310,7 +310,7 @@ async fn r46_an_address_may_end_with_a_slash() {
     let group = scim.send("POST", "/Groups/", json!({ "displayName": "Agents" })).await.is(201);
     scim.delete(&format!("/Groups/{}/", group["id"].as_str().unwrap())).await.is(204);
     scim.delete(&path).await.is(204);
-    // A slash at the end does not make an unknown path known.
+    // If a path is unknown, the same path with a slash at the end is unknown too.
     for unknown in ["/Users/x/y/", "/Nothing/", "/Me/"] {
         scim.get(unknown).await.refused(404, "-");
     }

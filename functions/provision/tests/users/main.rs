@@ -1,4 +1,4 @@
-//! `/users`: tests that call the router directly, with a running simulator as Twilio.
+//! Tests `/users`. The tests call the router directly, and a running simulator replaces Twilio.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 

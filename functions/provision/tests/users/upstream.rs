@@ -1,4 +1,4 @@
-//! Twilio failures: which error the caller gets, and that Twilio's own text never reaches the caller.
+//! Failures of Twilio: which error the caller gets. Twilio's own text must never reach the caller.
 
 use http::Method;
 use serde_json::{Value, json};

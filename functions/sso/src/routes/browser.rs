@@ -81,7 +81,7 @@ pub(crate) async fn login(
     headers: HeaderMap,
     context: Context,
 ) -> Result<Response, Problem> {
-    // Start no login for a prefetch, because it does not mean that the person wants to sign in.
+    // Start no login for a prefetch. The browser sends it in advance, before the person has decided to sign in.
     if headers.contains_key("sec-purpose") || headers.get("purpose").is_some_and(|value| value == "prefetch") {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -131,7 +131,8 @@ pub(crate) async fn callback(
     }
 }
 
-/// Why a callback signs nobody in, and whether the response also clears the login cookie with all pending logins.
+/// Describes a callback that signs nobody in: the problem, and whether the response also clears the login cookie with
+/// all pending logins.
 struct Refusal {
     problem: Problem,
     ends_login: bool,
@@ -176,8 +177,9 @@ async fn complete(
     Ok(see_other(&completed.location, cookies)?)
 }
 
-/// Answers a callback that reports that the identity provider refused the sign-in. Only the browser that began the
-/// login learns of the refusal. Flexgate does not pass on the error's text, because anybody can write it.
+/// Answers a callback with the message that the identity provider refused the sign-in. Only the browser that began the
+/// login gets this answer. Flexgate does not repeat the text of the error, because anybody can put any text into the
+/// URL.
 async fn refused(app: &App, profile: &SsoProfile, cookie: Option<&str>, state: &str, context: &Context) -> Refusal {
     match app.sign_in.began(profile, cookie, state, context.deadline).await {
         Ok(true) => Problem::new(kinds::LOGIN_REFUSED, "Try again, or ask for access.").into(),
@@ -198,7 +200,7 @@ async fn configuration(app: &App, profile: &SsoProfile, context: &Context) -> Re
     found.ok_or_else(|| Problem::new(kinds::PROFILE_UNKNOWN, inactive))
 }
 
-/// Answers with status 303, so that the browser's next request carries neither a body nor a `Referer` with a code.
+/// Answers with status 303. The browser's next request then has no body, and no `Referer` that contains the code.
 fn see_other<const N: usize>(location: &str, cookies: [Option<HeaderValue>; N]) -> Result<Response, Problem> {
     let broken = || Problem::new(kinds::INTERNAL, "Give the request's id to your administrator.");
     let mut response = StatusCode::SEE_OTHER.into_response();

@@ -1,5 +1,5 @@
-//! The login cookie and the session cookie. The `__Host-` prefix binds them to this host, and scripts can never read
-//! them.
+//! Builds and reads the login cookie and the session cookie. The `__Host-` prefix binds both to this host, and scripts
+//! cannot read them.
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
@@ -7,8 +7,8 @@ use time::Duration;
 
 use crate::signin::{LOGIN_COOKIE, LOGIN_LIFETIME, SESSION_COOKIE};
 
-/// Returns the value of the cookie with that name. Returns `None` if two cookies have that name, because `__Host-`
-/// allows only one.
+/// Returns the value of the cookie with that name. Returns `None` if the request has two cookies of that name: a
+/// browser stores only one `__Host-` cookie per name, so one of the two is not genuine.
 pub(crate) fn get<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|line| line.split(';'));
     let mut values = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(key, _)| *key == name);

@@ -1,4 +1,4 @@
-//! The routes: they translate HTTP to calls of [`crate::signin`] and back.
+//! The routes. They translate HTTP requests to calls of [`crate::signin`], and the results to HTTP responses.
 
 pub(crate) mod browser;
 mod cookies;
@@ -15,7 +15,7 @@ use crate::app::App;
 /// The routes, without their edge.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
-        // A HEAD request must not begin a login, because it would set a cookie that nobody asked for.
+        // A HEAD request must not begin a login, because it would set a cookie although nobody is signing in.
         .route("/sso/{profile}/login", get(browser::login).head(refuse_method))
         .route("/sso/{profile}/callback", get(browser::callback).head(refuse_method))
         .route("/sso/{profile}/config", get(browser::config))

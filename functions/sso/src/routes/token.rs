@@ -1,4 +1,4 @@
-//! The routes that a page calls: token, validate, logout.
+//! The routes that a page's scripts call: token, validate and logout.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::signin::{SESSION_COOKIE, SessionError};
 /// A Flex token is about 1.8 KB.
 const MAX_TOKEN: usize = 8_192;
 
-/// Proof that a page from an allowed origin sends the request.
+/// Proves that a page from an allowed origin sends the request.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes what the handler reads field by field")]
@@ -111,7 +111,8 @@ pub(crate) async fn token(
     .into_response())
 }
 
-/// Returns the problem for a session error. If the session is over, also clears its cookie.
+/// Returns the problem response for a session error. If the session is over, the response also clears the session
+/// cookie.
 fn gone(app: &App, error: &SessionError) -> Response {
     let mut response = problem::of_session(error).into_response();
     let cleared = cookies::session(None, app.sign_in.lifetimes().absolute);

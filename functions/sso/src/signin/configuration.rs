@@ -1,4 +1,4 @@
-//! Caches the active SSO configuration of each profile.
+//! Caches the active SSO configuration of each profile, as read from Twilio.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -9,11 +9,11 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 use tokio::time::timeout_at;
 
-/// How long Flexgate uses a cached configuration. A configuration changes only when somebody edits SSO in the Console.
-/// That is rare, and a delay of minutes does no harm.
+/// How long Flexgate uses a cached configuration before it reads it again. A configuration changes only when somebody
+/// edits SSO in the Console. That is rare, and it does no harm if Flexgate notices the change some minutes late.
 const FRESH: Duration = Duration::minutes(5);
-/// How old a cached configuration may be while Twilio fails. After an hour, it still leads to the right sign-in page,
-/// unless somebody has edited SSO since.
+/// The maximum age of a cached configuration while Twilio fails. A configuration that is an hour old still leads to the
+/// right sign-in page, unless somebody has edited SSO since.
 const STALE: Duration = Duration::hours(1);
 
 /// One profile and its configuration.

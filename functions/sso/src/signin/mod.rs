@@ -1,9 +1,10 @@
 //! Signing in through SSO, and staying signed in.
 //!
-//! One sealed cookie binds a login to the browser that began it. The cookie holds the login's verifier and nonce,
-//! because Twilio's `state` does not prove which browser began the login. Flexgate keeps sessions on the server: the
-//! browser holds only a random identifier, and the store holds its hash and the sealed tokens. The refresh token never
-//! leaves Flexgate.
+//! An encrypted cookie binds a login to the browser that began it. The cookie contains the login's PKCE verifier and
+//! nonce. Twilio's `state` is not enough for this, because it does not prove which browser began the login.
+//!
+//! Flexgate keeps sessions on the server. The browser has only a random identifier. The store has the identifier's hash
+//! and the encrypted tokens. The refresh token never leaves Flexgate.
 
 mod configuration;
 mod pending;
@@ -34,9 +35,9 @@ pub const LOGIN_LIFETIME: Duration = Duration::minutes(10);
 /// How long sessions live.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
-    /// The longest time from sign-in to the end of a session, regardless of use.
+    /// The longest time from sign-in to the end of a session, even if it is used all the time.
     pub absolute: Duration,
-    /// The time without use after which a session ends.
+    /// A session that has not been used for this time ends.
     pub idle: Duration,
 }
 
@@ -52,7 +53,7 @@ pub enum Fault {
     /// The cookie keys cannot be read.
     #[error("the cookie keys")]
     Keys(#[from] SecretError),
-    /// Sealing failed, which is a bug in Flexgate.
+    /// The encryption of a cookie or of tokens failed, which is a bug in Flexgate.
     #[error("sealing failed")]
     Seal,
 }

@@ -1,4 +1,4 @@
-//! The pending logins of a browser, stored as a list in one sealed cookie.
+//! The pending logins of one browser, stored as a list in one encrypted cookie.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,12 +12,12 @@ use time::OffsetDateTime;
 use super::state::{LoginId, Returned};
 use super::{LOGIN_LIFETIME, ReturnTo};
 
-/// The maximum number of pending logins in one browser. A further login replaces the oldest.
+/// The maximum number of pending logins in one browser. One more login replaces the oldest.
 const MAX_PENDING: usize = 5;
 
-/// The maximum size of the sealed cookie value. Browsers still keep a cookie of this size, including its name and
-/// attributes. Every part of a login has a bounded length, so five logins stay well below this limit; checking it is a
-/// last safeguard.
+/// The maximum size of the encrypted cookie value. Browsers still accept a cookie of this size, including its name and
+/// attributes. Every part of a login has a limited length, so five logins stay well below this limit. The check is only
+/// a safeguard.
 const MAX_SEALED: usize = 3_800;
 
 /// One pending login.
@@ -31,7 +31,8 @@ pub(super) struct Pending {
     pub(super) begun_at: OffsetDateTime,
 }
 
-/// A login as the cookie stores it. The names are short, so that five logins fit into the cookie.
+/// A login in the form in which the cookie stores it. The field names are short, so that five logins fit into the
+/// cookie.
 #[derive(Serialize, Deserialize)]
 struct Sealed {
     i: u64,
@@ -43,7 +44,8 @@ struct Sealed {
 }
 
 impl Pending {
-    /// Creates a login. As in Twilio's SDK, the verifier is 48 random bytes and the nonce 24, both in base64url.
+    /// Creates a login. As in Twilio's SDK, the verifier consists of 48 random bytes and the nonce of 24, both in
+    /// base64url.
     pub(super) fn begin(profile: &ProfileName, return_to: &ReturnTo, clock_rng: &ClockRng) -> Self {
         Self {
             id: LoginId(u64::from_be_bytes(clock_rng.random())),
@@ -67,7 +69,7 @@ impl Pending {
 pub(super) struct PendingLogins(Vec<Pending>);
 
 impl PendingLogins {
-    /// Opens the cookie's value. Leaves out expired logins.
+    /// Decrypts the cookie's value. Leaves out expired logins.
     pub(super) fn open(
         sealed: &str,
         keys: &KeyRing,
@@ -107,7 +109,7 @@ impl PendingLogins {
         if sealed.len() > MAX_SEALED { Err(OpenError) } else { Ok(Some(sealed)) }
     }
 
-    /// Adds a login. Drops the oldest if there would be six.
+    /// Adds a login. If there are then more than five, drops the oldest.
     pub(super) fn push(&mut self, login: Pending) {
         self.0.push(login);
         let surplus = self.0.len().saturating_sub(MAX_PENDING);
@@ -119,13 +121,13 @@ impl PendingLogins {
         self.0.iter().any(|login| *login.profile == *profile.as_str())
     }
 
-    /// Removes and returns the login to which a callback of `profile` with this `state` belongs.
+    /// Removes and returns the login that a callback of `profile` with this `state` completes.
     pub(super) fn take(&mut self, profile: &ProfileName, state: Returned) -> Option<Pending> {
         let of_profile = |login: &Pending| *login.profile == *profile.as_str();
         let index = match state {
             Returned::Login(id) => self.0.iter().position(|login| login.id == id && of_profile(login)),
-            // If several logins are pending, nothing tells which one is meant. Take the newest one: Twilio then checks
-            // its verifier.
+            // If several logins are pending and `state` contains no number, take the newest login. If that is the wrong
+            // one, Twilio refuses the code, because the verifier does not match.
             Returned::Unnumbered => self.0.iter().rposition(of_profile),
             Returned::Foreign => None,
         };

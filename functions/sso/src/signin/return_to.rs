@@ -1,27 +1,27 @@
-//! Where the browser goes after sign-in: a path on our own origin, and nothing else.
+//! The address to which the browser goes after sign-in. It is always a path on Flexgate's own origin.
 
 use std::fmt;
 
 use url::Url;
 
-/// The longest accepted path, in bytes. Five such paths must fit into one cookie.
+/// The maximum length of the path, in bytes. Five such paths must fit into one cookie.
 const MAX_LENGTH: usize = 300;
 
-/// A path, query and fragment on Flexgate's own origin, percent-encoded, beginning with one slash.
+/// A path, query and fragment on Flexgate's own origin. It is percent-encoded and begins with exactly one slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReturnTo(Box<str>);
 
-/// The text is not an acceptable path on our own origin, or is too long.
+/// The text is not an acceptable path on Flexgate's own origin, or is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a path on this origin, like /desk")]
 pub struct ReturnToError;
 
 impl ReturnTo {
-    /// Parses an untrusted `return_to` as a browser on `origin` would.
+    /// Parses an untrusted `return_to` in the way a browser on `origin` would.
     ///
     /// Resolves the text by the rules that browsers use (WHATWG URL), and keeps the path, query and fragment of the
-    /// result. Refuses text that leads to another origin, and text that other parsers may read differently: `\`, `//`
-    /// at the start, control characters and white space.
+    /// result. Refuses text that resolves to another origin. Also refuses text that other parsers may read differently:
+    /// `\`, `//` at the start, control characters and white space.
     pub fn parse(unverified: &str, origin: &Url) -> Result<Self, ReturnToError> {
         let plain = unverified.starts_with('/')
             && !unverified.starts_with("//")
@@ -43,7 +43,8 @@ impl ReturnTo {
             path.push('#');
             path.push_str(fragment);
         }
-        // `/.//evil.example` resolves to the path `//evil.example`, which would name a host if a browser got it alone.
+        // `/.//evil.example` resolves to the path `//evil.example`. In a `Location` header, a browser would take
+        // `evil.example` for a host.
         if path.starts_with("//") || path.contains('\\') || path.len() > MAX_LENGTH {
             return Err(ReturnToError);
         }
@@ -80,7 +81,7 @@ mod tests {
         "https://gate.example/".parse().unwrap()
     }
 
-    /// Returns the address to which a browser goes if the callback answers `Location: {path}`.
+    /// Returns the address to which a browser goes if the callback's response has the header `Location: {path}`.
     fn destination(path: &ReturnTo) -> Url {
         Url::parse("https://gate.example/sso/default/callback?code=1").unwrap().join(path.as_str()).unwrap()
     }

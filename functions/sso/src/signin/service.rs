@@ -1,4 +1,4 @@
-//! Sign-in: begins a login, and completes it at the callback.
+//! Begins a login, and completes it at the callback.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ use super::{Fault, LOGIN_COOKIE, LOGIN_LIFETIME, Lifetimes, ReturnTo};
 /// The parts of sign-in.
 #[derive(Debug)]
 pub struct SignInParts {
-    /// The profiles that people may sign in with.
+    /// The profiles with which people may sign in.
     pub profiles: SsoProfiles,
-    /// Flexgate's public URL. Callbacks, the login cookie and `return_to` are bound to its origin.
+    /// Flexgate's public URL. Callbacks, the login cookie and `return_to` must stay on its origin.
     pub public_url: Url,
     /// How long sessions live.
     pub lifetimes: Lifetimes,
@@ -37,9 +37,9 @@ pub struct SignInParts {
     pub sessions: Arc<dyn Sessions>,
     /// Makes sure that each login is completed only once.
     pub once_only: Arc<dyn OnceOnly>,
-    /// Knows which people are inactive, even if Twilio's SSO has reactivated their Flex users.
+    /// Tells which people are inactive. This is needed because Twilio's SSO may have reactivated their Flex users.
     pub deactivations: Arc<dyn Deactivations>,
-    /// The queue for jobs that deactivate Flex users again after Twilio's SSO has reactivated them.
+    /// The queue for jobs. A job deactivates a Flex user again after Twilio's SSO has reactivated it.
     pub queue: Arc<dyn EventQueue>,
     /// The clock and the random number generator.
     pub clock_rng: ClockRng,
@@ -69,26 +69,27 @@ pub struct Completed {
     pub location: Box<str>,
     /// The session cookie's value.
     pub session_id: SecretString,
-    /// The new login cookie value, if other logins are still pending.
+    /// The new value of the login cookie, if other logins of this browser are still pending.
     pub cookie: Option<String>,
     /// Who signed in.
     pub flex_user_sid: FlexUserSid,
 }
 
-/// Why a callback does not sign anybody in.
+/// Why a callback signs nobody in.
 #[derive(Debug, thiserror::Error)]
 pub enum CallbackError {
-    /// No pending login of this browser matches: it began elsewhere, too long ago, or is already finished.
+    /// The callback matches no pending login of this browser. The login began in another browser, began too long ago,
+    /// or is already finished.
     #[error("no login of this browser belongs to the callback")]
     NoLogin,
-    /// Twilio does not accept the code for this login, but the browser has another pending login for the same profile,
-    /// to which the code may belong.
+    /// Twilio does not accept the code for this login. But the browser has another pending login for the same profile,
+    /// and the code may belong to that one.
     #[error("the code does not belong to the login of its state")]
     Mixed(#[source] TwilioError),
-    /// Twilio does not accept the code with this login's verifier and nonce.
+    /// Twilio does not accept the code together with this login's verifier and nonce.
     #[error("Twilio does not accept the code")]
     Rejected(#[source] TwilioError),
-    /// The person has left: a source of the people ledger says that they are inactive.
+    /// The person has left: a source says that they are inactive.
     #[error("the person is inactive, though Twilio's SSO signed them in")]
     Inactive,
     /// A dependency of sign-in fails.
@@ -103,7 +104,7 @@ impl From<TwilioError> for CallbackError {
 }
 
 impl SignIn {
-    /// Builds sign-in from its parts. Sends and reads nothing yet.
+    /// Builds sign-in from its parts, without sending or reading anything.
     #[must_use]
     pub fn new(parts: SignInParts) -> Self {
         let profiles = parts.profiles.iter().cloned();
@@ -112,7 +113,7 @@ impl SignIn {
         Self { parts, profiles, origin }
     }
 
-    /// Reads the cookie keys ahead. If that fails, the first request reads them.
+    /// Reads the cookie keys before the first request needs them. If that fails, the first request reads them.
     pub async fn prewarm(&self, deadline: Deadline) {
         let _read = self.parts.keys.get(deadline).await;
     }
@@ -151,8 +152,8 @@ impl SignIn {
         Ok(configured.get(&self.parts.sso, self.now(), deadline).await?)
     }
 
-    /// Begins a login. `cookie` is the login cookie that the browser already has. If it cannot be opened, a new cookie
-    /// replaces it.
+    /// Begins a login. `cookie` is the value of the browser's login cookie, if it has one. If the value cannot be
+    /// decrypted, a new cookie replaces it.
     pub async fn begin(
         &self,
         profile: &SsoProfile,
@@ -180,8 +181,8 @@ impl SignIn {
         Ok(Begun { location, cookie })
     }
 
-    /// Completes a login. Finds it by the browser's cookie and the returned `state`, exchanges the code exactly once,
-    /// lets Twilio confirm the token, and stores a session.
+    /// Completes a login. Finds the login by the browser's cookie and the returned `state`, sends the code to Twilio
+    /// exactly once, lets Twilio confirm the token, and stores a session.
     pub async fn complete(
         &self,
         profile: &SsoProfile,
@@ -204,8 +205,8 @@ impl SignIn {
         if info.flex_user_sid != tokens.info.flex_user_sid || info.expiration <= self.now() {
             return Err(TwilioError::Malformed("Tokens/Info disagrees with the exchange").into());
         }
-        // Refuse leavers here, because Twilio's SSO creates or reactivates every person whom the identity provider
-        // admits.
+        // Refuse people who have left. Twilio's SSO does not refuse them: it creates or reactivates the Flex user of
+        // every person whom the identity provider lets in.
         let username = info.username.as_deref().and_then(|name| name.parse::<Username>().ok());
         let username = username.map(|username| username.key());
         let inactive = self.parts.deactivations.says_inactive(Some(&info.flex_user_sid), username.as_ref()).await;
@@ -222,8 +223,9 @@ impl SignIn {
         })
     }
 
-    /// Queues a job that deactivates a leaver whom Twilio's SSO has reactivated. If that fails, the next sweep finds
-    /// the leaver. The queue accepts one such job per person and minute, however often the person tries to sign in.
+    /// Queues a job that deactivates a person who has left and whom Twilio's SSO has reactivated. If this fails, the
+    /// next sweep finds the person. The queue accepts one such job per person and minute, no matter how often the
+    /// person tries to sign in.
     async fn have_deactivated(&self, user: FlexUserSid) {
         let now = self.now();
         let cause = format!("sign-in:{}", now.unix_timestamp().div_euclid(60));
@@ -233,8 +235,8 @@ impl SignIn {
         }
     }
 
-    /// Whether this browser began the login to which `unverified_state` belongs. Used for callbacks that carry an error
-    /// instead of a code.
+    /// Whether this browser began the login to which `unverified_state` belongs. Callbacks with an error instead of a
+    /// code need this check.
     pub async fn began(
         &self,
         profile: &SsoProfile,
@@ -248,8 +250,8 @@ impl SignIn {
         Ok(logins.take(&profile.name, returned).is_some())
     }
 
-    /// Claims the login. If several identical callbacks arrive, even at the same time in two processes, only the first
-    /// one can claim the login and exchange the code.
+    /// Claims the login. Several identical callbacks may arrive, even at the same time in two processes. Only the first
+    /// of them can claim the login and send the code to Twilio.
     async fn claim(&self, id: LoginId) -> Result<(), CallbackError> {
         let now = self.now();
         let once_only = &self.parts.once_only;
@@ -302,7 +304,7 @@ impl SignIn {
         Ok(session_id)
     }
 
-    /// Returns the callback's URL. It must be listed in Twilio's Trusted URLs. It comes from the settings, never from a
+    /// Returns the callback's URL, which must be one of Twilio's Trusted URLs. It comes from the settings, never from a
     /// request.
     #[must_use]
     pub fn redirect_url(&self, profile: &ProfileName) -> String {

@@ -1,4 +1,4 @@
-//! Staying signed in: refreshes a session's tokens, in only one process at a time.
+//! Keeps people signed in by refreshing a session's tokens. Only one process at a time refreshes a session.
 
 use std::time::Duration as StdDuration;
 
@@ -15,16 +15,17 @@ use super::Fault;
 use super::service::SignIn;
 use super::tokens::Tokens;
 
-/// When a page asks for the access token and it is valid for less than this, Flexgate refreshes it first.
+/// If a page asks for the access token and the token is valid for less than this time, Flexgate refreshes it first.
 const REFRESH_BEFORE: Duration = Duration::minutes(5);
-/// How long a refresh lease lasts. The holder makes one refresh attempt. If its process dies during the attempt, no
-/// other process can refresh the session until the lease ends.
+/// The length of a lease on a refresh. The process with the lease makes one refresh attempt. If the process dies during
+/// the attempt, no other process can refresh the session until the lease ends.
 const LEASE: Duration = Duration::seconds(10);
-/// A request that waits for another request's refresh reads the session this often, and waits at most this long. That
-/// is a little more than one attempt takes.
+/// While one request refreshes a session, other requests for it wait. They read the session at this interval, and wait
+/// at most this long in total, which is a little more than one refresh attempt takes.
 const LOOK_AGAIN: StdDuration = StdDuration::from_millis(50);
 const LOOK_AT_MOST: StdDuration = StdDuration::from_secs(4);
-/// Flexgate writes the time of last use at most this often. Precision matters little, because the idle limit is hours.
+/// Flexgate writes the time of a session's last use at most this often. More precision is not needed, because the idle
+/// limit is hours.
 const TOUCH_EVERY: Duration = Duration::minutes(1);
 /// A token that is valid for less than this is useless to the caller.
 const USABLE: Duration = Duration::seconds(5);
@@ -53,13 +54,13 @@ pub struct SignedIn {
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// There is no such session: it never existed, or it was ended.
+    /// There is no such session: it never existed, or it has been deleted.
     #[error("there is no such session")]
     Unknown,
-    /// The session has ended: too old, idle too long, or Twilio no longer refreshes it.
+    /// The session has ended: it is too old, was idle for too long, or Twilio does not refresh it any more.
     #[error("the session has ended: {0}")]
     Ended(&'static str),
-    /// Another process has been refreshing the session for too long.
+    /// Another process is refreshing the session, and the request has waited long enough.
     #[error("another process is refreshing the session")]
     Busy,
     /// A dependency of sign-in fails.
@@ -120,8 +121,8 @@ impl SignIn {
         Err(SessionError::Ended(ended))
     }
 
-    /// Refreshes the tokens while holding the lease. If Twilio fails while the old token is still valid, returns the
-    /// old token, so that the person stays signed in.
+    /// Refreshes the tokens while holding the lease. If Twilio fails while the old access token is still valid, returns
+    /// that token, so that the person stays signed in.
     async fn refresh(
         &self,
         session: Session,
@@ -145,7 +146,8 @@ impl SignIn {
                 return Err(SessionError::Ended("Twilio refuses to refresh it"));
             }
             Err(error) if tokens.left(self.now()) > USABLE => {
-                // Keep the lease until it expires, so that no process calls Twilio again right after a failure.
+                // Do not release the lease. Until it ends, no process calls Twilio again, which would probably fail
+                // too.
                 tracing::warn!(error = %error, "session not refreshed, the token is still good");
                 return self.signed_in(session, tokens);
             }
@@ -156,7 +158,8 @@ impl SignIn {
         };
         let mut next = Tokens::of(&refreshed, &refreshed.info, self.now());
         next.last = next.brings_no_more_time(&tokens);
-        // Only Tokens/Info returns the worker's SID, so keep the SID from before. A user's worker does not change.
+        // Of Twilio's answers, only Tokens/Info contains the worker's SID, so keep the known SID. A user's worker does
+        // not change.
         next.worker_sid = next.worker_sid.or(tokens.worker_sid);
         let sealed = next.seal(&session.key, keys, self.parts.clock_rng.rng.as_ref())?;
         let written = self.parts.sessions.refreshed(&session.key, session.version, &sealed).await;

@@ -1,10 +1,11 @@
-//! The `state` parameter, which goes through Twilio and comes back.
+//! The `state` parameter of a login. Flexgate sends it to Twilio, and Twilio returns it to the callback.
 //!
 //! Twilio's SDK sends base64url of `{"connection_name": …, "redirect_url": …}`. That is the same for every login, so it
-//! cannot tell two tabs apart. Whether Twilio tolerates another member is unknown. But it must tolerate insignificant
-//! white space (RFC 8259, section 2). So Flexgate appends the login's number to the object as white space: a space for
-//! each 0 bit, and a tab for each 1 bit. If Twilio returns `state` unchanged, the number comes back. If Twilio
-//! serializes the object again, only the number is lost, and Flexgate finds the login by its profile.
+//! does not tell the logins of two tabs apart. An additional member could, but Twilio might reject it. So Flexgate
+//! appends the login's number to the object, encoded as white space: a space for each 0 bit, and a tab for each 1 bit.
+//! Every JSON parser must ignore white space there (RFC 8259, section 2). If Twilio returns `state` unchanged, Flexgate
+//! reads the number from it. If Twilio serializes the object again, only the number is lost, and Flexgate finds the
+//! login by its profile.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,9 +18,9 @@ pub(super) struct LoginId(pub(super) u64);
 /// What a returned `state` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Returned {
-    /// Flexgate wrote the `state`, and it contains the login's number.
+    /// Flexgate wrote the `state`, and it still contains the login's number.
     Login(LoginId),
-    /// The `state` contains the callback's redirect URL, but not the login's number any more.
+    /// The `state` contains the callback's redirect URL, but the login's number has been lost.
     Unnumbered,
     /// Flexgate did not write it.
     Foreign,
@@ -32,7 +33,7 @@ pub(super) fn write(client_id: &str, redirect_url: &str, id: LoginId) -> String 
     URL_SAFE_NO_PAD.encode(text)
 }
 
-/// Parses a returned `state`. `redirect_url` is the URL of the callback to which it was sent.
+/// Parses a returned `state`. `redirect_url` is the URL of the callback that received it.
 pub(super) fn read(unverified: &str, redirect_url: &str) -> Returned {
     let unpadded = unverified.trim_end_matches('=');
     let Ok(bytes) = URL_SAFE_NO_PAD.decode(unpadded) else { return Returned::Foreign };

@@ -11,11 +11,11 @@ use time::{Duration, OffsetDateTime};
 
 use super::Fault;
 
-/// Twilio gives expirations in whole seconds of its own clock. So two tokens that were obtained within this time may
-/// have the same expiration although Twilio does extend it.
+/// Twilio states expirations in whole seconds of its own clock. So if two tokens were obtained within this time, they
+/// may have the same expiration although Twilio does extend it at each refresh.
 const MOVES_WITHIN: Duration = Duration::seconds(2);
 
-/// A session's tokens, as they are sealed in the store.
+/// A session's tokens, in the form in which the store keeps them encrypted.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Tokens {
     pub(super) access_token: String,
@@ -27,7 +27,7 @@ pub(super) struct Tokens {
     pub(super) username: Option<String>,
     pub(super) roles: ObservedRoles,
     pub(super) worker_sid: Option<WorkerSid>,
-    /// Whether Twilio's maximum lifetime is reached, so that refreshing no longer extends the session.
+    /// Whether the session has reached Twilio's maximum lifetime. Another refresh would not extend it.
     pub(super) last: bool,
 }
 
@@ -51,15 +51,17 @@ impl Tokens {
         keys.seal(&plain, Purpose(&["session", key.as_str()]), rng).map_err(|_| Fault::Seal)
     }
 
-    /// Returns the session's tokens, or `None` if the key with which they were sealed has been retired.
+    /// Returns the session's tokens, or `None` if the key that encrypted them is no longer in use.
     pub(super) fn open(session: &Session, keys: &KeyRing) -> Option<Self> {
         let plain = keys.open(&session.sealed, Purpose(&["session", session.key.as_str()])).ok()?;
         serde_json::from_slice(&plain).ok()
     }
 
-    /// Whether Twilio's maximum lifetime is reached: a refresh replaced `before` with these tokens, and the expiration
-    /// is no later. If less than `MOVES_WITHIN` passed between the two, returns false. A page asks for its token right
-    /// after sign-in, when a refresh cannot have moved the expiration yet.
+    /// Whether the session has reached Twilio's maximum lifetime. A refresh has replaced the tokens `before` with these
+    /// tokens. If these do not expire later than `before`, the maximum is reached.
+    ///
+    /// Returns false if both were obtained within `MOVES_WITHIN` of each other, as happens when a page asks for its
+    /// token right after sign-in. Expirations have whole seconds, so the new one may be the same by chance.
     pub(super) fn brings_no_more_time(&self, before: &Self) -> bool {
         let apart = Duration::seconds(self.obtained_at.saturating_sub(before.obtained_at));
         self.expires_at <= before.expires_at && apart >= MOVES_WITHIN

@@ -1,4 +1,4 @@
-//! The callback: which requests finish a login, and which do not.
+//! Tests the callback: which requests complete a login, and which do not.
 
 use base64::Engine as _;
 use flexgate_test_support::Browser;
@@ -69,7 +69,8 @@ async fn s03_code_of_another_login_of_the_same_browser() {
     let parameters: std::collections::HashMap<_, _> =
         form_urlencoded::parse(second.split_once('?').unwrap().1.as_bytes()).into_owned().collect();
     let reply = browser.get(&with_parameter(&first, "code", Some(&parameters["code"]))).await;
-    // Only Twilio can know to which login the code belongs. It refuses the verifier, so nobody is signed in.
+    // Only Twilio knows to which login the code belongs. It refuses the code, because the verifier is that of another
+    // login. So nobody is signed in.
     assert_eq!(code(&reply.problem()), NO_LOGIN);
     assert!(browser.cookies.contains_key(LOGIN), "the other login is still under way");
     assert!(!browser.cookies.contains_key(SESSION));
@@ -127,7 +128,7 @@ async fn s12_the_callback_replayed() {
     let session = browser.cookies[SESSION].clone();
     assert_eq!(code(&browser.get(&callback).await.problem()), NO_LOGIN);
     assert_eq!(browser.cookies[SESSION], session, "the session is not touched");
-    // The callback fails even with the earlier login cookie, and in another process.
+    // The same callback fails again, even with the earlier login cookie and in another process.
     let mut replaying = before.at(process(&world));
     assert_eq!(code(&replaying.get(&callback).await.problem()), NO_LOGIN);
     assert_eq!(exchanges(&world).await, 1);

@@ -1,4 +1,4 @@
-//! Attacks with cookies that are altered, moved to another place, expired or too large.
+//! Attacks with cookies that are changed, used in the place of others, expired or too large.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, GATEWAY};
@@ -12,8 +12,8 @@ use crate::{LOGIN, SESSION, at_callback, exchanges, fresh, process, process_with
 async fn s04_one_second_past_its_age() {
     let (world, mut in_time, callback) = at_callback().await;
     world.clock.advance(Duration::seconds(600));
-    // Twilio's code is valid for only a minute. Set Twilio's clock back, as if the person had got the code after
-    // spending ten minutes on the sign-in page.
+    // Twilio's code is valid for only one minute. Set Twilio's clock back, so that the code is fresh although the
+    // person spent ten minutes on the sign-in page.
     world.shift_simulator(-600).await;
     assert_eq!(in_time.get(&callback).await.status, 303);
 
@@ -121,8 +121,8 @@ async fn every_cookie_is_bound_to_the_host_and_out_of_a_scripts_reach() {
 #[tokio::test]
 async fn s28_no_cookie_and_no_header_grows_too_large() {
     let (_world, mut browser) = fresh().await;
-    // Begin more logins than the cookie holds. `long` is the longest accepted `return_to`. `longer` is too long, so
-    // Flexgate replaces it.
+    // Begin more logins than the cookie can hold. `long` is a `return_to` of the maximum length. `longer` is too long,
+    // so Flexgate replaces it with `/`.
     let long = format!("/{}", "x".repeat(299));
     let longer = format!("/{}", "%C3%A9".repeat(400));
     for path in [&long, &long, &long, &longer, &long, &long, &long] {
@@ -151,7 +151,7 @@ async fn two_cookies_of_one_name_say_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// A small substitute for a fuzz target: sends arbitrary cookies and arbitrary callback queries.
+    /// A simple fuzz test: sends arbitrary cookies and arbitrary callback queries.
     #[test]
     fn no_cookie_and_no_query_at_all_makes_it_fail(
         cookies in proptest::collection::vec("[ -~]{0,60}", 0..4),

@@ -1,5 +1,5 @@
-//! Faults of the code exchange: Twilio returns wrong data, is slow, fails, or does not answer. Flexgate never sends the
-//! code twice.
+//! Failures when Flexgate exchanges the code: Twilio returns wrong data, is slow, fails, or does not answer. Flexgate
+//! never sends the code twice.
 
 use serde_json::{Value, json};
 

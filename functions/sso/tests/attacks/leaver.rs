@@ -1,4 +1,4 @@
-//! R92: a person who is inactive in the people ledger cannot sign in, even if Twilio's SSO reactivates them.
+//! Case R92: a person who is inactive in the people ledger cannot sign in, even if Twilio's SSO reactivates them.
 
 use flexgate::domain::EventId;
 use flexgate::domain::ledger::{Person, PersonId, Said, Source, Statement};
@@ -27,7 +27,8 @@ async fn r92_a_leaver_gets_no_session_and_may_come_back_when_their_source_says_s
     let reply = browser.sign_in(&world, "ada").await;
     assert_eq!(reply.problem(), (403, "login_refused".into()), "{}", reply.text);
     assert!(!browser.cookies.contains_key(SESSION));
-    // Twilio may have reactivated the person, so a job deactivates them. One job is enough for many attempts.
+    // Twilio may have reactivated the person, so Flexgate queues a job that deactivates them. Several attempts to sign
+    // in queue only one job.
     assert_eq!(browser.sign_in(&world, "ada").await.status, 403);
     let (inbox, now) = (platform.inbox().unwrap(), world.clock_rng().now());
     let taken = inbox.take(Lane::Bulk, 10, now, now + Duration::MINUTE).await.unwrap();

@@ -1,4 +1,4 @@
-//! The login: where it leads, who can begin it, and what a foreign page can do.
+//! Attacks on the login: open redirects, who can begin a login, and what a foreign page can do.
 
 use axum::body::Body;
 use flexgate_test_support::GATEWAY;

@@ -1,5 +1,5 @@
-//! S1 to S32: attacks on sign-in. The tests send requests directly to the router, with a running simulator as Twilio.
-//! The names of tests begin with the ids of the attacks.
+//! The attacks S1 to S32 on sign-in. The tests send requests directly to the router, and a running simulator replaces
+//! Twilio. The names of tests begin with the ids of the attacks.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
@@ -19,7 +19,7 @@ use flexgate_test_support::{Browser, World};
 pub const LOGIN: &str = "__Host-flexgate-login";
 pub const SESSION: &str = "__Host-flexgate-session";
 
-/// Starts a process of the sign-in function in this world, with these settings in addition to the usual ones.
+/// Starts a process of the sign-in function in this world. The variables are added to the usual settings.
 pub fn process_with(world: &World, variables: &[(&str, &str)]) -> Router {
     let mut reader: Reader = world.reader().with(variables.iter().copied());
     let settings = Settings::read(&mut reader);
@@ -33,14 +33,14 @@ pub fn process(world: &World) -> Router {
     process_with(world, &[])
 }
 
-/// A world, and a browser that has not signed in.
+/// Returns a world, and a browser that has not signed in.
 pub async fn fresh() -> (World, Browser) {
     let world = World::on_one_clock().await;
     let browser = Browser::new(process(&world));
     (world, browser)
 }
 
-/// A world, and a browser in which ada is signed in.
+/// Returns a world, and a browser in which ada is signed in.
 pub async fn signed_in() -> (World, Browser) {
     let (world, mut browser) = fresh().await;
     let reply = browser.sign_in(&world, "ada").await;
@@ -48,7 +48,7 @@ pub async fn signed_in() -> (World, Browser) {
     (world, browser)
 }
 
-/// A world, a browser in the middle of a login, and the callback address to which it goes next.
+/// Returns a world, a browser in the middle of a login, and the callback's address, which the browser requests next.
 pub async fn at_callback() -> (World, Browser, String) {
     let (world, mut browser) = fresh().await;
     let authorize = browser.begin("/sso/default/login?return_to=/desk").await;
@@ -72,12 +72,12 @@ pub fn with_parameter(callback: &str, name: &str, value: Option<&str>) -> String
     format!("{path}?{}", form.finish())
 }
 
-/// How often the code was sent to Twilio.
+/// The number of authorization codes that were sent to Twilio.
 pub async fn exchanges(world: &World) -> usize {
     grants(world, "AuthorizationCode").await
 }
 
-/// How often a refresh token was sent to Twilio.
+/// The number of refresh tokens that were sent to Twilio.
 pub async fn refreshes(world: &World) -> usize {
     grants(world, "RefreshToken").await
 }

@@ -1,4 +1,4 @@
-//! The session: who may use it, how it is refreshed, how it ends.
+//! Tests sessions: who may use one, how it is refreshed, and how it ends.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, GATEWAY, World};
@@ -110,8 +110,8 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     let world = World::on_one_clock().await;
     world.simulator.switch(|switches| {
         switches.sso_max_lifetime_seconds = 8 * 3600;
-        // If refresh tokens rotated, losing an answer would also lose the new refresh token, and the session could not
-        // continue.
+        // Twilio must accept the same refresh token again. If it issued a new one with each refresh, a lost answer
+        // would lose the new token, and the session could not continue.
         switches.refresh_rotates = false;
     });
     let lifetimes = [("FLEXGATE_SESSION_SECONDS", "43200"), ("FLEXGATE_SESSION_IDLE_SECONDS", "7200")];
@@ -127,7 +127,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     ];
     let mut periods = 0;
     let mut expiry = expires_at(&browser.call("/sso/token").await.body);
-    // A front end asks for its token every minute. In each period, the first refresh fails.
+    // A front end asks for its token every minute. For each token, the first attempt to refresh it fails.
     for minute in 1..=8 * 60 {
         world.advance(Duration::minutes(1)).await;
         let before = refreshes(&world).await;
@@ -158,7 +158,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     let granted = world.journal("OAuth/Tokens").await;
     let granted =
         granted.iter().filter(|r| r["body"].to_string().contains("RefreshToken") && r["status"] == 200).count();
-    // One refresh succeeds per period. One more succeeds at the end, and does not extend the expiration.
+    // For each token, one refresh succeeds. At the end, one more succeeds but does not extend the expiration.
     assert!(granted <= periods + 1, "{granted} refreshes for {periods} periods");
 }
 
@@ -171,7 +171,7 @@ async fn a_lost_answer_to_a_refresh_costs_no_token_that_is_still_good() {
     world.fault(&json!({ "service": "services", "path_contains": "OAuth/Tokens", "kind": "lost_response" })).await;
     let during = browser.call("/sso/token").await;
     assert_eq!((during.status.as_u16(), &during.body["access_token"]), (200, &first["access_token"]));
-    // The lease outlives the failure by a few seconds, so that no process calls Twilio again right after a failure.
+    // The lease lasts a few seconds longer than the failed refresh. Until it ends, no process calls Twilio again.
     assert_eq!(browser.call("/sso/token").await.body["access_token"], first["access_token"]);
     assert_eq!(refreshes(&world).await, 1);
     world.advance(Duration::seconds(30)).await;
@@ -185,8 +185,8 @@ async fn a_session_ends_when_idle_and_at_its_longest() {
     let (world, mut browser) = signed_in().await;
     let mut idle = browser.clone();
     world.advance(Duration::minutes(119)).await;
-    // This browser uses the session an hour after its token expired. The session is still alive, so Flexgate refreshes
-    // the token.
+    // Here, a browser asks for a token an hour after its last token expired. The session has not ended, so Flexgate
+    // refreshes the token.
     assert_eq!(browser.call("/sso/token").await.status, 200);
     world.advance(Duration::hours(2)).await;
     assert_eq!(idle.call("/sso/token").await.problem(), (401, "reauthenticate".into()));
@@ -270,8 +270,7 @@ async fn a_hosted_flex_token_is_validated_and_anything_else_is_not() {
     }
     assert_eq!(validate(&mut browser, "").await.problem(), (400, "fields_invalid".into()));
 
-    // Twilio answers 200, but with a past expiration, another account or another instance. Flexgate still refuses the
-    // token.
+    // Twilio answers 200, but the token has expired or belongs to another account or instance. Flexgate refuses it.
     let info = |changes: serde_json::Value| {
         let account = world.simulator.account();
         let mut body = json!({

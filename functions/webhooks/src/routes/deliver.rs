@@ -170,15 +170,16 @@ pub(crate) async fn challenge(
     challenged(source, &headers, &query)?.ok_or_else(problem::no_challenge)
 }
 
-/// Returns the answer if the request is a challenge, with which a source verifies Flexgate's address.
+/// Returns the answer if the request is a challenge. A source sends a challenge to verify that the address belongs to
+/// Flexgate.
 fn challenged(source: &ConfiguredSource, headers: &HeaderMap, query: &Query) -> Result<Option<Response>, Problem> {
     let Some(answer) = source.source.challenge(headers, query)? else { return Ok(None) };
     let fits = |text: &str| (1..=MAX_CHALLENGE).contains(&text.len());
     match answer {
         Challenged::Json(name, value) if fits(&value) => Ok(Some(axum::Json(json!({ name: value })).into_response())),
         Challenged::Text(value) if fits(&value) => {
-            // The answer is plain text, and the web layer's headers forbid browsers to guess another type. Otherwise,
-            // an attacker could make a browser show the challenge's text as a page.
+            // The answer is plain text, and the web layer's headers forbid browsers to guess another type. Otherwise, a
+            // browser could show the challenge's text, which an attacker can choose, as an HTML page.
             let plain = (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
             Ok(Some((StatusCode::OK, [plain], value).into_response()))
         }
@@ -200,8 +201,8 @@ impl App {
         }
     }
 
-    /// Stores a note for administrators. Returns false if the same was noted a moment ago. A note that cannot be stored
-    /// never changes the answer.
+    /// Stores a note for administrators. Returns false if an equal note was stored less than a minute ago. If storing
+    /// the note fails, the answer to the sender stays the same.
     async fn note(&self, note: Note) -> bool {
         let Some(message) = self.notices.message(note) else { return false };
         if let Err(error) = self.queue.send(&[message], self.clock_rng.now()).await {

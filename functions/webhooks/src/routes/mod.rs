@@ -1,4 +1,4 @@
-//! The routes: they translate HTTP to calls of the sources and back.
+//! The routes. They translate HTTP requests to calls of the sources' code, and the results to HTTP responses.
 
 pub(crate) mod deliver;
 

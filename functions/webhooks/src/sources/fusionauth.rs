@@ -1,6 +1,6 @@
 //! `FusionAuth`: a header contains a JWT, and the JWT contains the digest of the body. The JWT's key is a shared secret
-//! (HS256 and up) or a public key in PEM. The configured secret decides which of the two is used. The token never
-//! decides it.
+//! (HS256, HS384 or HS512) or a public key in PEM. The configured secret, and never the token, decides which of the two
+//! kinds of key is used.
 
 use std::collections::BTreeSet;
 
@@ -45,8 +45,8 @@ impl FusionAuth {
         Self { members_of: settings.members_of.clone(), mapping: Mapping::new(PLACES, settings) }
     }
 
-    /// Returns what an event means. Every active user of `FusionAuth` is a Flex user. But if the configuration names
-    /// applications, only users who are registered in one of them are Flex users.
+    /// Returns the meaning of an event. If the configuration names applications, only users who are registered in one
+    /// of them become Flex users. Otherwise, every active user of `FusionAuth` does.
     fn meaning(&self, kind: &str, event: &Value) -> Option<EventMeaning> {
         let everybody = self.members_of.is_empty();
         let inactive = event.pointer("/user/active") == Some(&Value::Bool(false));
@@ -147,8 +147,8 @@ fn application(event: &Value) -> Option<&str> {
     event.pointer("/registration/applicationId").or_else(|| event.get("applicationId")).and_then(Value::as_str)
 }
 
-/// Returns the claims of a JWT that one of the keys signed (RFC 7515 §5.2). From the JWT's header, only the algorithm
-/// influences the choice of the key, and the key must be meant for that algorithm.
+/// Returns the claims of a JWT if one of the keys signed it (RFC 7515 §5.2). The JWT's header influences the choice of
+/// the key only through its algorithm, and Flexgate uses only a key that is meant for that algorithm.
 fn verified(unverified_token: &str, secrets: &[SecretString]) -> Result<Map<String, Value>, Unproven> {
     let (signed, signature) = unverified_token.rsplit_once('.').ok_or(MALFORMED)?;
     let (header, claims) = signed.split_once('.').ok_or(MALFORMED)?;
@@ -184,7 +184,7 @@ fn algorithm(name: &str) -> Option<Algorithm> {
     }
 }
 
-/// Returns the keys in a secret that are meant for the algorithm. A public key is never used as an HMAC secret.
+/// Returns those keys of a secret that are meant for the algorithm. A public key is never used as an HMAC secret.
 fn keys(secret: &str, algorithm: Algorithm) -> Vec<DecodingKey> {
     let candidates =
         if is_pem(secret) { public_keys(secret) } else { vec![DecodingKey::from_secret(secret.as_bytes())] };

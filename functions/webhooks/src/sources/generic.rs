@@ -1,5 +1,5 @@
-//! Any source that signs like Standard Webhooks. Only the configuration says where its payload contains each field and
-//! what its event types mean.
+//! Any source that signs like Standard Webhooks. Only the configuration says where the payload contains each field and
+//! what each event type means.
 
 use super::standard::Standard;
 use crate::settings::SourceSettings;

@@ -1,8 +1,9 @@
-//! Microsoft Graph change notifications. A `clientState` in each item proves the item. An item contains the id of the
-//! person who changed, but not the change itself. So Flexgate can act only on a deletion.
+//! Microsoft Graph change notifications. A delivery contains several items, and each item proves its origin with a
+//! `clientState`. An item contains the id of the person who changed, but not what changed. So the only change on which
+//! Flexgate can act is a deletion.
 //!
-//! Flexgate finds the deleted person's Flex user by the identity that earlier tokens bound to it (with the tenant as
-//! `issuer`). It learns everything else from the tokens at the next sign-in.
+//! To find the deleted person's Flex user, Flexgate uses the binding that the person's earlier tokens made. The
+//! source's `issuer` must therefore name the tenant. All other changes reach Flexgate with the person's next token.
 
 use flexgate::base::strict_json;
 use flexgate::domain::PersonProfile;
@@ -30,8 +31,8 @@ impl Source for Graph {
         if secret.expose_secret().len() > 128 { Err("is longer than the 128 characters Graph takes") } else { Ok(()) }
     }
 
-    /// Accepts a delivery if at least one of its items is proven. `read` then checks each item again and drops unproven
-    /// ones.
+    /// Accepts a delivery if at least one of its items is proven. Afterwards, `read` checks each item again and drops
+    /// the unproven ones.
     fn verify(&self, delivery: &Delivery<'_>) -> Result<(), Unproven> {
         let unverified = strict_json::parse(delivery.body).map_err(|_| Unproven::Body)?;
         let items = unverified["value"].as_array().ok_or(Unproven::Body)?;
@@ -63,7 +64,8 @@ impl Source for Graph {
                 (_, _, person) => person.map(str::to_owned),
             };
             let draft = Draft {
-                // Two different changes of one person can look the same. So an item without an id gets a random one.
+                // Two different changes of one person can look the same. So an item without an id gets a random id, not
+                // one derived from its content.
                 id: item["id"].as_str().map_or_else(|| Some(reading.fresh_id()), |id| Some(id.to_owned())),
                 occurred_at: Some(delivery.now),
                 subject,
@@ -72,7 +74,7 @@ impl Source for Graph {
                 directory: None,
                 profile: Ok(PersonProfile::default()),
             };
-            // clientState is the secret, so remove it before passing the item on.
+            // The member `clientState` is the secret, so remove it before the item can reach a dead letter.
             let mut said = item.clone();
             if let Some(members) = said.as_object_mut() {
                 members.remove("clientState");

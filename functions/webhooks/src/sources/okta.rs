@@ -1,8 +1,8 @@
-//! Okta event hooks. A header contains a shared secret, and a delivery contains up to some dozens of events. Okta
-//! verifies the address once by a challenge. Okta waits three seconds for an answer to a delivery, and delivers again
-//! at most once.
+//! Okta event hooks. A header contains a shared secret, and a delivery contains up to a few dozen events. When somebody
+//! registers the address, Okta verifies it with a challenge. Okta waits three seconds for the answer to a delivery, and
+//! sends a failed delivery again at most once.
 //!
-//! An event's target of type `User` contains only the id, the login and the display name.
+//! An event lists its targets. A target of type `User` contains only the id, the login and the display name.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use crate::reading::{Draft, Reading};
 use crate::settings::{EventMeaning, ProfileField, SourceSettings};
 use crate::source::{Challenged, Delivery, Source};
 
-/// The fields are in the event's target of type `User`.
+/// Pointers into the event's target of type `User`.
 const PLACES: ProfileFields = &[
     (ProfileField::Subject, &["/id"]),
     (ProfileField::Username, &["/alternateId"]),
@@ -53,8 +53,8 @@ impl Okta {
         targets.iter().filter_map(|target| target["id"].as_str()).find(|id| self.members_of.contains(*id))
     }
 
-    /// Returns what an event means. If the configuration names groups or applications, only their members are Flex
-    /// users. Otherwise, everybody in the organisation is a Flex user. A changed profile never makes anybody a Flex
+    /// Returns the meaning of an event. If the configuration names groups or applications, only their members become
+    /// Flex users. Otherwise, everybody in the organisation does. A change of a profile never makes anybody a Flex
     /// user.
     fn meaning(&self, kind: &str, targets: &[Value]) -> Option<EventMeaning> {
         let ours = || self.membership(kind, targets).is_some();

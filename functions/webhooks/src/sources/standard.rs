@@ -1,5 +1,5 @@
-//! Standard Webhooks (standardwebhooks.com) and Svix, from which the standard came. Both sign in the same way but use
-//! different header names. The payload is Clerk's, or a plain `{"type", "timestamp", "data"}`.
+//! Standard Webhooks (standardwebhooks.com) and its predecessor Svix. Both sign in the same way but use different
+//! header names. The payload is either Clerk's, or a plain `{"type", "timestamp", "data"}`.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ const HEADERS: [[&str; 3]; 2] =
 
 /// Returns the delivery's id if its signature is valid.
 ///
-/// The id identifies the *event*: a source that delivers an event again uses the same id.
+/// The id belongs to the *event*, not to the attempt: a source that delivers an event again uses the same id.
 pub(super) fn verify<'d>(delivery: &Delivery<'d>) -> Result<&'d str, Unproven> {
     let [svix, standard] = [HEADERS[1], HEADERS[0]];
     let names = if delivery.headers.contains_key(standard[0]) { standard } else { svix };
@@ -76,7 +76,7 @@ pub(super) fn attempted_at(delivery: &Delivery<'_>) -> Option<time::OffsetDateTi
 const PLACES: ProfileFields = &[
     (ProfileField::Type, &["/type"]),
     (ProfileField::Subject, &["/data/id"]),
-    // When Clerk deletes a user, its event has no `updated_at`. Clerk's `timestamp` is the time of the event.
+    // Clerk's event about a deleted user has no `updated_at`. The member `timestamp` is the time of the event itself.
     (ProfileField::OccurredAt, &["/data/updated_at", "/timestamp"]),
     (ProfileField::Username, &["/data/username"]),
     (ProfileField::Email, &["/data/email"]),
@@ -88,7 +88,7 @@ const PLACES: ProfileFields = &[
     (ProfileField::Active, &["/data/active"]),
 ];
 
-/// A source's event types, and what they mean.
+/// Event types of a source, each with its meaning.
 type Events = &'static [(&'static str, EventMeaning)];
 
 const EVENTS: Events = &[

@@ -1,4 +1,4 @@
-//! `WorkOS` directory sync. The signature's time is in milliseconds, and a delivery contains one event.
+//! `WorkOS` directory sync. The time in the signature header is in milliseconds, and a delivery contains one event.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ impl WorkOs {
         Self { members_of: settings.members_of.clone(), mapping: Mapping::new(PLACES, settings) }
     }
 
-    /// Returns the profile. Of several addresses, the primary one counts.
+    /// Returns the profile. If the person has several addresses, uses the primary one.
     fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
         let person = document.pointer("/data/user").unwrap_or(&document["data"]);
         let emails = person["emails"].as_array().filter(|_| person["email"].as_str().is_none_or(str::is_empty));
@@ -52,8 +52,8 @@ impl WorkOs {
         }
     }
 
-    /// Returns what an event means. If the configuration names groups, only their members are Flex users. Otherwise,
-    /// everybody in the directory is a Flex user.
+    /// Returns the meaning of an event. If the configuration names groups, only their members become Flex users.
+    /// Otherwise, everybody in the directory does.
     fn meaning(&self, kind: &str, document: &Value) -> Option<EventMeaning> {
         let everybody = self.members_of.is_empty();
         let group = document.pointer("/data/group/id").and_then(Value::as_str);

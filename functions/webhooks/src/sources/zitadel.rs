@@ -1,7 +1,8 @@
-//! Zitadel actions (version 2, on events). The signature's time is in seconds, and a delivery contains one event.
+//! Zitadel actions (version 2, on events). The time in the signature header is in seconds, and a delivery contains one
+//! event.
 //!
-//! A Zitadel event contains only what it changed, not the user's whole state. An event that contains a new user's
-//! identity creates a user. An event that changes a detail only updates an existing user.
+//! A Zitadel event contains only the changed fields, not the whole user. An event that contains a new user's identity
+//! therefore creates a user. An event that changes a detail only updates an existing user.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,8 +27,8 @@ const PLACES: ProfileFields = &[
     (ProfileField::OccurredAt, &["/created_at"]),
     (ProfileField::Username, &["/event_payload/userName"]),
     (ProfileField::Email, &["/event_payload/email"]),
-    // Zitadel reports a verified address in a separate, later event. So in these events, the address never counts as
-    // verified.
+    // When Zitadel creates a user, it reports the verification of the address in a separate, later event. So the
+    // address in the first event never counts as verified.
     (ProfileField::EmailVerified, &["/event_payload/isEmailVerified"]),
     (ProfileField::FullName, &["/event_payload/displayName"]),
     (ProfileField::GivenName, &["/event_payload/firstName"]),
@@ -56,7 +57,7 @@ impl Source for Zitadel {
         };
         let Some(row) = catalogue::find(catalogue::ZITADEL, &kind) else { return reading.ignore() };
         let document = unpacked(document);
-        // An organization is Zitadel's directory. Every event names the one that it happened in.
+        // Zitadel calls a directory an organization. Every event names the organization in which it happened.
         let organization = document["resourceOwner"].as_str().map(str::to_owned);
         let (id, at) = (id(&document), self.mapping.instant(ProfileField::OccurredAt, &document));
         let meaning = match kind.as_str() {
@@ -86,7 +87,7 @@ impl Source for Zitadel {
     }
 }
 
-/// Returns the document with its payload as an object. Some versions of Zitadel send the payload in base64.
+/// Returns the document with its payload decoded to an object. Some versions of Zitadel send the payload in base64.
 fn unpacked(document: &Value) -> Value {
     let mut document = document.clone();
     let packed = document["event_payload"].as_str().and_then(|text| STANDARD.decode(text).ok());
@@ -98,8 +99,8 @@ fn unpacked(document: &Value) -> Value {
     document
 }
 
-/// Returns an id for the event. Zitadel's events have none, but aggregate and sequence number together identify an
-/// event.
+/// Returns an id for the event. Zitadel sends none, but the ids of the aggregate and the sequence number together
+/// identify an event.
 fn id(document: &Value) -> Option<String> {
     let aggregate = document["aggregateID"].as_str()?;
     Some(format!("{aggregate}:{}", document["sequence"].as_u64()?))

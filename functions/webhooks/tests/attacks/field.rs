@@ -1,4 +1,4 @@
-//! Events as vendors send them in practice: R60, R62, R64 to R68.
+//! Events in the form in which vendors really send them (cases R60, R62 and R64 to R68).
 
 use flexgate::store::{Note, Noted};
 use time::Duration;
@@ -11,7 +11,7 @@ impl Hooks {
         (self.world.clock_rng().now() - Duration::minutes(minutes)).format(&Rfc3339).unwrap()
     }
 
-    /// Delivers a `WorkOS` event that happened so many minutes ago, and applies it.
+    /// Delivers a `WorkOS` event that happened `minutes_ago` minutes ago, and applies it.
     async fn workos(&self, kind: &str, minutes_ago: i64, data: Value) -> Reply {
         let body = json!({ "id": format!("event_{kind}_{minutes_ago}_{}", data["id"]), "event": kind, "data": data,
             "created_at": self.minutes_ago(minutes_ago) });
@@ -34,7 +34,7 @@ impl Hooks {
         self.user(username).await["deactivated"] == false
     }
 
-    /// Waits until the store has as many notes.
+    /// Waits until the store contains `count` notes, and returns them.
     async fn notes(&self, count: usize) -> Vec<Note> {
         self.settle().await;
         let notes = self.platform.notes();
@@ -64,7 +64,7 @@ async fn r60_a_directory_that_is_deleted_takes_its_people_with_it() {
     assert_eq!(hooks.workos("dsync.deleted", 40, deleted.clone()).await.body, json!({ "accepted": 1 }));
     let active = [hooks.is_active("ada").await, hooks.is_active("grace").await, hooks.is_active("lin").await];
     assert_eq!(active, [false, false, true], "the other directory stays");
-    // A late event from before the deletion brings nobody back; one from after it does.
+    // An event from before the deletion, delivered late, reactivates nobody. An event from after the deletion does.
     hooks.workos("dsync.user.updated", 45, user("ada", "directory_1")).await;
     assert!(!hooks.is_active("ada").await);
     hooks.workos("dsync.user.created", 30, user("ada", "directory_3")).await;
@@ -193,7 +193,7 @@ async fn r65_notices_about_the_feed_itself_reach_the_administrator() {
         assert_eq!((note.noted, &*note.source), (Noted::Ignored, "graph"));
         assert!(!note.reason.is_empty());
     }
-    // Somebody who does not know the secret cannot raise an alarm.
+    // A sender who does not know the secret cannot cause such a note. Flexgate only notes that it refused the delivery.
     let forged = json!({ "value": [{ "clientState": "guess", "lifecycleEvent": "subscriptionRemoved" }] });
     hooks.post("graph", &[JSON], forged.to_string()).await;
     assert!(hooks.notes(4).await.iter().all(|note| note.noted == Noted::Refused || note.times == 1));
@@ -234,7 +234,7 @@ async fn r67_an_ignored_event_that_matters_is_noted_and_one_that_does_not_is_onl
             ("workos".into(), "organization_membership.deleted".into(), 1),
         ]
     );
-    // A minute later, the second one of before is counted too.
+    // A minute later, the next note also counts the second delivery from before.
     hooks.world.advance(Duration::MINUTE).await;
     hooks.stamped("workos", "workos-signature", 1000, &event("organization_membership.deleted")).await;
     hooks.settle().await;
@@ -253,7 +253,7 @@ async fn a_refused_delivery_is_noted_without_what_it_said() {
     assert_eq!((notes[0].noted, &*notes[0].route), (Noted::Refused, "POST /webhooks/{source}"));
     assert_eq!(&*notes[0].source, "standard");
     assert!(!format!("{notes:?}").contains("ada@example.com"));
-    // An address that belongs to no source is not noted: anybody can call it.
+    // A delivery to an address without a source makes no note, because anybody can send one.
     hooks.post("nobody", &[JSON], "{}").await;
     assert_eq!(hooks.notes(2).await.len(), 1);
 }

@@ -1,4 +1,5 @@
-//! The combined effect of several events about one person: cases from practice (R) that the people ledger decides.
+//! The combined effect of several events about one person. These are problems seen in practice (the cases R of the
+//! attack register).
 
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::{DesiredUser, Role};
@@ -6,7 +7,8 @@ use flexgate::domain::{DesiredUser, Role};
 use super::*;
 
 impl Hooks {
-    /// Delivers a `WorkOS` event about a membership of ada. The event's time is an hour ago plus `minute` minutes.
+    /// Delivers a `WorkOS` event about one of ada's memberships. The event's time is `minute` minutes after the time
+    /// one hour ago.
     async fn membership(&self, kind: &str, group: &str, minute: i64) {
         let at = self.world.clock_rng().now() - time::Duration::hours(1) + time::Duration::minutes(minute);
         let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();
@@ -54,7 +56,7 @@ async fn r61_a_person_is_active_until_the_last_membership_ends() {
 #[tokio::test]
 async fn r61_a_membership_that_began_before_it_ended_does_not_count_however_late_it_is_delivered() {
     let hooks = with_two_groups().await;
-    // The end of the membership is delivered first, while the person is still unknown.
+    // The source delivers the end of the membership first, while Flexgate does not know the person yet.
     hooks.membership(REMOVED, "a", 2).await;
     hooks.membership(ADDED, "a", 1).await;
     assert_eq!(hooks.user("ada").await, Value::Null);
@@ -134,7 +136,7 @@ async fn r71_an_event_does_not_take_the_last_administrator_away() {
     hooks.settle().await;
     assert!(hooks.active().await);
     assert!(hooks.dead().await[0].reason.contains("last active administrator"), "{:?}", hooks.dead().await);
-    // She can be deactivated once there is another administrator.
+    // She can be deactivated once there is a second administrator.
     hooks.provision("grace", Role::Admin).await;
     hooks.standard("msg_3", &clerk_deleted("ada", at + 2)).await;
     hooks.settle().await;

@@ -90,7 +90,7 @@ impl Hooks {
         self.world.clock_rng().now().unix_timestamp()
     }
 
-    /// Posts a body with these headers and no others.
+    /// Posts a body with exactly these headers.
     pub async fn post(&self, source: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Reply {
         let mut request = Request::post(format!("/webhooks/{source}"));
         for (name, value) in headers {

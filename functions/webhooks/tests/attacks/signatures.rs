@@ -1,4 +1,4 @@
-//! Who sent a delivery: W1, W2, W3, W12, and the other kinds of proof.
+//! Deliveries from somebody other than the source (attacks W1, W2, W3 and W12), and proofs other than signatures.
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -9,7 +9,7 @@ use super::*;
 async fn refused(hooks: &Hooks, source: &str, headers: &[(&str, &str)], body: &str) {
     let reply = hooks.post(source, headers, body).await;
     assert_eq!(reply.problem(), (401, "delivery_unproven".to_owned()), "{headers:?}: {}", reply.text);
-    // Nothing that changes anybody is queued; only a note for the administrator is.
+    // The queue contains no event that changes anybody, only a note for the administrator.
     let now = hooks.world.clock_rng().now();
     for lane in Lane::ALL {
         for taken in hooks.inbox().take(lane, 50, now, now).await.unwrap() {
@@ -43,7 +43,7 @@ async fn w01_a_delivery_without_a_good_id_time_and_signature_is_refused() {
     // does not accept the id.
     let dotted = sign(KEY, "a.1", &now, body.as_bytes());
     refused(&hooks, "standard", &standard_headers("a.1", &now, &dotted), &body).await;
-    // The same JSON in a different format has a different signature.
+    // The same JSON with other white space has a different signature.
     let pretty = format!("{:#}", serde_json::from_str::<Value>(&body).unwrap());
     refused(&hooks, "standard", &all, &pretty).await;
     refused(&hooks, "standard", &all, &format!("{body} ")).await;

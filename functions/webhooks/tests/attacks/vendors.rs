@@ -1,4 +1,4 @@
-//! Payloads in the shapes that vendors document, and the event that Flexgate reads from each.
+//! Payloads in the form that each vendor documents, and the event that Flexgate reads from each.
 
 use flexgate::domain::{Action, IdentityEvent};
 use flexgate::store::{Lane, Message};

@@ -1,4 +1,5 @@
-//! A minimal browser that can sign in. It stores the gateway's cookies, follows redirects and submits one form.
+//! A minimal browser for the sign-in. It stores the gateway's cookies, follows redirects and submits the form of the
+//! sign-in page.
 
 use std::collections::BTreeMap;
 use std::error::Error;

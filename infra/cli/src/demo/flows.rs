@@ -15,7 +15,7 @@ use super::stage::{Stage, report};
 
 type Outcome = Result<String, Box<dyn Error>>;
 
-/// Runs every flow and returns how many failed. If one flow fails, the flows that need its result fail too.
+/// Runs every flow and returns the number that failed. If a flow fails, the flows that need its result fail too.
 pub(super) async fn play(stage: &Stage) -> Result<usize, Box<dyn Error>> {
     let mut failed = 0;
     let mut note = |step: &str, outcome: Outcome| -> Result<Option<String>, Box<dyn Error>> {
@@ -52,7 +52,7 @@ async fn validate(stage: &Stage, browser: &mut Browser<'_>) -> Outcome {
 }
 
 async fn refresh(stage: &Stage) -> Outcome {
-    // Flexgate hands out a token only if it is valid for at least five more minutes. This one is valid for four, so
+    // Flexgate returns only tokens that are valid for at least five more minutes. This one is valid for four, so
     // Flexgate must refresh it.
     switch(stage, &json!({ "sso_token_ttl_seconds": 240 })).await?;
     let mut browser = Browser::new(stage);
@@ -167,8 +167,8 @@ async fn sent(stage: &Stage, request: Request) -> Result<Answer, Box<dyn Error>>
     Ok(send(&stage.http, request, Deadline::after(Duration::from_secs(10)), 1 << 20).await?)
 }
 
-/// Returns the JSON body of an answer that must have `status`. If the answer is a problem document instead, the error
-/// contains the problem's code.
+/// Returns the JSON body of an answer that must have the status `status`. If the answer is a problem document instead,
+/// the error contains the problem's code.
 fn expect(answer: &Answer, status: StatusCode) -> Result<Value, Box<dyn Error>> {
     let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
     if answer.status == status {

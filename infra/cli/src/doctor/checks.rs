@@ -1,5 +1,5 @@
-//! All checks of `flexgate doctor`. They begin with the settings, go on to the store and the secrets that the settings
-//! name, and end with the remote services.
+//! All checks of `flexgate doctor`. The first checks are about the settings. The next are about the store and the
+//! secrets that the settings name, and the last about the remote services.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// The doctor warns if this machine's clock differs from Twilio's by more than this many seconds.
 const DRIFT: i64 = 5;
 
-/// Advice for the operator if Twilio, or the server that replaces it in tests, cannot be reached.
+/// Returns advice for the operator if Twilio cannot be reached, or the server that tests use instead of Twilio.
 fn network(common: &Common) -> String {
     match common.endpoints.stand_in() {
         Some(url) => format!(
@@ -36,7 +36,7 @@ fn network(common: &Common) -> String {
     }
 }
 
-/// Runs all checks. Returns the findings in the order in which the operator should fix them.
+/// Runs all checks. Returns the findings in the order in which the operator should fix the problems.
 pub(super) async fn all(groups: &Groups, clock_rng: &ClockRng) -> Vec<Finding> {
     let mut findings = settings(groups);
     let Some(common) = &groups.common else {
@@ -216,7 +216,7 @@ async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Pla
             return findings;
         }
     };
-    // A restricted key may be able to read the configuration but not users, so check both permissions.
+    // A restricted API key may be able to read the configuration but not the users, so check both permissions.
     let listed = flex.list(1, None, Deadline::after(PATIENCE)).await;
     match listed {
         Ok(_) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}, and it may read users"))),

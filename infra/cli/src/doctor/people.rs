@@ -1,5 +1,5 @@
-//! Checks the people ledger. Does a sweep compare Flex with it regularly? Does another program keep undoing its
-//! repairs?
+//! Checks the people ledger: whether a sweep compares Flex with it regularly, and whether another program keeps undoing
+//! the sweep's repairs.
 
 use flexgate::base::error_chain::with_causes;
 use flexgate::domain::ledger::Repairs;
@@ -9,15 +9,15 @@ use time::{Duration, OffsetDateTime};
 
 use super::finding::Finding;
 
-/// The doctor warns if the last sweep is older than this. The template schedules a sweep every six hours, and
-/// docs/operations.md asks for one a day.
+/// The doctor warns if the last sweep is older than this. The CloudFormation template schedules a sweep every six
+/// hours. For other set-ups, docs/operations.md asks for one a day.
 const LONG_AGO: Duration = Duration::hours(36);
 
-/// How many people are read from the store at a time.
+/// The number of people that are read from the store at a time.
 const BATCH: u32 = 500;
 
-/// Reports how long ago a sweep compared Flex with the ledger. Also reports how many users another program changes back
-/// after each repair.
+/// Reports how long ago a sweep compared Flex with the ledger. Also reports the number of users whom another program
+/// changes back after each repair.
 pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     match look(platform).await {
         Ok(findings) => findings,

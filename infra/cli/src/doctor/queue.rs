@@ -1,5 +1,5 @@
-//! Checks the queue of identity events and the queue of jobs. Are messages processed in time, and has Flexgate given up
-//! on any?
+//! Checks the queue of identity events and the queue of jobs: whether messages are processed in time, and whether
+//! Flexgate has given up on any.
 
 use flexgate::base::error_chain::with_causes;
 use flexgate::domain::Action;
@@ -9,17 +9,18 @@ use time::{Duration, OffsetDateTime};
 
 use super::finding::Finding;
 
-/// Flexgate normally applies an event within seconds. If an event waits this long, something blocks it. The template's
-/// alarm fires at the same age.
+/// Flexgate normally applies an event within seconds. If an event waits this long, something blocks it. The alarm in
+/// the CloudFormation template fires at the same age.
 const SLOW: Duration = Duration::minutes(10);
-/// In a healthy system, no event waits this long. The waiting event may be one that should take a person's access away.
+/// If an event waits this long, the doctor reports a failure. It may be an event that should take a person's access
+/// away.
 const STUCK: Duration = Duration::hours(1);
-/// The doctor warns if this many events wait. A gateway needs more than a minute or two to apply them.
+/// The doctor warns if this many events wait. A gateway needs more than a minute or two to apply so many.
 const LONG: u64 = 1_000;
-/// The doctor warns if this many jobs wait. Thousands are normal, because a changed SCIM group or a sweep can create
-/// one job for each person.
+/// The doctor warns if this many jobs wait. Thousands are normal, because a sweep or the change of a SCIM group can
+/// queue one job for each person.
 const MANY_JOBS: u64 = 50_000;
-/// The doctor examines at most this many dead letters.
+/// The maximum number of dead letters that the doctor examines.
 const LETTERS: u32 = 1_000;
 
 const CONSUMER: &str = "is a gateway running with this store? fault in its flexgate::apply lines says why it waits";
@@ -37,7 +38,8 @@ pub(super) async fn check(platform: &Platform) -> Vec<Finding> {
     ]
 }
 
-/// Reports events that were ignored although they may change who has access. A feed that is about to end is among them.
+/// Reports events that were ignored although they may change who has access. Among them are notices that a source will
+/// soon stop sending events.
 fn ignored(notes: Result<&[Note], &StoreError>) -> Finding {
     const NAME: &str = "ignored events";
     let notes = match notes {
@@ -54,7 +56,8 @@ fn ignored(notes: Result<&[Note], &StoreError>) -> Finding {
     Finding::warning(NAME, text, "see flexgate events ignored")
 }
 
-/// A queue's limits: how old its oldest message and how long the queue may become before the doctor reports it.
+/// The limits for one queue: the age of the oldest message and the number of messages from which the doctor reports the
+/// queue.
 struct Patience {
     noun: &'static str,
     slow: Duration,
@@ -86,8 +89,8 @@ fn waiting(patience: &Patience, backlog: Result<Backlog, StoreError>, now: Offse
     }
 }
 
-/// Reports the dead letters. If an event that should have taken access away is among them, reports a failure, because a
-/// person still has access that they should not have. Otherwise, reports a warning.
+/// Reports the dead letters. If one of them should have taken access away, reports a failure, because a person still
+/// has access that they should not have. Otherwise, reports a warning.
 fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     let letters = match letters {
         Ok([]) => return Finding::ok("dead letters", "no event was given up"),
@@ -105,8 +108,8 @@ fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     }
 }
 
-/// Whether the message takes a person's access away. A job doesn't say whether it does, so this function assumes that
-/// it does.
+/// Whether the message takes a person's access away. A job doesn't contain that information, so this function assumes
+/// that a job does take access away.
 fn takes_access_away(letter: &DeadLetter) -> bool {
     match serde_json::from_str(&letter.body) {
         Ok(Message::Event(event) | Message::Consequence(event)) => event.action == Action::Deactivate,

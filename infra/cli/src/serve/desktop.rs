@@ -1,4 +1,4 @@
-//! Serves the agent desktop from `examples/agent-desktop` at `/`. Its files are compiled into the binary.
+//! Serves the agent desktop from `examples/agent-desktop` at `/`. The desktop's files are compiled into the binary.
 
 use std::path::{Path, PathBuf};
 
@@ -25,8 +25,8 @@ const FILES: [(&str, &str, &str); 5] = [
     ("/desktop.css", "text/css; charset=utf-8", include_str!("../../../../examples/agent-desktop/desktop.css")),
 ];
 
-/// The folder where `npm ci` installs the Flex SDK, relative to the repository. Twilio's terms apply to the SDK, so
-/// Flexgate does not distribute it, and users install it themselves.
+/// The folder into which `npm ci` installs the Flex SDK, relative to the repository. Users install the SDK themselves,
+/// because Twilio's terms apply to it and Flexgate does not distribute it.
 const SDK: &str = "examples/agent-desktop/node_modules/@twilio/flex-sdk";
 
 /// The routes.

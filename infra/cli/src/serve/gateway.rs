@@ -24,7 +24,7 @@ use url::Url;
 
 use super::{desktop, openapi};
 
-/// How long the gateway waits for pending requests when it stops.
+/// The time that the gateway waits for pending requests when it stops.
 const DRAIN: Duration = Duration::from_secs(15);
 
 /// The settings of all functions.
@@ -86,8 +86,8 @@ pub struct Gateway {
     address: SocketAddr,
     stopping: CancellationToken,
     served: JoinHandle<std::io::Result<()>>,
-    /// Applies incoming identity events and jobs. It runs even if no webhooks are configured, because SCIM and sweeps
-    /// queue jobs too.
+    /// The task that applies incoming identity events and jobs. It runs even if no webhooks are configured, because
+    /// SCIM and sweeps queue jobs too.
     consumer: Option<JoinHandle<()>>,
 }
 
@@ -114,7 +114,7 @@ impl Gateway {
         self.address
     }
 
-    /// Stops accepting requests and events, and waits until those that have begun are finished.
+    /// Stops accepting requests and events, and waits until those that have already started are finished.
     pub async fn stop(self) {
         self.stopping.cancel();
         let finished = async {
@@ -124,7 +124,7 @@ impl Gateway {
             }
         };
         if tokio::time::timeout(DRAIN, finished).await.is_err() {
-            // The queue still holds an unfinished event and delivers it again after the next start.
+            // The queue still contains the unfinished message, and delivers it again after the next start.
             tracing::warn!("requests or events were still under way when the gateway stopped");
         }
     }

@@ -82,7 +82,7 @@ fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// Writes a line to standard output and flushes, so that a program that reads the pipe gets the line at once.
+/// Writes a line to standard output and flushes it, so that a program that reads from the pipe gets the line at once.
 fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{text}")?;

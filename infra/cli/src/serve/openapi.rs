@@ -1,7 +1,7 @@
 //! The OpenAPI document. Each function describes its own routes, and this module merges the descriptions.
 //!
-//! `docs/openapi.json` is the committed copy. A test below fails if the two differ, and `UPDATE=1 cargo test -p
-//! flexgate-cli openapi` updates the copy.
+//! `docs/openapi.json` is the committed copy. A test in this module fails if the copy differs. `UPDATE=1 cargo test -p
+//! flexgate-cli openapi` updates it.
 
 use axum::routing::get;
 use axum::{Json, Router};
@@ -63,7 +63,8 @@ mod tests {
             // No described route returns these three codes. They mean that no route matches, that the method is wrong,
             // or that Flexgate does not support a SCIM path such as `/Bulk`.
             let of_no_route = ["route_unknown", "method_not_allowed", "scim_unsupported"].contains(&kind.code);
-            // SCIM errors have their own schema, so the route descriptions mention SCIM's codes in their text.
+            // SCIM errors have a schema without the codes, so the descriptions of the SCIM routes mention the codes in
+            // their text.
             let named = text.contains(&format!("{:?}", kind.uri())) || text.contains(&format!("`{}`", kind.code));
             assert_eq!(named, !of_no_route, "{}", kind.code);
         }

@@ -1,4 +1,4 @@
-//! A complete set-up with the simulator. This module generates all settings and secrets.
+//! A complete set-up with the simulator. This module generates all its settings and secrets.
 
 use std::error::Error;
 use std::fs::{File, TryLockError};
@@ -16,22 +16,23 @@ use flexgate_simulator::{AUDIENCE, Config, Simulator};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-/// Variables that the simulated set-up always chooses itself. It ignores their values in the environment, which may be
-/// meant for real Twilio, so trying out Flexgate cannot touch a real account.
+/// Variables that the simulated set-up always sets itself. It ignores their values in the environment, because those
+/// may be meant for real Twilio. A simulated set-up therefore cannot touch a real account.
 const OURS: [&str; 5] =
     ["FLEXGATE_TWILIO_URL", "FLEXGATE_PUBLIC_URL", "FLEXGATE_SECRETS", "FLEXGATE_STORE", "FLEXGATE_SSO_PROFILES"];
 
-/// The file that contains the SCIM token itself, so that people can try SCIM out. A real set-up stores only the token's
-/// hash and shows the token once.
+/// The file with the SCIM token itself, so that people can try SCIM out. A real set-up shows the token once and stores
+/// only its hash.
 pub const SCIM_TOKEN_FILE: &str = "scim-token";
 
-/// The file with the settings as shell variables. After a shell loads it, operator commands work on this set-up.
+/// The file with the settings as shell variables. A shell that has loaded the file can run operator commands on this
+/// set-up.
 pub const ENVIRONMENT_FILE: &str = "environment";
 
 /// The options of the simulated set-up.
 #[derive(Debug)]
 pub struct Simulated<'a> {
-    /// The folder where the set-up keeps its state.
+    /// The folder in which the set-up keeps its state.
     pub data_dir: &'a Path,
     /// The gateway's port.
     pub gateway: u16,
@@ -49,13 +50,13 @@ pub struct Started {
     pub simulator: Simulator,
     /// The gateway's settings.
     pub reader: Reader,
-    /// A lock on the folder. No other process can use the folder until this file is closed.
+    /// A lock on the folder. As long as this file is open, no other process can use the folder.
     pub lock: File,
 }
 
 impl Simulated<'_> {
-    /// Starts the simulator. Fails if another process uses the folder, because the two would overwrite each other's
-    /// state.
+    /// Starts the simulator. Fails if another process uses the same folder, because both would then overwrite each
+    /// other's state.
     pub async fn start(&self) -> Result<Started, Box<dyn Error>> {
         std::fs::create_dir_all(self.data_dir).map_err(|error| {
             format!("cannot make the folder {} ({error}): choose another with --data-dir", self.data_dir.display())
@@ -106,7 +107,7 @@ impl Simulated<'_> {
         Ok(Started { simulator, reader: Reader::empty().with(made_up).with(chosen), lock })
     }
 
-    /// Formats the error, and names the option or the file that the user should change.
+    /// Describes the error, and names the option or the file that the user should change.
     fn explained(&self, error: &flexgate_simulator::StartError) -> String {
         let said = with_causes(error);
         match error {
@@ -146,8 +147,9 @@ fn unwritable(path: &Path, error: &std::io::Error) -> String {
     )
 }
 
-/// Writes the secrets. The Twilio credential is written at every start, because the simulator chooses it. The cookie
-/// keys and the webhook secret are written only once, so that sessions and webhook senders still work after a restart.
+/// Writes the secrets. The Twilio credential is written at every start, because it must be the one that the simulator
+/// accepts. The cookie keys and the webhook secret are written only once, so that sessions and webhook senders still
+/// work after a restart.
 fn write_secrets(folder: &Path, simulator: &Simulator) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
     let account = simulator.account();
@@ -179,8 +181,8 @@ fn write_scim_token(secrets: &Path, token_file: &Path) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-/// Writes the settings as shell lines, to be loaded with `. FILE`. The settings contain only the names of secrets, so
-/// the file contains no secret.
+/// Writes the settings as shell commands, to be loaded with `. FILE`. The settings contain the names of secrets but no
+/// secrets themselves.
 fn write_environment(path: &Path, settings: &[(&str, String)]) -> Result<(), String> {
     let line = |(name, value): &(&str, String)| format!("export {name}='{}'\n", value.replace('\'', "'\\''"));
     write_private_text(path, &settings.iter().map(line).collect::<String>())

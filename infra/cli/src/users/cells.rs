@@ -1,8 +1,9 @@
-//! Cells of a CSV file that people may open in a spreadsheet. A spreadsheet must not run a cell as a formula.
+//! Protects the cells of a CSV file that people may open in a spreadsheet. A spreadsheet must not run a cell as a
+//! formula.
 //!
 //! If a cell begins like a formula, the writer puts an apostrophe before it, so that a spreadsheet treats the cell as
-//! text. If the cell already has apostrophes before such a beginning, the writer still adds one. So the reader can
-//! remove exactly one apostrophe and get the original cell back.
+//! text. If the cell already begins with apostrophes and then a formula, the writer still adds one. So the reader can
+//! always remove exactly one apostrophe and get the original cell back.
 
 use std::borrow::Cow;
 

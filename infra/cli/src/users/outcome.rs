@@ -23,7 +23,7 @@ pub(super) fn blocked(report: &Report) -> Option<String> {
     })
 }
 
-/// Why the ledger refused the change, and what the operator can do.
+/// Says why the ledger refused the change, and what the operator can do.
 pub(super) fn reason(error: &LedgerError) -> String {
     match error {
         LedgerError::InactiveBy(by) | LedgerError::Attachment(AttachmentRefused::Inactive(by)) => format!(

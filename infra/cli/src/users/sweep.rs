@@ -100,8 +100,8 @@ pub async fn run(operator: &Operator, options: &Sweep) -> Result<ExitCode, Box<d
     Ok(ExitCode::SUCCESS)
 }
 
-/// Deactivates the idle users one by one. A limit applies to how many users may lose a role or access in one sweep.
-/// Fails if there are more idle users than that.
+/// Deactivates the idle users one by one. The sweep's limit on users who may lose a role or access applies here too. If
+/// there are more idle users than that, fails without deactivating anybody.
 async fn deactivate(operator: &Operator, swept: &Swept, limit: Option<usize>) -> Result<(), Box<dyn Error>> {
     let limit = limit.unwrap_or(most_losing_access(swept.users));
     if swept.idle.len() > limit {

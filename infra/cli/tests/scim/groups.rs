@@ -1,4 +1,4 @@
-//! Changes to large groups while the gateway is killed (R52), and changes that overlap (R41).
+//! Tests changes to large groups while the gateway is killed (case R52), and changes that overlap (case R41).
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,8 @@ async fn r52_a_group_that_is_emptied_takes_every_role_back() {
     scim.world.ask(Method::POST, "/__sim/users", &json!({ "count": 300 })).await;
     let (group, users) = (scim.group("Leads").await, scim.users().await);
     scim.client.patch(&group, json!({ "op": "add", "path": "members", "value": members(&users) })).await;
-    // Half of the members leave before all have got the role. Then the gateway is killed, and the group is deleted.
+    // Half of the members leave while Flexgate is still giving the role to the members. Then the gateway is killed, and
+    // the group is deleted.
     let half = users.iter().take(150).map(|(sid, user)| (sid.clone(), user.clone())).collect();
     scim.client.patch(&group, json!({ "op": "remove", "path": "members", "value": members(&half) })).await;
     scim.kill();

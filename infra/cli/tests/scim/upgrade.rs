@@ -1,4 +1,4 @@
-//! Opens a database from a version without the people ledger. Its data must become statements in the ledger.
+//! Opens a database from a version before the people ledger existed. Its data must become statements in the ledger.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
@@ -13,7 +13,7 @@ use crate::client::{Scim, deliver};
 const BEFORE: &str = include_str!("fixtures/before_the_ledger.sql");
 const GROUP: &str = "/Groups/fggrp_202a35ee4776a5712a289e57739ebd6a";
 
-/// The users in that database: username, SID, roles, and whether the user is deactivated.
+/// The users in the old database: username, SID, roles, and whether the user is deactivated.
 const USERS: [(&str, &str, &[Role], bool); 6] = [
     ("ada@example.com", "FU15e5d11d7ac7d981f8172d3c69ead9e4", &[Role::Agent, Role::Supervisor], false),
     ("linus@example.com", "FU9c2698f20735cf77bba5883137acd732", &[Role::Agent, Role::Supervisor], true),
@@ -23,7 +23,7 @@ const USERS: [(&str, &str, &[Role], bool); 6] = [
     ("carol", "FUc2d10168a2dffb60b5037c25d9918567", &[Role::Agent], true),
 ];
 
-/// Starts a gateway on that database. Replaces the SIDs in the database with those of the simulator's users.
+/// Starts a gateway on the old database, after replacing the SIDs in it with those of the simulator's users.
 async fn upgraded() -> Scim {
     let world = World::start().await;
     let mut reader = world.reader();
@@ -47,7 +47,8 @@ async fn upgraded() -> Scim {
         }
         sql = sql.replace(sid, made.flex_user_sid.as_str());
     }
-    // The platform has created a database of the current version. Delete it, so that the old one can take its place.
+    // The platform has created a database of the current version. Delete it, so that the old database can take its
+    // place.
     drop(flex);
     for suffix in ["", "-wal", "-shm"] {
         let _may_be_absent = std::fs::remove_file(format!("{}{suffix}", world.store_path().display()));
@@ -78,7 +79,8 @@ async fn a_group_of_before_takes_its_role_along_and_leaves_what_is_the_users_own
     scim.client.patch(GROUP, json!({ "op": "remove", "path": "members" })).await;
     assert_eq!(scim.roles("ada@example.com").await, json!(["agent"]));
     assert_eq!(scim.roles("grace@example.com").await, json!(["supervisor"]));
-    // Linus left the group while he was inactive. When he returns, he has his new name, but not the group's role.
+    // Linus left the group while he was inactive. When SCIM activates him again, he gets his new name but not the
+    // group's role.
     let linus = scim.path("linus@example.com").await;
     scim.client.patch(&linus, json!({ "op": "replace", "path": "active", "value": true })).await;
     let linus = scim.flex_user("linus@example.com").await;
@@ -93,7 +95,8 @@ async fn what_scim_said_before_holds_against_what_others_say_now() {
                 "full_name": "From Hr", "roles": roles, "updated_at": at } })
     };
     let now = ClockRng::system().now().unix_timestamp() * 1000;
-    // In the old database, SCIM gave Grace her role and deleted Margaret. Another source's events must not undo that.
+    // In the old database, SCIM gave Grace her role and deleted Margaret. Events of another source must not undo
+    // either.
     deliver(&scim.client, "e1", &event("grace@example.com", &["agent"], now)).await;
     deliver(&scim.client, "e2", &event("margaret@example.com", &["agent"], now)).await;
     scim.wait_until_at_most(0).await;

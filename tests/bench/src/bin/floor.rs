@@ -1,5 +1,5 @@
 //! The floor: a function that does nothing. It uses the same runtime client as Flexgate's functions, so its times show
-//! what Lambda and that client need.
+//! how much of their times Lambda and that client need.
 
 use lambda_http::{Body, Error, Request, Response, service_fn};
 

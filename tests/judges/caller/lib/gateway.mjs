@@ -1,4 +1,4 @@
-// Starts the binary `flexgate`, named by FLEXGATE_BIN, with its simulated Twilio on free ports.
+// Starts a gateway, with its simulated Twilio, on free ports. FLEXGATE_BIN names the binary `flexgate`.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,4 +1,4 @@
-//! The discovery endpoints: what Flexgate publishes about itself.
+//! The discovery endpoints, where clients learn what Flexgate's SCIM supports.
 
 use std::sync::Arc;
 

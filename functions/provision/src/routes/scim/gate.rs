@@ -1,5 +1,5 @@
-//! The middleware in front of every SCIM route: it authenticates the caller by its token, turns refusals into SCIM
-//! error bodies, and writes at most one audit event per request.
+//! The middleware in front of every SCIM route. It authenticates the caller by the bearer token, turns refusals into
+//! SCIM error bodies, and writes at most one audit event per request.
 
 use std::sync::{Arc, OnceLock};
 
@@ -46,7 +46,7 @@ pub(super) async fn gate(
             times: 1,
             at: scim.clock_rng.now(),
         };
-        // A note that cannot be stored never changes the answer.
+        // If storing the note fails, the answer to the client stays the same.
         if let Err(error) = scim.notes.note(&note.shortened()).await {
             tracing::warn!(request_id = context.request_id.as_str(), error = %error, "a note could not be stored");
         }
@@ -54,7 +54,7 @@ pub(super) async fn gate(
     response
 }
 
-/// The client's own id of the resource that a request is about. The handler sets it when it has read the body.
+/// The client's own id (`externalId`) of the resource that a request is about. It is set when the body has been read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ExternalId(Arc<OnceLock<Box<str>>>);
 
@@ -76,8 +76,8 @@ fn action(method: &Method) -> &'static str {
     }
 }
 
-/// Writes an audit event if the request was refused, or if it changed something. Successful reads and server errors
-/// appear only in the request's log line.
+/// Writes an audit event if the request was refused, or if it changed something. Successful reads and server errors get
+/// no audit event, only the request's log line.
 fn audit(action: &str, token_id: Option<&str>, response: &Response, context: &Context) {
     let told = response.extensions().get::<LoggedProblem>().map(|told| told.0.kind());
     let about = response.extensions().get::<About>().map(|about| about.0.as_str());

@@ -1,7 +1,8 @@
-//! `/scim/v2`: SCIM 2.0 for identity systems.
+//! The route `/scim/v2`: SCIM 2.0 for identity systems.
 //!
-//! Translates HTTP to [`crate::scim`] and back. The middleware in front of every route authenticates the caller by its
-//! token, turns refusals into SCIM error bodies, and writes at most one audit event per request.
+//! Translates HTTP requests to calls of [`crate::scim`], and the results to HTTP responses. The middleware in front of
+//! every route authenticates the caller by the bearer token, turns refusals into SCIM error bodies, and writes at most
+//! one audit event per request.
 
 mod answer;
 mod body;
@@ -44,7 +45,7 @@ pub(crate) fn router(scim: Arc<Scim>) -> Router {
     ];
     let mut routes = Router::new();
     for (path, methods) in table {
-        // Some clients end every address with a slash.
+        // Some clients end every path with a slash.
         routes = routes.route(path, methods.clone()).route(&format!("{path}/"), methods);
     }
     let routes = routes.route("/{*rest}", any(unknown)).method_not_allowed_fallback(refuse_method);

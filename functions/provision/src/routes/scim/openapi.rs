@@ -1,6 +1,6 @@
-//! The OpenAPI description of `/scim/v2`, generated from the schemas that `/Schemas` publishes.
+//! The OpenAPI description of `/scim/v2`. It is generated from the schemas that Flexgate publishes at `/Schemas`.
 //!
-//! It describes bodies as leniently as Flexgate reads them: a client may write a single value instead of a list, or a
+//! The description is as lenient about bodies as Flexgate is. A client may write a single value instead of a list, or a
 //! flag as a string, and Flexgate ignores unknown attributes (RFC 7644 §3.3). Refusals have SCIM's own error bodies.
 
 mod bodies;
@@ -28,8 +28,8 @@ use bodies::{shared_schemas, written_group, written_user};
 
 const MEDIA: &str = "application/scim+json";
 
-/// Describes `If-Match` in the text of an operation rather than as a parameter: the header is optional, and only the
-/// resource's current version makes sense as its value.
+/// Describes `If-Match` in the text of an operation rather than as a parameter. The header is optional, and its only
+/// sensible value is the resource's current version.
 const IF_MATCH: &str = "Fails if `If-Match` names a version that is not current (`ETag`, `meta.version`).";
 
 /// Problems that any request may get.
@@ -103,7 +103,7 @@ pub(crate) fn document() -> OpenApi {
     api
 }
 
-/// Describes the routes of users or those of groups, depending on `schema`.
+/// Adds the routes of users or of groups to the description, depending on `schema`.
 fn resources(api: &mut OpenApi, schema: &Schema) {
     let (name, plain) = (schema.name, schema.name.to_lowercase());
     let (all, one) = (format!("/{name}s"), format!("/{name}s/{{id}}"));
@@ -191,7 +191,7 @@ fn shown(description: &str, schema: &str) -> Response {
     ResponseBuilder::new().description(description).content(MEDIA, content).build()
 }
 
-/// An error response (RFC 7644 §3.12). Its description lists the problem codes as they appear in the log.
+/// Describes an error response (RFC 7644 §3.12). The text lists the problem codes that the log contains in this case.
 fn refusal(status: StatusCode, kinds: &[&Kind]) -> Response {
     let texts: Vec<_> = kinds
         .iter()
@@ -217,7 +217,7 @@ fn body(schema: &str) -> RequestBody {
     RequestBodyBuilder::new().content(MEDIA, content).required(Some(Required::True)).build()
 }
 
-/// The body of a patch, with an example like those that Okta and Entra send.
+/// Describes the body of a patch, with an example like the patches that Okta and Entra send.
 fn patch_body(name: &str) -> RequestBody {
     let operations = |operations: Value| json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
     let first = match name {

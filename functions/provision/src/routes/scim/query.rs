@@ -1,5 +1,5 @@
-//! A search request: the filter, the page and the attributes that the client wants. The parameters come from the query
-//! or from the body of `.search`.
+//! A search request: the filter, the page and the attributes that the client wants. They come from the query string or
+//! from the body of a `.search` request.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::web::Query;
@@ -52,7 +52,7 @@ impl Asked {
     }
 }
 
-/// Writes a whole number without ".0", because JSON allows 3.0 for the number 3.
+/// Writes a whole number without ".0". JSON allows the number 3 to be written as 3.0.
 fn whole(number: &serde_json::Number) -> String {
     let text = number.to_string();
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)

@@ -1,4 +1,4 @@
-//! `/.search` at the root: users, then groups, as one list (RFC 7644 §3.4.3).
+//! The route `/.search` at the root: returns users and then groups as one list (RFC 7644 §3.4.3).
 
 use std::sync::Arc;
 

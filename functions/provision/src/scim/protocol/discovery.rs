@@ -55,8 +55,8 @@ pub fn resource_types(schemas: &[&Schema], base: &str) -> Vec<Value> {
     schemas.iter().map(resource_type).collect()
 }
 
-/// Builds the documents of `/Schemas`. They list only the supported attributes, with the allowed values of each and who
-/// may write it.
+/// Builds the documents of `/Schemas`. They contain only the supported attributes. For each, they give the allowed
+/// values and say whether clients may write it.
 #[must_use]
 pub fn schemas(schemas: &[&Schema], base: &str) -> Vec<Value> {
     let document = |id: &str, name: &str, attributes: &[Attribute]| {

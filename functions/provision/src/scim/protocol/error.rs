@@ -1,6 +1,6 @@
 //! Why a request violates the SCIM protocol.
 
-/// Why a request violates the SCIM protocol. The messages tell the caller what to do.
+/// Why a request violates the SCIM protocol. The messages tell the client what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ProtocolError {
     /// The body does not have the form that the request requires.
@@ -9,16 +9,16 @@ pub enum ProtocolError {
     /// An attribute has an invalid value.
     #[error("{0}")]
     InvalidValue(String),
-    /// The path names no attribute, or one that cannot be patched.
+    /// The path names no attribute, or an attribute that cannot be patched.
     #[error("{0}")]
     InvalidPath(String),
-    /// The filter cannot be parsed, or is not allowed in this place.
+    /// The filter cannot be parsed, or is not allowed at this place.
     #[error("{0}")]
     InvalidFilter(String),
     /// The operation has no path, or its path selects no value.
     #[error("{0}")]
     NoTarget(String),
-    /// The attribute cannot be changed, or cannot be removed.
+    /// The client may not change or remove the attribute.
     #[error("{0}")]
     Mutability(String),
     /// Flexgate did not issue this cursor.
@@ -29,7 +29,7 @@ pub enum ProtocolError {
     ExpiredCursor,
 }
 
-/// Returns the error for an invalid value of the attribute `name`. `must` continues a sentence that begins with the
+/// Returns the error for an invalid value of the attribute `name`. `must` completes a sentence whose subject is the
 /// name, such as "must be a string".
 pub(crate) fn value(name: &str, must: impl std::fmt::Display) -> ProtocolError {
     ProtocolError::InvalidValue(format!("{name} {must}."))

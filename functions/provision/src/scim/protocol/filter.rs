@@ -11,7 +11,7 @@ use super::grammar::{self, AttrExp, AttrPath, CompValue, CompareOp, Filter};
 use super::schema::{Attribute, Kind, ResolvedAttribute, Schema};
 use super::{Document, ProtocolError};
 
-/// The maximum length of a filter or a path, in bytes.
+/// The maximum length of a filter or of a patch path, in bytes.
 pub const MAX_FILTER: usize = 8 * 1024;
 
 /// How to find the resources that match.
@@ -44,7 +44,7 @@ impl Test {
         parsed.map_err(|_| ProtocolError::InvalidFilter("The filter is malformed (RFC 7644 §3.4.2.2).".to_owned()))
     }
 
-    /// Returns how to find the resources that may match. Each of them must still be tested against the filter.
+    /// Returns how to find the resources that may match. The caller must still test each of them against the filter.
     #[must_use]
     pub fn plan(&self) -> Plan {
         let terms = match &self.0 {
@@ -104,7 +104,7 @@ fn holds(filter: &Filter, schema: &Schema, document: &Document) -> bool {
     }
 }
 
-/// Whether the filter in brackets, as in `emails[type eq "work"]`, selects this value of a list.
+/// Whether a filter in brackets, as in `emails[type eq "work"]`, selects this value of the list.
 pub(super) fn value_matches(attribute: &Attribute, filter: &Filter, item: &Value) -> bool {
     match filter {
         Filter::Attr(expression) => {
@@ -122,8 +122,8 @@ pub(super) fn value_matches(attribute: &Attribute, filter: &Filter, item: &Value
     }
 }
 
-/// The operator and the value to compare with. `None` means the operator `pr`, which tests whether the attribute has a
-/// value.
+/// The operator, and the value with which the attribute is compared. `None` stands for the operator `pr`, which tests
+/// whether the attribute has a value.
 type Comparison<'a> = Option<(CompareOp, &'a CompValue)>;
 
 fn parts(expression: &AttrExp) -> (&AttrPath, Comparison<'_>) {
@@ -149,7 +149,7 @@ fn items(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
 }
 
 /// Whether any value of the attribute passes the test. If the filter names a complex attribute without a sub-attribute,
-/// its `value` is compared (RFC 7644 §3.4.2.2).
+/// the test applies to the sub-attribute `value` (RFC 7644 §3.4.2.2).
 fn compare(attribute: &Attribute, sub: Option<&str>, value: Option<&Value>, test: Comparison<'_>) -> bool {
     let Some((op, with)) = test else {
         return value.is_some_and(|value| match sub {
@@ -157,7 +157,7 @@ fn compare(attribute: &Attribute, sub: Option<&str>, value: Option<&Value>, test
             Some(sub) => items(value).any(|item| member(attribute, sub, item).is_some_and(present)),
         });
     };
-    // `ne` is the negation of `eq`, also for an attribute without a value.
+    // `ne` is the negation of `eq`. This also holds for an attribute without a value.
     if op == CompareOp::Ne {
         return !compare(attribute, sub, value, Some((CompareOp::Eq, with)));
     }

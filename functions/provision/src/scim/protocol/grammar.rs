@@ -1,7 +1,7 @@
-//! The grammar of filters (RFC 7644 §3.4.2.2, figure 1) and of the paths of a `PATCH` (§3.5.2, figure 7).
+//! The grammar of filters (RFC 7644 §3.4.2.2, figure 1) and of the paths in a `PATCH` (§3.5.2, figure 7).
 //!
-//! Flexgate has its own parser, because the crate `scim_v2` compiles regular expressions at start-up. With them, that
-//! crate is twice the size of the rest of SCIM. The tests compare this parser with `scim_v2`.
+//! Flexgate has its own parser for two reasons. The crate `scim_v2` compiles regular expressions at start-up, and with
+//! these expressions the crate is twice as large as the rest of SCIM. The tests compare this parser with `scim_v2`.
 
 use serde_json::Number;
 
@@ -47,12 +47,12 @@ pub(super) enum AttrExp {
     Comparison(AttrPath, CompareOp, CompValue),
 }
 
-/// A filter. `And` and `Or` each hold at least two filters.
+/// A filter. `And` and `Or` each contain at least two filters.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Filter {
     Attr(AttrExp),
     /// Matches if any value of the list matches the inner filter. The attributes in the inner filter are sub-attributes
-    /// of the list. The inner filter contains no [`Filter::ValuePath`].
+    /// of the list's values. The inner filter contains no [`Filter::ValuePath`].
     ValuePath(AttrPath, Box<Filter>),
     Not(Box<Filter>),
     And(Vec<Filter>),
@@ -163,7 +163,7 @@ impl<'a> Parser<'a> {
             if !self.eat('.') {
                 return Ok(Filter::ValuePath(attr, Box::new(selects)));
             }
-            // Entra compares a sub-attribute of the selected values, like `emails[type eq "work"].value eq "x"`. That
+            // Entra compares a sub-attribute of the selected values, as in `emails[type eq "work"].value eq "x"`. This
             // means the same as `emails[type eq "work" and value eq "x"]`.
             let sub = AttrPath { uri: None, name: self.name()?.to_owned(), sub_attr: None };
             let both = vec![selects, self.comparison(sub)?];
@@ -260,7 +260,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Consumes `word` (`and` or `or`) if it comes next with white space around it. Returns whether it did.
+    /// Consumes `word` (`and` or `or`) if it comes next, with white space around it. Returns whether it was consumed.
     fn word_between(&mut self, word: &str) -> bool {
         let after_space = self.rest.trim_start();
         let is_spaced = after_space.len() < self.rest.len() || self.rest.is_empty();

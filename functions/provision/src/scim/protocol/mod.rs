@@ -1,6 +1,6 @@
 //! SCIM 2.0 (RFC 7643, RFC 7644) as a protocol: schemas, filters, patches, paging, and the discovery documents.
 //!
-//! This module doesn't depend on Flex, Twilio or a store.
+//! This module knows nothing about Flex, Twilio or the store.
 
 mod discovery;
 pub(crate) mod error;
@@ -21,5 +21,5 @@ pub use schema::{Attribute, ENTERPRISE, GROUP, Kind, Mutability, Schema, USER};
 pub(crate) use view::complete;
 pub use view::{Projection, version};
 
-/// A resource's own attributes, without `schemas` and `meta`.
+/// A resource's attributes, without `schemas` and `meta`.
 pub type Document = serde_json::Map<String, serde_json::Value>;

@@ -14,7 +14,7 @@ pub const DEFAULT_PAGE: u64 = 100;
 /// How long a cursor is valid.
 pub const CURSOR_TIME: Duration = Duration::hours(1);
 
-/// Where a page begins, and how many resources it may hold.
+/// The place in the list where a page begins, and the maximum number of resources on the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Paging {
     /// At the 1-based index `start`.
@@ -33,14 +33,14 @@ pub enum Paging {
     },
 }
 
-/// Where a page ended. For clients, a cursor is opaque. A client that alters one only gets another part of the same
-/// list.
+/// The place in a list at which a page ended. Clients treat a cursor as opaque. If a client changes a cursor, it only
+/// gets another part of the same list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// Twilio's token of the page in which the next SCIM page begins. For groups, the `id` of a group.
+    /// Twilio's token of the page that contains the next user. For groups, this is the `id` of a group instead.
     #[serde(rename = "t")]
     pub token: String,
-    /// How many users of Twilio's page Flexgate has already returned.
+    /// The number of users of that page that Flexgate has already returned.
     #[serde(rename = "s")]
     pub skip: u64,
     #[serde(rename = "e")]
@@ -112,7 +112,7 @@ pub struct Page {
     pub resources: Vec<Document>,
     /// The total number of resources, if known. A response with a cursor may omit it (RFC 9865 §2.1).
     pub total: Option<u64>,
-    /// The index of the first resource, if the client asked by index.
+    /// The index of the first resource, if the client asked for the page by index.
     pub start: Option<u64>,
     /// Where the next page begins.
     pub next: Option<Cursor>,

@@ -10,7 +10,7 @@ use super::patch_target::{Op, PatchTarget, object};
 use super::schema::{Attribute, Kind, Mutability, ResolvedAttribute, Schema};
 use super::{Document, ProtocolError};
 
-/// The maximum number of operations per request. Entra sends 20 at most, Okta 100.
+/// The maximum number of operations per request. Entra sends at most 20, and Okta at most 100.
 const MAX_OPERATIONS: usize = 1_000;
 
 /// One operation, as the client sent it.
@@ -21,8 +21,8 @@ pub struct Operation {
     value: Option<Value>,
 }
 
-/// Reads the body of a `PATCH`: `Operations`, each with `op`, `path` and `value`. Ignores the case of names and
-/// operators, because Entra does not always use the same case.
+/// Reads the body of a `PATCH`: a list `Operations`, in which each has `op`, `path` and `value`. Ignores the case of
+/// names and operators, because Entra does not always use the same case.
 pub fn operations(body: &Map<String, Value>) -> Result<Vec<Operation>, ProtocolError> {
     let syntax = |detail: &str| ProtocolError::InvalidSyntax(detail.to_owned());
     let listed = member(body, "Operations").and_then(Value::as_array);
@@ -185,7 +185,7 @@ fn target<'a>(schema: &'a Schema, path: &str) -> Result<Target<'a>, ProtocolErro
 }
 
 /// Applies an operation without a path. Its value is an object of attributes. Ignores read-only attributes, because
-/// Okta also sends the `id`.
+/// Okta sends the `id` too.
 fn without_path(schema: &Schema, document: &mut Document, operation: &Operation) -> Result<(), ProtocolError> {
     match (operation.op, &operation.value) {
         (Op::Remove, _) => Err(ProtocolError::NoTarget("A remove operation needs a path.".to_owned())),
@@ -230,13 +230,14 @@ impl Schema {
     }
 }
 
-/// Whether a key contains a filter that selects values of a list, as Entra writes it: `emails[type eq "work"].value`.
+/// Whether a key contains a filter that selects values of a list. Entra writes such keys: `emails[type eq
+/// "work"].value`.
 fn selects_values(key: &str) -> bool {
     key.contains('[')
 }
 
-/// Sets the values that the key's filter selects. If it selects none, creates the value that the filter describes:
-/// without a path, a replace operation also adds (RFC 7644 §3.5.2.3).
+/// Sets the values that the key's filter selects. If the filter selects none, creates the value that the filter
+/// describes, because a replace operation without a path also adds values (RFC 7644 §3.5.2.3).
 fn selected_by_key(
     schema: &Schema,
     document: &mut Document,
@@ -310,8 +311,8 @@ fn prune(schema: &Schema, document: &mut Document) {
     }
 }
 
-/// Removes duplicates from changed lists (RFC 7643 §2.4). If an operation makes a value primary, the previous primary
-/// value loses the flag (§3.5.2).
+/// Removes duplicates from changed lists (RFC 7643 §2.4). If an operation has made a value primary, removes the flag
+/// from the previous primary value (§3.5.2).
 fn tidy(schema: &Schema, before: &Document, document: &mut Document) {
     for attribute in schema.attributes.iter().filter(|attribute| attribute.multi_valued) {
         let unchanged = document.get(&attribute.name) == before.get(&attribute.name);

@@ -1,4 +1,4 @@
-//! The target of an operation, and how the operation changes it (RFC 7644 §3.5.2.1 to §3.5.2.3).
+//! The target of a patch operation, and how the operation changes it (RFC 7644 §3.5.2.1 to §3.5.2.3).
 
 use serde_json::{Map, Value};
 
@@ -15,8 +15,8 @@ pub(super) enum Op {
     Remove,
 }
 
-/// The target of an operation: an attribute. If there is a `filter`, the operation changes only the values that it
-/// selects. If there is a `sub`, the operation changes only this sub-attribute.
+/// The attribute that an operation changes. If there is a `filter`, the operation changes only the values that the
+/// filter selects. If there is a `sub`, the operation changes only this sub-attribute.
 pub(super) struct PatchTarget<'a> {
     pub(super) attribute: &'a Attribute,
     pub(super) filter: Option<&'a Filter>,
@@ -104,9 +104,9 @@ impl PatchTarget<'_> {
         if found {
             return Ok(());
         }
-        // §3.5.2.3: if the filter selects nothing, a replace operation fails, and an add operation creates the value
-        // that the filter describes. But if the attribute has no values yet, a replace operation acts as an add
-        // operation.
+        // §3.5.2.3: suppose that the filter selects nothing. A replace operation then fails, and an add operation
+        // creates the value that the filter describes. But if the attribute had no values before, a replace operation
+        // acts as an add operation.
         match described(self.attribute, filter) {
             Some(mut made) if op == Op::Add || was_empty => {
                 made.extend(given);
@@ -209,8 +209,8 @@ impl PatchTarget<'_> {
     }
 }
 
-/// Whether the value `listed` for removal means this item. Compares the `value` of both if both have one, otherwise the
-/// whole objects.
+/// Whether `listed`, a value that the client wants to remove, means this item. If both have a `value`, compares these.
+/// Otherwise, compares the whole objects.
 fn same(listed: &Value, item: &Value) -> bool {
     match (listed.get("value"), item.get("value")) {
         (Some(listed), Some(value)) => listed == value,
@@ -228,8 +228,8 @@ fn names_values(filter: &Filter) -> bool {
     }
 }
 
-/// Returns the value that the filter describes. Returns `None` unless the filter consists of equality tests joined by
-/// `and`.
+/// Returns the value that the filter describes. Returns `None` if the filter contains anything but equality tests
+/// joined by `and`.
 fn described(attribute: &Attribute, filter: &Filter) -> Option<Document> {
     let mut made = Document::new();
     let parts = match filter {
@@ -262,7 +262,7 @@ fn list<'a>(container: &'a mut Document, name: &str) -> &'a mut Vec<Value> {
     }
 }
 
-/// Returns `value` as an object. Replaces it with an empty object first if it is not an object.
+/// Returns `value` as an object. If it is not an object, first replaces it with an empty one.
 pub(super) fn object(value: &mut Value) -> &mut Document {
     if !value.is_object() {
         *value = Value::Object(Map::new());

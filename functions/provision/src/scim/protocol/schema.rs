@@ -1,8 +1,8 @@
-//! The supported attributes, and how Flexgate normalizes what a client writes.
+//! The SCIM attributes that Flexgate supports, and how it normalizes the values that a client writes.
 //!
-//! Names match in any case (RFC 7643 §2.1). Values of known attributes are converted to the attribute's type, because
-//! Entra may send `"False"` for a boolean or a number as a string. Unknown attributes are dropped, because identity
-//! systems send many attributes that Flex cannot store.
+//! The case of names is ignored (RFC 7643 §2.1). Values of known attributes are converted to the attribute's type,
+//! because Entra may send `"False"` for a boolean, or a number as a string. Unknown attributes are dropped, because
+//! identity systems send many attributes that Flex cannot store.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -54,7 +54,7 @@ pub enum Kind {
     Integer,
     /// A time as in RFC 3339.
     DateTime,
-    /// The address or identifier of a resource. The resource has one of these types.
+    /// The address or identifier of a resource of one of these types.
     Reference(&'static [&'static str]),
     /// Sub-attributes.
     Complex(Vec<Attribute>),
@@ -91,8 +91,8 @@ pub struct Attribute {
     pub mutability: Mutability,
     /// The allowed values. Empty if every value is allowed.
     pub canonical: Vec<&'static str>,
-    /// Whether the value may be inside a JSON text. For a role `agent`, Entra's `AppRoleAssignmentsComplex` writes
-    /// `{"id": "…", "value": "agent", "displayName": "Agent"}`.
+    /// Whether the value may be inside a JSON text. For the role `agent`, Entra's function `AppRoleAssignmentsComplex`
+    /// writes the text `{"id": "…", "value": "agent", "displayName": "Agent"}`.
     pub json_text: bool,
     /// What it is for.
     pub description: &'static str,
@@ -159,7 +159,7 @@ impl Attribute {
         }
     }
 
-    /// Whether RFC 7643 defines this sub-attribute and Flexgate ignores it.
+    /// Whether RFC 7643 defines this sub-attribute but Flexgate ignores it.
     pub(super) fn ignores_sub(&self, name: &str) -> bool {
         let known: &[&str] = match &self.kind {
             Kind::Complex(_) if self.multi_valued => &OF_ANY_LIST,
@@ -189,7 +189,7 @@ impl Attribute {
         Ok((!read.is_empty()).then_some(Value::Array(read)))
     }
 
-    /// Returns the text. If the text is JSON and the attribute allows that, returns the `value` inside the JSON.
+    /// Returns the text. If the text is JSON and the attribute allows JSON texts, returns the `value` inside the JSON.
     pub(super) fn plain<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let inner = || {
             let document: Value = serde_json::from_str(text).ok().filter(|_| self.json_text)?;
@@ -261,8 +261,8 @@ pub struct Schema {
     pub attributes: Vec<Attribute>,
     /// The extension, if there is one.
     pub extension: Option<(&'static str, Vec<Attribute>)>,
-    /// The URN of the extension that such resources may have. If `extension` is `None`, Flexgate ignores what a client
-    /// writes under this URN.
+    /// The URN of the extension that such resources may have. If `extension` is `None`, Flexgate ignores everything
+    /// that a client writes under this URN.
     pub optional_extension: &'static str,
 }
 
@@ -306,9 +306,9 @@ impl Schema {
         }
     }
 
-    /// Resolves a key of a resource, or of the value of a patch operation without a path. A key is a name, a dotted
-    /// name, or a name that begins with a schema's URN. Returns the attribute and, if the key names one, the
-    /// sub-attribute.
+    /// Resolves a key of a resource, or a key in the value of a patch operation without a path. A key is a name, a
+    /// dotted name, or a name that begins with a schema's URN. Returns the attribute. If the key names a sub-attribute,
+    /// also returns that.
     pub(super) fn key<'a>(&self, key: &'a str) -> (ResolvedAttribute<'_>, Option<&'a str>) {
         match self.named(None, key) {
             ResolvedAttribute::Nothing => {}
@@ -320,7 +320,7 @@ impl Schema {
     }
 }
 
-/// The attributes that every resource has, whatever its schema.
+/// The attributes that the resources of every schema have.
 pub(super) static COMMON: std::sync::LazyLock<Vec<Attribute>> = std::sync::LazyLock::new(|| {
     let meta = ["resourceType", "location", "version"].map(|name| Attribute::new(name, Kind::Text, "").exact());
     let times = ["created", "lastModified"].map(|name| Attribute::new(name, Kind::DateTime, ""));

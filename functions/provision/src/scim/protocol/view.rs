@@ -18,7 +18,7 @@ pub fn version(document: &Document) -> String {
     format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(short))
 }
 
-/// Adds `schemas` and `meta` to the resource. If the resource already has a `meta` with times, the times stay.
+/// Adds `schemas` and `meta` to the resource. If the resource already has a `meta` with times, keeps these times.
 pub(crate) fn complete(schema: &Schema, mut document: Document, base: &str) -> Document {
     let id = document.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     let version = version(&document);
@@ -47,7 +47,7 @@ pub struct Projection {
     without: Vec<String>,
 }
 
-/// Attributes that every response contains, whatever the client requests.
+/// Attributes that every response contains, even if the client does not request them.
 const ALWAYS: [&str; 2] = ["id", "schemas"];
 
 impl Projection {

@@ -1,5 +1,5 @@
-//! Records each finished row as a line in a file. If the import is killed, the next import reads in this file which
-//! rows are finished. The file contains no personal data.
+//! The journal of an import: a file with a line for each finished row. If the import is killed, the next import reads
+//! there which rows are finished. The journal contains no personal data.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -11,8 +11,8 @@ use super::rows::Row;
 
 const TITLE: &str = "flexgate import journal 1";
 
-/// The open journal. It is locked, so that only one import can use it. Two imports at the same time would send the same
-/// rows, because neither would know which rows the other is sending.
+/// The open journal. It is locked, so that only one import can use it at a time. Two imports would otherwise send the
+/// same rows, because neither would know which rows the other has sent.
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
@@ -40,8 +40,8 @@ impl Journal {
         if text.is_empty() {
             file.write_all(format!("{TITLE} {instance}\n").as_bytes()).map_err(named)?;
         } else if !text.ends_with('\n') {
-            // The last line is incomplete, because the process was killed while it wrote the line. The import compares
-            // that line's row with Flex again.
+            // The last line is incomplete, because the process was killed while it wrote the line. The row of that line
+            // counts as unfinished.
             file.write_all(b"\n").map_err(named)?;
         }
         Ok(Self { path: path.to_owned(), file, done })

@@ -1,6 +1,6 @@
 //! `flexgate users import`: provisions every row of a file once.
 //!
-//! When a row has been provisioned, the import records it in the journal, and it never sends a recorded row again. The
+//! When a row has been provisioned, the import records it in the journal. A recorded row is never sent again. The
 //! process may be killed after it sent a row but before it recorded the row. The next import then compares that row
 //! with Flex, finds that the user already matches, and does not send it again either.
 
@@ -37,7 +37,8 @@ use rows::Row;
 const TRIES: u32 = 6;
 const BUSY_TRIES: u32 = 30;
 
-/// The maximum number of unfinished rows per slot. Most of them wait for a retry while other rows are sent.
+/// The maximum number of unfinished rows per concurrent request. Most of these rows wait for a retry while others are
+/// sent.
 const WAITING: usize = 4;
 
 /// What to import, and how.
@@ -60,7 +61,7 @@ pub struct Import {
     /// Check the file and show how many rows would be sent; send nothing
     #[arg(long)]
     dry_run: bool,
-    /// How many rows to send at once at most; fewer while Twilio limits the rate
+    /// The maximum number of rows to send at the same time; fewer while Twilio limits the rate
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     concurrency: u16,
     /// The file in which finished rows are recorded [default: FILE.journal]
@@ -175,8 +176,8 @@ async fn send(
                     _ => counts.unchanged += 1,
                 }
             }
-            // Don't record the row in the journal. A later file may no longer contain the row with the other spelling,
-            // and then the import must send this row.
+            // Don't record the row in the journal. A later version of the file may no longer contain the other
+            // spelling. The import must then send this row.
             Fate::AsInFlex => counts.unchanged += 1,
             Fate::Failed(reason) => {
                 counts.failed += 1;
@@ -195,7 +196,7 @@ async fn send(
     Ok((counts, halted))
 }
 
-/// Provisions one row. Retries after errors that may pass.
+/// Provisions one row. Retries after temporary errors.
 async fn one(row: Row, ledger: Arc<Ledger>, flex: Arc<Flex>, cause: EventId, pace: Arc<Pace>) -> (Row, Fate) {
     let mut tries = 0;
     let fate = loop {
@@ -212,8 +213,8 @@ async fn one(row: Row, ledger: Arc<Ledger>, flex: Arc<Flex>, cause: EventId, pac
         let error = match answer {
             Ok(fate) => break fate,
             Err(LedgerError::Store(error)) => break Fate::Hopeless(error.to_string()),
-            // Another process is changing the person, or was killed while it did so. A killed process's lease expires
-            // soon.
+            // Another process is changing the person, or was killed while it did so. In the second case, its lease on
+            // the person expires soon.
             Err(LedgerError::Busy(_)) if tries < BUSY_TRIES => {
                 pace.pause(tries).await;
                 continue;
@@ -269,9 +270,9 @@ struct Failures {
 }
 
 impl Failures {
-    /// Writes the row, and also the rows with other spellings of its username. The operator corrects the file and
-    /// imports it again. Because the file contains both spellings, that import does not mistake the two users for one
-    /// person.
+    /// Writes the row, and also the rows with other spellings of its username. The operator will correct the file and
+    /// import it again. Because the file contains both spellings, that import does not mistake the two Flex users for
+    /// one person.
     fn write(&mut self, row: &Row, reason: &str) -> Result<(), Box<dyn Error>> {
         self.write_one(&row.desired, reason)?;
         for other in &row.alike {

@@ -1,6 +1,6 @@
-//! Limits how many rows are sent at the same time. The limit is halved when Twilio answers 429, and rises by one at a
-//! time while Twilio accepts the calls. A row that waits for a retry holds no slot, because only calls count towards
-//! Twilio's limit.
+//! Limits how many rows are sent at the same time: each row needs a slot. The number of slots is halved when Twilio
+//! answers 429, and rises by one at a time while Twilio accepts the requests. A row that waits for a retry holds no
+//! slot, because only requests count towards Twilio's limit.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use flexgate::base::clock_rng::ClockRng;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Refusals that arrive together count as one: for this long after the limit was halved, further refusals do not halve
-/// it again.
+/// Refusals that arrive together count as one: after the number of slots was halved, further refusals within this time
+/// do not halve it again.
 const ONE_REFUSAL: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: u64 = 10_000;
 
@@ -26,10 +26,10 @@ struct State {
     limit: usize,
     /// How many rows are being sent.
     sending: usize,
-    /// How many rows have succeeded since the limit last changed.
+    /// The number of rows that have succeeded since the number of slots last changed.
     good: usize,
     halved_at: Option<Instant>,
-    /// Twilio said how long to wait, so no row may be sent before this time.
+    /// No row may be sent before this time, because Twilio has told the import to wait.
     not_before: Option<Instant>,
     stopped: bool,
 }
@@ -87,7 +87,7 @@ impl Pace {
         }
     }
 
-    /// Handles a 429: lowers the limit, and pauses the row that was refused.
+    /// Handles a 429: lowers the number of slots, and pauses the row that was refused.
     pub(super) async fn slow_down(&self, asked: Option<Duration>, tries: u32) {
         {
             let now = Instant::now();
@@ -108,7 +108,7 @@ impl Pace {
         tokio::time::sleep(self.clock_rng.jitter(Duration::from_millis(span))).await;
     }
 
-    /// Handles a success. When as many rows have succeeded as there are slots, the limit rises by one.
+    /// Handles a success. When as many rows have succeeded as there are slots, adds one slot.
     pub(super) fn speed_up(&self) {
         let mut state = self.state();
         state.good += 1;

@@ -22,12 +22,12 @@ pub(super) struct Progress {
     plain: Option<Mutex<Recent>>,
 }
 
-/// When each of the last lines was written, and how many rows were finished at that time.
+/// The last lines of progress: the time of each, and how many rows were finished at that time.
 struct Recent(VecDeque<(Instant, u64)>);
 
 impl Recent {
-    /// The number of rows per second since the oldest line within the window. If no line is within the window, since
-    /// the last line that was written.
+    /// Returns the number of rows per second since the oldest line that was written within the last `WINDOW`. If no
+    /// line was written in that time, counts since the last line before it.
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown to one decimal")]
     fn rate(&mut self, now: Instant, done: u64) -> f64 {
         while self.0.len() > 1 && self.0.front().is_some_and(|(at, _)| now - *at > WINDOW) {

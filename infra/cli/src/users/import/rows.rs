@@ -14,7 +14,7 @@ use ring::digest;
 use crate::terminal::remark;
 use crate::users::cells::{self, COLUMNS};
 
-/// The error shows at most this many mistakes. It only counts the rest.
+/// The maximum number of mistakes that the error lists. It only counts the others.
 const SHOWN: usize = 50;
 
 /// A valid row, ready to be sent.

@@ -1,5 +1,5 @@
-//! Compares the parser with the parser of the crate `scim_v2`, here called the judge. Both must accept the same texts
-//! and return the same results.
+//! Compares the parser in this module with the parser of the crate `scim_v2`, which is called the judge here. Both must
+//! accept the same texts and return the same results.
 
 use proptest::prelude::*;
 use scim_v2::filter as judge;
@@ -139,16 +139,16 @@ fn has_word(path: &PatchPath) -> bool {
     [path.attr.name.as_str()].into_iter().chain(subs).chain(filter).any(|name| is_word(&name))
 }
 
-/// Whether both parsers return the same result for the path. Our parser may accept more, in the two cases that
-/// [`agree`] describes.
+/// Whether both parsers return the same result for the path. This module's parser may accept more than the judge in the
+/// two cases that [`agree`] describes.
 fn agree_on_path(text: &str) -> bool {
     let (ours, judged) = (path(text).ok(), judge_path(text));
     let more = ours.as_ref().is_some_and(|path| text.to_lowercase().contains("not(") || has_word(path));
     ours == judged || (judged.is_none() && more)
 }
 
-/// Whether both parsers return the same result for the filter. Our parser may accept more in only two cases: `not(`
-/// without a space, and keywords as attribute names.
+/// Whether both parsers return the same result for the filter. This module's parser may accept more than the judge in
+/// only two cases: `not(` without a space, and keywords as attribute names.
 fn agree(text: &str) -> bool {
     let (ours, judged) = (filter(text).ok(), judge_filter(text));
     // RFC 7644 writes `not(` without a space, but the judge requires one.
@@ -245,8 +245,8 @@ fn not_needs_no_space_before_its_parenthesis() {
 
 #[test]
 fn the_operators_are_ascii() {
-    // The judge ignores case by the rules of Unicode, so it accepts U+017F (long s) as an "s". But a quoted string of
-    // the grammar is US-ASCII (RFC 5234 §2.3).
+    // The judge ignores case by the rules of Unicode, so it accepts U+017F (long s) as an "s". But text in quotation
+    // marks in the grammar means US-ASCII characters only (RFC 5234 §2.3).
     let text = "a \u{17f}w \"b\"";
     assert!(judge_filter(text).is_some());
     assert_eq!(filter(text), Err(Unreadable));
