@@ -9,7 +9,7 @@ use flexgate::base::error_chain::with_causes;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::IdentityEvent;
 use flexgate::platform::Platform;
-use flexgate::store::{DeadLetters, Message, Notes};
+use flexgate::store::{DeadLetters, Message, Note, Noted, Notes};
 use flexgate::telemetry::{self, RequestId};
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::{Ledger, LedgerError};
@@ -127,7 +127,11 @@ impl App {
         };
         let this = Try::new(id, &message, attempts);
         let done = match &message {
-            Message::Event(event) | Message::Consequence(event) => self.event(&this, event, deadline).await,
+            Message::Event(event) => self.event(&this, event, deadline).await,
+            Message::Consequence { event, ended } => {
+                let applied = self.applier.end(event, ended, deadline).await;
+                applied.map(|applied| this.applied(event, &applied)).map_err(Failure::Ledger)
+            }
             Message::Unreadable { reason, .. } => {
                 // Make the message a dead letter at once. The reason contains nothing from the message.
                 this.dead(reason);
@@ -135,7 +139,7 @@ impl App {
             }
             Message::Ended { source, event, occurred_at, ended, after } => {
                 let ending = Ending { source, event, occurred_at: *occurred_at, ended, after: *after };
-                self.jobs.end(&ending, deadline).await.map(|people| this.fanned_out(people)).map_err(Failure::Ledger)
+                self.end(&this, &ending, deadline).await.map_err(Failure::Ledger)
             }
             Message::Note(note) => match self.notes.note(note).await {
                 Ok(()) => {
@@ -159,6 +163,27 @@ impl App {
             Ok(()) => Handled::Done,
             Err(error) => self.failed(&this, attempts, &error),
         }
+    }
+
+    async fn end(&self, this: &Try<'_>, ending: &Ending<'_>, deadline: Deadline) -> Result<(), LedgerError> {
+        let (people, unknown) = self.jobs.end(ending, deadline).await?;
+        this.fanned_out(people);
+        if unknown > 0 {
+            let note = Note {
+                noted: Noted::Ignored,
+                source: ending.source.as_str().into(),
+                route: format!("the end of {}", ending.ended.id()).into(),
+                code: "ignored".into(),
+                reason: "no event ever named the directory of some people, so they stay. Check whether they have left"
+                    .into(),
+                external_id: None,
+                times: u32::try_from(unknown).unwrap_or(u32::MAX),
+                at: self.clock_rng.now(),
+            };
+            telemetry::ignored_event();
+            self.notes.note(&note.shortened()).await?;
+        }
+        Ok(())
     }
 
     async fn event(&self, this: &Try<'_>, event: &IdentityEvent, deadline: Deadline) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{RoleReason, Said, Source, Statement};
 use flexgate::domain::{Action, FlexUserSid, IdentityEvent, RoleSet};
-use flexgate::store::EventHistory;
+use flexgate::store::{Ended, EventHistory};
 use flexgate::users::Provisioning;
 use flexgate::users::ledger::{Earlier, Ledger, LedgerError, News, Outcome, Report};
 
@@ -75,11 +75,16 @@ impl EventApplier {
             }
             self.ledger.recall(&source, &event.subject.id, &mut news.statement).await?;
         }
-        let report = self.ledger.state(&news, deadline).await?;
+        self.ledger.without_ended(&source, &mut news.statement).await?;
+        let mut report = self.ledger.state(&news, deadline).await?;
+        // A group or a directory may have ended in between. Its job then perhaps did not see this person.
+        if self.ledger.without_ended(&source, &mut news.statement).await? {
+            report = self.ledger.state(&news, deadline).await?;
+        }
         if !known && report.outcome == Outcome::NoUser {
-            let Statement { active, restored, memberships, .. } = news.statement;
+            let Statement { active, restored, memberships, directory, .. } = news.statement;
             // Store only whether the person has access, and no profile data, because they may never become a Flex user.
-            let access = Statement { active, restored, memberships, ..Statement::default() };
+            let access = Statement { active, restored, memberships, directory, ..Statement::default() };
             if !access.is_silent() {
                 self.ledger.keep(&source, &event.subject.id, &access).await?;
             }
@@ -88,6 +93,33 @@ impl EventApplier {
             outcome: report.outcome,
             dropped_roles: dropped(&report, &source, event),
             user: report.user.map(|user| user.flex_user_sid),
+            blocked: report.blocked,
+        })
+    }
+
+    /// Applies the end of a group or a directory to one person who belonged to it.
+    pub(crate) async fn end(
+        &self,
+        event: &IdentityEvent,
+        ended: &Ended,
+        deadline: Deadline,
+    ) -> Result<Applied, LedgerError> {
+        let source = Source::Webhook(event.source.clone());
+        let statement = self.ledger.consequence(&source, &event.subject.id, ended, &event.moment()).await?;
+        let news = News {
+            subject: Some(event.subject.id.clone()),
+            identity: None,
+            username: None,
+            flex_user_sid: None,
+            statement,
+            earlier: Earlier::Everything,
+            source,
+        };
+        let report = self.ledger.state(&news, deadline).await?;
+        Ok(Applied {
+            outcome: report.outcome,
+            user: report.user.map(|user| user.flex_user_sid),
+            dropped_roles: Vec::new(),
             blocked: report.blocked,
         })
     }
@@ -102,7 +134,8 @@ impl EventApplier {
         }
         if history.profile >= moment {
             let said = std::mem::take(&mut news.statement);
-            news.statement = Statement { active: said.active, memberships: said.memberships, ..Statement::default() };
+            let Statement { active, memberships, directory, .. } = said;
+            news.statement = Statement { active, memberships, directory, ..Statement::default() };
         }
         if let Some(status) = history.status.filter(|status| status.deactivates || event.membership.is_none()) {
             let value = !status.deactivates;
@@ -140,7 +173,7 @@ fn statement(event: &IdentityEvent) -> Statement {
         active: (joins && event.membership.is_none()).then(|| said.clone()),
         restored: (event.action == Action::Restore).then(|| event.moment()),
         memberships: event.membership.iter().filter(|_| joins).map(|group| (group.clone(), said.clone())).collect(),
-        directory: event.directory.clone().map(|directory| Said::new(at, id, directory)),
+        directory: event.directory.clone().map(|directory| Said::new(at, id, Some(directory))),
         roles: roles.map(|names: BTreeSet<Box<str>>| Said::new(at, id, names)),
         email: profile.email.clone().map(|email| Said::new(at, id, Some(email))),
         full_name: profile.full_name.clone().map(|name| Said::new(at, id, Some(name))),

@@ -9,7 +9,9 @@ use std::time::Duration;
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{PersonId, Source};
-use flexgate::domain::{Action, EventId, FlexUserSid, IdentityEvent, PersonProfile, SourceName, Subject, SubjectId};
+use flexgate::domain::{
+    Action, EventId, FlexUserSid, IdentityEvent, Moment, PersonProfile, SourceName, Subject, SubjectId,
+};
 use flexgate::platform::Platform;
 use flexgate::store::{ChangedMember, Ended, EventQueue, LeftGroup, Message};
 use flexgate::users::ledger::{Ledger, LedgerError, Report};
@@ -30,7 +32,7 @@ pub(crate) struct Ending<'m> {
 impl Ending<'_> {
     /// Returns the message for one person whom the ending concerns: the person left the group, or is inactive.
     fn consequence(&self, subject: &SubjectId) -> Message {
-        Message::Consequence(IdentityEvent {
+        let event = IdentityEvent {
             id: self.event.clone(),
             source: self.source.clone(),
             occurred_at: self.occurred_at,
@@ -43,7 +45,12 @@ impl Ending<'_> {
             },
             directory: None,
             look_up: false,
-        })
+        };
+        Message::Consequence { event, ended: self.ended.clone() }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { at: self.occurred_at, deactivates: true, id: self.event.clone() }
     }
 
     fn rest(&self, after: PersonId) -> Message {
@@ -83,20 +90,25 @@ impl Jobs {
 
     /// Queues a [`Message::Consequence`] for everybody in the group or directory that ended. If time runs out, queues a
     /// job that continues. If the job is interrupted, it starts again. That is safe, because the queue accepts each
-    /// message only once. Returns the number of people.
-    pub(crate) async fn end(&self, ending: &Ending<'_>, deadline: Deadline) -> Result<usize, LedgerError> {
+    /// message only once. First records the ending, so that a late event gives nobody access back.
+    ///
+    /// Returns the number of people, and the number of those whose directory no event ever named. Those stay as they are:
+    /// if every directory could be theirs, the end of a directory for tests would lock everybody out.
+    pub(crate) async fn end(&self, ending: &Ending<'_>, deadline: Deadline) -> Result<(usize, usize), LedgerError> {
         let source = Source::Webhook(ending.source.clone());
-        let (mut after, mut people) = (ending.after, 0);
+        self.ledger.record_ending(&source, ending.ended, &ending.moment()).await?;
+        let (mut after, mut people, mut unknown) = (ending.after, 0, 0);
         loop {
             let concerned = self.ledger.concerned_by(&source, ending.ended, after).await?;
             let messages: Vec<Message> = concerned.subjects.iter().map(|subject| ending.consequence(subject)).collect();
             self.queue.send(&messages, self.clock_rng.now()).await?;
             people += messages.len();
-            let Some(last) = concerned.last else { return Ok(people) };
+            unknown += concerned.unknown;
+            let Some(last) = concerned.last else { return Ok((people, unknown)) };
             after = Some(last);
             if deadline.remaining() < WORTH_READING_ON {
                 self.queue.send(&[ending.rest(last)], self.clock_rng.now()).await?;
-                return Ok(people);
+                return Ok((people, unknown));
             }
         }
     }

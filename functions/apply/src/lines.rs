@@ -21,7 +21,7 @@ pub(crate) struct Try<'m> {
 impl<'m> Try<'m> {
     pub(crate) fn new(request_id: RequestId, message: &'m Message, attempts: u32) -> Self {
         let what = match message {
-            Message::Event(_) | Message::Consequence(_) | Message::Unreadable { .. } => "event",
+            Message::Event(_) | Message::Consequence { .. } | Message::Unreadable { .. } => "event",
             Message::Reconcile { .. } | Message::FanOut { .. } | Message::Ended { .. } | Message::Note(_) => "job",
         };
         Self { request_id, message, what, event_id: message.id(), attempts }
@@ -88,7 +88,7 @@ impl<'m> Try<'m> {
             attempts = self.attempts, fault = reason, "{} is a dead letter", self.what
         );
         match self.message {
-            Message::Event(event) | Message::Consequence(event) => {
+            Message::Event(event) | Message::Consequence { event, .. } => {
                 audit(&self.request_id, event, None, reason, Decision::Refused);
             }
             Message::Unreadable { source, .. } => unreadable(&self.request_id, Some(source.as_str()), reason),

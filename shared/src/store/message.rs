@@ -49,7 +49,12 @@ pub enum Message {
     },
     /// For one person, the consequence of the end of a group or a directory. It is applied like an event from the
     /// source.
-    Consequence(IdentityEvent),
+    Consequence {
+        /// The event that the ending amounts to for the person.
+        event: IdentityEvent,
+        /// What has ended.
+        ended: Ended,
+    },
     /// A job: store a note for administrators.
     Note(Note),
     /// A job: reconcile one person with the ledger.
@@ -154,7 +159,7 @@ impl Message {
     #[must_use]
     pub fn source(&self) -> &str {
         match self {
-            Self::Event(event) | Self::Consequence(event) => event.source.as_str(),
+            Self::Event(event) | Self::Consequence { event, .. } => event.source.as_str(),
             Self::Unreadable { source, .. } | Self::Ended { source, .. } => source.as_str(),
             Self::Reconcile { .. } | Self::FanOut { .. } => OWN,
             Self::Note(note) => &note.source,
@@ -165,7 +170,7 @@ impl Message {
     #[must_use]
     pub fn id(&self) -> Cow<'_, str> {
         match self {
-            Self::Event(event) | Self::Consequence(event) => event.id.as_str().into(),
+            Self::Event(event) | Self::Consequence { event, .. } => event.id.as_str().into(),
             Self::Ended { event, after: None, .. } => event.as_str().into(),
             Self::Ended { event, after: Some(after), .. } => format!("{event}>{after}").into(),
             Self::Unreadable { id, .. } => id.as_str().into(),
@@ -183,7 +188,7 @@ impl Message {
             Self::Event(_) | Self::Unreadable { .. } | Self::Ended { .. } | Self::Note(_) => {
                 fingerprint(&[self.source(), &self.id()])
             }
-            Self::Consequence(event) => {
+            Self::Consequence { event, .. } => {
                 fingerprint(&["consequence", self.source(), event.id.as_str(), event.subject.id.as_str()])
             }
             Self::Reconcile { user, cause, .. } => fingerprint(&["reconcile", user.as_str(), cause]),
@@ -198,7 +203,7 @@ impl Message {
     #[must_use]
     pub fn group(&self) -> String {
         match self {
-            Self::Event(event) | Self::Consequence(event) => {
+            Self::Event(event) | Self::Consequence { event, .. } => {
                 fingerprint(&["subject", event.source.as_str(), event.subject.id.as_str()])
             }
             Self::Note(note) => fingerprint(&["note", &note.key()]),
@@ -218,7 +223,7 @@ impl Message {
             Self::Reconcile { .. }
             | Self::FanOut { .. }
             | Self::Ended { after: Some(_), .. }
-            | Self::Consequence(_) => Lane::Bulk,
+            | Self::Consequence { .. } => Lane::Bulk,
         }
     }
 

@@ -75,7 +75,7 @@ impl fmt::Debug for SessionKey {
 }
 
 /// Returns the SHA-256 of the parts in base64url. Each part is prefixed with its length.
-fn fingerprint(parts: &[&str]) -> String {
+pub(crate) fn fingerprint(parts: &[&str]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in parts {
         context.update(&(part.len() as u64).to_be_bytes());

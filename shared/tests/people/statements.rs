@@ -53,7 +53,7 @@ fn statement() -> impl Strategy<Value = Statement> {
     let access = (of(moment()), said(any::<bool>()), of(moment()));
     let memberships = btree_map(text(), (moment(), any::<bool>()), 0..4);
     let names = (said(email()), said(name()), said(name()), said(name()));
-    let rest = (said(btree_set(text(), 0..4)), said(of(text())), said(of(attributes())), said(text()));
+    let rest = (said(btree_set(text(), 0..4)), said(of(text())), said(of(attributes())), said(of(text())));
     (access, memberships, names, rest).prop_map(|(access, memberships, names, rest)| Statement {
         since: access.0,
         active: access.1,

@@ -91,6 +91,60 @@ async fn r60_a_group_that_is_deleted_ends_its_memberships() {
 }
 
 #[tokio::test]
+async fn r60_a_late_event_from_before_the_end_gives_nobody_access() {
+    let hooks = Hooks::start().await;
+    hooks.workos("dsync.deleted", 40, json!({ "object": "directory", "id": "directory_1" })).await;
+    hooks.workos("dsync.user.created", 45, user("ada", "directory_1")).await;
+    assert!(!hooks.is_active("ada").await, "she was created before the directory was deleted");
+    hooks.workos("dsync.user.created", 44, user("lin", "directory_2")).await;
+    assert!(hooks.is_active("lin").await, "another directory");
+
+    let mut sources = sources();
+    sources["workos"] = json!({ "members_of": ["a", "b"] });
+    let hooks = Hooks::with(&sources).await;
+    let membership = |group: &str| json!({ "user": user("grace", "d"), "group": { "id": group }, "id": group });
+    hooks.workos("dsync.group.user_added", 50, membership("b")).await;
+    hooks.workos("dsync.group.deleted", 40, json!({ "object": "directory_group", "id": "a" })).await;
+    hooks.workos("dsync.group.user_added", 45, membership("a")).await;
+    hooks.workos("dsync.group.user_removed", 30, membership("b")).await;
+    assert!(!hooks.is_active("grace").await, "the group ended after she was added to it");
+}
+
+#[tokio::test]
+async fn r60_a_directory_that_comes_back_brings_its_people_back_with_their_new_memberships() {
+    let mut sources = sources();
+    sources["workos"] = json!({ "members_of": ["a", "b"] });
+    let hooks = Hooks::with(&sources).await;
+    let added =
+        |group: &str, directory: &str| json!({ "user": user("ada", directory), "group": { "id": group }, "id": group });
+    hooks.workos("dsync.group.user_added", 50, added("a", "directory_1")).await;
+    hooks.workos("dsync.deleted", 40, json!({ "object": "directory", "id": "directory_1" })).await;
+    assert!(!hooks.is_active("ada").await);
+    hooks.workos("dsync.user.created", 30, user("ada", "directory_2")).await;
+    assert!(!hooks.is_active("ada").await, "the groups of the old directory ended with it");
+    hooks.workos("dsync.group.user_added", 29, added("b", "directory_2")).await;
+    assert!(hooks.is_active("ada").await);
+}
+
+#[tokio::test]
+async fn r60_people_whose_directory_is_unknown_stay_and_the_administrator_is_told() {
+    let hooks = Hooks::start().await;
+    for id in ["ada", "grace"] {
+        let mut person = user(id, "");
+        person.as_object_mut().unwrap().remove("directory_id");
+        hooks.workos("dsync.user.created", 50, person).await;
+    }
+    hooks.workos("dsync.deleted", 40, json!({ "object": "directory", "id": "directory_of_a_test" })).await;
+    assert!(hooks.is_active("ada").await && hooks.is_active("grace").await);
+    let notes = hooks.notes(1).await;
+    assert_eq!((&*notes[0].route, notes[0].times), ("the end of directory_of_a_test", 2));
+    // The next event about one of them names the directory. Then its end concerns this person.
+    hooks.workos("dsync.user.updated", 30, user("ada", "directory_1")).await;
+    hooks.workos("dsync.deleted", 20, json!({ "object": "directory", "id": "directory_1" })).await;
+    assert_eq!([hooks.is_active("ada").await, hooks.is_active("grace").await], [false, true]);
+}
+
+#[tokio::test]
 async fn r60_so_it_is_for_oktas_groups_and_applications_and_zitadels_organizations() {
     let mut sources = sources();
     sources["okta"] = json!({ "members_of": ["0oa1", "00g1"] });

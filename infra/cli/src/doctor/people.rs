@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::finding::Finding;
 
-/// The doctor warns if the last sweep is older than this. The CloudFormation template schedules a sweep every six
+/// The doctor warns if the last sweep is older than this. The template schedules a sweep every six
 /// hours. For other set-ups, docs/operations.md asks for one a day.
 const LONG_AGO: Duration = Duration::hours(36);
 

@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 use super::finding::Finding;
 
 /// Flexgate normally applies an event within seconds. If an event waits this long, something blocks it. The alarm in
-/// the CloudFormation template fires at the same age.
+/// the template fires at the same age.
 const SLOW: Duration = Duration::minutes(10);
 /// If an event waits this long, the doctor reports a failure. It may be an event that should take a person's access
 /// away.
@@ -112,7 +112,7 @@ fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
 /// that a job does take access away.
 fn takes_access_away(letter: &DeadLetter) -> bool {
     match serde_json::from_str(&letter.body) {
-        Ok(Message::Event(event) | Message::Consequence(event)) => event.action == Action::Deactivate,
+        Ok(Message::Event(event) | Message::Consequence { event, .. }) => event.action == Action::Deactivate,
         Ok(Message::Reconcile { .. } | Message::FanOut { .. } | Message::Ended { .. }) => true,
         Ok(Message::Unreadable { .. } | Message::Note(_)) | Err(_) => false,
     }

@@ -49,10 +49,10 @@ pub struct Statement {
     /// count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Said<BTreeSet<Box<str>>>>,
-    /// The source's own id of the directory or organisation that the person belongs to. It gives and takes no access.
-    /// Flexgate needs it if the directory is deleted, to know who belonged to it.
+    /// The source's own id of the directory or organisation that the person belongs to. An empty value means that the
+    /// directory no longer exists, which makes the person inactive until the source names another directory.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub directory: Option<Said<Box<str>>>,
+    pub directory: Option<Said<Option<Box<str>>>>,
     /// The e-mail address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<Said<Option<Email>>>,
@@ -140,6 +140,7 @@ impl Statement {
             self.restored = None;
         }
         self.memberships.retain(|_, said| said.moment >= *since);
+        keep(&mut self.directory, since);
         keep(&mut self.roles, since);
         keep(&mut self.email, since);
         keep(&mut self.full_name, since);
@@ -153,19 +154,21 @@ impl Statement {
     /// was withdrawn.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        *self == Self { since: self.since.clone(), directory: self.directory.clone(), ..Self::default() }
+        let directory = self.directory.clone().filter(|said| said.value.is_some());
+        *self == Self { since: self.since.clone(), directory, ..Self::default() }
     }
 
     /// Whether the source says that the person is active. `None` if the source does not say.
     ///
     /// If the source has named memberships, the person is active while at least one of them lasts, and inactive once
     /// all have ended. If the source has explicitly said "inactive", memberships do not count. That changes when the
-    /// source explicitly says "active", or when [`Self::restored`] is set to a later moment.
+    /// source explicitly says "active", or when [`Self::restored`] is set to a later moment. If the person's directory no
+    /// longer exists, the person is inactive, whatever else the source has said.
     #[must_use]
     pub fn says_active(&self) -> Option<bool> {
         let counts = |said: &&Said<bool>| said.value || Some(&said.moment) >= self.restored.as_ref();
         let explicit = self.active.as_ref().filter(counts).map(|said| said.value);
-        if explicit == Some(false) {
+        if explicit == Some(false) || self.directory.as_ref().is_some_and(|said| said.value.is_none()) {
             return Some(false);
         }
         if self.memberships.is_empty() {

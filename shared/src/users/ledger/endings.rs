@@ -1,26 +1,73 @@
-//! Finds the people who are concerned when a group, an application or a directory ends at a source.
+//! The end of a group or a directory at a source, which concerns many people at once.
+//!
+//! An ending is recorded before anybody is changed. A statement that arrives later, but is older than the ending, then
+//! gives no access back ([`Ledger::without_ended`]).
 
 use super::{Ledger, LedgerError};
-use crate::domain::SubjectId;
-use crate::domain::ledger::{Person, PersonId, Source};
-use crate::store::Ended;
+use crate::domain::ledger::{Person, PersonId, Said, Source, Statement};
+use crate::domain::{Moment, SubjectId};
+use crate::store::{Ended, PersonKey, fingerprint};
 
 /// How many people are read from the store at once.
 const BATCH: u32 = 200;
 
-/// The people in one batch who are concerned by the end of a group or directory.
+/// The people of one batch whom an ending concerns.
 #[derive(Debug)]
 pub struct Concerned {
-    /// The source's own ids of these people.
+    /// What the source calls them.
     pub subjects: Vec<SubjectId>,
+    /// How many people of the batch the source may mean, because it never named their directory.
+    pub unknown: usize,
     /// The last person of the batch; `None` after the last batch.
     pub last: Option<PersonId>,
 }
 
 impl Ledger {
-    /// Reads the next batch of people. Returns those who, according to `source`, belong to the group or directory that
-    /// has `ended`. If the source never named a directory for somebody, that person may belong to any directory. So the
-    /// end of every directory concerns them.
+    /// Records that something has ended at `moment`.
+    pub async fn record_ending(&self, source: &Source, ended: &Ended, moment: &Moment) -> Result<(), LedgerError> {
+        let mut statement = gone(ended, moment);
+        if let Some(earlier) = self.people.unattached(source, &record(ended)).await? {
+            statement.merge(earlier);
+        }
+        Ok(self.people.keep_unattached(source, &record(ended), &statement).await?)
+    }
+
+    /// Adds to `statement` that the groups and the directory which it names have ended, if they have. Returns whether
+    /// that changed anything.
+    pub async fn without_ended(&self, source: &Source, statement: &mut Statement) -> Result<bool, LedgerError> {
+        let before = statement.clone();
+        let groups =
+            before.memberships.iter().filter(|(_, said)| said.value).map(|(id, _)| Ended::Membership(id.clone()));
+        let directory = before.directory.as_ref().and_then(|said| said.value.clone()).map(Ended::Directory);
+        for ended in groups.chain(directory) {
+            if let Some(ending) = self.people.unattached(source, &record(&ended)).await? {
+                statement.merge(ending);
+            }
+        }
+        leave_groups_of_ended_directory(statement);
+        Ok(*statement != before)
+    }
+
+    /// What an ending means for the person whom the source calls `subject`: the statement that ends what they had.
+    pub async fn consequence(
+        &self,
+        source: &Source,
+        subject: &SubjectId,
+        ended: &Ended,
+        moment: &Moment,
+    ) -> Result<Statement, LedgerError> {
+        let mut statement = gone(ended, moment);
+        if let Some(person) = self.people.person(&PersonKey::Subject(source.clone(), subject.clone())).await?
+            && let Some(known) = person.statements.get(source)
+        {
+            statement.memberships.extend(known.memberships.clone());
+            leave_groups_of_ended_directory(&mut statement);
+            statement.merge(gone(ended, moment));
+        }
+        Ok(statement)
+    }
+
+    /// Reads the next batch of people, and returns those about whom `source` said that they belong to what has `ended`.
     pub async fn concerned_by(
         &self,
         source: &Source,
@@ -28,18 +75,57 @@ impl Ledger {
         after: Option<PersonId>,
     ) -> Result<Concerned, LedgerError> {
         let people = self.people.page(after, BATCH).await?;
-        let concerned = people.iter().filter(|person| !person.superseded && concerns(person, source, ended));
-        let subjects = concerned.filter_map(|person| person.subjects.get(source).cloned()).collect();
-        Ok(Concerned { subjects, last: people.last().map(|person| person.id) })
+        let (mut subjects, mut unknown) = (Vec::new(), 0);
+        for person in people.iter().filter(|person| !person.superseded) {
+            match concerns(person, source, ended) {
+                Some(true) => subjects.extend(person.subjects.get(source).cloned()),
+                None => unknown += 1,
+                Some(false) => {}
+            }
+        }
+        Ok(Concerned { subjects, unknown, last: people.last().map(|person| person.id) })
     }
 }
 
-fn concerns(person: &Person, source: &Source, ended: &Ended) -> bool {
+/// What an ending means for one person who belonged to what has ended.
+fn gone(ended: &Ended, moment: &Moment) -> Statement {
+    let moment = Moment { deactivates: true, ..moment.clone() };
+    match ended {
+        Ended::Membership(group) => {
+            Statement { memberships: [(group.clone(), Said { moment, value: false })].into(), ..Statement::default() }
+        }
+        Ended::Directory(_) => Statement { directory: Some(Said { moment, value: None }), ..Statement::default() },
+    }
+}
+
+/// The groups of a directory end with it.
+fn leave_groups_of_ended_directory(statement: &mut Statement) {
+    let Some(Said { moment, value: None }) = &statement.directory else { return };
+    for said in statement.memberships.values_mut().filter(|said| said.value && said.moment < *moment) {
+        *said = Said { moment: moment.clone(), value: false };
+    }
+}
+
+/// The record of an ending is kept like a statement about a subject whom no source can name: sources' ids never contain a
+/// digest with this beginning by chance.
+fn record(ended: &Ended) -> SubjectId {
+    let kind = match ended {
+        Ended::Membership(_) => "membership",
+        Ended::Directory(_) => "directory",
+    };
+    let digest = fingerprint(&["ended", kind, ended.id()]);
+    // An event's id follows the same rules as a subject's, and this text follows both.
+    format!("flexgate:ended:{digest}").parse().unwrap_or_else(|_| unreachable!("the text is short and plain"))
+}
+
+/// Whether the ending concerns the person. `None` if that is not known, because the source never named the person's
+/// directory.
+fn concerns(person: &Person, source: &Source, ended: &Ended) -> Option<bool> {
     let Some(statement) = person.statements.get(source).filter(|statement| !statement.is_silent()) else {
-        return false;
+        return Some(false);
     };
     match ended {
-        Ended::Membership(group) => statement.memberships.get(group).is_some_and(|said| said.value),
-        Ended::Directory(directory) => statement.directory.as_ref().is_none_or(|said| said.value == *directory),
+        Ended::Membership(group) => Some(statement.memberships.get(group).is_some_and(|said| said.value)),
+        Ended::Directory(directory) => statement.directory.as_ref().map(|said| said.value.as_ref() == Some(directory)),
     }
 }
