@@ -45,13 +45,11 @@ fn utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, String> {
     let (units, rest) = bytes.as_chunks::<2>();
     let mut text = String::with_capacity(bytes.len());
     for read in char::decode_utf16(units.iter().map(|pair| unit(*pair))) {
-        match read {
-            Ok(read) => text.push(read),
-            Err(_) => {
-                let line = line(text.as_bytes(), text.len());
-                return Err(format!("line {line}: a character is not UTF-16: save the file as \"CSV UTF-8\""));
-            }
-        }
+        let Ok(read) = read else {
+            let line = line(text.as_bytes(), text.len());
+            return Err(format!("line {line}: a character is not UTF-16: save the file as \"CSV UTF-8\""));
+        };
+        text.push(read);
     }
     if rest.is_empty() {
         Ok(text)
