@@ -12,10 +12,10 @@ use flexgate::users::ledger::{Ledger, News, Preview};
 use serde::Serialize;
 
 use super::attempts::{Attempt, each, patiently};
+use super::compare::{is_in_flex, other_spelling};
 use super::pace::Pace;
 use super::progress::Progress;
 use super::rows::Row;
-use super::{is_in_flex, other_spelling};
 use crate::operator::{Operator, deadline};
 use crate::terminal::{harmless, remark, say};
 use crate::users::outcome::blocked;

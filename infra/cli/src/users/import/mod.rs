@@ -5,6 +5,7 @@
 //! with Flex, finds that the user already matches, and does not send it again either.
 
 mod attempts;
+mod compare;
 mod dry_run;
 mod header;
 mod journal;
@@ -24,13 +25,14 @@ use clap::Args;
 use flexgate::domain::ledger::Source;
 use flexgate::domain::{DesiredUser, EventId};
 use flexgate::twilio::Flex;
-use flexgate::users::ledger::{Ledger, LedgerError, News, Outcome, Report};
+use flexgate::users::ledger::{Ledger, News, Outcome, Report};
 
 use super::cells::{self, COLUMNS};
 use super::outcome::{became, blocked};
 use crate::operator::{Operator, deadline};
-use crate::terminal::{harmless, remark, say};
+use crate::terminal::{remark, say};
 use attempts::{Attempt, each, patiently};
+use compare::{is_in_flex, other_spelling};
 use journal::Journal;
 use pace::Pace;
 use progress::Progress;
@@ -196,28 +198,6 @@ async fn one(
     };
     let outcome = patiently(pace, attempt).await;
     (row, outcome)
-}
-
-/// Whether Flex has exactly this user, in the same spelling. Roles that Flexgate cannot give do not count.
-async fn is_in_flex(desired: &DesiredUser, flex: &Flex) -> Result<bool, LedgerError> {
-    let user = match flex.find(&desired.username, deadline()).await? {
-        Some(user) if !user.is_complete() => Some(flex.get(&user.flex_user_sid, deadline()).await?),
-        found => found,
-    };
-    Ok(user.is_some_and(|user| {
-        user.is_active()
-            && user.email.as_deref() == Some(desired.email.as_str())
-            && user.full_name.as_deref() == Some(desired.full_name.as_str())
-            && user.roles.is_some_and(|roles| *roles.known() == desired.roles)
-    }))
-}
-
-/// Warns of a row whose username differs from the user's only in case or in Unicode composition.
-fn other_spelling(line: u64, username: &str, known_as: &str) -> String {
-    harmless(&format!(
-        "line {line}: {username} is another spelling of {known_as}. Flexgate takes them for one person, so the row is about \
-         the user {known_as}"
-    ))
 }
 
 /// The file of failed rows. It is created when the first row fails.
