@@ -220,7 +220,8 @@ impl Ledger {
                 Written::Moved => return Ok(None),
             }
         };
-        let report = Report { outcome, user, explanation: Some(desired.explanation), blocked: plan.blocked };
+        let (explanation, blocked) = (Some(desired.explanation), plan.blocked);
+        let report = Report { user, explanation, blocked, ..Report::nothing(outcome) };
         Ok(Some((report, version)))
     }
 
@@ -291,6 +292,6 @@ pub(super) fn is_drift(person: &Person, plan: &Plan) -> bool {
 impl Report {
     /// A report without a user or reasons, for an outcome that needed no computation.
     pub(super) fn nothing(outcome: Outcome) -> Self {
-        Self { outcome, user: None, explanation: None, blocked: Vec::new() }
+        Self { outcome, user: None, known_as: None, explanation: None, blocked: Vec::new() }
     }
 }

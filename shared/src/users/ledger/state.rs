@@ -50,7 +50,9 @@ impl Ledger {
         for _ in 0..TRIES {
             let reported = match self.addressee(news, deadline).await? {
                 Addressee::Nobody => return Ok(Report::nothing(Outcome::NoUser)),
-                Addressee::Settled(_) => return Ok(Report::nothing(Outcome::Stale)),
+                Addressee::Settled(person) => {
+                    return Ok(Report { known_as: Some(person.username), ..Report::nothing(Outcome::Stale) });
+                }
                 // These futures are large. Boxing them keeps the future of every caller small.
                 Addressee::Known(person) => Box::pin(self.state_known(person, news, deadline)).await?,
                 Addressee::New(person, instead_of) => {

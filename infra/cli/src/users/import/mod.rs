@@ -153,7 +153,8 @@ async fn send(
                     Outcome::Updated => counts.updated += 1,
                     _ => counts.unchanged += 1,
                 }
-                let (name, known_as) = (&row.desired.username, done.user.as_ref().map(|user| &user.username));
+                let name = &row.desired.username;
+                let known_as = done.user.as_ref().map(|user| &user.username).or(done.known_as.as_ref());
                 if let Some(known_as) = known_as.filter(|known_as| *known_as != name) {
                     progress.remark(&other_spelling(row.line, name.as_str(), known_as.as_str()));
                 }
