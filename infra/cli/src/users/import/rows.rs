@@ -221,8 +221,9 @@ fn key(desired: &DesiredUser) -> String {
 
 #[cfg(test)]
 mod tests {
-    use flexgate::domain::TokenTtl;
     use flexgate::domain::policy::JustInTime;
+    use flexgate::domain::{FullName, TokenTtl, Username};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -306,6 +307,46 @@ mod tests {
         assert_eq!(parsed(file).unwrap_err(), ["line 3: column 2 has a value, and no name in the header"]);
         for empty in ["username,email,full_name,roles\n,,,\n", "\u{feff}", "\r\n,,\r\n", "sep=;"] {
             assert_eq!(parsed(empty.as_bytes()).unwrap_err(), ["there is no row below the header"], "{empty:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn r72_whatever_the_file_is_each_mistake_is_one_line(
+            bytes in prop_oneof![
+                "(sep=.?\n)?[\u{feff}username,;\t\"|'=\r\n @\u{e9}\\[\\{<-]{0,80}".prop_map(String::into_bytes),
+                "username,email,full_name,roles\n[ab,;\"\r\n @\u{1b}\u{202e}]{0,80}".prop_map(String::into_bytes),
+                proptest::collection::vec(any::<u8>(), 0..80),
+                "[a,;\n\u{1f600}]{0,40}".prop_map(|text| {
+                    "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_be_bytes).collect()
+                }),
+            ]
+        ) {
+            for mistake in parsed(&bytes).err().unwrap_or_default() {
+                prop_assert!(!mistake.contains(char::is_control), "{mistake:?}");
+            }
+        }
+
+        #[test]
+        fn r72_a_name_comes_back_from_every_spreadsheet(
+            username in "['=+@-]{0,2}[\\PC,;\"']{1,12}", full_name in "['=+@-]{0,2}[\\PC,;\"' ]{1,12}",
+            delimiter in prop::sample::select(b",;\t".to_vec()), is_utf_16 in any::<bool>(),
+        ) {
+            let (name, full) = (username.parse::<Username>(), full_name.parse::<FullName>());
+            prop_assume!(name.is_ok() && full.is_ok());
+            let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(Vec::new());
+            writer.write_record(cells::COLUMNS).unwrap();
+            let cells = [username.as_str(), "a@example.com", &full_name, "agent;supervisor"].map(cells::written);
+            writer.write_record(cells.iter().map(AsRef::as_ref)).unwrap();
+            let mut file = writer.into_inner().unwrap();
+            if is_utf_16 {
+                let text = String::from_utf8(file).unwrap();
+                file = "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+            }
+            let users = users(&file);
+            prop_assert_eq!(users.len(), 1);
+            prop_assert_eq!(Ok(users[0].1.username.clone()), name);
+            prop_assert_eq!(Ok(users[0].1.full_name.clone()), full);
         }
     }
 }
