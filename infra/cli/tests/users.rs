@@ -137,19 +137,9 @@ async fn a_file_with_mistakes_is_refused_whole_with_each_row() {
     }
     assert!(world.journal("").await.is_empty(), "nothing was sent");
 
-    write(&world, "header.csv", "username,mail,full_name,roles\n");
+    write(&world, "header.csv", "username,address,full_name,roles\n");
     let said = err(&run(&world, &["users", "import", "header.csv"]).await);
     assert!(said.contains("line 1: the column email is missing") && said.contains("column 2"), "{said}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_sends_nothing() {
-    let world = World::start().await;
-    write(&world, "people.csv", &people(3));
-    let output = run(&world, &["users", "import", "people.csv", "--dry-run"]).await;
-    assert!(output.status.success() && out(&output).contains("3 would be sent"), "{}", out(&output));
-    assert!(world.journal("").await.is_empty());
-    assert!(!world.folder().join("people.csv.journal").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

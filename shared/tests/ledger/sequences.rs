@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
-use flexgate::domain::ledger::{AttachmentRefused, Said, Source, Statement};
+use flexgate::domain::ledger::{AttachmentRefused, Said, Source, Statement, Step as Sent};
 use flexgate::domain::{Caller, EventId, FlexUser, Identity, Role, Scopes, Username};
-use flexgate::users::ledger::{Earlier, LedgerError, News, TokenClaims};
+use flexgate::users::ledger::{Earlier, LedgerError, News, Outcome, Preview, Report, TokenClaims};
 use futures_util::StreamExt as _;
 use time::Duration;
 
@@ -131,7 +131,9 @@ async fn play(fixture: &Fixture, seed: usize) {
                     statement: statement(*act),
                     earlier: Earlier::Everything,
                 };
+                let preview = fixture.ledger.preview(&news, deadline()).await;
                 let done = fixture.state(&news).await;
+                assert!(comes_true(&preview, &done), "seed {seed}, step {number} of {steps:?}: {preview:?}, {done:?}");
                 let taken = done.is_ok();
                 assert!(
                     matches!(done, Ok(_) | Err(LedgerError::InactiveBy(_) | LedgerError::Attachment(_))),
@@ -158,6 +160,29 @@ async fn play(fixture: &Fixture, seed: usize) {
         let view = fixture.ledger.view(user, None, &memberships).await.unwrap();
         assert!(view.in_step, "{what}");
     }
+}
+
+/// Whether a statement did what had been foreseen.
+fn comes_true(preview: &Result<Preview, LedgerError>, done: &Result<Report, LedgerError>) -> bool {
+    let (preview, done) = match (preview, done) {
+        (Ok(preview), Ok(done)) => (preview, done),
+        (Err(preview), Err(done)) => return std::mem::discriminant(preview) == std::mem::discriminant(done),
+        _ => return false,
+    };
+    let expected = match (&preview.plan.step, &preview.user) {
+        (Sent::Provision(_), None) => Outcome::Created,
+        (Sent::Provision(_) | Sent::UpdateEmail(_), Some(_)) => Outcome::Updated,
+        (Sent::Deprovision, _) => Outcome::Deactivated,
+        (Sent::Nothing, Some(_)) => Outcome::Unchanged,
+        (Sent::Nothing | Sent::UpdateEmail(_), None) => {
+            return matches!(done.outcome, Outcome::Stale | Outcome::NoUser);
+        }
+    };
+    let is_as_planned = match (&preview.plan.step, &done.user) {
+        (Sent::Provision(wanted), Some(user)) => user.difference(wanted).is_none(),
+        _ => true,
+    };
+    done.outcome == expected && is_as_planned
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

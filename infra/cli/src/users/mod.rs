@@ -176,7 +176,7 @@ async fn provision(operator: &Operator, wanted: &Provision) -> Result<(), Box<dy
     let user = done.as_ref().ok().and_then(|done| done.user.as_ref()).map(|user| user.flex_user_sid.clone());
     note(operator, "provision", user.as_ref(), done.as_ref().map(became));
     let done = done.map_err(|error| reason(&error))?;
-    if let Some(blocked) = blocked(&done) {
+    if let Some(blocked) = blocked(&done.blocked) {
         return Err(blocked.into());
     }
     Ok(say(&format!("{} {}", became(&done), user.as_ref().map_or("nobody", FlexUserSid::as_str)))?)

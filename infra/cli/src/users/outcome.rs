@@ -12,13 +12,13 @@ pub(super) fn became(report: &Report) -> &'static str {
     }
 }
 
-/// Names the fields that Flexgate left unchanged. The user has a role that Flexgate cannot give, and a change of these
-/// fields would remove that role. Returns `None` if there are no such fields.
-pub(super) fn blocked(report: &Report) -> Option<String> {
-    (!report.blocked.is_empty()).then(|| {
+/// Names the fields that Flexgate leaves unchanged ([`Report::blocked`]). The user has a role that Flexgate cannot give,
+/// and a change of these fields would remove that role. Returns `None` if there are no such fields.
+pub(super) fn blocked(fields: &[&str]) -> Option<String> {
+    (!fields.is_empty()).then(|| {
         format!(
             "Flex shows a role that Flexgate cannot give, and changing {} would remove it: do that in the Console",
-            report.blocked.join(", ")
+            fields.join(", ")
         )
     })
 }

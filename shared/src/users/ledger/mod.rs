@@ -25,6 +25,7 @@ mod idle;
 mod legacy;
 mod news;
 mod orphans;
+mod preview;
 mod reconcile;
 mod sources;
 mod state;
@@ -36,7 +37,7 @@ use std::sync::Arc;
 use crate::base::clock_rng::ClockRng;
 use crate::domain::ledger::{Explanation, Occasion, Source, Statement};
 use crate::domain::policy::Policy;
-use crate::domain::{FlexUser, SubjectId};
+use crate::domain::{FlexUser, SubjectId, Username};
 use crate::platform::Platform;
 use crate::store::{People, PersonKey, ScimStore, UsernameIndex};
 use crate::users::{GroupRoles, LastAdmin, PolicySettings, Provisioning};
@@ -47,6 +48,7 @@ pub use endings::Concerned;
 pub use error::LedgerError;
 pub use explain::{Explained, ExplainedField, ExplainedRole, ExplainedSource};
 pub use news::{Earlier, News};
+pub use preview::Preview;
 pub use reconcile::AFTERMATH;
 pub use sources::{SourceCount, Withdrawal};
 pub use sweep::{SweepError, SweepOptions, Swept, most_losing_access};
@@ -59,6 +61,9 @@ pub struct Report {
     pub outcome: Outcome,
     /// The Flex user after the change. `None` if there is no Flex user, or if Flexgate did not ask Twilio for it.
     pub user: Option<FlexUser>,
+    /// The username under which the ledger knows the person. Set only for [`Outcome::Stale`], because otherwise `user`
+    /// has the username.
+    pub known_as: Option<Username>,
     /// The reasons for the person's state and roles. `None` if nothing was computed.
     pub explanation: Option<Explanation>,
     /// Fields that Flexgate could not change, because the user has a role in Flex that Flexgate cannot give. A request

@@ -224,7 +224,8 @@ impl Ledger {
                 Written::Moved => return Ok(None),
             }
         };
-        let report = Report { outcome, user, explanation: Some(desired.explanation), blocked: plan.blocked };
+        let (explanation, blocked) = (Some(desired.explanation), plan.blocked);
+        let report = Report { user, explanation, blocked, ..Report::nothing(outcome) };
         Ok(Some((report, version)))
     }
 
@@ -296,6 +297,6 @@ pub(super) fn is_drift(person: &Person, plan: &Plan) -> bool {
 impl Report {
     /// Creates a report for an outcome for which nothing was computed. The report has no user and no reasons.
     pub(super) fn nothing(outcome: Outcome) -> Self {
-        Self { outcome, user: None, explanation: None, blocked: Vec::new() }
+        Self { outcome, user: None, known_as: None, explanation: None, blocked: Vec::new() }
     }
 }

@@ -23,21 +23,41 @@ pub(super) struct Change {
     pub(super) plan: Plan,
 }
 
+/// Whom a statement changes.
+pub(super) enum Addressee {
+    /// Nobody.
+    Nobody,
+    /// This person, but the ledger already holds the statement, and Flex matches the ledger.
+    Settled(Person),
+    /// A person whom the ledger knows.
+    Known(Person),
+    /// A person whom the ledger does not know yet, and whose username they take over, if anybody's.
+    New(Person, Option<Box<Person>>),
+}
+
+/// The effect of a statement on a person whom the ledger does not know.
+pub(super) enum OfNew {
+    /// This change.
+    Change(Box<Change>),
+    /// The ledger knows the person under Flex's spelling of the username.
+    Known(Box<Person>),
+}
+
 impl Ledger {
     /// Stores a source's statement and updates Flex accordingly. If the statement is refused, nothing is stored. An
     /// accepted statement is stored durably, even if the call then fails because Flex could not be updated.
     pub async fn state(&self, news: &News, deadline: Deadline) -> Result<Report, LedgerError> {
-        let gives_access = news.statement.says_active() == Some(true);
         for _ in 0..TRIES {
-            let reported = match self.meant(news, gives_access, deadline).await? {
-                Meant::Nobody if gives_access => return Err(PlanRefused::Incomplete("username").into()),
-                Meant::Nobody => return Ok(Report::nothing(Outcome::NoUser)),
-                Meant::Known(person) if person.superseded => return superseded(&news.source, gives_access),
-                Meant::Known(person) if is_stale(&person, news) => return Ok(Report::nothing(Outcome::Stale)),
-                // These futures are large. Put them into boxes, so that the future of every caller does not need as
-                // much memory.
-                Meant::Known(person) => Box::pin(self.state_known(person, news, deadline)).await?,
-                Meant::New(person, instead_of) => Box::pin(self.state_new(person, instead_of, news, deadline)).await?,
+            let reported = match self.addressee(news, deadline).await? {
+                Addressee::Nobody => return Ok(Report::nothing(Outcome::NoUser)),
+                Addressee::Settled(person) => {
+                    return Ok(Report { known_as: Some(person.username), ..Report::nothing(Outcome::Stale) });
+                }
+                // These futures are large. Boxing them keeps the future of every caller small.
+                Addressee::Known(person) => Box::pin(self.state_known(person, news, deadline)).await?,
+                Addressee::New(person, instead_of) => {
+                    Box::pin(self.state_new(person, instead_of, news, deadline)).await?
+                }
             };
             if let Some(report) = reported {
                 return Ok(report);
@@ -46,8 +66,26 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Processes a statement about a person whom the ledger knows. Returns `None` if another process changes the person
-    /// first.
+    /// Finds whom the statement changes. Returns an error if the statement must be refused because of whom it is about.
+    pub(super) async fn addressee(&self, news: &News, deadline: Deadline) -> Result<Addressee, LedgerError> {
+        let gives_access = news.statement.says_active() == Some(true);
+        match self.meant(news, gives_access, deadline).await? {
+            Meant::Nobody if gives_access => Err(PlanRefused::Incomplete("username").into()),
+            Meant::Nobody => Ok(Addressee::Nobody),
+            // This person has lost the username to somebody else. A statement that takes access away changes nothing,
+            // because they have none.
+            Meant::Known(person) if person.superseded && gives_access => {
+                Err(AttachmentRefused::HeldByAnother(news.source.clone()).into())
+            }
+            Meant::Known(person) if person.superseded => Ok(Addressee::Nobody),
+            Meant::Known(person) if is_stale(&person, news) => Ok(Addressee::Settled(person)),
+            Meant::Known(person) => Ok(Addressee::Known(person)),
+            Meant::New(person, instead_of) => Ok(Addressee::New(person, instead_of)),
+        }
+    }
+
+    /// Processes a statement about a person whom the ledger knows. Returns `None` if another writer changed the person
+    /// in between.
     pub(super) async fn state_known(
         &self,
         person: Person,
@@ -105,36 +143,10 @@ impl Ledger {
         news: &News,
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
-        let change = self.change(&person, news, deadline).await?;
-        let change = match (&change.observed, &instead_of) {
-            (Some(user), None) if !person.given.taking_over => {
-                let mut person = Person { flex_user_sid: Some(user.flex_user_sid.clone()), ..person.clone() };
-                let due = self.due(&person, &self.kept(&person).await?, None);
-                if due.is_empty() {
-                    change
-                } else {
-                    for (source, statement) in due {
-                        adopt(&mut person, source, statement);
-                    }
-                    self.change(&person, news, deadline).await?
-                }
-            }
-            _ => change,
+        let change = match self.change_of_new(&person, instead_of.is_some(), news, deadline).await? {
+            OfNew::Change(change) => *change,
+            OfNew::Known(known) => return self.state_known(*known, news, deadline).await,
         };
-        // Flex may spell the username differently from the source. The ledger may then know the person under the
-        // spelling that Flex uses.
-        if let Some(key) = change.observed.as_ref().map(|user| user.username.key())
-            && key != person.username.key()
-            && let Some(known) = self.people.person(&PersonKey::Username(key)).await?
-        {
-            let gives_access = news.statement.says_active() == Some(true);
-            return match self.attached(known, news, gives_access, deadline).await? {
-                Meant::Known(known) => self.state_known(known, news, deadline).await,
-                // Refuse a takeover here. Flexgate found the person only by the spelling that Flex uses, and for a
-                // takeover the source must send exactly that spelling.
-                _ => Err(AttachmentRefused::HeldByAnother(news.source.clone()).into()),
-            };
-        }
         let locked = self.guard(&change, deadline).await?;
         let done = async {
             self.hand_over(&change, news.identity.as_ref()).await?;
@@ -149,9 +161,46 @@ impl Ledger {
         done
     }
 
-    /// Ends the group memberships of the Flex user's previous owner. If the person has no SCIM statement, also adds an
-    /// empty one. The SCIM store still has older data about the previous owner, and the ledger copies such data only
-    /// for a person without a SCIM statement.
+    /// Computes the effect of the statement on a person whom the ledger does not know. `takes_over` says whether they
+    /// take over somebody's username.
+    pub(super) async fn change_of_new(
+        &self,
+        person: &Person,
+        takes_over: bool,
+        news: &News,
+        deadline: Deadline,
+    ) -> Result<OfNew, LedgerError> {
+        let mut change = self.change(person, news, deadline).await?;
+        if let Some(user) = change.observed.as_ref().filter(|_| !takes_over && !person.given.taking_over) {
+            let mut person = Person { flex_user_sid: Some(user.flex_user_sid.clone()), ..person.clone() };
+            let due = self.due(&person, &self.kept(&person).await?, None);
+            if !due.is_empty() {
+                for (source, statement) in due {
+                    adopt(&mut person, source, statement);
+                }
+                change = self.change(&person, news, deadline).await?;
+            }
+        }
+        // Flex may spell the username differently from the source. The ledger may know the person under Flex's
+        // spelling.
+        if let Some(key) = change.observed.as_ref().map(|user| user.username.key())
+            && key != person.username.key()
+            && let Some(known) = self.people.person(&PersonKey::Username(key)).await?
+        {
+            let gives_access = news.statement.says_active() == Some(true);
+            return match self.attached(known, news, gives_access, deadline).await? {
+                Meant::Known(known) => Ok(OfNew::Known(Box::new(known))),
+                // Refuse a takeover that was found only through Flex's spelling. For a takeover, the source must send
+                // the exact username.
+                _ => Err(AttachmentRefused::HeldByAnother(news.source.clone()).into()),
+            };
+        }
+        Ok(OfNew::Change(Box::new(change)))
+    }
+
+    /// Ends the group memberships of the Flex user's previous owner. Also adds an empty SCIM statement if the person
+    /// has none. As long as a SCIM statement exists, the ledger does not copy older data from the SCIM store, which is
+    /// about the previous owner.
     async fn without_predecessor(&self, mut change: Change) -> Result<Change, LedgerError> {
         if let Some(user) = change.observed.as_ref().map(|user| &user.flex_user_sid) {
             self.leave_groups(user).await?;
@@ -202,8 +251,8 @@ impl Ledger {
         self.finish(lease, id, done, deadline).await
     }
 
-    /// Computes what the statement changes. Returns an error if the statement must be refused.
-    async fn change(&self, before: &Person, news: &News, deadline: Deadline) -> Result<Change, LedgerError> {
+    /// Computes the effect of the statement on the person. Returns an error if the statement must be refused.
+    pub(super) async fn change(&self, before: &Person, news: &News, deadline: Deadline) -> Result<Change, LedgerError> {
         let person = with(before, news);
         let observed = self.flex_user(&person, deadline).await?;
         let desired = desired(&person, &self.policy, observed.as_ref(), &self.occasion());
@@ -232,15 +281,6 @@ impl Ledger {
             _ => Ok(()),
         }
     }
-}
-
-/// The result of a statement about a person who has lost the username to somebody else. If the statement gives access,
-/// it is refused. If it takes access away, nothing changes, because this person has no access.
-fn superseded(source: &Source, gives_access: bool) -> Result<Report, LedgerError> {
-    if gives_access {
-        return Err(AttachmentRefused::HeldByAnother(source.clone()).into());
-    }
-    Ok(Report::nothing(Outcome::NoUser))
 }
 
 /// Whether the ledger already holds everything in the statement, and Flex matches the ledger.

@@ -4,10 +4,15 @@
 //! process may be killed after it sent a row but before it recorded the row. The next import then compares that row
 //! with Flex, finds that the user already matches, and does not send it again either.
 
+mod attempts;
+mod compare;
+mod dry_run;
+mod header;
 mod journal;
 mod pace;
 mod progress;
 mod rows;
+mod text;
 
 use std::collections::{HashSet, VecDeque};
 use std::error::Error;
@@ -19,49 +24,46 @@ use std::sync::Arc;
 use clap::Args;
 use flexgate::domain::ledger::Source;
 use flexgate::domain::{DesiredUser, EventId};
-use flexgate::twilio::{Flex, TwilioError};
-use flexgate::users::ledger::{Ledger, LedgerError, News, Outcome, Report};
-use tokio::task::JoinSet;
+use flexgate::twilio::Flex;
+use flexgate::users::ledger::{Ledger, News, Outcome, Report};
 
 use super::cells::{self, COLUMNS};
-use super::outcome::{became, blocked, reason};
+use super::outcome::{became, blocked};
 use crate::operator::{Operator, deadline};
-use crate::terminal::{remark, say, stopped};
+use crate::terminal::{remark, say};
+use attempts::{Attempt, each, patiently};
+use compare::{is_in_flex, other_spelling};
 use journal::Journal;
 use pace::Pace;
 use progress::Progress;
 use rows::Row;
 
-/// How often the import tries a row if Twilio keeps failing. `BUSY_TRIES` is the limit if Twilio is only busy, or if
-/// another process is changing the person.
-const TRIES: u32 = 6;
-const BUSY_TRIES: u32 = 30;
-
-/// The maximum number of unfinished rows per concurrent request. Most of these rows wait for a retry while others are
-/// sent.
-const WAITING: usize = 4;
-
 /// What to import, and how.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The file is UTF-8 CSV with the columns username,email,full_name,roles in any order. Separate roles\n\
-    with semicolons. The whole file is checked before anything is sent. A column named error, as in the file of\n\
-    failed rows, is ignored, so you can correct that file and import it.\n\n  \
+    after_help = "The file is CSV as a spreadsheet program saves it: in UTF-8 or UTF-16, with the delimiter , ;\n\
+    or tab. It has the columns username,email,full_name,roles in any order. Separate roles with\n\
+    semicolons. The whole file is checked before anything is sent. A column named error, as in the\n\
+    file of failed rows, is ignored, so you can correct that file and import it.\n\n  \
     username,email,full_name,roles\n  \
     ada,ada@example.com,Ada Lovelace,agent;supervisor\n\n\
-    If the import is stopped or killed, the same command continues it. Exits 1 if a row failed.\n\n\
+    If the import is stopped or killed, the same command continues it. Exits 1 if a row failed,\nor would fail.\n\n\
     Examples:\n  \
     flexgate users import people.csv --dry-run\n  \
+    flexgate users import people.csv --dry-run --json | grep '\"result\":\"refused\"'\n  \
     flexgate users import people.csv\n  \
     flexgate users import people.csv --concurrency 4 --state /var/lib/flexgate/people.journal"
 )]
 pub struct Import {
     /// The CSV file
     file: PathBuf,
-    /// Check the file and show how many rows would be sent; send nothing
+    /// Show what would change, by row and field; send and record nothing
     #[arg(long)]
     dry_run: bool,
-    /// The maximum number of rows to send at the same time; fewer while Twilio limits the rate
+    /// With --dry-run, print one JSON document per row
+    #[arg(long, requires = "dry_run")]
+    json: bool,
+    /// The most rows that are sent at once; fewer while Twilio limits the rate
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     concurrency: u16,
     /// The file in which finished rows are recorded [default: FILE.journal]
@@ -72,16 +74,11 @@ pub struct Import {
     failed: Option<PathBuf>,
 }
 
-/// The outcome of a row.
-enum Fate {
-    Done(Box<Report>),
+/// How a row was finished.
+enum Finished {
+    Stated(Box<Report>),
     /// Flex already has exactly this user, so nothing was sent.
     AsInFlex,
-    Failed(String),
-    /// An error that every other row would get too, so the import stops.
-    Hopeless(String),
-    /// The import stopped before it could send the row.
-    Left,
 }
 
 #[derive(Default)]
@@ -100,9 +97,7 @@ pub async fn run(operator: &Operator, options: &Import) -> Result<ExitCode, Box<
     let instance = operator.common.instance.as_str();
     if options.dry_run {
         let done = journal::read(&state, instance)?;
-        let left = rows.iter().filter(|row| !done.contains(&row.key)).count();
-        say(&format!("{} rows are well formed, {left} would be sent; nothing was", rows.len()))?;
-        return Ok(ExitCode::SUCCESS);
+        return dry_run::run(operator, rows, &done, options.concurrency.into(), options.json).await;
     }
     let mut journal = Journal::open(&state, instance)?;
     let total = rows.len();
@@ -135,7 +130,7 @@ pub async fn run(operator: &Operator, options: &Import) -> Result<ExitCode, Box<
 async fn send(
     operator: &Operator,
     options: &Import,
-    mut left: VecDeque<Row>,
+    left: VecDeque<Row>,
     journal: &mut Journal,
     failures: &mut Failures,
     progress: &Progress,
@@ -144,30 +139,13 @@ async fn send(
     let ledger = Arc::new(operator.ledger(operator.flex().asking_once()));
     let flex = Arc::new(operator.flex().asking_once());
     let cause = operator.cause();
-    let most = usize::from(options.concurrency);
-    let pace = Arc::new(Pace::new(most, operator.clock_rng().clone()));
-    let (mut counts, mut halted) = (Counts::default(), None);
-    let mut under_way = JoinSet::new();
-    let interrupted = stopped();
-    tokio::pin!(interrupted);
-    loop {
-        while halted.is_none() && under_way.len() < most * WAITING {
-            let Some(row) = left.pop_front() else { break };
-            under_way.spawn(one(row, ledger.clone(), flex.clone(), cause.clone(), pace.clone()));
-        }
-        let ended = tokio::select! {
-            ended = under_way.join_next() => ended,
-            () = &mut interrupted, if halted.is_none() => {
-                halted = Some("interrupted".to_owned());
-                pace.stop();
-                continue;
-            }
-        };
-        let Some(ended) = ended else { break };
-        let (row, fate) = ended?;
-        match fate {
-            Fate::Done(done) => {
-                journal.note(&row)?;
+    let pace = Arc::new(Pace::new(options.concurrency.into(), operator.clock_rng().clone()));
+    let mut counts = Counts::default();
+    let work = |row, pace| one(row, ledger.clone(), flex.clone(), cause.clone(), pace);
+    let halted = each(left, &pace, work, |row, ended| {
+        match ended {
+            Ok(Finished::Stated(done)) => {
+                journal.note(row)?;
                 let user = done.user.as_ref().map(|user| &user.flex_user_sid);
                 operator.trail.allowed("provision", user, became(&done));
                 match done.outcome {
@@ -175,90 +153,52 @@ async fn send(
                     Outcome::Updated => counts.updated += 1,
                     _ => counts.unchanged += 1,
                 }
+                let name = &row.desired.username;
+                let known_as = done.user.as_ref().map(|user| &user.username).or(done.known_as.as_ref());
+                if let Some(known_as) = known_as.filter(|known_as| *known_as != name) {
+                    progress.remark(&other_spelling(row.line, name.as_str(), known_as.as_str()));
+                }
             }
-            // Don't record the row in the journal. A later version of the file may no longer contain the other
-            // spelling. The import must then send this row.
-            Fate::AsInFlex => counts.unchanged += 1,
-            Fate::Failed(reason) => {
+            // Don't record the row in the journal. In a later file, the row with the other spelling may be gone, and
+            // then this row must be sent.
+            Ok(Finished::AsInFlex) => counts.unchanged += 1,
+            Err(reason) => {
                 counts.failed += 1;
                 operator.trail.refused("provision", None, &reason);
-                failures.write(&row, &reason)?;
+                failures.write(row, &reason)?;
             }
-            Fate::Hopeless(reason) => {
-                pace.stop();
-                halted = halted.or(Some(reason));
-                continue;
-            }
-            Fate::Left => continue,
         }
         progress.step(counts.failed, pace.limit());
-    }
+        Ok(())
+    })
+    .await?;
     Ok((counts, halted))
 }
 
-/// Provisions one row. Retries after temporary errors.
-async fn one(row: Row, ledger: Arc<Ledger>, flex: Arc<Flex>, cause: EventId, pace: Arc<Pace>) -> (Row, Fate) {
-    let mut tries = 0;
-    let fate = loop {
-        let Some(seat) = pace.slot().await else { break Fate::Left };
-        tries += 1;
-        let answer = if row.alike.is_empty() {
-            let news = News::user(Source::Operator, row.desired.clone(), pace.now(), &cause);
-            let done = ledger.state(&news, deadline()).await;
-            done.map(|done| blocked(&done).map_or_else(|| Fate::Done(Box::new(done)), Fate::Failed))
-        } else {
-            compare(&row.desired, &flex).await
-        };
-        drop(seat);
-        let error = match answer {
-            Ok(fate) => break fate,
-            Err(LedgerError::Store(error)) => break Fate::Hopeless(error.to_string()),
-            // Another process is changing the person, or was killed while it did so. In the second case, its lease on
-            // the person expires soon.
-            Err(LedgerError::Busy(_)) if tries < BUSY_TRIES => {
-                pace.pause(tries).await;
-                continue;
-            }
-            Err(LedgerError::Twilio(error)) => error,
-            Err(error) => break Fate::Failed(reason(&error)),
-        };
-        match &error {
-            TwilioError::Busy(api) if tries < BUSY_TRIES => pace.slow_down(api.retry_after, tries).await,
-            TwilioError::Failing(_) | TwilioError::Lost(_) | TwilioError::Timeout | TwilioError::Unreachable(_)
-                if tries < TRIES =>
-            {
-                pace.pause(tries).await;
-            }
-            TwilioError::CredentialRejected(_)
-            | TwilioError::PermissionMissing(_)
-            | TwilioError::Foreign
-            | TwilioError::Secret(_)
-            | TwilioError::Busy(_)
-            | TwilioError::Unreachable(_) => break Fate::Hopeless(error.to_string()),
-            _ => break Fate::Failed(error.to_string()),
+/// Provisions one row.
+async fn one(
+    row: Row,
+    ledger: Arc<Ledger>,
+    flex: Arc<Flex>,
+    cause: EventId,
+    pace: Arc<Pace>,
+) -> (Row, Attempt<Finished>) {
+    let (desired, ledger, flex, cause, pace) = (&row.desired, &*ledger, &*flex, &cause, &*pace);
+    let only_compared = row.only_compared();
+    let attempt = || async move {
+        if let Some(differs) = only_compared {
+            let same = is_in_flex(desired, flex).await?;
+            return Ok(if same { Attempt::Done(Finished::AsInFlex) } else { Attempt::Failed(differs.to_owned()) });
         }
+        let news = News::user(Source::Operator, desired.clone(), pace.now(), cause);
+        let done = ledger.state(&news, deadline()).await?;
+        Ok(match blocked(&done.blocked) {
+            None => Attempt::Done(Finished::Stated(Box::new(done))),
+            Some(reason) => Attempt::Failed(reason),
+        })
     };
-    if matches!(fate, Fate::Done(_) | Fate::AsInFlex) {
-        pace.speed_up();
-    }
-    (row, fate)
-}
-
-/// Compares the row with Flex. The usernames must have exactly the same spelling.
-async fn compare(desired: &DesiredUser, flex: &Flex) -> Result<Fate, LedgerError> {
-    let user = match flex.find(&desired.username, deadline()).await? {
-        Some(user) if !user.is_complete() => Some(flex.get(&user.flex_user_sid, deadline()).await?),
-        found => found,
-    };
-    let is_same = user.is_some_and(|user| {
-        user.is_active()
-            && user.email.as_deref() == Some(desired.email.as_str())
-            && user.full_name.as_deref() == Some(desired.full_name.as_str())
-            && user.roles.is_some_and(|roles| *roles.known() == desired.roles)
-    });
-    let refused = "another row has this username in another spelling, and Flex has something else: change this user in \
-                   the Flex console";
-    Ok(if is_same { Fate::AsInFlex } else { Fate::Failed(refused.to_owned()) })
+    let outcome = patiently(pace, attempt).await;
+    (row, outcome)
 }
 
 /// The file of failed rows. It is created when the first row fails.

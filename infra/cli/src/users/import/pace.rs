@@ -54,6 +54,11 @@ impl Pace {
         self.clock_rng.now()
     }
 
+    /// The limit as long as Twilio accepts the calls.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     pub(super) fn limit(&self) -> usize {
         self.state().limit
     }

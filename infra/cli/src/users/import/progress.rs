@@ -76,6 +76,11 @@ impl Progress {
         }
     }
 
+    /// Writes a line to standard error without damaging the bar.
+    pub(super) fn remark(&self, text: &str) {
+        self.bar.suspend(|| remark(text));
+    }
+
     pub(super) fn finish(&self) {
         if self.plain.is_some() { remark(&self.line()) } else { self.bar.abandon() }
     }

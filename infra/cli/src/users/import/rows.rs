@@ -6,20 +6,27 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use csv::{ReaderBuilder, StringRecord, Trim};
 use flexgate::domain::policy::Policy;
 use flexgate::domain::{DesiredUser, Role, RoleSet, UsernameKey};
 use ring::digest;
 
+use super::header::{self, Columns};
+use super::text::{self, Lines};
 use crate::terminal::remark;
-use crate::users::cells::{self, COLUMNS};
+use crate::users::cells;
 
 /// The maximum number of mistakes that the error lists. It only counts the others.
 const SHOWN: usize = 50;
 
+/// How Flex's roles for workforce optimization begin. An export contains them, but Flexgate can neither give nor take
+/// them.
+const WFO: &str = "wfo.";
+
 /// A valid row, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Row {
+    /// The line of the file at which the row begins.
+    pub(super) line: u64,
     pub(super) desired: DesiredUser,
     /// A hash of the row. Equal rows have the same key, even in different files. The key reveals nothing about the
     /// person.
@@ -30,11 +37,41 @@ pub(super) struct Row {
     pub(super) alike: Vec<DesiredUser>,
 }
 
+impl Row {
+    /// Whether the row is only compared with Flex. If so, returns what to say if Flex has something else.
+    pub(super) fn only_compared(&self) -> Option<&'static str> {
+        if !self.alike.is_empty() {
+            Some(
+                "another row has this username in another spelling, and Flex has something else: change this user in the \
+                 Flex console",
+            )
+        } else if self.desired.roles.is_empty() {
+            // The ledger would give the default roles to a new user, and the row does not name them.
+            Some(
+                "Flexgate cannot give the roles of this row, and Flex has something else: change this user in the Flex console",
+            )
+        } else {
+            None
+        }
+    }
+}
+
 /// The rows of a file, and warnings about them.
 #[derive(Debug, Default)]
 struct Parsed {
     rows: Vec<Row>,
     warnings: Vec<String>,
+    /// The lines with a role that Flexgate cannot give.
+    beyond: Vec<u64>,
+}
+
+/// Why a file is refused.
+#[derive(Debug)]
+enum Refused {
+    /// No row can be read. One line says why, and what to do.
+    Whole(String),
+    /// These rows have mistakes. Each text begins with the line.
+    Rows(Vec<String>),
 }
 
 /// Reads the file. If it has mistakes, the error lists them by line number.
@@ -45,7 +82,8 @@ pub(super) fn read(path: &Path, policy: &Policy) -> Result<Vec<Row>, Box<dyn Err
             parsed.warnings.iter().for_each(|warning| remark(&format!("{}: {warning}", path.display())));
             Ok(parsed.rows)
         }
-        Err(mistakes) => {
+        Err(Refused::Whole(cause)) => Err(format!("{}: {cause}", path.display()).into()),
+        Err(Refused::Rows(mistakes)) => {
             let mut text = format!("{}: nothing was sent; correct this first:", path.display());
             for mistake in mistakes.iter().take(SHOWN) {
                 text.push_str("\n  ");
@@ -59,112 +97,84 @@ pub(super) fn read(path: &Path, policy: &Policy) -> Result<Vec<Row>, Box<dyn Err
     }
 }
 
-fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Vec<String>> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut reader = ReaderBuilder::new().trim(Trim::All).flexible(true).from_reader(bytes);
-    let header = reader.headers().map_err(|_| vec!["line 1: the header is not UTF-8 text".to_owned()])?.clone();
-    let places = places(&header)?;
-    let (mut parsed, mut mistakes) = (Parsed::default(), Vec::new());
-    // The rows of each username. A row is given by its line number and its index in `parsed.rows`.
-    let mut seen: HashMap<UsernameKey, Vec<(u64, usize)>> = HashMap::new();
-    for record in reader.records() {
-        let record = match record {
-            Ok(record) => record,
-            Err(error) => {
-                let line = error.position().map_or(0, csv::Position::line);
-                mistakes.push(format!("line {line}: it is not UTF-8 text"));
-                continue;
-            }
-        };
-        let number = record.position().map_or(0, |position| line(bytes, position));
-        if record.len() != header.len() {
-            mistakes.push(format!("line {number}: it has {} fields, the header {}", record.len(), header.len()));
+fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Refused> {
+    let text = text::decoded(bytes).map_err(Refused::Whole)?;
+    let (named, rest) = header::separator(&text).map_err(Refused::Whole)?;
+    let delimiter = named.unwrap_or_else(|| header::delimiter(rest));
+    let (before, mut lines) = (text.len() - rest.len(), Lines::of(text.as_bytes()));
+    let (mut columns, mut parsed, mut mistakes) = (None, Parsed::default(), Vec::new());
+    // For each username, the indices of its rows in `parsed.rows`.
+    let mut seen: HashMap<UsernameKey, Vec<usize>> = HashMap::new();
+    for record in header::records(rest, delimiter).into_records() {
+        // The text is UTF-8, and rows may have different lengths, so the reader finds no other mistake.
+        let record = record.map_err(|error| Refused::Whole(error.to_string()))?;
+        if header::blank(&record) {
             continue;
         }
-        match row(&record, places, policy) {
-            Ok(mut row) => {
-                let username = &row.desired.username;
-                let others = seen.entry(username.key()).or_default();
-                let same = others.iter().find(|(_, place)| parsed.rows[*place].desired.username == *username);
-                if let Some((first, _)) = same {
-                    mistakes.push(format!("line {number}: username: the same as in line {first}"));
-                    continue;
+        let at = record.position().and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or_default();
+        let line = lines.of_record(before + at);
+        let Some(columns) = &columns else {
+            columns = Some(Columns::of(&record, delimiter, line).map_err(Refused::Whole)?);
+            continue;
+        };
+        let cells = columns.cells(&record).map_err(|mistake| vec![mistake]);
+        if cells.as_ref().is_ok_and(|[.., roles]| names(roles).any(|name| name.starts_with(WFO))) {
+            parsed.beyond.push(line);
+        }
+        match cells.and_then(|cells| row(line, cells, policy)) {
+            Ok(row) => {
+                let others = seen.entry(row.desired.username.key()).or_default();
+                match parsed.add(row, others) {
+                    Ok(()) => others.push(parsed.rows.len() - 1),
+                    Err(mistake) => mistakes.push(mistake),
                 }
-                if let Some((first, _)) = others.first() {
-                    parsed.warnings.push(format!(
-                        "lines {first} and {number}: the usernames differ only in spelling. Flexgate takes them for one \
-                         person, so these rows are compared with Flex and not sent"
-                    ));
-                    for (_, place) in others.iter() {
-                        let other = &mut parsed.rows[*place];
-                        row.alike.push(other.desired.clone());
-                        other.alike.push(row.desired.clone());
-                    }
-                }
-                others.push((number, parsed.rows.len()));
-                parsed.rows.push(row);
             }
-            Err(found) => mistakes.extend(found.into_iter().map(|mistake| format!("line {number}: {mistake}"))),
+            Err(found) => mistakes.extend(found.into_iter().map(|mistake| format!("line {line}: {mistake}"))),
         }
     }
     if parsed.rows.is_empty() && mistakes.is_empty() {
-        mistakes.push("there is no row below the header".to_owned());
+        return Err(Refused::Whole("there is no row below the header".to_owned()));
     }
-    if mistakes.is_empty() { Ok(parsed) } else { Err(mistakes) }
-}
-
-/// The line at which the record begins. The reader skips blank lines before a record, but its position does not count
-/// them, so this function does.
-fn line(bytes: &[u8], position: &csv::Position) -> u64 {
-    let rest = usize::try_from(position.byte()).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
-    let blank = rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r'));
-    position.line() + blank.filter(|byte| **byte == b'\n').count() as u64
-}
-
-/// The index of each column in the header.
-fn places(header: &StringRecord) -> Result<[usize; 4], Vec<String>> {
-    let mut mistakes = Vec::new();
-    let known = |name: &str| COLUMNS.contains(&name) || name == "error";
-    if let Some(at) = header.iter().position(|name| !known(name)) {
-        mistakes.push(format!(
-            "line 1: column {} is none of {} (and error, which is ignored)",
-            at + 1,
-            COLUMNS.join(",")
+    if let Some((first, more)) = parsed.beyond.split_first() {
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        parsed.warnings.push(format!(
+            "line {first}{more}: Flexgate cannot give roles that begin with {WFO}, so these roles stay as Flex shows them"
         ));
     }
-    let places = COLUMNS.map(|name| {
-        let mut at = header.iter().enumerate().filter(|(_, column)| *column == name).map(|(at, _)| at);
-        let first = at.next();
-        match (first, at.next()) {
-            (Some(first), None) => first,
-            (None, _) => {
-                mistakes.push(format!("line 1: the column {name} is missing"));
-                0
-            }
-            (Some(_), Some(_)) => {
-                mistakes.push(format!("line 1: the column {name} is there twice"));
-                0
-            }
-        }
-    });
-    if mistakes.is_empty() { Ok(places) } else { Err(mistakes) }
+    if mistakes.is_empty() { Ok(parsed) } else { Err(Refused::Rows(mistakes)) }
 }
 
-fn row(record: &StringRecord, places: [usize; 4], policy: &Policy) -> Result<Row, Vec<String>> {
+impl Parsed {
+    /// Adds a row. `others` are the rows with the same username in the same or another spelling.
+    fn add(&mut self, mut row: Row, others: &[usize]) -> Result<(), String> {
+        let line = row.line;
+        if let Some(same) = others.iter().find(|at| self.rows[**at].desired.username == row.desired.username) {
+            return Err(format!("line {line}: username: the same as in line {}", self.rows[*same].line));
+        }
+        if let Some(first) = others.first() {
+            self.warnings.push(format!(
+                "lines {} and {line}: the usernames differ only in spelling. Flexgate takes them for one person, so these \
+                 rows are compared with Flex and not sent",
+                self.rows[*first].line
+            ));
+        }
+        for at in others {
+            let other = &mut self.rows[*at];
+            row.alike.push(other.desired.clone());
+            other.alike.push(row.desired.clone());
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+}
+
+fn row(line: u64, cells: [&str; 4], policy: &Policy) -> Result<Row, Vec<String>> {
     let mut mistakes = Vec::new();
-    let [username, email, full_name, roles] = places.map(|place| cells::read(record.get(place).unwrap_or_default()));
-    let names = roles.split(';').map(str::trim).filter(|name| !name.is_empty());
-    let roles: Option<RoleSet> = names.map(|name| name.parse::<Role>().ok()).collect();
-    let roles = match roles {
-        Some(roles) if !roles.is_empty() => match policy.forbidden_role(&roles) {
-            None => Some(roles),
-            Some(role) => {
-                mistakes.push(format!("roles: {role} is not among FLEXGATE_ALLOWED_ROLES"));
-                None
-            }
-        },
-        _ => {
-            mistakes.push("roles: must be at least one of agent, supervisor and admin, with ; between them".to_owned());
+    let [username, email, full_name, roles] = cells.map(cells::read);
+    let roles = match role_set(roles, policy) {
+        Ok(roles) => Some(roles),
+        Err(mistake) => {
+            mistakes.push(format!("roles: {mistake}"));
             None
         }
     };
@@ -177,7 +187,26 @@ fn row(record: &StringRecord, places: [usize; 4], policy: &Policy) -> Result<Row
         return Err(mistakes);
     };
     let desired = DesiredUser { username, email, full_name, roles, worker_attributes: None };
-    Ok(Row { key: key(&desired), desired, alike: Vec::new() })
+    Ok(Row { line, key: key(&desired), desired, alike: Vec::new() })
+}
+
+/// The roles in a cell, without those that Flexgate cannot give.
+fn role_set(cell: &str, policy: &Policy) -> Result<RoleSet, String> {
+    let roles: Option<RoleSet> = names(cell)
+        .filter(|name| !name.starts_with(WFO))
+        .map(|name| name.to_ascii_lowercase().parse::<Role>().ok())
+        .collect();
+    let roles = roles.filter(|_| names(cell).next().is_some());
+    let roles = roles.ok_or("must be at least one of agent, supervisor and admin, with ; between them")?;
+    match policy.forbidden_role(&roles) {
+        None => Ok(roles),
+        Some(role) => Err(format!("{role} is not among FLEXGATE_ALLOWED_ROLES")),
+    }
+}
+
+/// The names in a cell of roles. Where the delimiter of the columns is `;`, people separate roles with `,`.
+fn names(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split([';', ',']).map(str::trim).filter(|name| !name.is_empty())
 }
 
 fn key(desired: &DesiredUser) -> String {
@@ -189,4 +218,136 @@ fn key(desired: &DesiredUser) -> String {
         context.update(part.as_bytes());
     }
     URL_SAFE_NO_PAD.encode(context.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use flexgate::domain::policy::JustInTime;
+    use flexgate::domain::{FullName, TokenTtl, Username};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(bytes: &[u8]) -> Result<Vec<Row>, Vec<String>> {
+        let policy = Policy {
+            allowed_roles: [Role::Agent, Role::Supervisor].into(),
+            default_roles: RoleSet::new(),
+            just_in_time: JustInTime::Off,
+            max_ttl: TokenTtl::MAX,
+        };
+        match parse(bytes, &policy) {
+            Ok(parsed) => Ok(parsed.rows),
+            Err(Refused::Whole(cause)) => Err(vec![cause]),
+            Err(Refused::Rows(mistakes)) => Err(mistakes),
+        }
+    }
+
+    /// The line and the user of each row.
+    fn users(bytes: &[u8]) -> Vec<(u64, DesiredUser)> {
+        parsed(bytes).unwrap().into_iter().map(|row| (row.line, row.desired)).collect()
+    }
+
+    #[test]
+    fn r72_every_spelling_of_a_table_gives_the_same_rows() {
+        const TABLE: &str = "username,email,full_name,roles\n\
+            ada,ada@example.com,\"Lovelace, Ada; Jos\u{e9}\",agent;supervisor\n\
+            grace,grace@example.com,Grace \u{1f600},agent\n";
+        let expected = users(TABLE.as_bytes());
+        assert_eq!(expected.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3]);
+        let written = |delimiter: u8, line_break: csv::Terminator| {
+            let mut writer =
+                csv::WriterBuilder::new().delimiter(delimiter).terminator(line_break).from_writer(Vec::new());
+            for record in header::records(TABLE, b',').records() {
+                writer.write_record(&record.unwrap()).unwrap();
+            }
+            String::from_utf8(writer.into_inner().unwrap()).unwrap()
+        };
+        for line_break in [csv::Terminator::CRLF, csv::Terminator::Any(b'\n'), csv::Terminator::Any(b'\r')] {
+            for delimiter in *b",;\t" {
+                let text = written(delimiter, line_break);
+                let marked = format!("\u{feff}{text}");
+                let bytes_of = |bytes: fn(u16) -> [u8; 2]| marked.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+                for file in
+                    [text.as_bytes(), marked.as_bytes(), &bytes_of(u16::to_le_bytes), &bytes_of(u16::to_be_bytes)]
+                {
+                    assert_eq!(users(file), expected, "{delimiter} {line_break:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn r72_rows_of_separators_and_columns_without_a_name_are_skipped_and_lines_are_those_of_the_file() {
+        let file = b"sep=;\r\n\r\n;;;;;\r\n\
+            User name;E-mail;Full name;Role(s);;\r\n\
+            ;;;;;\r\n   \r\n\
+            ada;ada@example.com;Ada;Agent, supervisor\r\n\r\n\
+            grace;grace@example.com;Grace;\"agent;supervisor\";;\r\n;;;\r\n";
+        let users = users(file);
+        assert_eq!(users.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [7, 9]);
+        assert!(users.iter().all(|(_, user)| user.roles == [Role::Agent, Role::Supervisor].into()), "{users:?}");
+    }
+
+    #[test]
+    fn r72_a_row_that_does_not_fit_the_header_is_named_with_the_remedy() {
+        for (row, said) in [
+            (
+                "ada;ada@example.com;Ada;agent;supervisor",
+                "it has 5 fields, the header 4: put quotation marks around a cell that contains ;",
+            ),
+            ("ada;ada@example.com;Ada", "it has 3 fields, the header 4"),
+            (
+                "ada;\"ada@example.com;Ada;agent\nx;x;x;x",
+                "it has 2 fields, the header 4: a quotation mark may not be closed",
+            ),
+        ] {
+            let file = format!("username;email;full_name;roles\n\n{row}\n");
+            assert_eq!(parsed(file.as_bytes()).unwrap_err(), [format!("line 3: {said}")]);
+        }
+        let file = b"username,,email,full_name,roles\nada,,ada@example.com,Ada,agent\nx,what,x@example.com,X,agent\n";
+        assert_eq!(parsed(file).unwrap_err(), ["line 3: column 2 has a value, and no name in the header"]);
+        for empty in ["username,email,full_name,roles\n,,,\n", "\u{feff}", "\r\n,,\r\n", "sep=;"] {
+            assert_eq!(parsed(empty.as_bytes()).unwrap_err(), ["there is no row below the header"], "{empty:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn r72_whatever_the_file_is_each_mistake_is_one_line(
+            bytes in prop_oneof![
+                "(sep=.?\n)?[\u{feff}username,;\t\"|'=\r\n @\u{e9}\\[\\{<-]{0,80}".prop_map(String::into_bytes),
+                "username,email,full_name,roles\n[ab,;\"\r\n @\u{1b}\u{202e}]{0,80}".prop_map(String::into_bytes),
+                proptest::collection::vec(any::<u8>(), 0..80),
+                "[a,;\n\u{1f600}]{0,40}".prop_map(|text| {
+                    "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_be_bytes).collect()
+                }),
+            ]
+        ) {
+            for mistake in parsed(&bytes).err().unwrap_or_default() {
+                prop_assert!(!mistake.contains(char::is_control), "{mistake:?}");
+            }
+        }
+
+        #[test]
+        fn r72_a_name_comes_back_from_every_spreadsheet(
+            username in "['=+@-]{0,2}[\\PC,;\"']{1,12}", full_name in "['=+@-]{0,2}[\\PC,;\"' ]{1,12}",
+            delimiter in prop::sample::select(b",;\t".to_vec()), is_utf_16 in any::<bool>(),
+        ) {
+            let (name, full) = (username.parse::<Username>(), full_name.parse::<FullName>());
+            prop_assume!(name.is_ok() && full.is_ok());
+            let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(Vec::new());
+            writer.write_record(cells::COLUMNS).unwrap();
+            let cells = [username.as_str(), "a@example.com", &full_name, "agent;supervisor"].map(cells::written);
+            writer.write_record(cells.iter().map(AsRef::as_ref)).unwrap();
+            let mut file = writer.into_inner().unwrap();
+            if is_utf_16 {
+                let text = String::from_utf8(file).unwrap();
+                file = "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+            }
+            let users = users(&file);
+            prop_assert_eq!(users.len(), 1);
+            prop_assert_eq!(Ok(users[0].1.username.clone()), name);
+            prop_assert_eq!(Ok(users[0].1.full_name.clone()), full);
+        }
+    }
 }

@@ -1,0 +1,118 @@
+//! Works on several rows at once, and tries each until it has an outcome.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::sync::Arc;
+
+use flexgate::twilio::TwilioError;
+use flexgate::users::ledger::LedgerError;
+use tokio::task::JoinSet;
+
+use super::pace::Pace;
+use super::rows::Row;
+use crate::terminal::stopped;
+use crate::users::outcome::reason;
+
+/// How often the import tries a row if Twilio keeps failing. If Twilio is only busy or another process is changing the
+/// person, the limit is `BUSY_TRIES` instead.
+const TRIES: u32 = 6;
+const BUSY_TRIES: u32 = 30;
+
+/// For each slot, up to this many rows may be under way. Most of them wait for a retry while other rows are sent.
+const WAITING: usize = 4;
+
+/// The outcome of a row.
+pub(super) enum Attempt<T> {
+    Done(T),
+    Failed(String),
+    /// An error that every other row would get too, so the import stops.
+    Hopeless(String),
+    /// The import stopped before it could try the row.
+    Left,
+}
+
+/// Works on every row with `work`, and calls `ended` for each that is done or has failed. Stops early if a row is
+/// hopeless or somebody interrupts the program, and returns the reason.
+pub(super) async fn each<T, F>(
+    mut rows: VecDeque<Row>,
+    pace: &Arc<Pace>,
+    work: impl Fn(Row, Arc<Pace>) -> F,
+    mut ended: impl FnMut(&Row, Result<T, String>) -> Result<(), Box<dyn Error>>,
+) -> Result<Option<String>, Box<dyn Error>>
+where
+    T: Send + 'static,
+    F: Future<Output = (Row, Attempt<T>)> + Send + 'static,
+{
+    let (mut under_way, mut halted) = (JoinSet::new(), None);
+    let interrupted = stopped();
+    tokio::pin!(interrupted);
+    loop {
+        while halted.is_none() && under_way.len() < pace.most() * WAITING {
+            let Some(row) = rows.pop_front() else { break };
+            under_way.spawn(work(row, pace.clone()));
+        }
+        let next = tokio::select! {
+            next = under_way.join_next() => next,
+            () = &mut interrupted, if halted.is_none() => {
+                halted = Some("interrupted".to_owned());
+                pace.stop();
+                continue;
+            }
+        };
+        let Some(next) = next else { return Ok(halted) };
+        match next? {
+            (row, Attempt::Done(done)) => ended(&row, Ok(done))?,
+            (row, Attempt::Failed(reason)) => ended(&row, Err(reason))?,
+            (_, Attempt::Hopeless(reason)) => {
+                pace.stop();
+                halted = halted.or(Some(reason));
+            }
+            (_, Attempt::Left) => {}
+        }
+    }
+}
+
+/// Tries one row. Retries after errors that may pass.
+pub(super) async fn patiently<T, F>(pace: &Pace, attempt: impl Fn() -> F) -> Attempt<T>
+where
+    F: Future<Output = Result<Attempt<T>, LedgerError>>,
+{
+    let mut tries = 0;
+    let outcome = loop {
+        let Some(slot) = pace.slot().await else { break Attempt::Left };
+        tries += 1;
+        let answer = attempt().await;
+        drop(slot);
+        let error = match answer {
+            Ok(outcome) => break outcome,
+            Err(LedgerError::Store(error)) => break Attempt::Hopeless(error.to_string()),
+            // Another process is changing the person, or was killed while it did. In the latter case its lease expires
+            // soon.
+            Err(LedgerError::Busy(_)) if tries < BUSY_TRIES => {
+                pace.pause(tries).await;
+                continue;
+            }
+            Err(LedgerError::Twilio(error)) => error,
+            Err(error) => break Attempt::Failed(reason(&error)),
+        };
+        match &error {
+            TwilioError::Busy(api) if tries < BUSY_TRIES => pace.slow_down(api.retry_after, tries).await,
+            TwilioError::Failing(_) | TwilioError::Lost(_) | TwilioError::Timeout | TwilioError::Unreachable(_)
+                if tries < TRIES =>
+            {
+                pace.pause(tries).await;
+            }
+            TwilioError::CredentialRejected(_)
+            | TwilioError::PermissionMissing(_)
+            | TwilioError::Foreign
+            | TwilioError::Secret(_)
+            | TwilioError::Busy(_)
+            | TwilioError::Unreachable(_) => break Attempt::Hopeless(error.to_string()),
+            _ => break Attempt::Failed(error.to_string()),
+        }
+    };
+    if matches!(outcome, Attempt::Done(_)) {
+        pace.speed_up();
+    }
+    outcome
+}
