@@ -36,6 +36,12 @@ pub struct App {
     pub(crate) clock_rng: ClockRng,
 }
 
+/// Whether the body is a message of a kind that this version does not know.
+fn is_newer(body: &str) -> bool {
+    let document: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    document["kind"].as_str().is_some_and(|kind| !Message::KINDS.contains(&kind))
+}
+
 /// Why a message could not be applied.
 enum Failure {
     Ledger(LedgerError),
@@ -121,7 +127,13 @@ impl App {
     async fn applied(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
         let id = RequestId::new(&self.clock_rng);
         let Ok(message) = serde_json::from_str::<Message>(body) else {
-            let reason = "the message is none of Flexgate's";
+            // During a deployment, a newer version may already send messages that this one does not know.
+            let reason =
+                if is_newer(body) { "a message of a newer version" } else { "the message is none of Flexgate's" };
+            if is_newer(body) && attempts < self.tries {
+                tracing::warn!(target: "flexgate::apply", request_id = id.as_str(), attempts, fault = reason, "not applied yet");
+                return Handled::Again;
+            }
             strange(&id, attempts, reason);
             return Handled::Dead(reason.to_owned());
         };

@@ -9,9 +9,8 @@ use flexgate::base::outbound::Deadline;
 use flexgate::domain::SourceName;
 use flexgate::platform::Platform;
 use flexgate::secrets::{CachedSecret, FetchError, SecretError};
-use flexgate::store::EventQueue;
+use flexgate::store::{EventQueue, Notices};
 
-use crate::notices::Notices;
 use crate::secrets::WebhookSecrets;
 use crate::settings::WebhookSettings;
 use crate::sources::ConfiguredSource;

@@ -8,7 +8,6 @@
 mod app;
 mod catalogue;
 mod mapping;
-mod notices;
 mod openapi;
 mod problem;
 mod proof;

@@ -78,6 +78,18 @@ impl Note {
     }
 }
 
+/// The longest that a request waits until its note is stored. Storing it must not delay the answer.
+const WAIT: std::time::Duration = std::time::Duration::from_millis(300);
+
+/// Waits for `storing`, for a short time at most. A note that is not stored is logged and never changes the answer.
+pub async fn note_briefly<T>(storing: impl Future<Output = Result<T, StoreError>>) {
+    match tokio::time::timeout(WAIT, storing).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(error = %error, "a note could not be stored"),
+        Err(_) => tracing::warn!("a note could not be stored in time"),
+    }
+}
+
 /// The notes of the last [`NOTES_KEPT`].
 #[async_trait]
 pub trait Notes: fmt::Debug + Send + Sync {

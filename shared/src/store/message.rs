@@ -143,6 +143,9 @@ impl Lane {
 }
 
 impl Message {
+    /// The kinds of message that this version knows, as they are called in JSON.
+    pub const KINDS: [&str; 7] = ["event", "unreadable", "ended", "consequence", "note", "reconcile", "fan_out"];
+
     /// Creates the jobs that queue a reconciliation for each of these members of the group.
     #[must_use]
     pub fn fan_out(group: &str, version: u64, members: &[ChangedMember]) -> Vec<Self> {

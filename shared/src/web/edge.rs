@@ -142,8 +142,8 @@ impl Edge {
         if parts.kind == kinds::TOKEN_INVALID {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Some(wait) = parts.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        if let Some(seconds) = problem.wait_seconds() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(meter) = from.extensions().get::<Meter>() {
             response.extensions_mut().insert(*meter);

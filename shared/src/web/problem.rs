@@ -205,6 +205,13 @@ impl Problem {
         self
     }
 
+    /// The same problem with another text for the caller. Keeps the cause and the time to wait.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = detail.into().into();
+        self
+    }
+
     /// The text for the caller.
     #[must_use]
     pub fn detail(&self) -> &str {

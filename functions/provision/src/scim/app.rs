@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::platform::{Common, Platform};
-use flexgate::store::Notes;
+use flexgate::store::{Notes, Notices};
 use flexgate::users::ledger::Ledger;
 use flexgate::users::{PolicySettings, Provisioning};
 
@@ -25,6 +25,7 @@ pub(crate) struct Scim {
     pub(crate) groups: Groups,
     pub(crate) base: String,
     pub(crate) notes: Arc<dyn Notes>,
+    pub(crate) notices: Notices,
     pub(crate) clock_rng: ClockRng,
 }
 
@@ -43,7 +44,15 @@ impl Scim {
         let users = Arc::new(users);
         let groups = Groups::new(users.clone());
         let notes = platform.notes();
-        Arc::new(Self { tokens, users, groups, base, notes, clock_rng: platform.clock_rng.clone() })
+        Arc::new(Self {
+            tokens,
+            users,
+            groups,
+            base,
+            notes,
+            notices: Notices::default(),
+            clock_rng: platform.clock_rng.clone(),
+        })
     }
 
     pub(crate) async fn prewarm(&self, deadline: Deadline) {

@@ -244,10 +244,11 @@ pub(super) fn follow_name(before: &Document, after: &mut Document) {
     if after.get("displayName") != before.get("displayName") {
         return;
     }
-    let halves_changed = changed(after, "givenName") || changed(after, "familyName");
-    let full = if changed(after, "formatted") {
+    let halves = ["givenName", "familyName"];
+    let is_known = |name: &str| part(before, name).is_some() || part(after, name).is_some();
+    let full = if changed(after, "formatted") && part(after, "formatted").is_some() {
         parsed(after, "formatted")
-    } else if halves_changed {
+    } else if halves.iter().any(|half| changed(after, half)) && halves.iter().all(|half| is_known(half)) {
         FullName::joined(parsed(after, "givenName").as_ref(), parsed(after, "familyName").as_ref())
     } else {
         None

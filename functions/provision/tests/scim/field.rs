@@ -125,7 +125,7 @@ async fn r47_a_key_without_a_path_may_select_values() {
     assert_eq!(made["emails"], json!([{ "value": "grace@work.example", "type": "work" }]));
     let user = scim.world.twilio_user_of(made["id"].as_str().unwrap()).await.unwrap();
     assert_eq!((&user["full_name"], &user["roles"]), (&json!("Grace Hopper"), &json!(["supervisor"])));
-    for malformed in ["emails[type eq \"work\".value", "emails[", "colour[type eq \"work\"].value"] {
+    for malformed in ["emails[type eq \"work\".value", "emails["] {
         scim.patch(&path, change("Add", json!({ malformed: "x" }))).await.refused(400, "invalidPath");
     }
 }
@@ -315,4 +315,79 @@ async fn a_refused_request_is_noted_with_what_the_client_was_told() {
     // If the store cannot store the note, the answer stays the same.
     scim.break_table("notes");
     scim.get("/Users/nobody").await.refused(404, "-");
+}
+
+#[tokio::test]
+async fn r47_unknown_and_read_only_keys_that_select_values_are_ignored_like_plain_ones() {
+    let scim = scim().await;
+    let body = json!({
+        "userName": "ada@example.com", "displayName": "Ada", "colours[type eq \"work\"].value": "red",
+        "groups[value eq \"x\"].display": "y", "shoeSize": 9,
+        "urn:flexgate:params:scim:schemas:extension:flex:2.0:User": { "language": "en", "emails[type eq \"x\"].value": "y" },
+    });
+    let made = scim.send("POST", "/Users", body).await.is(201);
+    assert_eq!(made["emails"][0]["value"], "ada@example.com");
+    let path = format!("/Users/{}", made["id"].as_str().unwrap());
+    let change = json!({ "colours[type eq \"work\"].value": "red", "displayName": "Ada King" });
+    let shown = scim.patch(&path, json!([{ "op": "add", "value": change }])).await.is(200);
+    assert_eq!(shown["displayName"], "Ada King");
+}
+
+#[tokio::test]
+async fn r51_half_a_name_replaces_no_full_name() {
+    let scim = scim().await;
+    let body = json!({ "userName": "ada", "displayName": "Ada Lovelace", "emails": [{ "value": "ada@example.com" }] });
+    let made = scim.send("POST", "/Users", body).await.is(201);
+    let path = format!("/Users/{}", made["id"].as_str().unwrap());
+    scim.patch(&path, json!([{ "op": "replace", "path": "name.givenName", "value": "Ada" }])).await.is(200);
+    assert_eq!(at_twilio(&scim, &path).await["full_name"], "Ada Lovelace");
+    scim.patch(&path, json!([{ "op": "replace", "path": "name.familyName", "value": "King" }])).await.is(200);
+    assert_eq!(at_twilio(&scim, &path).await["full_name"], "Ada King");
+    // A part that is removed in the same request does not stand in the way.
+    scim.patch(&path, json!([{ "op": "add", "path": "name.formatted", "value": "Countess King" }])).await.is(200);
+    let operations = json!([
+        { "op": "remove", "path": "name.formatted" },
+        { "op": "replace", "path": "name.familyName", "value": "Byron" },
+    ]);
+    scim.patch(&path, operations).await.is(200);
+    assert_eq!(at_twilio(&scim, &path).await["full_name"], "Ada Byron");
+}
+
+#[tokio::test]
+async fn nobody_can_fill_the_notes() {
+    let scim = scim().await;
+    for number in 0..40 {
+        let mut stranger = scim.request(&format!("X{number}"), "/Users", None);
+        stranger.headers_mut().remove("authorization");
+        assert!(scim.call(stranger).await.status.is_client_error());
+    }
+    let body = json!({ "externalId": "ada@example.com", "userName": "ada", "active": "maybe" });
+    scim.send("POST", "/Users", body).await.refused(400, "invalidValue");
+    let notes = scim.platform().notes().notes(SystemClock.now()).await.unwrap();
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(notes.iter().all(|note| note.external_id.is_none()), "an e-mail address is personal data");
+}
+
+#[tokio::test]
+async fn long_lists_are_refused_or_cost_no_more_than_they_must() {
+    let scim = scim().await;
+    let path = ada(&scim).await;
+    let emails = |from: usize, count: usize| -> Value {
+        (from..from + count).map(|n| json!({ "value": format!("a{n}@example.com"), "primary": true })).collect()
+    };
+    let add = |from, count| json!([{ "op": "add", "path": "emails", "value": emails(from, count) }]);
+    scim.patch(&path, add(0, 101)).await.refused(400, "invalidValue");
+    scim.patch(&path, add(0, 90)).await.is(200);
+    scim.patch(&path, add(200, 20)).await.refused(400, "invalidValue");
+
+    let members: Vec<Value> = (0..8_000).map(|n| json!({ "value": format!("FU{n:032}") })).collect();
+    let made = scim.send("POST", "/Groups", json!({ "displayName": "Desk", "members": members })).await.is(201);
+    let group = format!("/Groups/{}", made["id"].as_str().unwrap());
+    let named = |n: usize| {
+        let terms: Vec<_> = (n * 150..n * 150 + 150).map(|n| format!("value eq \"FU{n:032}\"")).collect();
+        json!({ "op": "remove", "path": format!("members[{}]", terms.join(" or ")) })
+    };
+    let removals: Vec<Value> = (0..50).map(named).collect();
+    let shown = scim.patch(&group, json!(removals)).await.is(200);
+    assert_eq!(shown["members"].as_array().unwrap().len(), 8_000 - 50 * 150);
 }

@@ -6,7 +6,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use flexgate::base::strict_json;
 use flexgate::domain::SourceName;
-use flexgate::store::{Note, Noted};
+use flexgate::store::{Message, Note, Noted, note_briefly};
 use flexgate::telemetry::{self, Audit, Decision};
 use flexgate::web::{Context, Problem, Query, raw_json};
 use http::header::CONTENT_TYPE;
@@ -98,7 +98,10 @@ pub(crate) async fn receive(
         return Ok(answer);
     }
     let taken = take(&app, name, source, &context, request).await;
-    if let Err(problem) = &taken {
+    // A failure of Flexgate's own is in the log, and storing a note would probably fail too.
+    if let Err(problem) = &taken
+        && problem.kind().status.is_client_error()
+    {
         let (code, reason) = (problem.kind().code, problem.detail());
         app.note(app.about(name, Noted::Refused, "POST /webhooks/{source}", code, reason)).await;
     }
@@ -204,10 +207,8 @@ impl App {
     /// Stores a note for administrators. Returns false if an equal note was stored less than a minute ago. If storing
     /// the note fails, the answer to the sender stays the same.
     async fn note(&self, note: Note) -> bool {
-        let Some(message) = self.notices.message(note) else { return false };
-        if let Err(error) = self.queue.send(&[message], self.clock_rng.now()).await {
-            tracing::warn!(target: "flexgate::webhooks", error = %error, "a note could not be stored");
-        }
+        let Some(note) = self.notices.due(note) else { return false };
+        note_briefly(self.queue.send(&[Message::Note(note)], self.clock_rng.now())).await;
         true
     }
 

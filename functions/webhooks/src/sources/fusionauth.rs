@@ -78,8 +78,11 @@ impl FusionAuth {
 
     /// The user's registrations in the applications that the configuration names.
     fn registrations<'v>(&'v self, event: &'v Value) -> impl Iterator<Item = &'v Value> {
-        let all = event.pointer("/user/registrations").and_then(Value::as_array);
-        let all = all.into_iter().flatten().chain(event.get("registration"));
+        // The event's own registration is newer than the one in the user.
+        let own = event.get("registration");
+        let is_older = move |one: &&Value| own.is_none_or(|own| own["applicationId"] != one["applicationId"]);
+        let all = event.pointer("/user/registrations").and_then(Value::as_array).into_iter().flatten();
+        let all = all.filter(is_older).chain(own);
         all.filter(|one| one["applicationId"].as_str().is_some_and(|id| self.members_of.contains(id)))
     }
 

@@ -16,6 +16,7 @@ use time::{Duration, OffsetDateTime};
 use super::find::plan;
 use super::state::Change;
 use super::{Ledger, LedgerError, Outcome, Report};
+use crate::authn::LEEWAY;
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
@@ -98,11 +99,11 @@ impl TokenClaims {
         self.at >= last.at && (content(stated) != content(&self.statement) || self.at - last.at >= RENEWED_AFTER)
     }
 
-    /// Whether the token may have been issued before `since`. Times of issue are whole seconds. So if the token was
-    /// issued in the same second as `since`, it may be older.
+    /// Whether the token may have been issued before `since`. Times of issue are whole seconds, and the issuer's clock may
+    /// be ahead by [`LEEWAY`].
     pub(super) fn may_be_older_than(&self, since: OffsetDateTime) -> bool {
         match self.issued_at {
-            Some(issued_at) => issued_at < since,
+            Some(issued_at) => issued_at < since + LEEWAY,
             None => self.at < since + Duration::DAY,
         }
     }

@@ -46,7 +46,7 @@ impl From<Refusal> for Failure {
         if let Refusal::Partly(rest) = refusal {
             let rest = Self::from(*rest).0;
             let detail = format!("The user was deactivated. The rest of the request was refused: {}", rest.detail());
-            return Self(Problem::new(rest.kind(), detail));
+            return Self(rest.with_detail(detail));
         }
         let kind: &'static Kind = match &refusal {
             Refusal::Protocol(error) => of_protocol(error),

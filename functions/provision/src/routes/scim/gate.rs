@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use flexgate::store::{Note, Noted};
+use flexgate::store::{Note, Noted, note_briefly};
 use flexgate::telemetry::{Audit, Decision};
-use flexgate::web::{Context, LoggedProblem, kinds};
+use flexgate::web::{Context, LoggedProblem, Problem, kinds};
 use http::Method;
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub(super) async fn gate(
     let external_id = ExternalId::default();
     request.extensions_mut().insert(external_id.clone());
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().trim_end_matches('/').to_owned());
-    let route = format!("{} {}", request.method(), path.as_deref().unwrap_or("an unknown address"));
+    let route = format!("{} {}", known(request.method()), path.as_deref().unwrap_or("an unknown address"));
     let verified = scim.tokens.verify(request.headers(), request.uri(), context.deadline).await;
     let (caller, response) = match verified {
         Ok(Some(token_id)) => (Some(token_id), next.run(request).await),
@@ -35,23 +35,40 @@ pub(super) async fn gate(
         Err(error) => (None, Failure::from(Refusal::from(error)).into_response()),
     };
     audit(action, caller.as_deref(), &response, &context);
-    if let Some(LoggedProblem(problem)) = response.extensions().get::<LoggedProblem>() {
-        let note = Note {
-            noted: Noted::Refused,
-            source: caller.map_or_else(|| "scim".into(), |id| format!("scim:{id}").into()),
-            route: route.into(),
-            code: problem.kind().code.into(),
-            reason: problem.detail().into(),
-            external_id: external_id.0.get().cloned(),
-            times: 1,
-            at: scim.clock_rng.now(),
-        };
-        // If storing the note fails, the answer to the client stays the same.
-        if let Err(error) = scim.notes.note(&note.shortened()).await {
-            tracing::warn!(request_id = context.request_id.as_str(), error = %error, "a note could not be stored");
-        }
+    if let Some(LoggedProblem(problem)) = response.extensions().get::<LoggedProblem>()
+        && problem.kind().status.is_client_error()
+    {
+        note(&scim, caller, route, problem, &external_id).await;
     }
     response
+}
+
+/// Stores a note about a refused request. Requests without a valid token are noted once a minute, since anybody can send
+/// them.
+async fn note(scim: &Scim, caller: Option<String>, route: String, problem: &Problem, external_id: &ExternalId) {
+    let is_anybody = caller.is_none();
+    let note = Note {
+        noted: Noted::Refused,
+        source: caller.map_or_else(|| "scim".into(), |id| format!("scim:{id}").into()),
+        route: route.into(),
+        code: problem.kind().code.into(),
+        reason: problem.detail().into(),
+        external_id: external_id.0.get().cloned(),
+        times: 1,
+        at: scim.clock_rng.now(),
+    };
+    let due = if is_anybody { scim.notices.due(note) } else { Some(note.shortened()) };
+    if let Some(note) = due {
+        note_briefly(scim.notes.note(&note)).await;
+    }
+}
+
+/// The methods of SCIM. Any other is a word that the client invented, and must not reach a note.
+fn known(method: &Method) -> &str {
+    match *method {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => method.as_str(),
+        _ => "OTHER",
+    }
 }
 
 /// The client's own id (`externalId`) of the resource that a request is about. It is set when the body has been read.
@@ -61,7 +78,9 @@ pub(super) struct ExternalId(Arc<OnceLock<Box<str>>>);
 impl ExternalId {
     /// Takes `externalId` from a body.
     pub(super) fn of_body(&self, body: &Document) {
-        if let Some(id) = body.get("externalId").and_then(Value::as_str) {
+        // Some identity systems use the e-mail address as their own id. It is personal data.
+        let id = body.get("externalId").and_then(Value::as_str).filter(|id| !id.contains('@'));
+        if let Some(id) = id {
             self.0.get_or_init(|| id.into());
         }
     }

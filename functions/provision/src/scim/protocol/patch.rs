@@ -13,6 +13,9 @@ use super::{Document, ProtocolError};
 /// The maximum number of operations per request. Entra sends at most 20, and Okta at most 100.
 const MAX_OPERATIONS: usize = 1_000;
 
+/// The maximum number of e-mail addresses or of roles.
+const MAX_VALUES: usize = 100;
+
 /// One operation, as the client sent it.
 #[derive(Debug, Clone)]
 pub struct Operation {
@@ -106,10 +109,12 @@ pub fn names(schema: &Schema, operations: &[Operation], name: &str) -> bool {
 pub fn apply(schema: &Schema, document: &Document, operations: &[Operation]) -> Result<Document, ProtocolError> {
     let mut patched = document.clone();
     for operation in operations {
-        let before = patched.clone();
+        let before = primaries(schema, &patched);
         one(schema, &mut patched, operation)?;
-        tidy(schema, &before, &mut patched);
+        one_primary(schema, &before, &mut patched);
+        check_lengths(schema, &patched)?;
     }
+    without_duplicates(schema, document, &mut patched);
     Ok(patched)
 }
 
@@ -202,7 +207,7 @@ fn each_key(
     in_extension: bool,
 ) -> Result<(), ProtocolError> {
     for (key, value) in map {
-        if selects_values(key) {
+        if selects_values(key) && !in_extension {
             selected_by_key(schema, document, key, op, value)?;
             continue;
         }
@@ -226,6 +231,7 @@ impl Schema {
         for (key, value) in keys {
             assign(self, &mut read, key, value)?;
         }
+        check_lengths(self, &read)?;
         Ok(read)
     }
 }
@@ -245,6 +251,17 @@ fn selected_by_key(
     op: Op,
     value: &Value,
 ) -> Result<(), ProtocolError> {
+    let name = key.split('[').next().unwrap_or_default().trim();
+    match schema.key(name).0 {
+        // Like a plain key, an unknown or a read-only one is ignored.
+        ResolvedAttribute::Nothing | ResolvedAttribute::NotKept => return Ok(()),
+        ResolvedAttribute::Core(attribute) | ResolvedAttribute::Extension(attribute)
+            if attribute.mutability == Mutability::ReadOnly =>
+        {
+            return Ok(());
+        }
+        _ => {}
+    }
     match at_path(schema, document, key, op, Some(value)) {
         Err(ProtocolError::NoTarget(_)) => at_path(schema, document, key, Op::Add, Some(value)),
         done => done,
@@ -310,10 +327,31 @@ fn prune(schema: &Schema, document: &mut Document) {
         document.remove(*id);
     }
 }
+/// The lists whose values may be primary.
+fn with_primary(schema: &Schema) -> impl Iterator<Item = &Attribute> {
+    schema.attributes.iter().filter(|attribute| attribute.multi_valued && attribute.sub("primary").is_some())
+}
 
-/// Removes duplicates from changed lists (RFC 7643 §2.4). If an operation has made a value primary, removes the flag
-/// from the previous primary value (§3.5.2).
-fn tidy(schema: &Schema, before: &Document, document: &mut Document) {
+fn primaries(schema: &Schema, document: &Document) -> Document {
+    let list = |attribute: &Attribute| Some((attribute.name.clone(), document.get(&attribute.name)?.clone()));
+    with_primary(schema).filter_map(list).collect()
+}
+
+/// Refuses lists that no person has. Comparing their values would take long.
+fn check_lengths(schema: &Schema, document: &Document) -> Result<(), ProtocolError> {
+    let is_long = |attribute: &&Attribute| {
+        document.get(&attribute.name).and_then(Value::as_array).is_some_and(|values| values.len() > MAX_VALUES)
+    };
+    match with_primary(schema).find(is_long) {
+        Some(attribute) => {
+            Err(ProtocolError::InvalidValue(format!("{} may have at most {MAX_VALUES} values.", attribute.name)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Removes duplicates from the lists that changed (RFC 7643 §2.4).
+fn without_duplicates(schema: &Schema, before: &Document, document: &mut Document) {
     for attribute in schema.attributes.iter().filter(|attribute| attribute.multi_valued) {
         let unchanged = document.get(&attribute.name) == before.get(&attribute.name);
         if let (false, Some(Value::Array(values))) = (unchanged, document.get_mut(&attribute.name)) {
@@ -321,7 +359,11 @@ fn tidy(schema: &Schema, before: &Document, document: &mut Document) {
             values.retain(|value| seen.insert(value.to_string()));
         }
     }
-    for attribute in schema.attributes.iter().filter(|a| a.multi_valued && a.sub("primary").is_some()) {
+}
+
+/// If an operation makes a value primary, the previous primary value loses the flag (RFC 7644 §3.5.2).
+fn one_primary(schema: &Schema, before: &Document, document: &mut Document) {
+    for attribute in with_primary(schema) {
         let Some(Value::Array(values)) = document.get_mut(&attribute.name) else { continue };
         let is_primary = |value: &Value| value.get("primary") == Some(&Value::Bool(true));
         if values.iter().filter(|value| is_primary(value)).count() < 2 {

@@ -1,5 +1,7 @@
 //! The target of a patch operation, and how the operation changes it (RFC 7644 §3.5.2.1 to §3.5.2.3).
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::filter::value_matches;
@@ -49,11 +51,8 @@ impl PatchTarget<'_> {
         let Some(read) = attribute.read(value)? else { return Ok(()) };
         match (container.get_mut(&attribute.name), read) {
             (Some(Value::Array(present)), Value::Array(added)) if op == Op::Add => {
-                for value in added {
-                    if !present.contains(&value) {
-                        present.push(value);
-                    }
-                }
+                let mut seen: HashSet<String> = present.iter().map(Value::to_string).collect();
+                present.extend(added.into_iter().filter(|value| seen.insert(value.to_string())));
             }
             // §3.5.2.3: the operation's sub-attributes replace the existing ones. Sub-attributes that the operation
             // does not name stay.
@@ -90,10 +89,11 @@ impl PatchTarget<'_> {
     fn selected(&self, container: &mut Document, filter: &Filter, op: Op, value: &Value) -> Result<(), ProtocolError> {
         self.permit(filter)?;
         let Some(given) = self.given(value)? else { return Ok(()) };
+        let matches = self.matching(filter);
         let present = list(container, &self.attribute.name);
         let was_empty = present.is_empty();
         let mut found = false;
-        for item in present.iter_mut().filter(|item| value_matches(self.attribute, filter, item)) {
+        for item in present.iter_mut().filter(|item| matches(item)) {
             found = true;
             match (op, self.sub) {
                 // §3.5.2.3: "all matching record values SHALL be replaced".
@@ -151,12 +151,11 @@ impl PatchTarget<'_> {
         match container.get_mut(name) {
             None => {}
             Some(Value::Array(present)) => {
+                let matches = self.filter.map(|filter| self.matching(filter));
+                let listed = listed.as_ref().and_then(Value::as_array).map(|listed| Listed::of(listed));
                 let selects = |item: &Value| {
-                    self.filter.is_none_or(|filter| value_matches(self.attribute, filter, item))
-                        && listed
-                            .as_ref()
-                            .and_then(Value::as_array)
-                            .is_none_or(|listed| listed.iter().any(|one| same(one, item)))
+                    let is_selected = matches.as_ref().is_none_or(|matches| matches(item));
+                    is_selected && listed.as_ref().is_none_or(|listed| listed.contains(item))
                 };
                 match self.sub {
                     Some(sub) => {
@@ -199,35 +198,65 @@ impl PatchTarget<'_> {
         Ok(self.attribute.read(value)?.unwrap_or_else(|| Value::Array(Vec::new())))
     }
 
+    /// Tests whether the filter selects a value. A filter that only names values may have many terms, and a group may have
+    /// many members. So each member is looked up among the names.
+    fn matching<'f>(&'f self, filter: &'f Filter) -> Box<dyn Fn(&Value) -> bool + 'f> {
+        let is_exact = self.attribute.sub("value").is_some_and(|sub| sub.case_exact);
+        match named_values(filter).filter(|_| is_exact) {
+            Some(named) => {
+                Box::new(move |item| item.get("value").and_then(Value::as_str).is_some_and(|id| named.contains(id)))
+            }
+            None => Box::new(move |item| value_matches(self.attribute, filter, item)),
+        }
+    }
+
     /// Refuses a filter on `members` that does not name individual members. A filter that matches everybody could empty
     /// a group by mistake.
     fn permit(&self, filter: &Filter) -> Result<(), ProtocolError> {
-        if self.attribute.name != "members" || names_values(filter) {
+        if self.attribute.name != "members" || named_values(filter).is_some() {
             return Ok(());
         }
         Err(ProtocolError::InvalidFilter("Select members by value eq \"id\", and join several with or.".to_owned()))
     }
 }
-
-/// Whether `listed`, a value that the client wants to remove, means this item. If both have a `value`, compares these.
-/// Otherwise, compares the whole objects.
-fn same(listed: &Value, item: &Value) -> bool {
-    match (listed.get("value"), item.get("value")) {
-        (Some(listed), Some(value)) => listed == value,
-        _ => listed == item,
-    }
+/// Values that are listed for removal. An item is among them by its `value` if it has one, else as a whole.
+struct Listed {
+    by_value: HashSet<String>,
+    whole: HashSet<String>,
 }
 
-fn names_values(filter: &Filter) -> bool {
-    match filter {
-        Filter::Attr(AttrExp::Comparison(path, CompareOp::Eq, CompValue::Str(_))) => {
-            path.uri.is_none() && path.sub_attr.is_none() && path.name.eq_ignore_ascii_case("value")
+impl Listed {
+    fn of(listed: &[Value]) -> Self {
+        let text = |value: &Value| value.get("value").map(Value::to_string);
+        Self {
+            by_value: listed.iter().filter_map(text).collect(),
+            whole: listed.iter().filter(|value| text(value).is_none()).map(Value::to_string).collect(),
         }
-        Filter::Or(any) => any.iter().all(names_values),
-        _ => false,
+    }
+
+    fn contains(&self, item: &Value) -> bool {
+        match item.get("value") {
+            Some(value) => self.by_value.contains(&value.to_string()) || self.whole.contains(&item.to_string()),
+            None => self.whole.contains(&item.to_string()),
+        }
     }
 }
 
+/// The values that a filter of the form `value eq "a" or value eq "b"` names. `None` if it has another form.
+fn named_values(filter: &Filter) -> Option<HashSet<&str>> {
+    match filter {
+        Filter::Attr(AttrExp::Comparison(path, CompareOp::Eq, CompValue::Str(value)))
+            if path.uri.is_none() && path.sub_attr.is_none() && path.name.eq_ignore_ascii_case("value") =>
+        {
+            Some(HashSet::from([value.as_str()]))
+        }
+        Filter::Or(any) => any.iter().map(named_values).try_fold(HashSet::new(), |mut all, one| {
+            all.extend(one?);
+            Some(all)
+        }),
+        _ => None,
+    }
+}
 /// Returns the value that the filter describes. Returns `None` if the filter contains anything but equality tests
 /// joined by `and`.
 fn described(attribute: &Attribute, filter: &Filter) -> Option<Document> {
