@@ -12,5 +12,6 @@ mod legacy;
 mod lists;
 mod many;
 mod refused;
+mod shapes;
 mod sources;
 mod understood;
