@@ -138,7 +138,6 @@ fn the_fixtures_hold_at_least_190_shapes_and_every_step_has_a_source() {
     }
     let all: BTreeSet<&String> = shapes_of.values().flatten().collect();
     let per_system: Vec<_> = shapes_of.iter().map(|(system, shapes)| format!("{system}: {}", shapes.len())).collect();
-    println!("{} distinct shapes; {}", all.len(), per_system.join(", "));
     assert!(all.len() >= 190, "{} distinct shapes; {per_system:?}", all.len());
     assert!(shapes_of.len() >= 10, "{per_system:?}");
 }
