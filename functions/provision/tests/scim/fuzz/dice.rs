@@ -71,6 +71,19 @@ impl Dice {
         operation.into()
     }
 
+    /// What is no operation at all.
+    pub fn malformed(&mut self) -> Value {
+        self.pick(&[
+            json!({}),
+            json!("replace"),
+            json!({ "op": "move", "path": "displayName", "value": "x" }),
+            json!({ "op": "replace", "path": "displayName" }),
+            json!({ "op": "replace", "path": 7, "value": "x" }),
+            json!({ "op": "remove" }),
+            json!({ "op": null, "path": "displayName", "value": "x" }),
+        ])
+    }
+
     /// A value that no text attribute can have.
     pub fn no_text(&mut self) -> Value {
         self.pick(&[json!(7), json!(true), json!({ "value": "x" }), json!(["x"]), json!(1.5)])

@@ -104,11 +104,12 @@ impl Emails {
         value: &Value,
         by_key: bool,
     ) -> Result<(), Impossible> {
+        let removes = op == Op::Remove || value.is_null();
         let changes = match sub {
             Some(sub) => Map::from_iter([(sub.to_owned(), value.clone())]),
-            None => value.as_object().cloned().unwrap_or_default(),
+            None if removes => Email::new(),
+            None => value.as_object().cloned().ok_or(Impossible)?,
         };
-        let removes = op == Op::Remove || value.is_null();
         let read = if removes { Email::new() } else { read(&changes.clone().into())?.unwrap_or_default() };
         self.change(|emails| {
             let was_empty = emails.is_empty();

@@ -22,7 +22,14 @@ impl<'a> Asks<'a> {
     fn random(dice: &mut Dice, group: &Value, users: &'a [String]) -> Self {
         let mut asks = Self { operations: Vec::new(), model: Model::shown(group), is_impossible: false, users };
         for _ in 0..=dice.below(4) {
-            let operation = if dice.percent(30) { asks.without_path(dice) } else { asks.with_path(dice) };
+            let operation = match dice.below(100) {
+                0 | 1 => {
+                    asks.is_impossible = true;
+                    dice.malformed()
+                }
+                2..=30 => asks.without_path(dice),
+                _ => asks.with_path(dice),
+            };
             asks.operations.push(operation);
         }
         asks.is_impossible |= !asks.model.is_possible();
@@ -173,6 +180,7 @@ async fn a_patched_group_shows_what_was_asked_or_is_as_before() {
         let (group_after, at_twilio_after) = seen(&scim, &path, &users).await;
         let wrong = match answer.status.as_u16() {
             200 if asks.is_impossible => vec!["no resource can show what was asked".to_owned()],
+            400..=499 if !asks.is_impossible => vec!["what can be done was refused".to_owned()],
             200 => {
                 accepted += 1;
                 differences(&asks.model, &group_after, &users, &at_twilio_after)

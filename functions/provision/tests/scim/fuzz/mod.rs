@@ -7,7 +7,7 @@
 //!   earlier one), and Flex has the name, the address, the locale and the worker attributes that the resource shows.
 //! * If the answer is 4xx, the resource and Twilio's user are as before. `active: false` is the exception: it is applied
 //!   first, and the error says so.
-//! * The answer is never 5xx.
+//! * A request is refused exactly if no resource can show what it asks. The answer is never 5xx.
 //!
 //! The model is silent about roles and activity that other sources decide, and about attributes that Flexgate ignores:
 //! other tests cover them.

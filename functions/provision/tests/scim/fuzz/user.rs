@@ -51,6 +51,11 @@ impl Model {
         }
     }
 
+    /// The value of a text at this point of the request.
+    pub fn now(&self, name: &str) -> Option<Value> {
+        self.texts.get(name).cloned()
+    }
+
     /// Adds, replaces or removes one text.
     pub fn text(&mut self, name: &str, op: Op, value: &Value) -> Result<(), Impossible> {
         self.touched.push(name.to_owned());
