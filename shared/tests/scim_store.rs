@@ -251,3 +251,45 @@ async fn an_entry_is_not_found_by_a_key_it_no_longer_has() {
         "the one that is there"
     );
 }
+
+/// Names that version 0.2.0 stored without composing their characters.
+#[tokio::test]
+async fn r54_a_file_of_the_version_before_is_opened_with_its_decomposed_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flexgate.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(
+        "CREATE TABLE scim_users (id TEXT NOT NULL PRIMARY KEY, current TEXT NOT NULL, username TEXT NOT NULL,
+             username_key TEXT NOT NULL, external_id TEXT, asserted TEXT NOT NULL, deleted INTEGER NOT NULL,
+             version INTEGER NOT NULL, updated_at INTEGER NOT NULL) STRICT;
+         CREATE TABLE scim_groups (id TEXT PRIMARY KEY, display_name TEXT NOT NULL, display_key TEXT NOT NULL UNIQUE,
+             external_id TEXT, version INTEGER NOT NULL, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL)
+             STRICT, WITHOUT ROWID;
+         CREATE TABLE scim_members (group_id TEXT NOT NULL, user TEXT NOT NULL, present INTEGER NOT NULL, conferred TEXT,
+             PRIMARY KEY (group_id, user)) STRICT, WITHOUT ROWID;",
+    )
+    .unwrap();
+    let (id, decomposed) = (sid(1), "jose\u{301}");
+    let user = (id.as_str(), id.as_str(), decomposed, decomposed);
+    old.execute("INSERT INTO scim_users VALUES (?1, ?2, ?3, ?4, NULL, '{}', 0, 1, 1764223387)", user).unwrap();
+    for (group, name) in [("g1", "Caf\u{e9}"), ("g2", "Cafe\u{301}")] {
+        let row = (group, name, name.to_lowercase());
+        old.execute("INSERT INTO scim_groups VALUES (?1, ?2, ?3, NULL, 1, 1764223387, 1764223387)", row).unwrap();
+        old.execute("INSERT INTO scim_members VALUES (?1, ?2, 1, NULL)", (group, id.as_str())).unwrap();
+    }
+    drop(old);
+
+    let store = SqliteStore::open(&path).unwrap();
+    for spelling in [decomposed, "Jos\u{e9}"] {
+        assert_eq!(store.entry_named(&spelling.parse().unwrap()).await.unwrap().unwrap().id, id, "{spelling:?}");
+    }
+    // Both groups have one name now. Whoever leaves either of them must still be able to.
+    for group in ["g1", "g2"] {
+        let mut group = store.group(group).await.unwrap().unwrap();
+        assert_eq!(group.members.len(), 1);
+        group.members.clear();
+        assert_eq!(store.put_group(&group).await.unwrap(), GroupWritten::Yes);
+    }
+    let third = self::group("g3", "CAFE\u{301}", &[]);
+    assert_eq!(store.put_group(&third).await.unwrap(), GroupWritten::NameTaken);
+}

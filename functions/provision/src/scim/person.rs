@@ -1,6 +1,6 @@
 //! Converts a Flex user to a SCIM user, and back.
 
-use flexgate::domain::ledger::{RoleReason, Source, Statement};
+use flexgate::domain::ledger::{RoleReason, Said, Source, Statement};
 use flexgate::domain::{Email, FlexUser, FullName, Role, RoleSet, Username};
 use flexgate::store::scim::{Entry, Membership};
 use flexgate::users::ledger::{Earlier, View};
@@ -63,6 +63,13 @@ impl Person {
     /// SCIM's statement about the person.
     pub(super) fn statement(&self) -> Option<&Statement> {
         self.view.person.as_ref()?.statements.get(&Source::Scim)
+    }
+
+    /// What SCIM stated about one field of an inactive person. Flex gets it when the person is activated again, so until
+    /// then it counts instead of Twilio's value.
+    fn pending<T>(&self, field: impl FnOnce(&Statement) -> Option<&Said<T>>) -> Option<&T> {
+        let stated = self.statement().filter(|_| !self.view.active)?;
+        field(stated).map(|said| &said.value)
     }
 
     /// The roles that SCIM's clients gave.
@@ -162,9 +169,10 @@ impl Person {
             let said = email(asserted, &self.user.username).ok();
             said.as_ref().map(Email::as_str) == twilio || twilio.is_none() || !self.view.active
         });
+        let pending = self.pending(|stated| stated.email.as_ref()).and_then(Option::as_ref).map(Email::as_str);
         if let Some(emails) = asserted.and_then(|asserted| asserted.get("emails")) {
             shown.insert("emails".to_owned(), emails.clone());
-        } else if let Some(email) = twilio {
+        } else if let Some(email) = pending.or(twilio) {
             shown.insert("emails".to_owned(), json!([{ "value": email, "type": "work", "primary": true }]));
         }
     }
@@ -236,8 +244,8 @@ pub(super) fn full_name(document: &Document, username: &Username) -> Result<Full
 }
 
 /// Updates `displayName` and `name.formatted` after a patch that changed only the given or the family name. This is
-/// needed because Flex has only a full name.
-pub(super) fn follow_name(before: &Document, after: &mut Document) {
+/// needed because Flex has only a full name. `name.formatted` stays as it is if the patch sets it.
+pub(super) fn follow_name(before: &Document, after: &mut Document, sets_formatted: bool) {
     let part = |document: &Document, name: &str| document.get("name").and_then(|parts| parts.get(name)).cloned();
     let changed = |after: &Document, name: &str| part(before, name) != part(after, name);
     let parsed = |after: &Document, name: &str| part(after, name)?.as_str()?.trim().parse::<FullName>().ok();
@@ -256,6 +264,9 @@ pub(super) fn follow_name(before: &Document, after: &mut Document) {
     let Some(full) = full else { return };
     if let Some(display) = after.get_mut("displayName") {
         *display = full.as_str().into();
+    }
+    if sets_formatted {
+        return;
     }
     if let Some(formatted) = after.get_mut("name").and_then(|parts| parts.get_mut("formatted")) {
         *formatted = full.as_str().into();

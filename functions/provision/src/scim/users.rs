@@ -242,8 +242,9 @@ impl Users {
                 Change::Patch => {
                     let operations = operations(body)?;
                     let mut after = apply(&self.schema, &before, &operations)?;
-                    if !names(&self.schema, &operations, "displayName") {
-                        person::follow_name(&before, &mut after);
+                    let names = |name, sub| names(&self.schema, &operations, name, sub);
+                    if !names("displayName", None) {
+                        person::follow_name(&before, &mut after, names("name", Some("formatted")));
                     }
                     (after, Document::new())
                 }

@@ -43,6 +43,13 @@ async fn r43_paths_that_flex_has_no_place_for_do_not_spoil_the_rest_of_the_reque
         "addresses[type eq \"work\"].formatted",
         "phoneNumbers[type eq \"mobile\"].value",
         "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager",
+        "manager",
+        "manager.displayName",
+        "employeeNumber",
+        "costCenter",
+        "Organization",
+        "division",
+        "department",
     ] {
         for op in ["Add", "Replace", "Remove"] {
             let operations = json!([

@@ -1,6 +1,7 @@
 //! How Flexgate interprets what identity systems write: C4, C6, C7 and C14, and the mapping to Flex.
 
 use flexgate_test_support::Log;
+use http::HeaderValue;
 use serde_json::{Value, json};
 
 use crate::common::{Refused as _, scim, scim_with};
@@ -362,8 +363,19 @@ async fn r53_a_body_without_a_content_type_is_read_as_scim() {
     let mut request = scim.request("POST", "/Users", Some(&body));
     request.headers_mut().remove("content-type");
     scim.call(request).await.is(201);
-    // A form is still none.
-    let mut request = scim.request("POST", "/Users", Some(&body));
-    request.headers_mut().insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
-    scim.call(request).await.refused(415, "-");
+    // A form is still none. Neither is a type that is not readable as text, nor a body with two types.
+    let grace = json!({ "userName": "grace", "displayName": "Grace", "emails": ["grace@example.com"] });
+    let other = |content_type: HeaderValue| {
+        let mut request = scim.request("POST", "/Users", Some(&grace));
+        request.headers_mut().insert("content-type", content_type);
+        request
+    };
+    scim.call(other(HeaderValue::from_static("application/x-www-form-urlencoded"))).await.refused(415, "-");
+    for unreadable in [&b"\xff"[..], b"application/json\xe9", b"\xe9; application/json"] {
+        scim.call(other(HeaderValue::from_bytes(unreadable).unwrap())).await.refused(415, "-");
+    }
+    let mut twice = other(HeaderValue::from_static("application/json"));
+    twice.headers_mut().append("content-type", HeaderValue::from_static("text/plain"));
+    scim.call(twice).await.refused(415, "-");
+    assert_eq!(scim.get("/Users").await.is(200)["totalResults"], 1);
 }

@@ -140,11 +140,17 @@ impl ScimStore for SqliteStore {
     async fn put_group(&self, put: &Group) -> Result<GroupWritten, StoreError> {
         let put = put.clone();
         self.write(move |db| {
-            let key = folded(&put.display_name);
+            // A group that keeps its name keeps its key, even one that an earlier version computed in another way.
+            let kept: Option<String> = db
+                .prepare_cached("SELECT display_key FROM scim_groups WHERE id = ?1 AND display_name = ?2")?
+                .query_row([&put.id, &put.display_name], |row| row.get(0))
+                .optional()?;
+            let is_kept = kept.is_some();
+            let key = kept.unwrap_or_else(|| folded(&put.display_name));
             let taken = db
                 .prepare_cached("SELECT 1 FROM scim_groups WHERE display_key = ?1 AND id <> ?2")?
                 .exists(params![key, put.id])?;
-            if taken {
+            if taken && !is_kept {
                 return Ok(GroupWritten::NameTaken);
             }
             if !written(db, &put, &key)? {

@@ -6,6 +6,7 @@ use axum::body::to_bytes;
 use axum::extract::Request;
 use flexgate::base::strict_json;
 use flexgate::web::{Problem, kinds};
+use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use http_body_util::LengthLimitError;
 use serde_json::Value;
@@ -19,10 +20,8 @@ const MAX_BODY: usize = 1024 * 1024;
 
 pub(super) async fn read(request: Request) -> Result<Document, Failure> {
     let external_id = request.extensions().get::<ExternalId>().cloned();
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     // Some clients send no content type.
-    if !matches!(essence.as_str(), "" | "application/scim+json" | "application/json") {
+    if !request.headers().get_all(CONTENT_TYPE).iter().all(is_scim) {
         let detail = "Send content-type: application/scim+json.";
         return Err(Problem::new(kinds::UNSUPPORTED_MEDIA_TYPE, detail).into());
     }
@@ -43,4 +42,13 @@ pub(super) async fn read(request: Request) -> Result<Document, Failure> {
         Ok(_) => Err(Problem::new(kinds::BODY_MALFORMED, "The body must be one JSON object: { … }.").into()),
         Err(error) => Err(Problem::new(kinds::BODY_MALFORMED, format!("The body is {error}.")).because(&error).into()),
     }
+}
+
+/// Whether the content type is that of SCIM or of plain JSON, or says nothing. One that is not readable as text is
+/// neither.
+fn is_scim(content_type: &HeaderValue) -> bool {
+    let essence = content_type.to_str().ok().and_then(|text| text.split(';').next()).map(str::trim);
+    essence.is_some_and(|essence| {
+        ["", "application/scim+json", "application/json"].iter().any(|known| known.eq_ignore_ascii_case(essence))
+    })
 }

@@ -95,14 +95,24 @@ fn active_at(schema: &Schema, key: &str, value: &Value) -> Option<bool> {
     }
 }
 
-/// Whether an operation adds or replaces the attribute `name` of the core schema.
+/// Whether an operation adds or replaces the attribute `name` of the core schema, or its sub-attribute `sub`.
 #[must_use]
-pub fn names(schema: &Schema, operations: &[Operation], name: &str) -> bool {
-    let is = |key: &str| matches!(schema.key(key), (ResolvedAttribute::Core(found), None) if found.name == name);
-    operations.iter().filter(|operation| operation.op != Op::Remove).any(|operation| match &operation.path {
-        Some(path) => is(path),
-        None => operation.value.as_ref().and_then(Value::as_object).is_some_and(|map| map.keys().any(|key| is(key))),
-    })
+pub fn names(schema: &Schema, operations: &[Operation], name: &str, sub: Option<&str>) -> bool {
+    let sets = |key: &str, value: &Value| match schema.key(key) {
+        (ResolvedAttribute::Core(found), part) if found.name == name => match (part, sub) {
+            (None, None) => true,
+            (Some(part), Some(sub)) => part.eq_ignore_ascii_case(sub),
+            (None, Some(sub)) => value.as_object().is_some_and(|map| member(map, sub).is_some()),
+            (Some(_), None) => false,
+        },
+        _ => false,
+    };
+    let of_operation = |operation: &Operation| match (&operation.path, &operation.value) {
+        (Some(path), Some(value)) => sets(path, value),
+        (None, Some(Value::Object(map))) => map.iter().any(|(key, value)| sets(key, value)),
+        _ => false,
+    };
+    operations.iter().filter(|operation| operation.op != Op::Remove).any(of_operation)
 }
 
 /// Returns the document with the operations applied.
@@ -135,7 +145,7 @@ fn at_path(
     match target(schema, path)? {
         Target::NotKept => Ok(()),
         Target::Whole => match (op, value) {
-            (Op::Remove, _) => {
+            (Op::Remove, _) | (_, Some(Value::Null)) => {
                 document.remove(schema.extension.as_ref().map_or("", |(id, _)| id));
                 Ok(())
             }
@@ -293,7 +303,10 @@ fn key_change(
         ResolvedAttribute::WholeExtension => {
             return match value {
                 Value::Object(map) => each_key(schema, document, op, map, true),
-                Value::Null => Ok(()),
+                Value::Null => {
+                    document.remove(schema.extension.as_ref().map_or("", |(id, _)| id));
+                    Ok(())
+                }
                 _ => Err(ProtocolError::InvalidValue("The value of an extension must be an object.".to_owned())),
             };
         }

@@ -48,7 +48,7 @@ impl PatchTarget<'_> {
 
     fn whole(&self, container: &mut Document, op: Op, value: &Value) -> Result<(), ProtocolError> {
         let attribute = self.attribute;
-        let Some(read) = attribute.read(value)? else { return Ok(()) };
+        let Some(read) = attribute.read(value)? else { return self.nothing(container, op, value) };
         match (container.get_mut(&attribute.name), read) {
             (Some(Value::Array(present)), Value::Array(added)) if op == Op::Add => {
                 let mut seen: HashSet<String> = present.iter().map(Value::to_string).collect();
@@ -56,10 +56,34 @@ impl PatchTarget<'_> {
             }
             // §3.5.2.3: the operation's sub-attributes replace the existing ones. Sub-attributes that the operation
             // does not name stay.
-            (Some(Value::Object(present)), Value::Object(given)) => present.extend(given),
+            (Some(Value::Object(present)), Value::Object(given)) => {
+                unset(attribute, present, value);
+                present.extend(given);
+            }
             (_, read) => drop(container.insert(attribute.name.clone(), read)),
         }
         Ok(())
+    }
+
+    /// Applies a value that holds nothing but empty values.
+    fn nothing(&self, container: &mut Document, op: Op, value: &Value) -> Result<(), ProtocolError> {
+        match container.get_mut(&self.attribute.name) {
+            Some(Value::Object(present)) => {
+                unset(self.attribute, present, value);
+                if present.is_empty() {
+                    container.remove(&self.attribute.name);
+                }
+                Ok(())
+            }
+            Some(Value::Array(present)) if op == Op::Replace && !present.is_empty() => Err(self.vague("replace")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The refusal of an empty value in a list, because it could mean no value, or all of them.
+    fn vague(&self, verb: &str) -> ProtocolError {
+        let name = &self.attribute.name;
+        ProtocolError::InvalidValue(format!("{name}: a value to {verb} must name one, like {{\"value\": \"…\"}}."))
     }
 
     fn sub_of_all(
@@ -88,7 +112,7 @@ impl PatchTarget<'_> {
 
     fn selected(&self, container: &mut Document, filter: &Filter, op: Op, value: &Value) -> Result<(), ProtocolError> {
         self.permit(filter)?;
-        let Some(given) = self.given(value)? else { return Ok(()) };
+        let given = self.given(value)?;
         let matches = self.matching(filter);
         let present = list(container, &self.attribute.name);
         let was_empty = present.is_empty();
@@ -96,10 +120,25 @@ impl PatchTarget<'_> {
         for item in present.iter_mut().filter(|item| matches(item)) {
             found = true;
             match (op, self.sub) {
+                (Op::Replace, None) if given.is_empty() => return Err(self.vague("replace")),
                 // §3.5.2.3: "all matching record values SHALL be replaced".
                 (Op::Replace, None) => *item = Value::Object(given.clone()),
-                _ => object(item).extend(given.clone()),
+                (_, sub) => {
+                    let item = object(item);
+                    if sub.is_none() {
+                        unset(self.attribute, item, value);
+                    }
+                    item.extend(given.clone());
+                }
             }
+        }
+        present.retain(|item| item.as_object().is_none_or(|map| !map.is_empty()));
+        if present.is_empty() && given.is_empty() {
+            container.remove(&self.attribute.name);
+            return Ok(());
+        }
+        if given.is_empty() {
+            return Ok(());
         }
         if found {
             return Ok(());
@@ -123,14 +162,15 @@ impl PatchTarget<'_> {
     }
 
     /// Returns the sub-attributes that the operation sets on each selected value.
-    fn given(&self, value: &Value) -> Result<Option<Document>, ProtocolError> {
-        match self.sub {
-            Some(sub) => Ok(sub.read(value)?.map(|read| Map::from_iter([(sub.name.clone(), read)]))),
+    fn given(&self, value: &Value) -> Result<Document, ProtocolError> {
+        let read = match self.sub {
+            Some(sub) => sub.read(value)?.map(|read| Map::from_iter([(sub.name.clone(), read)])),
             None => match self.attribute.read_one(value)? {
-                Some(Value::Object(map)) => Ok(Some(map)),
-                _ => Ok(None),
+                Some(Value::Object(map)) => Some(map),
+                _ => None,
             },
-        }
+        };
+        Ok(read.unwrap_or_default())
     }
 
     fn remove(&self, container: &mut Document, value: Option<&Value>) -> Result<(), ProtocolError> {
@@ -190,9 +230,7 @@ impl PatchTarget<'_> {
         };
         for value in one_by_one {
             if self.attribute.read_one(value)?.is_none() {
-                let detail =
-                    format!("{}: a value to remove must name one, like {{\"value\": \"…\"}}.", self.attribute.name);
-                return Err(ProtocolError::InvalidValue(detail));
+                return Err(self.vague("remove"));
             }
         }
         Ok(self.attribute.read(value)?.unwrap_or_else(|| Value::Array(Vec::new())))
@@ -219,6 +257,15 @@ impl PatchTarget<'_> {
         Err(ProtocolError::InvalidFilter("Select members by value eq \"id\", and join several with or.".to_owned()))
     }
 }
+
+/// Removes the sub-attributes that the client's value holds as null (RFC 7643 §2.5).
+fn unset(attribute: &Attribute, present: &mut Document, value: &Value) {
+    let nulls = value.as_object().into_iter().flatten().filter(|(_, value)| value.is_null());
+    for sub in nulls.filter_map(|(key, _)| attribute.sub(key)).filter(|sub| sub.mutability != Mutability::ReadOnly) {
+        present.remove(&sub.name);
+    }
+}
+
 /// Values that are listed for removal. An item is among them by its `value` if it has one, else as a whole.
 struct Listed {
     by_value: HashSet<String>,
@@ -257,6 +304,7 @@ fn named_values(filter: &Filter) -> Option<HashSet<&str>> {
         _ => None,
     }
 }
+
 /// Returns the value that the filter describes. Returns `None` if the filter contains anything but equality tests
 /// joined by `and`.
 fn described(attribute: &Attribute, filter: &Filter) -> Option<Document> {

@@ -19,8 +19,9 @@ pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 /// The enterprise extension: accepted but never stored.
 pub const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
-/// Attributes of RFC 7643 that identity systems send by default but Flex cannot store.
-const NOT_KEPT: [&str; 14] = [
+/// Attributes of RFC 7643 that identity systems send by default but Flex cannot store. Entra also writes those of the
+/// enterprise extension by their bare names.
+const NOT_KEPT: [&str; 19] = [
     "nickName",
     "profileUrl",
     "title",
@@ -34,7 +35,12 @@ const NOT_KEPT: [&str; 14] = [
     "photos",
     "entitlements",
     "x509Certificates",
+    "employeeNumber",
+    "costCenter",
+    "organization",
+    "division",
     "department",
+    "manager",
 ];
 
 /// Sub-attributes of `name` that Flex cannot store (RFC 7643 §4.1.1).

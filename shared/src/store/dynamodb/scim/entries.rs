@@ -29,7 +29,11 @@ pub(super) fn pk(user: &FlexUserSid) -> String {
 }
 
 pub(super) fn name_pk(username: &Username) -> String {
-    format!("scim_name#{}", fingerprint(&[&folded(username.as_str())]))
+    folded_name_pk(&folded(username.as_str()))
+}
+
+pub(super) fn folded_name_pk(name: &str) -> String {
+    format!("scim_name#{}", fingerprint(&[name]))
 }
 
 pub(super) fn external_pk(external_id: &str) -> String {

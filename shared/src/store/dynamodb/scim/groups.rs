@@ -38,7 +38,11 @@ fn members_pk(group: &str) -> String {
 }
 
 fn name_pk(display_name: &str) -> String {
-    format!("scim_group_name#{}", fingerprint(&[&folded(display_name)]))
+    folded_name_pk(&folded(display_name))
+}
+
+fn folded_name_pk(name: &str) -> String {
+    format!("scim_group_name#{}", fingerprint(&[name]))
 }
 
 fn mark_pk(user: &FlexUserSid) -> String {
@@ -91,7 +95,12 @@ impl DynamoStore {
     }
 
     pub(super) async fn group_id_of_name(&self, display_name: &str) -> Result<Option<String>, StoreError> {
-        let item = self.item(&name_pk(display_name), NAMED).await?;
+        let mut item = self.item(&name_pk(display_name), NAMED).await?;
+        // Version 0.2.0 stored names under another form: it did not compose characters.
+        let old = display_name.to_lowercase();
+        if item.is_none() && old != folded(display_name) {
+            item = self.item(&folded_name_pk(&old), NAMED).await?;
+        }
         item.map(|item| text(&item, "group_id").map(str::to_owned)).transpose()
     }
 

@@ -22,6 +22,11 @@ use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
 use crate::store::{StoreError, fingerprint};
 
+/// The form under which version 0.2.0 stored a name, if it differs from today's: that version did not compose characters.
+fn old_fold(name: &str) -> Option<String> {
+    Some(name.to_lowercase()).filter(|old| *old != folded(name))
+}
+
 /// The sort key of work in progress.
 const WORK: &str = "work";
 /// The partition key of the item with two facts about the list of users: how many users there are, and which generation
@@ -47,7 +52,10 @@ impl ScimStore for DynamoStore {
     }
 
     async fn entry_named(&self, username: &Username) -> Result<Option<Entry>, StoreError> {
-        let named = self.entries_at(&entries::name_pk(username)).await?;
+        let mut named = self.entries_at(&entries::name_pk(username)).await?;
+        if let Some(old) = old_fold(username.as_str()) {
+            named.extend(self.entries_at(&entries::folded_name_pk(&old)).await?);
+        }
         let same = |entry: &Entry| folded(entry.username.as_str()) == folded(username.as_str());
         // An entry that is not deleted takes precedence over a deleted one.
         Ok(named.into_iter().filter(same).min_by_key(|entry| (entry.deleted, entry.id.clone())))

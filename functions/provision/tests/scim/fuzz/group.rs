@@ -1,0 +1,116 @@
+//! The model of a group: what the resource must show after a patch.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::dice::Op;
+use super::emails::Impossible;
+
+/// What a group must show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    pub display_name: String,
+    pub external_id: Option<String>,
+    pub members: BTreeSet<String>,
+}
+
+impl Model {
+    pub fn shown(group: &Value) -> Self {
+        let members = group["members"].as_array().unwrap().iter();
+        Self {
+            display_name: group["displayName"].as_str().unwrap().to_owned(),
+            external_id: group["externalId"].as_str().map(str::to_owned),
+            members: members.map(|member| member["value"].as_str().unwrap().to_owned()).collect(),
+        }
+    }
+
+    /// Sets the name. A group cannot be without one.
+    pub fn display_name(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
+        match value.as_str() {
+            Some(name) if op != Op::Remove => {
+                name.clone_into(&mut self.display_name);
+                Ok(())
+            }
+            _ => Err(Impossible),
+        }
+    }
+
+    /// Whether there can be such a group: it has a name that no other group has, and only users are members. Another
+    /// group is called "Taken". What a later operation overwrites does not count.
+    pub fn is_possible(&self) -> bool {
+        let name = self.display_name.trim();
+        let is_free = !name.is_empty() && !name.eq_ignore_ascii_case("taken");
+        is_free && self.members.iter().all(|member| member.starts_with("FU"))
+    }
+
+    pub fn external_id(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
+        self.external_id = match value {
+            _ if op == Op::Remove => None,
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            _ => return Err(Impossible),
+        };
+        Ok(())
+    }
+
+    /// An operation on the whole list of members.
+    pub fn members(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
+        if value.is_null() {
+            // Nothing listed: a removal removes everybody, and no value means nobody.
+            self.members.clear();
+            return Ok(());
+        }
+        let listed = match value {
+            Value::Array(items) => items.as_slice(),
+            single => std::slice::from_ref(single),
+        };
+        let read = listed.iter().map(member).collect::<Result<Vec<_>, _>>()?;
+        let is_vague = read.contains(&None);
+        let read: BTreeSet<String> = read.into_iter().flatten().collect();
+        match op {
+            Op::Remove if is_vague => return Err(Impossible),
+            Op::Remove => self.members.retain(|member| !read.contains(member)),
+            Op::Replace if read.is_empty() && !listed.is_empty() && !self.members.is_empty() => return Err(Impossible),
+            Op::Replace => self.members = read,
+            Op::Add => self.members.extend(read),
+        }
+        Ok(())
+    }
+
+    /// An operation on the members that a filter names. `by` replaces each of them.
+    pub fn named(&mut self, op: Op, names: &[String], by: Option<&String>, by_key: bool) -> Result<(), Impossible> {
+        let selected: Vec<String> = names.iter().filter(|name| self.members.contains(*name)).cloned().collect();
+        match (op, by) {
+            (Op::Remove, _) => self.members.retain(|member| !names.contains(member)),
+            (_, None) => return Err(Impossible),
+            (op, Some(by)) => {
+                if selected.is_empty() && (op == Op::Add || by_key || self.members.is_empty()) && names.len() > 1 {
+                    // A filter with "or" describes no single member that could be made.
+                    return Err(Impossible);
+                }
+                if selected.is_empty() && op == Op::Replace && !by_key && !self.members.is_empty() {
+                    return Err(Impossible);
+                }
+                self.members.retain(|member| !selected.contains(member));
+                self.members.insert(by.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads one member as a client writes it. `None` stands for a member without a value.
+fn member(value: &Value) -> Result<Option<String>, Impossible> {
+    let id = match value {
+        Value::Null => return Ok(None),
+        Value::Object(map) => match map.get("value") {
+            None | Some(Value::Null) if map.keys().all(|key| key == "value") => return Ok(None),
+            Some(Value::String(id)) => id,
+            _ => return Err(Impossible),
+        },
+        Value::String(id) => id,
+        _ => return Err(Impossible),
+    };
+    Ok(Some(id.clone()))
+}
