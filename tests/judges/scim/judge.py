@@ -1,9 +1,10 @@
 """Runs scim2-tester, a public test suite for SCIM servers, against a running gateway. Fails on ERROR and CRITICAL.
 
     python judge.py http://localhost:9000/scim/v2 [--verbose]    reads the token from FLEXGATE_SCIM_TOKEN
-    python judge.py --start PATH-OF-FLEXGATE [--verbose]         starts its own gateway
+    python judge.py --start PATH-OF-FLEXGATE [--verbose]         starts its own gateways
 
-scim2-tester sends random values. The gateway accepts them only with the settings below.
+scim2-tester sends random values, among those that the schemas list. `--start` runs it with the default policy, and with a
+policy that allows everything that Flexgate can do.
 """
 
 import os
@@ -18,7 +19,8 @@ from httpx2 import Client  # the HTTP library that scim2-client uses
 from scim2_client.engines.httpx2 import SyncSCIMClient
 from scim2_tester import Status, check_server
 
-SETTINGS = {
+DEFAULT_POLICY = {"FLEXGATE_SCIM_GROUP_ROLES": "{}"}
+WIDE_POLICY = {
     "FLEXGATE_ALLOWED_ROLES": "agent,supervisor,admin",
     "FLEXGATE_SCIM_LAST_ADMIN": "allow",
     "FLEXGATE_SCIM_ATTRIBUTES": "language.string,skill_level.int,remote.boolean",
@@ -52,12 +54,12 @@ def free_port() -> int:
         return any_port.getsockname()[1]
 
 
-def started(binary: str, verbose: bool) -> bool:
+def started(binary: str, policy: dict[str, str], verbose: bool) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         ports = ["--port", str(port), "--simulator-port", str(free_port()), "--tls-port", str(free_port())]
         gateway = subprocess.Popen(
-            [binary, "serve", *ports, "--data-dir", folder], env={**os.environ, **SETTINGS}, stdout=subprocess.DEVNULL
+            [binary, "serve", *ports, "--data-dir", folder], env={**os.environ, **policy}, stdout=subprocess.DEVNULL
         )
         try:
             for _ in range(100):
@@ -78,7 +80,7 @@ def main() -> int:
     arguments = [argument for argument in sys.argv[1:] if argument != "--verbose"]
     match arguments:
         case ["--start", binary]:
-            passed = started(binary, verbose)
+            passed = all(started(binary, policy, verbose) for policy in (DEFAULT_POLICY, WIDE_POLICY))
         case [base]:
             passed = judge(base, os.environ["FLEXGATE_SCIM_TOKEN"], verbose)
         case _:
