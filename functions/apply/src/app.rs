@@ -200,7 +200,9 @@ impl App {
 
     async fn event(&self, this: &Try<'_>, event: &IdentityEvent, deadline: Deadline) -> Result<(), Failure> {
         let looked_up = match &self.graph {
-            Some(graph) if event.look_up => Some(graph.described(event, deadline).await?),
+            Some(graph) if event.look_up && self.applier.may_concern(event).await? => {
+                Some(graph.described(event, deadline).await?)
+            }
             _ => None,
         };
         let event = looked_up.as_ref().unwrap_or(event);

@@ -97,6 +97,17 @@ impl EventApplier {
         })
     }
 
+    /// Whether the event may be about a Flex user: the ledger knows its subject, or its identity is bound.
+    pub(crate) async fn may_concern(&self, event: &IdentityEvent) -> Result<bool, LedgerError> {
+        if self.ledger.knows(&Source::Webhook(event.source.clone()), &event.subject.id).await? {
+            return Ok(true);
+        }
+        match event.subject.identity() {
+            Some(identity) => Ok(self.provisioning.bindings().user_of(&identity).await?.is_some()),
+            None => Ok(false),
+        }
+    }
+
     /// Applies the end of a group or a directory to one person who belonged to it.
     pub(crate) async fn end(
         &self,

@@ -20,6 +20,9 @@ use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use url::Url;
 
+/// The longest that one request may take. Events of other sources wait in the meantime.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -89,6 +92,8 @@ pub(crate) enum GraphError {
 
 struct Token {
     value: SecretString,
+    /// The tenant and the application that it is for.
+    of: (String, String),
     renewed_at: OffsetDateTime,
 }
 
@@ -155,7 +160,8 @@ impl Graph {
             *self.token.lock().await = None;
             answer = self.user(&held.value, person, deadline).await?;
         }
-        let event = event.clone();
+        // What Graph shows now is newer than the notification.
+        let event = IdentityEvent { occurred_at: self.clock_rng.now(), ..event.clone() };
         match answer.status {
             StatusCode::OK => {
                 let user: User = parsed(&answer)?;
@@ -166,7 +172,10 @@ impl Graph {
                 };
                 Ok(IdentityEvent { action, profile: profile(user), ..event })
             }
-            StatusCode::NOT_FOUND => Ok(IdentityEvent { action: Action::Deactivate, ..event }),
+            // Any other 404 comes from something that is not Graph.
+            StatusCode::NOT_FOUND if code(&answer) == Some("Request_ResourceNotFound".to_owned()) => {
+                Ok(IdentityEvent { action: Action::Deactivate, ..event })
+            }
             status => Err(GraphError::Refused(status)),
         }
     }
@@ -180,7 +189,7 @@ impl Graph {
         let mut bearer = bearer.map_err(|_| GraphError::Malformed)?;
         bearer.set_sensitive(true);
         request.headers_mut().insert(AUTHORIZATION, bearer);
-        Ok(send(&self.http, request, deadline, MAX_ANSWER).await?)
+        Ok(send(&self.http, request, deadline.within(PATIENCE), MAX_ANSWER).await?)
     }
 
     /// An access token by the client credentials grant (RFC 6749 §4.4). The lock is held during the request, so that
@@ -188,7 +197,8 @@ impl Graph {
     async fn token(&self, credential: &Credential, deadline: Deadline) -> Result<Arc<Token>, GraphError> {
         let mut held = self.token.lock().await;
         let now = self.clock_rng.now();
-        if let Some(token) = held.as_ref().filter(|token| now < token.renewed_at) {
+        let of = (credential.tenant_id.clone(), credential.client_id.clone());
+        if let Some(token) = held.as_ref().filter(|token| now < token.renewed_at && token.of == of) {
             return Ok(token.clone());
         }
         let mut scope = self.settings.graph.clone();
@@ -203,13 +213,13 @@ impl Graph {
         let mut request = Request::new(Method::POST, url);
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         *request.body_mut() = Some(form.into());
-        let answer = send(&self.http, request, deadline, MAX_ANSWER).await?;
+        let answer = send(&self.http, request, deadline.within(PATIENCE), MAX_ANSWER).await?;
         if answer.status != StatusCode::OK {
             return Err(GraphError::SignIn(answer.status));
         }
         let TokenAnswer { access_token, expires_in } = parsed(&answer)?;
         let lives = Duration::from_secs(expires_in.min(86_400)).saturating_sub(RENEWED_BEFORE);
-        let token = Arc::new(Token { value: access_token, renewed_at: now + lives });
+        let token = Arc::new(Token { value: access_token, of, renewed_at: now + lives });
         *held = Some(token.clone());
         Ok(token)
     }
@@ -222,6 +232,12 @@ fn at(base: &Url, path: &[&str]) -> Url {
         parts.pop_if_empty().extend(path);
     }
     url
+}
+
+/// The code of Graph's error.
+fn code(answer: &Answer) -> Option<String> {
+    let document: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+    document.pointer("/error/code")?.as_str().map(str::to_owned)
 }
 
 fn parsed<T: DeserializeOwned>(answer: &Answer) -> Result<T, GraphError> {

@@ -96,7 +96,9 @@ impl Jobs {
     /// if every directory could be theirs, the end of a directory for tests would lock everybody out.
     pub(crate) async fn end(&self, ending: &Ending<'_>, deadline: Deadline) -> Result<(usize, usize), LedgerError> {
         let source = Source::Webhook(ending.source.clone());
-        self.ledger.record_ending(&source, ending.ended, &ending.moment()).await?;
+        if ending.after.is_none() {
+            self.ledger.record_ending(&source, ending.ended, &ending.moment()).await?;
+        }
         let (mut after, mut people, mut unknown) = (ending.after, 0, 0);
         loop {
             let concerned = self.ledger.concerned_by(&source, ending.ended, after).await?;

@@ -199,8 +199,7 @@ impl FullName {
 pub fn folded(text: &str) -> String {
     // Lower-casing can decompose a character, such as the Turkish capital I with a dot. So NFC is applied again
     // afterwards.
-    // The Greek final sigma and the other small sigma are one letter, and the capital sigma does not say which it is.
-    text.nfc().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).nfc().collect()
+    text.nfc().flat_map(char::to_lowercase).nfc().collect()
 }
 
 /// The key under which the ledger stores a username. Spellings that differ only in case or Unicode composition have the

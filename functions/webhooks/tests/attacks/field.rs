@@ -183,6 +183,20 @@ async fn r60_so_it_is_for_oktas_groups_and_applications_and_zitadels_organizatio
 }
 
 #[tokio::test]
+async fn r60_a_changed_profile_in_an_organization_that_ended_brings_nobody_back() {
+    let hooks = Hooks::start().await;
+    let minnie = json!({ "userName": "minnie", "firstName": "Minnie", "lastName": "Mouse", "email": "m@example.com" });
+    hooks.zitadel("user.human.added", "u1", 1, minnie.clone()).await;
+    hooks.zitadel("org.deactivated", "org-1", 2, json!({})).await;
+    assert!(!hooks.is_active("minnie").await);
+    hooks.zitadel("user.human.email.changed", "u1", 3, json!({ "email": "mouse@example.com" })).await;
+    hooks.zitadel("user.human.profile.changed", "u1", 4, json!({ "lastName": "Duck" })).await;
+    assert!(!hooks.is_active("minnie").await, "a refresh brings nobody back");
+    hooks.zitadel("user.reactivated", "u1", 5, minnie).await;
+    assert!(hooks.is_active("minnie").await);
+}
+
+#[tokio::test]
 async fn r60_an_ending_without_its_time_or_its_id_is_a_dead_letter() {
     let hooks = Hooks::start().await;
     for (number, body) in [

@@ -112,7 +112,9 @@ fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
 /// that a job does take access away.
 fn takes_access_away(letter: &DeadLetter) -> bool {
     match serde_json::from_str(&letter.body) {
-        Ok(Message::Event(event) | Message::Consequence { event, .. }) => event.action == Action::Deactivate,
+        Ok(Message::Event(event) | Message::Consequence { event, .. }) => {
+            event.action == Action::Deactivate || event.look_up
+        }
         Ok(Message::Reconcile { .. } | Message::FanOut { .. } | Message::Ended { .. }) => true,
         Ok(Message::Unreadable { .. } | Message::Note(_)) | Err(_) => false,
     }

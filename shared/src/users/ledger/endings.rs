@@ -44,7 +44,7 @@ impl Ledger {
                 statement.merge(ending);
             }
         }
-        leave_groups_of_ended_directory(statement);
+        end_with_directory(statement);
         Ok(*statement != before)
     }
 
@@ -61,7 +61,8 @@ impl Ledger {
             && let Some(known) = person.statements.get(source)
         {
             statement.memberships.extend(known.memberships.clone());
-            leave_groups_of_ended_directory(&mut statement);
+            statement.active = known.active.clone();
+            end_with_directory(&mut statement);
             statement.merge(gone(ended, moment));
         }
         Ok(statement)
@@ -98,10 +99,12 @@ fn gone(ended: &Ended, moment: &Moment) -> Statement {
     }
 }
 
-/// The groups of a directory end with it.
-fn leave_groups_of_ended_directory(statement: &mut Statement) {
+/// Somebody whose directory has ended is inactive, and their groups have ended with it. Both are written out, so that they
+/// last even if the source names a directory again, and for a version that knows no directories.
+fn end_with_directory(statement: &mut Statement) {
     let Some(Said { moment, value: None }) = &statement.directory else { return };
-    for said in statement.memberships.values_mut().filter(|said| said.value && said.moment < *moment) {
+    let said = statement.memberships.values_mut().chain(statement.active.as_mut());
+    for said in said.filter(|said| said.value && said.moment < *moment) {
         *said = Said { moment: moment.clone(), value: false };
     }
 }

@@ -56,7 +56,17 @@ impl Ledger {
         if user.is_none() && !gives_access && news.statement.says_active().is_none() {
             return Ok(Meant::Nobody);
         }
-        let Some(username) = &news.username else { return Ok(Meant::Nobody) };
+        let username = match (&news.username, &user) {
+            (Some(username), _) => username.clone(),
+            // The ledger does not know everybody who is bound: a mint may have bound somebody and written nothing.
+            (None, Some(user)) if news.statement.says_active() == Some(false) => {
+                match self.provisioning.flex().get(user, deadline).await {
+                    Err(TwilioError::NotFound(_)) => return Ok(Meant::Nobody),
+                    found => found?.username,
+                }
+            }
+            (None, _) => return Ok(Meant::Nobody),
+        };
         if let Some(person) = self.people.person(&PersonKey::Username(username.key())).await? {
             return self.attached(person, news, gives_access, deadline).await;
         }

@@ -9,6 +9,9 @@ use super::grammar::{AttrExp, CompValue, CompareOp, Filter};
 use super::schema::{Attribute, Mutability};
 use super::{Document, ProtocolError};
 
+/// Up to this many values are compared one by one. For more, building a set is faster.
+const FEW: usize = 8;
+
 /// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
@@ -51,8 +54,16 @@ impl PatchTarget<'_> {
         let Some(read) = attribute.read(value)? else { return self.nothing(container, op, value) };
         match (container.get_mut(&attribute.name), read) {
             (Some(Value::Array(present)), Value::Array(added)) if op == Op::Add => {
-                let mut seen: HashSet<String> = present.iter().map(Value::to_string).collect();
-                present.extend(added.into_iter().filter(|value| seen.insert(value.to_string())));
+                if added.len() <= FEW {
+                    for value in added {
+                        if !present.contains(&value) {
+                            present.push(value);
+                        }
+                    }
+                } else {
+                    let mut seen: HashSet<String> = present.iter().map(Value::to_string).collect();
+                    present.extend(added.into_iter().filter(|value| seen.insert(value.to_string())));
+                }
             }
             // §3.5.2.3: the operation's sub-attributes replace the existing ones. Sub-attributes that the operation
             // does not name stay.
@@ -267,24 +278,33 @@ fn unset(attribute: &Attribute, present: &mut Document, value: &Value) {
 }
 
 /// Values that are listed for removal. An item is among them by its `value` if it has one, else as a whole.
-struct Listed {
-    by_value: HashSet<String>,
-    whole: HashSet<String>,
+enum Listed<'a> {
+    Few(&'a [Value]),
+    Many { by_value: HashSet<String>, whole: HashSet<String> },
 }
 
-impl Listed {
-    fn of(listed: &[Value]) -> Self {
+impl<'a> Listed<'a> {
+    fn of(listed: &'a [Value]) -> Self {
+        if listed.len() <= FEW {
+            return Self::Few(listed);
+        }
         let text = |value: &Value| value.get("value").map(Value::to_string);
-        Self {
+        Self::Many {
             by_value: listed.iter().filter_map(text).collect(),
             whole: listed.iter().filter(|value| text(value).is_none()).map(Value::to_string).collect(),
         }
     }
 
     fn contains(&self, item: &Value) -> bool {
-        match item.get("value") {
-            Some(value) => self.by_value.contains(&value.to_string()) || self.whole.contains(&item.to_string()),
-            None => self.whole.contains(&item.to_string()),
+        match self {
+            Self::Few(listed) => listed.iter().any(|one| match (one.get("value"), item.get("value")) {
+                (Some(listed), Some(value)) => listed == value,
+                _ => one == item,
+            }),
+            Self::Many { by_value, whole } => {
+                let is_named = item.get("value").is_some_and(|value| by_value.contains(&value.to_string()));
+                is_named || whole.contains(&item.to_string())
+            }
         }
     }
 }
