@@ -74,7 +74,7 @@ impl RoleReason {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum FieldReason {
-    /// This source states the value. If several sources state one, this source has the highest priority among them.
+    /// This source states the value. If several sources state a value, this source has the highest priority among them.
     Stated {
         /// The source.
         by: Source,
