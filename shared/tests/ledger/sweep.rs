@@ -197,7 +197,7 @@ async fn what_comes_back_after_two_repairs_is_reported_and_a_leaver_is_deactivat
     }
     says(&fixture, "leaver", false, &["agent"]).await;
     let ada = fixture.sid("ada").await;
-    // In each round, something else changes the name, as Twilio's SSO does at each login.
+    // In each round, a system other than Flexgate changes the name, as Twilio's SSO does at each login.
     for round in 1..=4 {
         for name in ["ada", "leaver"] {
             fixture.named_at_twilio(name, "Some Other").await;
