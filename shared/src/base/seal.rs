@@ -27,7 +27,7 @@ const VERSION: &str = "v1";
 pub struct Purpose<'a>(pub &'a [&'a str]);
 
 impl Purpose<'_> {
-    /// Puts the length before every part, so that `["ab", "c"]` and `["a", "bc"]` give different data.
+    /// Puts each part's length before the part, so that `["ab", "c"]` and `["a", "bc"]` give different data.
     fn associated_data(self, key_id: &str) -> Vec<u8> {
         let mut data = Vec::new();
         for part in [VERSION, key_id].iter().chain(self.0) {
