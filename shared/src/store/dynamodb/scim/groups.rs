@@ -96,7 +96,7 @@ impl DynamoStore {
 
     pub(super) async fn group_id_of_name(&self, display_name: &str) -> Result<Option<String>, StoreError> {
         let mut item = self.item(&name_pk(display_name), NAMED).await?;
-        // Version 0.2.0 stored names under another form: it did not compose characters.
+        // Version 0.2.0 stored the item under another key, which it computed from the name without Unicode composition.
         let old = display_name.to_lowercase();
         if item.is_none() && old != folded(display_name) {
             item = self.item(&folded_name_pk(&old), NAMED).await?;
