@@ -15,7 +15,7 @@ use crate::twilio::TwilioError;
 /// The largest difference between Twilio's clock and Flexgate's that is tolerated.
 const CLOCKS: Duration = Duration::minutes(5);
 
-/// The largest error of the time between two of Twilio's dates. Each date is rounded to a second.
+/// The largest rounding error in the time between two of Twilio's dates. Twilio rounds each date to a second.
 const ROUNDING: Duration = Duration::seconds(2);
 
 impl Ledger {
@@ -96,10 +96,10 @@ pub(super) fn is_being_made(person: &Person) -> bool {
 /// the current time.
 ///
 /// Twilio's clock may differ from Flexgate's. So the first test is whether the user was created before `since` by more
-/// than [`CLOCKS`]. The second test compares only lengths of time, so it works even if the clocks differ. By Twilio's
-/// clock, it takes the time from the user's creation to the user's last change. By Flexgate's clock, it takes the time
-/// since the request. The provisioning is the user's last change. So if the request created the user, the first length
-/// cannot be greater than the second.
+/// than [`CLOCKS`]. The second test compares only lengths of time, so it works even if the clocks differ. The first
+/// length is the time from the user's creation to the user's last change, by Twilio's clock. The second length is the
+/// time since the request, by Flexgate's clock. The request made the user's last change. So if the request also created
+/// the user, the first length cannot be greater than the second.
 pub(super) fn was_there_before(
     user: &FlexUser,
     since: OffsetDateTime,

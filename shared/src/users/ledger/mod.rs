@@ -88,7 +88,7 @@ pub enum Outcome {
     /// The user was deactivated.
     Deactivated,
     /// The user differs from its desired state, but Flexgate did not repair it. After each earlier repair, something
-    /// else changed the user again.
+    /// other than Flexgate changed the user again.
     Contested,
 }
 

@@ -1,5 +1,5 @@
 //! Orphans: active Flex users about whom no source says anything. Each of them occupies a Flex seat, and perhaps nobody
-//! knows who uses it. If this is configured, a sweep deactivates orphans about whom the ledger has no record at all.
+//! knows who uses it. If the settings say so, a sweep deactivates orphans about whom the ledger has no record at all.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};

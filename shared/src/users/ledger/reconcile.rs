@@ -286,9 +286,9 @@ impl Ledger {
     }
 }
 
-/// Whether the plan would undo a change that something else made in Flex since the last reconciliation. A plan that
-/// deactivates the person does not count. If a source says that the person is inactive, nobody else may reactivate
-/// them.
+/// Whether the plan would undo a change that a person or a system other than Flexgate made in Flex since the last
+/// reconciliation. A plan that deactivates the person does not count. If a source says that the person is inactive,
+/// nobody else may reactivate them.
 pub(super) fn is_drift(person: &Person, plan: &Plan) -> bool {
     let changes = plan.step != Step::Nothing || plan.locale.is_some();
     person.is_settled() && changes && plan.step != Step::Deprovision

@@ -80,7 +80,7 @@ pub struct Swept {
     /// How many of the drifted people are active in Flex although a source says that they are inactive.
     pub inactive_but_active: usize,
     /// Drifted users whom the sweep does not repair. Flexgate has repaired each of them twice already, and each time
-    /// something else changed the user again.
+    /// something other than Flexgate changed the user again.
     pub contested: Vec<FlexUserSid>,
     /// People for whom Twilio's list of users leaves out fields. A missing field counts as correct.
     pub unclear: usize,
