@@ -24,7 +24,7 @@ const FILE: &str = "idp-keys.json";
 pub(crate) struct KeyRing {
     pub(super) current: Arc<SigningKey>,
     pub(super) previous: Option<Arc<SigningKey>>,
-    /// Whether the previous key is still published. The rotation decides this.
+    /// Whether the previous key is still published, as the last rotation decided.
     pub(super) previous_published: bool,
     pub(super) ec: Arc<SigningKey>,
     pub(super) ed25519: Arc<SigningKey>,
