@@ -192,8 +192,8 @@ impl IdentityEvent {
     }
 }
 
-/// The place of an event in the order of events. A later time comes later. If the times are equal, a deactivation comes
-/// after other events. If two events are still equal, their ids decide.
+/// The place of an event in the order of events. Events are ordered by time. If the times are equal, a deactivation
+/// comes after other events. If two events are still equal, their ids decide.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment {
     /// When it happened.

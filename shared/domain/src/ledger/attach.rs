@@ -38,7 +38,7 @@ pub enum AttachmentRefused {
     #[error("the Flex user is deactivated")]
     Deactivated(FlexUserSid),
     /// Flexgate asked Twilio to create a user, and Twilio instead reactivated an old user whom no search had shown.
-    /// Flexgate has deactivated that user again and has bound no identity to it.
+    /// Flexgate has deactivated that user again and has bound no identity to that user.
     #[error("the username was somebody's: provisioning brought their Flex user back, and it was deactivated again")]
     BroughtBack(FlexUserSid),
 }
