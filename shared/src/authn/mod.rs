@@ -44,7 +44,7 @@ use crate::domain::Caller;
 use jwks::Keys;
 use token::UnverifiedToken;
 
-/// Verifies callers. It caches the issuers' keys, so a process should have only one.
+/// Verifies callers. A verifier caches the issuers' keys, so a process should have only one verifier.
 pub struct Verifier {
     issuers: Vec<(Issuer, Arc<Keys>)>,
     clock_rng: ClockRng,
