@@ -143,7 +143,7 @@ impl Lane {
 }
 
 impl Message {
-    /// The kinds of message that this version knows, as they are called in JSON.
+    /// The kinds of message that this version knows, by their names in JSON.
     pub const KINDS: [&str; 7] = ["event", "unreadable", "ended", "consequence", "note", "reconcile", "fan_out"];
 
     /// Creates the jobs that queue a reconciliation for each of these members of the group.

@@ -214,7 +214,8 @@ pub trait Bindings: fmt::Debug + Send + Sync {
     /// The Flex user bound to the identity.
     async fn user_of(&self, identity: &Identity) -> Result<Option<FlexUserSid>, StoreError>;
 
-    /// Binds the identity to the user, unless one of them is bound to another.
+    /// Binds the identity to the user. Does nothing if the identity already belongs to another user, or the user to
+    /// another identity.
     async fn bind(&self, identity: &Identity, user: &FlexUserSid, now: OffsetDateTime) -> Result<Bound, StoreError>;
 
     /// Removes the binding of this identity to this user. Does nothing if the user is bound to another identity.

@@ -5,7 +5,7 @@
 //! written. So a reader notices if the group was written between the reads of its items.
 //!
 //! Each user has one item, the mark, that lists the user's groups. Before a user becomes a member of a group, the group
-//! is added to the user's mark. It is never removed from the mark. So the mark lists every group of the user. It may
+//! is added to the user's mark. Groups are never removed from a mark. So the mark lists every group of the user. It may
 //! also list groups that the user is not in, which does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
