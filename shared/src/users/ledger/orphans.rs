@@ -9,7 +9,7 @@ use crate::domain::ledger::{Person, PersonId, Source};
 use crate::domain::{EventId, FlexUser, Role};
 use crate::store::Written;
 
-/// Whether to deactivate the orphan. It must have been created at least `after` ago. An administrator is never
+/// Whether to deactivate the orphan. The orphan must have been created at least `after` ago. An administrator is never
 /// deactivated in this way, because administrators are often created by hand. If Twilio leaves out the creation date or
 /// the roles, the orphan is not deactivated.
 pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> bool {

@@ -116,7 +116,7 @@ impl Ledger {
             let Some(person) = self.projected(person, left).await? else { continue };
             let observed = self.flex_user(&person, deadline).await?;
             if let Some(user) = observed.as_ref().filter(|_| is_being_made(&person)) {
-                // This case is rare and its future is large. Put it into a box, so that the future of every
+                // This case is rare, and its future is large. Put that future into a box, so that the future of every
                 // reconciliation does not need as much memory.
                 match Box::pin(self.give_back_if_older(&person, user, deadline)).await {
                     Ok(true) => continue,

@@ -87,8 +87,8 @@ impl Ledger {
         }
     }
 
-    /// Processes a statement about a person whom the ledger knows. Returns `None` if another writer changed the person
-    /// in between.
+    /// Processes a statement about a person whom the ledger knows. Returns `None` if another writer has changed the
+    /// person since the person was read.
     pub(super) async fn state_known(
         &self,
         person: Person,
@@ -214,9 +214,9 @@ impl Ledger {
         Ok(change)
     }
 
-    /// Ends the previous owner's access a second time after the new owner was stored. A mint may have bound the
-    /// previous owner's identity after the first time. A mint that comes later finds the new owner in
-    /// [`Ledger::confirm`].
+    /// Ends the previous owner's access once more after the new owner was stored. A mint may have bound the previous
+    /// owner's identity since the first time. A mint that comes even later checks the ledger with [`Ledger::confirm`],
+    /// and finds the new owner there.
     async fn end_previous_access(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|_| change.person.given.taking_over) else { return Ok(()) };
         self.end_access(&user.flex_user_sid).await?;
