@@ -169,8 +169,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Ends every membership of a user.
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError>;
 
-    /// Requests the exclusive right to do `work` until `until`. If a process requests a right that it already has, that
-    /// right lasts until the new `until`.
+    /// Requests the exclusive right to do `work` until `until`. If the process has this right already, the right now
+    /// lasts until the new `until`.
     async fn begin(&self, work: &Work, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError>;
 
     /// Records that the work is about to be done. The caller must do this before the first step of the work. Returns
