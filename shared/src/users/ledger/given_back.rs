@@ -64,8 +64,8 @@ impl Ledger {
         self.withdraw_claims(person, Some(sid)).await
     }
 
-    /// Withdraws all claims about the person, and records that Flexgate has taken back the roles that these claims
-    /// gave.
+    /// Withdraws everything that the claims of tokens said about the person. Also records that Flexgate has taken back
+    /// the roles that these claims gave.
     pub(super) async fn withdraw_claims(&self, person: &Person, user: Option<FlexUserSid>) -> Result<(), LedgerError> {
         let mut person = person.clone();
         let is_claims = |source: &&Source| matches!(source, Source::Claims(_));
@@ -92,8 +92,8 @@ pub(super) fn is_being_made(person: &Person) -> bool {
     person.flex_user_sid.is_none() && person.given.asked_since.is_some()
 }
 
-/// Whether a user that was provisioned after `since` existed before that time, according to Twilio's dates. `now` is
-/// the current time.
+/// Whether Twilio's dates show that the user already existed before `since`. The user was provisioned after that time.
+/// `now` is the current time.
 ///
 /// Twilio's clock may differ from Flexgate's. So the first test is whether the user was created before `since` by more
 /// than [`CLOCKS`]. The second test compares only lengths of time, so it works even if the clocks differ. The first

@@ -46,7 +46,7 @@ impl Ledger {
         self.finish(lease, id, done, deadline).await
     }
 
-    /// Takes the lease on the person. If another process holds the lease, waits for it for at most `WAIT`.
+    /// Takes the lease on the person. If another process holds the lease, waits for at most `WAIT`.
     pub(super) async fn lease(&self, id: PersonId, deadline: Deadline) -> Result<Lease, LedgerError> {
         let holder = u128::from_be_bytes(self.clock_rng.random());
         let waiting = deadline.within(WAIT);
