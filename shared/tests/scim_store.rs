@@ -124,7 +124,7 @@ async fn whoever_leaves_every_group_moves_each_of_them_on() {
     assert_eq!(members.into_iter().map(|member| member.user).collect::<Vec<_>>(), [user(2)]);
 }
 
-/// The piece of work named `work`. The number identifies the process that does it.
+/// A piece of work with the name `work`. `holder` is the number of the process that does the work.
 fn work(holder: u128) -> Work {
     Work { name: "work".to_owned(), holder }
 }
@@ -252,7 +252,7 @@ async fn an_entry_is_not_found_by_a_key_it_no_longer_has() {
     );
 }
 
-/// Names that version 0.2.0 stored without composing their characters.
+/// Version 0.2.0 stored names without first composing their Unicode characters.
 #[tokio::test]
 async fn r54_a_file_of_the_version_before_is_opened_with_its_decomposed_names() {
     let folder = tempfile::tempdir().unwrap();
@@ -283,7 +283,7 @@ async fn r54_a_file_of_the_version_before_is_opened_with_its_decomposed_names() 
     for spelling in [decomposed, "Jos\u{e9}"] {
         assert_eq!(store.entry_named(&spelling.parse().unwrap()).await.unwrap().unwrap().id, id, "{spelling:?}");
     }
-    // Both groups have one name now. Whoever leaves either of them must still be able to.
+    // Both groups now have the same name. It must still be possible to remove members from either group.
     for group in ["g1", "g2"] {
         let mut group = store.group(group).await.unwrap().unwrap();
         assert_eq!(group.members.len(), 1);

@@ -127,7 +127,7 @@ async fn a_refused_value_is_fetched_again_but_not_in_a_flood() {
     fixture.write(2);
     let renewed = fixture.secret.get_after_rejection(&held.version, soon()).await.unwrap();
     assert_eq!((renewed.value.value, fixture.fetches()), (2, 2));
-    // Another request that still uses the old value asks too. It gets the new value without a fetch.
+    // Another request that still uses the old value asks for a new one too. It gets the new value without a fetch.
     let renewed = fixture.secret.get_after_rejection(&held.version, soon()).await.unwrap();
     assert_eq!((renewed.value.value, fixture.fetches()), (2, 2));
     // Now the new value is rejected too. Nothing is fetched until the minimum time between two such fetches has passed.

@@ -1,5 +1,5 @@
-//! Tests the store of sessions, bindings, counters and one-time claims. Every implementation, for SQLite and for
-//! DynamoDB, must pass these tests.
+//! Tests how the store keeps sessions, bindings and counters, and how it makes sure that only one caller does an action
+//! (`OnceOnly`). Both implementations, SQLite and DynamoDB, must pass these tests.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![expect(clippy::disallowed_methods, reason = "tests/run names the emulator in the environment")]

@@ -111,8 +111,8 @@ impl Database {
             _ => return Err(store.corrupt(FILE)),
         }
         if legacy.is_some() {
-            // The database already has the contents of `state.json`. This start has just copied them. Or an earlier
-            // start copied them, but was killed before it could remove the file.
+            // The database already has the contents of `state.json`. Either this start has just copied them, or an
+            // earlier start copied them but was killed before it could remove the file.
             store.remove(LEGACY_FILE)?;
         }
         load(&self.connection).map_err(failed)

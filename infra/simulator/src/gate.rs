@@ -1,6 +1,6 @@
-//! The entry point for every request. It reads the whole request and records it in the journal. If an injected fault
-//! matches the request, it applies the fault. Then it performs the request, and adds the headers that Twilio puts on
-//! every answer.
+//! The entry point for every request. It reads the whole request, and records the request in the journal. If an
+//! injected fault matches the request, the fault takes effect. Then the request is performed, and the answer gets the
+//! headers that Twilio puts on every answer.
 
 use std::time::Duration;
 

@@ -59,7 +59,7 @@ pub const RESTRICTED_KEY_SECRET: &str = "fake-restricted-key-secret";
 pub const FOREIGN_KEY_SID: &str = "SK00000000000000000000000000000003";
 /// The secret of [`FOREIGN_KEY_SID`].
 pub const FOREIGN_KEY_SECRET: &str = "fake-foreign-key-secret";
-/// The account that owns [`FOREIGN_KEY_SID`]. Tokens that deliberately name a wrong account name this one too.
+/// The account that owns [`FOREIGN_KEY_SID`]. It is also the account in tokens that deliberately name a wrong account.
 pub const OTHER_ACCOUNT_SID: &str = "AC00000000000000000000000000000bad";
 /// The instance in tokens that deliberately name a wrong instance.
 pub const OTHER_INSTANCE_SID: &str = "GO00000000000000000000000000000bad";

@@ -133,7 +133,7 @@ impl Simulator {
         Ok(Self { world, identity, http, tls, stop, tasks })
     }
 
-    /// Makes the simulator tell the time by `clock`, in seconds since the epoch, instead of by the machine's clock.
+    /// Makes the simulator use `clock` instead of the machine's clock. `clock` returns seconds since the epoch.
     pub fn follow(&self, clock: impl Fn() -> i64 + Send + Sync + 'static) {
         self.world.state().clock = Some(Arc::new(clock));
     }

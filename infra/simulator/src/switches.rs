@@ -1,9 +1,9 @@
 //! Switches for questions about Twilio that nobody outside Twilio can answer for certain. Each question has one switch.
-//! The defaults are the most likely answers. A client must also work with the others.
+//! The default of a switch is the most likely answer. A client must work with every answer.
 
 use serde::{Deserialize, Serialize};
 
-/// What happens when a client provisions a deprovisioned username.
+/// What happens when a client provisions the username of a deprovisioned user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reactivation {
@@ -56,7 +56,7 @@ pub struct Switches {
     pub provision_status: u16,
     /// The status of the answer when provisioning updates a user.
     pub provision_update_status: u16,
-    /// What happens when a client provisions a deprovisioned username.
+    /// What happens when a client provisions the username of a deprovisioned user.
     pub provision_reactivates: Reactivation,
     /// The `version` of a new user: 0 or 1.
     pub version_starts_at: u64,

@@ -1,6 +1,6 @@
-//! The simulator's own certificate authority, and one server certificate for all Twilio host names. The server
-//! certificate keeps its key across restarts. So the hash of that key, with which a browser can be told to trust the
-//! certificate, stays the same.
+//! The simulator's own certificate authority, and one server certificate for all Twilio host names. A browser can be
+//! told to trust the server certificate by the hash of its key. So the server certificate keeps its key across
+//! restarts.
 
 use std::sync::Arc;
 

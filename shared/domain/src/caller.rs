@@ -14,7 +14,8 @@ use super::role::RoleSet;
 pub enum Scope {
     /// `flexgate.token`: mint for yourself.
     Token,
-    /// `flexgate.token.any`: mint a token for any user that the request names. Meant for trusted services.
+    /// `flexgate.token.any`: mint a token for any user that the request names. Only trusted services should have this
+    /// scope.
     TokenAny,
     /// `flexgate.users.read`: look users up.
     UsersRead,
@@ -75,13 +76,13 @@ impl<'a> FromIterator<&'a str> for Scopes {
     }
 }
 
-/// The key that identifies a person: issuer plus subject. An e-mail address must never be the key, because anyone who
-/// can edit their e-mail field at the issuer could then become somebody else (CVE-2023-3128, "nOAuth").
+/// The key that identifies a person: the issuer and the subject. An e-mail address must never be the key. If it were,
+/// anyone who can edit their own address at the issuer could pose as somebody else (CVE-2023-3128, "nOAuth").
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
-    /// The issuer's `iss` as it is configured. The verified token came from this issuer.
+    /// The issuer of the verified token: its `iss` as the settings spell it.
     pub issuer: Box<str>,
-    /// The `sub` of the verified token (for Entra, `tid` and `oid`).
+    /// The `sub` of the verified token. For Entra, the token's `tid` and `oid`.
     pub subject: Box<str>,
 }
 

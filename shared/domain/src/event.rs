@@ -101,14 +101,14 @@ impl From<u128> for EventId {
 pub struct Subject {
     /// The source's id for the person.
     pub id: SubjectId,
-    /// The configured issuer whose tokens identify this person by the same `id`, in the claim `sub`. `None` if no such
-    /// issuer is configured for the source.
+    /// The issuer, from the settings, whose tokens contain this `id` as their claim `sub`. `None` if the settings name
+    /// no such issuer for the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<Box<str>>,
 }
 
 impl Subject {
-    /// Returns the identity by which tokens of `issuer` name this person. Returns `None` if there is no issuer.
+    /// Returns the identity (issuer and subject) in this person's tokens. Returns `None` if there is no issuer.
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
         Some(Identity { issuer: self.issuer.clone()?, subject: self.id.as_str().into() })
@@ -123,8 +123,8 @@ pub enum Action {
     Upsert,
     /// If the person is an active Flex user, that user gets the profile in the event. Otherwise nothing changes.
     Refresh,
-    /// An earlier deactivation by this source no longer counts. Whether the source says that the person is active then
-    /// depends on the person's memberships in its groups and applications.
+    /// An earlier deactivation by this source no longer counts. This alone does not make the person active: the
+    /// person's memberships in the source's groups and applications decide.
     Restore,
     /// The person is not an active user.
     Deactivate,
@@ -172,14 +172,14 @@ pub struct IdentityEvent {
     pub profile: PersonProfile,
     /// What to do about it.
     pub action: Action,
-    /// The source's own id of a group or application. The person's membership in it has begun (`Upsert`) or ended
-    /// (`Deactivate`). The person may have other memberships.
+    /// Set only if the event is about a membership in a group or an application: the source's own id of that group or
+    /// application. The membership has begun (`Upsert`) or ended (`Deactivate`). Other memberships are not affected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub membership: Option<Box<str>>,
     /// The source's own id of the directory or organisation that the person belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<Box<str>>,
-    /// Whether the event says only that the person has changed. What has changed must be looked up at the source.
+    /// Whether the event says only that the person has changed, but not how. Flexgate must then ask the source.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub look_up: bool,
 }
@@ -192,8 +192,8 @@ impl IdentityEvent {
     }
 }
 
-/// The place of an event in the order of events. A later time comes later. If the times are equal, a deactivation comes
-/// after other events. If two events are still equal, their ids decide.
+/// The place of an event in the order of events. Events are ordered by time. If the times are equal, a deactivation
+/// comes after other events. If two events are still equal, their ids decide.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment {
     /// When it happened.

@@ -3,7 +3,7 @@
 //!
 //! This crate uses neither AWS nor HTTP, and it depends on no other crate of this workspace. Strings that come from
 //! outside are parsed into these types as soon as they arrive, and parsing checks them. The rest of the code uses only
-//! the checked types and no bare strings.
+//! the checked types, not plain strings.
 
 pub mod caller;
 pub mod event;

@@ -34,7 +34,8 @@ pub enum NameError {
     Email,
 }
 
-/// An invisible character. It is printed as its code point, and with its Unicode name if that is known here.
+/// An invisible character. It is printed as its code point, followed by its Unicode name if this module knows that
+/// name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unseen(char);
 
@@ -102,8 +103,8 @@ fn check(text: &str) -> Result<(), NameError> {
     check_seen(text, |_| false)
 }
 
-/// Checks a full name. It may contain the zero-width joiners that some scripts need, because a full name identifies
-/// nobody.
+/// Checks a full name. It may contain zero-width joiners, which some scripts need. They do no harm in a full name,
+/// because Flexgate never identifies a person by it.
 fn check_full_name(text: &str) -> Result<(), NameError> {
     check_length(text)?;
     check_seen(text, Unseen::is_joiner)
@@ -174,7 +175,7 @@ macro_rules! names {
 }
 
 names! {
-    /// The key that identifies a user in Flex. Comparison is exact: `Ada` is not `ada`.
+    /// A username, the key that identifies a user in Flex. Comparison is exact: `Ada` is not `ada`.
     Username by check;
     /// An e-mail address. Flexgate never identifies a person by it.
     Email by check_email;

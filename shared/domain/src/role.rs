@@ -89,7 +89,7 @@ pub fn role_list(value: &serde_json::Value) -> Result<RoleSet, RoleListError> {
 }
 
 /// The roles that Twilio reports for a user or a token. Flexgate may not know some of them, such as `wfo.full_access`.
-/// It can store and compare these but cannot give them.
+/// Flexgate can store and compare such roles but cannot give them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObservedRoles {
     known: RoleSet,

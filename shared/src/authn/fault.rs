@@ -38,7 +38,7 @@ impl From<TokenFault> for CallerError {
     }
 }
 
-/// The rule that a token breaks. It names claims but never contains their values, so it can be logged safely.
+/// The rule that a token breaks. The error names claims but never contains their values, so it can be logged safely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     /// The token does not consist of three non-empty segments.
@@ -117,7 +117,7 @@ pub enum TokenFault {
     #[error("the token is bound to a key")]
     Bound,
     /// The token leaves out claims that a client must fetch elsewhere (Entra's groups overage). Flexgate refuses it,
-    /// because reading it as "no groups" would be wrong.
+    /// because the missing groups do not mean that the person is in no group.
     #[error("claims are left out of the token")]
     Overage,
     /// Entra: `tid` is not the configured tenant.

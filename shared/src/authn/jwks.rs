@@ -132,8 +132,8 @@ impl Keys {
         self.at_hand(unverified_kid, algorithm)
     }
 
-    /// Fetches the keys if none are cached. If the fetch fails, this logs the failure but does not start the pause
-    /// `PAUSE_COLD`, because the prewarm may only have had too little time. So the first caller can try again at once.
+    /// Fetches the keys if none are cached. A failed fetch is logged but does not start the pause `PAUSE_COLD`, because
+    /// the prewarm may only have had too little time. So the first caller can cause another fetch at once.
     pub(super) async fn prewarm(&self, deadline: Deadline) {
         if let Ok(_turn) = timeout_at(deadline.instant(), self.fetching.lock()).await
             && self.state().cached.is_none()

@@ -115,7 +115,7 @@ fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
 }
 
 fn ec(x: &[u8], y: &[u8], length: usize) -> Option<DecodingKey> {
-    // The byte 4 says that both coordinates follow, uncompressed (SEC 1 §2.3.3).
+    // The byte 4 means that both coordinates of the point follow, uncompressed (SEC 1 §2.3.3).
     (x.len() == length && y.len() == length).then(|| DecodingKey::from_ec_der(&[&[4], x, y].concat()))
 }
 

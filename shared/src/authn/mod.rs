@@ -44,7 +44,7 @@ use crate::domain::Caller;
 use jwks::Keys;
 use token::UnverifiedToken;
 
-/// Verifies callers. It caches the issuers' keys, so a process should have only one.
+/// Verifies callers. A verifier caches the issuers' keys, so a process should have only one verifier.
 pub struct Verifier {
     issuers: Vec<(Issuer, Arc<Keys>)>,
     clock_rng: ClockRng,
@@ -57,7 +57,8 @@ impl fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// Creates a verifier that trusts only `issuers`. It trusts nobody if there are none. It fetches no keys yet.
+    /// Creates a verifier that trusts only `issuers`. If the list is empty, the verifier trusts nobody. It fetches no
+    /// keys yet.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "a client is a handle, and this keeps one per issuer")]
     pub fn new(issuers: Vec<Issuer>, http: reqwest::Client, clock_rng: ClockRng) -> Self {

@@ -152,9 +152,9 @@ impl Provider {
         }
     }
 
-    /// Returns whether these are the claims of an ID token. OIDC defines no reliable way to tell. If the provider's
-    /// tokens say in some way of their own whether they are ID tokens, that decides. Otherwise a token counts as an ID
-    /// token if it has a claim that only ID tokens have.
+    /// Returns whether these are the claims of an ID token. OIDC defines no reliable way to tell. Some providers mark
+    /// their ID tokens in a way of their own, and that mark then decides. Otherwise a token counts as an ID token if it
+    /// has a claim that only ID tokens have.
     pub(super) fn is_id_token(&self, token_type: TokenType, claims: &Map<String, Value>) -> Result<bool, TokenFault> {
         let has_any = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
         let says = |name, value| claims.get(name).is_some_and(|claim| claim == value);
@@ -182,8 +182,8 @@ impl Provider {
         }
     }
 
-    /// Applies this provider's rules and returns the subject. The caller has already checked `sub` against the rules
-    /// for all issuers.
+    /// Applies this provider's rules and returns the subject. The calling code has already checked `sub` against the
+    /// rules for all issuers.
     pub(super) fn subject(&self, sub: &str, claims: &Map<String, Value>) -> Result<Box<str>, TokenFault> {
         match self {
             Self::Plain | Self::Cognito => Ok(sub.into()),

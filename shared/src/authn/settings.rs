@@ -56,7 +56,7 @@ pub struct IssuerSettings {
     /// The kind of issuer. Default `generic`.
     #[serde(default)]
     pub preset: Preset,
-    /// The URL of the keys. Default: the one in `{issuer}/.well-known/openid-configuration`.
+    /// The URL of the issuer's keys. Default: the `jwks_uri` in `{issuer}/.well-known/openid-configuration`.
     pub jwks_uri: Option<String>,
     /// The allowed values of `typ` in a token's header. Default `["at+jwt", "jwt", "absent"]`.
     pub token_types: Option<Vec<TokenType>>,
@@ -64,8 +64,9 @@ pub struct IssuerSettings {
     pub accept_id_tokens: Option<bool>,
     /// The claim with the scopes: a space-separated string, or an array. Default `scope` (*preset*).
     pub scope_claim: Option<String>,
-    /// Maps the issuer's scopes, roles or groups to Flexgate's scopes: `{"agents": "flexgate.token"}`. If it is set,
-    /// all other names are ignored. If it is not set, only the names of Flexgate's own scopes count.
+    /// Maps the issuer's scopes, roles or groups to Flexgate's scopes: `{"agents": "flexgate.token"}`. With a map,
+    /// Flexgate ignores every name in the token that is not a key of the map, even the name of one of its own scopes.
+    /// Without a map, the token must name Flexgate's scopes directly.
     pub scope_map: Option<BTreeMap<String, String>>,
     /// The claim with the Flex username. Default `preferred_username` (*preset*).
     pub username_claim: Option<String>,
@@ -80,16 +81,17 @@ pub struct IssuerSettings {
     pub name_claim: Option<String>,
     /// The claim with the roles or groups: a string, or an array. Default: no roles are read.
     pub roles_claim: Option<String>,
-    /// Maps the issuer's roles or groups to Flex roles: `{"group-x": "supervisor"}`. If it is set, all other names are
-    /// ignored. If it is not set, only the names of Flex's own roles count.
+    /// Maps the issuer's roles or groups to Flex roles: `{"group-x": "supervisor"}`. With a map, Flexgate ignores every
+    /// name in the token that is not a key of the map, even the name of a Flex role. Without a map, the token must name
+    /// Flex's roles directly.
     pub role_map: Option<BTreeMap<String, String>>,
     /// Only for the preset `google`, which requires it: the Workspace domains (`hd`) whose accounts are accepted.
     #[serde(default)]
     pub hosted_domains: Vec<String>,
 }
 
-/// Where to find a claim: a JSON pointer (`/a/b`) or a name (`https://example.com/roles`). A name with dots
-/// (`realm_access.roles`) is read as a path if no claim has that whole name.
+/// Where to find a claim: a JSON pointer (`/a/b`) or a name (`https://example.com/roles`). If a name contains dots
+/// (`realm_access.roles`) and no claim has that whole name, it is read as a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClaimPath(Box<str>);
 

@@ -57,7 +57,7 @@ impl Deadline {
 /// The HTTP client could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The TLS library refused its own default settings.
+    /// An additional trust root is not a valid certificate.
     #[error("the additional trust root is not a certificate")]
     Root(#[source] rustls::Error),
     /// The TLS library refused its own defaults.

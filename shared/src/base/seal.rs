@@ -21,13 +21,13 @@ use crate::base::clock_rng::{Rng, random};
 
 const VERSION: &str = "v1";
 
-/// What a sealed value is for. The purpose is authenticated as associated data. It is therefore not part of the sealed
-/// value, and must be given again to open the value.
+/// What a sealed value is for. The purpose is authenticated as associated data, so it is not part of the sealed value.
+/// To open the value, the same purpose must be passed again.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose<'a>(pub &'a [&'a str]);
 
 impl Purpose<'_> {
-    /// Puts the length before every part, so that `["ab", "c"]` and `["a", "bc"]` give different data.
+    /// Puts each part's length before the part, so that `["ab", "c"]` and `["a", "bc"]` give different data.
     fn associated_data(self, key_id: &str) -> Vec<u8> {
         let mut data = Vec::new();
         for part in [VERSION, key_id].iter().chain(self.0) {

@@ -66,7 +66,7 @@ impl Reader {
         Self { variables: std::env::vars_os().filter_map(text).collect(), errors: Vec::new() }
     }
 
-    /// Adds the given variables. A given variable replaces one of the same name.
+    /// Adds these variables. If a variable of the same name exists already, the new value replaces the old one.
     #[must_use]
     pub fn with<N: Into<String>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
         self.variables.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));

@@ -55,8 +55,8 @@ pub async fn answer_invocation(router: Router, mut request: Request) -> Response
     }
 }
 
-/// Returns the time by which an invocation must be answered, if Lambda ends the invocation at `ends`. It is a little
-/// earlier than `ends`, so that there is time to send the answer.
+/// Returns the deadline of an invocation that Lambda ends at `ends`. The deadline is a little earlier than `ends`, so
+/// that there is time to send the answer.
 ///
 /// Returns `None` if `ends` is so long ago that it cannot be a real end. cargo-lambda, for example, sends ten minutes
 /// past midnight on 1 January 1970.

@@ -161,8 +161,8 @@ impl TwilioCredentials {
     }
 
     /// Searches for a credential other than `rejected`. `rejected_before` is another version of the secret that Twilio
-    /// has rejected, if there is one. The search returns that version only if it is the current one again and there is
-    /// nothing else.
+    /// has rejected, if there is one. The search returns that version only if it has become the current version again
+    /// and the search finds no other credential.
     async fn search(
         &self,
         rejected: &HeldCredential,

@@ -81,7 +81,8 @@ impl Note {
 /// The longest that a request waits until its note is stored. Storing it must not delay the answer.
 const WAIT: std::time::Duration = std::time::Duration::from_millis(300);
 
-/// Waits for `storing`, for a short time at most. A note that is not stored is logged and never changes the answer.
+/// Waits for `storing`, but only for a short time. If the note cannot be stored, Flexgate logs this, and the answer to
+/// the request stays the same.
 pub async fn note_briefly<T>(storing: impl Future<Output = Result<T, StoreError>>) {
     match tokio::time::timeout(WAIT, storing).await {
         Ok(Ok(_)) => {}

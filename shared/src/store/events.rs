@@ -35,8 +35,8 @@ pub trait EventQueue: std::fmt::Debug + Send + Sync {
 /// necessary, because AWS delivers the messages to a function.
 #[async_trait]
 pub trait Inbox: std::fmt::Debug + Send + Sync {
-    /// Returns a signal for the consumer. It is triggered if this process may have queued a message, but not if another
-    /// process has. So the consumer must also poll.
+    /// Returns a signal for the consumer. The signal is triggered when this process may have queued a message. It is
+    /// not triggered by messages of other processes, so the consumer must also poll.
     fn arrivals(&self) -> Arc<Notify>;
 
     /// Takes at most `limit` messages of a lane, each about a different subject, and leases them until `until`. The

@@ -19,8 +19,8 @@ const OWN: &str = "flexgate";
 pub enum Message {
     /// An event to apply.
     Event(IdentityEvent),
-    /// A message that provably comes from the source but that Flexgate cannot read. It becomes a dead letter, and an
-    /// operator can then look at it.
+    /// A message that Flexgate cannot read although it certainly comes from the source. It becomes a dead letter, so
+    /// that an operator can look at it.
     Unreadable {
         /// The source.
         source: SourceName,
@@ -31,8 +31,8 @@ pub enum Message {
         /// What the source sent.
         document: Value,
     },
-    /// A job: a group, an application or a directory has ended at a source. For each person whom this concerns, the job
-    /// queues a [`Message::Consequence`].
+    /// A job: a group, an application or a directory no longer exists at a source. For each person who belonged to it,
+    /// the job queues a [`Message::Consequence`].
     Ended {
         /// The source.
         source: SourceName,
@@ -47,10 +47,10 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<PersonId>,
     },
-    /// For one person, the consequence of the end of a group or a directory. It is applied like an event from the
-    /// source.
+    /// The consequence for one person if a group, an application or a directory no longer exists. It is applied like an
+    /// event from the source.
     Consequence {
-        /// The event that the ending amounts to for the person.
+        /// An event that has the same effect on the person as the ending.
         event: IdentityEvent,
         /// What has ended.
         ended: Ended,
@@ -143,7 +143,7 @@ impl Lane {
 }
 
 impl Message {
-    /// The kinds of message that this version knows, as they are called in JSON.
+    /// The kinds of message that this version knows, by their names in JSON.
     pub const KINDS: [&str; 7] = ["event", "unreadable", "ended", "consequence", "note", "reconcile", "fan_out"];
 
     /// Creates the jobs that queue a reconciliation for each of these members of the group.
@@ -201,8 +201,8 @@ impl Message {
         }
     }
 
-    /// The name of the group in which the queue orders the message. Messages with the same group name are processed one
-    /// at a time, in the order in which they arrived.
+    /// The message group, as in an SQS FIFO queue. The messages of one group are processed one at a time, in the order
+    /// in which they arrived.
     #[must_use]
     pub fn group(&self) -> String {
         match self {
@@ -221,7 +221,7 @@ impl Message {
     #[must_use]
     pub fn lane(&self) -> Lane {
         match self {
-            // The webhooks function sends these, and may send to no other queue.
+            // The webhooks function sends these messages. It has no permission to send to the queue for bulk jobs.
             Self::Event(_) | Self::Unreadable { .. } | Self::Ended { after: None, .. } | Self::Note(_) => Lane::Events,
             Self::Reconcile { .. }
             | Self::FanOut { .. }
@@ -299,7 +299,8 @@ mod tests {
         assert_ne!(fan_out("fggrp_1", 7).group(), fan_out("fggrp_2", 7).group());
     }
 
-    /// A note, and the end of a directory, of which `after` is the last person that was read.
+    /// Returns two messages: a note, and the end of a directory. `after` is the last person whom the job for that end
+    /// has read.
     fn of_webhooks(after: Option<PersonId>) -> [Message; 2] {
         let at = time::macros::datetime!(2026-01-01 09:00 UTC);
         let note = Note {
@@ -323,7 +324,8 @@ mod tests {
             let document = serde_json::to_value(&message).unwrap();
             assert_eq!(serde_json::from_value::<Message>(document).unwrap(), message);
         }
-        // The job that continues comes from the function that may use the other queue, and has a key of its own.
+        // The job that continues after a person comes from a function that may use the bulk queue. Its key differs from
+        // the key of the first job.
         let [_, first] = of_webhooks(None);
         let [_, next] = of_webhooks(Some(PersonId::of([7; 16])));
         assert_eq!(next.lane(), Lane::Bulk);

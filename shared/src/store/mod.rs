@@ -157,12 +157,12 @@ pub trait Sessions: fmt::Debug + Send + Sync {
     async fn sweep(&self, now: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
-/// One-time claims. Such a claim is the right to do an action that must happen only once. At most one caller gets each
-/// claim.
+/// Makes sure that an action that must happen only once is done by one caller only. A caller who gets the right to do
+/// the action has claimed it. Nobody else can then claim it.
 #[async_trait]
 pub trait OnceOnly: fmt::Debug + Send + Sync {
-    /// Claims the action `what`, which is of the kind `kind`. Returns true for the first caller. Returns false for
-    /// every later caller, at least until `until`.
+    /// Claims the action `what`, which is of the kind `kind`. Returns true for the first caller, who may do the action.
+    /// Returns false for every later caller, at least until `until`.
     async fn claim(
         &self,
         kind: &str,
@@ -185,7 +185,7 @@ pub struct Counted {
 #[async_trait]
 pub trait Counters: fmt::Debug + Send + Sync {
     /// Increments the counter of `what`, which is of the kind `kind`, and returns the new number. The first count
-    /// begins a time span of the length `span`. The first count after its end begins a new time span. Concurrent
+    /// begins a time span of the length `span`. The first count after the end of that span begins a new one. Concurrent
     /// callers each get a different number.
     async fn count(
         &self,
@@ -214,7 +214,8 @@ pub trait Bindings: fmt::Debug + Send + Sync {
     /// The Flex user bound to the identity.
     async fn user_of(&self, identity: &Identity) -> Result<Option<FlexUserSid>, StoreError>;
 
-    /// Binds the identity to the user, unless one of them is bound to another.
+    /// Binds the identity to the user. Does nothing if the identity already belongs to another user, or the user to
+    /// another identity.
     async fn bind(&self, identity: &Identity, user: &FlexUserSid, now: OffsetDateTime) -> Result<Bound, StoreError>;
 
     /// Removes the binding of this identity to this user. Does nothing if the user is bound to another identity.

@@ -1,4 +1,5 @@
-//! Decides how often a note is stored: anybody can send requests that Flexgate refuses.
+//! Limits how often equal notes are stored. Anybody can send requests that Flexgate refuses. Without a limit, each of
+//! these requests would cause a write to the store.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -21,8 +22,8 @@ type LastSent = (OffsetDateTime, u32);
 pub struct Notices(Mutex<BTreeMap<[Box<str>; 4], LastSent>>);
 
 impl Notices {
-    /// Returns the note to store, or `None` if an equal note was stored less than a minute ago. The number of times in it
-    /// includes the notes that were held back since then.
+    /// Returns the note to store, or `None` if an equal note was stored less than a minute ago. The count in the
+    /// returned note includes the equal notes that were held back since then.
     #[must_use]
     pub fn due(&self, note: Note) -> Option<Note> {
         let note = note.shortened();

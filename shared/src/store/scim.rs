@@ -98,8 +98,8 @@ pub enum GroupWritten {
 pub struct Work {
     /// The name of the work. Two pieces of work with the same name exclude each other.
     pub name: String,
-    /// A random number that identifies the process that does the work, the holder. If its time runs out, another
-    /// process may begin the work and become the holder. The first process can then no longer end the work.
+    /// A random number that identifies the process that does the work, the holder. If the holder's time runs out,
+    /// another process may begin the work and become the holder. The first process can then no longer end the work.
     pub holder: u128,
 }
 
@@ -169,8 +169,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Ends every membership of a user.
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError>;
 
-    /// Requests the exclusive right to do `work` until `until`. If a process requests a right that it already has, that
-    /// right lasts until the new `until`.
+    /// Requests the exclusive right to do `work` until `until`. If the process has this right already, the right now
+    /// lasts until the new `until`.
     async fn begin(&self, work: &Work, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError>;
 
     /// Records that the work is about to be done. The caller must do this before the first step of the work. Returns
@@ -178,7 +178,7 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     async fn intend(&self, work: &Work) -> Result<bool, StoreError>;
 
     /// Gives up the right to do the work, so that another process may begin it. If [`ScimStore::intend`] was called for
-    /// this work, that stays recorded. Does nothing if another process has begun the work already.
+    /// this work, the store still remembers that call. Does nothing if another process has begun the work already.
     async fn abandon(&self, work: &Work) -> Result<(), StoreError>;
 
     /// Removes the record of the work, because the work is done. Does nothing if another process has begun the work.

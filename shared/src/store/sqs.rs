@@ -1,8 +1,8 @@
 //! Sends messages to the queue on AWS, which consists of one SQS FIFO queue for each lane.
 //!
-//! SQS accepts ten messages at a time. If it fails between two batches, it has stored some messages although the sender
-//! gets an error. The sender can safely send all of them again. A message's key is its deduplication id, and applying
-//! an event twice has no further effect.
+//! SQS accepts ten messages at a time. If SQS fails between two batches, it has stored some messages although the
+//! sender gets an error. The sender can safely send all of them again. A message's key is its deduplication id, and
+//! applying an event twice has no further effect.
 
 use std::sync::Arc;
 

@@ -50,8 +50,8 @@ pub fn ignored_event() {
 }
 
 /// Counts a finished sweep, and reports two of its results. One is the number of active users about whom a source says
-/// that they are inactive. The other is the number of contested users: after each repair of such a user, something else
-/// has changed the user again.
+/// that they are inactive. The other is the number of contested users. A user is contested if something other than
+/// Flexgate has changed the user again after each repair.
 pub fn swept(inactive_but_active: usize, contested: usize) {
     let (inactive_but_active, contested) = (number(inactive_but_active), number(contested));
     write(&[

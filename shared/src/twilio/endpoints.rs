@@ -70,7 +70,7 @@ impl Endpoints {
         Ok(Self(Base::Twilio { region }))
     }
 
-    /// Puts every service at one address. The first part of the path is the service's name.
+    /// Uses one address for all of Twilio's services. The first part of the path names the service.
     pub fn at(address: &str) -> Result<Self, EndpointsError> {
         let url = Url::from_str(address).map_err(|_| EndpointsError::Address)?;
         let acceptable = match url.scheme() {

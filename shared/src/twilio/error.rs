@@ -64,7 +64,7 @@ pub enum TwilioError {
     /// The connection broke after the request was sent. Twilio may or may not have carried out the request.
     #[error("Twilio's answer was lost")]
     Lost(#[source] SendError),
-    /// Twilio did not answer in time. It may or may not have carried out the request.
+    /// Twilio did not answer in time. Twilio may or may not have carried out the request.
     #[error("Twilio did not answer in time")]
     Timeout,
     /// Twilio's answer does not have the expected form.

@@ -31,8 +31,8 @@ impl GroupRoles {
         group.members.iter().filter(move |member| !member.present || member.announced != role)
     }
 
-    /// The group after every changed member has been reconciled or has a job queued for it. Members who have left are
-    /// removed.
+    /// Returns the group as it must be stored once every changed member has been reconciled or has a job queued.
+    /// Members who have left are removed.
     #[must_use]
     pub fn announced(&self, mut group: Group) -> Group {
         let role = self.of(&group.display_name);

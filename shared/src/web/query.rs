@@ -21,7 +21,7 @@ impl Query {
         }
     }
 
-    /// The problem document for the wrong parameter `name`.
+    /// The problem document which says that the parameter `name` is wrong.
     #[must_use]
     pub fn wrong(name: &str, detail: impl Into<String>) -> Problem {
         Problem::fields(kinds::QUERY_INVALID, vec![FieldError { field: name.to_owned(), detail: detail.into() }])

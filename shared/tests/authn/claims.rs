@@ -1,4 +1,4 @@
-//! Attacks on the claims of a token. The issuer really signed the token. Covers M8 to M12 and M24 of the attack
+//! Attacks with the claims of a token that the issuer has really signed. Covers M8 to M12 and M24 of the attack
 //! register.
 
 use flexgate::authn::{CallerError, LEEWAY, TokenFault};

@@ -20,7 +20,7 @@ fn named(idp: &Idp, signer: &Signer, kid: &Value) -> String {
 const SHA256: [u8; 19] =
     [0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20];
 
-/// An expiry date that is later than the time in every test.
+/// An expiry time, in seconds since 1970, that is later than the time in every test.
 const FAR: i64 = 4_000_000_000;
 
 fn is_unavailable(verdict: &Result<flexgate::domain::Caller, CallerError>) -> bool {
@@ -104,8 +104,8 @@ async fn m28_weak_keys_of_an_issuer_are_not_used() {
         let header = header(&json!({ "alg": alg, "kid": "weak" }));
         format!("{}.{}", b64(header), b64(&claims))
     };
-    // Try points of small order as keys. In an Ed25519 signature, let R be the neutral element and s be 0. For such a
-    // key the signature can be valid, and for some of these points it is valid for every message.
+    // Try points of small order as keys. A signature consists of a point R and a number s. If R is the neutral element
+    // and s is 0, the signature can be valid for such a key. For some of these keys it is valid for every message.
     let mut neutral = [0_u8; 32];
     neutral[0] = 1;
     let mut nothing = neutral.to_vec();

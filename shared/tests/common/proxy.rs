@@ -48,7 +48,7 @@ impl Proxy {
         self.whole.send_replace(true);
     }
 
-    /// Breaks the connection when the next answer arrives.
+    /// Breaks the connection when the next answer arrives, before the answer is passed on.
     pub fn lose_next_answer(&self) {
         self.lose.store(true, Ordering::SeqCst);
     }

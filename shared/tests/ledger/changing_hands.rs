@@ -1,5 +1,5 @@
 //! Tests a username that passes from one person to another. The tests show which identity is bound to the Flex user,
-//! and with which username the previous owner may begin again.
+//! and when the previous owner may get a new Flex user under another username.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Said, Statement};
@@ -33,8 +33,8 @@ async fn r63_a_refused_mint_unbinds_itself_alone() {
     fixture.state(&hook("new", true)).await.unwrap();
     let (bindings, user) = (fixture.provisioning.bindings(), fixture.second().await.flex_user_sid);
     assert_eq!(bindings.user_of(&of("new")).await.unwrap(), Some(user.clone()));
-    // The previous owner's mint has bound its identity before the takeover. It checks the ledger again after the
-    // takeover.
+    // Simulate a mint by the previous owner. The mint bound the previous owner's identity before the takeover, but
+    // checks the ledger again only after the takeover.
     let caller = Caller {
         identity: of("old"),
         scopes: Scopes::default(),

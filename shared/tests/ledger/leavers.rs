@@ -1,5 +1,5 @@
-//! Tests about people who have left the company but are active in Flex again, although no source has said so. The other
-//! tests here are about processes that stop before they have finished.
+//! Tests about people who have left the company but are active in Flex again, although no source has said that they are
+//! active. The other tests here are about processes that stop before they have finished.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -205,8 +205,8 @@ async fn among_users_of_similar_names_only_the_active_one_of_the_same_spelling_i
     let another: FlexUserSid = format!("FU{}", "7".repeat(32)).parse().unwrap();
     let somebody_else = shown(&another, "Ada@example.com");
     let hers = shown(&sid, "ada@example.com");
-    // The first of these answers is for the request that reads the recorded user. The second one is for the search by
-    // username.
+    // The first of these answers is for the request that reads the user by the SID in the ledger. The second one is for
+    // the search by username.
     fixture.answers_with(recorded.as_str(), left.clone()).await;
     fixture.answers_with("/v4/", json!({ "users": [left, somebody_else, hers] })).await;
     fixture.state(&news("api", "ada@example.com", Some(false), &["agent"])).await.unwrap();

@@ -144,8 +144,8 @@ impl Oracle {
         if who.is_webhook() { self.named.contains(&who) } else { self.exists }
     }
 
-    /// Whether a statement by `who` may give access. If another source has said that the person is inactive, only a
-    /// webhook source may do so, and only if it has said something about the person before.
+    /// Whether a statement by `who` may give access. If another source has said that the person is inactive, it may
+    /// not. The exception is a webhook source that has said something about the person before.
     fn may(&self, who: Who) -> bool {
         let others_inactive = self.words.iter().any(|(other, word)| *other != who && word.active == Some(false));
         let spoke = self.words.get(&who).is_some_and(|word| *word != Word::default());

@@ -127,7 +127,8 @@ async fn whoever_writes_meanwhile_is_heard_by_the_one_who_has_the_lease() {
         }
     };
     tokio::join!(one, other, third);
-    // In the end, the API names the role agent, the operator names no role, and one of the two groups lists the person.
+    // After all these statements, the API names the role agent, the operator names no role, and one of the two groups
+    // lists the person.
     assert_eq!(fixture.roles("ada@example.com").await, ["agent", "supervisor"]);
     fixture.member(GROUPS[0], &sid, false).await;
     assert_eq!(fixture.roles("ada@example.com").await, ["agent"]);

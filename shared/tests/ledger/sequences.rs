@@ -162,7 +162,7 @@ async fn play(fixture: &Fixture, seed: usize) {
     }
 }
 
-/// Whether a statement did what had been foreseen.
+/// Whether a statement had the result that its preview had predicted.
 fn comes_true(preview: &Result<Preview, LedgerError>, done: &Result<Report, LedgerError>) -> bool {
     let (preview, done) = match (preview, done) {
         (Ok(preview), Ok(done)) => (preview, done),

@@ -34,7 +34,8 @@ pub fn identity() -> Identity {
 }
 
 impl Fixture {
-    /// Creates a user whom only Twilio knows. An identity is bound to the user, and a SCIM group lists the user.
+    /// Creates a user at Twilio whom the people ledger does not know. An identity is bound to the user, and a SCIM
+    /// group lists the user.
     pub async fn first(&self) -> FlexUserSid {
         self.at_twilio(ada().as_str(), &["supervisor"]).await;
         let sid = self.flex(&ada()).await.unwrap().flex_user_sid;

@@ -197,7 +197,7 @@ async fn what_comes_back_after_two_repairs_is_reported_and_a_leaver_is_deactivat
     }
     says(&fixture, "leaver", false, &["agent"]).await;
     let ada = fixture.sid("ada").await;
-    // In each round, something else changes the name, as Twilio's SSO does at each login.
+    // In each round, a system other than Flexgate changes the name, as Twilio's SSO does at each login.
     for round in 1..=4 {
         for name in ["ada", "leaver"] {
             fixture.named_at_twilio(name, "Some Other").await;
@@ -211,7 +211,8 @@ async fn what_comes_back_after_two_repairs_is_reported_and_a_leaver_is_deactivat
         let name = fixture.flex(&"ada".parse().unwrap()).await.unwrap().full_name;
         assert_eq!(name.as_deref(), Some(if round > 2 { "Some Other" } else { "Some One" }), "round {round}");
     }
-    // Other jobs do not repair the name either. That changes only when a source says something about the person.
+    // Other jobs do not repair the name either. Flexgate repairs the name only after a source has said something about
+    // the person.
     let report = fixture.ledger.reconcile_member(&ada, None, deadline()).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Contested);
     says(&fixture, "ada", true, &["agent", "supervisor"]).await;

@@ -1,5 +1,5 @@
-//! Tests the withdrawal of all statements of a source that is no longer used. It must not activate anybody. After an
-//! interruption, a second call must complete it.
+//! Tests the withdrawal of all statements of a source that is no longer used. The withdrawal must not activate anybody.
+//! If the withdrawal is interrupted, a second call must complete it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -24,7 +24,7 @@ async fn whoever_takes_a_username_over_has_it_and_the_flex_user_and_the_earlier_
     for key in [by_name("ada"), by_sid(1), by_subject("webhook:okta", "u-2")] {
         assert_eq!(store.led_to(&key).await, Some(id(2)), "{key:?}");
     }
-    // The earlier person keeps the statements of the sources about them.
+    // What the sources said about the earlier person stays with that person.
     assert_eq!(store.led_to(&by_subject("webhook:okta", "u-1")).await, Some(id(1)));
     let expected = Person { superseded: true, flex_user_sid: None, version: 3, ..ada.clone() };
     assert_eq!(store.read(id(1)).await, expected);

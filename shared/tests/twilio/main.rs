@@ -18,7 +18,7 @@ use flexgate::twilio::{Endpoints, Flex, Sso};
 use flexgate_test_support::World;
 use serde_json::json;
 
-/// A simulated Twilio with its surroundings, and both Twilio clients, which send their requests to it.
+/// A simulated Twilio, and the two Twilio clients that send their requests to it.
 pub struct Clients {
     pub world: World,
     pub flex: Flex,

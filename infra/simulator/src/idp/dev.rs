@@ -112,7 +112,8 @@ fn make(world: &World, call: &Call) -> Result<String, Refusal> {
     jwt::compact(&header, &claims, &signer).ok_or_else(|| bad("the token could not be signed"))
 }
 
-/// Merges `from` into `into`. If both have a member, the one of `from` wins. A null removes the member.
+/// Merges `from` into `into`. If both have a member of the same name, the value in `from` replaces the other value. A
+/// member whose value is null is removed.
 fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
     into.extend(from);
     into.retain(|_, value| !value.is_null());

@@ -24,7 +24,7 @@ const FILE: &str = "idp-keys.json";
 pub(crate) struct KeyRing {
     pub(super) current: Arc<SigningKey>,
     pub(super) previous: Option<Arc<SigningKey>>,
-    /// Whether the previous key is still published. The rotation decides this.
+    /// Whether the previous key is still published, as the last rotation decided.
     pub(super) previous_published: bool,
     pub(super) ec: Arc<SigningKey>,
     pub(super) ed25519: Arc<SigningKey>,
@@ -190,8 +190,8 @@ impl SigningKey {
         }
     }
 
-    /// Signs the message. An RSA key uses `algorithm` if it is supported here, and otherwise RS256. Other keys have
-    /// only one algorithm.
+    /// Signs the message. An RSA key uses `algorithm` if the simulator supports that algorithm for RSA, and otherwise
+    /// RS256. Other keys have only one algorithm.
     pub(super) fn sign(&self, algorithm: &str, message: &[u8]) -> Option<Vec<u8>> {
         match &self.pair {
             Pair::Rsa(pair) => {
@@ -242,7 +242,7 @@ impl SigningKey {
         jwk
     }
 
-    /// The public key as an attacker would find it: SPKI in PEM.
+    /// The public key as PEM text (SPKI). An attacker can compute the same text from the published key.
     pub(super) fn public_pem(&self) -> Option<String> {
         rsa::PrivateKey::from_pkcs8_der(&self.pkcs8).ok()?.to_public_key().to_public_key_pem(LineEnding::LF).ok()
     }

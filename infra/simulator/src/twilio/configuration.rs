@@ -10,7 +10,7 @@ use crate::call::Call;
 use crate::world::World;
 use crate::{ACCOUNT_SID, CLIENT_ID, INSTANCE_SID, RUNTIME_DOMAIN, SSO_PROFILE_SID, WORKSPACE_SID, clock, web};
 
-/// `GET /v1/Configuration`. The caller authenticates with the account's credentials, or with a token like the SDK.
+/// `GET /v1/Configuration`. The caller authenticates with the account's credentials or, like the SDK, with a token.
 pub(super) fn account(world: &World, call: &Call) -> Outcome {
     match presented_token(call) {
         Some(token) => drop(info::authenticated(world, &token)?),

@@ -1,6 +1,6 @@
 //! Flex tokens. Each is a real JWE in Twilio's format, and only this simulator can decrypt it. The token itself
-//! contains all its claims. So if there is a data directory, which holds the key, the token stays valid after a
-//! restart. Revoking the token or deprovisioning its user makes it invalid.
+//! contains all its claims, and a data directory keeps the key. So a simulator with a data directory still accepts the
+//! token after a restart. Revoking the token or deprovisioning its user makes the token invalid.
 
 use std::io::{Read as _, Write as _};
 

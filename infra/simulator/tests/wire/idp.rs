@@ -1,4 +1,4 @@
-//! The identity provider: discovery, keys, the OAuth flows and the `__dev` endpoints.
+//! Tests the identity provider: discovery, keys, the OAuth flows and the `__dev` endpoints.
 
 use crate::common::{between, parameter, part, s256, send, sim};
 use base64::Engine as _;

@@ -1,4 +1,4 @@
-//! Tests of the simulator over HTTP: every service, every switch, every fault.
+//! Tests the simulator over HTTP: every service, every switch, every fault.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "test helpers may panic like tests")]
 

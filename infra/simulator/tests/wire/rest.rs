@@ -1,4 +1,5 @@
-//! Tests the REST API: the three operations in Twilio's documentation, and every other answer that these can give.
+//! Tests the REST API: the three operations as Twilio documents them, and the other answers that Twilio may give to
+//! them.
 
 use crate::common::sim;
 use flexgate_simulator::*;

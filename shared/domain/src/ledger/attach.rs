@@ -6,17 +6,18 @@ use super::source::Source;
 use crate::event::SubjectId;
 use crate::sid::FlexUserSid;
 
-/// Whether a source's subject (the source's own id of a person) is the person who has a certain username in the ledger.
+/// Whether a source means the person who has a certain username in the ledger. The source names the person by its own
+/// id, the subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attachment {
-    /// The subject is the person who has the username now.
+    /// The subject stands for the person who has the username now.
     Same,
-    /// The subject is somebody else, who takes over the username. The ledger records a new person, who inherits nothing
-    /// from the previous owner of the username.
+    /// The subject stands for somebody else, who takes over the username. The ledger records a new person, who inherits
+    /// nothing from the previous owner of the username.
     NewPerson,
 }
 
-/// Why the ledger does not accept that a source's subject is the person who has a certain username.
+/// Why the ledger refuses a statement of a source about the person who has a certain username.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AttachmentRefused {
     /// Somebody else has the username. Either the same source has given it to another subject who is still active, or
@@ -37,13 +38,13 @@ pub enum AttachmentRefused {
     #[error("the Flex user is deactivated")]
     Deactivated(FlexUserSid),
     /// Flexgate asked Twilio to create a user, and Twilio instead reactivated an old user whom no search had shown.
-    /// Flexgate has deactivated that user again and has bound no identity to it.
+    /// Flexgate has deactivated that user again and has bound no identity to that user.
     #[error("the username was somebody's: provisioning brought their Flex user back, and it was deactivated again")]
     BroughtBack(FlexUserSid),
 }
 
-/// Decides whether `subject` of `source` is `person`. The source sent a username, and `person` has this username in the
-/// ledger.
+/// Decides whether `subject`, which is an id of `source`, stands for `person`. The source sent a username, and `person`
+/// has this username in the ledger.
 ///
 /// A source without its own ids for people (the API, operators) always means the person who has the username. Set
 /// `gives_access` to false for a statement that only takes access away. Such a statement is accepted even if another

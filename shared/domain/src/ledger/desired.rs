@@ -47,7 +47,7 @@ pub enum Active {
     Yes,
     /// At least one source says inactive.
     No,
-    /// No source says whether the person is active. So Flexgate changes nothing about this in Flex.
+    /// No source says whether the person is active. So Flexgate neither activates nor deactivates the Flex user.
     AsInFlex,
 }
 
@@ -70,8 +70,8 @@ pub struct Desired {
     pub locale: Option<Option<Box<str>>>,
     /// The worker's attributes, or `None` if no source says anything about them.
     pub attributes: Option<Option<WorkerAttributes>>,
-    /// The record of what Flexgate has given the person, with this change included. Flexgate stores the record before
-    /// it sends the change to Twilio.
+    /// The record of what Flexgate has given the person. It already includes the change that the person needs, because
+    /// Flexgate stores the record before it sends the change to Twilio.
     pub given: Given,
     /// The reason for each part of this desired state.
     pub explanation: Explanation,
@@ -221,8 +221,8 @@ fn roles(
     Roles { have, unspellable, given, reasons }
 }
 
-/// The roles that the person should have because a source names them. The policy must allow each of these roles. If
-/// only claims name a role that the person does not have yet, it counts only during a mint.
+/// The roles that the person should have because a source names them. The policy must allow each of these roles. A role
+/// that only claims name is added only during a mint.
 fn stated(
     statements: &BTreeMap<Source, Statement>,
     policy: &Policy,

@@ -30,8 +30,8 @@ pub enum RoleReason {
         /// The sources.
         by: BTreeSet<Source>,
     },
-    /// The person has this default role. Default roles apply if no source names a role that counts, and if Flex shows
-    /// no role that Flexgate would leave in place.
+    /// The person has this default role. Default roles apply only if no source names a role that counts. They also do
+    /// not apply if the person keeps a role in Flex that Flexgate did not give.
     Default,
     /// The person has the role in Flex, and Flexgate never gave it. Somebody set it by hand.
     MadeByHand,
@@ -74,7 +74,7 @@ impl RoleReason {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum FieldReason {
-    /// This source states the value. If several sources state one, this source has the highest priority among them.
+    /// This source states the value. If several sources state a value, this source has the highest priority among them.
     Stated {
         /// The source.
         by: Source,

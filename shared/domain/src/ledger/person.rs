@@ -66,9 +66,9 @@ impl From<PersonId> for String {
     }
 }
 
-/// Flexgate's own record about a person: the roles that it has given, the roles that it has taken back, and other data
-/// for reconciling. Flexgate stores this record before it sends a change to Twilio. So even after a crash, every role
-/// that Flexgate gave is in the record.
+/// Flexgate's own record about a person. It contains the roles that Flexgate has given, the roles that Flexgate has
+/// taken back, and other data for reconciling. Flexgate stores this record before it sends a change to Twilio. So even
+/// after a crash, every role that Flexgate gave is in the record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Given {
@@ -81,8 +81,8 @@ pub struct Given {
     /// changed by comparing new attributes with these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<WorkerAttributes>,
-    /// The value of [`Person::version`] when the Flex user was last reconciled. A later statement gives the person a
-    /// higher version.
+    /// The value of [`Person::version`] when the Flex user was last reconciled. A later statement increases the
+    /// person's version. The difference then shows that the person must be reconciled again.
     #[serde(skip_serializing_if = "is_zero")]
     pub settled_at: u64,
     /// Whether this person has taken over somebody else's username but Flexgate has not provisioned this person yet. As
@@ -119,11 +119,11 @@ pub struct Repairs {
 }
 
 impl Repairs {
-    /// The maximum number of repairs. If the difference then comes back once more, Flexgate only reports it, because it
-    /// assumes that somebody wants it.
+    /// The maximum number of repairs. If the difference comes back after that many repairs, Flexgate only reports the
+    /// difference, because somebody seems to want it.
     pub const MOST: u32 = 2;
 
-    /// How long repairs are counted. This time starts with the first repair, and after it the count restarts at zero.
+    /// How long repairs are counted, from the first one on. After that time, the count restarts at zero.
     pub const COUNT_FOR: Duration = Duration::days(30);
 
     fn is_none(&self) -> bool {
@@ -136,8 +136,8 @@ impl Repairs {
         if self.since.is_some_and(|since| since + Self::COUNT_FOR > now) { self } else { Self::default() }
     }
 
-    /// The count with one more repair at `now`. `None` if no other repair is allowed, because there have been
-    /// [`Self::MOST`] already.
+    /// The count with one more repair at `now`. `None` if there have been [`Self::MOST`] repairs already, so that
+    /// Flexgate must not repair again.
     #[must_use]
     pub fn another(self, now: OffsetDateTime) -> Option<Self> {
         let Self { count, since } = self.counting(now);
@@ -155,7 +155,7 @@ fn is_zero(number: &u64) -> bool {
 pub struct Person {
     /// Identifies the person.
     pub id: PersonId,
-    /// The Flex username. If Flex has the user, it is spelled as in Flex.
+    /// The Flex username. If there is a Flex user, this is the spelling in Flex.
     pub username: Username,
     /// The current Flex user, once there is one.
     pub flex_user_sid: Option<FlexUserSid>,

@@ -46,7 +46,7 @@ impl SourcePriority {
     }
 
     /// The value from the source with the highest priority, together with that source. `None` if no source says
-    /// anything about the field. A source that says that the field is empty has said something.
+    /// anything about the field. A source that says that the field is empty is counted too.
     pub(super) fn choose<'a, T>(
         self,
         statements: &'a BTreeMap<Source, Statement>,

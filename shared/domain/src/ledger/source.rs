@@ -14,7 +14,7 @@ use crate::event::SourceName;
 pub enum Source {
     /// SCIM's user resource.
     Scim,
-    /// One SCIM group, identified by its `id`. About a person it says only one thing: the role that the group gives.
+    /// One SCIM group, identified by its `id`. All that it says about a person is which role the group gives.
     ScimGroup(Box<str>),
     /// The claims in the tokens of one issuer, identified by its configured `iss`.
     Claims(Box<str>),
@@ -22,7 +22,7 @@ pub enum Source {
     Webhook(SourceName),
     /// `POST /users` and `DELETE /users/{sid}`.
     Api,
-    /// An operator at the command line. Imports count as an operator too.
+    /// An operator at the command line. This includes imports from files.
     Operator,
 }
 

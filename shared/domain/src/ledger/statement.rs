@@ -9,7 +9,7 @@ use crate::event::{EventId, Moment};
 use crate::name::{Email, FullName};
 use crate::user::WorkerAttributes;
 
-/// A value, and the moment at which the source said it.
+/// A value, and the moment at which a source stated it.
 ///
 /// If two values differ, the one with the later moment counts. If a source states two values with the same moment, the
 /// larger value counts. So the order in which the values arrive never matters.
@@ -36,8 +36,8 @@ pub struct Statement {
     /// Whether the person is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<Said<bool>>,
-    /// If the source said before this moment that the person is inactive, that no longer counts. The person does not
-    /// become active by this alone. If the source has named memberships, these still decide.
+    /// If the source said before this moment that the person is inactive, that no longer counts. This alone does not
+    /// make the person active. If the source has named memberships of the person, those decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<Moment>,
     /// Whether the person is a member of each group or application. The key is the source's own id of the group or
@@ -98,8 +98,8 @@ fn later<T: Ord>(ours: &mut Option<T>, theirs: Option<T>) {
 }
 
 impl Statement {
-    /// An empty statement that replaces everything that its source has said before `at`. The caller then fills in the
-    /// fields.
+    /// An empty statement that replaces everything that its source has said before `at`. The calling code then fills in
+    /// the fields.
     #[must_use]
     pub fn in_full(at: OffsetDateTime, id: &EventId) -> Self {
         Self { since: Some(Moment { at, deactivates: false, id: id.clone() }), ..Self::default() }
@@ -196,9 +196,9 @@ impl Statement {
         }
     }
 
-    /// Moves the statement to just after `earlier`, unless the statement is later than `earlier` already. Use this for
-    /// sources that send one request after another and wait for each answer. Otherwise a clock that is behind could
-    /// make a request count as older than the previous request.
+    /// Moves the statement to just after `earlier`, unless the statement is already later. Use this for sources that
+    /// send one request after another and wait for each answer. Without it, a clock that is behind could make a request
+    /// count as older than the previous request.
     #[must_use]
     pub fn made_after(mut self, earlier: Option<&Moment>) -> Self {
         fn shift<T>(said: &mut Option<Said<T>>, at: OffsetDateTime) {

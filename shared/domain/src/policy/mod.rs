@@ -94,7 +94,7 @@ pub enum MintRefusal {
     /// The request asks for a role that the caller's claims do not give them, or that the policy allows for nobody.
     #[error("the role {0} is not the caller's to ask for")]
     RoleNotAllowed(Role),
-    /// The caller's own token expires before the shortest lifetime.
+    /// The caller's own token is valid for less time than the shortest lifetime that a Flex token may have.
     #[error("the caller's token expires too soon")]
     ExpiresTooSoon,
 }

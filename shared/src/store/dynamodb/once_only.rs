@@ -1,8 +1,9 @@
-//! One-time claims in DynamoDB. Such a claim is the right to do an action that must happen only once. Each claim is one
-//! item. It is written only if there is no such item yet, or if the existing one has expired.
+//! Makes sure, with DynamoDB, that only one caller does an action ([`OnceOnly`]). A caller who gets the right to do the
+//! action has claimed it. Each claimed action is one item. The item is written only if there is no such item yet, or if
+//! the existing one has expired.
 //!
 //! If the answer to a write is lost, the SDK sends the write again. DynamoDB then refuses the second write, although
-//! the same caller sent both. So it can happen that no caller gets the claim, but never that two callers get it.
+//! the same caller sent both. So it can happen that no caller may do the action, but never that two callers may.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

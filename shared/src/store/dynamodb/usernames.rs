@@ -1,8 +1,8 @@
 //! The username index in DynamoDB. It lists Flex's users under a digest of their username in lower case.
 //!
 //! A sweep walks through all users of Flex and writes each of them to the index. So if a complete walk did not write a
-//! user, that user no longer exists in Flex. At its end, the walk only stores the time at which it began. Readers
-//! ignore users that were last written before that time.
+//! user, that user no longer exists in Flex. At the end of a walk, the sweep stores only the time at which the walk
+//! began. Readers ignore users that were last written before that time.
 
 use std::collections::BTreeMap;
 

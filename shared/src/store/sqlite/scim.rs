@@ -140,7 +140,8 @@ impl ScimStore for SqliteStore {
     async fn put_group(&self, put: &Group) -> Result<GroupWritten, StoreError> {
         let put = put.clone();
         self.write(move |db| {
-            // A group that keeps its name keeps its key, even one that an earlier version computed in another way.
+            // If the group's name has not changed, its key must not change either. An earlier version of Flexgate may
+            // have computed that key in another way.
             let kept: Option<String> = db
                 .prepare_cached("SELECT display_key FROM scim_groups WHERE id = ?1 AND display_name = ?2")?
                 .query_row([&put.id, &put.display_name], |row| row.get(0))

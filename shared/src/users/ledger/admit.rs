@@ -1,10 +1,10 @@
 //! Just-in-time provisioning: creates a Flex user for the bearer of a token who has no Flex user yet.
 //!
-//! Claims never say that a person is active, so this creates a user although no source says so. That is allowed only if
-//! the username is free. For this, neither a search in Flex, nor the ledger, nor the username index may show a user
-//! with the same case-folded name. All three can miss a user whom somebody deactivated in the Console since the last
-//! sweep. In that case Twilio's create request would reactivate and change that user. So before Flexgate binds anybody
-//! to the user, it also checks the dates in Twilio's answer.
+//! Claims never say that a person is active. So Flexgate creates this user although no source says that the person is
+//! active. That is allowed only if the username is free. The username counts as free if none of three places shows a
+//! user with the same case-folded name: a search in Flex, the ledger and the username index. All three can miss a user
+//! whom somebody deactivated in the Console since the last sweep. In that case Twilio's create request would reactivate
+//! and change that user. So before Flexgate binds anybody to the user, it also checks the dates in Twilio's answer.
 
 use time::OffsetDateTime;
 
@@ -22,9 +22,9 @@ use crate::domain::{FlexUser, FlexUserSid, SubjectId};
 use crate::store::{Noting, PersonKey, SeenUser, Written};
 
 impl Ledger {
-    /// Finds or creates the Flex user for the person that `claims` are about, who has no bound user yet. `found` is the
-    /// user that a search for exactly the claimed username returned. `began` is the time at which that search began.
-    /// The user in the result is active. The caller must still bind the identity to that user.
+    /// Finds or creates the Flex user for the person that `claims` are about. No user is bound to this person's
+    /// identity yet. `found` is the result of a search for exactly the username in the claims. `began` is the time at
+    /// which that search began. The user in the result is active. The caller must still bind the identity to that user.
     pub async fn admit(
         &self,
         claims: &TokenClaims,
@@ -99,9 +99,9 @@ impl Ledger {
         Ok(self.people.note(person.id, person.version, noting).await?)
     }
 
-    /// Returns true if Flex has a user with the claimed username in its folded form (lower case, Unicode-composed), and
-    /// if the claimed username itself is spelled differently. Most directories store the folded form, and the earlier
-    /// search found only the exact spelling.
+    /// Searches Flex for the claimed username in its folded form (lower case, Unicode-composed). Most directories store
+    /// the folded form. Returns true if Flex has such a user. Returns false without a search if the claimed username is
+    /// already in that form, because the earlier search has looked for it.
     async fn is_spelt_otherwise(&self, claims: &TokenClaims, deadline: Deadline) -> Result<bool, LedgerError> {
         match claims.username.key().as_str().parse() {
             Ok(folded) if folded != claims.username => {

@@ -58,8 +58,8 @@ impl Ledger {
     }
 
     /// Checks for a takeover once more after `identity` was bound to `user`. If somebody has taken over the username
-    /// since the ledger admitted the bearer of `claims`, this removes the binding and returns an error. It does the
-    /// same if the check fails.
+    /// since the ledger admitted the bearer of `claims`, this removes the binding and returns an error. If the check
+    /// itself fails, this also removes the binding and returns an error.
     pub async fn confirm(
         &self,
         claims: &TokenClaims,

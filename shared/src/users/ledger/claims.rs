@@ -4,7 +4,7 @@
 //! A token describes its bearer completely. So an issuer's statement about a person is the content of the person's
 //! latest token. Tokens are ordered by their time of issue. A token that is older than the stored statement changes
 //! nothing. A token with the same content replaces the stored statement only if it was issued at least a day later. So
-//! as long as the bearer mints, the claims do not expire ([`CLAIMS_LAST`]), and still most mints write nothing to the
+//! as long as the bearer mints, the claims do not expire ([`CLAIMS_LAST`]), and yet most mints write nothing to the
 //! store.
 //!
 //! [`CLAIMS_LAST`]: crate::domain::ledger::CLAIMS_LAST
@@ -26,8 +26,8 @@ use crate::domain::policy::JustInTime;
 use crate::domain::{Caller, Email, EventId, FlexUser, FlexUserSid, FullName, RoleSet, SubjectId, Username};
 use crate::store::{PersonKey, Stating, Written};
 
-/// How much later than the stored statement a token with the same claims must be issued, so that it replaces the
-/// statement.
+/// A token with the same claims as the stored statement replaces the statement only if it was issued at least this much
+/// later.
 const RENEWED_AFTER: Duration = Duration::DAY;
 
 /// How many times to try a write. An attempt fails if another process writes the same person first.
@@ -84,9 +84,9 @@ impl TokenClaims {
         }
     }
 
-    /// Whether it is unnecessary to store these claims after `earlier`, which are claims of the same subject. This is
-    /// true if these claims are older than `earlier`. It is also true if they have the same content and are less than a
-    /// day newer.
+    /// Whether these claims need not be stored if the claims `earlier` of the same subject are stored already. This is
+    /// true if these claims are older than `earlier`. It is also true if both have the same content and these claims
+    /// are less than a day newer.
     #[must_use]
     pub fn add_nothing_to(&self, earlier: &Self) -> bool {
         !self.is_newer_than(&earlier.statement)
@@ -302,9 +302,10 @@ impl Ledger {
         Ok(self.people.state(person.id, person.version, stating).await?)
     }
 
-    /// Returns the user unchanged, because the policy says that claims do not change it. Also renews the stored claims
-    /// with which the user was created, so that they do not expire as long as the bearer mints. Their content stays as
-    /// it was. Returns `None` if the stored claims have expired already. The caller must then store the new claims.
+    /// Returns the user unchanged, because the policy says that claims do not change an existing user. Also renews the
+    /// stored claims with which the user was created. So these claims do not expire as long as the bearer mints, and
+    /// their content stays as it was. Returns `None` if the stored claims have expired already. The caller must then
+    /// store the new claims.
     async fn keep_claims(
         &self,
         claims: &TokenClaims,

@@ -1,7 +1,7 @@
-//! The end of a group or a directory at a source, which concerns many people at once.
+//! Handles the end of a group, an application or a directory at a source. Such an ending can concern many people.
 //!
-//! An ending is recorded before anybody is changed. A statement that arrives later, but is older than the ending, then
-//! gives no access back ([`Ledger::without_ended`]).
+//! Flexgate records the ending before it changes any of these people. If a statement is older than the ending but
+//! arrives later, the statement then gives nobody access back ([`Ledger::without_ended`]).
 
 use super::{Ledger, LedgerError};
 use crate::domain::ledger::{Person, PersonId, Said, Source, Statement};
@@ -11,12 +11,13 @@ use crate::store::{Ended, PersonKey, fingerprint};
 /// How many people are read from the store at once.
 const BATCH: u32 = 200;
 
-/// The people of one batch whom an ending concerns.
+/// The people in one batch of the ledger whom an ending concerns.
 #[derive(Debug)]
 pub struct Concerned {
-    /// What the source calls them.
+    /// The source's own ids of these people.
     pub subjects: Vec<SubjectId>,
-    /// How many people of the batch the source may mean, because it never named their directory.
+    /// How many people in the batch the ending may concern. This is not known for certain, because the source never
+    /// named their directory.
     pub unknown: usize,
     /// The last person of the batch; `None` after the last batch.
     pub last: Option<PersonId>,
@@ -32,8 +33,8 @@ impl Ledger {
         Ok(self.people.keep_unattached(source, &record(ended), &statement).await?)
     }
 
-    /// Adds to `statement` that the groups and the directory which it names have ended, if they have. Returns whether
-    /// that changed anything.
+    /// Checks whether a group or the directory that `statement` names has ended. If so, adds that to the statement.
+    /// Returns whether the statement has changed.
     pub async fn without_ended(&self, source: &Source, statement: &mut Statement) -> Result<bool, LedgerError> {
         let before = statement.clone();
         let groups =
@@ -48,7 +49,8 @@ impl Ledger {
         Ok(*statement != before)
     }
 
-    /// What an ending means for the person whom the source calls `subject`: the statement that ends what they had.
+    /// Returns the statement that results from an ending for the person whom the source calls `subject`. It ends the
+    /// person's membership, or the directory and all memberships in it.
     pub async fn consequence(
         &self,
         source: &Source,
@@ -68,7 +70,8 @@ impl Ledger {
         Ok(statement)
     }
 
-    /// Reads the next batch of people, and returns those about whom `source` said that they belong to what has `ended`.
+    /// Reads the next batch of people, which begins after the person `after`. Returns those who belong to `ended`,
+    /// according to `source`.
     pub async fn concerned_by(
         &self,
         source: &Source,
@@ -88,7 +91,7 @@ impl Ledger {
     }
 }
 
-/// What an ending means for one person who belonged to what has ended.
+/// Returns a statement which says that the membership or the directory of a person has ended.
 fn gone(ended: &Ended, moment: &Moment) -> Statement {
     let moment = Moment { deactivates: true, ..moment.clone() };
     match ended {
@@ -99,8 +102,9 @@ fn gone(ended: &Ended, moment: &Moment) -> Statement {
     }
 }
 
-/// Somebody whose directory has ended is inactive, and their groups have ended with it. Both are written out, so that they
-/// last even if the source names a directory again, and for a version that knows no directories.
+/// If the directory in the statement has ended, also ends what the source said before: that the person is active, and
+/// the memberships. These endings last even if the source names a directory again, and an older version of Flexgate, which
+/// knows no directories, understands them.
 fn end_with_directory(statement: &mut Statement) {
     let Some(Said { moment, value: None }) = &statement.directory else { return };
     let said = statement.memberships.values_mut().chain(statement.active.as_mut());
@@ -109,15 +113,16 @@ fn end_with_directory(statement: &mut Statement) {
     }
 }
 
-/// The record of an ending is kept like a statement about a subject whom no source can name: sources' ids never contain a
-/// digest with this beginning by chance.
+/// Returns the key under which the record of an ending is stored. The record is stored like a statement about a
+/// subject, but this subject is no real person. The key contains a digest, so no source has a person with the same id
+/// by chance.
 fn record(ended: &Ended) -> SubjectId {
     let kind = match ended {
         Ended::Membership(_) => "membership",
         Ended::Directory(_) => "directory",
     };
     let digest = fingerprint(&["ended", kind, ended.id()]);
-    // An event's id follows the same rules as a subject's, and this text follows both.
+    // This text is a valid subject id: it is short and has no control characters.
     format!("flexgate:ended:{digest}").parse().unwrap_or_else(|_| unreachable!("the text is short and plain"))
 }
 

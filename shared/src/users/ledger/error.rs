@@ -29,7 +29,7 @@ pub enum LedgerError {
     /// Twilio accepted the provisioning request but left the user deactivated.
     #[error("Twilio does not make the user active again")]
     StaysDeactivated,
-    /// Another process is changing the person. It may take at most this long.
+    /// Another process is changing the person. The change may take at most this long.
     #[error("the person is being changed by somebody else")]
     Busy(Duration),
     /// Twilio.

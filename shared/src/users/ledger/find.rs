@@ -184,8 +184,8 @@ impl Ledger {
         let found = flex.search(&person.username, deadline).await?.into_iter();
         let mut found = found.filter(|user| user.username == person.username && !user.is_deactivated());
         let Some(user) = found.next() else { return Ok(None) };
-        // If several users match, it is not clear which of them is the person's. But if the person must be deactivated,
-        // this must not keep them active. So take any of these users.
+        // If several users match, it is not clear which of them is the person's. This uncertainty must not keep a
+        // person active who must be deactivated. So in that case take any of these users.
         if found.next().is_some() && person.inactive_by().next().is_none() {
             return Err(TwilioError::Ambiguous.into());
         }

@@ -15,7 +15,7 @@ use crate::twilio::TwilioError;
 /// The largest difference between Twilio's clock and Flexgate's that is tolerated.
 const CLOCKS: Duration = Duration::minutes(5);
 
-/// The largest error of the time between two of Twilio's dates. Each date is rounded to a second.
+/// The largest rounding error in the time between two of Twilio's dates. Twilio rounds each date to a second.
 const ROUNDING: Duration = Duration::seconds(2);
 
 impl Ledger {
@@ -64,8 +64,8 @@ impl Ledger {
         self.withdraw_claims(person, Some(sid)).await
     }
 
-    /// Withdraws all claims about the person, and records that Flexgate has taken back the roles that these claims
-    /// gave.
+    /// Withdraws everything that the claims of tokens said about the person. Also records that Flexgate has taken back
+    /// the roles that these claims gave.
     pub(super) async fn withdraw_claims(&self, person: &Person, user: Option<FlexUserSid>) -> Result<(), LedgerError> {
         let mut person = person.clone();
         let is_claims = |source: &&Source| matches!(source, Source::Claims(_));
@@ -92,14 +92,14 @@ pub(super) fn is_being_made(person: &Person) -> bool {
     person.flex_user_sid.is_none() && person.given.asked_since.is_some()
 }
 
-/// Whether a user that was provisioned after `since` existed before that time, according to Twilio's dates. `now` is
-/// the current time.
+/// Whether Twilio's dates show that the user already existed before `since`. The user was provisioned after that time.
+/// `now` is the current time.
 ///
 /// Twilio's clock may differ from Flexgate's. So the first test is whether the user was created before `since` by more
-/// than [`CLOCKS`]. The second test compares only lengths of time, so it works even if the clocks differ. By Twilio's
-/// clock, it takes the time from the user's creation to the user's last change. By Flexgate's clock, it takes the time
-/// since the request. The provisioning is the user's last change. So if the request created the user, the first length
-/// cannot be greater than the second.
+/// than [`CLOCKS`]. The second test compares only lengths of time, so it works even if the clocks differ. The first
+/// length is the time from the user's creation to the user's last change, by Twilio's clock. The second length is the
+/// time since the request, by Flexgate's clock. The request made the user's last change. So if the request also created
+/// the user, the first length cannot be greater than the second.
 pub(super) fn was_there_before(
     user: &FlexUser,
     since: OffsetDateTime,

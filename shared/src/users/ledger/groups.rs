@@ -120,9 +120,9 @@ impl Ledger {
         Ok(self.scim.leave_all(entry.map_or(user, |entry| &entry.id)).await?)
     }
 
-    /// Reads all Flex users. Returns those for whom the SCIM store has data from before the people ledger that the
-    /// ledger has not copied yet. Each result consists of the SCIM id, and of the person as the ledger would store
-    /// them.
+    /// Reads all Flex users. Returns those for whom the SCIM store still has data that the ledger has not copied. Such
+    /// data is older than the people ledger. Each result consists of the SCIM id, and of the person as the ledger would
+    /// store them.
     pub(super) async fn unadopted(
         &self,
         each_call: impl Fn() -> Deadline,

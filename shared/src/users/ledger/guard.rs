@@ -1,8 +1,8 @@
 //! Makes sure that Flex keeps at least one active administrator.
 //!
-//! No other check may refuse a deactivation. This one applies to deactivations from every source. Changes that remove
-//! an administrator run one at a time. If two of them ran at once, each could still see the other administrator as
-//! active, and together they could remove the last two.
+//! This is the only check that may refuse a deactivation, and it applies to deactivations from every source. Changes
+//! that remove an administrator run one at a time. If two of them ran at once, each could still see the other
+//! administrator as active, and together they could remove the last two.
 
 use std::time::Duration;
 

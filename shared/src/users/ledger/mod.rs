@@ -74,8 +74,8 @@ pub struct Report {
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The statement said nothing that the ledger did not already hold, and Flex matched the ledger. Flexgate sent
-    /// nothing to Twilio.
+    /// The ledger already held everything in the statement, and Flex matched the ledger. So Flexgate sent nothing to
+    /// Twilio.
     Stale,
     /// There is no such Flex user, and Flexgate should not create one.
     NoUser,
@@ -88,7 +88,7 @@ pub enum Outcome {
     /// The user was deactivated.
     Deactivated,
     /// The user differs from its desired state, but Flexgate did not repair it. After each earlier repair, something
-    /// else changed the user again.
+    /// other than Flexgate changed the user again.
     Contested,
 }
 

@@ -15,8 +15,8 @@ pub struct News {
     pub source: Source,
     /// The source's own id for the person, if it has ids for people.
     pub subject: Option<SubjectId>,
-    /// The identity that tokens use for the person, if the source knows it. Flexgate binds this identity to the Flex
-    /// user. So nobody with another identity can get a token for that user.
+    /// The identity in the person's tokens, if the source knows it. Flexgate binds this identity to the Flex user. So
+    /// nobody with another identity can get a token for that user.
     pub identity: Option<Identity>,
     /// The Flex username, if the source sends it.
     pub username: Option<Username>,
@@ -25,11 +25,11 @@ pub struct News {
     pub flex_user_sid: Option<FlexUserSid>,
     /// What is said.
     pub statement: Statement,
-    /// How much of what the ledger and Flex already have about the Flex user belongs to this person.
+    /// Which of the Flex user's earlier roles and statements belong to this person.
     pub earlier: Earlier,
 }
 
-/// How much of the Flex user's earlier roles and statements belongs to the person that the message is about.
+/// Which of the Flex user's earlier roles and statements belong to the person that the message is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Earlier {
     /// Everything: it is the same person.

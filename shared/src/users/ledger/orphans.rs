@@ -1,5 +1,5 @@
 //! Orphans: active Flex users about whom no source says anything. Each of them occupies a Flex seat, and perhaps nobody
-//! knows who uses it. If this is configured, a sweep deactivates orphans about whom the ledger has no record at all.
+//! knows who uses it. If the settings say so, a sweep deactivates orphans about whom the ledger has no record at all.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -9,7 +9,7 @@ use crate::domain::ledger::{Person, PersonId, Source};
 use crate::domain::{EventId, FlexUser, Role};
 use crate::store::Written;
 
-/// Whether to deactivate the orphan. It must have been created at least `after` ago. An administrator is never
+/// Whether to deactivate the orphan. The orphan must have been created at least `after` ago. An administrator is never
 /// deactivated in this way, because administrators are often created by hand. If Twilio leaves out the creation date or
 /// the roles, the orphan is not deactivated.
 pub(super) fn is_due(user: &FlexUser, after: Duration, now: OffsetDateTime) -> bool {

@@ -42,7 +42,7 @@ impl Ledger {
         Ok(Preview { known_as, user: observed, plan })
     }
 
-    /// The effect on a person whom the ledger knows, and their username.
+    /// Computes the effect of the statement on a person whom the ledger knows. Also returns the person's username.
     async fn change_of_known(
         &self,
         mut person: Person,

@@ -46,7 +46,7 @@ impl Ledger {
         self.finish(lease, id, done, deadline).await
     }
 
-    /// Takes the lease on the person. If another process holds the lease, waits for it for at most `WAIT`.
+    /// Takes the lease on the person. If another process holds the lease, waits for at most `WAIT`.
     pub(super) async fn lease(&self, id: PersonId, deadline: Deadline) -> Result<Lease, LedgerError> {
         let holder = u128::from_be_bytes(self.clock_rng.random());
         let waiting = deadline.within(WAIT);
@@ -116,7 +116,7 @@ impl Ledger {
             let Some(person) = self.projected(person, left).await? else { continue };
             let observed = self.flex_user(&person, deadline).await?;
             if let Some(user) = observed.as_ref().filter(|_| is_being_made(&person)) {
-                // This case is rare and its future is large. Put it into a box, so that the future of every
+                // This case is rare, and its future is large. Put that future into a box, so that the future of every
                 // reconciliation does not need as much memory.
                 match Box::pin(self.give_back_if_older(&person, user, deadline)).await {
                     Ok(true) => continue,
@@ -286,9 +286,9 @@ impl Ledger {
     }
 }
 
-/// Whether the plan would undo a change that something else made in Flex since the last reconciliation. A plan that
-/// deactivates the person does not count. If a source says that the person is inactive, nobody else may reactivate
-/// them.
+/// Whether the plan would undo a change that a person or a system other than Flexgate made in Flex since the last
+/// reconciliation. A plan that deactivates the person does not count. If a source says that the person is inactive,
+/// nobody else may reactivate them.
 pub(super) fn is_drift(person: &Person, plan: &Plan) -> bool {
     let changes = plan.step != Step::Nothing || plan.locale.is_some();
     person.is_settled() && changes && plan.step != Step::Deprovision

@@ -22,9 +22,9 @@ const TRIES: usize = 5;
 pub struct SourceCount {
     /// People about whom it says something.
     pub people: usize,
-    /// How many of these people the source says are active.
+    /// How many of these people are active according to the source.
     pub active: usize,
-    /// How many of these people the source says are inactive.
+    /// How many of these people are inactive according to the source.
     pub inactive: usize,
     /// When it last said something.
     pub last: Option<OffsetDateTime>,
@@ -78,8 +78,8 @@ impl Ledger {
         }
     }
 
-    /// Computes the changes that withdrawing a source would cause. For this, it uses the record of the roles that
-    /// Flexgate has given. Writes nothing.
+    /// Computes the changes that withdrawing all statements of a source would cause. For this, it uses the record of
+    /// the roles that Flexgate has given. Writes nothing.
     pub async fn foresee_withdrawal(
         &self,
         source: &Source,
@@ -279,7 +279,7 @@ fn news(person: &Person, source: Source, statement: Statement) -> News {
     }
 }
 
-/// How far the withdrawal of a source has come for one person.
+/// How far the withdrawal of a source's statement about one person has come.
 enum Standing {
     /// The source says something about the person.
     Speaks,
@@ -289,8 +289,8 @@ enum Standing {
     Finished,
 }
 
-/// How far the withdrawal of the source has come for this person. `None` if the source never said anything about the
-/// person.
+/// How far the withdrawal of the source's statement about this person has come. `None` if the source never said
+/// anything about the person.
 fn standing(source: &Source, person: &Person) -> Option<Standing> {
     let said = person.statements.get(source).filter(|_| !person.superseded)?;
     Some(match said.is_silent() {

@@ -27,11 +27,13 @@ pub(super) struct Change {
 pub(super) enum Addressee {
     /// Nobody.
     Nobody,
-    /// This person, but the ledger already holds the statement, and Flex matches the ledger.
+    /// A person about whom the ledger already holds everything in the statement. Flex matches the ledger too, so there
+    /// is nothing to do.
     Settled(Person),
     /// A person whom the ledger knows.
     Known(Person),
-    /// A person whom the ledger does not know yet, and whose username they take over, if anybody's.
+    /// A person whom the ledger does not know yet. If this person takes over a username, the second value is the person
+    /// who has the username now.
     New(Person, Option<Box<Person>>),
 }
 
@@ -39,7 +41,7 @@ pub(super) enum Addressee {
 pub(super) enum OfNew {
     /// This change.
     Change(Box<Change>),
-    /// The ledger knows the person under Flex's spelling of the username.
+    /// The ledger knows the person after all, under the username as Flex spells it.
     Known(Box<Person>),
 }
 
@@ -66,14 +68,15 @@ impl Ledger {
         Err(LedgerError::LOST_RACE)
     }
 
-    /// Finds whom the statement changes. Returns an error if the statement must be refused because of whom it is about.
+    /// Finds the person whom the statement changes. Returns an error if a statement that gives access does not identify
+    /// a person, or if this source must not change that person.
     pub(super) async fn addressee(&self, news: &News, deadline: Deadline) -> Result<Addressee, LedgerError> {
         let gives_access = news.statement.says_active() == Some(true);
         match self.meant(news, gives_access, deadline).await? {
             Meant::Nobody if gives_access => Err(PlanRefused::Incomplete("username").into()),
             Meant::Nobody => Ok(Addressee::Nobody),
             // This person has lost the username to somebody else. A statement that takes access away changes nothing,
-            // because they have none.
+            // because the person has no access any more.
             Meant::Known(person) if person.superseded && gives_access => {
                 Err(AttachmentRefused::HeldByAnother(news.source.clone()).into())
             }
@@ -84,8 +87,8 @@ impl Ledger {
         }
     }
 
-    /// Processes a statement about a person whom the ledger knows. Returns `None` if another writer changed the person
-    /// in between.
+    /// Processes a statement about a person whom the ledger knows. Returns `None` if another writer has changed the
+    /// person since the person was read.
     pub(super) async fn state_known(
         &self,
         person: Person,
@@ -161,8 +164,8 @@ impl Ledger {
         done
     }
 
-    /// Computes the effect of the statement on a person whom the ledger does not know. `takes_over` says whether they
-    /// take over somebody's username.
+    /// Computes the effect of the statement on a person whom the ledger does not know. `takes_over` says whether this
+    /// person takes over somebody's username.
     pub(super) async fn change_of_new(
         &self,
         person: &Person,
@@ -211,9 +214,9 @@ impl Ledger {
         Ok(change)
     }
 
-    /// Ends the previous owner's access a second time after the new owner was stored. A mint may have bound the
-    /// previous owner's identity after the first time. A mint that comes later finds the new owner in
-    /// [`Ledger::confirm`].
+    /// Ends the previous owner's access once more after the new owner was stored. A mint may have bound the previous
+    /// owner's identity since the first time. A mint that comes even later checks the ledger with [`Ledger::confirm`],
+    /// and finds the new owner there.
     async fn end_previous_access(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = change.observed.as_ref().filter(|_| change.person.given.taking_over) else { return Ok(()) };
         self.end_access(&user.flex_user_sid).await?;
@@ -231,7 +234,7 @@ impl Ledger {
         deadline: Deadline,
     ) -> Result<Option<Report>, LedgerError> {
         let mut person = change.person;
-        // Store the username from the start as Flex spells it.
+        // Store the username in Flex's spelling from the start.
         if let Some(user) = &change.observed {
             person.username = user.username.clone();
             person.flex_user_sid = Some(user.flex_user_sid.clone());

@@ -80,7 +80,7 @@ pub struct Swept {
     /// How many of the drifted people are active in Flex although a source says that they are inactive.
     pub inactive_but_active: usize,
     /// Drifted users whom the sweep does not repair. Flexgate has repaired each of them twice already, and each time
-    /// something else changed the user again.
+    /// something other than Flexgate changed the user again.
     pub contested: Vec<FlexUserSid>,
     /// People for whom Twilio's list of users leaves out fields. A missing field counts as correct.
     pub unclear: usize,
@@ -109,7 +109,7 @@ pub enum SweepError {
     /// Twilio, or the store.
     #[error("the sweep did not finish")]
     Ledger(#[from] LedgerError),
-    /// `TaskRouter` did not say who is idle. The rest of the sweep is done.
+    /// The sweep could not read from `TaskRouter` who is idle. The rest of the sweep is done.
     #[error("the repairs are queued, but TaskRouter did not say who is idle")]
     Idle(#[source] LedgerError),
 }
@@ -161,8 +161,8 @@ impl Ledger {
         let orphans: Vec<FlexUser> = strangers.into_iter().filter(is_due).collect();
         swept.missing = self.missing(&seen).await?;
         swept.orphans_due = orphans.len();
-        // Flex always has at least one user, so an empty list is a mistake of Twilio. It must not remove everybody from
-        // the index.
+        // Flex always has at least one user, so an empty list is a mistake of Twilio. Because of such a mistake, the
+        // sweep must not remove everybody from the index.
         if let Some(queue) = options.queue.filter(|_| swept.users > 0) {
             self.usernames.finish_walk(began).await.map_err(LedgerError::from)?;
             let limit = options.limit.unwrap_or(most_losing_access(swept.users));
@@ -179,8 +179,8 @@ impl Ledger {
             }
             swept.queued = self.queue_repairs(queue, repairs, began).await?;
         }
-        // Look for idle users last, because this only produces a report. If it fails, the repairs have been queued all
-        // the same.
+        // Look for idle users last, because this only produces a report. If it fails, the repairs have already been
+        // queued.
         if let Some(after) = options.idle_after {
             let idle = self.idle(&workers, began - after, &each_call).await;
             swept.idle = idle.map_err(SweepError::Idle)?;

@@ -1,5 +1,5 @@
-//! A model for tests: one person, the sources that say something about them, and a simulated Flex that executes every
-//! plan.
+//! A model for tests. It consists of one person, the sources that make statements about this person, and a simulated
+//! Flex that executes every plan.
 
 use std::collections::BTreeSet;
 

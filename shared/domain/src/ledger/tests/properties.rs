@@ -135,8 +135,8 @@ proptest! {
         user in any_user(),
     ) {
         prop_assume!(others.iter().all(|(other, _)| *other != source));
-        // Claims add no role outside a mint, and this test mints nothing. So the withdrawn source is never an issuer's
-        // claims.
+        // Claims add no role outside a mint, and this test mints nothing. So do not use an issuer's claims as the
+        // source whose statement is withdrawn.
         prop_assume!(source.kind() != crate::ledger::SourceKind::Claims);
         let user = user.map(|user| FlexUser { deactivated: Some(false), ..user });
         let mut without = said(&others, user.as_ref());
@@ -147,8 +147,8 @@ proptest! {
         with.minute = 59;
         with.withdraw(&source);
         // The user may already have had a role in Flex that the source then named. From then on the role counts as
-        // given by Flexgate, so it is removed when the source withdraws. Everything else must be the same as without
-        // the source.
+        // given by Flexgate, so it is removed when the source's statement is withdrawn. Everything else must be the
+        // same as if the source had never made a statement.
         let named: BTreeSet<Role> = statement
             .roles
             .iter()

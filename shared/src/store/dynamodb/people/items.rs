@@ -17,7 +17,7 @@ pub(super) fn head_pk(id: PersonId) -> String {
     format!("person#{id}")
 }
 
-/// Returns the partition key under which the people whose ids begin with `digit` are listed.
+/// Returns the partition key of the list of people whose ids begin with `digit`.
 pub(super) fn shard(digit: u32) -> String {
     format!("people#{digit:x}")
 }

@@ -5,7 +5,7 @@
 //! written. So a reader notices if the group was written between the reads of its items.
 //!
 //! Each user has one item, the mark, that lists the user's groups. Before a user becomes a member of a group, the group
-//! is added to the user's mark. It is never removed from the mark. So the mark lists every group of the user. It may
+//! is added to the user's mark. Groups are never removed from a mark. So the mark lists every group of the user. It may
 //! also list groups that the user is not in, which does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,7 +96,7 @@ impl DynamoStore {
 
     pub(super) async fn group_id_of_name(&self, display_name: &str) -> Result<Option<String>, StoreError> {
         let mut item = self.item(&name_pk(display_name), NAMED).await?;
-        // Version 0.2.0 stored names under another form: it did not compose characters.
+        // Version 0.2.0 stored the item under another key, which it computed from the name without Unicode composition.
         let old = display_name.to_lowercase();
         if item.is_none() && old != folded(display_name) {
             item = self.item(&folded_name_pk(&old), NAMED).await?;

@@ -22,7 +22,8 @@ use crate::domain::{FlexUserSid, Username};
 use crate::store::scim::{Begun, Entry, Group, GroupWritten, Mark, Membership, ScimStore, Work, folded};
 use crate::store::{StoreError, fingerprint};
 
-/// The form under which version 0.2.0 stored a name, if it differs from today's: that version did not compose characters.
+/// The form of a name from which version 0.2.0 computed its key. That version did not compose Unicode characters.
+/// `None` if the form is the same today.
 fn old_fold(name: &str) -> Option<String> {
     Some(name.to_lowercase()).filter(|old| *old != folded(name))
 }
