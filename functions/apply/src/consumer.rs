@@ -18,8 +18,8 @@ use crate::app::{App, EVENT_TIME, Handled};
 /// maximum because Twilio limits the number of concurrent requests per account.
 const ABREAST: usize = 8;
 
-/// The maximum number of jobs among these messages. The other slots are reserved for events, so that a new event starts
-/// at once.
+/// The maximum number of jobs that run at the same time. The other slots are reserved for events, so that a new event
+/// starts at once.
 const JOBS_ABREAST: usize = 6;
 
 /// The length of a message's lease. It is longer than the time limit for applying a message.

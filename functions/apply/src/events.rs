@@ -77,7 +77,8 @@ impl EventApplier {
         }
         self.ledger.without_ended(&source, &mut news.statement).await?;
         let mut report = self.ledger.state(&news, deadline).await?;
-        // A group or a directory may have ended in between. Its job then perhaps did not see this person.
+        // While this event was being applied, the person's group or directory may have ended. The job that handles such
+        // an ending may not have seen this person. So apply the ending here too.
         if self.ledger.without_ended(&source, &mut news.statement).await? {
             report = self.ledger.state(&news, deadline).await?;
         }
@@ -124,8 +125,8 @@ impl EventApplier {
         })
     }
 
-    /// Merges into `news` what earlier versions of Flexgate applied before the people ledger existed. Otherwise, an
-    /// older event could undo a newer one. Returns false if the event contains nothing newer.
+    /// Merges into `news` the state that earlier versions of Flexgate stored, before the people ledger existed.
+    /// Otherwise, an older event could undo a newer one. Returns false if the event contains nothing newer.
     async fn continued(&self, event: &IdentityEvent, news: &mut News) -> Result<bool, LedgerError> {
         let history = self.history.history(&event.source, &event.subject.id).await?;
         let moment = Some(event.moment());
