@@ -108,14 +108,14 @@ async fn m14_without_the_scope_nobody_mints() {
 
 #[tokio::test]
 async fn m24_an_email_address_names_nobody() {
-    // An e-mail address alone does not identify a person. Here, the token has no username, and its address is the
-    // username of a Flex user.
+    // An e-mail address alone does not identify a person. Here, the token has no username, and its e-mail address is
+    // the username of a Flex user.
     let gate = Gate::start().await;
     gate.world.at_twilio("ada@example.com", &["agent"]).await;
     let token = gate.token_of("ada", json!({"preferred_username": null})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
 
-    // If the settings use the address as the username, the address must be verified.
+    // If the settings use the e-mail address as the username, the address must be verified.
     let issuers = r#"[{"issuer": "{issuer}", "audiences": ["flexgate"], "username_template": "{email}"}]"#;
     let gate = Gate::with(&[("FLEXGATE_ISSUERS", issuers)]).await;
     let ada = gate.world.at_twilio("ada@example.com", &["agent"]).await;

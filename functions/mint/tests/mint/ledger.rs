@@ -150,7 +150,8 @@ async fn the_same_claims_are_written_once_a_day() {
 async fn claims_add_a_role_only_at_a_mint_of_their_own() {
     let gate = Gate::with(SYNC).await;
     gate.mint_with("ada", json!({"roles": ["agent"]})).await;
-    // Reproduce the state after a crash: the ledger has stored the roles, but the Flex user does not have them yet.
+    // Reproduce the state after a crash between two writes: the ledger has stored the roles, but the Flex user does not
+    // have them yet.
     let person = gate.person("ada").await.unwrap();
     let source = gate.claims();
     let mut statement = person.statements[&source].clone();

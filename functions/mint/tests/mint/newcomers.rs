@@ -16,7 +16,7 @@ const CREATE: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create")];
 const SYNC: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create-and-sync")];
 
 impl Gate {
-    /// The number of requests to create or update a user since the journal was emptied.
+    /// The number of requests to create or update a user since the simulator's journal of requests was emptied.
     async fn provisions(&self) -> usize {
         self.world.calls("flex-api").await.iter().filter(|line| line.ends_with("/Provision")).count()
     }
