@@ -16,7 +16,7 @@ pub(super) enum Written<'a> {
     Changed { active: Option<bool> },
 }
 
-/// The result of a write: the statement of the source SCIM, the earlier data of the Flex user that stays valid, and the
+/// The result of a write: the statement of the source SCIM, which earlier data of the Flex user stays valid, and the
 /// roles that the client itself gives.
 pub(super) struct Saying {
     pub(super) statement: Statement,

@@ -1,5 +1,5 @@
-//! Tests SCIM under the rules of the people ledger: R40, R42, R70, and the rules that decide which source has given a
-//! role.
+//! Tests SCIM under the rules of the people ledger: cases R40, R42 and R70, and the rules that decide which source has
+//! given a role.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::base::outbound::Deadline;
