@@ -1,5 +1,5 @@
-//! The event types of each vendor that matter to Flexgate, and the effect of each type. `docs/webhooks.md` contains
-//! these tables. A test checks that the page and the tables agree.
+//! The event types of each vendor that matter to Flexgate, and the effect of each type. `docs/webhooks.md` contains the
+//! same tables. A test checks that the page and this module agree.
 
 /// Some event types with the same effect.
 #[derive(Debug, PartialEq, Eq)]

@@ -78,7 +78,8 @@ impl FusionAuth {
 
     /// The user's registrations in the applications that the configuration names.
     fn registrations<'v>(&'v self, event: &'v Value) -> impl Iterator<Item = &'v Value> {
-        // The event's own registration is newer than the one in the user.
+        // An event about a registration contains the registration twice: on its own, and in the list of the user. The
+        // one on its own is newer.
         let own = event.get("registration");
         let is_older = move |one: &&Value| own.is_none_or(|own| own["applicationId"] != one["applicationId"]);
         let all = event.pointer("/user/registrations").and_then(Value::as_array).into_iter().flatten();
