@@ -25,8 +25,8 @@ const OURS: [&str; 5] =
 /// only its hash.
 pub const SCIM_TOKEN_FILE: &str = "scim-token";
 
-/// The file with the settings as shell variables. A shell that has loaded the file can run operator commands on this
-/// set-up.
+/// The file with the settings as shell variables. After a shell has loaded this file, operator commands in this shell
+/// act on the simulated set-up.
 pub const ENVIRONMENT_FILE: &str = "environment";
 
 /// The options of the simulated set-up.
