@@ -307,8 +307,8 @@ def scim(browser, outputs, clients):
              "Operations": [{"op": "replace", "path": "active", "value": False}]}
     check("a user is deactivated", ask("PATCH", f"/Users/{user['id']}", patch)["active"] is False)
     ask("DELETE", f"/Groups/{group['id']}", expect=204)
-    # Flexgate handles a large group with jobs. Most of these members do not exist at Twilio. Flexgate must not create
-    # users for them.
+    # With this many members, Flexgate changes the group through jobs. Most of these members do not exist at Twilio.
+    # Flexgate must not create users for them.
     members = [{"value": user["id"]}, *({"value": f"FU{number:032x}"} for number in range(1, 12))]
     ask("POST", "/Groups", {"schemas": [schema + "Group"], "displayName": "Leads", "members": members}, 201)
     patch["Operations"][0]["value"] = True

@@ -159,8 +159,8 @@ impl World {
         self.shift_simulator(clock["offset_seconds"].as_i64().unwrap() + by.whole_seconds()).await;
     }
 
-    /// Sets how many seconds the simulator's clock is ahead. It is ahead of real time, or of [`World::clock`] if the
-    /// simulator uses that clock.
+    /// Sets how many seconds the simulator's clock is ahead of [`World::clock`]. If the simulator does not use that
+    /// clock, its clock is ahead of real time instead.
     pub async fn shift_simulator(&self, seconds: i64) {
         self.control("clock", &json!({ "offset_seconds": seconds })).await;
     }
