@@ -149,7 +149,8 @@ impl EventApplier {
         }
         if history.profile.is_some() && news.statement.roles.is_some() {
             // Earlier versions did not record which roles they gave. So Flexgate assumes that they gave every role that
-            // they could have given. As in those versions, an event that names roles replaces all of these roles.
+            // they could have given. An event that names roles replaces all of these roles, as it did in the earlier
+            // versions.
             news.earlier = Earlier::AllBut(self.allowed_roles.clone());
         }
         news.flex_user_sid = history.user;

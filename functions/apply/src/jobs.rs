@@ -1,7 +1,7 @@
-//! Runs jobs: reconciles one person, or queues a job for each of many people.
+//! Runs jobs. A job reconciles one person, or queues a job for each of many people.
 //!
-//! A job carries no data that could become outdated. It reads the current state when it runs. It can therefore run
-//! twice, late, or after a later job.
+//! A job contains no data that could become outdated, because it reads the current state when it runs. It can therefore
+//! run twice, late, or after a later job.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -205,7 +205,7 @@ pub(crate) const FUSIONAUTH: &[Row] = &[
     row(&["user.action"], Ignored, "an action such as a temporary ban does not end access. Deactivate the user"),
 ];
 
-/// Zitadel (<https://zitadel.com/docs/apis/introduction>, the event types of the aggregates user, org and instance).
+/// Zitadel's event types of the aggregates user, org and instance (<https://zitadel.com/docs/apis/introduction>).
 pub(crate) const ZITADEL: &[Row] = &[
     row(&["user.human.added", "user.human.selfregistered", "user.reactivated", "user.unlocked"], Person, "upsert"),
     row(&["user.human.profile.changed", "user.human.email.changed"], Person, "refresh"),

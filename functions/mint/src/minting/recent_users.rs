@@ -27,7 +27,8 @@ use tokio::time::timeout_at;
 /// How long a cached user is trusted.
 const SEEN: Duration = Duration::seconds(60);
 
-/// Once the cache holds this many identities, Flexgate drops those whose cached user is more than a minute old.
+/// Once the cache holds this many identities, Flexgate drops the identities whose cached user is more than a minute
+/// old.
 const CROWD: usize = 10_000;
 
 /// The users that this process has read, by the caller's identity.

@@ -1,5 +1,5 @@
-//! Callers who are not who they claim to be: M1, M10, M13, M14, M24. `shared/tests/authn` tests attacks on tokens in
-//! general. The tests here check the function's answers to such tokens.
+//! Callers who are not the people they claim to be: M1, M10, M13, M14, M24. `shared/tests/authn` tests attacks on
+//! tokens in general. The tests here check how the function answers such attacks.
 
 use flexgate::base::clock_rng::Clock as _;
 use serde_json::json;
@@ -26,7 +26,7 @@ async fn m01_only_one_bearer_header_counts() {
     for headers in cases {
         gate.send(headers, "{}".into()).await.assert_problem(REFUSED.0, REFUSED.1);
     }
-    // If the caller has no token, the answer does not say that the body is invalid.
+    // The body is invalid, but the answer does not say so, because the caller has no token.
     gate.send(&[], r#"{"ttl": -1}"#.into()).await.assert_problem(REFUSED.0, REFUSED.1);
     gate.send(&[&bearer], "{}".into()).await.assert_minted(&ada);
     gate.send(&[&format!("bearer {token}")], String::new()).await.assert_minted(&ada);

@@ -240,8 +240,8 @@ async fn a_leaver_whom_a_source_holds_inactive_is_not_made_again() {
         if says {
             gate.api_says("ada", Some(true), None).await;
         }
-        // A source may say that a person is inactive before that person ever had a Flex user. A mint must not create
-        // one.
+        // A source may say that a person is inactive before the person ever had a Flex user. A mint must not create a
+        // Flex user for this person.
         gate.operator_says_inactive("ada").await;
         gate.hide_deactivated().await;
         gate.world.forget_calls().await;

@@ -53,7 +53,8 @@ impl Users {
         let entry = self.scim.entry_named(username).await?;
         let spelt = entry.as_ref().map_or(username, |entry| &entry.username);
         let found = match (self.provisioning.flex().find_alike(spelt, deadline).await?, entry) {
-            // Twilio's result may not say whether the user is active. In that case, a second request is needed.
+            // Twilio's search may return a user without saying whether it is active. In that case, a second request is
+            // needed.
             (Some(user), _) if !user.is_active() && !user.is_deactivated() => {
                 Some(self.provisioning.flex().get(&user.flex_user_sid, deadline).await?)
             }

@@ -27,7 +27,8 @@ pub(super) struct Person {
     pub(super) view: View,
 }
 
-/// The field of an entry that keeps the client's own key (`externalId`) after the client has deleted the user.
+/// The field of a user's entry in the SCIM store that contains a copy of the client's own key (`externalId`) after the
+/// client has deleted the user.
 pub(super) const LEFT_AS: &str = "leftAs";
 
 /// The attributes that Flexgate stores in the form in which the client wrote them.

@@ -1,5 +1,5 @@
-//! Describes a client's write of a user: the form in which the client wrote it, and the resulting statement of the
-//! source SCIM for the people ledger.
+//! Describes what a client writes about a user: the form in which the client wrote it, and the resulting statement of
+//! the source SCIM for the people ledger.
 
 use flexgate::domain::RoleSet;
 use flexgate::domain::ledger::Statement;

@@ -49,7 +49,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// Creates the value, without sending a request. `base` is the beginning of the users' URLs.
+    /// Builds a `Users` value without sending a request. `base` is the beginning of the users' URLs.
     #[must_use]
     pub fn new(
         base: String,

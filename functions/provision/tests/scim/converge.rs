@@ -1,5 +1,5 @@
-//! Case C16: a request writes to Twilio and to the store, and no transaction covers both. Whichever of the two writes
-//! fails, a retry of the request must reach the same state.
+//! Case C16: a request writes to Twilio and to the store, and no transaction covers both writes. If either write fails,
+//! a retry of the request must still reach the right state.
 
 use serde_json::{Value, json};
 

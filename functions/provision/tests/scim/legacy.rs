@@ -1,4 +1,5 @@
-//! Tests data of versions before the people ledger existed: users in Flex, and entries and groups in the SCIM store.
+//! Tests data that was stored before the people ledger existed: users in Flex, and entries and groups in the SCIM
+//! store.
 
 use flexgate::domain::{FlexUserSid, Role};
 use flexgate::store::scim::{Entry, Group, GroupWritten, Member};

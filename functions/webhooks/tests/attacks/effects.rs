@@ -268,7 +268,7 @@ async fn w13_a_payload_gives_no_role_the_policy_forbids_and_demotes_nobody_by_ac
     for (step, (roles, expected)) in [
         (json!(["admin", "owner", "supervisor"]), json!(["supervisor"])),
         (json!(null), json!(["supervisor"])),
-        // Each of these events names roles, but none that Flexgate can give. So Flexgate removes the role that an
+        // Each of these events names roles, but no role that Flexgate can give. So Flexgate removes the role that an
         // earlier event gave (R62).
         (json!(["admin"]), json!(["agent"])),
         (json!("agent"), json!(["agent"])),

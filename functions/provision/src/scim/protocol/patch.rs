@@ -252,7 +252,7 @@ fn selects_values(key: &str) -> bool {
     key.contains('[')
 }
 
-/// Sets the values that the key's filter selects. If the filter selects none, creates the value that the filter
+/// Changes the values that the filter in the key selects. If the filter selects none, creates the value that the filter
 /// describes, because a replace operation without a path also adds values (RFC 7644 §3.5.2.3).
 fn selected_by_key(
     schema: &Schema,
