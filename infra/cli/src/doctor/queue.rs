@@ -12,8 +12,8 @@ use super::finding::Finding;
 /// Flexgate normally applies an event within seconds. If an event waits this long, something blocks it. The alarm in
 /// the template fires at the same age.
 const SLOW: Duration = Duration::minutes(10);
-/// If an event waits this long, the doctor reports a failure. It may be an event that should take a person's access
-/// away.
+/// If an event waits this long, the doctor reports a failure, because the event may be one that should take a person's
+/// access away.
 const STUCK: Duration = Duration::hours(1);
 /// The doctor warns if this many events wait. A gateway needs more than a minute or two to apply so many.
 const LONG: u64 = 1_000;

@@ -17,7 +17,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 /// Variables that the simulated set-up always sets itself. It ignores their values in the environment, because those
-/// may be meant for real Twilio. A simulated set-up therefore cannot touch a real account.
+/// values may be meant for real Twilio. A simulated set-up therefore cannot touch a real account.
 const OURS: [&str; 5] =
     ["FLEXGATE_TWILIO_URL", "FLEXGATE_PUBLIC_URL", "FLEXGATE_SECRETS", "FLEXGATE_STORE", "FLEXGATE_SSO_PROFILES"];
 
