@@ -123,8 +123,7 @@ class Walk(unittest.TestCase):
         cls.environment["PATH"] = f"{cargo.parent}:{cls.environment['PATH']}"
 
     def setUp(self):
-        # Each block runs in a shell of its own. This file passes variables and functions to the shell of the next
-        # block.
+        # Each block runs in a separate shell. This file passes variables and functions to the shell of the next block.
         self.state = self.folder / "shell-state"
         self.state.write_text("")
         shutil.rmtree(self.clone / ".flexgate", ignore_errors=True)

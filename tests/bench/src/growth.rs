@@ -77,8 +77,8 @@ async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report)
     for &users in sizes {
         let upstream = populated(&folder.join(format!("apply-{users}")), users).await;
         let mut apply = Function::start(&function(places, &upstream, "flexgate-apply")).await;
-        // First apply one event for each person, so that the measured events are changes to known people. The batches
-        // have ten events, like those of SQS.
+        // First apply one event for each person, so that the measured events are changes to known people. Each batch
+        // has ten events, as with SQS.
         progress(&format!("{users} first events"));
         for people in (0..users).collect::<Vec<_>>().chunks(10) {
             deliver(&mut apply, people, 0).await;
