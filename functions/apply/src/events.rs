@@ -84,7 +84,8 @@ impl EventApplier {
         }
         if !known && report.outcome == Outcome::NoUser {
             let Statement { active, restored, memberships, directory, .. } = news.statement;
-            // Store only whether the person has access, and no profile data, because they may never become a Flex user.
+            // Store only whether the person has access. Store no profile data, because this person may never become a
+            // Flex user.
             let access = Statement { active, restored, memberships, directory, ..Statement::default() };
             if !access.is_silent() {
                 self.ledger.keep(&source, &event.subject.id, &access).await?;

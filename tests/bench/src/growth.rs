@@ -233,7 +233,8 @@ async fn fill(store: &SqliteStore, number: usize) {
     store.bind(&identity(number), &user(number), moment()).await.unwrap();
 }
 
-/// Runs each store operation that the functions use once. Each runs on an existing row or on a new one.
+/// Runs each of the store operations that the functions use. Each operation runs once, on an existing row or on a new
+/// one.
 async fn round(store: &SqliteStore, old: usize, new: usize) {
     let key = SessionKey::of(&old.to_string());
     assert!(store.get(&key).await.unwrap().is_some());

@@ -18,8 +18,8 @@ impl Users {
         let (own, other): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.id == id);
         let entry = own.into_iter().next();
         if entry.is_none() && !other.is_empty() {
-            // This SID belongs to a newer Flex user of the person. The newer user has replaced the person's first one,
-            // but the first SID is still the person's `id`.
+            // This SID belongs to a Flex user that has replaced the person's first Flex user. The person's `id` is
+            // still the SID of the first one.
             return Err(Refusal::Unknown);
         }
         let current = entry.as_ref().map_or(&id, |entry| &entry.current).clone();
