@@ -302,7 +302,8 @@ async fn w15_while_twilio_is_down_events_are_accepted_and_applied_later() {
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 0);
     assert_eq!(hooks.inbox().count(EventStatus::Dead).await.unwrap(), 0);
     hooks.world.control("reset", &json!({})).await;
-    // Let more time pass than the longest pause between tries, and than a dead consumer's lease on a message.
+    // Advance the clock by more than the longest pause between two tries, and by more than a lease. A consumer that has
+    // died still has leases on its messages.
     hooks.world.clock.advance(Duration::minutes(6));
     hooks.settle().await;
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 21);
