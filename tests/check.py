@@ -12,7 +12,7 @@ import register
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 430  # "about 400"
-# Names and phrases that the house style no longer allows. Each comes with what to write instead.
+# Names and phrases that the house style no longer allows. Each one is a pattern, with the words to write instead.
 RETIRED = {
     r"\b[Aa]mbient\b": "ClockRng",
     r"\bSystemEntropy\b": "SystemRng",
@@ -24,7 +24,7 @@ RETIRED = {
     r"twice is once": "idempotent",
     r"once enough, in the end right": "eventually consistent",
 }
-# Variables that the CloudFormation template does not set. Each comes with the reason.
+# Variables that the CloudFormation template does not set, each with the reason.
 NOT_IN_TEMPLATE = {
     "FLEXGATE_AHEAD_MILLISECONDS": "the old name of FLEXGATE_PREWARM_MILLISECONDS",
     "FLEXGATE_APPLY_TRIES": "the template's maxReceiveCount stands on its default",
@@ -85,8 +85,7 @@ def main() -> int:
             found = re.search(word, path.read_text())
             rule(not found, f"{name}: {found and found[0]!r} is retired; use {instead}")
 
-    # The domain crate does no I/O. It must not depend on a crate that could do I/O, or use a module of the standard
-    # library that could.
+    # The domain crate does no I/O. So it must not use a crate or a module of the standard library that could do I/O.
     manifest = tomllib.loads((ROOT / "shared/domain/Cargo.toml").read_text())
     others = sorted(set(manifest["dependencies"]) - DOMAIN_MAY_USE)
     rule(not others, f"shared/domain/Cargo.toml: the domain depends on {others}")
@@ -101,8 +100,8 @@ def main() -> int:
         others = sorted(set(tomllib.loads(path.read_text())["dependencies"]) & set(functions))
         rule(not others, f"{path.relative_to(ROOT)}: a function depends on {others}")
 
-    # Only the people ledger (shared/src/users) changes Flex users. Tests may change them too. They are in other folders
-    # than those that this rule checks.
+    # Only the people ledger (shared/src/users) changes Flex users. Tests may change Flex users too. This rule does not
+    # check the folders that contain tests.
     for path in tracked("shared/src", "functions/*/src/*.rs", "infra/cli/src"):
         name = path.relative_to(ROOT)
         if name.is_relative_to("shared/src/users") or name.is_relative_to("shared/src/twilio"):

@@ -129,8 +129,8 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
         const fresh = await ask();
         if (stopped) return fresh;
         if (current?.flex_user_sid !== undefined && fresh.flex_user_sid !== current.flex_user_sid) {
-          // All tabs share the session cookie, so another user may have signed in through another tab. This page's
-          // client and worker belong to the first user and must not get the other user's token.
+          // All tabs share the session cookie, so another user may have signed in through another tab. The client and
+          // the worker on this page belong to the first user. They must not get the other user's token.
           const title = "Somebody else has signed in with this browser";
           throw new FlexgateError({ code: "another_user", status: 409, title });
         }
@@ -251,7 +251,8 @@ function backoff(failures, retryAfter) {
 function clockOffset(response) {
   const told = Date.parse(response.headers.get("date") ?? "");
   const offset = told - Date.now();
-  // Ignore small differences between the clocks. `Date` has only whole seconds, and the answer needed time to arrive.
+  // Ignore a small difference between the two clocks. The header `Date` has only whole seconds, and the answer needed
+  // time to arrive.
   return Number.isNaN(offset) || Math.abs(offset) < 5_000 ? 0 : offset;
 }
 

@@ -307,8 +307,8 @@ def scim(browser, outputs, clients):
              "Operations": [{"op": "replace", "path": "active", "value": False}]}
     check("a user is deactivated", ask("PATCH", f"/Users/{user['id']}", patch)["active"] is False)
     ask("DELETE", f"/Groups/{group['id']}", expect=204)
-    # Flexgate handles a large group with jobs. Most of these members do not exist at Twilio. Flexgate must not create
-    # users for them.
+    # With this many members, Flexgate changes the group through jobs. Most of these members do not exist at Twilio.
+    # Flexgate must not create users for them.
     members = [{"value": user["id"]}, *({"value": f"FU{number:032x}"} for number in range(1, 12))]
     ask("POST", "/Groups", {"schemas": [schema + "Group"], "displayName": "Leads", "members": members}, 201)
     patch["Operations"][0]["value"] = True
@@ -385,6 +385,9 @@ def allowed(outputs, ids):
             actions = {one["Action"]} if isinstance(one["Action"], str) else set(one["Action"])
             named = one["Resource"] if isinstance(one["Resource"], list) else [one["Resource"]]
             for resource in named:
+                # `Fn::If` holds the condition, the reference if it is true, and the reference if it is false. The stack
+                # sets no parameter that makes such a condition true.
+                resource = resource["Fn::If"][2] if "Fn::If" in resource else resource
                 logical = resource["Ref"] if "Ref" in resource else resource["Fn::GetAtt"][0] if resource != "*" else None
                 pairs += [(actions, ids[logical])] if logical in ids else []
         roles[name.lower()] = pairs

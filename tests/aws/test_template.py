@@ -57,7 +57,8 @@ class Template(unittest.TestCase):
 
     def secrets(self, function):
         statement = self.statements(function).get("Secrets")
-        # `Fn::If` holds the condition, the reference if it is true, and the reference if it is false.
+        # `Fn::If` is a list of three: the condition, the reference if the condition is true, and the reference if it is
+        # false.
         names = [one.get("Fn::If", [None, one])[1]["Ref"] for one in statement["Resource"]] if statement else []
         return set(names)
 
@@ -185,7 +186,7 @@ class Template(unittest.TestCase):
             source = {"Fn::GetAtt": [name, "Arn"]}
             (one,) = [one["Properties"] for one in mappings if one["Properties"]["EventSourceArn"] == source]
             self.assertEqual(one["FunctionResponseTypes"], ["ReportBatchItemFailures"])
-            # Only the queue of jobs has a concurrency limit. The queue of events has none.
+            # The queue of jobs has a concurrency limit. The queue of events has no such limit.
             self.assertEqual("ScalingConfig" in one, name == "Bulk")
         self.assertEqual(len(mappings), 2)
 

@@ -31,8 +31,8 @@ PATIENCE = 60
 BUILD = 1800  # the first build compiles the clone's own packages
 PORTS = ("9000", "9010", "9443")
 
-# A pattern for each mark that a command block can have. Blocks with a mark are not run. The block must match the mark's
-# pattern, so that no other block gets the mark by mistake.
+# A page can put a mark on a command block that must not be run. Each mark has a pattern here. A marked block must match
+# the pattern, so that no other block gets the mark by mistake.
 NEEDS = {
     "needs-aws": re.compile(r"\b(aws|sam) "),
     "needs-twilio": re.compile(r"--live\b"),
@@ -123,8 +123,7 @@ class Walk(unittest.TestCase):
         cls.environment["PATH"] = f"{cargo.parent}:{cls.environment['PATH']}"
 
     def setUp(self):
-        # Each block runs in a shell of its own. This file passes variables and functions to the shell of the next
-        # block.
+        # Each block runs in a separate shell. This file passes variables and functions to the shell of the next block.
         self.state = self.folder / "shell-state"
         self.state.write_text("")
         shutil.rmtree(self.clone / ".flexgate", ignore_errors=True)

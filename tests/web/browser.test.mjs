@@ -65,7 +65,8 @@ test("ada signs in, sees who she is, works with her worker, stays signed in over
 
     await page.reload();
     await page.getByRole("heading", { name: "ada", level: 2 }).waitFor();
-    // When the page disconnected, the SDK asked TaskRouter to set the worker offline.
+    // The page disconnected from TaskRouter when it was reloaded. The SDK had asked TaskRouter to set the worker
+    // offline in that case.
     await activityIs(page, "Offline");
 
     await named(page, "Renew now").click();
@@ -104,7 +105,7 @@ test("the keyboard alone is enough, and keeps its place when the activity change
 
 test("over four token periods the page renews by itself, and the worker works with each new token", bounded, async () => {
   // The gateway refreshes a token that is valid for less than five more minutes. Here, tokens are valid for 280
-  // seconds, so each request brings a new one.
+  // seconds, so each request gets a new token.
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 280 });
   try {
     await inProfile({}, async ({ page }) => {
@@ -117,7 +118,8 @@ test("over four token periods the page renews by itself, and the worker works wi
       await activity(page).filter({ hasNotText: "Connecting" }).waitFor();
       for (const name of ["Available", "Break", "Unavailable", "Offline"]) {
         const known = tokens.length;
-        // Expiration times have whole seconds. So wait for over a second, so that the new token's time differs.
+        // Expiration times are in whole seconds. Wait for over a second, so that the new token expires at a different
+        // time.
         await new Promise((resolve) => setTimeout(resolve, 1_100));
         await page.clock.fastForward(150_000);
         for (const until = Date.now() + 8_000; tokens.length === known && Date.now() < until; ) await page.clock.runFor(500);
@@ -167,7 +169,7 @@ test("no token is in any storage of the browser, nor in the document", bounded, 
       caches: await caches.keys(),
       token: /eyJ[\w-]{20}/.test(document.documentElement.outerHTML),
     }));
-    // The page itself stores nothing. The logger of the SDK stores its log levels.
+    // The page itself stores nothing. The logger of the SDK stores only its log levels.
     assert.deepEqual(kept.local.filter(([name, value]) => !name.startsWith("loglevel:") || !/^[A-Z]+$/.test(value)), []);
     assert.deepEqual({ ...kept, local: [] }, { local: [], session: [], databases: [], caches: [], token: false });
   });
@@ -176,7 +178,7 @@ test("no token is in any storage of the browser, nor in the document", bounded, 
 test("back after signing out shows nothing private, not even out of the browser's page cache", bounded, async () => {
   await inProfile({}, async ({ context, page }) => {
     await context.addInitScript(() => {
-      // This runs before the page's own listeners, and records what the screen showed when the page came back.
+      // This listener runs before the page's own listeners. It records what the screen showed when the page came back.
       addEventListener("pageshow", (event) => {
         (window.shows ??= []).push({ persisted: event.persisted, text: document.body.innerText });
       }, { capture: true });

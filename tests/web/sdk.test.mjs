@@ -63,8 +63,8 @@ test("the token of a sign-in makes a client and connects its worker, and a renew
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 280 });
   const page = createFlexgate({ baseUrl: gateway.url, fetch: await signIn(gateway, "grace") });
   const session = await page.session();
-  // Expiration times have whole seconds. If the time did not change, the gateway would take it as a sign that the
-  // session is ending. So wait for over a second.
+  // Expiration times are in whole seconds. If the new token expired at the same time as the old one, the gateway would
+  // conclude that a refresh no longer extends the session. So wait for over a second.
   await sleep(1_100);
   const renewed = await page.session();
   await gateway.control("/__sim/switches", { sso_token_ttl_seconds: 3600 });

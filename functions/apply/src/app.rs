@@ -127,7 +127,8 @@ impl App {
     async fn applied(&self, body: &str, attempts: u32, deadline: Deadline) -> Handled {
         let id = RequestId::new(&self.clock_rng);
         let Ok(message) = serde_json::from_str::<Message>(body) else {
-            // During a deployment, a newer version may already send messages that this one does not know.
+            // During a deployment, a newer version of Flexgate may already send messages that this version does not
+            // know.
             let reason =
                 if is_newer(body) { "a message of a newer version" } else { "the message is none of Flexgate's" };
             if is_newer(body) && attempts < self.tries {

@@ -1,5 +1,5 @@
-//! Handles batches of an SQS FIFO queue. The response lists the messages that failed. SQS delivers those again and
-//! deletes the others (`ReportBatchItemFailures`).
+//! Handles batches of an SQS FIFO queue. The response (`ReportBatchItemFailures`) lists the messages that failed. SQS
+//! delivers these messages again, and deletes all others.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

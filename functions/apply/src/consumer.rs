@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, EVENT_TIME, Handled};
 
-/// The maximum number of messages that are applied at the same time. Each is about a different subject. There is a
-/// maximum because Twilio limits the number of concurrent requests per account.
+/// The maximum number of messages that are applied at the same time. No two of them are about the same person. There is
+/// a maximum because Twilio limits the number of concurrent requests per account.
 const ABREAST: usize = 8;
 
-/// The maximum number of jobs among these messages. The other slots are reserved for events, so that a new event starts
-/// at once.
+/// The maximum number of jobs that run at the same time. The other slots are reserved for events, so that a new event
+/// starts at once.
 const JOBS_ABREAST: usize = 6;
 
 /// The length of a message's lease. It is longer than the time limit for applying a message.

@@ -77,13 +77,15 @@ impl EventApplier {
         }
         self.ledger.without_ended(&source, &mut news.statement).await?;
         let mut report = self.ledger.state(&news, deadline).await?;
-        // A group or a directory may have ended in between. Its job then perhaps did not see this person.
+        // While this event was being applied, the person's group or directory may have ended. The job that handles such
+        // an ending may not have seen this person. So apply the ending here too.
         if self.ledger.without_ended(&source, &mut news.statement).await? {
             report = self.ledger.state(&news, deadline).await?;
         }
         if !known && report.outcome == Outcome::NoUser {
             let Statement { active, restored, memberships, directory, .. } = news.statement;
-            // Store only whether the person has access, and no profile data, because they may never become a Flex user.
+            // Store only whether the person has access. Store no profile data, because this person may never become a
+            // Flex user.
             let access = Statement { active, restored, memberships, directory, ..Statement::default() };
             if !access.is_silent() {
                 self.ledger.keep(&source, &event.subject.id, &access).await?;
@@ -135,8 +137,8 @@ impl EventApplier {
         })
     }
 
-    /// Merges into `news` what earlier versions of Flexgate applied before the people ledger existed. Otherwise, an
-    /// older event could undo a newer one. Returns false if the event contains nothing newer.
+    /// Merges into `news` the state that earlier versions of Flexgate stored, before the people ledger existed.
+    /// Otherwise, an older event could undo a newer one. Returns false if the event contains nothing newer.
     async fn continued(&self, event: &IdentityEvent, news: &mut News) -> Result<bool, LedgerError> {
         let history = self.history.history(&event.source, &event.subject.id).await?;
         let moment = Some(event.moment());
@@ -159,7 +161,8 @@ impl EventApplier {
         }
         if history.profile.is_some() && news.statement.roles.is_some() {
             // Earlier versions did not record which roles they gave. So Flexgate assumes that they gave every role that
-            // they could have given. As in those versions, an event that names roles replaces all of these roles.
+            // they could have given. An event that names roles replaces all of these roles, as it did in the earlier
+            // versions.
             news.earlier = Earlier::AllBut(self.allowed_roles.clone());
         }
         news.flex_user_sid = history.user;

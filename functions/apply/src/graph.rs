@@ -1,4 +1,5 @@
-//! Looks a user up at Microsoft Graph. A notification from Graph says only whose account has changed.
+//! Looks users up at Microsoft Graph. Flexgate needs this because a notification from Graph says whose account has
+//! changed, but not how.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use url::Url;
 /// The longest that one request may take. Events of other sources wait in the meantime.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The largest answer that is read, in bytes.
+/// The largest answer that Flexgate reads, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// An access token is renewed when it is valid for less than this.
@@ -41,8 +42,8 @@ pub struct GraphSettings {
 }
 
 impl GraphSettings {
-    /// Reads `FLEXGATE_GRAPH_SECRET_ID`, `FLEXGATE_GRAPH_URL` and `FLEXGATE_GRAPH_LOGIN_URL`. Returns `Some(None)` if no
-    /// secret is named: then nobody is looked up.
+    /// Reads `FLEXGATE_GRAPH_SECRET_ID`, `FLEXGATE_GRAPH_URL` and `FLEXGATE_GRAPH_LOGIN_URL`. If the first is not set,
+    /// returns `Some(None)`, and Flexgate looks nobody up.
     pub fn read(reader: &mut Reader) -> Option<Option<Self>> {
         let secret_id = reader.optional("FLEXGATE_GRAPH_SECRET_ID", |text| Ok::<_, std::fmt::Error>(text.to_owned()));
         let graph = base(reader, "FLEXGATE_GRAPH_URL", "https://graph.microsoft.com");
@@ -62,7 +63,8 @@ fn base(reader: &mut Reader, variable: &'static str, default: &str) -> Option<Ur
     }
 }
 
-/// The secret: an application of the tenant with the permission `User.Read.All`.
+/// The content of the secret: the credential of an application that is registered in the Entra tenant. The application
+/// needs the permission `User.Read.All`.
 #[derive(Deserialize)]
 struct Credential {
     tenant_id: String,
@@ -97,7 +99,7 @@ struct Token {
     renewed_at: OffsetDateTime,
 }
 
-/// A user as Graph shows them. Graph omits or nulls what it does not know.
+/// A user as Graph describes them. A field that Graph does not know is missing or null.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct User {
@@ -137,8 +139,9 @@ impl Graph {
         Self { settings, http, credential, token: Mutex::default(), clock_rng }
     }
 
-    /// Returns the event with what Graph shows: a person who is deleted or disabled is deactivated; otherwise an earlier
-    /// deactivation no longer counts, and the profile follows. An event about somebody of another tenant stays as it is.
+    /// Adds to the event what Graph shows about the person. If the person is deleted or disabled, the event becomes a
+    /// deactivation. If the account is enabled, the event withdraws an earlier deactivation. In every case, the event
+    /// gets the person's current profile. An event about a person of another tenant stays as it is.
     pub(crate) async fn described(
         &self,
         event: &IdentityEvent,
@@ -156,7 +159,8 @@ impl Graph {
         }
         let mut answer = self.user(&held.value, person, deadline).await?;
         if answer.status == StatusCode::UNAUTHORIZED {
-            // The secret or the token may have been replaced.
+            // Graph refuses the access token. The secret or the token may have been replaced, so get a new token and
+            // ask once more.
             *self.token.lock().await = None;
             answer = self.user(&held.value, person, deadline).await?;
         }
@@ -192,8 +196,8 @@ impl Graph {
         Ok(send(&self.http, request, deadline.within(PATIENCE), MAX_ANSWER).await?)
     }
 
-    /// An access token by the client credentials grant (RFC 6749 §4.4). The lock is held during the request, so that
-    /// concurrent look-ups share one token.
+    /// Returns an access token, obtained with the client-credentials grant (RFC 6749 §4.4). Holds a lock during the
+    /// request, so that concurrent look-ups share one token.
     async fn token(&self, credential: &Credential, deadline: Deadline) -> Result<Arc<Token>, GraphError> {
         let mut held = self.token.lock().await;
         let now = self.clock_rng.now();
@@ -244,7 +248,7 @@ fn parsed<T: DeserializeOwned>(answer: &Answer) -> Result<T, GraphError> {
     serde_json::from_slice(&answer.body).map_err(|_| GraphError::Malformed)
 }
 
-/// The profile, without the fields that a Flex user cannot have.
+/// Converts the user to a profile, without fields that a Flex user cannot have.
 fn profile(user: User) -> PersonProfile {
     PersonProfile {
         email: user.mail.and_then(|text| text.parse().ok()),

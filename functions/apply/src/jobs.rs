@@ -1,7 +1,7 @@
-//! Runs jobs: reconciles one person, or queues a job for each of many people.
+//! Runs jobs. A job reconciles one person, or queues a job for each of many people.
 //!
-//! A job carries no data that could become outdated. It reads the current state when it runs. It can therefore run
-//! twice, late, or after a later job.
+//! A job contains no data that could become outdated, because it reads the current state when it runs. It can therefore
+//! run twice, late, or after a later job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use flexgate::store::{ChangedMember, Ended, EventQueue, LeftGroup, Message};
 use flexgate::users::ledger::{Ledger, LedgerError, Report};
 use time::OffsetDateTime;
 
-/// When a job has less time left than this, it does not read another batch of people.
+/// If a job has less time left than this, it does not read another batch of people.
 const WORTH_READING_ON: Duration = Duration::from_secs(5);
 
 /// What a [`Message::Ended`] says.
@@ -30,7 +30,8 @@ pub(crate) struct Ending<'m> {
 }
 
 impl Ending<'_> {
-    /// Returns the message for one person whom the ending concerns: the person left the group, or is inactive.
+    /// Returns the message that applies the ending to one person. After a group has ended, the person is no longer a
+    /// member of the group. After a directory has ended, the person is inactive.
     fn consequence(&self, subject: &SubjectId) -> Message {
         let event = IdentityEvent {
             id: self.event.clone(),
@@ -88,12 +89,14 @@ impl Jobs {
         self.ledger.reconcile_member(user, left, deadline).await
     }
 
-    /// Queues a [`Message::Consequence`] for everybody in the group or directory that ended. If time runs out, queues a
-    /// job that continues. If the job is interrupted, it starts again. That is safe, because the queue accepts each
-    /// message only once. First records the ending, so that a late event gives nobody access back.
+    /// Records that a group or a directory has ended, so that an event that arrives late gives nobody access back. Then
+    /// queues a [`Message::Consequence`] for everybody in the group or directory. If time runs out, queues a job that
+    /// continues. If this job is interrupted, it starts again. That is safe, because the queue accepts each message
+    /// only once.
     ///
-    /// Returns the number of people, and the number of those whose directory no event ever named. Those stay as they are:
-    /// if every directory could be theirs, the end of a directory for tests would lock everybody out.
+    /// Returns the number of people, and the number of those whose directory is unknown, because no event has named it.
+    /// Flexgate does not change people with an unknown directory. Otherwise, the end of a test directory could lock
+    /// everybody out.
     pub(crate) async fn end(&self, ending: &Ending<'_>, deadline: Deadline) -> Result<(usize, usize), LedgerError> {
         let source = Source::Webhook(ending.source.clone());
         if ending.after.is_none() {

@@ -20,7 +20,7 @@ pub struct Settings {
     /// refuses an event, it becomes a dead letter at once. The local consumer pauses for at most five minutes between
     /// tries.
     pub tries: u32,
-    /// How to look users up at Microsoft Graph; `None` if they are not looked up.
+    /// How to look users up at Microsoft Graph. If this is `None`, Flexgate looks nobody up.
     pub graph: Option<GraphSettings>,
 }
 

@@ -1,5 +1,5 @@
-//! R65: a notification from Microsoft Graph says only whose account has changed, so the person is looked up. The tests use
-//! a server that answers as Microsoft's sign-in and as Graph.
+//! Case R65: a notification from Microsoft Graph says whose account has changed, but not how. So Flexgate looks the
+//! person up. In these tests, one server plays Microsoft's sign-in and Graph.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 const TENANT: &str = "11111111-1111-4111-8111-111111111111";
 const ADA: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 
-/// What Microsoft answers, and what it was asked.
+/// The answers of the server that plays Microsoft, the number of tokens that it has issued, and the requests that it
+/// has received.
 #[derive(Default)]
 struct Microsoft {
     user: Option<(u16, Value)>,
@@ -112,7 +113,7 @@ impl Tenant {
         self.app.handle(&event.to_string(), 1, Deadline::after(Duration::from_secs(20))).await
     }
 
-    /// Applies a notification about ada while Graph answers like this.
+    /// Applies a notification that ada's account has changed. Graph answers the look-up with this status and body.
     async fn changed(&self, minutes_ago: i64, status: u16, body: Value) -> Handled {
         self.microsoft.lock().unwrap().user = Some((status, body));
         self.handle("refresh", minutes_ago, true, &format!("{TENANT}:{ADA}")).await
@@ -148,7 +149,7 @@ async fn r65_a_user_who_is_still_there_keeps_access_and_the_profile_follows() {
     let ada = tenant.ada().await;
     assert_eq!((&ada["deactivated"], &ada["full_name"]), (&json!(false), &json!("Ada King")));
     assert_eq!(ada["email"], "king@example.com");
-    // Graph leaves out or nulls what it does not know; that changes nothing.
+    // Graph omits a field that it does not know, or sends null. Neither changes the Flex user.
     let user = json!({ "accountEnabled": null, "displayName": null, "mail": null });
     assert_eq!(tenant.changed(30, 200, user).await, Handled::Done);
     assert_eq!(tenant.ada().await["deactivated"], false);
@@ -178,7 +179,7 @@ async fn r65_nobody_loses_access_because_graph_fails_or_refuses() {
         assert_eq!(tenant.changed(40, 404, body).await, Handled::Again, "a 404 that is not Graph's word about a user");
     }
     assert_eq!(tenant.ada().await["deactivated"], false);
-    // A token that was revoked is replaced once.
+    // If Graph no longer accepts the access token, Flexgate gets one new token.
     tenant.microsoft.lock().unwrap().tokens += 1;
     assert_eq!(tenant.changed(40, 200, json!({ "accountEnabled": false })).await, Handled::Done);
     assert_eq!(tenant.ada().await["deactivated"], true);

@@ -1,4 +1,4 @@
-//! Applies SCIM patches from standard input. `tests/judges/scim` compares the results with those of other
+//! Applies SCIM patches from standard input. `tests/judges/scim` compares the results with the results of other
 //! implementations. Each input line is `{"document": {…}, "operations": […]}`. The output line is `{"ok": {…}}` or
 //! `{"error": "…"}`.
 

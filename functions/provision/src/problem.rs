@@ -9,7 +9,7 @@ use flexgate::web::{Problem, kinds};
 /// Twilio's error codes for an invalid request body: failed validation, unprocessable, missing fields.
 const BODY_CODES: [u32; 3] = [45_004, 45_008, 45_050];
 
-/// Maps each provisioning error to a problem. No error is left out.
+/// Maps every provisioning error to a problem.
 pub(crate) fn of(error: &ProvisioningError) -> Problem {
     if let ProvisioningError::Twilio(TwilioError::Refused(api)) = error
         && let Some(code) = api.code.filter(|code| BODY_CODES.contains(code))
@@ -21,7 +21,7 @@ pub(crate) fn of(error: &ProvisioningError) -> Problem {
     error.into()
 }
 
-/// Maps each error of the people ledger to a problem. No error is left out.
+/// Maps every error of the people ledger to a problem.
 pub(crate) fn of_ledger(error: LedgerError) -> Problem {
     match &error {
         LedgerError::InactiveBy(by) | LedgerError::Attachment(AttachmentRefused::Inactive(by)) => inactive(by),

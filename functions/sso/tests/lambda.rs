@@ -36,8 +36,8 @@ fn json(response: &Response<Body>) -> Value {
 async fn cookies_come_as_a_list_and_queries_decoded_once() {
     let world = World::on_one_clock().await;
     let response = invoke(&world, fixture("callback_two_cookies")).await;
-    // This login cookie cannot be decrypted, so the answer would be the same if Flexgate did not read the cookie at
-    // all. The next test therefore uses a cookie that can be decrypted.
+    // This login cookie cannot be decrypted. So the answer does not show whether Flexgate read the cookie at all. The
+    // next test uses a cookie that can be decrypted.
     assert_eq!((response.status().as_u16(), json(&response)["code"].as_str()), (400, Some("login_invalid")));
 }
 

@@ -51,7 +51,7 @@ impl App {
     }
 
     /// Like [`Self::start`], but takes at most `time` to read the secrets. If `time` is zero, the first delivery reads
-    /// them.
+    /// the secrets.
     pub async fn start_within(
         time: Duration,
         settings: &WebhookSettings,

@@ -1,5 +1,5 @@
-//! The event types of each vendor that matter to Flexgate, and the effect of each type. `docs/webhooks.md` contains
-//! these tables. A test checks that the page and the tables agree.
+//! The event types of each vendor that matter to Flexgate, and the effect of each type. `docs/webhooks.md` contains the
+//! same tables. A test checks that the page and this module agree.
 
 /// Some event types with the same effect.
 #[derive(Debug, PartialEq, Eq)]
@@ -205,7 +205,7 @@ pub(crate) const FUSIONAUTH: &[Row] = &[
     row(&["user.action"], Ignored, "an action such as a temporary ban does not end access. Deactivate the user"),
 ];
 
-/// Zitadel (<https://zitadel.com/docs/apis/introduction>, the event types of the aggregates user, org and instance).
+/// Zitadel's event types of the aggregates user, org and instance (<https://zitadel.com/docs/apis/introduction>).
 pub(crate) const ZITADEL: &[Row] = &[
     row(&["user.human.added", "user.human.selfregistered", "user.reactivated", "user.unlocked"], Person, "upsert"),
     row(&["user.human.profile.changed", "user.human.email.changed"], Person, "refresh"),

@@ -1,5 +1,5 @@
 //! The route `/webhooks/{source}`: verifies deliveries from identity systems, translates them to Flexgate's own events,
-//! and queues those.
+//! and puts these events into a queue.
 //!
 //! Flexgate trusts a delivery only after it has verified the source's proof (such as a signature) over the raw bytes.
 //! It acknowledges a delivery only after the events are in the queue. This function never calls Twilio, so it answers a

@@ -10,8 +10,8 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::settings::{ProfileField, SourceSettings};
 
-/// The place of each field in the payloads of one kind of source, as JSON pointers. Flexgate uses the first pointer
-/// that finds a value.
+/// Where the payloads of one kind of source contain each field, as JSON pointers. Flexgate uses the first pointer that
+/// finds a value.
 pub(crate) type ProfileFields = &'static [(ProfileField, &'static [&'static str])];
 
 /// The most roles read from one payload.
@@ -62,9 +62,9 @@ impl Mapping {
         self.profile_with(document, email, verified)
     }
 
-    /// Returns the profile, for sources whose e-mail address the caller has looked up. Only a verified address may
-    /// replace a missing username. Otherwise, anyone who can edit the address could impersonate another user
-    /// (CVE-2023-3128).
+    /// Returns the profile with the e-mail address `email`, which the caller has already read from the payload. Only a
+    /// verified address may replace a missing username. Otherwise, anyone who can edit the address could impersonate
+    /// another user (CVE-2023-3128).
     pub(crate) fn profile_with(
         &self,
         document: &Value,

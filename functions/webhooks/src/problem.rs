@@ -10,7 +10,7 @@ pub(crate) fn source_unknown() -> Problem {
     Problem::new(kinds::SOURCE_UNKNOWN, "The sources are configured in FLEXGATE_WEBHOOKS.")
 }
 
-/// Only the log names the rule that failed. If the answer named it, a forger would learn from it.
+/// Only the log names the rule that failed. A forger could use such information, so the answer does not contain it.
 pub(crate) fn unproven(error: Unproven) -> Problem {
     Problem::new(kinds::DELIVERY_UNPROVEN, "Check the secret on both sides, and this machine's clock.").because(&error)
 }

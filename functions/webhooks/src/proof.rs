@@ -114,8 +114,8 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.last()?)?)).collect()
 }
 
-/// Checks that the header contains one of the secrets. The secret may stand alone, be a bearer token, or be the
-/// `user:password` of HTTP Basic.
+/// Checks that the header contains one of the secrets. The header may contain only the secret, the secret as a bearer
+/// token, or the secret as the `user:password` of HTTP Basic.
 pub(crate) fn shared_secret(
     headers: &HeaderMap,
     header: &HeaderName,

@@ -24,7 +24,7 @@ pub(crate) struct Draft {
     pub(crate) profile: Result<PersonProfile, NameError>,
 }
 
-/// The messages that Flexgate has read from a delivery so far, and the counts of items that became no message.
+/// The messages that Flexgate has read from a delivery so far, and how many items did not become a message.
 #[derive(Debug)]
 pub(crate) struct Reading<'r> {
     name: &'r SourceName,

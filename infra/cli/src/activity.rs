@@ -47,7 +47,7 @@ pub async fn run(options: &Activity) -> Result<(), Box<dyn Error>> {
     list(options.store.as_deref(), only, options.json).await
 }
 
-/// Lists the notes, or only those of one kind.
+/// Lists the notes (records of what Flexgate refused or ignored), or only the notes of one kind.
 pub async fn list(store: Option<&Path>, only: Option<Noted>, json: bool) -> Result<(), Box<dyn Error>> {
     let mut notes = open(store)?.notes(ClockRng::system().now()).await?;
     notes.retain(|note| only.is_none_or(|only| note.noted == only));

@@ -2,7 +2,7 @@
 //! audit events.
 //!
 //! A command opens the trail before it does anything else. If that fails, the command ends, so it never makes a change
-//! that it cannot record. On Unix, the operator's name comes from the operating system, because anyone can change an
+//! that it cannot record. On Unix, the operating system provides the operator's name, because anyone can change an
 //! environment variable.
 
 use std::error::Error;

@@ -145,8 +145,8 @@ fn since(letter: &DeadLetter) -> String {
     letter.since.format(&Rfc3339).unwrap_or_default()
 }
 
-/// Writes a line to standard output. The text comes from outside, so replaces control characters in it. Otherwise, the
-/// text could control the terminal.
+/// Writes a line to standard output. The text comes from outside. Replaces control characters in it, because they could
+/// control the terminal.
 fn say(text: &str) -> Result<(), Box<dyn Error>> {
     let plain: String = text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect();
     Ok(writeln!(std::io::stdout(), "{plain}")?)

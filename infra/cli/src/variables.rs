@@ -1,5 +1,5 @@
-//! Finds misspelt variables. A variable counts as misspelt if it has Flexgate's prefix but is not in
-//! docs/configuration.md.
+//! Finds environment variables that are probably misspelt. A variable counts as misspelt if it has Flexgate's prefix
+//! but is not in docs/configuration.md.
 
 use std::collections::BTreeSet;
 

@@ -147,8 +147,8 @@ fn read_secrets(world: &World, canaries: &mut Canaries) {
 /// Signs in, uses the session and refreshes its token. Then does the same with invalid input.
 async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     let router = process.router();
-    // The gateway returns only tokens that are valid for at least five minutes. This one is valid for four, so
-    // `/sso/token` refreshes it.
+    // The gateway returns only tokens that are valid for at least five more minutes. This token is valid for four
+    // minutes, so `/sso/token` refreshes it.
     world.control("switches", &json!({"sso_token_ttl_seconds": 240})).await;
     let mut browser = Browser::new(router.clone());
     let authorize = browser.begin("/sso/default/login?return_to=/desk").await;

@@ -63,7 +63,8 @@ async fn dead_letters_are_listed_shown_and_retried_by_a_gateway() {
     assert_eq!(said(&events(&world, &["retry", key])).trim(), "1 back in the queue");
     assert_eq!(said(&events(&world, &["retry", "--all"])).trim(), "2 back in the queue");
 
-    // A gateway now retries the events. It applies those that it can, and stores for each of the others why it cannot.
+    // A gateway now retries the events. It applies the events that it can apply. Each of the others becomes a dead
+    // letter again, with the reason.
     let mut gateway = Process::live(BINARY, &world);
     let inbox = store.inbox();
     for _ in 0..100 {

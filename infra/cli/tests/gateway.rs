@@ -23,7 +23,7 @@ fn it_serves_within_two_seconds_and_says_where() {
     command
         .args(["--port", &ports[0], "--simulator-port", &ports[1], "--tls-port", &ports[2], "--data-dir"])
         .arg(folder.path())
-        // The environment has the settings of a real account. The simulated set-up must ignore them.
+        // The environment has the settings of a real account. The simulated set-up must ignore these settings.
         .env("TWILIO_ACCOUNT_SID", "ACffffffffffffffffffffffffffffffff");
     let began = tokio::time::Instant::now();
     let mut process = Process::spawn(command, ports[0].parse().unwrap());

@@ -241,7 +241,8 @@ async fn idle_seats_are_named_and_deactivated_only_on_request_within_the_limit()
     let sweep = ["users", "sweep", "--names", "--idle", "1"];
     let said = done(&run(&world, &[], &[&sweep[..], &["--dry-run"]].concat()).await);
     assert!(said.contains("0  active, and idle for as long as --idle says\n"), "{said}");
-    // Set Twilio's clock back two days, so that the workers last changed their activity two days ago.
+    // Create two users while Twilio's clock is two days slow. When the clock is right again, their workers have had the
+    // same activity for two days.
     world.control("clock", &json!({ "offset_seconds": -2 * 86_400 })).await;
     for name in ["margaret", "katherine"] {
         done(&run(&world, &[], &provision(name, "agent")).await);

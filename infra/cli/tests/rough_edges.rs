@@ -157,8 +157,8 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     let key = |user: &Value| (user["username"].clone(), user["full_name"].clone(), user["roles"].clone());
     let (before, after) = (before.iter().map(key), world.twilio_users().await);
     assert_eq!(before.collect::<Vec<_>>(), after.iter().map(key).collect::<Vec<_>>());
-    // The import did not record rows in the journal that it only compared with Flex. So the next import compares them
-    // again, and sends only the row that failed.
+    // The import compared some rows with Flex without sending them, and did not record them in the journal. So the next
+    // import compares these rows again, and sends only the row that failed.
     std::fs::write(world.folder().join("h.csv"), format!("{csv}linus,linus@example.com,Linus,admin\n")).unwrap();
     let allowed = |mut command: Command| {
         command.env("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin");
@@ -169,7 +169,7 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     assert!(out(&stopped).contains("3 unchanged, 1 failed"), "{}", out(&stopped));
     let again = output(allowed(operator(&world, &["users", "import", "h.csv"]))).await;
     assert!(out(&again).contains("1 created, 0 updated, 2 unchanged, 0 failed, 1 finished before"), "{}", out(&again));
-    // If the same spelling occurs twice in a file, that is still a mistake.
+    // If a file contains the same username twice in the same spelling, that is still a mistake.
     std::fs::write(world.folder().join("g.csv"), format!("{csv}grace,grace@example.com,Grace,agent\n")).unwrap();
     let twice = output(operator(&world, &["users", "import", "g.csv"])).await;
     assert!(err(&twice).contains("the same as in line"), "{}", err(&twice));
@@ -202,8 +202,8 @@ async fn r87_an_option_of_serve_before_another_command_is_refused() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn r88_state_that_cannot_be_written_is_named_with_what_to_do() {
-    // Root can write to any folder, so missing permissions would not make this fail for root. Put a file where a folder
-    // should be instead.
+    // The test may run as root, who can write to any folder. So put a file where a folder should be, because that makes
+    // the command fail for root too.
     for (file, named) in
         [(".flexgate", ".flexgate"), (".flexgate/secrets", "secrets"), (".flexgate/simulator", "simulator")]
     {

@@ -18,8 +18,8 @@ pub async fn compare(places: &Places, at: &[(&str, &str)], quick: bool) {
     let mut mint: Vec<_> = all.map(|(name, path)| function(name, path.into(), &upstream, mints(&tokens))).collect();
     let times = if quick { Times { starts: 9, answers: 300 } } else { Times { starts: 41, answers: 3_000 } };
 
-    // Bind every person's identity before measuring. Otherwise only the mint that runs first would do that work, and
-    // would look slower than the others.
+    // Bind every person's identity before measuring. Otherwise, only the mint that runs first would do that work. It
+    // would then look slower than the other mints.
     measure(&mut mint[..1], Times { starts: 1, answers: PEOPLE }, None).await;
 
     section("The mint beside itself");

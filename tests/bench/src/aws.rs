@@ -93,8 +93,9 @@ fn perform(held: &mut Held, operation: &str, asked: &Value) -> Result<Value, &'s
             let values = &asked["ExpressionAttributeValues"];
             let (pk, prefix) = (text(&values[":pk"]), text(&values[":prefix"]));
             if values[":index"].is_object() {
-                // This query looks for the last stored mark at or before an index. A mark contains the token of one
-                // page in Twilio's list of users.
+                // This query looks for a stored page token. Each item of this kind contains Twilio's token for one page
+                // of the list of users, and the index of the first user on that page. The query finds the last item
+                // whose index is at most the given one.
                 let upto = items.range((pk.clone(), String::new())..=(pk, text(&values[":index"])));
                 let now = number(&values[":now"]);
                 let last = upto.rev().map(|(_, item)| item).find(|item| number(&item["expires_at"]) > now);

@@ -1,5 +1,5 @@
-//! Measures the requests that a warm mint cannot avoid, over connections that are already open: two parallel requests
-//! to DynamoDB (one counts, one reads), and then the request to Twilio that mints the token.
+//! Measures the requests that a warm mint cannot avoid, over connections that are already open. These are two parallel
+//! requests to DynamoDB (one to count, one to read), and then the request to Twilio that mints the token.
 
 use std::time::Duration;
 

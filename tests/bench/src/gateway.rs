@@ -18,7 +18,7 @@ use crate::report::{Report, median, ms, progress, quantile, row, rule, short};
 use crate::subjects::{Places, peer_variables};
 use crate::upstream::Upstream;
 
-/// The load on each server is split into this many turns. The two servers take turns.
+/// The load on each server is split into this many parts. The two servers get their parts in turn.
 const TURNS: usize = 10;
 
 /// A server that mints.
@@ -194,8 +194,8 @@ pub async fn compare(places: &Places, folder: &Path, quick: bool, report: &Repor
     }
 }
 
-/// Sends `count` mint requests. Checks that the gateway uses no more memory at the end than after the first tenth of
-/// them.
+/// Sends `count` mint requests. Checks that the gateway uses no more memory after the last request than after the first
+/// tenth of the requests.
 pub async fn memory(places: &Places, folder: &Path, count: usize, report: &Report) {
     let upstream = Upstream::start(&folder.join("memory"));
     let tokens = upstream.people().await;

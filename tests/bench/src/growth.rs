@@ -67,8 +67,8 @@ fn function(places: &Places, upstream: &Upstream, name: &str) -> Start {
     Start { command: vec![places.binaries.join(name).display().to_string()], variables, group: None }
 }
 
-/// The number of turns for each size. The sizes alternate, so that other load on the machine affects all of them
-/// equally.
+/// The number of turns for each size. The bench alternates between the sizes, so that other load on the machine affects
+/// all of them equally.
 const TURNS: usize = 10;
 
 async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report) {
@@ -77,8 +77,8 @@ async fn apply(places: &Places, folder: &Path, sizes: &[usize], report: &Report)
     for &users in sizes {
         let upstream = populated(&folder.join(format!("apply-{users}")), users).await;
         let mut apply = Function::start(&function(places, &upstream, "flexgate-apply")).await;
-        // First apply one event for each person, so that the measured events are changes to known people. The batches
-        // have ten events, like those of SQS.
+        // First apply one event for each person, so that the measured events are changes to known people. Each batch
+        // has ten events, as with SQS.
         progress(&format!("{users} first events"));
         for people in (0..users).collect::<Vec<_>>().chunks(10) {
             deliver(&mut apply, people, 0).await;
@@ -233,7 +233,8 @@ async fn fill(store: &SqliteStore, number: usize) {
     store.bind(&identity(number), &user(number), moment()).await.unwrap();
 }
 
-/// Runs each store operation that the functions use once. Each runs on an existing row or on a new one.
+/// Runs each of the store operations that the functions use. Each operation runs once, on an existing row or on a new
+/// one.
 async fn round(store: &SqliteStore, old: usize, new: usize) {
     let key = SessionKey::of(&old.to_string());
     assert!(store.get(&key).await.unwrap().is_some());

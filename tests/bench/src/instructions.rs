@@ -24,7 +24,7 @@ pub async fn count(subject: &mut Subject, folder: &Path) -> Option<f64> {
     }
     progress(&format!("counting the instructions of {}", subject.name));
     // First send the requests of the shorter run once without counting. Some work happens only once for each person,
-    // such as binding an identity. Otherwise, the first counted run would include that work and the second would not.
+    // such as binding an identity. Without this preparation, only the first counted run would include that work.
     let mut function = Function::start(&subject.start).await;
     for _ in 0..RUNS[0] {
         let (answer, _, _) = function.invoke(&(subject.event)()).await;

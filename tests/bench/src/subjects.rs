@@ -96,7 +96,7 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Returns mint requests. Each is for the next person, and the first follows the last.
+/// Returns mint requests, each for the next person. After the last person, the first person comes again.
 pub fn mints(tokens: &[String]) -> Events {
     let mut tokens: Vec<String> = tokens.to_vec();
     Box::new(move || {

@@ -123,7 +123,7 @@ impl Upstream {
     }
 
     /// The variables that make the AWS SDKs call the stub. Secrets Manager and DynamoDB get different host names, so
-    /// that the two don't share connections. On AWS, they don't share any either.
+    /// that they use separate connections, as on AWS.
     pub fn aws(&self) -> [(&'static str, String); 8] {
         let (here, local) =
             (format!("https://127.0.0.1:{}", self.aws_port), format!("https://localhost:{}", self.aws_port));

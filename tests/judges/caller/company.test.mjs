@@ -9,8 +9,8 @@ import { decodeJwt } from "jose";
 import { startCompany } from "./lib/company.mjs";
 import { assertMinted, assertRefused, startGateway } from "./lib/gateway.mjs";
 
-// Returns the FLEXGATE_ISSUERS item under "Generic OIDC" in docs/issuers.md, with `issuer` in place of the example's
-// address.
+// Returns the example for FLEXGATE_ISSUERS under "Generic OIDC" in docs/issuers.md, with `issuer` instead of the
+// example's address.
 async function documented(issuer) {
   const page = await readFile(new URL("../../../docs/issuers.md", import.meta.url), "utf8");
   const section = page.split("\n## ").find((text) => text.startsWith("Generic OIDC"));

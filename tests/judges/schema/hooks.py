@@ -33,7 +33,7 @@ class IdentitySystem(Bearer):
     variable = "FLEXGATE_SCIM_TOKEN"
 
 
-# Don't use this session for /sso/logout, which would end it for all later cases.
+# Don't use this session for /sso/logout. Otherwise, all later cases would find the session ended.
 @schemathesis.auth().apply_to(path="/sso/token")
 class Person:
     def get(self, case, context):

@@ -1,12 +1,12 @@
-// Compares the results of patches in Flexgate and in the npm package scim-patch. The results may differ only as listed
-// below. For each listed difference, a section of an RFC decides which result is right.
+// Compares the results of patches in Flexgate and in the npm package scim-patch. The results may differ only as the
+// list `differences` below allows. For each difference in the list, a section of an RFC decides which result is right.
 //
 //     cargo build -p flexgate-provision --example scim_patch
 //     node patches.mjs [path of the example] [sequences] [seed]
 //
-// Before every step of a sequence, both have the same document. So if every step gives the same result, every sequence
-// does too. If the results of a step differ, one of the listed differences must explain it. Each listed difference must
-// occur at least once.
+// Each sequence consists of several patches. Before each patch, Flexgate and scim-patch have the same document. So if
+// all single results agree, the results of the sequence agree too. If two results differ, a difference in the list must
+// explain it. Each difference in the list must occur at least once.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";

@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 
 const TIME: Duration = Duration::from_secs(10);
 
-/// Returns the path of a bootstrap. If `FLEXGATE_BOOTSTRAPS` is set, this is the bootstrap that `tests/run release`
-/// packaged. Otherwise, it is the binary in the parent folder of this test's binary.
+/// Returns the path of a bootstrap (a function's program on Lambda). If `FLEXGATE_BOOTSTRAPS` is set, this is the
+/// bootstrap that `tests/run release` has packaged. Otherwise, it is the binary in the parent folder of this test's
+/// binary.
 fn bootstrap(name: &str) -> PathBuf {
     if let Some(packaged) = std::env::var_os("FLEXGATE_BOOTSTRAPS") {
         return PathBuf::from(packaged).join(name);
@@ -322,8 +323,8 @@ async fn the_first_random_number_of_a_process_comes_within_five_milliseconds() {
         // for seeding the generator.
         times.push(line["duration_ms"].as_f64().unwrap());
     }
-    // Use the fastest of five runs, because this machine may be busy. A generator that gathers entropy itself would
-    // need tens of milliseconds in every run.
+    // Use the fastest of five runs, because this machine may be busy. If the generator had to gather entropy itself,
+    // every run would take tens of milliseconds.
     let best = times.iter().copied().fold(f64::MAX, f64::min);
     assert!(best < 5.0, "{times:?} ms");
 }

@@ -13,7 +13,8 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 thread_local! {
-    /// The text that this thread has logged since its [`Log`] started. `None` while the thread has no [`Log`].
+    /// The text that this thread has logged since its [`Log`] started. The value is `None` if the thread has no
+    /// [`Log`].
     static OF_THREAD: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 

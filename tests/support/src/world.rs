@@ -97,7 +97,7 @@ impl World {
         self.folder.path().join("secrets").join(format!("{id}.json"))
     }
 
-    /// Writes the cookie keys. Each entry of `keys` has the name of a key, and the byte from which the key is made.
+    /// Writes the cookie keys. Each element of `keys` has the name of a key, and the byte from which the key is made.
     pub fn write_keys(&self, current: &str, keys: &[(&str, u8)]) {
         let keys: serde_json::Map<_, _> = keys
             .iter()
@@ -159,8 +159,8 @@ impl World {
         self.shift_simulator(clock["offset_seconds"].as_i64().unwrap() + by.whole_seconds()).await;
     }
 
-    /// Sets how many seconds the simulator's clock is ahead. It is ahead of real time, or of [`World::clock`] if the
-    /// simulator uses that clock.
+    /// Sets how many seconds the simulator's clock is ahead of [`World::clock`]. If the simulator does not use that
+    /// clock, its clock is ahead of real time instead.
     pub async fn shift_simulator(&self, seconds: i64) {
         self.control("clock", &json!({ "offset_seconds": seconds })).await;
     }
@@ -267,8 +267,7 @@ impl World {
         self.ask(Method::DELETE, "/__sim/requests", &Value::Null).await;
     }
 
-    /// Returns a token from the company's identity provider. Its claims are those of a valid token, overridden by
-    /// `claims`.
+    /// Returns a token from the company's identity provider. `claims` replaces some claims of an otherwise valid token.
     pub async fn token(&self, claims: &Value) -> String {
         let answer = self.ask(Method::POST, "/idp/__dev/token", claims).await;
         answer["token"].as_str().unwrap().to_owned()

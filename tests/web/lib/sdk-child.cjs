@@ -18,7 +18,8 @@ async function run({ account, token, renewed, want }) {
     worker: { sid: worker.sid, name: worker.name, activity: worker.activity?.name, friendlyName: worker.friendlyName },
   };
   if (renewed) {
-    // flexgate.js gives the client a new token. Then look into each part of the SDK to see which token it has.
+    // flexgate.js gives a new token to the SDK's client. Afterwards, look into each part of the SDK to see which token
+    // the part has.
     const { createFlexgate } = await import("../../../examples/agent-desktop/flexgate.js");
     const answer = { access_token: renewed, expires_at: new Date(Date.now() + 3_600_000).toISOString() };
     const gate = createFlexgate({ baseUrl: "http://localhost", fetch: async () => Response.json(answer) });

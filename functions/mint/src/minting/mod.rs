@@ -141,8 +141,8 @@ impl Minting {
         }
     }
 
-    /// Refuses a mint if a source says that the person is inactive. Their Flex user can still be active, because
-    /// Twilio's SSO or somebody in the Console reactivated it.
+    /// Refuses a mint if a source says that the person is inactive. The person's Flex user can still be active, because
+    /// Twilio's SSO or somebody in the Console may have reactivated it.
     async fn present(&self, grant: &MintGrant) -> Result<(), MintError> {
         let username = grant.username.key();
         if self.deactivations.says_inactive(None, Some(&username)).await? { Err(MintError::Inactive) } else { Ok(()) }

@@ -27,7 +27,8 @@ use tokio::time::timeout_at;
 /// How long a cached user is trusted.
 const SEEN: Duration = Duration::seconds(60);
 
-/// Once the cache holds this many identities, Flexgate drops those whose cached user is more than a minute old.
+/// Once the cache holds this many identities, Flexgate drops the identities whose cached user is more than a minute
+/// old.
 const CROWD: usize = 10_000;
 
 /// The users that this process has read, by the caller's identity.
@@ -76,8 +77,8 @@ impl Recalled {
         self.seen.as_ref().map(|(user, _)| &user.flex_user_sid)
     }
 
-    /// Whether the cached user is up to date with these claims, because they add nothing to the cached claims. The
-    /// result matters only if just-in-time provisioning also updates users.
+    /// Whether the cached user is up to date with these claims. This is so if the claims add nothing to the cached
+    /// claims. The result matters only if mints also update users from claims.
     pub(super) fn follows(&self, claims: &TokenClaims) -> bool {
         self.claims.as_ref().is_some_and(|earlier| claims.add_nothing_to(earlier))
     }

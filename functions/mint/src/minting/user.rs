@@ -45,7 +45,7 @@ impl Minting {
             None => self.bind_own(caller, grant, deadline).await?,
         };
         if found == MatchedBy::Created {
-            // The ledger recorded the claims with the roles that the new user got, which may be fewer than the caller's
+            // The ledger recorded the claims with the roles that the new user got. These may be fewer than the caller's
             // roles. Cache the same claims, so that the next mint compares with what the ledger recorded.
             claims = self.claims(caller, grant, newcomer_roles(caller, grant));
         }
@@ -63,8 +63,8 @@ impl Minting {
         Ok((user, found))
     }
 
-    /// Refuses the mint if a source says that the person is inactive. This check uses the username of their Flex user.
-    /// The earlier check used the username in the token, which may differ.
+    /// Refuses the mint if a source says that the person is inactive. This check uses the username of the person's Flex
+    /// user. An earlier check used the username in the token, which may differ.
     async fn present_as(&self, grant: &MintGrant, user: &FlexUser) -> Result<(), MintError> {
         let key = user.username.key();
         if key == grant.username.key() {
@@ -74,13 +74,14 @@ impl Minting {
         if inactive { Err(MintError::Inactive) } else { Ok(()) }
     }
 
-    /// Converts the caller's claims to the form that the ledger uses, with `roles` as the claimed roles.
+    /// Converts the caller's claims to the form that the ledger uses. `roles` takes the place of the roles in the
+    /// claims.
     fn claims(&self, caller: &Caller, grant: &MintGrant, roles: &RoleSet) -> TokenClaims {
         TokenClaims::of(caller, &grant.username, roles, &self.clock_rng)
     }
 
-    /// Returns the user, and whether this call changed it. If the settings say that claims update users, this call
-    /// first updates the user.
+    /// Returns the user, and whether this call changed it. If the settings say that mints update users from claims,
+    /// this call updates the user first.
     async fn follow(
         &self,
         claims: &TokenClaims,
@@ -88,8 +89,8 @@ impl Minting {
         deadline: Deadline,
     ) -> Result<(FlexUser, bool), MintError> {
         match self.ledger.follow(claims, user, deadline).await {
-            // The claims would take the role `admin` from the last administrator. Change nothing, so that this person
-            // can sign in and appoint another administrator.
+            // An update from the claims would take the role `admin` from the last administrator. Change nothing, so
+            // that this person can sign in and appoint another administrator.
             Err(LedgerError::LastAdmin) => Ok((self.get(user, deadline).await?, false)),
             followed => {
                 let followed = followed?;

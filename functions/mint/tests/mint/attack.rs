@@ -12,8 +12,8 @@ use crate::gate::{Gate, Minted as _};
 
 const MODES: [&str; 3] = ["off", "create", "create-and-sync"];
 
-/// Starts a minting function with this mode of just-in-time provisioning. Creates the Flex user `ada` and mints once
-/// for the person to whom it then belongs. Returns that person's token too.
+/// Starts a minting function with this mode of just-in-time provisioning, and creates the Flex user `ada`. A first
+/// person mints once, which binds the user to this person. Returns this person's token too.
 async fn owned(just_in_time: &str) -> (Gate, String) {
     let gate = Gate::with(&[("FLEXGATE_JUST_IN_TIME", just_in_time)]).await;
     gate.world.at_twilio("ada", &["agent"]).await;
@@ -22,7 +22,7 @@ async fn owned(just_in_time: &str) -> (Gate, String) {
     (gate, first)
 }
 
-/// Writes to the ledger, in the operator's name, how the user should be. If `earlier` is `Earlier::Nothing`, the
+/// Writes a statement of the source `operator` about the user to the ledger. If `earlier` is `Earlier::Nothing`, the
 /// username passes to another person. Otherwise, it stays with the same person.
 async fn operator_says(gate: &Gate, username: &str, earlier: Earlier) {
     let user = DesiredUser {
@@ -41,8 +41,8 @@ async fn operator_says(gate: &Gate, username: &str, earlier: Earlier) {
 /// owner's token was issued in the second in which the username passed to the new owner.
 async fn only_the_second_mints(gate: &Gate, username: &str, first: &str) {
     let answer = gate.mint(first, json!({})).await;
-    // Times of issue are whole seconds, and the issuer's clock may be ahead. Only a later token is certainly newer than
-    // the takeover.
+    // A token's time of issue has whole seconds, and the issuer's clock may be ahead by up to `LEEWAY`. Wait for longer
+    // than that, so that the next token is certainly issued after the username has passed to the new owner.
     gate.world.advance(LEEWAY + time::Duration::SECOND).await;
     let second = gate.token_of(username, json!({"sub": "the-second"})).await;
     let own = gate.mint(&second, json!({})).await;

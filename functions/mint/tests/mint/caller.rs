@@ -1,5 +1,5 @@
-//! Callers who are not who they claim to be: M1, M10, M13, M14, M24. `shared/tests/authn` tests attacks on tokens in
-//! general. The tests here check the function's answers to such tokens.
+//! Callers who are not the people they claim to be: M1, M10, M13, M14, M24. `shared/tests/authn` tests attacks on
+//! tokens in general. The tests here check how the function answers such attacks.
 
 use flexgate::base::clock_rng::Clock as _;
 use serde_json::json;
@@ -26,7 +26,7 @@ async fn m01_only_one_bearer_header_counts() {
     for headers in cases {
         gate.send(headers, "{}".into()).await.assert_problem(REFUSED.0, REFUSED.1);
     }
-    // If the caller has no token, the answer does not say that the body is invalid.
+    // The body is invalid, but the answer does not say so, because the caller has no token.
     gate.send(&[], r#"{"ttl": -1}"#.into()).await.assert_problem(REFUSED.0, REFUSED.1);
     gate.send(&[&bearer], "{}".into()).await.assert_minted(&ada);
     gate.send(&[&format!("bearer {token}")], String::new()).await.assert_minted(&ada);
@@ -108,14 +108,14 @@ async fn m14_without_the_scope_nobody_mints() {
 
 #[tokio::test]
 async fn m24_an_email_address_names_nobody() {
-    // An e-mail address alone does not identify a person. Here, the token has no username, and its address is the
-    // username of a Flex user.
+    // An e-mail address alone does not identify a person. Here, the token has no username, and its e-mail address is
+    // the username of a Flex user.
     let gate = Gate::start().await;
     gate.world.at_twilio("ada@example.com", &["agent"]).await;
     let token = gate.token_of("ada", json!({"preferred_username": null})).await;
     gate.mint(&token, json!({})).await.assert_problem(403, "mint_refused");
 
-    // If the settings use the address as the username, the address must be verified.
+    // If the settings use the e-mail address as the username, the address must be verified.
     let issuers = r#"[{"issuer": "{issuer}", "audiences": ["flexgate"], "username_template": "{email}"}]"#;
     let gate = Gate::with(&[("FLEXGATE_ISSUERS", issuers)]).await;
     let ada = gate.world.at_twilio("ada@example.com", &["agent"]).await;

@@ -13,7 +13,7 @@ use time::Duration;
 
 use crate::gate::{Gate, Minted as _};
 
-/// Starts a minting function, mints once for ada, and then empties the journal of requests to Twilio.
+/// Starts a minting function, mints once for ada, and then empties the simulator's journal of requests.
 async fn warm(variables: &[(&str, &str)]) -> (Gate, String) {
     let gate = Gate::with(variables).await;
     let ada = gate.world.at_twilio("ada", &["agent"]).await;
@@ -75,7 +75,7 @@ async fn first_requests_of_a_newcomer_make_one_user() {
     assert_eq!(calls.iter().filter(|line| line.ends_with("/Provision")).count(), 1);
 }
 
-/// Runs `count` requests concurrently in one task, so that their requests to other services overlap.
+/// Runs `count` requests concurrently in one task, so that Flexgate's own requests to Twilio and the store overlap.
 async fn together(count: usize, ask: impl AsyncFn(usize) -> Reply) -> Vec<Reply> {
     let mut asked: Vec<_> = (0..count).map(|n| Box::pin(ask(n))).collect();
     let mut answers: Vec<_> = (0..count).map(|_| None).collect();

@@ -65,7 +65,8 @@ async fn m18_nobody_is_brought_back_by_minting() {
     let ada = gate.world.at_twilio("ada", &["agent"]).await;
     gate.world.deprovision_at_twilio(&ada).await;
     for found in [true, false] {
-        // Even if a search does not show deactivated users, Flexgate must not treat a person with such a user as new.
+        // A search may not show deactivated users. Even then, Flexgate must not treat a person with a deactivated user
+        // as new.
         gate.world.switch(&json!({"find_returns_deactivated": found})).await;
         gate.mint_as("ada").await.assert_problem(403, "mint_refused");
         assert_eq!(gate.world.twilio_user("ada").await.unwrap()["deactivated"], true);
@@ -97,7 +98,8 @@ async fn a_synced_user_follows_the_claims() {
     assert_eq!((&user["full_name"], &user["roles"]), (&json!("Ada King"), &json!(["supervisor"])));
     let user = mint(json!({"email": "new@example.com", "email_verified": false, "name": "Ada King"})).await;
     assert_eq!(user["email"], "ada@example.com");
-    // Claims add roles. A role that was given by hand stays. A role that the claims gave is removed when they drop it.
+    // A role that somebody gave by hand stays, whatever the claims contain. A role that the claims gave is removed when
+    // the claims no longer contain it.
     let user = mint(json!({"roles": ["agent"], "name": "Ada King"})).await;
     assert_eq!(user["roles"], json!(["agent", "supervisor"]));
     mint(json!({"roles": ["agent", "supervisor"], "name": "Ada King"})).await;

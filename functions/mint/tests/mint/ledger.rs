@@ -27,7 +27,7 @@ impl Gate {
         self.ledger().state(&news, Deadline::after(std::time::Duration::from_secs(10))).await
     }
 
-    /// Writes to the ledger what `POST /users` or `DELETE /users` with these values would write.
+    /// Writes the same statement to the ledger as `POST /users` or `DELETE /users` with these values.
     pub async fn api_says(&self, username: &str, active: Option<bool>, roles: Option<&[&str]>) {
         let (now, id) = (self.world.clock.now(), EventId::from(7));
         let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
@@ -150,7 +150,8 @@ async fn the_same_claims_are_written_once_a_day() {
 async fn claims_add_a_role_only_at_a_mint_of_their_own() {
     let gate = Gate::with(SYNC).await;
     gate.mint_with("ada", json!({"roles": ["agent"]})).await;
-    // Reproduce the state after a crash: the ledger has stored the roles, but the Flex user does not have them yet.
+    // Reproduce the state after a crash between two writes: the ledger has stored the roles, but the Flex user does not
+    // have them yet.
     let person = gate.person("ada").await.unwrap();
     let source = gate.claims();
     let mut statement = person.statements[&source].clone();
@@ -222,8 +223,8 @@ async fn a_name_follows_the_source_that_comes_first() {
     gate.api_says("ada", Some(true), None).await;
     assert_eq!(gate.world.twilio_user("ada").await.unwrap()["full_name"], "Said by the API");
     assert_eq!(gate.mint_with("ada", json!({})).await["full_name"], "ada Example", "claims come before the API");
-    // A token without a name makes no statement about the name. A token with an unverified address makes no statement
-    // about the e-mail address.
+    // Without a name in the token, the claims make no statement about the name. With an unverified address, they make
+    // no statement about the e-mail address.
     let silent = json!({"name": null, "email": "other@example.com", "email_verified": false});
     let ada = gate.mint_with("ada", silent).await;
     assert_eq!((&ada["full_name"], &ada["email"]), (&json!("Said by the API"), &json!("ada@example.com")));

@@ -16,7 +16,7 @@ const CREATE: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create")];
 const SYNC: &[(&str, &str)] = &[("FLEXGATE_JUST_IN_TIME", "create-and-sync")];
 
 impl Gate {
-    /// The number of requests to create or update a user since the journal was emptied.
+    /// The number of requests to create or update a user since the simulator's journal of requests was emptied.
     async fn provisions(&self) -> usize {
         self.world.calls("flex-api").await.iter().filter(|line| line.ends_with("/Provision")).count()
     }
@@ -240,8 +240,8 @@ async fn a_leaver_whom_a_source_holds_inactive_is_not_made_again() {
         if says {
             gate.api_says("ada", Some(true), None).await;
         }
-        // A source may say that a person is inactive before that person ever had a Flex user. A mint must not create
-        // one.
+        // A source may say that a person is inactive before the person ever had a Flex user. A mint must not create a
+        // Flex user for this person.
         gate.operator_says_inactive("ada").await;
         gate.hide_deactivated().await;
         gate.world.forget_calls().await;

@@ -56,7 +56,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Builds the access to the groups. Their members must be among `users`. Sends no request.
+    /// Builds a `Groups` value without sending a request. `users` gives access to the groups' members.
     #[must_use]
     pub fn new(users: Arc<Users>) -> Self {
         Self { schema: group_schema(), users }

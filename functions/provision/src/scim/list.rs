@@ -156,8 +156,8 @@ impl Users {
         }
     }
 
-    /// Returns those of the users that SCIM shows. Omits users who were deleted through SCIM. Also omits a Flex user if
-    /// the same person now has another Flex user.
+    /// Returns the users that SCIM shows. Omits users who were deleted through SCIM. Also omits a Flex user if another
+    /// Flex user of the same person has replaced it.
     pub(super) async fn visible(&self, users: Vec<FlexUser>) -> Result<Vec<Person>, Refusal> {
         let sids: Vec<_> = users.iter().map(|user| user.flex_user_sid.clone()).collect();
         let entries = self.scim.entries(&sids).await?;

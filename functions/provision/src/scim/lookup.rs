@@ -18,8 +18,8 @@ impl Users {
         let (own, other): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.id == id);
         let entry = own.into_iter().next();
         if entry.is_none() && !other.is_empty() {
-            // This SID belongs to a newer Flex user of the person. The newer user has replaced the person's first one,
-            // but the first SID is still the person's `id`.
+            // This SID belongs to a Flex user that has replaced the person's first Flex user. The person's `id` is
+            // still the SID of the first one.
             return Err(Refusal::Unknown);
         }
         let current = entry.as_ref().map_or(&id, |entry| &entry.current).clone();
@@ -53,7 +53,8 @@ impl Users {
         let entry = self.scim.entry_named(username).await?;
         let spelt = entry.as_ref().map_or(username, |entry| &entry.username);
         let found = match (self.provisioning.flex().find_alike(spelt, deadline).await?, entry) {
-            // Twilio's result may not say whether the user is active. In that case, a second request is needed.
+            // Twilio's search may return a user without saying whether it is active. In that case, a second request is
+            // needed.
             (Some(user), _) if !user.is_active() && !user.is_deactivated() => {
                 Some(self.provisioning.flex().get(&user.flex_user_sid, deadline).await?)
             }

@@ -27,7 +27,8 @@ pub(super) struct Person {
     pub(super) view: View,
 }
 
-/// The field of an entry that keeps the client's own key (`externalId`) after the client has deleted the user.
+/// The field of a user's entry in the SCIM store that contains a copy of the client's own key (`externalId`) after the
+/// client has deleted the user.
 pub(super) const LEFT_AS: &str = "leftAs";
 
 /// The attributes that Flexgate stores in the form in which the client wrote them.
@@ -65,8 +66,8 @@ impl Person {
         self.view.person.as_ref()?.statements.get(&Source::Scim)
     }
 
-    /// What SCIM stated about one field of an inactive person. Flex gets it when the person is activated again, so until
-    /// then it counts instead of Twilio's value.
+    /// Returns what SCIM has stated about one field of an inactive person. Flex gets this value only when the person is
+    /// activated again. Until then, SCIM shows this value instead of Twilio's.
     fn pending<T>(&self, field: impl FnOnce(&Statement) -> Option<&Said<T>>) -> Option<&T> {
         let stated = self.statement().filter(|_| !self.view.active)?;
         field(stated).map(|said| &said.value)
@@ -136,8 +137,8 @@ impl Person {
         shown
     }
 
-    /// Returns the time of the last change: by Twilio, or by a client that wrote attributes which only Flexgate stores.
-    /// Of these two times, returns the later one.
+    /// Returns the time of the last change. This is the later of two times: the last change at Twilio, and the last
+    /// write of attributes that only Flexgate stores.
     fn modified_at(&self) -> Option<OffsetDateTime> {
         let written = self.asserted().and(self.entry.as_ref()).map(|entry| entry.updated_at);
         parsed(self.user.updated_date.as_deref()).max(written)
@@ -221,8 +222,9 @@ pub(super) fn username(document: &Document) -> Result<Username, Refusal> {
     text.parse().map_err(|error| wrong("userName", error))
 }
 
-/// Returns the full name. Uses the first that the document contains of `displayName`, `name.formatted`, the given and
-/// the family name, and the username. Every name that the client sends must be valid, even if Flexgate does not use it.
+/// Returns the full name. Uses the first of these that the document contains: `displayName`, `name.formatted`, the
+/// given and the family name, the username. Every name that the client sends must be valid, even if Flexgate does not
+/// use it.
 pub(super) fn full_name(document: &Document, username: &Username) -> Result<FullName, Refusal> {
     let said = |holder: Option<&Value>, name: &str| match holder.and_then(Value::as_str).map(str::trim) {
         None | Some("") => Ok(None),
@@ -273,8 +275,8 @@ pub(super) fn follow_name(before: &Document, after: &mut Document, sets_formatte
     }
 }
 
-/// Returns the e-mail address: the first of these that exists: the primary address, the one for work, the first in the
-/// list, or the username if it is an address.
+/// Returns the e-mail address. Uses the first of these that exists: the primary address, the address for work, the
+/// first address in the list, the username if it is an address.
 pub(super) fn email(document: &Document, username: &Username) -> Result<Email, Refusal> {
     let empty = Vec::new();
     let emails = document.get("emails").and_then(Value::as_array).unwrap_or(&empty);

@@ -1,5 +1,5 @@
-//! Describes a client's write of a user: the form in which the client wrote it, and the resulting statement of the
-//! source SCIM for the people ledger.
+//! Describes what a client writes about a user: the form in which the client wrote it, and the resulting statement of
+//! the source SCIM for the people ledger.
 
 use flexgate::domain::RoleSet;
 use flexgate::domain::ledger::Statement;
@@ -16,7 +16,7 @@ pub(super) enum Written<'a> {
     Changed { active: Option<bool> },
 }
 
-/// The result of a write: the statement of the source SCIM, the earlier data of the Flex user that stays valid, and the
+/// The result of a write: the statement of the source SCIM, which earlier data of the Flex user stays valid, and the
 /// roles that the client itself gives.
 pub(super) struct Saying {
     pub(super) statement: Statement,

@@ -2,7 +2,7 @@
 //!
 //! A client reads a user, changes something and writes the whole user back. So the document also contains values that
 //! the client did not choose. Above all, it repeats the roles from groups and from other sources. The statement leaves
-//! those roles out, and also every value that SCIM has already stated.
+//! out these roles, and also every value that SCIM has already stated.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,8 @@ impl Users {
         let locale = after.get("locale").and_then(Value::as_str).map(Box::from);
         let (at, id) = (self.clock_rng.now(), self.cause());
 
-        // A PUT makes a statement about all attributes that it contains, a PATCH only about those that it changes.
+        // A PUT makes a statement about all attributes that it contains. A PATCH makes one only about the attributes
+        // that it changes.
         let says = |names: &[&str]| {
             let changes = |name: &&str| after.get(*name) != before.get(*name);
             let holds = |name: &&str| matches!(written, Written::Whole(document) if document.contains_key(*name));
@@ -119,8 +120,8 @@ impl Users {
         Ok((after, earlier))
     }
 
-    /// Returns the roles for a user to whom the client gives none. SCIM states these roles as if the client had given
-    /// them. Otherwise, the user would lose them when a group adds its role.
+    /// Returns the roles for a user to whom the client gives no role. SCIM states these roles as if the client had
+    /// given them. Otherwise, the user would lose the default roles when a group adds its role.
     fn default_roles(&self) -> RoleSet {
         self.policy.default_roles.intersection(&self.policy.allowed_roles).copied().collect()
     }

@@ -49,7 +49,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// Builds the access to the users. `base` is the beginning of the users' URLs. Sends no request.
+    /// Builds a `Users` value without sending a request. `base` is the beginning of the users' URLs.
     #[must_use]
     pub fn new(
         base: String,
@@ -367,8 +367,8 @@ impl Users {
 
     async fn begin(&self, work: &Work, deadline: Deadline) -> Result<bool, Refusal> {
         let now = self.clock_rng.now();
-        // If this process dies, it leaves behind this record and the lease on the person in the ledger. Both end at the
-        // same time, so the waiting time that the next request is told is long enough for both.
+        // If this process dies, this record and the lease on the person in the ledger remain. Both end at the same
+        // time. So the `Retry-After` of the next answer is long enough for both.
         let until = now + deadline.remaining() + AFTERMATH;
         match self.scim.begin(work, now, until).await? {
             Begun::Yes { intended } => Ok(intended),

@@ -142,7 +142,7 @@ impl Scim {
         self.world.sql("DROP TRIGGER broken_insert; DROP TRIGGER broken_update;");
     }
 
-    /// Makes the write fail with which a request records that a member's change is done or queued ("announced").
+    /// Makes one write to the store fail: the one that records that a member's change is done or queued ("announced").
     pub fn break_announcement(&self) {
         self.world.sql(
             "CREATE TRIGGER broken_announcement BEFORE INSERT ON scim_members WHEN NEW.conferred IS NOT NULL

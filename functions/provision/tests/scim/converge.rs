@@ -1,5 +1,5 @@
-//! Case C16: a request writes to Twilio and to the store, and no transaction covers both. Whichever of the two writes
-//! fails, a retry of the request must reach the same state.
+//! Case C16: a request writes to Twilio and to the store, and no transaction covers both writes. If either write fails,
+//! a retry of the request must still reach the right state.
 
 use serde_json::{Value, json};
 
@@ -147,8 +147,8 @@ async fn c16_a_role_given_at_twilio_but_not_announced_is_announced_by_the_retry(
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Flex Supervisors" })).await.is(201);
     let path = format!("/Groups/{}", group["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
-    // The store records the group with its member, and the Flex user gets the role. Then the write that records this
-    // fails.
+    // The store records the group with its member, and the Flex user gets the role. Then the write fails that would
+    // record that the member's change is done.
     scim.break_announcement();
     scim.patch(&path, add.clone()).await.refused(503, "-");
     scim.mend_announcement();

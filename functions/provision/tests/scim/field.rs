@@ -350,7 +350,7 @@ async fn r51_half_a_name_replaces_no_full_name() {
     assert_eq!(at_twilio(&scim, &path).await["full_name"], "Ada Lovelace");
     scim.patch(&path, json!([{ "op": "replace", "path": "name.familyName", "value": "King" }])).await.is(200);
     assert_eq!(at_twilio(&scim, &path).await["full_name"], "Ada King");
-    // A part that is removed in the same request does not stand in the way.
+    // If the same request removes `name.formatted`, the full name comes from the given and the family name.
     scim.patch(&path, json!([{ "op": "add", "path": "name.formatted", "value": "Countess King" }])).await.is(200);
     let operations = json!([
         { "op": "remove", "path": "name.formatted" },

@@ -1,5 +1,5 @@
-//! Tests SCIM under the rules of the people ledger: R40, R42, R70, and the rules that decide which source has given a
-//! role.
+//! Tests SCIM under the rules of the people ledger: cases R40, R42 and R70, and the rules that decide which source has
+//! given a role.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::base::outbound::Deadline;
@@ -36,7 +36,7 @@ async fn roles(scim: &Scim, id: &str) -> Value {
     scim.world.twilio_user_of(id).await.unwrap()["roles"].clone()
 }
 
-/// Writes a statement to the ledger in which another source describes the person with this username.
+/// Writes a statement of another source about the person with this username to the ledger.
 async fn says(scim: &Scim, source: &str, username: &str, on: bool, names: &[&str]) -> Result<(), LedgerError> {
     let (at, id) = (SystemClock.now(), EventId::from(7));
     let statement = Statement {
@@ -131,8 +131,8 @@ async fn r42_whoever_says_inactive_is_heard_whatever_else_is_wrong() {
         let id = scim.user(&format!("user{number}")).await;
         let path = format!("/Users/{id}");
         let off = off[number % off.len()].clone();
-        // In every second case, the deactivation comes before the invalid operation. In the other cases, it comes after
-        // it.
+        // Test both orders: with an even number, the invalid operation comes before the deactivation, and otherwise
+        // after it.
         let operations = if number % 2 == 0 { json!([wrong, off]) } else { json!([off, wrong]) };
         let answer = scim.patch(&path, operations).await;
         let detail = answer.body["detail"].as_str().unwrap().to_owned();
@@ -271,7 +271,8 @@ async fn whoever_comes_back_under_another_key_is_somebody_else() {
     // inactive.
     scim.send("POST", "/Users", body("x-1")).await.refused(409, "-");
     assert_eq!(scim.world.twilio_user_of(&id).await.unwrap()["deactivated"], true);
-    // A different `externalId` means a different person, for whom nothing of the earlier person counts.
+    // A different `externalId` means a different person. Nothing that was known about the earlier person counts for
+    // this one.
     let made = scim.send("POST", "/Users", body("x-2")).await.is(201);
     assert_eq!(made["roles"], json!([{ "value": "agent" }]));
     let twilio = scim.world.twilio_user_of(made["id"].as_str().unwrap()).await.unwrap();

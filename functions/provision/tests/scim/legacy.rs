@@ -1,4 +1,5 @@
-//! Tests data of versions before the people ledger existed: users in Flex, and entries and groups in the SCIM store.
+//! Tests data that was stored before the people ledger existed: users in Flex, and entries and groups in the SCIM
+//! store.
 
 use flexgate::domain::{FlexUserSid, Role};
 use flexgate::store::scim::{Entry, Group, GroupWritten, Member};
@@ -83,8 +84,8 @@ async fn a_role_of_before_that_scim_gave_is_scims_to_take() {
 async fn whoever_was_deleted_before_stays_so_for_every_other_source() {
     let scim = scim().await;
     let ada = user(&scim, "ada", &["agent"], json!([]), true).await;
-    // Somebody has since reactivated the user in Flex. Other sources must still see that SCIM states that the person is
-    // inactive.
+    // Somebody has since reactivated the user in Flex. The ledger must still contain SCIM's statement that the person
+    // is inactive.
     let platform = scim.platform();
     let key = "ada".parse::<flexgate::domain::Username>().unwrap().key();
     scim.get(&format!("/Users/{ada}")).await.is(200);

@@ -74,9 +74,9 @@ async fn c03_a_user_name_that_differs_in_case_only_is_taken() {
     for name in ["ada@example.com", "ADA@EXAMPLE.COM"] {
         scim.send("POST", "/Users", json!({ "userName": name })).await.refused(409, "uniqueness");
     }
-    // The name must count as taken even if the other user was created outside SCIM. Grace's username is in lower case,
-    // so Twilio's search finds it. Linus's username is in mixed case. Flexgate finds it only after it has listed the
-    // users.
+    // The name must count as taken even if the other user was created outside SCIM. Twilio's search finds `grace`,
+    // which is in lower case. It does not find Linus's username, which is in mixed case. Flexgate finds this user only
+    // after it has listed the users.
     scim.world.at_twilio("grace", &["agent"]).await;
     scim.send("POST", "/Users", json!({ "userName": "GRACE", "emails": ["g@example.com"] }))
         .await

@@ -1,5 +1,6 @@
-//! The shape of a request: the method, the path without its values, and the structure of the body. Two requests that
-//! differ only in names, numbers and texts have the same shape.
+//! Computes the shape of a request. A test counts the different shapes in the fixtures. The shape of a request consists
+//! of the method, the path without its values, and the structure of the body. Two requests that differ only in names,
+//! numbers and texts have the same shape.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,8 @@ pub fn of(step: &Value) -> String {
     format!("{request} {body}")
 }
 
-/// Replaces what a request fills in: saved values, texts in quotation marks, numbers and identifiers in a path.
+/// Replaces the variable parts of a request by `*`: saved values, texts in quotation marks, numbers, and identifiers in
+/// a path.
 fn template(text: &str) -> String {
     let mut shape = String::new();
     let mut rest = text;
@@ -33,8 +35,9 @@ fn template(text: &str) -> String {
     shape
 }
 
-/// The keys of objects, the distinct structures of a list's items, and the types of values. Operators and paths of a
-/// patch belong to its structure, an empty text differs from another, and so does a text that holds JSON.
+/// Returns the structure of a JSON value: the keys of objects, the different structures of the items in a list, and the
+/// types of single values. The operators and paths of a patch belong to the structure. An empty text and a text that
+/// contains JSON are types of their own.
 fn structure(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),

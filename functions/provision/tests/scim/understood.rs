@@ -363,7 +363,8 @@ async fn r53_a_body_without_a_content_type_is_read_as_scim() {
     let mut request = scim.request("POST", "/Users", Some(&body));
     request.headers_mut().remove("content-type");
     scim.call(request).await.is(201);
-    // A form is still none. Neither is a type that is not readable as text, nor a body with two types.
+    // Flexgate still refuses a body with the content type of a form. It also refuses a content type that is not valid
+    // text, and a request with two content types.
     let grace = json!({ "userName": "grace", "displayName": "Grace", "emails": ["grace@example.com"] });
     let other = |content_type: HeaderValue| {
         let mut request = scim.request("POST", "/Users", Some(&grace));

@@ -84,7 +84,7 @@ async fn a_user_is_deprovisioned_and_provisioned_again() {
 async fn an_answer_that_leaves_fields_out_is_completed_before_it_is_compared() {
     let mut directory = Directory::start().await;
     directory.post(&katherine()).await;
-    // With an empty store, the ledger does not know the user. So it must search Twilio.
+    // With an empty store, the ledger does not know the user. So Flexgate must search Twilio.
     let store = format!("sqlite:{}", directory.world.store_path().with_file_name("another.db").display());
     directory.router = process(&directory.world, &[("FLEXGATE_STORE", &store)]);
     directory.world.simulator.switch(|switches| switches.find_returns_deactivated = false);

@@ -1,4 +1,4 @@
-//! Invalid input gets an error for each wrong field, and callers without permission are refused.
+//! Tests that invalid input gets an error for each wrong field, and that callers without permission are refused.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, Reply, World};

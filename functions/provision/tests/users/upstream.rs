@@ -1,4 +1,4 @@
-//! Failures of Twilio: which error the caller gets. Twilio's own text must never reach the caller.
+//! Tests which error the caller gets when Twilio fails. Twilio's own text must never reach the caller.
 
 use http::Method;
 use serde_json::{Value, json};

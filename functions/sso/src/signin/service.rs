@@ -250,8 +250,8 @@ impl SignIn {
         Ok(logins.take(&profile.name, returned).is_some())
     }
 
-    /// Claims the login. Several identical callbacks may arrive, even at the same time in two processes. Only the first
-    /// of them can claim the login and send the code to Twilio.
+    /// Records in the store that this login is used. Several identical callbacks may arrive, even at the same time in
+    /// two processes. Only the first of them succeeds here and sends the code to Twilio.
     async fn claim(&self, id: LoginId) -> Result<(), CallbackError> {
         let now = self.now();
         let once_only = &self.parts.once_only;

@@ -69,7 +69,7 @@ pub enum SessionError {
 }
 
 impl SignIn {
-    /// Returns the session's access token. Refreshes it first if it expires soon.
+    /// Returns the session's access token. If the token expires soon, refreshes it first.
     pub async fn token(&self, unverified_session_id: &str, deadline: Deadline) -> Result<SignedIn, SessionError> {
         let key = SessionKey::of(unverified_session_id);
         let patience = deadline.within(LOOK_AT_MOST);
@@ -158,8 +158,8 @@ impl SignIn {
         };
         let mut next = Tokens::of(&refreshed, &refreshed.info, self.now());
         next.last = next.brings_no_more_time(&tokens);
-        // Of Twilio's answers, only Tokens/Info contains the worker's SID, so keep the known SID. A user's worker does
-        // not change.
+        // Only Twilio's answer to Tokens/Info contains the worker's SID. So keep the SID that is already known. A
+        // user's worker does not change.
         next.worker_sid = next.worker_sid.or(tokens.worker_sid);
         let sealed = next.seal(&session.key, keys, self.parts.clock_rng.rng.as_ref())?;
         let written = self.parts.sessions.refreshed(&session.key, session.version, &sealed).await;

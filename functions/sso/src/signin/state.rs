@@ -1,11 +1,11 @@
 //! The `state` parameter of a login. Flexgate sends it to Twilio, and Twilio returns it to the callback.
 //!
-//! Twilio's SDK sends base64url of `{"connection_name": …, "redirect_url": …}`. That is the same for every login, so it
-//! does not tell the logins of two tabs apart. An additional member could, but Twilio might reject it. So Flexgate
-//! appends the login's number to the object, encoded as white space: a space for each 0 bit, and a tab for each 1 bit.
-//! Every JSON parser must ignore white space there (RFC 8259, section 2). If Twilio returns `state` unchanged, Flexgate
-//! reads the number from it. If Twilio serializes the object again, only the number is lost, and Flexgate finds the
-//! login by its profile.
+//! Twilio's SDK sends base64url of `{"connection_name": …, "redirect_url": …}`. This object is the same for every
+//! login, so it does not tell the logins of two tabs apart. An additional member could do that, but Twilio might reject
+//! it. So Flexgate appends the login's number to the object, encoded as white space: a space for each 0 bit, and a tab
+//! for each 1 bit. Every JSON parser must ignore white space there (RFC 8259, section 2). If Twilio returns `state`
+//! unchanged, Flexgate reads the number from it. If Twilio serializes the object again, only the number is lost, and
+//! Flexgate finds the login by its profile.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -11,8 +11,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::Fault;
 
-/// Twilio states expirations in whole seconds of its own clock. So if two tokens were obtained within this time, they
-/// may have the same expiration although Twilio does extend it at each refresh.
+/// Twilio gives expiration times in whole seconds. So if two tokens were obtained within this time, they may have the
+/// same expiration time by chance. Then nothing shows whether the refresh extended it.
 const MOVES_WITHIN: Duration = Duration::seconds(2);
 
 /// A session's tokens, in the form in which the store keeps them encrypted.
@@ -58,10 +58,10 @@ impl Tokens {
     }
 
     /// Whether the session has reached Twilio's maximum lifetime. A refresh has replaced the tokens `before` with these
-    /// tokens. If these do not expire later than `before`, the maximum is reached.
+    /// tokens. If these tokens do not expire later than `before`, the maximum is reached.
     ///
-    /// Returns false if both were obtained within `MOVES_WITHIN` of each other, as happens when a page asks for its
-    /// token right after sign-in. Expirations have whole seconds, so the new one may be the same by chance.
+    /// Returns false if both were obtained within `MOVES_WITHIN` of each other. This happens if a page requests its
+    /// token right after sign-in. Expiration times have whole seconds, so both may be the same by chance.
     pub(super) fn brings_no_more_time(&self, before: &Self) -> bool {
         let apart = Duration::seconds(self.obtained_at.saturating_sub(before.obtained_at));
         self.expires_at <= before.expires_at && apart >= MOVES_WITHIN

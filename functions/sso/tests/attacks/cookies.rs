@@ -1,4 +1,5 @@
-//! Attacks with cookies that are changed, used in the place of others, expired or too large.
+//! Attacks with cookies: a changed cookie, one cookie in the place of another, an expired cookie, and a cookie that is
+//! too large.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, GATEWAY};

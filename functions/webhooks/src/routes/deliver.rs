@@ -98,7 +98,8 @@ pub(crate) async fn receive(
         return Ok(answer);
     }
     let taken = take(&app, name, source, &context, request).await;
-    // A failure of Flexgate's own is in the log, and storing a note would probably fail too.
+    // Store a note only if the sender made a mistake. A failure of Flexgate is in the log, and storing a note would
+    // probably fail too.
     if let Err(problem) = &taken
         && problem.kind().status.is_client_error()
     {
@@ -204,7 +205,7 @@ impl App {
         }
     }
 
-    /// Stores a note for administrators. Returns false if an equal note was stored less than a minute ago. If storing
+    /// Stores a note for administrators. Returns false if the same note was stored less than a minute ago. If storing
     /// the note fails, the answer to the sender stays the same.
     async fn note(&self, note: Note) -> bool {
         let Some(note) = self.notices.due(note) else { return false };

@@ -46,7 +46,7 @@ impl FusionAuth {
     }
 
     /// Returns the meaning of an event. If the configuration names applications, only users who are registered in one
-    /// of them become Flex users. Otherwise, every active user of `FusionAuth` does.
+    /// of them become Flex users. Otherwise, every active user of `FusionAuth` becomes a Flex user.
     fn meaning(&self, kind: &str, event: &Value) -> Option<EventMeaning> {
         let everybody = self.members_of.is_empty();
         let inactive = event.pointer("/user/active") == Some(&Value::Bool(false));
@@ -78,7 +78,8 @@ impl FusionAuth {
 
     /// The user's registrations in the applications that the configuration names.
     fn registrations<'v>(&'v self, event: &'v Value) -> impl Iterator<Item = &'v Value> {
-        // The event's own registration is newer than the one in the user.
+        // An event about a registration contains the registration twice: on its own, and in the list of the user. The
+        // one on its own is newer.
         let own = event.get("registration");
         let is_older = move |one: &&Value| own.is_none_or(|own| own["applicationId"] != one["applicationId"]);
         let all = event.pointer("/user/registrations").and_then(Value::as_array).into_iter().flatten();
@@ -86,7 +87,8 @@ impl FusionAuth {
         all.filter(|one| one["applicationId"].as_str().is_some_and(|id| self.members_of.contains(id)))
     }
 
-    /// Returns the roles in those registrations, or `None` if no registration has a list of roles.
+    /// Returns the roles in the registrations that [`Self::registrations`] returns, or `None` if no registration has a
+    /// list of roles.
     fn roles(&self, event: &Value) -> Option<Vec<String>> {
         let lists: Vec<_> = self.registrations(event).filter_map(|one| one["roles"].as_array()).collect();
         let names: BTreeSet<&str> = lists.iter().copied().flatten().filter_map(Value::as_str).collect();
@@ -187,7 +189,7 @@ fn algorithm(name: &str) -> Option<Algorithm> {
     }
 }
 
-/// Returns those keys of a secret that are meant for the algorithm. A public key is never used as an HMAC secret.
+/// Returns the keys of a secret that are meant for the algorithm. A public key is never used as an HMAC secret.
 fn keys(secret: &str, algorithm: Algorithm) -> Vec<DecodingKey> {
     let candidates =
         if is_pem(secret) { public_keys(secret) } else { vec![DecodingKey::from_secret(secret.as_bytes())] };

@@ -1,9 +1,10 @@
 //! Microsoft Graph change notifications. A delivery contains several items, and each item proves its origin with a
-//! `clientState`. An item contains the id of the person who changed, but not what changed. So the only change on which
-//! Flexgate can act is a deletion.
+//! `clientState`. An item names the person whose account has changed. If the account was deleted, Flexgate deactivates
+//! the person. For any other change, the item does not say what has changed. The function `apply` then looks the person
+//! up at Graph, if it has a credential for Graph.
 //!
-//! To find the deleted person's Flex user, Flexgate uses the binding that the person's earlier tokens made. The
-//! source's `issuer` must therefore name the tenant. All other changes reach Flexgate with the person's next token.
+//! To find the person's Flex user, Flexgate uses the binding that the person's earlier tokens made. The source's
+//! `issuer` must therefore be the issuer of the tenant.
 
 use flexgate::base::strict_json;
 use flexgate::domain::PersonProfile;

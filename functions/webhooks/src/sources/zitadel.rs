@@ -99,7 +99,7 @@ fn unpacked(document: &Value) -> Value {
     document
 }
 
-/// Returns an id for the event. Zitadel sends none, but the ids of the aggregate and the sequence number together
+/// Returns an id for the event, because Zitadel sends no event id. The aggregate's id and the sequence number together
 /// identify an event.
 fn id(document: &Value) -> Option<String> {
     let aggregate = document["aggregateID"].as_str()?;

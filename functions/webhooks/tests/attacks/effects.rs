@@ -268,7 +268,7 @@ async fn w13_a_payload_gives_no_role_the_policy_forbids_and_demotes_nobody_by_ac
     for (step, (roles, expected)) in [
         (json!(["admin", "owner", "supervisor"]), json!(["supervisor"])),
         (json!(null), json!(["supervisor"])),
-        // Each of these events names roles, but none that Flexgate can give. So Flexgate removes the role that an
+        // Each of these events names roles, but no role that Flexgate can give. So Flexgate removes the role that an
         // earlier event gave (R62).
         (json!(["admin"]), json!(["agent"])),
         (json!("agent"), json!(["agent"])),
@@ -302,7 +302,8 @@ async fn w15_while_twilio_is_down_events_are_accepted_and_applied_later() {
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 0);
     assert_eq!(hooks.inbox().count(EventStatus::Dead).await.unwrap(), 0);
     hooks.world.control("reset", &json!({})).await;
-    // Let more time pass than the longest pause between tries, and than a dead consumer's lease on a message.
+    // Advance the clock by more than the longest pause between two tries, and by more than a lease. A consumer that has
+    // died still has leases on its messages.
     hooks.world.clock.advance(Duration::minutes(6));
     hooks.settle().await;
     assert_eq!(hooks.inbox().count(EventStatus::Applied).await.unwrap(), 21);

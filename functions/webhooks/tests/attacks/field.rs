@@ -138,7 +138,7 @@ async fn r60_people_whose_directory_is_unknown_stay_and_the_administrator_is_tol
     assert!(hooks.is_active("ada").await && hooks.is_active("grace").await);
     let notes = hooks.notes(1).await;
     assert_eq!((&*notes[0].route, notes[0].times), ("the end of directory_of_a_test", 2));
-    // The next event about one of them names the directory. Then its end concerns this person.
+    // The next event about ada names her directory. So when that directory is deleted, she becomes inactive.
     hooks.workos("dsync.user.updated", 30, user("ada", "directory_1")).await;
     hooks.workos("dsync.deleted", 20, json!({ "object": "directory", "id": "directory_1" })).await;
     assert_eq!([hooks.is_active("ada").await, hooks.is_active("grace").await], [false, true]);
@@ -261,7 +261,8 @@ async fn r65_notices_about_the_feed_itself_reach_the_administrator() {
         assert_eq!((note.noted, &*note.source), (Noted::Ignored, "graph"));
         assert!(!note.reason.is_empty());
     }
-    // A sender who does not know the secret cannot cause such a note. Flexgate only notes that it refused the delivery.
+    // A sender who does not know the secret cannot cause a note about an ignored event. Flexgate only notes that it
+    // refused the delivery.
     let forged = json!({ "value": [{ "clientState": "guess", "lifecycleEvent": "subscriptionRemoved" }] });
     hooks.post("graph", &[JSON], forged.to_string()).await;
     assert!(hooks.notes(4).await.iter().all(|note| note.noted == Noted::Refused || note.times == 1));
@@ -302,7 +303,8 @@ async fn r67_an_ignored_event_that_matters_is_noted_and_one_that_does_not_is_onl
             ("workos".into(), "organization_membership.deleted".into(), 1),
         ]
     );
-    // A minute later, the next note also counts the second delivery from before.
+    // The second delivery came within a minute of the first, so Flexgate stored no note about it. A minute later, the
+    // next note counts that delivery too.
     hooks.world.advance(Duration::MINUTE).await;
     hooks.stamped("workos", "workos-signature", 1000, &event("organization_membership.deleted")).await;
     hooks.settle().await;
@@ -321,7 +323,7 @@ async fn a_refused_delivery_is_noted_without_what_it_said() {
     assert_eq!((notes[0].noted, &*notes[0].route), (Noted::Refused, "POST /webhooks/{source}"));
     assert_eq!(&*notes[0].source, "standard");
     assert!(!format!("{notes:?}").contains("ada@example.com"));
-    // A delivery to an address without a source makes no note, because anybody can send one.
+    // A delivery to an address without a source makes no note, because anybody can send such a delivery.
     hooks.post("nobody", &[JSON], "{}").await;
     assert_eq!(hooks.notes(2).await.len(), 1);
 }

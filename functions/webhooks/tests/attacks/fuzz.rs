@@ -1,4 +1,4 @@
-//! Any input, signed or not, gets an answer with a status below 500 and causes no panic.
+//! Tests that any input, signed or not, gets an answer with a status below 500 and causes no panic.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;

@@ -7,8 +7,8 @@ use flexgate::domain::{DesiredUser, Role};
 use super::*;
 
 impl Hooks {
-    /// Delivers a `WorkOS` event about one of ada's memberships. The event's time is `minute` minutes after the time
-    /// one hour ago.
+    /// Delivers a `WorkOS` event about one of ada's memberships. The event's time is one hour ago plus `minute`
+    /// minutes.
     async fn membership(&self, kind: &str, group: &str, minute: i64) {
         let at = self.world.clock_rng().now() - time::Duration::hours(1) + time::Duration::minutes(minute);
         let at = at.format(&time::format_description::well_known::Rfc3339).unwrap();

@@ -123,8 +123,8 @@ async fn workos() {
         let expected = expected.map(|action| (action, "directory_user_1", said));
         assert_eq!(events.first().map(facts), expected, "{kind}");
         for event in events {
-            // The queue does not release an event before the subject's previous event is finished. So finish this one
-            // by making it a dead letter.
+            // The queue releases an event only after the previous event about the same person is finished. So finish
+            // this event by making it a dead letter.
             let message = Message::Event(event);
             hooks
                 .platform

@@ -1,4 +1,4 @@
-//! A minimal browser for the sign-in. It stores the gateway's cookies, follows redirects and submits the form of the
+//! A minimal browser for signing in. It stores the gateway's cookies, follows redirects and submits the form of the
 //! sign-in page.
 
 use std::collections::BTreeMap;

@@ -52,8 +52,8 @@ async fn validate(stage: &Stage, browser: &mut Browser<'_>) -> Outcome {
 }
 
 async fn refresh(stage: &Stage) -> Outcome {
-    // Flexgate returns only tokens that are valid for at least five more minutes. This one is valid for four, so
-    // Flexgate must refresh it.
+    // Flexgate returns only tokens that are valid for at least five more minutes. This token is valid for four minutes,
+    // so Flexgate must refresh it.
     switch(stage, &json!({ "sso_token_ttl_seconds": 240 })).await?;
     let mut browser = Browser::new(stage);
     browser.sign_in("grace").await?;

@@ -1,5 +1,5 @@
-//! All checks of `flexgate doctor`. The first checks are about the settings. The next are about the store and the
-//! secrets that the settings name, and the last about the remote services.
+//! All checks of `flexgate doctor`. The first checks are about the settings. The next checks are about the store and
+//! the secrets that the settings name. The last checks are about remote services such as Twilio.
 
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// The doctor warns if this machine's clock differs from Twilio's by more than this many seconds.
 const DRIFT: i64 = 5;
 
-/// Returns advice for the operator if Twilio cannot be reached, or the server that tests use instead of Twilio.
+/// Returns advice for the operator if Twilio cannot be reached. If `FLEXGATE_TWILIO_URL` names another server, such as
+/// the simulator, the advice is about that server.
 fn network(common: &Common) -> String {
     match common.endpoints.stand_in() {
         Some(url) => format!(

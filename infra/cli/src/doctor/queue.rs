@@ -12,8 +12,8 @@ use super::finding::Finding;
 /// Flexgate normally applies an event within seconds. If an event waits this long, something blocks it. The alarm in
 /// the template fires at the same age.
 const SLOW: Duration = Duration::minutes(10);
-/// If an event waits this long, the doctor reports a failure. It may be an event that should take a person's access
-/// away.
+/// If an event waits this long, the doctor reports a failure, because the event may be one that should take a person's
+/// access away.
 const STUCK: Duration = Duration::hours(1);
 /// The doctor warns if this many events wait. A gateway needs more than a minute or two to apply so many.
 const LONG: u64 = 1_000;
@@ -56,8 +56,7 @@ fn ignored(notes: Result<&[Note], &StoreError>) -> Finding {
     Finding::warning(NAME, text, "see flexgate events ignored")
 }
 
-/// The limits for one queue: the age of the oldest message and the number of messages from which the doctor reports the
-/// queue.
+/// The limits from which the doctor reports a queue: the age of the oldest message, and the number of messages.
 struct Patience {
     noun: &'static str,
     slow: Duration,
@@ -89,8 +88,8 @@ fn waiting(patience: &Patience, backlog: Result<Backlog, StoreError>, now: Offse
     }
 }
 
-/// Reports the dead letters. If one of them should have taken access away, reports a failure, because a person still
-/// has access that they should not have. Otherwise, reports a warning.
+/// Reports the dead letters. If one of them should have taken access away, reports a failure, because a person may
+/// still have access that they should not have. Otherwise, reports a warning.
 fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     let letters = match letters {
         Ok([]) => return Finding::ok("dead letters", "no event was given up"),

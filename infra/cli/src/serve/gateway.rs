@@ -124,7 +124,7 @@ impl Gateway {
             }
         };
         if tokio::time::timeout(DRAIN, finished).await.is_err() {
-            // The queue still contains the unfinished message, and delivers it again after the next start.
+            // The queue still contains the unfinished messages, and delivers them again after the next start.
             tracing::warn!("requests or events were still under way when the gateway stopped");
         }
     }

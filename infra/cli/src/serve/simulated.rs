@@ -17,7 +17,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 /// Variables that the simulated set-up always sets itself. It ignores their values in the environment, because those
-/// may be meant for real Twilio. A simulated set-up therefore cannot touch a real account.
+/// values may be meant for real Twilio. A simulated set-up therefore cannot touch a real account.
 const OURS: [&str; 5] =
     ["FLEXGATE_TWILIO_URL", "FLEXGATE_PUBLIC_URL", "FLEXGATE_SECRETS", "FLEXGATE_STORE", "FLEXGATE_SSO_PROFILES"];
 
@@ -25,8 +25,8 @@ const OURS: [&str; 5] =
 /// only its hash.
 pub const SCIM_TOKEN_FILE: &str = "scim-token";
 
-/// The file with the settings as shell variables. A shell that has loaded the file can run operator commands on this
-/// set-up.
+/// The file with the settings as shell variables. After a shell has loaded this file, operator commands in this shell
+/// act on the simulated set-up.
 pub const ENVIRONMENT_FILE: &str = "environment";
 
 /// The options of the simulated set-up.

@@ -1,8 +1,8 @@
-//! Protects the cells of a CSV file that people may open in a spreadsheet. A spreadsheet must not run a cell as a
+//! Protects the cells of a CSV file that people may open in a spreadsheet program. The program must not run a cell as a
 //! formula.
 //!
-//! If a cell begins like a formula, the writer puts an apostrophe before it, so that a spreadsheet treats the cell as
-//! text. If the cell already begins with apostrophes and then a formula, the writer still adds one. So the reader can
+//! If a cell begins like a formula, the writer puts an apostrophe before it. A spreadsheet program then treats the cell
+//! as text. If a cell already begins with apostrophes before a formula, the writer adds one more. So the reader can
 //! always remove exactly one apostrophe and get the original cell back.
 
 use std::borrow::Cow;

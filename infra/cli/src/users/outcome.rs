@@ -12,8 +12,9 @@ pub(super) fn became(report: &Report) -> &'static str {
     }
 }
 
-/// Names the fields that Flexgate leaves unchanged ([`Report::blocked`]). The user has a role that Flexgate cannot give,
-/// and a change of these fields would remove that role. Returns `None` if there are no such fields.
+/// Returns a message that names the fields that Flexgate leaves unchanged ([`Report::blocked`]). The user has a role
+/// that Flexgate cannot give back, and changing these fields would remove that role. Returns `None` if there are no
+/// such fields.
 pub(super) fn blocked(fields: &[&str]) -> Option<String> {
     (!fields.is_empty()).then(|| {
         format!(
@@ -23,7 +24,7 @@ pub(super) fn blocked(fields: &[&str]) -> Option<String> {
     })
 }
 
-/// Says why the ledger refused the change, and what the operator can do.
+/// Returns why the ledger refused the change, and what the operator can do.
 pub(super) fn reason(error: &LedgerError) -> String {
     match error {
         LedgerError::InactiveBy(by) | LedgerError::Attachment(AttachmentRefused::Inactive(by)) => format!(

@@ -41,7 +41,7 @@ async fn r52_a_group_that_is_emptied_takes_every_role_back() {
     let (group, users) = (scim.group("Leads").await, scim.users().await);
     scim.client.patch(&group, json!({ "op": "add", "path": "members", "value": members(&users) })).await;
     // Half of the members leave while Flexgate is still giving the role to the members. Then the gateway is killed, and
-    // the group is deleted.
+    // the client deletes the group.
     let half = users.iter().take(150).map(|(sid, user)| (sid.clone(), user.clone())).collect();
     scim.client.patch(&group, json!({ "op": "remove", "path": "members", "value": members(&half) })).await;
     scim.kill();

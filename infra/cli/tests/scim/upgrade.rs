@@ -23,7 +23,8 @@ const USERS: [(&str, &str, &[Role], bool); 6] = [
     ("carol", "FUc2d10168a2dffb60b5037c25d9918567", &[Role::Agent], true),
 ];
 
-/// Starts a gateway on the old database, after replacing the SIDs in it with those of the simulator's users.
+/// Replaces the SIDs in the old database with the SIDs of the simulator's users. Then starts a gateway on this
+/// database.
 async fn upgraded() -> Scim {
     let world = World::start().await;
     let mut reader = world.reader();

@@ -1,5 +1,5 @@
-//! The floor: a function that does nothing. It uses the same runtime client as Flexgate's functions, so its times show
-//! how much of their times Lambda and that client need.
+//! The floor: a function that does nothing. It uses the same runtime client as Flexgate's functions. So its times show
+//! how much of a function's time is due to Lambda and that client.
 
 use lambda_http::{Body, Error, Request, Response, service_fn};
 

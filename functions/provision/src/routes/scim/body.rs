@@ -44,8 +44,8 @@ pub(super) async fn read(request: Request) -> Result<Document, Failure> {
     }
 }
 
-/// Whether the content type is that of SCIM or of plain JSON, or says nothing. One that is not readable as text is
-/// neither.
+/// Whether the content type is that of SCIM or of plain JSON, or is empty. The result is false for a content type that
+/// is not valid text.
 fn is_scim(content_type: &HeaderValue) -> bool {
     let essence = content_type.to_str().ok().and_then(|text| text.split(';').next()).map(str::trim);
     essence.is_some_and(|essence| {

@@ -40,7 +40,7 @@ impl From<Problem> for Failure {
     }
 }
 
-/// Maps each refusal to a problem. No refusal is left out.
+/// Maps every refusal to a problem.
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         if let Refusal::Partly(rest) = refusal {

@@ -43,8 +43,8 @@ pub(super) async fn gate(
     response
 }
 
-/// Stores a note about a refused request. Requests without a valid token are noted once a minute, since anybody can send
-/// them.
+/// Stores a note about a refused request. If the request has no valid token, stores the same note at most once a
+/// minute, because anybody can send such requests.
 async fn note(scim: &Scim, caller: Option<String>, route: String, problem: &Problem, external_id: &ExternalId) {
     let is_anybody = caller.is_none();
     let note = Note {
@@ -63,7 +63,8 @@ async fn note(scim: &Scim, caller: Option<String>, route: String, problem: &Prob
     }
 }
 
-/// The methods of SCIM. Any other is a word that the client invented, and must not reach a note.
+/// Returns the name of a method that SCIM uses, or else `OTHER`. A client can invent a method, and the invented name
+/// must not appear in a note.
 fn known(method: &Method) -> &str {
     match *method {
         Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => method.as_str(),
@@ -71,14 +72,15 @@ fn known(method: &Method) -> &str {
     }
 }
 
-/// The client's own id (`externalId`) of the resource that a request is about. It is set when the body has been read.
+/// The client's own ID (`externalId`) of the resource that a request is about. It is set when the body has been read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ExternalId(Arc<OnceLock<Box<str>>>);
 
 impl ExternalId {
     /// Takes `externalId` from a body.
     pub(super) fn of_body(&self, body: &Document) {
-        // Some identity systems use the e-mail address as their own id. It is personal data.
+        // Some identity systems use a person's e-mail address as `externalId`. An address is personal data, so it must
+        // not appear in a note.
         let id = body.get("externalId").and_then(Value::as_str).filter(|id| !id.contains('@'));
         if let Some(id) = id {
             self.0.get_or_init(|| id.into());

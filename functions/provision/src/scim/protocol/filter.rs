@@ -122,8 +122,8 @@ pub(super) fn value_matches(attribute: &Attribute, filter: &Filter, item: &Value
     }
 }
 
-/// The operator, and the value with which the attribute is compared. `None` stands for the operator `pr`, which tests
-/// whether the attribute has a value.
+/// The operator, and the value with which the operator compares the attribute. `None` stands for the operator `pr`,
+/// which tests only whether the attribute has a value.
 type Comparison<'a> = Option<(CompareOp, &'a CompValue)>;
 
 fn parts(expression: &AttrExp) -> (&AttrPath, Comparison<'_>) {

@@ -24,8 +24,8 @@ pub struct Operation {
     value: Option<Value>,
 }
 
-/// Reads the body of a `PATCH`: a list `Operations`, in which each has `op`, `path` and `value`. Ignores the case of
-/// names and operators, because Entra does not always use the same case.
+/// Reads the body of a `PATCH`: a list `Operations` of objects with `op`, `path` and `value`. Ignores the case of names
+/// and operators, because Entra does not always use the same case.
 pub fn operations(body: &Map<String, Value>) -> Result<Vec<Operation>, ProtocolError> {
     let syntax = |detail: &str| ProtocolError::InvalidSyntax(detail.to_owned());
     let listed = member(body, "Operations").and_then(Value::as_array);
@@ -252,7 +252,7 @@ fn selects_values(key: &str) -> bool {
     key.contains('[')
 }
 
-/// Sets the values that the key's filter selects. If the filter selects none, creates the value that the filter
+/// Changes the values that the filter in the key selects. If the filter selects none, creates the value that the filter
 /// describes, because a replace operation without a path also adds values (RFC 7644 §3.5.2.3).
 fn selected_by_key(
     schema: &Schema,
@@ -263,7 +263,7 @@ fn selected_by_key(
 ) -> Result<(), ProtocolError> {
     let name = key.split('[').next().unwrap_or_default().trim();
     match schema.key(name).0 {
-        // Like a plain key, an unknown or a read-only one is ignored.
+        // As with a key without a filter, ignore an attribute that is unknown or read-only.
         ResolvedAttribute::Nothing | ResolvedAttribute::NotKept => return Ok(()),
         ResolvedAttribute::Core(attribute) | ResolvedAttribute::Extension(attribute)
             if attribute.mutability == Mutability::ReadOnly =>
@@ -350,7 +350,7 @@ fn primaries(schema: &Schema, document: &Document) -> Document {
     with_primary(schema).filter_map(list).collect()
 }
 
-/// Refuses lists that no person has. Comparing their values would take long.
+/// Refuses lists that are longer than any person needs, because comparing their values would take long.
 fn check_lengths(schema: &Schema, document: &Document) -> Result<(), ProtocolError> {
     let is_long = |attribute: &&Attribute| {
         document.get(&attribute.name).and_then(Value::as_array).is_some_and(|values| values.len() > MAX_VALUES)

@@ -76,7 +76,7 @@ impl PatchTarget<'_> {
         Ok(())
     }
 
-    /// Applies a value that holds nothing but empty values.
+    /// Applies a value that contains only empty values, such as `{}`, `[{}]` or an object of nulls.
     fn nothing(&self, container: &mut Document, op: Op, value: &Value) -> Result<(), ProtocolError> {
         match container.get_mut(&self.attribute.name) {
             Some(Value::Object(present)) => {
@@ -91,7 +91,7 @@ impl PatchTarget<'_> {
         }
     }
 
-    /// The refusal of an empty value in a list, because it could mean no value, or all of them.
+    /// Returns the error for an empty value in a list. Such a value is ambiguous: it could mean no value or all values.
     fn vague(&self, verb: &str) -> ProtocolError {
         let name = &self.attribute.name;
         ProtocolError::InvalidValue(format!("{name}: a value to {verb} must name one, like {{\"value\": \"…\"}}."))
@@ -247,8 +247,9 @@ impl PatchTarget<'_> {
         Ok(self.attribute.read(value)?.unwrap_or_else(|| Value::Array(Vec::new())))
     }
 
-    /// Tests whether the filter selects a value. A filter that only names values may have many terms, and a group may have
-    /// many members. So each member is looked up among the names.
+    /// Returns a function that tells whether the filter selects a value. The filter may consist of many terms such as
+    /// `value eq "a"`, and a group may have many members. Comparing each member with each term would take long. So for
+    /// such a filter, the function looks the member up in a hash set.
     fn matching<'f>(&'f self, filter: &'f Filter) -> Box<dyn Fn(&Value) -> bool + 'f> {
         let is_exact = self.attribute.sub("value").is_some_and(|sub| sub.case_exact);
         match named_values(filter).filter(|_| is_exact) {
@@ -269,7 +270,7 @@ impl PatchTarget<'_> {
     }
 }
 
-/// Removes the sub-attributes that the client's value holds as null (RFC 7643 §2.5).
+/// Removes the sub-attributes that are null in the client's value (RFC 7643 §2.5).
 fn unset(attribute: &Attribute, present: &mut Document, value: &Value) {
     let nulls = value.as_object().into_iter().flatten().filter(|(_, value)| value.is_null());
     for sub in nulls.filter_map(|(key, _)| attribute.sub(key)).filter(|sub| sub.mutability != Mutability::ReadOnly) {
@@ -277,7 +278,8 @@ fn unset(attribute: &Attribute, present: &mut Document, value: &Value) {
     }
 }
 
-/// Values that are listed for removal. An item is among them by its `value` if it has one, else as a whole.
+/// The values that a client lists for removal. A listed value with the sub-attribute `value` selects every item with
+/// the same `value`. Any other listed value selects only items that are equal to it.
 enum Listed<'a> {
     Few(&'a [Value]),
     Many { by_value: HashSet<String>, whole: HashSet<String> },
@@ -309,7 +311,8 @@ impl<'a> Listed<'a> {
     }
 }
 
-/// The values that a filter of the form `value eq "a" or value eq "b"` names. `None` if it has another form.
+/// Returns the values that a filter such as `value eq "a" or value eq "b"` names. Returns `None` for a filter of any
+/// other form.
 fn named_values(filter: &Filter) -> Option<HashSet<&str>> {
     match filter {
         Filter::Attr(AttrExp::Comparison(path, CompareOp::Eq, CompValue::Str(value)))

@@ -12,7 +12,7 @@ pub enum Op {
     Remove,
 }
 
-/// Random choices that are the same for the same seed.
+/// Makes random choices. The same seed always gives the same choices.
 pub struct Dice(TestRng);
 
 impl Dice {
@@ -26,7 +26,7 @@ impl Dice {
         usize::try_from(self.0.next_u64() % u64::try_from(limit).unwrap()).unwrap()
     }
 
-    /// True in so many of a hundred cases.
+    /// Returns true with a probability of `percent` in 100.
     pub fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
@@ -35,7 +35,7 @@ impl Dice {
         among[self.below(among.len())].clone()
     }
 
-    /// Writes the name in some other case, because SCIM ignores the case of names.
+    /// Sometimes changes the case of the name, because SCIM ignores the case of names.
     pub fn cased(&mut self, name: &str) -> String {
         match self.below(8) {
             0 => name.to_ascii_uppercase(),
@@ -44,13 +44,14 @@ impl Dice {
         }
     }
 
-    /// Writes the path of an attribute: its name, or its name qualified by the schema's URN.
+    /// Returns the path of an attribute: its name, sometimes with the schema's URN before it.
     pub fn path(&mut self, schema: &str, name: &str) -> String {
         let name = self.cased(name);
         if self.percent(20) { format!("{schema}:{name}") } else { name }
     }
 
-    /// Writes an operation. Clients differ in the case of the operator, and some send more members than RFC 7644 knows.
+    /// Builds an operation of a patch. The case of the operator varies, and sometimes the operation has members that
+    /// RFC 7644 does not define, because clients send such operations.
     pub fn operation(&mut self, op: Op, path: Option<&str>, value: Option<Value>) -> Value {
         let names: &[&str] = match op {
             Op::Add => &["add", "Add", "ADD"],
@@ -84,7 +85,7 @@ impl Dice {
         ])
     }
 
-    /// A value that no text attribute can have.
+    /// Returns a value of a type that an attribute with text cannot have.
     pub fn no_text(&mut self) -> Value {
         self.pick(&[json!(7), json!(true), json!({ "value": "x" }), json!(["x"]), json!(1.5)])
     }

@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 
 use super::dice::{Dice, Op};
 
-/// One address, with `value`, `type` and `primary` as far as it has them.
+/// One e-mail address as a JSON object. The members `value`, `type` and `primary` are optional.
 type Email = Map<String, Value>;
 
-/// Which addresses a filter selects: text of the filter, and the members that a selected address has.
+/// A filter that selects addresses. `filter` is its text, and `wants` contains the members that a selected address must
+/// have.
 #[derive(Debug, Clone)]
 pub struct Selects {
     pub filter: String,
@@ -38,11 +39,11 @@ impl Selects {
     }
 }
 
-/// The addresses, or what the operations make of them.
+/// A user's e-mail addresses. The model applies the operations of a patch to them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Emails(Vec<Email>);
 
-/// The request asks for something that no resource can show, so it must be refused.
+/// The request demands something that no resource can show, so Flexgate must refuse it.
 #[derive(Debug)]
 pub struct Impossible;
 
@@ -52,7 +53,7 @@ impl Emails {
         Self(list.iter().map(|email| email.as_object().unwrap().clone()).collect())
     }
 
-    /// The addresses in a form that ignores their order.
+    /// Returns the addresses as a set, so that a comparison ignores their order.
     pub fn as_set(&self) -> BTreeSet<String> {
         self.0.iter().map(|email| json!(email).to_string()).collect()
     }
@@ -61,7 +62,7 @@ impl Emails {
         self.0.is_empty()
     }
 
-    /// The address that Flex uses: the primary one, else the one for work, else the first.
+    /// Returns the address that Flex uses: the primary one, else the one for work, else the first.
     pub fn chosen(&self) -> Option<&str> {
         let with_value = || self.0.iter().filter(|email| email.contains_key("value"));
         let primary = with_value().find(|email| email.get("primary") == Some(&json!(true)));
@@ -81,10 +82,10 @@ impl Emails {
         self.change(|emails| {
             match op {
                 Op::Remove if value.is_null() => emails.clear(),
-                // A value to remove that names none could mean all of them.
+                // An empty value in the list to remove is ambiguous: it could mean all addresses.
                 Op::Remove if read.len() < given.len() => return Err(Impossible),
                 Op::Remove => emails.retain(|email| !read.iter().any(|read| same(read, email))),
-                // No value at all means "no address". A list of empty values means nothing that can be shown.
+                // Null means that the user has no address. A list of empty values cannot be shown in a resource.
                 _ if value.is_null() => emails.clear(),
                 Op::Replace if read.is_empty() && !given.is_empty() && !emails.is_empty() => return Err(Impossible),
                 Op::Replace => *emails = read,
@@ -94,8 +95,9 @@ impl Emails {
         })
     }
 
-    /// An operation on the selected addresses, or on one member of them. `by_key` is true if a key without a path
-    /// selects them, so that a replacement creates the address that is missing.
+    /// Applies an operation to the addresses that the filter selects, or to one member of each. If `by_key` is true,
+    /// the operation has no path, and the filter is in a key of its value. A replace operation then creates the address
+    /// if the filter selects none.
     pub fn selected(
         &mut self,
         op: Op,
@@ -140,7 +142,8 @@ impl Emails {
         })
     }
 
-    /// Applies a change, and keeps the rules of a list: no value twice, and at most one primary value, the newest.
+    /// Applies a change, and then enforces the rules of a list. No address occurs twice. At most one address is
+    /// primary: the one that the change made primary last.
     fn change(&mut self, change: impl FnOnce(&mut Vec<Email>) -> Result<(), Impossible>) -> Result<(), Impossible> {
         let old = self.0.clone();
         change(&mut self.0)?;
@@ -171,7 +174,7 @@ fn same(listed: &Email, email: &Email) -> bool {
     }
 }
 
-/// Reads one address as a client writes it. `None` stands for an address without any member.
+/// Reads an address in any form that clients use. Returns `None` for an address without members.
 fn read(value: &Value) -> Result<Option<Email>, Impossible> {
     let map = match value {
         Value::Null => return Ok(None),
@@ -197,7 +200,7 @@ fn read(value: &Value) -> Result<Option<Email>, Impossible> {
     Ok((!email.is_empty()).then_some(email))
 }
 
-/// A random address, rarely one that cannot be read.
+/// Returns a random address. In a few cases, the address is empty or invalid.
 pub fn random(dice: &mut Dice) -> Value {
     let value = format!("a{}@{}.example", dice.below(4), dice.pick(&["work", "home"]));
     if dice.percent(5) {

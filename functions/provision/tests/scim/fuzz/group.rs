@@ -25,7 +25,7 @@ impl Model {
         }
     }
 
-    /// Sets the name. A group cannot be without one.
+    /// Sets the name. A group without a name is not possible.
     pub fn display_name(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
         match value.as_str() {
             Some(name) if op != Op::Remove => {
@@ -36,8 +36,9 @@ impl Model {
         }
     }
 
-    /// Whether there can be such a group: it has a name that no other group has, and only users are members. Another
-    /// group is called "Taken". What a later operation overwrites does not count.
+    /// Whether such a group can exist. Its name must differ from that of the other group, which is called "Taken", and
+    /// all members must be users. The test calls this after the last operation of a request, so values that a later
+    /// operation replaces do not matter.
     pub fn is_possible(&self) -> bool {
         let name = self.display_name.trim();
         let is_free = !name.is_empty() && !name.eq_ignore_ascii_case("taken");
@@ -54,10 +55,11 @@ impl Model {
         Ok(())
     }
 
-    /// An operation on the whole list of members.
+    /// Applies an operation to the whole list of members.
     pub fn members(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
         if value.is_null() {
-            // Nothing listed: a removal removes everybody, and no value means nobody.
+            // A remove operation without a value removes all members. Null in another operation means that the group
+            // has no members.
             self.members.clear();
             return Ok(());
         }
@@ -78,7 +80,7 @@ impl Model {
         Ok(())
     }
 
-    /// An operation on the members that a filter names. `by` replaces each of them.
+    /// Applies an operation to the members that a filter names. `by` is the member that replaces them.
     pub fn named(&mut self, op: Op, names: &[String], by: Option<&String>, by_key: bool) -> Result<(), Impossible> {
         let selected: Vec<String> = names.iter().filter(|name| self.members.contains(*name)).cloned().collect();
         match (op, by) {
@@ -86,7 +88,8 @@ impl Model {
             (_, None) => return Err(Impossible),
             (op, Some(by)) => {
                 if selected.is_empty() && (op == Op::Add || by_key || self.members.is_empty()) && names.len() > 1 {
-                    // A filter with "or" describes no single member that could be made.
+                    // The filter selects nobody, so the operation would have to create the member that the filter
+                    // describes. But a filter with "or" describes several members.
                     return Err(Impossible);
                 }
                 if selected.is_empty() && op == Op::Replace && !by_key && !self.members.is_empty() {
@@ -100,7 +103,7 @@ impl Model {
     }
 }
 
-/// Reads one member as a client writes it. `None` stands for a member without a value.
+/// Reads a member in any form that clients use. Returns `None` for a member without a value.
 fn member(value: &Value) -> Result<Option<String>, Impossible> {
     let id = match value {
         Value::Null => return Ok(None),

@@ -8,7 +8,7 @@ use super::emails::{Emails, Impossible};
 pub const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub const FLEX: &str = "urn:flexgate:params:scim:schemas:extension:flex:2.0:User";
 
-/// The single values of the model, by the names that paths have for them.
+/// The names of the attributes in the model that contain a single text, as patch paths spell them.
 pub const TEXTS: [&str; 6] =
     ["displayName", "name.formatted", "name.givenName", "name.familyName", "externalId", "locale"];
 
@@ -23,15 +23,15 @@ pub struct Model {
     pub fields: Map<String, Value>,
     pub emails: Emails,
     pub active: bool,
-    /// Which texts the request sets. The full name follows the parts of the name, but only as far as the request does
-    /// not set it.
+    /// The names of the texts that the patch sets. If the patch changes a part of the name, Flexgate updates the full
+    /// name too, unless the patch sets the full name itself.
     set: Vec<String>,
     touched: Vec<String>,
     texts_before: Map<String, Value>,
 }
 
 impl Model {
-    /// The model of a user as the resource shows it.
+    /// Builds the model from a user resource.
     pub fn shown(user: &Value) -> Self {
         let text = |name: &&str| {
             let pointer = format!("/{}", name.replace('.', "/"));
@@ -51,7 +51,7 @@ impl Model {
         }
     }
 
-    /// The value of a text at this point of the request.
+    /// Returns the value of a text after the operations that have been applied so far.
     pub fn now(&self, name: &str) -> Option<Value> {
         self.texts.get(name).cloned()
     }
@@ -71,7 +71,7 @@ impl Model {
         Ok(())
     }
 
-    /// Adds, replaces or removes the name as a whole. The parts that the value omits stay.
+    /// Adds, replaces or removes the name as a whole. Parts of the name that the value omits stay.
     pub fn name(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
         let parts = ["formatted", "givenName", "familyName"];
         match value {
@@ -90,7 +90,7 @@ impl Model {
         Ok(())
     }
 
-    /// Adds, replaces or removes one worker attribute: the text `language` or the whole number `skill_level`.
+    /// Adds, replaces or removes one worker attribute. `language` is a text, and `skill_level` is a whole number.
     pub fn field(&mut self, name: &str, op: Op, value: &Value) -> Result<(), Impossible> {
         let read = match value {
             _ if op == Op::Remove => None,
@@ -125,14 +125,14 @@ impl Model {
         Ok(())
     }
 
-    /// Whether there can be such a user: the `userName` never changes except in its case, and a locale has no spaces.
-    /// What a later operation overwrites does not count.
+    /// Whether such a user can exist. The `userName` may change only in its case, and a locale contains no spaces. The
+    /// test calls this after the last operation of a request, so values that a later operation replaces do not matter.
     pub fn is_possible(&self) -> bool {
         let locale = self.texts.get("locale").and_then(Value::as_str).unwrap_or("en");
         self.asked_name.eq_ignore_ascii_case(&self.user_name) && !locale.contains(' ')
     }
 
-    /// What the user shows otherwise than the operations asked.
+    /// Returns the differences between the model and what the user resource shows.
     pub fn differences(&self, user: &Value) -> Vec<String> {
         let shown = Self::shown(user);
         let mut wrong = Vec::new();
@@ -149,7 +149,7 @@ impl Model {
         differs("the worker's attributes", format!("{:?}", shown.fields), format!("{:?}", self.fields));
         differs("active", shown.active.to_string(), self.active.to_string());
         if self.emails.is_empty() {
-            // Flex needs an address, so the userName is the address of a user without any.
+            // Flex requires an e-mail address. So Flexgate uses the `userName` for a user without any address.
             differs("the address", format!("{:?}", shown.emails.chosen()), format!("{:?}", Some(&self.user_name)));
         } else {
             differs("emails", format!("{:?}", shown.emails.as_set()), format!("{:?}", self.emails.as_set()));
@@ -157,7 +157,7 @@ impl Model {
         wrong
     }
 
-    /// Whether this text may follow a part of the name that the request changes.
+    /// Whether Flexgate may update this text because the patch changes a part of the name.
     fn follows(&self, name: &str) -> bool {
         let changed = |part: &str| self.texts.get(part) != self.texts_before.get(part);
         let halves = changed("name.givenName") || changed("name.familyName");
@@ -170,7 +170,8 @@ impl Model {
         }
     }
 
-    /// What Flex has otherwise than this user shows. Flex gets the changes of an inactive user when the user is activated.
+    /// Returns the differences between the user resource and Flex. If the user is inactive, compares only that, because
+    /// Flex gets other changes when the user is activated.
     pub fn differences_at_flex(user: &Value, twilio: &Value) -> Vec<String> {
         let shown = Self::shown(user);
         let mut wrong = Vec::new();

@@ -12,13 +12,13 @@ use crate::common::{Scim, scim};
 struct Asks {
     operations: Vec<Value>,
     model: Model,
-    /// Whether the request must be refused, because no resource can show what it asks.
+    /// Whether Flexgate must refuse the request, because no resource can show its result.
     is_impossible: bool,
     /// The last `active` of the request.
     active: Option<bool>,
 }
 
-/// Attributes that RFC 7643 defines and Flexgate ignores.
+/// Attributes that RFC 7643 defines but Flexgate ignores.
 const IGNORED: [&str; 6] = [
     "title",
     "nickName",
@@ -109,13 +109,13 @@ impl Asks {
                 (path.to_owned(), value)
             }
         };
-        // A removal lists the values to remove, or has no value.
+        // A remove operation has a value only if it lists the addresses to remove.
         let lists = path.to_ascii_lowercase().ends_with("emails") && !value.is_null();
         let value = (op != Op::Remove || lists).then_some(value);
         dice.operation(op, Some(&path), value)
     }
 
-    /// An operation without a path sets some attributes, each once.
+    /// Returns an operation without a path. It sets some attributes, each of them once.
     fn without_path(&mut self, dice: &mut Dice) -> Value {
         let op = dice.pick(&[Op::Add, Op::Replace]);
         if dice.percent(4) {

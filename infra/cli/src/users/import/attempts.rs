@@ -1,4 +1,4 @@
-//! Works on several rows at once, and tries each until it has an outcome.
+//! Processes several rows at once, and retries each row until it is done or has failed.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -13,26 +13,27 @@ use super::rows::Row;
 use crate::terminal::stopped;
 use crate::users::outcome::reason;
 
-/// How often the import tries a row if Twilio keeps failing. If Twilio is only busy or another process is changing the
-/// person, the limit is `BUSY_TRIES` instead.
+/// How often the import tries a row if Twilio keeps failing. If Twilio only limits the rate, or if another process is
+/// changing the person, the limit is `BUSY_TRIES` instead.
 const TRIES: u32 = 6;
 const BUSY_TRIES: u32 = 30;
 
-/// For each slot, up to this many rows may be under way. Most of them wait for a retry while other rows are sent.
+/// The number of rows per slot that may be in progress. Only one row per slot is being sent. Most of the others wait
+/// for a retry.
 const WAITING: usize = 4;
 
 /// The outcome of a row.
 pub(super) enum Attempt<T> {
     Done(T),
     Failed(String),
-    /// An error that every other row would get too, so the import stops.
+    /// The row got an error that every other row would get too. So the import stops.
     Hopeless(String),
     /// The import stopped before it could try the row.
     Left,
 }
 
-/// Works on every row with `work`, and calls `ended` for each that is done or has failed. Stops early if a row is
-/// hopeless or somebody interrupts the program, and returns the reason.
+/// Processes every row with `work`, and calls `ended` for each row that is done or has failed. Stops early if a row is
+/// `Hopeless` or somebody interrupts the program, and then returns the reason.
 pub(super) async fn each<T, F>(
     mut rows: VecDeque<Row>,
     pace: &Arc<Pace>,
@@ -72,7 +73,7 @@ where
     }
 }
 
-/// Tries one row. Retries after errors that may pass.
+/// Processes one row. Retries after errors that may be temporary.
 pub(super) async fn patiently<T, F>(pace: &Pace, attempt: impl Fn() -> F) -> Attempt<T>
 where
     F: Future<Output = Result<Attempt<T>, LedgerError>>,
@@ -86,8 +87,8 @@ where
         let error = match answer {
             Ok(outcome) => break outcome,
             Err(LedgerError::Store(error)) => break Attempt::Hopeless(error.to_string()),
-            // Another process is changing the person, or was killed while it did. In the latter case its lease expires
-            // soon.
+            // Another process is changing the person, or was killed while it changed the person. In the second case,
+            // that process's lease expires soon.
             Err(LedgerError::Busy(_)) if tries < BUSY_TRIES => {
                 pace.pause(tries).await;
                 continue;

@@ -1,4 +1,4 @@
-//! Shows what an import would change: reads the ledger and Flex for every row, and writes nothing.
+//! Shows what an import would change. Reads the ledger and Flex for every row, and writes nothing.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -20,7 +20,8 @@ use crate::operator::{Operator, deadline};
 use crate::terminal::{harmless, remark, say};
 use crate::users::outcome::blocked;
 
-/// The table gives a column at most this width. Longer values are shown in full and push the next column aside.
+/// The maximum width of a column. A longer value is shown in full, and the next column then begins further to the
+/// right.
 const WIDEST: usize = 40;
 
 /// What would become of a row.
@@ -29,7 +30,7 @@ struct Shown {
     /// The line of the file.
     line: u64,
     username: String,
-    /// The username in Flex's spelling, if that differs from the row's.
+    /// The username as Flex spells it, if the row spells it differently.
     #[serde(skip_serializing_if = "Option::is_none")]
     known_as: Option<String>,
     result: Becomes,
@@ -60,7 +61,8 @@ struct Change {
     then: String,
 }
 
-/// Shows what the import of these rows would change. `done` has the keys of the rows that are finished already.
+/// Shows what importing these rows would change. `done` contains the keys of the rows that an earlier import has
+/// finished.
 pub(super) async fn run(
     operator: &Operator,
     rows: Vec<Row>,
@@ -98,7 +100,8 @@ pub(super) async fn run(
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Looks at one row. The outcome is `None` if the row is only compared with Flex and matches.
+/// Finds out what importing one row would change. For some rows, an import sends nothing and only compares the row with
+/// Flex. If such a row matches, the result is `None`.
 async fn one(
     row: Row,
     ledger: Arc<Ledger>,
@@ -139,7 +142,8 @@ impl Shown {
         Self { known_as: known_as.map(|name| name.to_string()), reason, changes, ..Self::of(row, result) }
     }
 
-    /// The lines of the table: the line of the file, the username, the field or what becomes of the row, now, then.
+    /// Returns the row's lines in the table. Each has five cells: the line number in the file, the username, the field
+    /// (or the result for the whole row), the value in Flex, and the value after the import.
     fn cells(&self) -> Vec<[String; 5]> {
         let cells = |field: &str, now: &str, then: &str| {
             [self.line.to_string(), self.username.clone(), field.to_owned(), now.to_owned(), then.to_owned()]
@@ -219,7 +223,8 @@ fn print(shown: &[Shown], json: bool) -> Result<(), Box<dyn Error>> {
     let title = ["line", "username", "field", "now", "then"].map(str::to_owned);
     let lines = std::iter::once(title).chain(shown.iter().flat_map(Shown::cells));
     let lines: Vec<[String; 5]> = lines.map(|cells| cells.map(|cell| harmless(&cell))).collect();
-    // The reason of a refusal is a sentence and needs no column.
+    // A line about a refused row contains the reason, which is a whole sentence. So such lines do not count towards the
+    // width of the columns.
     let columns = lines.iter().filter(|cells| cells[2] != "refused");
     let mut width = [0; 5];
     for cells in columns {

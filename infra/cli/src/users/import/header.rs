@@ -1,4 +1,4 @@
-//! Reads what precedes the rows of a CSV file: the delimiter, and the names of the columns.
+//! Reads the beginning of a CSV file: the delimiter, and the header with the names of the columns.
 
 use csv::{Reader, ReaderBuilder, StringRecord, Trim};
 
@@ -8,25 +8,26 @@ use crate::users::cells::COLUMNS;
 /// The delimiters that spreadsheet programs write.
 const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 
-/// Other names for each of [`COLUMNS`], as [`folded`] returns them.
+/// Other names for each column in [`COLUMNS`], in the form that [`folded`] returns.
 const SYNONYMS: [&[&str]; 4] =
     [&["user", "login", "loginname"], &["mail", "emailaddress", "mailaddress"], &["name", "displayname"], &["role"]];
 
-/// The error shows at most this many characters of the header.
+/// The maximum number of characters of the header that an error message shows.
 const SHOWN: usize = 120;
 
 /// The position of each column.
 #[derive(Debug)]
 pub(super) struct Columns {
     places: [usize; 4],
-    /// How many columns the header has, without empty ones at the end.
+    /// The number of columns in the header, without empty columns at the end.
     width: usize,
-    /// The columns between others that have no name. They must be empty.
+    /// The columns in the middle that have no name in the header. Their cells must be empty in every row.
     unnamed: Vec<usize>,
     delimiter: u8,
 }
 
-/// Splits off the line `sep=;`, with which Excel marks the delimiter. Returns the delimiter, and the rest of the text.
+/// Reads a first line such as `sep=;`, with which Excel names the delimiter. Returns the delimiter, and the text after
+/// this line.
 pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     let (line, rest) = text.split_once(['\r', '\n']).unwrap_or((text, ""));
     let unquoted = line.trim_matches(['"', ' ']);
@@ -34,7 +35,8 @@ pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     else {
         return Ok((None, text));
     };
-    // A program that does not know this line may have written empty columns after it.
+    // A program that does not understand this line may have taken it for a row and appended delimiters for empty
+    // columns.
     let is_one = |first: u8| named.bytes().all(|byte| byte == first || DELIMITERS.contains(&byte));
     match named.bytes().next() {
         Some(first) if first.is_ascii() && !first.is_ascii_alphanumeric() && first != b'"' && is_one(first) => {
@@ -44,7 +46,8 @@ pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     }
 }
 
-/// The delimiter that the header uses: the one by which most of its columns are known, or else most columns.
+/// Guesses the delimiter from the header. Chooses the delimiter with which most columns have a known name. If several
+/// delimiters are equal in this, chooses the one that gives the most columns.
 pub(super) fn delimiter(text: &str) -> u8 {
     let quality = |delimiter: u8| {
         let header = records(text, delimiter).into_records().find_map(|record| record.ok().filter(|one| !blank(one)));
@@ -55,36 +58,38 @@ pub(super) fn delimiter(text: &str) -> u8 {
     DELIMITERS.into_iter().rev().max_by_key(|delimiter| quality(*delimiter)).unwrap_or(b',')
 }
 
-/// Reads the records of the text, the header included.
+/// Returns a reader for the records of the text. The first record is the header.
 pub(super) fn records(text: &str, delimiter: u8) -> Reader<&[u8]> {
     let mut builder = ReaderBuilder::new();
     builder.delimiter(delimiter).trim(Trim::All).flexible(true).has_headers(false);
     builder.from_reader(text.as_bytes())
 }
 
-/// Whether the row is empty. It may consist of separators, also of others than the file's delimiter.
+/// Whether the row is empty. An empty row may contain delimiters, even delimiters that this file does not use.
 pub(super) fn blank(record: &StringRecord) -> bool {
     record.iter().all(|cell| cell.bytes().all(|byte| byte == b' ' || DELIMITERS.contains(&byte)))
 }
 
-/// The number of cells without the empty ones at the end.
+/// The number of cells in the row, without empty cells at the end.
 fn used(record: &StringRecord) -> usize {
     (0..record.len()).rev().find(|at| !record[*at].is_empty()).map_or(0, |last| last + 1)
 }
 
-/// The name without case, spaces and punctuation, so that `E-mail`, `email` and `Role(s)` are known.
+/// Returns the name in lower case, without spaces and punctuation. So `E-mail` is the same as `email`, and `Role(s)`
+/// the same as `roles`.
 fn folded(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// The index of the column that the name means.
+/// Returns the index in [`COLUMNS`] of the column with this name or synonym.
 fn column(name: &str) -> Option<usize> {
     let name = folded(name);
     COLUMNS.iter().zip(SYNONYMS).position(|(column, others)| folded(column) == name || others.contains(&name.as_str()))
 }
 
 impl Columns {
-    /// Finds the columns in the header, which is on this line. The error is one line that names the cause.
+    /// Finds the columns in the header. `line` is the header's line number. An error is a single line that names the
+    /// cause.
     pub(super) fn of(header: &StringRecord, delimiter: u8, line: u64) -> Result<Self, String> {
         let width = used(header);
         let names: Vec<&str> = header.iter().take(width).collect();
@@ -100,7 +105,7 @@ impl Columns {
                     }
                 }
                 None if name.is_empty() => unnamed.push(at),
-                // The file of failed rows has this column.
+                // The file of failed rows has a column with this name.
                 None if folded(name) == "error" => {}
                 None => unknown.push(at),
             }
@@ -133,7 +138,7 @@ impl Columns {
         }
     }
 
-    /// The cells of a row in the order of [`COLUMNS`].
+    /// Returns the cells of a row in the order of [`COLUMNS`].
     pub(super) fn cells<'a>(&self, record: &'a StringRecord) -> Result<[&'a str; 4], String> {
         let last = self.places.iter().max().copied().unwrap_or_default();
         let used = used(record);
@@ -144,7 +149,8 @@ impl Columns {
                 self.width
             ));
         }
-        // Excel leaves out empty cells at the end of some rows, and leaves them in others.
+        // Excel omits empty cells at the end of some rows and keeps them in others. So only a row that is too short for
+        // the columns is wrong.
         if record.len() <= last {
             let swallowed = record.iter().any(|cell| cell.contains(['\r', '\n']));
             let hint = if swallowed { ": a quotation mark may not be closed" } else { "" };

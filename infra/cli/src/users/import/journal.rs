@@ -1,5 +1,5 @@
 //! The journal of an import: a file with a line for each finished row. If the import is killed, the next import reads
-//! there which rows are finished. The journal contains no personal data.
+//! from the journal which rows are finished. The journal contains no personal data.
 
 use std::collections::HashSet;
 use std::error::Error;

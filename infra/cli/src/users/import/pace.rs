@@ -1,6 +1,6 @@
-//! Limits how many rows are sent at the same time: each row needs a slot. The number of slots is halved when Twilio
-//! answers 429, and rises by one at a time while Twilio accepts the requests. A row that waits for a retry holds no
-//! slot, because only requests count towards Twilio's limit.
+//! Limits how many rows are sent at the same time. To send a row, the import needs a slot. When Twilio answers 429, the
+//! number of slots is halved. While Twilio accepts requests, the number rises by one at a time. A row that waits for a
+//! retry holds no slot, because only requests count towards Twilio's limit.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use flexgate::base::clock_rng::ClockRng;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Refusals that arrive together count as one: after the number of slots was halved, further refusals within this time
-/// do not halve it again.
+/// Several 429 answers that arrive together count as one. After the number of slots has been halved, further 429
+/// answers within this time do not halve it again.
 const ONE_REFUSAL: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: u64 = 10_000;
 
@@ -54,7 +54,7 @@ impl Pace {
         self.clock_rng.now()
     }
 
-    /// The limit as long as Twilio accepts the calls.
+    /// The number of slots while Twilio does not limit the rate.
     pub(super) fn most(&self) -> usize {
         self.most
     }

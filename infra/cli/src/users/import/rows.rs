@@ -15,11 +15,11 @@ use super::text::{self, Lines};
 use crate::terminal::remark;
 use crate::users::cells;
 
-/// The maximum number of mistakes that the error lists. It only counts the others.
+/// The maximum number of mistakes that the error lists. If there are more, the error only says how many.
 const SHOWN: usize = 50;
 
-/// How Flex's roles for workforce optimization begin. An export contains them, but Flexgate can neither give nor take
-/// them.
+/// The prefix of Flex's roles for workforce optimization. An export contains these roles, but Flexgate can neither give
+/// nor remove them.
 const WFO: &str = "wfo.";
 
 /// A valid row, ready to be sent.
@@ -38,7 +38,8 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Whether the row is only compared with Flex. If so, returns what to say if Flex has something else.
+    /// Some rows are never sent, but only compared with Flex. For such a row, returns the message for the case that
+    /// Flex differs from the row. For any other row, returns `None`.
     pub(super) fn only_compared(&self) -> Option<&'static str> {
         if !self.alike.is_empty() {
             Some(
@@ -46,7 +47,8 @@ impl Row {
                  Flex console",
             )
         } else if self.desired.roles.is_empty() {
-            // The ledger would give the default roles to a new user, and the row does not name them.
+            // Every role of the row is one that Flexgate cannot give. If the row were sent, the ledger would give a new
+            // user the default roles, which the row does not contain.
             Some(
                 "Flexgate cannot give the roles of this row, and Flex has something else: change this user in the Flex console",
             )
@@ -61,16 +63,16 @@ impl Row {
 struct Parsed {
     rows: Vec<Row>,
     warnings: Vec<String>,
-    /// The lines with a role that Flexgate cannot give.
+    /// The line numbers of rows with a role that Flexgate cannot give.
     beyond: Vec<u64>,
 }
 
 /// Why a file is refused.
 #[derive(Debug)]
 enum Refused {
-    /// No row can be read. One line says why, and what to do.
+    /// The file as a whole cannot be read. The text is a single line that says why, and what to do.
     Whole(String),
-    /// These rows have mistakes. Each text begins with the line.
+    /// Some rows have mistakes. Each text describes one mistake and begins with its line number.
     Rows(Vec<String>),
 }
 
@@ -103,10 +105,11 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Refused> {
     let delimiter = named.unwrap_or_else(|| header::delimiter(rest));
     let (before, mut lines) = (text.len() - rest.len(), Lines::of(text.as_bytes()));
     let (mut columns, mut parsed, mut mistakes) = (None, Parsed::default(), Vec::new());
-    // For each username, the indices of its rows in `parsed.rows`.
+    // For each username, the indices in `parsed.rows` of its rows.
     let mut seen: HashMap<UsernameKey, Vec<usize>> = HashMap::new();
     for record in header::records(rest, delimiter).into_records() {
-        // The text is UTF-8, and rows may have different lengths, so the reader finds no other mistake.
+        // The reader can fail only if the text is not UTF-8 or if rows differ in length. The text is UTF-8, and the
+        // reader allows different lengths. So no error is expected here.
         let record = record.map_err(|error| Refused::Whole(error.to_string()))?;
         if header::blank(&record) {
             continue;
@@ -145,7 +148,7 @@ fn parse(bytes: &[u8], policy: &Policy) -> Result<Parsed, Refused> {
 }
 
 impl Parsed {
-    /// Adds a row. `others` are the rows with the same username in the same or another spelling.
+    /// Adds a row. `others` are the indices of the earlier rows with the same username, in any spelling.
     fn add(&mut self, mut row: Row, others: &[usize]) -> Result<(), String> {
         let line = row.line;
         if let Some(same) = others.iter().find(|at| self.rows[**at].desired.username == row.desired.username) {
@@ -190,7 +193,7 @@ fn row(line: u64, cells: [&str; 4], policy: &Policy) -> Result<Row, Vec<String>>
     Ok(Row { line, key: key(&desired), desired, alike: Vec::new() })
 }
 
-/// The roles in a cell, without those that Flexgate cannot give.
+/// Returns the roles in a cell, without the roles that Flexgate cannot give.
 fn role_set(cell: &str, policy: &Policy) -> Result<RoleSet, String> {
     let roles: Option<RoleSet> = names(cell)
         .filter(|name| !name.starts_with(WFO))
@@ -204,7 +207,8 @@ fn role_set(cell: &str, policy: &Policy) -> Result<RoleSet, String> {
     }
 }
 
-/// The names in a cell of roles. Where the delimiter of the columns is `;`, people separate roles with `,`.
+/// Returns the role names in a cell, which are separated by `;` or `,`. People use `,` if `;` is the delimiter of the
+/// file.
 fn names(cell: &str) -> impl Iterator<Item = &str> {
     cell.split([';', ',']).map(str::trim).filter(|name| !name.is_empty())
 }
@@ -242,7 +246,7 @@ mod tests {
         }
     }
 
-    /// The line and the user of each row.
+    /// Returns the line number and the user of each row.
     fn users(bytes: &[u8]) -> Vec<(u64, DesiredUser)> {
         parsed(bytes).unwrap().into_iter().map(|row| (row.line, row.desired)).collect()
     }
