@@ -195,6 +195,8 @@ def drive(outputs, clients):
     check("and applied to Flex through SQS", known())
     gone = event | {"uuid": "e2", "published": "2026-01-01T09:05:00.000Z", "eventType": "user.lifecycle.deactivate"}
     browser.send("POST", "/webhooks/okta", {"Authorization": HOOK}, {"data": {"events": [gone]}})
+    cleared = gone | {"uuid": "session-1", "eventType": "user.session.clear"}
+    browser.send("POST", "/webhooks/okta", {"Authorization": HOOK}, {"data": {"events": [cleared]}})
 
     def deactivated():
         users = json.loads(call(SIMULATOR, "GET", "/__sim/users")[2])["users"]
@@ -373,6 +375,14 @@ def dead_letters(outputs, clients):
     wait("apply's second verdict", letters)
     again = events("list").splitlines()
     check("it went through SQS and apply again", again[0].split()[0] == key and again[0] != first[0], again)
+
+    def noted(*arguments):
+        return subprocess.run([TARGET / "flexgate", *arguments], env=surroundings, capture_output=True, text=True).stdout
+
+    # The webhooks function has no access to the table. Its notes go through SQS and apply.
+    wait("the note about the refused delivery", lambda: "delivery_unproven" in noted("activity", "--refused"))
+    check("the refused SCIM token is noted too", "token_invalid" in noted("activity", "--refused"))
+    wait("the note about the ignored event", lambda: "user.session.clear" in noted("events", "ignored"))
 
 
 def allowed(outputs, ids):
