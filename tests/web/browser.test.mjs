@@ -65,8 +65,8 @@ test("ada signs in, sees who she is, works with her worker, stays signed in over
 
     await page.reload();
     await page.getByRole("heading", { name: "ada", level: 2 }).waitFor();
-    // The page disconnected from TaskRouter when it was reloaded. The SDK had asked TaskRouter to set the worker
-    // offline in that case.
+    // Reloading the page closes its connection to TaskRouter. When the SDK connected, it told TaskRouter to set the
+    // worker offline if the connection closes.
     await activityIs(page, "Offline");
 
     await named(page, "Renew now").click();

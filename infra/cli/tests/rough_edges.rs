@@ -157,8 +157,8 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     let key = |user: &Value| (user["username"].clone(), user["full_name"].clone(), user["roles"].clone());
     let (before, after) = (before.iter().map(key), world.twilio_users().await);
     assert_eq!(before.collect::<Vec<_>>(), after.iter().map(key).collect::<Vec<_>>());
-    // The import compared some rows with Flex without sending them, and did not record them in the journal. So the next
-    // import compares these rows again, and sends only the row that failed.
+    // An import does not record rows in the journal that it only compares with Flex. So the repeated import below compares
+    // them again. It sends only the row that failed.
     std::fs::write(world.folder().join("h.csv"), format!("{csv}linus,linus@example.com,Linus,admin\n")).unwrap();
     let allowed = |mut command: Command| {
         command.env("FLEXGATE_ALLOWED_ROLES", "agent,supervisor,admin");

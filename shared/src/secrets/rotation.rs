@@ -195,8 +195,8 @@ impl TwilioCredentials {
         Ok((current.version != rejected.0.version).then_some(HeldCredential(current)))
     }
 
-    /// Stops using the pending credential if it is the one that Twilio `rejected`. Returns the version of the current
-    /// credential, which the pending credential replaced.
+    /// If the pending credential is the one that Twilio `rejected`, stops using it. Then returns the version of the current
+    /// credential, in whose place it was used. Otherwise returns `None`.
     fn let_go_of(&self, rejected: &HeldCredential) -> Option<String> {
         let mut takeover = self.takeover();
         let pending = takeover.pending.take_if(|pending| pending.credential.0.version == rejected.0.version)?;

@@ -92,8 +92,8 @@ pub(super) fn with(before: &Person, news: &News) -> Person {
     let statement = person.statements.entry(news.source.clone()).or_default();
     let said = match news.source {
         Source::Webhook(_) | Source::Claims(_) => news.statement.clone(),
-        // These sources send one request after another, and Flexgate answers each of them at once. So the new statement
-        // counts as later than everything that the source said before.
+        // All other sources send their requests in order, and Flexgate handles each request when it arrives. So a new
+        // statement counts as later than everything that the source said before.
         _ => news.statement.clone().made_after(statement.latest()),
     };
     statement.merge(said);

@@ -54,7 +54,7 @@ impl Pace {
         self.clock_rng.now()
     }
 
-    /// The number of slots while Twilio does not limit the rate.
+    /// The largest number of rows in flight. It applies while Twilio is not throttling the import.
     pub(super) fn most(&self) -> usize {
         self.most
     }
