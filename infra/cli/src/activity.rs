@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use clap::Args;
 use flexgate::base::clock_rng::ClockRng;
-use flexgate::base::outbound::http_client;
-use flexgate::base::settings::Reader;
-use flexgate::lambda::Aws;
-use flexgate::store::{DynamoStore, Note, Noted, Notes, Queues, SqliteStore, SqsQueue, StoreAt};
+use flexgate::store::{Note, Noted, Notes};
 use time::format_description::well_known::Rfc3339;
+
+use crate::named_store::{self, NamedStore};
 
 /// Which notes to list.
 #[derive(Debug, Args)]
@@ -73,17 +72,8 @@ pub async fn list(store: Option<&Path>, only: Option<Noted>, json: bool) -> Resu
 }
 
 fn open(store: Option<&Path>) -> Result<Arc<dyn Notes>, Box<dyn Error>> {
-    let mut reader = Reader::of_process();
-    let named = store.map(|path| StoreAt::Sqlite(path.to_owned()));
-    let store = named.or_else(|| reader.or("FLEXGATE_STORE", StoreAt::Sqlite(".flexgate/flexgate.db".into())));
-    let queues = Queues::read(&mut reader);
-    let (store, queues) = reader.finish(store.zip(queues))?;
-    match store {
-        StoreAt::Sqlite(path) if path.exists() => Ok(Arc::new(SqliteStore::open(&path)?)),
-        StoreAt::Sqlite(path) => Err(format!("there is no store at {}: name one with --store", path.display()).into()),
-        StoreAt::DynamoDb(table) => {
-            let aws = Aws::new(http_client(&[])?);
-            Ok(Arc::new(DynamoStore::new(&table, SqsQueue::new(queues, aws.clone()), aws)))
-        }
-    }
+    Ok(match named_store::open(store)? {
+        NamedStore::Sqlite(store) => Arc::new(store),
+        NamedStore::DynamoDb(store) => Arc::new(store),
+    })
 }

@@ -8,16 +8,12 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use flexgate::base::clock_rng::ClockRng;
-use flexgate::base::outbound::http_client;
-use flexgate::base::settings::Reader;
-use flexgate::lambda::Aws;
-use flexgate::store::{
-    DeadLetter, DeadLetters, DynamoStore, EventQueue, Lane, Noted, Queues, SqliteStore, SqsQueue, StoreAt,
-};
+use flexgate::store::{DeadLetter, DeadLetters, EventQueue, Lane, Noted};
 use time::format_description::well_known::Rfc3339;
 
 use crate::activity;
 use crate::audit::Trail;
+use crate::named_store::{self, NamedStore};
 
 /// The maximum number of dead letters that one command lists or retries.
 const PAGE: u32 = 10_000;
@@ -84,23 +80,10 @@ struct Store {
 }
 
 fn open(options: &Events) -> Result<Store, Box<dyn Error>> {
-    let mut reader = Reader::of_process();
-    let named = options.store.clone().map(StoreAt::Sqlite);
-    let store = named.or_else(|| reader.or("FLEXGATE_STORE", StoreAt::Sqlite(".flexgate/flexgate.db".into())));
-    let queues = Queues::read(&mut reader);
-    let (store, queues) = reader.finish(store.zip(queues))?;
-    match store {
-        StoreAt::Sqlite(path) if path.exists() => {
-            let store = SqliteStore::open(&path)?;
-            Ok(Store { queue: Some(Arc::new(store.clone())), letters: Box::new(store) })
-        }
-        StoreAt::Sqlite(path) => Err(format!("there is no store at {}: name one with --store", path.display()).into()),
-        StoreAt::DynamoDb(table) => {
-            let aws = Aws::new(http_client(&[])?);
-            let queue = SqsQueue::new(queues, aws.clone());
-            Ok(Store { letters: Box::new(DynamoStore::new(&table, queue, aws)), queue: None })
-        }
-    }
+    Ok(match named_store::open(options.store.as_deref())? {
+        NamedStore::Sqlite(store) => Store { queue: Some(Arc::new(store.clone())), letters: Box::new(store) },
+        NamedStore::DynamoDb(store) => Store { letters: Box::new(store), queue: None },
+    })
 }
 
 async fn list(store: &Store) -> Result<(), Box<dyn Error>> {

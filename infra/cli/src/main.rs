@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod events;
 mod manual;
+mod named_store;
 mod operator;
 mod scim;
 mod serve;

@@ -312,3 +312,22 @@ pub(super) fn check_locale(document: &Document) -> Result<(), Refusal> {
         && locale.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     if plain { Ok(()) } else { Err(wrong("locale", "must be a language tag, like en-US")) }
 }
+
+/// Returns the resource after a `PUT`: the client's document. Some attributes are not removed if a `PUT` omits them.
+/// For these, the result contains the current values.
+pub(super) fn replaced(before: &Document, document: &Document) -> Document {
+    let mut after = document.clone();
+    let keep = |after: &mut Document, name: &str| {
+        if let (None, Some(value)) = (after.get(name), before.get(name)) {
+            after.insert(name.to_owned(), value.clone());
+        }
+    };
+    for name in ["id", "meta", "groups", "active", "roles", "emails", "locale"] {
+        keep(&mut after, name);
+    }
+    if !after.contains_key("name") && !after.contains_key("displayName") {
+        keep(&mut after, "name");
+        keep(&mut after, "displayName");
+    }
+    after
+}

@@ -237,7 +237,7 @@ impl Users {
                 Change::Replace => {
                     let document = self.schema.read(body)?;
                     person::username(&document)?;
-                    (replaced(&before, &document), document)
+                    (person::replaced(&before, &document), document)
                 }
                 Change::Patch => {
                     let operations = operations(body)?;
@@ -390,23 +390,4 @@ pub(super) fn check_if_match(if_match: Option<&str>, document: &Document) -> Res
     let version = opaque(&version(document));
     let matches = tags.split(',').any(|tag| tag.trim() == "*" || opaque(tag) == version);
     if matches { Ok(()) } else { Err(Refusal::Stale) }
-}
-
-/// Returns the resource after a `PUT`: the client's document. Some attributes are not removed if a `PUT` omits them.
-/// For these, the result contains the current values.
-fn replaced(before: &Document, document: &Document) -> Document {
-    let mut after = document.clone();
-    let keep = |after: &mut Document, name: &str| {
-        if let (None, Some(value)) = (after.get(name), before.get(name)) {
-            after.insert(name.to_owned(), value.clone());
-        }
-    };
-    for name in ["id", "meta", "groups", "active", "roles", "emails", "locale"] {
-        keep(&mut after, name);
-    }
-    if !after.contains_key("name") && !after.contains_key("displayName") {
-        keep(&mut after, "name");
-        keep(&mut after, "displayName");
-    }
-    after
 }
