@@ -372,6 +372,7 @@ async fn nobody_can_fill_the_notes() {
     scim.send("POST", "/Users", body).await.refused(400, "invalidValue");
     let notes = scim.platform().notes().notes(SystemClock.now()).await.unwrap();
     assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(notes.iter().all(|note| note.times == 1), "strangers cause one write a minute: {notes:?}");
     assert!(notes.iter().all(|note| note.external_id.is_none()), "an e-mail address is personal data");
 }
 
