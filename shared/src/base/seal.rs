@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::digest::{SHA256, digest};
+use ring::hkdf::{self, HKDF_SHA256};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -74,7 +75,30 @@ pub enum KeyRingError {
 #[serde(try_from = "Document")]
 pub struct KeyRing {
     current: String,
-    keys: BTreeMap<String, LessSafeKey>,
+    keys: BTreeMap<String, Key>,
+}
+
+struct Key {
+    seals: LessSafeKey,
+    derives: hkdf::Prk,
+}
+
+impl Key {
+    fn new(bytes: &[u8]) -> Result<Self, KeyRingError> {
+        let seals = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| KeyRingError::Key)?;
+        // The salt separates the derived bytes from everything that AES-GCM does with the same key.
+        let derives = hkdf::Salt::new(HKDF_SHA256, b"flexgate derive").extract(bytes);
+        Ok(Self { seals: LessSafeKey::new(seals), derives })
+    }
+}
+
+/// The number of bytes to derive.
+struct Length(usize);
+
+impl hkdf::KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
 }
 
 #[derive(Deserialize)]
@@ -106,16 +130,15 @@ impl TryFrom<Document> for KeyRing {
             if uniform(&bytes) {
                 return Err(KeyRingError::Weak);
             }
-            let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| KeyRingError::Key)?;
-            keys.insert(name, LessSafeKey::new(key));
+            keys.insert(name, Key::new(&bytes)?);
         }
         if let Some(text) = document.generated {
             let text = text.expose_secret().as_bytes();
             if text.len() < GENERATED_LENGTH || uniform(text) {
                 return Err(KeyRingError::Generated);
             }
-            let key = UnboundKey::new(&AES_256_GCM, digest(&SHA256, text).as_ref()).map_err(|_| KeyRingError::Key)?;
-            if keys.insert(GENERATED.to_owned(), LessSafeKey::new(key)).is_some() {
+            let key = Key::new(digest(&SHA256, text).as_ref())?;
+            if keys.insert(GENERATED.to_owned(), key).is_some() {
                 return Err(KeyRingError::Name);
             }
         }
@@ -140,7 +163,7 @@ impl KeyRing {
     /// Seals `plain` for `purpose` with the current key. The result has the form `v1.<key>.<base64url(nonce,
     /// ciphertext, tag)>`, which is safe in a URL and in a cookie.
     pub fn seal(&self, plain: &[u8], purpose: Purpose<'_>, rng: &dyn Rng) -> Result<String, OpenError> {
-        let key = self.keys.get(&self.current).ok_or(OpenError)?;
+        let key = &self.keys.get(&self.current).ok_or(OpenError)?.seals;
         let nonce: [u8; NONCE_LEN] = random(rng);
         let aad = Aad::from(purpose.associated_data(&self.current));
         let mut sealed = plain.to_vec();
@@ -158,7 +181,7 @@ impl KeyRing {
         else {
             return Err(OpenError);
         };
-        let key = self.keys.get(key_id).ok_or(OpenError)?;
+        let key = &self.keys.get(key_id).ok_or(OpenError)?.seals;
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| OpenError)?;
         let (nonce, rest) = bytes.split_at_checked(NONCE_LEN).ok_or(OpenError)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| OpenError)?;
@@ -167,6 +190,17 @@ impl KeyRing {
         let length = key.open_in_place(nonce, aad, &mut plain).map_err(|_| OpenError)?.len();
         plain.truncate(length);
         Ok(plain)
+    }
+
+    /// Derives `N` secret bytes from a purpose and from the key that sealed `sealed` (HKDF-SHA256, RFC 5869). The same
+    /// key and purpose always give the same bytes. The content of `sealed` plays no part.
+    pub fn derive<const N: usize>(&self, sealed: &str, purpose: Purpose<'_>) -> Result<Zeroizing<[u8; N]>, OpenError> {
+        let key_id = sealed.split('.').nth(1).ok_or(OpenError)?;
+        let key = &self.keys.get(key_id).ok_or(OpenError)?.derives;
+        let info = purpose.associated_data(key_id);
+        let mut bytes = Zeroizing::new([0; N]);
+        let derived = key.expand(&[&info], Length(N)).and_then(|okm| okm.fill(bytes.as_mut()));
+        derived.map_err(|_| OpenError).map(|()| bytes)
     }
 }
 
@@ -235,6 +269,21 @@ mod tests {
         let sealed = ring("old", &[("old", 1)]).seal(b"x", PURPOSE, &SystemRng).unwrap();
         assert!(ring("new", &[("new", 2), ("old", 1)]).open(&sealed, PURPOSE).is_ok());
         assert_eq!(ring("new", &[("new", 2)]).open(&sealed, PURPOSE), Err(OpenError));
+    }
+
+    #[test]
+    fn derived_bytes_depend_on_the_key_and_the_purpose_only() {
+        let old = ring("old", &[("old", 1)]);
+        let sealed = old.seal(b"x", PURPOSE, &SystemRng).unwrap();
+        let derived = old.derive::<72>(&sealed, PURPOSE).unwrap();
+        assert!(derived.iter().any(|b| *b != derived[0]), "they are not constant");
+        let rotated = ring("new", &[("new", 2), ("old", 1)]);
+        assert_eq!(rotated.derive::<72>(&sealed, PURPOSE), Ok(derived.clone()), "the key of the sealed value counts");
+        assert_ne!(rotated.derive::<72>(&sealed, Purpose(&["other"])), Ok(derived.clone()));
+        let other = rotated.seal(b"x", PURPOSE, &SystemRng).unwrap();
+        assert_ne!(rotated.derive::<72>(&other, PURPOSE), Ok(derived));
+        assert_eq!(ring("new", &[("new", 2)]).derive::<72>(&sealed, PURPOSE), Err(OpenError));
+        assert_eq!(rotated.derive::<72>("", PURPOSE), Err(OpenError));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::secrets::{FileSecrets, SecretSource, SecretsFrom, SecretsManager, Twi
 use crate::store::SqliteStore;
 use crate::store::{
     Bindings, Counters, Deactivations, DeadLetters, DynamoStore, EventHistory, EventQueue, Inbox, Notes, OnceOnly,
-    People, ScimStore, Sessions, SqsQueue, StoreAt, StoreError, UsernameIndex,
+    People, ReturnAddresses, ScimStore, Sessions, SqsQueue, StoreAt, StoreError, UsernameIndex,
 };
 use crate::twilio::{CredentialSettings, Flex, Sso};
 
@@ -61,6 +61,8 @@ ports! {
     sessions: Sessions;
     /// Keys that can be claimed only once.
     once_only: OnceOnly;
+    /// The return addresses of pending logins.
+    return_addresses: ReturnAddresses;
     /// Counters for rate limits.
     counters: Counters;
     /// Which identity is bound to which Flex user.

@@ -8,6 +8,7 @@
 mod activity;
 mod dynamodb;
 mod events;
+mod logins;
 mod message;
 mod notices;
 mod people;
@@ -29,6 +30,7 @@ use time::{Duration, OffsetDateTime};
 pub use activity::{NOTES_KEPT, Note, Noted, Notes, note_briefly};
 pub use dynamodb::DynamoStore;
 pub use events::{Backlog, DeadLetter, DeadLetters, EventHistory, EventQueue, EventStatus, Inbox, Settled, Taken};
+pub use logins::ReturnAddresses;
 pub use message::{ChangedMember, Ended, Lane, LeftGroup, Message};
 pub use notices::Notices;
 pub use people::{Deactivations, Noting, People, PersonKey, PersonLease, SeenUser, Stating, UsernameIndex, Written};

@@ -7,6 +7,7 @@
 mod activity;
 mod event_tables;
 mod events;
+mod logins;
 mod note_tables;
 mod people;
 mod people_tables;
@@ -95,6 +96,7 @@ impl SqliteStore {
         connection.execute_batch(people_tables::SCHEMA).map_err(failure)?;
         connection.execute_batch(username_tables::SCHEMA).map_err(failure)?;
         connection.execute_batch(note_tables::SCHEMA).map_err(failure)?;
+        connection.execute_batch(logins::SCHEMA).map_err(failure)?;
         let worker = Worker::start(connection).map_err(|error| StoreError::Unavailable(error.into()))?;
         Ok(Self { worker: Arc::new(worker), arrivals: Arc::default() })
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use flexgate::domain::EventId;
 use flexgate::domain::ledger::Source;
@@ -15,7 +15,7 @@ use flexgate::twilio::TwilioError;
 use flexgate::users::ProvisioningError;
 use flexgate::users::ledger::{News, Outcome};
 use flexgate::web::openapi::{Email, Name};
-use flexgate::web::{Context, Fields, Problem, Query, kinds};
+use flexgate::web::{Context, Fields, Path, Problem, Query, kinds};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -56,6 +56,10 @@ async fn s29_a_refresh_that_twilio_refuses_ends_the_session() {
     world
         .fault(&json!({ "service": "services", "path_contains": "OAuth/Tokens", "kind": "status", "status": 400, "times": "always" }))
         .await;
+    // The access token is still good for three minutes, so it is served. Flexgate does not ask Twilio again.
+    assert_eq!(browser.call("/sso/token").await.status, 200);
+    assert_eq!(browser.call("/sso/token").await.status, 200);
+    world.advance(Duration::minutes(3)).await;
     let reply = browser.call("/sso/token").await;
     assert_eq!(reply.problem(), (401, "reauthenticate".into()));
     assert!(reply.set_cookie(SESSION).unwrap().contains("Max-Age=0"));
@@ -63,6 +67,19 @@ async fn s29_a_refresh_that_twilio_refuses_ends_the_session() {
     browser.cookies.insert(SESSION.into(), "gone".into());
     assert_eq!(browser.call("/sso/token").await.problem(), (401, "not_signed_in".into()));
     assert_eq!(refreshes(&world).await, 1);
+}
+
+#[tokio::test]
+async fn s29_a_refused_refresh_of_an_expired_token_ends_the_session_at_once() {
+    let (world, mut browser) = signed_in().await;
+    let mut copy = browser.clone();
+    world.advance(Duration::minutes(61)).await;
+    world
+        .fault(&json!({ "service": "services", "path_contains": "OAuth/Tokens", "kind": "status", "status": 400, "times": "always" }))
+        .await;
+    assert_eq!(browser.call("/sso/token").await.problem(), (401, "reauthenticate".into()));
+    assert!(!browser.cookies.contains_key(SESSION));
+    assert_eq!(copy.call("/sso/token").await.problem(), (401, "not_signed_in".into()));
 }
 
 #[tokio::test]

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use flexgate::base::strict_json;
 use flexgate::domain::SourceName;
 use flexgate::store::{Message, Note, Noted, note_briefly};
 use flexgate::telemetry::{self, Audit, Decision};
-use flexgate::web::{Context, Problem, Query, raw_json};
+use flexgate::web::{Context, Path, Problem, Query, raw_json};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;

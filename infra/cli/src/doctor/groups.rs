@@ -30,7 +30,8 @@ pub(super) struct Groups {
 impl Groups {
     pub(super) fn read(mut reader: Reader) -> Self {
         let (common, credential) = (Common::read(&mut reader), CredentialSettings::read(&mut reader));
-        let (sign_in, caller) = (SignInSettings::read(&mut reader), CallerSettings::read(&mut reader));
+        let sign_in = SignInSettings::read(&mut reader, common.as_ref());
+        let caller = CallerSettings::read(&mut reader);
         let (webhooks, scim) = (WebhookSettings::read(&mut reader), ScimSettings::read(&mut reader).flatten());
         let (_policy, _tries) = (PolicySettings::read(&mut reader), flexgate_apply::tries(&mut reader));
         let _graph = flexgate_apply::GraphSettings::read(&mut reader);

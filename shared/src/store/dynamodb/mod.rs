@@ -9,6 +9,7 @@ mod activity;
 mod bindings;
 mod counters;
 mod events;
+mod logins;
 mod once_only;
 mod people;
 mod scim;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
+use flexgate::web::Path;
 use serde_json::Value;
 
 use super::answer::Answer;

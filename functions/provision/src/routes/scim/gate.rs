@@ -29,11 +29,15 @@ pub(super) async fn gate(
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().trim_end_matches('/').to_owned());
     let route = format!("{} {}", known(request.method()), path.as_deref().unwrap_or("an unknown address"));
     let verified = scim.tokens.verify(request.headers(), request.uri(), context.deadline).await;
-    let (caller, response) = match verified {
+    let (caller, mut response) = match verified {
         Ok(Some(token_id)) => (Some(token_id), next.run(request).await),
         Ok(None) => (None, Failure::unproven().into_response()),
         Err(error) => (None, Failure::from(Refusal::from(error)).into_response()),
     };
+    // The extractor of path parameters refuses a malformed path with a problem. SCIM has its own error format.
+    if response.extensions_mut().remove::<Problem>().is_some() {
+        response = Failure::unknown().into_response();
+    }
     audit(action, caller.as_deref(), &response, &context);
     if let Some(LoggedProblem(problem)) = response.extensions().get::<LoggedProblem>()
         && problem.kind().status.is_client_error()

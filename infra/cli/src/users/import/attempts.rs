@@ -105,6 +105,7 @@ where
             }
             TwilioError::CredentialRejected(_)
             | TwilioError::PermissionMissing(_)
+            | TwilioError::Intercepted(_)
             | TwilioError::Foreign
             | TwilioError::Secret(_)
             | TwilioError::Busy(_)
