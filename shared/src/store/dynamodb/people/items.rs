@@ -1,4 +1,4 @@
-//! The DynamoDB items of which a person consists, and the writes that change them in a transaction.
+//! The DynamoDB items of a person, and the writes that change them in a transaction.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ pub(super) fn statement_key(id: PersonId, source: &Source) -> (String, String) {
     (format!("{}#{id}", source.kind().as_str()), format!("statement#{source}"))
 }
 
-/// The partition key of a pointer, which is an item that holds a person's id. Usernames and subjects are stored only as
-/// digests, so the key does not reveal them.
+/// The partition key of a pointer, which is an item that contains a person's id. Usernames and subjects appear in
+/// this key only as digests, so the key does not reveal them.
 pub(super) struct Pointer(String);
 
 impl Pointer {
@@ -56,7 +56,7 @@ impl Pointer {
     }
 }
 
-/// All pointers to the person.
+/// Returns all pointers to the person.
 pub(super) fn pointers(person: &Person) -> Vec<Pointer> {
     let username = PersonKey::Username(person.username.key());
     let user = person.flex_user_sid.clone().map(PersonKey::FlexUser);
@@ -70,13 +70,13 @@ pub(super) fn inactive(person: &Person) -> bool {
     person.inactive_by().next().is_some()
 }
 
-/// Serializes a statement, or the record of what Flexgate has given a person. Fails if it contains a time that RFC 3339
-/// cannot express. A person stored with such a time could never be read again.
+/// Serializes a value. Fails if the value contains a time that RFC 3339 cannot express, because nobody could read the
+/// stored person again.
 pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(corrupt)
 }
 
-/// The head of a new person.
+/// Returns the head of a new person.
 pub(super) fn head(person: &Person) -> Result<Item, StoreError> {
     let mut item = item_of(
         &head_pk(person.id),
@@ -115,7 +115,7 @@ pub(super) fn statement(
     Ok(item)
 }
 
-/// The person, without statements.
+/// Returns the person without statements.
 pub(super) fn read_head(item: &Item) -> Result<Person, StoreError> {
     let sid = item.contains_key("flex_user_sid").then(|| parsed(item, "flex_user_sid")).transpose()?;
     Ok(Person {
@@ -130,7 +130,7 @@ pub(super) fn read_head(item: &Item) -> Result<Person, StoreError> {
     })
 }
 
-/// The sources that a head names.
+/// Returns the sources that a head names.
 pub(super) fn sources(head: &Item) -> Result<Vec<Source>, StoreError> {
     let names = head.get("source_names").and_then(|value| value.as_ss().ok());
     names.into_iter().flatten().map(|name| name.parse().map_err(corrupt)).collect()
@@ -147,8 +147,8 @@ pub(super) fn read_statement(item: &Item, person: &mut Person) -> Result<(), Sto
 }
 
 impl DynamoStore {
-    /// Builds one write of a transaction, which increments the person's version and sets the values. If the person's
-    /// version is no longer `version`, the transaction fails.
+    /// Builds a transaction's update of the head, which increments the person's version and sets the values. The
+    /// transaction fails unless the person still has version `version`.
     pub(super) fn advance<const N: usize>(
         &self,
         id: PersonId,
@@ -170,7 +170,7 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().update(update.build().map_err(unbuildable)?).build())
     }
 
-    /// Builds the writes of a transaction which record that `new` has taken over the username of `old`. `old` loses its
+    /// Builds a transaction's writes that record that `new` has taken over the username of `old`. `old` loses its
     /// Flex user, and every subject that now belongs to `new`.
     pub(super) fn supersede(&self, old: &Person, new: &Person) -> Result<Vec<TransactWriteItem>, StoreError> {
         let set = "was_superseded = :yes REMOVE flex_user_sid";
@@ -184,9 +184,8 @@ impl DynamoStore {
         Ok(writes)
     }
 
-    /// Builds one write of a transaction, which makes `pointer` hold the id of the person `to`. The transaction fails
-    /// unless the pointer still holds the id `from`. If `from` is `None`, the transaction fails if the pointer exists
-    /// already.
+    /// Builds a transaction's write that makes `pointer` point to the person `to`. The transaction fails unless the
+    /// pointer still points to `from`; `None` means that it must not exist yet.
     pub(super) fn point(
         &self,
         pointer: &Pointer,
@@ -203,8 +202,8 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().put(put.build().map_err(unbuildable)?).build())
     }
 
-    /// Builds one write of a transaction, which makes `pointer` hold the id of the person `to`. The transaction fails
-    /// if the pointer already holds somebody else's id.
+    /// Builds a transaction's write that makes `pointer` point to the person `to`. The transaction fails if the
+    /// pointer points to somebody else.
     pub(super) fn point_unless_taken(&self, pointer: &Pointer, to: PersonId) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .table_name(&*self.table)
