@@ -129,7 +129,7 @@ async fn a_refused_value_is_fetched_again_but_not_in_a_flood() {
     // Another request with the old value gets the new value without a fetch.
     let renewed = fixture.secret.get_after_rejection(&held.version, soon()).await.unwrap();
     assert_eq!((renewed.value.value, fixture.fetches()), (2, 2));
-    // Twilio rejects the new value too, but the next fetch must wait for the minimum time between fetches.
+    // The new value is rejected too, but the next fetch must wait for the minimum time between fetches.
     fixture.write(3);
     for _ in 0..10 {
         let same = fixture.secret.get_after_rejection(&renewed.version, soon()).await.unwrap();

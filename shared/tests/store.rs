@@ -17,7 +17,6 @@ use time::{Duration, OffsetDateTime};
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 
-/// The traits that these tests cover.
 trait Store: Sessions + OnceOnly + Counters + Bindings {}
 impl<S: Sessions + OnceOnly + Counters + Bindings> Store for S {}
 

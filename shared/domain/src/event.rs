@@ -186,7 +186,7 @@ impl IdentityEvent {
     }
 }
 
-/// The key that orders events: first by time, then deactivations after other events, then by id.
+/// Orders events by time. Of events at the same time, deactivations come last, and then the ids decide.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment {
     /// When the event happened.

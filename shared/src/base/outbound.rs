@@ -65,7 +65,8 @@ pub enum ClientError {
     Http(#[source] reqwest::Error),
 }
 
-/// Builds the HTTP client. It trusts the public roots and `extra_roots`. Tests pass the simulator's root.
+/// Builds the HTTP client. It trusts the public roots and `extra_roots`. Tests pass the simulator's root in
+/// `extra_roots`.
 pub fn http_client(extra_roots: &[CertificateDer<'static>]) -> Result<reqwest::Client, ClientError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     for root in extra_roots {

@@ -28,8 +28,8 @@ const VERSION: &str = "v1";
 pub struct Purpose<'a>(pub &'a [&'a str]);
 
 impl Purpose<'_> {
-    /// Returns the data to authenticate. Each part follows its length, so `["ab", "c"]` and `["a", "bc"]` give
-    /// different data.
+    /// Returns the data to authenticate. Each part is prefixed with its length, so that `["ab", "c"]` and `["a",
+    /// "bc"]` give different data.
     fn associated_data(self, key_id: &str) -> Vec<u8> {
         let mut data = Vec::new();
         for part in [VERSION, key_id].iter().chain(self.0) {

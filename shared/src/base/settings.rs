@@ -95,7 +95,8 @@ impl Reader {
         RENAMED.into_iter().filter(|(old, _)| self.variables.get(*old).is_some_and(|text| !text.is_empty())).collect()
     }
 
-    /// Reads a variable that must be set. `hint` describes the variable, and is part of the message if it is not set.
+    /// Reads a variable that must be set. `hint` describes the variable, and is part of the message if the variable
+    /// is not set.
     pub fn required<T: FromStr<Err: Display>>(&mut self, variable: &'static str, hint: &str) -> Option<T> {
         if self.text(variable).is_none() {
             return self.wrong(variable, format!("is not set: {hint}"));

@@ -1,8 +1,9 @@
 //! The Twilio credential, and its rotation.
 //!
-//! While Secrets Manager rotates a Twilio credential, `AWSCURRENT` can be invalid for up to five minutes. So after a
-//! rejection by Twilio, Flexgate reads the secret again. If the credential has not changed, Flexgate uses
-//! `AWSPENDING` until `AWSCURRENT` changes or Twilio rejects the pending credential too.
+//! While Secrets Manager rotates a Twilio credential, the version `AWSCURRENT` can contain an invalid credential for
+//! up to five minutes. So after a rejection by Twilio, Flexgate reads the secret again. If the credential has not
+//! changed, Flexgate uses the version `AWSPENDING`, until `AWSCURRENT` changes or Twilio rejects the pending
+//! credential too.
 //!
 //! If Twilio rejects many requests at once, one of them searches for another credential, and the others use its
 //! result. After a search without a result, the next search begins at the earliest five seconds later.
@@ -160,7 +161,8 @@ impl TwilioCredentials {
     }
 
     /// Searches for a credential other than `rejected`. `rejected_before` is another version of the secret that
-    /// Twilio has rejected. The search returns that version only if it is current again and there is no other one.
+    /// Twilio has rejected. The search returns that version only if it is current again and there is no other
+    /// credential.
     async fn search(
         &self,
         rejected: &HeldCredential,
@@ -192,8 +194,8 @@ impl TwilioCredentials {
         Ok((current.version != rejected.0.version).then_some(HeldCredential(current)))
     }
 
-    /// Stops using the pending credential if it is `rejected`. Then returns the version of the current credential,
-    /// and otherwise `None`.
+    /// Stops using the pending credential if it is `rejected`. In this case, returns the version of the current
+    /// credential, and otherwise `None`.
     fn let_go_of(&self, rejected: &HeldCredential) -> Option<String> {
         let mut takeover = self.takeover();
         let pending = takeover.pending.take_if(|pending| pending.credential.0.version == rejected.0.version)?;

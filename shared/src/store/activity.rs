@@ -77,7 +77,7 @@ impl Note {
     }
 }
 
-/// How long a request waits until its note is stored.
+/// How long a request waits at most for its note to be stored.
 const WAIT: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// Waits for `storing`, but only for a short time. A failure is only logged, and does not change the answer to the

@@ -125,7 +125,8 @@ pub struct ChangedMember {
 /// request.
 const PART: usize = 400;
 
-/// The queue's two lanes. So an event that deactivates a person never waits behind thousands of jobs.
+/// The queue's two lanes. Bulk jobs have their own lane, so that an event which deactivates a person never waits
+/// behind them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Identity events.

@@ -178,7 +178,7 @@ pub trait OnceOnly: fmt::Debug + Send + Sync {
 pub struct Counted {
     /// The number of counts, including this one.
     pub times: u32,
-    /// When the time span ends. The next count after that is one again.
+    /// When the time span ends. After that, counting restarts at one.
     pub until: OffsetDateTime,
 }
 
@@ -209,8 +209,8 @@ pub enum Bound {
     UserTaken,
 }
 
-/// Bindings of identities to Flex users. An identity has at most one user, and a user at most one identity. So a
-/// changed e-mail address or a reused username gives nobody somebody else's user.
+/// Bindings of identities to Flex users. An identity has at most one user, and a user at most one identity. So nobody
+/// gets another person's user through a changed e-mail address or a reused username.
 #[async_trait]
 pub trait Bindings: fmt::Debug + Send + Sync {
     /// Returns the Flex user bound to the identity.

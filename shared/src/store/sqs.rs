@@ -17,7 +17,7 @@ use crate::lambda::Aws;
 /// The maximum number of messages that SQS accepts in one request.
 const BATCH: usize = 10;
 
-/// The queue. The client is built on first use.
+/// The SQS queues of both lanes. The client is built on first use.
 #[derive(Debug, Clone)]
 pub struct SqsQueue {
     aws: Aws,

@@ -25,7 +25,7 @@ impl GroupRoles {
     }
 
     /// Returns the members whom a change of the group affects: those who joined or left, and those whose role from
-    /// the group changed. A member is left out if a reconciliation has run or has been queued since the change.
+    /// the group changed. Leaves out members for whom a reconciliation has run or has been queued since the change.
     pub fn unannounced<'a>(&self, group: &'a Group) -> impl Iterator<Item = &'a Member> + use<'a> {
         let role = self.of(&group.display_name);
         group.members.iter().filter(move |member| !member.present || member.announced != role)

@@ -27,7 +27,7 @@ pub enum ProvisioningError {
 }
 
 impl Provisioning {
-    /// Makes a value from this client and these stores.
+    /// Makes a [`Provisioning`] from this client and these stores.
     #[must_use]
     pub fn new(flex: Arc<Flex>, sessions: Arc<dyn Sessions>, bindings: Arc<dyn Bindings>) -> Self {
         Self { flex, sessions, bindings }

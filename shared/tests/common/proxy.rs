@@ -33,7 +33,6 @@ impl Proxy {
         Self { port, whole, lose }
     }
 
-    /// Returns the address of the proxy.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -43,7 +42,6 @@ impl Proxy {
         self.whole.send_replace(false);
     }
 
-    /// Accepts connections again.
     pub fn mend(&self) {
         self.whole.send_replace(true);
     }

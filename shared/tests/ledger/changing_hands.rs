@@ -118,7 +118,7 @@ async fn r63_whoever_begins_anew_gets_nothing_of_a_user_whom_no_search_shows() {
     fixture.state(&hr("countess@example.com", true)).await.unwrap();
     assert_eq!(fixture.roles_of("countess@example.com").await, ["supervisor"]);
     assert_eq!(bindings.user_of(&of("stranger")).await.unwrap(), None);
-    // A username in the username index is not free.
+    // A new username is not free if the username index contains it.
     let fixture = Fixture::start().await;
     fixture.changes_hands().await;
     fixture.ledger.see(&other).await.unwrap();

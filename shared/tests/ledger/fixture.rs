@@ -75,7 +75,6 @@ impl Fixture {
         }
     }
 
-    /// Returns the Flex user with this username.
     pub async fn flex(&self, username: &Username) -> Option<FlexUser> {
         let flex = self.provisioning.flex();
         let found = flex.find(username, deadline()).await.unwrap()?;

@@ -1,5 +1,5 @@
-//! The oracle computes the expected state of a person after a sequence of statements, for comparison with the
-//! ledger's result. It follows `docs/adr/0010-people-ledger.md`, and shares no code with the ledger.
+//! The oracle computes the expected state of a person after a sequence of statements. The tests compare this state
+//! with the ledger's result. The oracle follows `docs/adr/0010-people-ledger.md`, and shares no code with the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,6 @@ pub enum Act {
     Reuse,
 }
 
-/// One step of a sequence.
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
     Says(Who, Act),
@@ -74,7 +73,6 @@ impl Who {
 }
 
 impl Oracle {
-    /// Applies a step to the expected state.
     pub fn step(&mut self, step: Step) {
         match step {
             Step::Member(group, true) if self.exists => drop(self.groups.insert(group)),

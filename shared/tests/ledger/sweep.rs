@@ -264,7 +264,7 @@ async fn a_seat_is_idle_if_its_worker_has_not_changed_its_activity_for_long() {
         fixture.ledger.sweep(options, deadline, |_| {}).await.unwrap().idle
     };
     assert_eq!(idle(Duration::HOUR).await, []);
-    // If the limit is zero, all active users with a worker are idle, on both pages.
+    // With an idle time of zero, all active users with a worker are idle, on both pages.
     let all = idle(Duration::ZERO).await;
     let (ada, leaver) = (fixture.sid("ada").await, fixture.sid("leaver").await);
     assert!(all.len() >= 1_201 && all.contains(&ada) && !all.contains(&leaver), "{}", all.len());

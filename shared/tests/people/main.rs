@@ -30,7 +30,6 @@ const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 /// The number of writers that compete in the tests of races.
 const WRITERS: u8 = 16;
 
-/// The traits that these tests cover.
 trait Store: People + Deactivations + UsernameIndex {}
 impl<S: People + Deactivations + UsernameIndex> Store for S {}
 

@@ -157,8 +157,8 @@ impl Statement {
     /// Whether the source says that the person is active. `None` if it says neither "active" nor "inactive".
     ///
     /// * If the directory no longer exists, the person is inactive.
-    /// * Otherwise, after an explicit "inactive", the person is inactive until the source says "active" or
-    ///   [`Self::restored`] is later.
+    /// * Otherwise, after an explicit "inactive", the person is inactive until the source says "active", or until
+    ///   [`Self::restored`] is later than the "inactive".
     /// * Otherwise, if the source has named memberships, the person is active while at least one of them lasts.
     /// * Otherwise, an explicit "active" decides.
     #[must_use]

@@ -26,7 +26,7 @@ use super::user::{DesiredUser, FlexUser};
 pub struct Policy {
     /// The roles that Flexgate may give. `admin` is among them only if the operator explicitly lists it.
     pub allowed_roles: RoleSet,
-    /// The roles of a newly created user whose claims name no role.
+    /// The roles of a person for whom no source names an allowed role.
     pub default_roles: RoleSet,
     /// Whether a mint may create or update the caller's Flex user.
     pub just_in_time: JustInTime,

@@ -57,13 +57,13 @@ pub struct DynamoStore {
     aws: Aws,
     table: Arc<str>,
     client: Arc<OnceCell<Client>>,
-    /// The queue into which an operator can put a dead letter again.
+    /// The queue to which an operator can return a dead letter.
     queue: SqsQueue,
 }
 
 impl DynamoStore {
-    /// Makes a store in `table`, without accessing it yet. The client later gets its credentials, region and endpoint
-    /// from the environment.
+    /// Makes a store in `table`, without any access to the table yet. The client later gets its credentials, region
+    /// and endpoint from the environment.
     #[must_use]
     pub fn new(table: &str, queue: SqsQueue, aws: Aws) -> Self {
         Self { aws, table: table.into(), client: Arc::default(), queue }
@@ -281,7 +281,6 @@ fn seconds(moment: OffsetDateTime) -> AttributeValue {
     n(moment.unix_timestamp())
 }
 
-/// Makes an item from these keys and attributes.
 fn item_of<const N: usize>(pk: &str, sk: &str, attributes: [(&str, AttributeValue); N]) -> Item {
     let keys = [(PK, s(pk)), (SK, s(sk))];
     keys.into_iter().chain(attributes).map(|(name, value)| (name.to_owned(), value)).collect()

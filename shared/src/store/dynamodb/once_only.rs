@@ -1,8 +1,8 @@
 //! Implements [`OnceOnly`] in DynamoDB. Each claimed action is one item, which is written only if no unexpired item
 //! exists.
 //!
-//! The SDK repeats a write whose answer is lost, and DynamoDB refuses this repetition. Then no caller may do the
-//! action. But two callers can never do it.
+//! The SDK repeats a write whose answer is lost, and DynamoDB refuses this repetition. In this rare case, no caller
+//! may do the action. Two callers can never both do it.
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

@@ -1,7 +1,7 @@
 //! The username index in DynamoDB: Flex's users, each under a digest of the folded username.
 //!
-//! A sweep writes every user of Flex to the index, and finally stores the time at which it began. A user whose entry
-//! is older than that time no longer exists in Flex, so readers ignore it.
+//! A sweep writes every user of Flex to the index, and finally stores its own start time. A user whose entry is older
+//! than that time no longer exists in Flex, so readers ignore the entry.
 
 use std::collections::BTreeMap;
 

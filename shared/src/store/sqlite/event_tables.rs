@@ -35,8 +35,8 @@ CREATE TABLE IF NOT EXISTS subjects (
 /// The index on the column `lane`. Older stores lack this column, so `prepare` adds it before it creates the index.
 const BY_LANE: &str = "CREATE INDEX IF NOT EXISTS events_by_lane ON events (lane, seq) WHERE status = 'waiting';";
 
-/// Creates missing tables, columns and indexes. Old rows get their `visible_at` as `arrived_at`, which is the closest
-/// known time, and the lane `events`.
+/// Creates missing tables, columns and indexes. In old rows, `arrived_at` becomes `visible_at` (the closest known
+/// time), and `lane` becomes `events`.
 pub(super) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     db.execute_batch(SCHEMA)?;

@@ -1,7 +1,7 @@
 //! The queue, its dead letters, and the record of events from before the people ledger, in SQLite.
 //!
 //! Each event stays in one table until a week after it was applied, so that the queue recognises a repeated event.
-//! Its body contains personal data, and is erased once the event is applied.
+//! The body of an event contains personal data, and is erased once the event is applied.
 
 use std::sync::Arc;
 

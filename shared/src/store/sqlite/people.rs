@@ -297,8 +297,8 @@ fn put_statement(
     .map(drop)
 }
 
-/// Records that `new` has taken over the username of `old`. `old` loses its Flex user, and every subject that now
-/// belongs to `new`.
+/// Records that `new` has taken over the username of `old`. `old` loses the Flex user, and all subjects that now
+/// belong to `new`.
 fn supersede(db: &Connection, old: &str, new: &Person) -> rusqlite::Result<()> {
     db.prepare_cached("UPDATE people SET superseded = 1, flex_user_sid = NULL, version = version + 1 WHERE id = ?1")?
         .execute([old])?;

@@ -238,7 +238,7 @@ impl File {
         let mut any = false;
         for write in writes {
             // A disk error may have ended the transaction early. SQLite would then commit each remaining write,
-            // although its caller gets an error.
+            // although its caller gets an error. So no further write runs.
             if db.is_autocommit() {
                 break;
             }

@@ -45,7 +45,7 @@ impl Ledger {
             let (person, subject) = (claimant.person, claimant.subject.as_ref());
             self.refuse_previous_owner(claims, person.as_ref()).await?;
             if let Some(user) = found {
-                // An earlier mint may have created this user without getting Twilio's answer. Then this mint
+                // An earlier mint may have created this user without getting Twilio's answer. In this case, this mint
                 // continues the creation.
                 let creates = self.policy.just_in_time != JustInTime::Off;
                 let Some(person) = person.filter(|person| creates && is_being_made(person)) else {
@@ -75,7 +75,7 @@ impl Ledger {
     }
 
     /// Records the user in the username index if the user has become active or inactive. `was_active` is the earlier
-    /// state; with `None`, the user is always recorded.
+    /// state. If it is `None`, the user is always recorded.
     pub(super) async fn note_seen(&self, was_active: Option<bool>, user: Option<&FlexUser>) -> Result<(), LedgerError> {
         let Some(user) = user.filter(|user| was_active != Some(user.is_active())) else { return Ok(()) };
         self.see(user).await

@@ -15,8 +15,8 @@ pub(super) struct Claimant {
 }
 
 impl Ledger {
-    /// Finds the bearer of the claims by `key`, which is a Flex user or a username. If this fails and `key` is a Flex
-    /// user, finds the bearer by the issuer's id, but only a person who has no Flex user in the ledger.
+    /// Finds the bearer of the claims by `key`, which is a Flex user or a username. If the ledger does not know the
+    /// Flex user, tries the issuer's id, and accepts only a person without a Flex user.
     pub(super) async fn claimant(&self, claims: &TokenClaims, key: PersonKey) -> Result<Claimant, LedgerError> {
         let person = self.people.person(&key).await?.filter(|person| !person.superseded);
         let Some(subject) = &claims.subject else { return Ok(Claimant { person, subject: None }) };

@@ -334,7 +334,6 @@ impl Ledger {
     }
 }
 
-/// Returns an error if a source says that the person is inactive.
 pub(super) fn refuse_inactive(desired: &Desired) -> Result<(), LedgerError> {
     match desired.explanation.inactive_by.first() {
         Some(by) if desired.active == Active::No => Err(LedgerError::InactiveBy(by.clone())),

@@ -180,8 +180,8 @@ impl Ledger {
         let found = flex.search(&person.username, deadline).await?.into_iter();
         let mut found = found.filter(|user| user.username == person.username && !user.is_deactivated());
         let Some(user) = found.next() else { return Ok(None) };
-        // Several matches are normally an error. But if the person must be deactivated, any match is better than
-        // leaving the person active.
+        // Several matches are normally an error. But if the person must be deactivated, the first match is better
+        // than leaving the person active.
         if found.next().is_some() && person.inactive_by().next().is_none() {
             return Err(TwilioError::Ambiguous.into());
         }

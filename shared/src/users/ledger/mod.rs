@@ -85,8 +85,8 @@ pub enum Outcome {
     Updated,
     /// The user was deactivated.
     Deactivated,
-    /// The user differs from the desired state, but Flexgate does not repair the difference any more. It returned
-    /// after every earlier repair.
+    /// The user differs from the desired state, but Flexgate does not repair the difference any more, because the
+    /// difference returned after every earlier repair.
     Contested,
 }
 

@@ -284,8 +284,8 @@ impl Ledger {
     }
 }
 
-/// Whether the plan would undo a change that somebody else made in Flex since the last reconciliation. A deactivation
-/// is never such a case, because a source's "inactive" always has priority.
+/// Whether the plan would undo a change that somebody else made in Flex since the last reconciliation. Returns false
+/// for a deactivation, because a source's "inactive" always has priority.
 pub(super) fn is_drift(person: &Person, plan: &Plan) -> bool {
     let changes = plan.step != Step::Nothing || plan.locale.is_some();
     person.is_settled() && changes && plan.step != Step::Deprovision

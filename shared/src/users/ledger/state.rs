@@ -269,7 +269,7 @@ impl Ledger {
     /// Gives the Flex user to this person: ends a previous owner's access, and binds the identity that the source
     /// names. Fails if the Flex user is bound to somebody else.
     ///
-    /// So the caller must store the statement only after this, and must run all other checks before.
+    /// The caller must run all other checks before this call, and store the statement after it.
     async fn hand_over(&self, change: &Change, identity: Option<&Identity>) -> Result<(), LedgerError> {
         let Some(user) = &change.observed else { return Ok(()) };
         if change.desired.given.taking_over {

@@ -111,7 +111,6 @@ pub enum SweepError {
     Idle(#[source] LedgerError),
 }
 
-/// What the sweep has found on the pages that it has read so far.
 #[derive(Default)]
 struct Found {
     swept: Swept,
@@ -192,7 +191,6 @@ impl Ledger {
         Ok(self.usernames.put_seen(&seen, began).await?)
     }
 
-    /// Compares one page of users with the ledger.
     async fn compare(&self, users: &[FlexUser], found: &mut Found) -> Result<(), LedgerError> {
         let sids: Vec<FlexUserSid> = users.iter().map(|user| user.flex_user_sid.clone()).collect();
         let by_name = users.iter().map(|user| PersonKey::Username(user.username.key()));

@@ -56,7 +56,6 @@ impl Pointer {
     }
 }
 
-/// Returns all pointers to the person.
 pub(super) fn pointers(person: &Person) -> Vec<Pointer> {
     let username = PersonKey::Username(person.username.key());
     let user = person.flex_user_sid.clone().map(PersonKey::FlexUser);
@@ -65,7 +64,6 @@ pub(super) fn pointers(person: &Person) -> Vec<Pointer> {
     keys.map(|key| Pointer::of(&key)).collect()
 }
 
-/// Whether any source says that the person is inactive.
 pub(super) fn inactive(person: &Person) -> bool {
     person.inactive_by().next().is_some()
 }
@@ -76,7 +74,6 @@ pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> 
     serde_json::to_string(value).map_err(corrupt)
 }
 
-/// Returns the head of a new person.
 pub(super) fn head(person: &Person) -> Result<Item, StoreError> {
     let mut item = item_of(
         &head_pk(person.id),
@@ -115,7 +112,6 @@ pub(super) fn statement(
     Ok(item)
 }
 
-/// Returns the person without statements.
 pub(super) fn read_head(item: &Item) -> Result<Person, StoreError> {
     let sid = item.contains_key("flex_user_sid").then(|| parsed(item, "flex_user_sid")).transpose()?;
     Ok(Person {
@@ -130,7 +126,6 @@ pub(super) fn read_head(item: &Item) -> Result<Person, StoreError> {
     })
 }
 
-/// Returns the sources that a head names.
 pub(super) fn sources(head: &Item) -> Result<Vec<Source>, StoreError> {
     let names = head.get("source_names").and_then(|value| value.as_ss().ok());
     names.into_iter().flatten().map(|name| name.parse().map_err(corrupt)).collect()
@@ -170,8 +165,8 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().update(update.build().map_err(unbuildable)?).build())
     }
 
-    /// Builds a transaction's writes that record that `new` has taken over the username of `old`. `old` loses its
-    /// Flex user, and every subject that now belongs to `new`.
+    /// Builds a transaction's writes that record that `new` has taken over the username of `old`. `old` loses the
+    /// Flex user, and all subjects that now belong to `new`.
     pub(super) fn supersede(&self, old: &Person, new: &Person) -> Result<Vec<TransactWriteItem>, StoreError> {
         let set = "was_superseded = :yes REMOVE flex_user_sid";
         let mut writes = vec![self.advance(old.id, old.version, set, [(":yes", AttributeValue::Bool(true))])?];
@@ -185,7 +180,7 @@ impl DynamoStore {
     }
 
     /// Builds a transaction's write that makes `pointer` point to the person `to`. The transaction fails unless the
-    /// pointer still points to `from`; `None` means that it must not exist yet.
+    /// pointer still points to `from`. If `from` is `None`, the transaction fails if the pointer exists.
     pub(super) fn point(
         &self,
         pointer: &Pointer,

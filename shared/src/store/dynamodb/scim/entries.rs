@@ -40,7 +40,6 @@ pub(super) fn external_pk(external_id: &str) -> String {
     format!("scim_external_id#{}", fingerprint(&[external_id]))
 }
 
-/// Returns the keys of an entry's pointers.
 fn pointers(entry: &Entry) -> BTreeSet<(String, String)> {
     let sk = format!("{POINTER}{}", entry.id);
     let name = (name_pk(&entry.username), sk.clone());

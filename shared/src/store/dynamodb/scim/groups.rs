@@ -4,8 +4,8 @@
 //! One transaction writes the head and the changed buckets. The head records each bucket's version, so a reader
 //! notices a write between the reads of the items.
 //!
-//! Each user has one item, the mark, that lists the user's groups. A mark is updated before the group, and nothing is
-//! ever removed from it. So it lists every group of the user, and perhaps other groups, which does no harm.
+//! Each user has one item, the mark, that lists the user's groups. When a user joins a group, the mark is written
+//! before the group. Nothing is ever removed from a mark, so it can list former groups, which does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
 

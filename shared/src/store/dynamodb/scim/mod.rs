@@ -1,7 +1,7 @@
 //! The SCIM store in DynamoDB: [`entries`], [`groups`], records of work, and page marks.
 //!
-//! A page mark contains Twilio's token for the page of users that begins at a certain index. Its key contains a
-//! generation number. Incrementing this number invalidates all existing page marks.
+//! A page mark contains Twilio's token for the page of users that begins at a certain index. The key of a page mark
+//! contains a generation number. Incrementing this number invalidates all existing page marks.
 
 mod entries;
 mod groups;
