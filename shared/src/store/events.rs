@@ -144,15 +144,16 @@ pub enum EventStatus {
 /// Messages that could not be applied.
 #[async_trait]
 pub trait DeadLetters: std::fmt::Debug + Send + Sync {
-    /// Stores a letter. Replaces a letter with the same key.
+    /// Stores a dead letter. Replaces a dead letter with the same key.
     async fn bury(&self, letter: DeadLetter) -> Result<(), StoreError>;
 
-    /// Returns at most `limit` letters, oldest first.
+    /// Returns at most `limit` dead letters, oldest first.
     async fn list(&self, limit: u32) -> Result<Vec<DeadLetter>, StoreError>;
 
-    /// Returns the letter with this key.
+    /// Returns the dead letter with this key.
     async fn find(&self, key: &str) -> Result<Option<DeadLetter>, StoreError>;
 
-    /// Puts the letter's message back into the queue as a new message. Returns false if there is no such letter.
+    /// Puts a dead letter's message back into the queue as a new message. Returns false if there is no such dead
+    /// letter.
     async fn revive(&self, key: &str, now: OffsetDateTime) -> Result<bool, StoreError>;
 }

@@ -46,9 +46,10 @@ pub enum Message {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<PersonId>,
     },
-    /// The consequence of an ending for one person. It is applied like an event from the source.
+    /// The consequence for one person of the end of a group, an application or a directory. It is applied like an
+    /// event from the source.
     Consequence {
-        /// An event that has the same effect on the person as the ending.
+        /// An event that has the same effect on the person as that end.
         event: IdentityEvent,
         /// The group, application or directory that has ended.
         ended: Ended,

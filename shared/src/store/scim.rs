@@ -139,8 +139,8 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Returns the entries with this `externalId`.
     async fn entries_of_external_id(&self, external_id: &str) -> Result<Vec<Entry>, StoreError>;
 
-    /// Stores the entry and removes the record of the work `finishes`, in one transaction. Returns false if the
-    /// stored version has changed, or if another process has begun the work.
+    /// In one transaction, stores the entry and removes the record of the finished work `finishes`. Returns false if
+    /// the stored version has changed, or if another process has begun that work.
     async fn put_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError>;
 
     /// Returns the group with this `id`.
@@ -168,19 +168,19 @@ pub trait ScimStore: fmt::Debug + Send + Sync {
     /// Ends every membership of a user.
     async fn leave_all(&self, user: &FlexUserSid) -> Result<(), StoreError>;
 
-    /// Requests the exclusive right to do `work` until `until`. A process that has this right can extend it in this
-    /// way.
+    /// Requests the exclusive right to do the piece of work `work` until `until`. A process that has this right can
+    /// extend it in this way.
     async fn begin(&self, work: &Work, now: OffsetDateTime, until: OffsetDateTime) -> Result<Begun, StoreError>;
 
-    /// Records that the first step of the work is about to begin. Returns false if the caller no longer has the right
-    /// to do the work.
+    /// Records that the first step of a piece of work is about to begin. Returns false if the caller no longer has
+    /// the right to do the work.
     async fn intend(&self, work: &Work) -> Result<bool, StoreError>;
 
-    /// Gives up the right to do the work, so that another process may begin it. The store still remembers a call of
-    /// [`ScimStore::intend`]. Does nothing if another process has begun the work.
+    /// Gives up the right to do a piece of work, so that another process may begin it. The store still remembers a
+    /// call of [`ScimStore::intend`]. Does nothing if another process has begun the work.
     async fn abandon(&self, work: &Work) -> Result<(), StoreError>;
 
-    /// Removes the record of the work, because the work is done. Does nothing if another process has begun the work.
+    /// Removes the record of a piece of work that is done. Does nothing if another process has begun the work.
     async fn finish(&self, work: &Work) -> Result<(), StoreError>;
 
     /// Returns the page mark with the largest index that is at most `index`.

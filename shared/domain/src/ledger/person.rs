@@ -119,20 +119,20 @@ impl Repairs {
     /// The maximum number of repairs. If the same difference appears again, Flexgate only reports it.
     pub const MOST: u32 = 2;
 
-    /// The count expires this long after the first repair.
+    /// The count of repairs expires this long after the first repair.
     pub const COUNT_FOR: Duration = Duration::days(30);
 
     fn is_none(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Returns the count at `now`: zero if the count has expired.
+    /// Returns the number of repairs at `now`. It is zero if the count has expired.
     #[must_use]
     pub fn counting(self, now: OffsetDateTime) -> Self {
         if self.since.is_some_and(|since| since + Self::COUNT_FOR > now) { self } else { Self::default() }
     }
 
-    /// Returns the count with one more repair at `now`. `None` if [`Self::MOST`] is reached, so that Flexgate must
+    /// Returns the counter with one more repair at `now`. `None` if [`Self::MOST`] is reached, so that Flexgate must
     /// not repair.
     #[must_use]
     pub fn another(self, now: OffsetDateTime) -> Option<Self> {

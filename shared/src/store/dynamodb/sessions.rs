@@ -1,5 +1,5 @@
-//! Sessions in DynamoDB. A session has two items: the session itself, and a mark under its Flex user. Through the
-//! marks, all sessions of a user can be ended.
+//! Sessions in DynamoDB. A session has two items: the session itself, and a mark under its Flex user. With the marks,
+//! Flexgate can end all sessions of a user.
 //!
 //! One transaction writes both items, so every session has a mark. A mark can outlive its session, which does no
 //! harm.

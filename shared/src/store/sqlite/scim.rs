@@ -298,8 +298,8 @@ impl ScimStore for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Runs an SQL statement that changes the record of the work only if this process still has the right to do the
-    /// work. Returns false if it has lost that right.
+    /// Runs an SQL statement that changes the record of a piece of work only if this process still has the right to
+    /// do the work. Returns false if it has lost that right.
     async fn on_work(&self, sql: &'static str, work: &Work) -> Result<bool, StoreError> {
         let Work { name, holder } = work.clone();
         self.write(move |db| Ok(db.prepare_cached(sql)?.execute([name, holder_text(holder)])? == 1)).await

@@ -11,13 +11,12 @@ use crate::store::{Ended, PersonKey, fingerprint};
 /// How many people one read from the store returns.
 const BATCH: u32 = 200;
 
-/// The people in one batch of the ledger whom an ending affects.
+/// The people in one batch of the ledger whom the end of a group, an application or a directory affects.
 #[derive(Debug)]
 pub struct Concerned {
     /// The source's own ids of these people.
     pub subjects: Vec<SubjectId>,
-    /// How many other people in the batch the ending may affect. The source never named the directory of these
-    /// people.
+    /// How many other people in the batch may be affected. The source never named the directory of these people.
     pub unknown: usize,
     /// The last person of the batch. `None` after the last batch.
     pub last: Option<PersonId>,
@@ -49,8 +48,8 @@ impl Ledger {
         Ok(*statement != before)
     }
 
-    /// Returns the statement that an ending implies for `subject`: the end of one membership, or of the directory and
-    /// all memberships in it.
+    /// Returns the statement that follows from `ended` for `subject`: the end of one membership, or the end of the
+    /// directory and all memberships in it.
     pub async fn consequence(
         &self,
         source: &Source,
@@ -112,8 +111,9 @@ fn end_with_directory(statement: &mut Statement) {
     }
 }
 
-/// Returns the key for the record of an ending. The record is stored like a statement about a subject, but no real
-/// person has this subject. The digest in the key prevents a collision with a real id.
+/// Returns the key for the record that a group, an application or a directory has ended. The record is stored like a
+/// statement about a subject, but no real person has this subject. The digest in the key prevents a collision with a
+/// real id.
 fn record(ended: &Ended) -> SubjectId {
     let kind = match ended {
         Ended::Membership(_) => "membership",
@@ -124,7 +124,8 @@ fn record(ended: &Ended) -> SubjectId {
     format!("flexgate:ended:{digest}").parse().unwrap_or_else(|_| unreachable!("the text is short and plain"))
 }
 
-/// Whether the ending affects the person. `None` if the source never named the person's directory.
+/// Whether the end of a group, an application or a directory affects the person. `None` if the source never named the
+/// person's directory.
 fn concerns(person: &Person, source: &Source, ended: &Ended) -> Option<bool> {
     let Some(statement) = person.statements.get(source).filter(|statement| !statement.is_silent()) else {
         return Some(false);

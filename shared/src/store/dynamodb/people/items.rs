@@ -142,7 +142,7 @@ pub(super) fn read_statement(item: &Item, person: &mut Person) -> Result<(), Sto
 }
 
 impl DynamoStore {
-    /// Builds a transaction's update of the head, which increments the person's version and sets the values. The
+    /// Builds a transaction's update of a person's head item, which increments the version and sets the values. The
     /// transaction fails unless the person still has version `version`.
     pub(super) fn advance<const N: usize>(
         &self,
@@ -179,8 +179,8 @@ impl DynamoStore {
         Ok(writes)
     }
 
-    /// Builds a transaction's write that makes `pointer` point to the person `to`. The transaction fails unless the
-    /// pointer still points to `from`. If `from` is `None`, the transaction fails if the pointer exists.
+    /// Builds a transaction's write of a pointer item that leads to the person `to`. The transaction fails unless the
+    /// item still leads to `from`. If `from` is `None`, the transaction fails if the item exists.
     pub(super) fn point(
         &self,
         pointer: &Pointer,
@@ -197,8 +197,8 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().put(put.build().map_err(unbuildable)?).build())
     }
 
-    /// Builds a transaction's write that makes `pointer` point to the person `to`. The transaction fails if the
-    /// pointer points to somebody else.
+    /// Builds a transaction's write of a pointer item that leads to the person `to`. The transaction fails if the
+    /// item leads to somebody else.
     pub(super) fn point_unless_taken(&self, pointer: &Pointer, to: PersonId) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .table_name(&*self.table)

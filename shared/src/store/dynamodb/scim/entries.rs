@@ -68,8 +68,8 @@ impl DynamoStore {
         Ok(found.into_values().collect())
     }
 
-    /// Returns the entries for the pointers with the partition key `pointer_pk`, in the order of their ids. A pointer
-    /// may be outdated, so the caller must check each entry.
+    /// Returns the SCIM entries to which the pointers with the partition key `pointer_pk` lead, in the order of the
+    /// entries' ids. A pointer may be outdated, so the caller must check each entry.
     pub(super) async fn entries_at(&self, pointer_pk: &str) -> Result<Vec<Entry>, StoreError> {
         let pointers = self.items(pointer_pk, POINTER).await?;
         let ids = pointers.iter().map(|item| parsed::<FlexUserSid>(item, "entry_id")).collect::<Result<Vec<_>, _>>()?;
@@ -79,8 +79,8 @@ impl DynamoStore {
         Ok(entries)
     }
 
-    /// Writes the entry and its pointers, and removes the record of the work `finishes`, in one transaction. Returns
-    /// false if the stored entry has another version, or if another process has begun the work.
+    /// In one transaction, writes the SCIM entry and its pointers, and removes the record of the finished work
+    /// `finishes`. Returns false if the stored entry has another version, or if another process has begun that work.
     pub(super) async fn write_entry(&self, entry: &Entry, finishes: Option<&Work>) -> Result<bool, StoreError> {
         for tried in 0..TRIES {
             if let Some(work) = finishes

@@ -25,11 +25,11 @@ const HEADS: &str = "scim_groups";
 const NAMED: &str = "group";
 const MARK: &str = "groups";
 
-/// The number of buckets of each group. In a group of 10,000 members, a bucket has 28 kB. DynamoDB allows 400 kB per
-/// item.
+/// The number of buckets (items with members) of each SCIM group. In a group of 10,000 members, a bucket has 28 kB.
+/// DynamoDB allows 400 kB per item.
 const BUCKETS: u8 = 16;
 
-/// How many marks are written concurrently.
+/// How many members' marks (lists of their groups) are written concurrently.
 const AT_ONCE: usize = 16;
 
 fn members_pk(group: &str) -> String {
@@ -48,8 +48,8 @@ fn mark_pk(user: &FlexUserSid) -> String {
     format!("scim_member#{user}")
 }
 
-/// Returns the number of the bucket for a user, computed from the last character of the SID. SIDs are random, so all
-/// buckets have about the same size.
+/// Returns the number of the bucket (item with members) for a user, computed from the last character of the SID. SIDs
+/// are random, so all buckets have about the same size.
 fn bucket(user: &FlexUserSid) -> u8 {
     user.as_str().bytes().last().map_or(0, |digit| if digit.is_ascii_digit() { digit } else { digit + 9 } % BUCKETS)
 }
@@ -58,7 +58,7 @@ fn bucket_sk(bucket: u8) -> String {
     format!("members#{bucket:02}")
 }
 
-/// A group without its members, and the version of each bucket.
+/// A SCIM group without its members, and the version of each bucket (item with members).
 #[derive(Debug, Clone)]
 struct Head {
     group: Group,
@@ -122,7 +122,7 @@ impl DynamoStore {
                     left -= 1;
                     continue;
                 }
-                // A group can disappear after its head was read, and is then left out.
+                // A group can disappear after this query has read its head item. Such a group is left out.
                 groups.extend(self.whole_group(text(&item, SK)?).await?);
             }
             from = page.last_evaluated_key;
@@ -167,8 +167,8 @@ impl DynamoStore {
         Err(crowded())
     }
 
-    /// Builds the writes that replace the group `before` with `group`: the head, the item for the name, and the
-    /// changed buckets.
+    /// Builds the writes that replace the group `before` with `group`: the head item, the item for the name, and the
+    /// changed buckets of members.
     fn writes(&self, group: &Group, before: Option<&Head>) -> Result<Vec<TransactWriteItem>, StoreError> {
         let (old, new) = (before.map(|head| by_bucket(&head.group)).unwrap_or_default(), by_bucket(group));
         let mut buckets = before.map(|head| head.buckets.clone()).unwrap_or_default();
@@ -225,7 +225,7 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().put(put.build().map_err(unbuildable)?).build())
     }
 
-    /// Adds the group to the marks of its new members.
+    /// Adds the group to each new member's mark, which lists the member's groups.
     async fn mark_members(&self, group: &Group, before: Option<&Group>) -> Result<(), StoreError> {
         let known: BTreeSet<_> = before.iter().flat_map(|group| &group.members).map(|member| &member.user).collect();
         let new = group.members.iter().map(|member| &member.user).filter(|user| !known.contains(user));

@@ -25,13 +25,13 @@ fn old_fold(name: &str) -> Option<String> {
     Some(name.to_lowercase()).filter(|old| *old != folded(name))
 }
 
-/// The sort key of a record of work.
+/// The sort key of the record of a piece of work.
 const WORK: &str = "work";
 /// The partition key of the item with the number of users and the generation of page marks.
 const LIST: &str = "scim_list";
 const LIST_STATE: &str = "state";
 
-/// The condition for changing a record of work: the caller still has the right to do the work.
+/// The condition for changing the record of a piece of work: the caller still has the right to do the work.
 const IF_HELD: &str = "holder = :holder";
 
 fn work_pk(work: &Work) -> String {
@@ -162,7 +162,7 @@ impl ScimStore for DynamoStore {
                 .expression_attribute_values(":index", s(mark_sk(index)))
                 .expression_attribute_values(":now", seconds(now))
                 .scan_index_forward(false)
-                // Two items suffice, because the first one is nearly always a mark that has not expired.
+                // Two items suffice, because the first one is nearly always a page mark that has not expired.
                 .limit(2);
             let page = request.set_exclusive_start_key(from).send().await.map_err(unavailable)?;
             if let Some(item) = page.items.unwrap_or_default().first() {
@@ -223,8 +223,8 @@ impl DynamoStore {
         Ok(self.send_update(request).await?.is_some())
     }
 
-    /// Builds a transaction's removal of the record of the work. The transaction fails if another process has begun
-    /// the work.
+    /// Builds a transaction's removal of the record of a piece of work. The transaction fails if another process has
+    /// begun that work.
     fn finishing(&self, work: &Work) -> Result<TransactWriteItem, StoreError> {
         let delete = Delete::builder().table_name(&*self.table).key(PK, s(work_pk(work))).key(SK, s(WORK));
         let delete = delete.condition_expression("attribute_not_exists(holder) OR holder = :holder");
