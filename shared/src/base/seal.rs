@@ -1,10 +1,11 @@
 //! Encrypts cookies and stored tokens, so that nobody else can read or change them. An encrypted value is called
 //! sealed.
 //!
-//! This module uses AES-256-GCM with a ring of keys. The *current* key seals new values, and every key in the ring can
-//! open the values that it sealed. If a key is removed from the ring (retired), the values that it sealed can no longer
-//! be opened. Each value is sealed for one [`Purpose`]. So if somebody moves a sealed value to another cookie, host,
-//! profile or session, the value does not open.
+//! This module uses AES-256-GCM with a ring of keys. The *current* key seals new values. Every key in the ring can
+//! open the values that it sealed.
+//!
+//! Each value is sealed for one [`Purpose`]. So a sealed value that somebody copies to another cookie, host, profile
+//! or session does not open there.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,13 +23,14 @@ use crate::base::clock_rng::{Rng, random};
 
 const VERSION: &str = "v1";
 
-/// What a sealed value is for. The purpose is authenticated as associated data, so it is not part of the sealed value.
-/// To open the value, the same purpose must be passed again.
+/// The purpose of a sealed value, such as a cookie or a session. The purpose is authenticated but not stored in the
+/// value, so opening the value needs the same purpose again.
 #[derive(Debug, Clone, Copy)]
 pub struct Purpose<'a>(pub &'a [&'a str]);
 
 impl Purpose<'_> {
-    /// Puts each part's length before the part, so that `["ab", "c"]` and `["a", "bc"]` give different data.
+    /// Returns the data to authenticate. Each part is prefixed with its length, so that `["ab", "c"]` and `["a",
+    /// "bc"]` give different data.
     fn associated_data(self, key_id: &str) -> Vec<u8> {
         let mut data = Vec::new();
         for part in [VERSION, key_id].iter().chain(self.0) {
@@ -39,17 +41,16 @@ impl Purpose<'_> {
     }
 }
 
-/// A sealed value cannot be opened: it was changed, moved to another place, sealed with a retired key, or never sealed
-/// at all. The error does not say which of these happened, so that an attacker learns nothing. [`KeyRing::seal`]
-/// returns the same error if sealing fails.
+/// A sealed value does not open. It was changed or copied, its key was removed, or it was never sealed. The error
+/// does not say why, so that an attacker learns nothing. A failure to seal also gives this error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed value does not open")]
 pub struct OpenError;
 
-/// Why the key document is unusable. The error never contains key material.
+/// Why the document with the keys is unusable. The error never contains a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRingError {
-    /// `current` names no key.
+    /// `current` is not the name of a key.
     #[error("\"current\" must name one of \"keys\"")]
     Current,
     /// A key is not 32 bytes in base64.
@@ -61,16 +62,16 @@ pub enum KeyRingError {
     /// The member `generated` is too short for 256 random bits, or repeats one character.
     #[error("\"generated\" must be at least 43 random characters")]
     Generated,
-    /// A key's name has characters that are not safe in a cookie, has the wrong length, or occurs twice.
+    /// The name of a key contains characters that are not safe in a cookie, has the wrong length, or occurs twice.
     #[error("a key's name must have 1 to 32 letters, digits, hyphens or underscores")]
     Name,
 }
 
-/// The keys. The document in the secret store is `{"current": "2026-11", "keys": {"2026-11": "<base64>", …}}`, where
-/// each key is 32 random bytes.
+/// The keys. Their document in the secret store is `{"current": "2026-11", "keys": {"2026-11": "<base64>", …}}`. Each
+/// key has 32 random bytes.
 ///
-/// Secrets Manager cannot generate such a key, because it generates only text. The document may therefore contain
-/// `"generated": "<43 or more letters and digits>"`. The SHA-256 of that text is the key named `generated`.
+/// Secrets Manager can generate only text. So the document may contain `"generated": "<43 or more letters and
+/// digits>"`. The SHA-256 of that text is a key with the name `generated`.
 #[derive(Deserialize)]
 #[serde(try_from = "Document")]
 pub struct KeyRing {
@@ -110,10 +111,10 @@ struct Document {
     generated: Option<SecretString>,
 }
 
-/// The name of the key derived from the generated text.
+/// The name of the key that is derived from the generated text.
 const GENERATED: &str = "generated";
 
-/// The fewest random letters and digits that hold 256 bits of entropy.
+/// The minimum number of random letters and digits with 256 bits of entropy.
 const GENERATED_LENGTH: usize = 43;
 
 impl TryFrom<Document> for KeyRing {
@@ -173,8 +174,8 @@ impl KeyRing {
         Ok(format!("{VERSION}.{}.{}", self.current, URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// Opens a value that [`KeyRing::seal`] made for the same purpose. The key that sealed it must still be in the
-    /// ring.
+    /// Opens a value that [`KeyRing::seal`] made for the same purpose. The key that sealed the value must still be in
+    /// the ring.
     pub fn open(&self, sealed: &str, purpose: Purpose<'_>) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let mut parts = sealed.split('.');
         let (Some(VERSION), Some(key_id), Some(text), None) = (parts.next(), parts.next(), parts.next(), parts.next())

@@ -1,5 +1,5 @@
-//! Tests requests to a Twilio that fails. The tests show which requests the client repeats, which requests it never
-//! repeats, and which error it returns.
+//! Tests requests to a failing Twilio: which requests the client repeats, which it never repeats, and which error it
+//! returns.
 
 use std::time::Duration;
 
