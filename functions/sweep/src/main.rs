@@ -1,4 +1,4 @@
-//! The sweep function on Lambda: a schedule calls it.
+//! The Lambda function that a schedule invokes to sweep.
 
 use std::sync::Arc;
 
