@@ -1,4 +1,4 @@
-//! Tests that the state survives a restart, and that the cost of saving a change does not depend on how much is stored.
+//! Tests that the state survives a restart, and that the cost of a save does not grow with the state.
 
 mod constant;
 mod damage;
@@ -19,15 +19,15 @@ pub fn config(folder: &Path) -> Config {
     Config { data_dir: Some(folder.to_owned()), trusted_urls: vec![CALLBACK.to_owned()], ..Config::default() }
 }
 
-/// A simulator in another process, so that a test can kill it.
+/// A simulator in another process, which a test can kill.
 pub struct Other {
     child: Child,
     url: String,
     http: reqwest::Client,
 }
 
-/// Not a real test. [`Other`] starts this test program again in another process, and runs only this function there. The
-/// function runs a simulator in the folder that the environment names. In the normal test run it does nothing.
+/// Runs a simulator for [`Other`], which starts this test program again with only this function. In a normal test run,
+/// it does nothing.
 #[tokio::test]
 async fn other_process() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
