@@ -34,7 +34,7 @@ pub async fn handle(app: &App, event: SqsEvent, deadline: Deadline) -> SqsBatchR
     response
 }
 
-/// Handles a message. Returns whether SQS may delete it.
+/// Handles a message. Returns whether SQS may delete the message.
 async fn done(app: &App, message: &SqsMessage, deadline: Deadline) -> bool {
     let body = message.body.as_deref().unwrap_or_default();
     let attempts = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1);
@@ -46,7 +46,8 @@ async fn done(app: &App, message: &SqsMessage, deadline: Deadline) -> bool {
             match app.dead_letters.bury(letter).await {
                 Ok(()) => true,
                 Err(error) => {
-                    // SQS delivers the message again. After its last try, SQS moves it to its own dead-letter queue.
+                    // SQS delivers the message again. After the last try, SQS moves the message to a dead-letter queue
+                    // of SQS.
                     tracing::error!(target: "flexgate::apply", error = %error, "a dead letter could not be kept");
                     false
                 }

@@ -1,6 +1,6 @@
 //! Applies messages from the local queue, as a task beside the gateway. On AWS, SQS calls [`crate::batch`] instead.
 //!
-//! If the process is killed, the queue delivers its messages again. Applying a message twice is safe.
+//! If the process is killed, the queue delivers the unfinished messages again. Applying a message twice is safe.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const ABREAST: usize = 8;
 /// The maximum number of jobs in progress. The remaining slots are reserved for events.
 const JOBS_ABREAST: usize = 6;
 
-/// How long the queue reserves a message for this consumer. Longer than [`EVENT_TIME`].
+/// How long the queue reserves a message for this consumer. This is longer than a message may take ([`EVENT_TIME`]).
 const HELD: Duration = Duration::seconds(EVENT_TIME.as_secs().cast_signed() + 10);
 
 /// How often the consumer checks the queue for messages from other processes.

@@ -1,6 +1,6 @@
 //! Turns identity events into statements for the people ledger.
 //!
-//! The ledger decides how the Flex user must change. It ignores an event that it has already applied.
+//! The ledger decides how the Flex user must change. The ledger ignores an event that it has already applied.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(crate) struct Applied {
     pub(crate) user: Option<FlexUserSid>,
     /// The roles that the event named but the user did not get.
     pub(crate) dropped_roles: Vec<String>,
-    /// Fields that Flexgate left unchanged. Changing one would remove a role that Flexgate cannot give back.
+    /// Fields that Flexgate left unchanged. A change would remove a role that Flexgate cannot give back.
     pub(crate) blocked: Vec<&'static str>,
 }
 
@@ -107,7 +107,7 @@ impl EventApplier {
         }
     }
 
-    /// Applies the end of a group or a directory to one of its people.
+    /// Applies the end of a group or a directory to one of the people in it.
     pub(crate) async fn end(
         &self,
         event: &IdentityEvent,
@@ -150,7 +150,7 @@ impl EventApplier {
         if let Some(status) = history.status.filter(|status| status.deactivates || event.membership.is_none()) {
             let value = !status.deactivates;
             let earlier = Statement { active: Some(Said { moment: status, value }), ..Statement::default() };
-            // A membership activates the person only if it began after the last deactivation.
+            // A membership activates the person only if the membership began after the last deactivation.
             if event.membership.is_none() || earlier.active > news.statement.memberships.values().next().cloned() {
                 news.statement.merge(earlier);
             }

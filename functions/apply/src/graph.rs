@@ -20,19 +20,19 @@ use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use url::Url;
 
-/// The time limit for one request. Other sources' events wait in the meantime.
+/// The time limit for one request. Meanwhile, events of other sources wait.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The maximum size of an answer, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// How long before its expiry an access token is renewed.
+/// An access token is renewed this long before it expires.
 const RENEWED_BEFORE: Duration = Duration::from_mins(5);
 
 /// The user properties that Flexgate requests from Graph.
 const FIELDS: &str = "accountEnabled,displayName,givenName,surname,mail";
 
-/// The credential's secret and the addresses of Microsoft's services.
+/// The id of the secret with the credential, and the URLs of Microsoft's services.
 #[derive(Debug, Clone)]
 pub struct GraphSettings {
     secret_id: String,
@@ -158,7 +158,7 @@ impl Graph {
         }
         let mut answer = self.user(&held.value, person, deadline).await?;
         if answer.status == StatusCode::UNAUTHORIZED {
-            // The secret may have been replaced, or the token revoked. Try once more with a new token.
+            // Graph refuses the access token, perhaps because the secret was replaced. Try once more with a new token.
             *self.token.lock().await = None;
             answer = self.user(&held.value, person, deadline).await?;
         }
@@ -194,7 +194,7 @@ impl Graph {
         Ok(send(&self.http, request, deadline.within(PATIENCE), MAX_ANSWER).await?)
     }
 
-    /// Returns an access token (client-credentials grant, RFC 6749 §4.4). The lock makes concurrent look-ups share one
+    /// Returns an access token (client-credentials grant, RFC 6749 §4.4). A lock makes concurrent look-ups share one
     /// token.
     async fn token(&self, credential: &Credential, deadline: Deadline) -> Result<Arc<Token>, GraphError> {
         let mut held = self.token.lock().await;

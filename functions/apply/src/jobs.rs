@@ -87,9 +87,9 @@ impl Jobs {
         self.ledger.reconcile_member(user, left, deadline).await
     }
 
-    /// Records the end of a group or a directory, so that late events restore no access. Then queues a
-    /// [`Message::Consequence`] for each affected person. If time runs out, queues a job for the rest. May run twice,
-    /// because the queue accepts each message only once.
+    /// Records the end of a group or a directory, so that late events give nobody access back. Then queues a
+    /// [`Message::Consequence`] for each affected person. If time runs out, queues a job for the rest. Running this
+    /// twice is safe, because the queue accepts each message only once.
     ///
     /// Returns two numbers: the affected people, and the people whose directory is unknown. Flexgate does not change
     /// people with an unknown directory. Otherwise, the end of a test directory could lock everybody out.
@@ -114,7 +114,7 @@ impl Jobs {
         }
     }
 
-    /// Queues a job for each member. May run twice, because the queue accepts each job only once.
+    /// Queues a job for each member. Running this twice is safe, because the queue accepts each job only once.
     pub(crate) async fn fan_out(
         &self,
         group: &str,

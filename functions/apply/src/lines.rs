@@ -56,7 +56,7 @@ impl<'m> Try<'m> {
         }
     }
 
-    /// Records that each member of a group got a job.
+    /// Records that a job was queued for each member of a group.
     pub(crate) fn fanned_out(&self, members: usize) {
         let outcome = "fanned_out";
         tracing::info!(

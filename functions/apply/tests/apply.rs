@@ -54,7 +54,8 @@ impl Apply {
         self.app.handle(body, attempt, soon()).await
     }
 
-    /// Handles a batch of messages, each with id, group and body. Returns the ids that SQS must deliver again.
+    /// Handles a batch of messages, each with id, group and body. Returns the ids of the messages that SQS must deliver
+    /// again.
     async fn batch(&self, messages: &[(&str, &str, String)], deadline: Deadline) -> Vec<String> {
         let record = |(id, group, body): &(&str, &str, String)| {
             let mut message = SqsMessage::default();

@@ -1,4 +1,4 @@
-//! The Lambda function that a schedule invokes to sweep.
+//! The Lambda function that runs a sweep on a schedule.
 
 use std::sync::Arc;
 

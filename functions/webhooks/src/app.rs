@@ -49,8 +49,8 @@ impl App {
         Self::start_within(START, settings, platform).await
     }
 
-    /// Like [`Self::start`], with `time` as the limit for reading the secrets. With zero, the first delivery reads the
-    /// secrets.
+    /// Like [`Self::start`], with `time` as the limit for reading the secrets. If `time` is zero, the first delivery
+    /// reads the secrets.
     pub async fn start_within(
         time: Duration,
         settings: &WebhookSettings,

@@ -1,7 +1,7 @@
 //! Receives webhooks from identity systems at `/webhooks/{source}`. Translates each delivery to Flexgate's own events,
 //! and queues these events.
 //!
-//! A source's signature is verified over the raw bytes. The sender gets a success only after the events are in the
+//! A source's signature is verified over the raw bytes. The sender gets status 202 only after the events are in the
 //! queue. This function never calls Twilio.
 
 mod app;

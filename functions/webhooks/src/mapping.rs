@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::settings::{ProfileField, SourceSettings};
 
-/// The JSON pointers of each field, for one kind of source. The first pointer with a value is used.
+/// The JSON pointers of each field, for one kind of source. Flexgate uses the first pointer that finds a value.
 pub(crate) type ProfileFields = &'static [(ProfileField, &'static [&'static str])];
 
 /// The most roles read from one payload.
@@ -54,7 +54,8 @@ impl Mapping {
     /// Returns the profile. An unusable username is an error. Any other unusable field is ignored.
     pub(crate) fn profile(&self, document: &Value) -> Result<PersonProfile, NameError> {
         let email = self.text(ProfileField::Email, document).and_then(|text| text.parse().ok());
-        // A kind of source without this pointer is a directory. A directory controls its people's addresses.
+        // A source whose payloads have no such field is a directory. A directory controls its people's addresses, so
+        // these addresses count as verified.
         let directory = !self.places.contains_key(&ProfileField::EmailVerified);
         let verified = directory || self.find(ProfileField::EmailVerified, document) == Some(&Value::Bool(true));
         self.profile_with(document, email, verified)
@@ -119,7 +120,8 @@ pub(crate) fn instant(value: &Value) -> Option<OffsetDateTime> {
         Value::String(text) => OffsetDateTime::parse(text, &Rfc3339).ok()?,
         Value::Number(number) => {
             let count = number.as_i64()?;
-            // A larger number counts milliseconds. As seconds, it would mean the year 5138 or later.
+            // A number of at least this size counts milliseconds. As seconds, the number would mean the year 5138 or
+            // later.
             let millis = if count < 100_000_000_000 { count.checked_mul(1000)? } else { count };
             OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()?
         }

@@ -10,7 +10,7 @@ pub(crate) fn source_unknown() -> Problem {
     Problem::new(kinds::SOURCE_UNKNOWN, "The sources are configured in FLEXGATE_WEBHOOKS.")
 }
 
-/// The answer does not name the rule that failed, because a forger could use it. The log does.
+/// Only the log names the rule that failed, because a forger could use that information.
 pub(crate) fn unproven(error: Unproven) -> Problem {
     Problem::new(kinds::DELIVERY_UNPROVEN, "Check the secret on both sides, and this machine's clock.").because(&error)
 }

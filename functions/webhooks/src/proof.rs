@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq as _;
 use time::{Duration, OffsetDateTime};
 
-/// Why a delivery counts as forged. The log contains the reason. The answer to the sender does not.
+/// Why a delivery counts as forged. Only the log contains the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unproven {
     /// A proof header is missing, repeated or not text.
@@ -69,7 +69,7 @@ pub(crate) struct Timestamped {
     pub(crate) header: &'static str,
     /// The unit of the timestamp.
     pub(crate) unit: Duration,
-    /// The largest accepted age of the timestamp, and its largest accepted distance into the future.
+    /// The largest accepted difference between the timestamp and the current time.
     pub(crate) window: Duration,
 }
 

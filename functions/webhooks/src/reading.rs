@@ -1,4 +1,4 @@
-//! Converts what a source reports about people to messages for the queue.
+//! Converts a source's reports about people to messages for the queue.
 
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::domain::{Action, EventId, IdentityEvent, Moment, NameError, PersonProfile, SourceName, Subject};
@@ -70,8 +70,8 @@ impl<'r> Reading<'r> {
         self.relevant.push((kind.to_owned(), row));
     }
 
-    /// Adds a message about the end of a group or a directory. `said` is the whole event. Without an id or a time, adds
-    /// a dead letter with `said` instead.
+    /// Adds a message about the end of a group or a directory. `said` is the whole event. If the event lacks its id or
+    /// its time, adds a dead letter with `said` instead.
     pub(crate) fn end(&mut self, id: Option<&str>, at: Option<OffsetDateTime>, ended: Option<Ended>, said: &Value) {
         let event = id.and_then(|id| id.parse().ok());
         let (Some(event), Some(at), Some(ended)) = (event, at, ended) else {
@@ -129,7 +129,7 @@ impl<'r> Reading<'r> {
     }
 
     fn unreadable(&self, id: Option<&str>, reason: String, said: &Value) -> Message {
-        // An id from the content makes a repeated delivery produce the same dead letter.
+        // A repeated delivery gets the same id, so it makes no second dead letter.
         let id = id.and_then(|id| id.parse().ok()).unwrap_or_else(|| content_id(said));
         Message::Unreadable { source: self.name.clone(), id, reason, document: said.clone() }
     }

@@ -35,7 +35,7 @@ const PUBLISHED: [&str; 3] = [
     "whsec_plJ3nmyCDGBKInavdOK15jsl",
 ];
 
-/// Why the secrets document is unusable. The messages contain the source's name, and never a secret.
+/// Why the secrets document is unusable. The error messages contain the source's name, and never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentFault {
     /// A name that no source can have.

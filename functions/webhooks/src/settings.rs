@@ -69,7 +69,7 @@ fn sources(text: &str) -> Result<BTreeMap<SourceName, SourceSettings>, String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Standard Webhooks or Svix. The payload is Clerk's or a plain one.
+    /// Standard Webhooks or Svix, with Clerk's payload or a plain payload.
     Standard,
     /// Okta event hooks.
     Okta,
@@ -168,12 +168,12 @@ pub enum EventMeaning {
     Upsert,
     /// The person may have changed.
     Refresh,
-    /// The person is no longer suspended. Only sources that report memberships use this meaning, so the settings
-    /// cannot.
+    /// The person is no longer suspended. A setting cannot choose this meaning, because only sources with memberships
+    /// use it.
     #[serde(skip)]
     Restore,
-    /// The person has changed in a way that the event omits. Only sources with a look-up use this meaning, so the
-    /// settings cannot.
+    /// The person has changed, and the event omits how. A setting cannot choose this meaning, because only sources with
+    /// a look-up use it.
     #[serde(skip)]
     LookUp,
     /// The person is no longer an active user.

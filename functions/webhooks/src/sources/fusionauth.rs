@@ -1,5 +1,6 @@
 //! `FusionAuth` webhooks. A header contains a JWT with the digest of the body. The JWT is signed with a shared secret
-//! (HS256, HS384 or HS512) or a private key. Only the configured secret decides which key type is valid.
+//! (HS256, HS384 or HS512) or a private key. The configured secret, and never the JWT, decides which kind of key is
+//! valid.
 
 use std::collections::BTreeSet;
 
@@ -44,8 +45,8 @@ impl FusionAuth {
         Self { members_of: settings.members_of.clone(), mapping: Mapping::new(PLACES, settings) }
     }
 
-    /// Returns the meaning of an event. With configured applications, only users who are registered in one become Flex
-    /// users. Otherwise, every active user of `FusionAuth` becomes a Flex user.
+    /// Returns the meaning of an event. With configured applications, only users who are registered in one of them
+    /// become Flex users. Otherwise, every active user of `FusionAuth` becomes a Flex user.
     fn meaning(&self, kind: &str, event: &Value) -> Option<EventMeaning> {
         let everybody = self.members_of.is_empty();
         let inactive = event.pointer("/user/active") == Some(&Value::Bool(false));

@@ -2,8 +2,8 @@
 //! person's id. For a deleted account, Flexgate deactivates the person. For any other change, the function `apply`
 //! looks the person up at Graph.
 //!
-//! The person's earlier tokens made the binding that leads to their Flex user. So a source's `issuer` must be the
-//! tenant's.
+//! A binding from the person's earlier tokens leads to their Flex user. So the source's `issuer` must be the issuer of
+//! the tenant.
 
 use flexgate::base::strict_json;
 use flexgate::domain::PersonProfile;

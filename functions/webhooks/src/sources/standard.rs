@@ -1,5 +1,5 @@
-//! Standard Webhooks (standardwebhooks.com) and its predecessor Svix, with other header names and the same signature.
-//! The payload is Clerk's, or a plain `{"type", "timestamp", "data"}`.
+//! Standard Webhooks (standardwebhooks.com) and its predecessor Svix. Both use the same signatures, under different
+//! header names. The payload is Clerk's, or a plain `{"type", "timestamp", "data"}`.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ pub(super) fn verify<'d>(delivery: &Delivery<'d>) -> Result<&'d str, Unproven> {
     let names = if delivery.headers.contains_key(standard[0]) { standard } else { svix };
     let [id, time, signatures] = names.map(|name| one(delivery.headers, name));
     let (id, time, signatures) = (id?, time?, signatures?);
-    // With a full stop allowed, id "a.1" with body "x" would have the signature of id "a" with body "1.x".
+    // If an id could contain a full stop, id "a.1" with body "x" would have the signature of id "a" with body "1.x".
     if !(1..=256).contains(&id.len()) || id.contains('.') {
         return Err(Unproven::Malformed(names[0]));
     }

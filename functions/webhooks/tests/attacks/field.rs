@@ -64,7 +64,8 @@ async fn r60_a_directory_that_is_deleted_takes_its_people_with_it() {
     assert_eq!(hooks.workos("dsync.deleted", 40, deleted.clone()).await.body, json!({ "accepted": 1 }));
     let active = [hooks.is_active("ada").await, hooks.is_active("grace").await, hooks.is_active("lin").await];
     assert_eq!(active, [false, false, true], "the other directory stays");
-    // An event from before the deletion reactivates nobody, even if it arrives late. A newer event does.
+    // An event from before the deletion reactivates nobody, even if it arrives late. An event from after the deletion
+    // reactivates the person.
     hooks.workos("dsync.user.updated", 45, user("ada", "directory_1")).await;
     assert!(!hooks.is_active("ada").await);
     hooks.workos("dsync.user.created", 30, user("ada", "directory_3")).await;
@@ -261,7 +262,7 @@ async fn r65_notices_about_the_feed_itself_reach_the_administrator() {
         assert_eq!((note.noted, &*note.source), (Noted::Ignored, "graph"));
         assert!(!note.reason.is_empty());
     }
-    // Without the secret, a sender causes only a note about the refused delivery.
+    // A sender without the secret can cause only a note about the refused delivery.
     let forged = json!({ "value": [{ "clientState": "guess", "lifecycleEvent": "subscriptionRemoved" }] });
     hooks.post("graph", &[JSON], forged.to_string()).await;
     assert!(hooks.notes(4).await.iter().all(|note| note.noted == Noted::Refused || note.times == 1));
@@ -321,7 +322,7 @@ async fn a_refused_delivery_is_noted_without_what_it_said() {
     assert_eq!((notes[0].noted, &*notes[0].route), (Noted::Refused, "POST /webhooks/{source}"));
     assert_eq!(&*notes[0].source, "standard");
     assert!(!format!("{notes:?}").contains("ada@example.com"));
-    // Anybody can send a delivery to an address without a source, so it makes no note.
+    // Anybody can send a delivery to an address without a source, so such a delivery makes no note.
     hooks.post("nobody", &[JSON], "{}").await;
     assert_eq!(hooks.notes(2).await.len(), 1);
 }
