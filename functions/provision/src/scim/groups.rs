@@ -1,8 +1,8 @@
 //! SCIM groups. Flexgate stores all groups. The settings list which groups give a role.
 //!
-//! A write first stores the group with its members. Then it reconciles the members who joined or left: a few at once,
-//! and many through jobs. A member's change is "announced" once the member is reconciled or has a job. The next write
-//! completes an interrupted one.
+//! A write first stores the group with its members. Then Flexgate reconciles the members who joined or left: a few
+//! within the request, and many through jobs. A member's change is "announced" once the member is reconciled, or once a
+//! job for that is queued. If a write is interrupted, the next write does the missing part.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use super::refusal::{Refusal, value as wrong};
 use super::resources::group_schema;
 use super::users::{Users, check_if_match};
 
-/// How often Flexgate tries a write that collides with other writes. Identity systems often write one group many times
-/// at once.
+/// How often Flexgate tries a write that collides with other writes. Identity systems often send many writes to one
+/// group at the same time.
 const TRIES: u32 = 12;
 
 /// The maximum pause before the first retry. Later pauses are longer.
@@ -225,8 +225,8 @@ impl Groups {
         Err(Refusal::LOST_RACE)
     }
 
-    /// Returns the group with exactly these members. Somebody who leaves stays in the list as not present, until the
-    /// change is announced.
+    /// Returns the group with exactly these members. Somebody who leaves stays in the list, marked as not present,
+    /// until the change is announced.
     async fn with_members(
         &self,
         mut group: Group,

@@ -18,7 +18,8 @@ impl Users {
         let (own, other): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.id == id);
         let entry = own.into_iter().next();
         if entry.is_none() && !other.is_empty() {
-            // This Flex user replaced the person's first one. The person's `id` remains the SID of the first.
+            // This Flex user replaced an earlier Flex user of the person. The person's `id` is still the SID of the
+            // earlier one.
             return Err(Refusal::Unknown);
         }
         let current = entry.as_ref().map_or(&id, |entry| &entry.current).clone();

@@ -1,4 +1,4 @@
-//! SCIM for Flex. Converts what identity systems write to changes of the people ledger and of Flex.
+//! SCIM for Flex. Turns the writes of identity systems into changes of the people ledger and of Flex.
 //!
 //! What a client writes about a user becomes a statement of the source SCIM in the ledger. The
 //! [`ScimStore`](flexgate::store::ScimStore) keeps the rest: `externalId`, the client's spelling of values, and groups.

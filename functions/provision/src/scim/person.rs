@@ -22,7 +22,7 @@ pub(super) struct Person {
     pub(super) user: FlexUser,
     pub(super) entry: Option<Entry>,
     pub(super) memberships: Vec<Membership>,
-    /// The ledger's data about the person. In a list of users, it contains only the Flex user's own data.
+    /// The ledger's data about the person. In a list of users, this field contains only the Flex user's own data.
     pub(super) view: View,
 }
 
@@ -91,8 +91,8 @@ impl Person {
         self.entry.as_ref().map(|entry| &entry.asserted).filter(|asserted| !asserted.is_empty())
     }
 
-    /// Returns the SCIM resource. A value that matches Twilio's appears in the client's own form. `meta` contains only
-    /// the times.
+    /// Returns the SCIM resource. A value that equals Twilio's value appears in the form in which the client wrote it.
+    /// `meta` contains only the times.
     pub(super) fn document(&self, base: &str) -> Document {
         let mut shown = Document::new();
         shown.insert("id".to_owned(), self.id().into());

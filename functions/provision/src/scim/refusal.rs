@@ -11,7 +11,7 @@ use flexgate::users::ledger::LedgerError;
 
 use super::protocol::{ProtocolError, error};
 
-/// Why Flexgate refuses a SCIM request. The message tells the client how to fix it.
+/// Why Flexgate refuses a SCIM request. The message tells the client what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The request violates the SCIM protocol.
@@ -29,7 +29,8 @@ pub enum Refusal {
     /// The resource changed after the client read it.
     #[error("The resource no longer has the version in If-Match. Read it again.")]
     Stale,
-    /// Another request is changing the resource. The duration is the longest that it can still take.
+    /// Another request is changing the resource. The duration is the longest time that the other request can still
+    /// take.
     #[error("Another request is changing the resource. Try again after the time in Retry-After.")]
     Busy(Duration),
     /// The settings do not allow this role.

@@ -11,7 +11,7 @@ use super::protocol::Document;
 pub(super) enum Written<'a> {
     /// A `PUT` with this document, which replaces the previous one.
     Whole(&'a Document),
-    /// A `PATCH`. `active` is its new value, if the patch contains one.
+    /// A `PATCH`. `active` is the new value of that attribute, if the patch contains it.
     Changed { active: Option<bool> },
 }
 

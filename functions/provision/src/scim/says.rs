@@ -72,8 +72,8 @@ impl Users {
             Written::Whole(_) => active != person.view.active,
             Written::Changed { active } => active.is_some(),
         };
-        // If another source prevents the effect, repeat the statement. The ledger then refuses it and names that
-        // source.
+        // Another source may prevent the effect of SCIM's statement. Then repeat the statement, so that the ledger
+        // refuses it and names that source.
         let known = person.statement().and_then(Statement::says_active);
         (named && (known != Some(active) || active != person.view.active)).then_some(active)
     }
@@ -146,7 +146,8 @@ impl Users {
         Ok(Saying { statement, earlier: person.earlier.clone(), own_roles })
     }
 
-    /// Makes the person inactive by a statement. If `withdraws` is true, also withdraws all earlier statements of SCIM.
+    /// Makes a statement that the person is inactive. If `withdraws` is true, also withdraws all earlier statements of
+    /// SCIM.
     pub(super) async fn deactivate(
         &self,
         person: &mut Person,
@@ -205,7 +206,7 @@ fn names(roles: &RoleSet) -> BTreeSet<Box<str>> {
     roles.iter().map(|role| role.as_str().into()).collect()
 }
 
-/// Returns the names of the statement's fields, as a plan of changes spells them.
+/// Returns the names of the statement's fields, in the spelling of a plan of changes.
 fn told(statement: &Statement) -> Vec<&'static str> {
     let fields = [
         ("full_name", statement.full_name.is_some()),

@@ -289,8 +289,8 @@ impl Users {
             self.scim.leave_all(&sid).await?;
             let entry = person.entry.take().unwrap_or_else(|| self.new_entry(&person.user));
             let mut entry = Entry { deleted: true, updated_at: self.clock_rng.now(), ..entry };
-            // Another user may now have the client's key (`externalId`). The copy shows later whether a user with the
-            // same username is the same person.
+            // Free the client's key (`externalId`) for another user. A copy later shows whether a user with the same
+            // username is the same person.
             if let Some(external_id) = entry.external_id.take() {
                 entry.asserted.insert(LEFT_AS.to_owned(), external_id.into());
             }
@@ -364,7 +364,8 @@ impl Users {
 
     async fn begin(&self, work: &Work, deadline: Deadline) -> Result<bool, Refusal> {
         let now = self.clock_rng.now();
-        // After a crash, this record and the ledger's lease expire together, so the next `Retry-After` covers both.
+        // After a crash, this record and the ledger's lease expire together, so the next `Retry-After` is long enough
+        // for both.
         let until = now + deadline.remaining() + AFTERMATH;
         match self.scim.begin(work, now, until).await? {
             Begun::Yes { intended } => Ok(intended),

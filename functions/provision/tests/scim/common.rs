@@ -117,7 +117,7 @@ impl Scim {
         self.send("PATCH", path, body).await
     }
 
-    /// Creates a user through SCIM, and returns its `id`.
+    /// Creates a user through SCIM, and returns the user's `id`.
     pub async fn user(&self, name: &str) -> String {
         let body = json!({ "userName": name, "displayName": format!("The {name}"),
             "emails": [{ "value": format!("{name}@example.com"), "primary": true }] });

@@ -258,7 +258,8 @@ async fn whoever_comes_back_under_another_key_is_somebody_else() {
     };
     let made = scim.send("POST", "/Users", body("x-1")).await.is(201);
     let id = made["id"].as_str().unwrap().to_owned();
-    // The role comes from another source and from somebody in Flex. Later, the other source makes the person inactive.
+    // The role comes from another source, and somebody also gave it by hand in Flex. Later, the other source makes the
+    // person inactive.
     says(&scim, "webhook:hr", "ada@example.com", true, &["supervisor"]).await.unwrap();
     scim.world.at_twilio("ada@example.com", &["agent", "supervisor"]).await;
     scim.delete(&format!("/Users/{id}")).await.is(204);
@@ -301,7 +302,7 @@ async fn r71_a_group_does_not_lose_the_last_administrator_and_stays_as_it_was() 
     let shown = scim.get(&path).await.is(200);
     assert_eq!(shown["members"][0]["value"], json!(ada), "a refused change leaves nothing behind");
     assert_eq!(roles(&scim, &ada).await, json!(["agent", "admin"]));
-    // One of the two members is the last administrator.
+    // One of the two members is the last administrator, so removing both is refused.
     scim.patch(&path, joins(&grace)).await.is(200);
     scim.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.refused(409, "-");
     scim.world.at_twilio("other", &["admin"]).await;

@@ -9,7 +9,7 @@ use crate::common::{Scim, scim};
 
 const AT: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-/// Creates a user as stored before the ledger: in Flex, and as an entry in the SCIM store.
+/// Creates a user as Flexgate stored it before the ledger: in Flex, and as an entry in the SCIM store.
 async fn user(scim: &Scim, name: &str, roles: &[&str], own: Value, deleted: bool) -> FlexUserSid {
     let sid: FlexUserSid = scim.world.at_twilio(name, roles).await.parse().unwrap();
     let asserted = json!({ "roles": own, "displayName": "Some One", "emails": [{ "value": "some@example.com" }] });
@@ -27,7 +27,7 @@ async fn user(scim: &Scim, name: &str, roles: &[&str], own: Value, deleted: bool
     sid
 }
 
-/// Creates a group as stored before the ledger: each membership records its role.
+/// Creates a group as Flexgate stored it before the ledger: each membership records its role.
 async fn group(scim: &Scim, members: &[&FlexUserSid]) -> String {
     let member =
         |user: &&FlexUserSid| Member { user: (*user).clone(), present: true, announced: Some(Role::Supervisor) };

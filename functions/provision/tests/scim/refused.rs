@@ -113,7 +113,7 @@ async fn c05_a_role_that_the_policy_forbids_is_given_neither_directly_nor_throug
     let path = format!("/Groups/{}", empty["id"].as_str().unwrap());
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }]);
     scim.patch(&path, add.clone()).await.refused(403, "-");
-    // A group must not get a forbidden role by a later change of its name.
+    // Renaming a group must not be a way to give a forbidden role.
     let plain = json!({ "displayName": "Plain", "members": [{ "value": id }] });
     let plain = scim.send("POST", "/Groups", plain).await.is(201);
     scim.delete(&path).await.is(204);

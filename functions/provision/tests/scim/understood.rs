@@ -233,7 +233,7 @@ async fn a_group_gives_its_role_and_takes_it_back_and_an_unmapped_one_gives_none
     let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{ada}\"]") }]);
     assert_eq!(scim.patch(&path, remove).await.is(200)["members"], json!([]));
     assert_eq!(scim.world.twilio_user_of(&ada).await.unwrap()["roles"], json!(["agent"]));
-    // A group's new name changes which role it gives.
+    // A group's name decides which role the group gives.
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ada }] }]);
     scim.patch(&path, add).await.is(200);
     scim.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "Old Supervisors" }])).await.is(200);

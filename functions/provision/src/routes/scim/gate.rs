@@ -63,8 +63,8 @@ async fn note(scim: &Scim, caller: Option<String>, route: String, problem: &Prob
     }
 }
 
-/// Returns the name of the HTTP method, or `OTHER` if SCIM does not use it. A client could write any text into a
-/// method.
+/// Returns the name of the HTTP method, or `OTHER` if SCIM does not use the method. A client could put any text into a
+/// note by inventing a method.
 fn known(method: &Method) -> &str {
     match *method {
         Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => method.as_str(),

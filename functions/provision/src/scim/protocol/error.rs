@@ -12,7 +12,7 @@ pub enum ProtocolError {
     /// The path names no attribute that a patch may change.
     #[error("{0}")]
     InvalidPath(String),
-    /// The filter is malformed, or not allowed here.
+    /// The filter is malformed, or not allowed in this place.
     #[error("{0}")]
     InvalidFilter(String),
     /// The operation has no path, or its path selects no value.

@@ -122,7 +122,7 @@ pub(super) fn value_matches(attribute: &Attribute, filter: &Filter, item: &Value
     }
 }
 
-/// The operator and the value of a comparison. `None` is the operator `pr`, which tests for any value.
+/// The operator and the value of a comparison. `None` is the operator `pr`, which tests only whether there is a value.
 type Comparison<'a> = Option<(CompareOp, &'a CompValue)>;
 
 fn parts(expression: &AttrExp) -> (&AttrPath, Comparison<'_>) {

@@ -1,7 +1,7 @@
 //! Parses filters (RFC 7644 §3.4.2.2, figure 1) and the paths of a `PATCH` (§3.5.2, figure 7).
 //!
-//! The crate `scim_v2` also has such a parser. It needs regular expressions, and is twice as large as the rest of SCIM.
-//! Tests compare both parsers.
+//! The crate `scim_v2` also has a parser. That crate needs regular expressions, and is twice as large as the rest of
+//! Flexgate's SCIM code. Tests compare both parsers.
 
 use serde_json::Number;
 
@@ -343,7 +343,8 @@ fn end_of_string(text: &str) -> Option<usize> {
     None
 }
 
-/// Whether the text is a URI scheme, a colon and more. The caller has checked the characters.
+/// Whether the text is a URI scheme, a colon and further text. The caller has already checked the characters of the
+/// text.
 fn is_uri(text: &str) -> bool {
     text.split_once(':').is_some_and(|(scheme, _)| is_name(&scheme.replace('.', "-")) && !scheme.contains('_'))
 }

@@ -9,7 +9,7 @@ use super::{Document, ProtocolError};
 
 /// The maximum number of resources per page.
 pub const MAX_PAGE: u64 = 200;
-/// The page size without a request for one.
+/// The page size if the client requests none.
 pub const DEFAULT_PAGE: u64 = 100;
 /// How long a cursor is valid.
 pub const CURSOR_TIME: Duration = Duration::hours(1);
@@ -36,7 +36,7 @@ pub enum Paging {
 /// The place where a page ended. A client that changes its cursor only gets another part of the same list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// Twilio's token for the page with the next user. In a list of groups, the `id` of a group.
+    /// Twilio's token for the page with the next user. In a list of groups, this is the `id` of a group.
     #[serde(rename = "t")]
     pub token: String,
     /// The number of users on that page that were already returned.

@@ -61,7 +61,8 @@ fn member<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     map.get(name).or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
-/// Returns `active` from the body of a `PUT` or `PATCH`, even if the rest is invalid. The last value counts.
+/// Returns `active` from the body of a `PUT` or `PATCH`, even if the rest is invalid. If the body has several values,
+/// the last one counts.
 #[must_use]
 pub fn says_active(schema: &Schema, body: &Map<String, Value>) -> Option<bool> {
     let Some(operations) = member(body, "Operations").and_then(Value::as_array) else {
@@ -261,7 +262,7 @@ fn selected_by_key(
 ) -> Result<(), ProtocolError> {
     let name = key.split('[').next().unwrap_or_default().trim();
     match schema.key(name).0 {
-        // Unknown and read-only attributes are ignored here too.
+        // As in a key without a filter, unknown and read-only attributes are ignored.
         ResolvedAttribute::Nothing | ResolvedAttribute::NotKept => return Ok(()),
         ResolvedAttribute::Core(attribute) | ResolvedAttribute::Extension(attribute)
             if attribute.mutability == Mutability::ReadOnly =>
@@ -348,7 +349,7 @@ fn primaries(schema: &Schema, document: &Document) -> Document {
     with_primary(schema).filter_map(list).collect()
 }
 
-/// Limits the length of lists, because comparing long lists takes long.
+/// Limits the length of lists, because comparing the values of long lists is slow.
 fn check_lengths(schema: &Schema, document: &Document) -> Result<(), ProtocolError> {
     let is_long = |attribute: &&Attribute| {
         document.get(&attribute.name).and_then(Value::as_array).is_some_and(|values| values.len() > MAX_VALUES)

@@ -64,7 +64,7 @@ impl PatchTarget<'_> {
                     present.extend(added.into_iter().filter(|value| seen.insert(value.to_string())));
                 }
             }
-            // Sub-attributes that the operation omits stay (RFC 7644 §3.5.2.3).
+            // Keep the sub-attributes that the operation omits (RFC 7644 §3.5.2.3).
             (Some(Value::Object(present)), Value::Object(given)) => {
                 unset(attribute, present, value);
                 present.extend(given);
@@ -89,7 +89,7 @@ impl PatchTarget<'_> {
         }
     }
 
-    /// Returns the error for an empty value in a list. It could mean no value, or all values.
+    /// Returns the error for an empty value in a list. Such a value could mean no value, or all values.
     fn vague(&self, verb: &str) -> ProtocolError {
         let name = &self.attribute.name;
         ProtocolError::InvalidValue(format!("{name}: a value to {verb} must name one, like {{\"value\": \"…\"}}."))

@@ -1,8 +1,8 @@
 //! The supported SCIM attributes, and the normalization of their values.
 //!
-//! Names ignore case (RFC 7643 §2.1). Entra may send `"False"` for a boolean, or a number as a string, so values are
-//! converted to the attribute's type. Unknown attributes are dropped, because identity systems send many that Flex
-//! cannot store.
+//! The case of names is ignored (RFC 7643 §2.1). Entra may send `"False"` for a boolean, or a number as a string, so
+//! values are converted to the attribute's type. Unknown attributes are dropped, because identity systems send many
+//! attributes that Flex cannot store.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -35,7 +35,7 @@ impl Dice {
         among[self.below(among.len())].clone()
     }
 
-    /// Sometimes changes the case of a name, because SCIM ignores it.
+    /// Sometimes changes the case of a name, because SCIM ignores case.
     pub fn cased(&mut self, name: &str) -> String {
         match self.below(8) {
             0 => name.to_ascii_uppercase(),

@@ -84,7 +84,7 @@ impl Emails {
                 // An empty value in a list to remove could mean all addresses.
                 Op::Remove if read.len() < given.len() => return Err(Impossible),
                 Op::Remove => emails.retain(|email| !read.iter().any(|read| same(read, email))),
-                // Null removes all addresses. A replace by only empty values is refused.
+                // Null removes all addresses. A replace with only empty values is refused.
                 _ if value.is_null() => emails.clear(),
                 Op::Replace if read.is_empty() && !given.is_empty() && !emails.is_empty() => return Err(Impossible),
                 Op::Replace => *emails = read,

@@ -36,8 +36,8 @@ impl Model {
         }
     }
 
-    /// Whether such a group can exist: the name is not the other group's ("Taken"), and all members are users. Only the
-    /// result of the last operation counts.
+    /// Whether such a group can exist: the name is not the other group's ("Taken"), and all members are users. The test
+    /// calls this only after the last operation.
     pub fn is_possible(&self) -> bool {
         let name = self.display_name.trim();
         let is_free = !name.is_empty() && !name.eq_ignore_ascii_case("taken");

@@ -7,7 +7,7 @@
 //!   name, address, locale and worker attributes of the resource.
 //! * After a 4xx, the resource and Twilio's user are unchanged. The exception is `active: false`, which Flexgate
 //!   applies even if it refuses the rest.
-//! * Flexgate refuses a patch only if no resource can show its result. No answer is 5xx.
+//! * Flexgate refuses a patch if and only if no resource can show its result. No answer is 5xx.
 //!
 //! The model leaves out ignored attributes, and roles and activity from other sources.
 

@@ -71,7 +71,7 @@ impl Model {
         Ok(())
     }
 
-    /// Adds, replaces or removes the whole name. Parts of the name that the value omits stay.
+    /// Adds, replaces or removes the whole name. Keeps the parts that the value omits.
     pub fn name(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
         let parts = ["formatted", "givenName", "familyName"];
         match value {
@@ -125,8 +125,8 @@ impl Model {
         Ok(())
     }
 
-    /// Whether such a user can exist: the `userName` has changed only in case, and the locale contains no spaces. Only
-    /// the result of the last operation counts.
+    /// Whether such a user can exist: the `userName` has changed only in case, and the locale contains no spaces. The
+    /// test calls this only after the last operation.
     pub fn is_possible(&self) -> bool {
         let locale = self.texts.get("locale").and_then(Value::as_str).unwrap_or("en");
         self.asked_name.eq_ignore_ascii_case(&self.user_name) && !locale.contains(' ')

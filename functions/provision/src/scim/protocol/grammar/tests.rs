@@ -1,4 +1,5 @@
-//! Compares this parser with the parser of the crate `scim_v2`, called the judge. Both must return the same results.
+//! Compares this parser with the parser of the crate `scim_v2`. Both must return the same results. The crate's parser
+//! is called the judge.
 
 use proptest::prelude::*;
 use scim_v2::filter as judge;
@@ -242,7 +243,7 @@ fn not_needs_no_space_before_its_parenthesis() {
 
 #[test]
 fn the_operators_are_ascii() {
-    // Only ASCII letters match a keyword in any case (RFC 5234 §2.3). The judge also accepts U+017F (long s) as "s".
+    // RFC 5234 §2.3 ignores case only for ASCII letters. The judge also accepts U+017F (long s) as an "s".
     let text = "a \u{17f}w \"b\"";
     assert!(judge_filter(text).is_some());
     assert_eq!(filter(text), Err(Unreadable));
