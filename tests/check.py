@@ -85,7 +85,7 @@ def main() -> int:
             found = re.search(word, path.read_text())
             rule(not found, f"{name}: {found and found[0]!r} is retired; use {instead}")
 
-    # The domain crate does no I/O, so it uses no crate and no standard module that could.
+    # The domain crate does no I/O. So it uses no crate and no standard module that could do I/O.
     manifest = tomllib.loads((ROOT / "shared/domain/Cargo.toml").read_text())
     others = sorted(set(manifest["dependencies"]) - DOMAIN_MAY_USE)
     rule(not others, f"shared/domain/Cargo.toml: the domain depends on {others}")
@@ -108,7 +108,8 @@ def main() -> int:
         found = re.findall(r"\.(?:provision|deprovision)\(|\bUserUpdate\b|\bDesiredUser::", path.read_text())
         rule(not found, f"{name}: only shared/src/users writes Flex users, and this names {found}")
 
-    # Files must not import each other in a circle. The simulator is exempt, because its handlers and its state do so.
+    # Files must not import each other in a circle. The simulator is exempt, because its handlers and its state still
+    # import each other.
     for source in [*ROOT.glob("shared/**/src"), *ROOT.glob("functions/*/src"), ROOT / "infra/cli/src"]:
         for circle in imports.circles(source):
             rule(False, f"{source.relative_to(ROOT)}: files import one another in a circle: {', '.join(circle)}")
@@ -133,7 +134,7 @@ def main() -> int:
     unset = {name for name in variables if f"{name}:" not in template}
     rule(unset == set(NOT_IN_TEMPLATE), f"infra/template.yaml and NOT_IN_TEMPLATE differ in {sorted(unset ^ set(NOT_IN_TEMPLATE))}")
 
-    # Workflows name each action by commit, because its owner could move a tag to other code.
+    # Workflows name each action by commit, because the action's owner could move a tag to other code.
     for path in tracked(".github/workflows/*.yml"):
         for used in re.findall(r"uses: (\S+)", path.read_text()):
             rule(bool(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", used)), f"{path.relative_to(ROOT)}: {used} is not pinned")

@@ -309,7 +309,8 @@ def scim(browser, outputs, clients):
              "Operations": [{"op": "replace", "path": "active", "value": False}]}
     check("a user is deactivated", ask("PATCH", f"/Users/{user['id']}", patch)["active"] is False)
     ask("DELETE", f"/Groups/{group['id']}", expect=204)
-    # So many members are changed by jobs. Most of them do not exist at Twilio, and Flexgate must not create them.
+    # Flexgate uses jobs for this many members. Most of these members do not exist at Twilio, and Flexgate must not
+    # create users for them.
     members = [{"value": user["id"]}, *({"value": f"FU{number:032x}"} for number in range(1, 12))]
     ask("POST", "/Groups", {"schemas": [schema + "Group"], "displayName": "Leads", "members": members}, 201)
     patch["Operations"][0]["value"] = True
@@ -408,7 +409,7 @@ def main(packaged, target):
     TARGET = target
     work = pathlib.Path(tempfile.mkdtemp(prefix="flexgate-stack-"))
     os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    # lambda_http panics on a host name such as {api}.execute-api.127.0.0.1.
+    # lambda_http panics on a host name such as {api}.execute-api.127.0.0.1, so use localhost.
     surroundings = os.environ | {
         "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{GUARD}",
         "GATEWAY_PORT": str(AWS), "MINISTACK_HOST": "localhost", "HOME": str(work),
@@ -438,7 +439,8 @@ def main(packaged, target):
             "TwilioUrl": f"http://localhost:{SIMULATOR}", "PublicUrl": PUBLIC, "Canary": "false",
             "SsoProfiles": "default=JQ00000000000000000000000000000001", "Architecture": "x86_64", "JustInTime": "create",
             "ScimGroupRoles": '{"Leads": "supervisor"}',
-            # With an issuer, Flexgate binds each new user, and removes the binding later. Both need IAM permissions.
+            # With an issuer, Flexgate binds each new user and later removes the binding. Both changes need IAM
+            # permissions.
             "WebhookSources": json.dumps({"okta": {"issuer": "https://okta.example.com"}}),
             "Issuers": json.dumps([{"issuer": issuer, "audiences": ["flexgate"], "roles_claim": "roles"}]),
         }

@@ -88,7 +88,8 @@ class Watch(unittest.TestCase):
     def start(cls, command, environment, name):
         log = open(cls.folder / f"{name}.log", "wb")
         cls.addClassCleanup(log.close)
-        # `cargo lambda watch` starts other processes. As a group, they all end together.
+        # `cargo lambda watch` starts other processes. A new process group makes it possible to end all of them
+        # together.
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
 
         def stop():

@@ -28,7 +28,7 @@ pub struct Man {
 
 /// Writes the completions.
 pub fn completions(options: &Completions, mut program: Command) -> Result<(), Box<dyn Error>> {
-    // The generator panics if the reader closes the pipe early. So generate into memory first.
+    // The generator panics if the reader closes the pipe early. So generate the script in memory first.
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut program, "flexgate", &mut script);
     Ok(std::io::stdout().write_all(&script)?)

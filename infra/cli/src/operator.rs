@@ -56,7 +56,7 @@ impl Operator {
         self.platform.sso(&self.common)
     }
 
-    /// Returns the people ledger with the gateway's rules. It changes users through `flex`.
+    /// Returns the people ledger with the gateway's rules. The ledger changes users through `flex`.
     pub fn ledger(&self, flex: Flex) -> Ledger {
         let provisioning = Provisioning::new(Arc::new(flex), self.platform.sessions(), self.platform.bindings());
         Ledger::of_platform(&self.platform, Arc::new(provisioning), &self.settings)
@@ -67,7 +67,7 @@ impl Operator {
         self.platform.queue()
     }
 
-    /// Returns a new id for this command, which its statements in the ledger contain.
+    /// Returns a new id for this command. The command's statements in the ledger contain the id.
     pub fn cause(&self) -> EventId {
         EventId::from(u128::from_be_bytes(self.clock_rng().random()))
     }
@@ -77,7 +77,7 @@ impl Operator {
         &self.platform.clock_rng
     }
 
-    /// Returns a user by SID or by username. Twilio's search may omit fields, so this may fetch the whole user.
+    /// Returns a user by SID or by username. If Twilio's search omits fields, fetches the whole user.
     pub async fn user(&self, name: &str) -> Result<FlexUser, Box<dyn Error>> {
         let flex = self.flex();
         if let Ok(sid) = name.parse::<FlexUserSid>() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// The page with all variables. `tests/check.py` checks that it is complete.
+/// The page with all variables. `tests/check.py` checks that the page is complete.
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
 const PREFIX: &str = "FLEXGATE_";

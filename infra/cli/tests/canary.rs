@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Values that the gateway must never write, each with a description for the test's error.
+/// Values that the gateway must never write, each with a description for the test's error message.
 #[derive(Default)]
 struct Canaries(BTreeSet<(&'static str, String)>);
 
@@ -145,7 +145,8 @@ fn read_secrets(world: &World, canaries: &mut Canaries) {
 /// Signs in, uses the session and refreshes its token, also with invalid input.
 async fn sign_in(world: &World, process: &Process, canaries: &mut Canaries) {
     let router = process.router();
-    // A token must be valid for at least five more minutes, so `/sso/token` must refresh this one.
+    // The gateway returns only tokens that are valid for at least five more minutes. So `/sso/token` must refresh this
+    // token, which is valid for four.
     world.control("switches", &json!({"sso_token_ttl_seconds": 240})).await;
     let mut browser = Browser::new(router.clone());
     let authorize = browser.begin("/sso/default/login?return_to=/desk").await;

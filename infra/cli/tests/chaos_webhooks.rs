@@ -74,7 +74,7 @@ fn events(dice: &mut Dice, now_ms: i64) -> Vec<Sent> {
         .collect()
 }
 
-/// Delivers the event once. Returns whether the gateway acknowledged it.
+/// Delivers the event once. Returns whether the gateway acknowledged the event.
 async fn deliver(http: &reqwest::Client, port: u16, sent: &Sent) -> bool {
     let time = ClockRng { clock: Arc::new(SystemClock), ..ClockRng::system() }.now().unix_timestamp().to_string();
     let id = &sent.order.2;

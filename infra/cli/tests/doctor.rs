@@ -13,7 +13,7 @@ use flexgate_test_support::World;
 use serde_json::{Value, json};
 use time::Duration;
 
-/// Runs the doctor with changed environment variables. Returns its exit code and its report.
+/// Runs the doctor with changed environment variables. Returns the exit code and the report.
 async fn examine(world: &World, changed: &[(&str, &str)]) -> (Option<i32>, Value) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flexgate"));
     command.args(["doctor", "--json"]).env_clear().envs(world.variables()).envs(changed.iter().copied());

@@ -1,4 +1,4 @@
-//! Tests `flexgate events`, and webhooks to the binary.
+//! Tests `flexgate events`, and how the binary handles webhooks.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 

@@ -150,7 +150,7 @@ async fn r84_what_was_exported_can_be_imported_though_two_usernames_differ_only_
     assert!(out(&refused).contains("0 updated, 2 unchanged, 1 failed"), "{}", out(&refused));
     let failed = std::fs::read_to_string(world.folder().join("f.csv.failed.csv")).unwrap();
     assert!(failed.contains("another spelling") && failed.contains("Flex console"), "{failed}");
-    // The file of failed rows contains both spellings, so its import sends neither.
+    // The file of failed rows contains both spellings, so an import of that file sends neither row.
     let again = output(operator(&world, &["users", "import", "f.csv.failed.csv"])).await;
     assert!(out(&again).contains("0 updated, 1 unchanged, 1 failed"), "{}", out(&again));
     let key = |user: &Value| (user["username"].clone(), user["full_name"].clone(), user["roles"].clone());

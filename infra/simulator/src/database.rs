@@ -110,8 +110,7 @@ impl Database {
             _ => return Err(store.corrupt(FILE)),
         }
         if legacy.is_some() {
-            // The database now contains everything from `state.json`. An earlier start may have been killed before this
-            // removal.
+            // The database now contains everything from `state.json`, so the file is no longer needed.
             store.remove(LEGACY_FILE)?;
         }
         load(&self.connection).map_err(failed)

@@ -1,5 +1,5 @@
-//! The state that survives a restart. Each part remembers its changed rows, so a save costs the same however many rows
-//! there are.
+//! The state that survives a restart. Each part remembers its changed rows, so the cost of a save does not depend on
+//! the number of rows.
 
 use serde::Deserialize;
 

@@ -1,6 +1,6 @@
 //! Simulates Twilio Flex and a company's identity provider on localhost, down to the wire format.
 //!
-//! The simulator shares no code with the gateway, because it tests the gateway. Its answers follow Twilio's
+//! The simulator shares no code with the gateway, because the simulator tests the gateway. Its answers follow Twilio's
 //! documentation, and the real Flex SDK accepts them. [`Switches`] change the behaviour that Twilio does not document.
 //!
 //! Scripts need only the constants below. None of them is a secret.
@@ -50,15 +50,15 @@ pub const RUNTIME_DOMAIN: &str = "https://simulated-1234.twil.io";
 pub const API_KEY_SID: &str = "SK00000000000000000000000000000001";
 /// The secret of [`API_KEY_SID`].
 pub const API_KEY_SECRET: &str = "fake-standard-key-secret";
-/// A Restricted API key. Calls with it fail with code 8001.
+/// A Restricted API key. Calls with this key fail with code 8001.
 pub const RESTRICTED_KEY_SID: &str = "SK00000000000000000000000000000002";
 /// The secret of [`RESTRICTED_KEY_SID`].
 pub const RESTRICTED_KEY_SECRET: &str = "fake-restricted-key-secret";
-/// Another account's valid API key. Calls with it fail with 401, code 70051.
+/// Another account's valid API key. Calls with this key fail with 401, code 70051.
 pub const FOREIGN_KEY_SID: &str = "SK00000000000000000000000000000003";
 /// The secret of [`FOREIGN_KEY_SID`].
 pub const FOREIGN_KEY_SECRET: &str = "fake-foreign-key-secret";
-/// The owner of [`FOREIGN_KEY_SID`], and the account in tokens with a wrong account.
+/// The owner of [`FOREIGN_KEY_SID`]. It is also the account in tokens with a wrong account.
 pub const OTHER_ACCOUNT_SID: &str = "AC00000000000000000000000000000bad";
 /// The instance in tokens with a wrong instance.
 pub const OTHER_INSTANCE_SID: &str = "GO00000000000000000000000000000bad";

@@ -1,4 +1,4 @@
-//! Accepts connections. Unlike axum's own loop, this one can drop a connection, so that a fault can reset it.
+//! Accepts connections. A fault must be able to reset a connection, and axum's own loop cannot do that.
 
 use std::io;
 use std::pin::{Pin, pin};

@@ -23,7 +23,7 @@ impl Store {
         self.directory.as_ref().map(|directory| directory.join(name))
     }
 
-    /// Returns the file's text, or `None` without the file or a data directory.
+    /// Returns the file's text, or `None` if the file or the data directory is missing.
     pub(crate) fn read(&self, name: &str) -> Result<Option<String>, StartError> {
         let Some(path) = self.path(name) else { return Ok(None) };
         match std::fs::read_to_string(&path) {

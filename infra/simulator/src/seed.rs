@@ -35,7 +35,7 @@ fn agent() -> Vec<String> {
 }
 
 impl Seed {
-    /// Creates all users, or none and returns the reason.
+    /// Creates all users. If that is impossible, creates none and returns the reason.
     pub(crate) fn sow(&self, state: &mut State) -> Result<usize, String> {
         if !(1..=MOST).contains(&self.count) || self.first > MOST {
             return Err(format!("count: must be 1 to {MOST}, and first at most that"));

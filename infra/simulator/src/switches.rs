@@ -47,7 +47,7 @@ pub enum Deactivated {
     Reject,
 }
 
-/// All switches. `GET /__sim/switches` shows them, and `POST` changes those in its body.
+/// All switches. `GET /__sim/switches` shows them, and `POST` changes the switches in its body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent question about Twilio")]
@@ -74,7 +74,7 @@ pub struct Switches {
     pub mint_status: u16,
     /// The longest allowed TTL of a minted token, in seconds.
     pub max_ttl_seconds: i64,
-    /// The result of minting with a longer TTL.
+    /// The result of minting with a TTL above [`Switches::max_ttl_seconds`].
     pub over_max_ttl: OverTtl,
     /// The result of minting for a deactivated user.
     pub mint_deactivated: Deactivated,

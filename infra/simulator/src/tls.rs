@@ -15,7 +15,7 @@ use crate::persist::Store;
 use crate::simulator::StartError;
 use crate::web;
 
-/// The names in the certificate. A wildcard covers one label, so each region needs its own.
+/// The names in the certificate. A wildcard covers one label, so each region needs its own wildcard.
 const NAMES: [&str; 13] = [
     "twilio.com",
     "*.twilio.com",

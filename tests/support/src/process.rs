@@ -28,7 +28,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `flexgate serve --live` in this world. Waits until it accepts requests.
+    /// Starts `flexgate serve --live` in this world. Waits until the gateway accepts requests.
     #[must_use]
     pub fn live(binary: &str, world: &World) -> Self {
         Self::live_with(binary, world, free_port(), &[])
@@ -45,7 +45,7 @@ impl Process {
         process
     }
 
-    /// Runs a command. Collects its standard output and standard error line by line.
+    /// Runs a command. Collects the command's standard output and standard error line by line.
     #[must_use]
     pub fn spawn(mut command: Command, port: u16) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -66,7 +66,7 @@ impl Process {
         Self { child, lines, port }
     }
 
-    /// Waits for a line with `text`. Returns all lines up to it.
+    /// Waits for a line with `text`. Returns all lines up to that line.
     #[must_use]
     pub fn wait_for(&self, text: &str, patience: Duration) -> Vec<String> {
         let mut seen = Vec::new();

@@ -27,7 +27,7 @@ pub struct World {
     pub simulator: Simulator,
     /// The gateway's clock. [`World::advance`] moves it together with the simulator's clock.
     pub clock: Arc<ManualClock>,
-    /// Whether the simulator uses `clock`. Otherwise, its clock runs in real time.
+    /// Whether the simulator uses `clock`. Otherwise, the simulator's clock runs in real time.
     is_one_clock: bool,
     /// A client for the simulator.
     pub http: reqwest::Client,
@@ -94,7 +94,7 @@ impl World {
         self.folder.path().join("secrets").join(format!("{id}.json"))
     }
 
-    /// Writes the cookie keys. An element of `keys` is a key's name and the byte that the key consists of.
+    /// Writes the cookie keys. An element of `keys` is a key's name and the byte from which the key is made.
     pub fn write_keys(&self, current: &str, keys: &[(&str, u8)]) {
         let keys: serde_json::Map<_, _> = keys
             .iter()
@@ -156,7 +156,8 @@ impl World {
         self.shift_simulator(clock["offset_seconds"].as_i64().unwrap() + by.whole_seconds()).await;
     }
 
-    /// Sets how many seconds the simulator is ahead of [`World::clock`], or of real time if it does not use that clock.
+    /// Sets how many seconds the simulator is ahead of [`World::clock`]. If the simulator does not use that clock, sets
+    /// how far it is ahead of real time.
     pub async fn shift_simulator(&self, seconds: i64) {
         self.control("clock", &json!({ "offset_seconds": seconds })).await;
     }

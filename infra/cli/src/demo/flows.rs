@@ -52,7 +52,8 @@ async fn validate(stage: &Stage, browser: &mut Browser<'_>) -> Outcome {
 }
 
 async fn refresh(stage: &Stage) -> Outcome {
-    // A token must be valid for at least five more minutes, so Flexgate must refresh this one.
+    // Flexgate returns only tokens that are valid for at least five more minutes. So Flexgate must refresh this token,
+    // which is valid for four.
     switch(stage, &json!({ "sso_token_ttl_seconds": 240 })).await?;
     let mut browser = Browser::new(stage);
     browser.sign_in("grace").await?;
@@ -166,7 +167,8 @@ async fn sent(stage: &Stage, request: Request) -> Result<Answer, Box<dyn Error>>
     Ok(send(&stage.http, request, Deadline::after(Duration::from_secs(10)), 1 << 20).await?)
 }
 
-/// Returns the JSON body of an answer with the status `status`. Otherwise, the error contains the problem's code.
+/// Returns the JSON body of an answer. If the answer's status is not `status`, returns an error with the problem's
+/// code.
 fn expect(answer: &Answer, status: StatusCode) -> Result<Value, Box<dyn Error>> {
     let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
     if answer.status == status {

@@ -17,7 +17,7 @@ pub async fn run() -> Result<(), Box<dyn Error>> {
     telemetry::start(&telemetry::Log { levels: "error".to_owned(), metrics: None, old_names: Vec::new() });
     let folder = tempfile::tempdir()?;
     let any_port: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
-    // The gateway's settings contain its own address, so its port must be known first.
+    // The gateway's settings contain the gateway's address. So choose the port first.
     let port = std::net::TcpListener::bind(any_port)?.local_addr()?.port();
     let set_up =
         Simulated { data_dir: folder.path(), gateway: port, simulator: any_port, tls: None, environment: false };

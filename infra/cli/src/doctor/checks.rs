@@ -22,10 +22,10 @@ use super::{people, queue};
 
 /// The time limit of one check.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// The largest difference to Twilio's clock without a warning, in seconds.
+/// The doctor warns if this machine's clock differs from Twilio's by more than this, in seconds.
 const DRIFT: i64 = 5;
 
-/// Returns advice for the case that Twilio is unreachable. `FLEXGATE_TWILIO_URL` may name another server instead.
+/// Returns advice for an unreachable Twilio, or for the unreachable server that `FLEXGATE_TWILIO_URL` names.
 fn network(common: &Common) -> String {
     match common.endpoints.stand_in() {
         Some(url) => format!(

@@ -8,8 +8,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::finding::Finding;
 
-/// The age of the last sweep at which the doctor warns. The template sweeps every six hours, and docs/operations.md
-/// asks for one sweep a day.
+/// The age of the last sweep at which the doctor warns. The template's schedule sweeps every six hours, and
+/// docs/operations.md asks for one sweep a day.
 const LONG_AGO: Duration = Duration::hours(36);
 
 /// The number of people in one read from the store.

@@ -13,7 +13,7 @@ use super::finding::Finding;
 const SLOW: Duration = Duration::minutes(10);
 /// The age of a waiting event at which the doctor reports a failure. The event may take somebody's access away.
 const STUCK: Duration = Duration::hours(1);
-/// The number of waiting events at which the doctor warns. A gateway needs minutes for this many.
+/// The number of waiting events at which the doctor warns. A gateway needs minutes for so many events.
 const LONG: u64 = 1_000;
 /// The number of waiting jobs at which the doctor warns. Thousands are normal, because a sweep queues one job per
 /// person.
@@ -85,8 +85,8 @@ fn waiting(patience: &Patience, backlog: Result<Backlog, StoreError>, now: Offse
     }
 }
 
-/// Reports the dead letters. If one takes access away, the result is a failure: a person may still have access.
-/// Otherwise, the result is a warning.
+/// Reports the dead letters. If one of them takes access away, the result is a failure, because a person may still have
+/// access. Otherwise, the result is a warning.
 fn given_up(letters: Result<&[DeadLetter], &StoreError>) -> Finding {
     let letters = match letters {
         Ok([]) => return Finding::ok("dead letters", "no event was given up"),

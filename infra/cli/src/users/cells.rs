@@ -1,7 +1,7 @@
 //! Protects the cells of a CSV file, because a spreadsheet program runs a cell that begins like a formula.
 //!
-//! The writer puts an apostrophe before such a cell, even before its own apostrophes. So the reader can always remove
-//! exactly one.
+//! The writer puts an apostrophe before such a cell, also if the formula already follows apostrophes. So the reader can
+//! always remove exactly one apostrophe.
 
 use std::borrow::Cow;
 

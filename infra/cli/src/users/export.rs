@@ -1,4 +1,4 @@
-//! The output file of an export, which gets its name only when it is complete.
+//! The output file of an export. The file gets its name only when it is complete.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -122,7 +122,7 @@ fn granted(asked: &str, person: &Person) -> String {
     asked.split(' ').filter(may).collect::<Vec<_>>().join(" ")
 }
 
-/// Makes an RFC 9068 access token, with profile claims like many real providers.
+/// Makes an RFC 9068 access token, with profile claims, as many real providers do.
 fn access_token(
     world: &World,
     state: &State,

@@ -113,7 +113,7 @@ fn update(world: &World, sid: &str, own: &str, params: &Map<String, Value>) -> R
     Ok(payload)
 }
 
-/// Sets a worker offline after its page has disconnected, if the page has requested this.
+/// Sets a worker offline after the worker's page has disconnected, if the page requested that.
 pub(super) fn go_offline(world: &World, sid: &str) {
     let params = Map::from_iter([("ActivitySid".to_owned(), Value::from(ACTIVITIES[0].0))]);
     // The worker may be gone, because its user was deprovisioned.

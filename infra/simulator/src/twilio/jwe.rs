@@ -1,5 +1,5 @@
-//! Flex tokens in Twilio's format. Each is a real JWE that contains all its claims. Only this simulator can decrypt it.
-//! The data directory keeps the key, so tokens survive a restart.
+//! Flex tokens in Twilio's format. Each token is a real JWE that contains all its claims. Only this simulator can
+//! decrypt it. The data directory keeps the key, so tokens survive a restart.
 
 use std::io::{Read as _, Write as _};
 

@@ -55,7 +55,7 @@ pub(super) fn list(world: &World, call: &Call) -> Outcome {
     ))
 }
 
-/// Returns the page size, the page's number and its first index, from `PageSize` and `PageToken`.
+/// Returns the page size, the page's number and the index of its first item, from `PageSize` and `PageToken`.
 pub(super) fn page_asked_for(call: &Call) -> Result<(usize, usize, usize), TwilioError> {
     let size = match call.query("PageSize").filter(|text| !text.is_empty()) {
         None => 50,

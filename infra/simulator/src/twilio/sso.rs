@@ -1,5 +1,5 @@
 //! Twilio's part of the sign-in, as a client of the company's identity provider. Authorize redirects the browser to the
-//! provider. Callback redirects it to the gateway with a code.
+//! provider. Callback redirects the browser to the gateway with a code.
 
 use axum::http::StatusCode;
 use axum::response::Response;

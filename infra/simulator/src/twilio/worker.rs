@@ -68,7 +68,7 @@ impl Worker {
                 None if KINDS.contains(&kind) && key.contains('.') => {
                     return Err(format!("worker.attributes.{key} is not valid"));
                 }
-                // The key has no known suffix, so it is the attribute's name.
+                // The key has no known suffix, so the whole key is the attribute's name.
                 None => (key.as_str(), value.clone()),
             };
             attributes.insert(name.to_owned(), typed);

@@ -31,8 +31,8 @@ pub(super) enum Attempt<T> {
     Left,
 }
 
-/// Processes every row with `work`. Calls `ended` for each row that is done or has failed. Returns a reason if it stops
-/// early: a `Hopeless` row, or an interruption by the user.
+/// Processes every row with `work`. Calls `ended` for each row that is done or has failed. Returns the reason if the
+/// import stops early: a `Hopeless` row, or an interruption by the user.
 pub(super) async fn each<T, F>(
     mut rows: VecDeque<Row>,
     pace: &Arc<Pace>,
@@ -86,7 +86,7 @@ where
         let error = match answer {
             Ok(outcome) => break outcome,
             Err(LedgerError::Store(error)) => break Attempt::Hopeless(error.to_string()),
-            // The other process may also have been killed. Its lease then expires soon.
+            // The process that is changing the person may have been killed. Its lease then expires soon.
             Err(LedgerError::Busy(_)) if tries < BUSY_TRIES => {
                 pace.pause(tries).await;
                 continue;

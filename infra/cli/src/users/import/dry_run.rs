@@ -98,7 +98,8 @@ pub(super) async fn run(
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Finds out what an import of the row would change. The result is `None` for a row that is only compared with Flex.
+/// Finds out what an import of the row would change. The result is `None` for a row that is only compared with Flex and
+/// matches.
 async fn one(
     row: Row,
     ledger: Arc<Ledger>,

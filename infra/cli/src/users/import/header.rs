@@ -44,7 +44,8 @@ pub(super) fn separator(text: &str) -> Result<(Option<u8>, &str), String> {
     }
 }
 
-/// Guesses the delimiter: the one that gives the most known column names, and then the most columns.
+/// Guesses the delimiter: the one with the most known column names. If several are equal, the one with the most
+/// columns.
 pub(super) fn delimiter(text: &str) -> u8 {
     let quality = |delimiter: u8| {
         let header = records(text, delimiter).into_records().find_map(|record| record.ok().filter(|one| !blank(one)));
@@ -84,7 +85,7 @@ fn column(name: &str) -> Option<usize> {
 }
 
 impl Columns {
-    /// Finds the columns in the header. `line` is its line number. The error is one line that names the cause.
+    /// Finds the columns in the header. `line` is the header's line number. The error is one line that names the cause.
     pub(super) fn of(header: &StringRecord, delimiter: u8, line: u64) -> Result<Self, String> {
         let width = used(header);
         let names: Vec<&str> = header.iter().take(width).collect();
@@ -144,7 +145,7 @@ impl Columns {
                 self.width
             ));
         }
-        // Excel omits empty cells at the end of some rows.
+        // Excel omits empty cells at the end of some rows. So a short row is wrong only if a column is missing.
         if record.len() <= last {
             let swallowed = record.iter().any(|cell| cell.contains(['\r', '\n']));
             let hint = if swallowed { ": a quotation mark may not be closed" } else { "" };

@@ -1,5 +1,5 @@
-//! The journal of an import: a file with a line for each finished row, without personal data. After a kill, the next
-//! import skips these rows.
+//! The journal of an import: a file with a line for each finished row, without personal data. If the import is killed,
+//! the next import skips these rows.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -61,7 +61,7 @@ impl Journal {
     }
 }
 
-/// The keys of the finished rows. Empty without a journal.
+/// The keys of the finished rows. The set is empty without a journal.
 pub(super) fn read(path: &Path, instance: &str) -> Result<HashSet<String>, Box<dyn Error>> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(parse(&text, instance).ok_or_else(|| other(path))?),

@@ -1,8 +1,8 @@
 //! `flexgate users import`: provisions every row of a file once.
 //!
-//! The import records each finished row in the journal, and never sends a recorded row again. A kill may come after a
-//! row is sent and before it is recorded. The next import then finds that Flex already has this user, and sends
-//! nothing.
+//! The import records each finished row in the journal, and never sends a recorded row again. The process may be killed
+//! after it sent a row and before it recorded the row. The next import then finds that Flex already has this user, and
+//! sends nothing.
 
 mod attempts;
 mod compare;
@@ -159,8 +159,8 @@ async fn send(
                     progress.remark(&other_spelling(row.line, name.as_str(), known_as.as_str()));
                 }
             }
-            // Such a row was only compared. In a later file, it may have to be sent, so the journal must not contain
-            // it.
+            // Such a row was only compared. In a later file, the row may have to be sent, so the journal must not
+            // contain it.
             Ok(Finished::AsInFlex) => counts.unchanged += 1,
             Err(reason) => {
                 counts.failed += 1;
@@ -201,7 +201,7 @@ async fn one(
     (row, outcome)
 }
 
-/// The file of failed rows, which the first failed row creates.
+/// The file of failed rows. The first failed row creates the file.
 struct Failures {
     path: PathBuf,
     writer: Option<csv::Writer<File>>,

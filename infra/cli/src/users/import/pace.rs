@@ -1,5 +1,5 @@
 //! Limits how many rows are sent at once. Sending a row needs a slot. After a 429, the number of slots is halved. After
-//! successes, it grows by one at a time. A row that waits for a retry holds no slot.
+//! successes, the number grows by one at a time. A row that waits for a retry holds no slot.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,7 +32,7 @@ struct State {
     stopped: bool,
 }
 
-/// The permission to send one row. Dropping it frees the slot.
+/// The permission to send one row. Dropping the value frees the slot.
 pub(super) struct Slot<'a>(&'a Pace);
 
 impl Drop for Slot<'_> {
@@ -52,7 +52,7 @@ impl Pace {
         self.clock_rng.now()
     }
 
-    /// The maximum number of slots, without a limit by Twilio.
+    /// The maximum number of slots, while Twilio does not limit the rate.
     pub(super) fn most(&self) -> usize {
         self.most
     }
@@ -104,7 +104,7 @@ impl Pace {
         self.pause(tries).await;
     }
 
-    /// Pauses for a random time. Its maximum doubles with each try, up to ten seconds.
+    /// Pauses for a random time. The maximum pause doubles with each try, up to ten seconds.
     pub(super) async fn pause(&self, tries: u32) {
         let span = (100 << tries.min(8)).min(LONGEST_PAUSE);
         tokio::time::sleep(self.clock_rng.jitter(Duration::from_millis(span))).await;

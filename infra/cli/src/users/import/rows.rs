@@ -18,8 +18,8 @@ use crate::users::cells;
 /// The maximum number of mistakes in the error. The error counts the others.
 const SHOWN: usize = 50;
 
-/// The prefix of Flex's roles for workforce optimization. An export contains them, but Flexgate cannot give or remove
-/// them.
+/// The prefix of Flex's roles for workforce optimization. An export contains these roles, but Flexgate cannot give or
+/// remove them.
 const WFO: &str = "wfo.";
 
 /// A valid row, ready to be sent.
@@ -37,8 +37,8 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Returns `None` for a row that may be sent. Other rows are only compared with Flex, and the result is the message
-    /// for a difference.
+    /// Returns `None` for a row that may be sent. Other rows are only compared with Flex. The result is then the
+    /// message for a row that differs.
     pub(super) fn only_compared(&self) -> Option<&'static str> {
         if !self.alike.is_empty() {
             Some(
@@ -46,7 +46,7 @@ impl Row {
                  Flex console",
             )
         } else if self.desired.roles.is_empty() {
-            // Flexgate cannot give any of the row's roles. Sent without roles, the row would give a new user the
+            // Flexgate cannot give any of the row's roles. If the row were sent without roles, a new user would get the
             // default roles.
             Some(
                 "Flexgate cannot give the roles of this row, and Flex has something else: change this user in the Flex console",

@@ -1,4 +1,4 @@
-//! Tests that an unreadable file prevents a start, with an error that names its path.
+//! Tests that an unreadable file prevents a start, with an error that names the file's path.
 
 use super::config;
 use crate::common::sim_with;
