@@ -28,7 +28,7 @@ pub fn paint(text: &str, paint: Paint) -> String {
     if colour(&std::io::stdout()) { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-/// Writes a line to standard output at once, so that a program at the other end of a pipe need not wait.
+/// Writes a line to standard output at once, so that a program that reads from the pipe need not wait.
 pub fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{text}")?;

@@ -1,5 +1,5 @@
-//! The entry point of every request. It records the request in the journal, applies a matching fault, performs the
-//! request, and adds Twilio's usual headers to the answer.
+//! The entry point of every request. It records the request in the journal, applies a matching fault and performs the
+//! request. The answer gets the headers that Twilio puts on every answer.
 
 use std::time::Duration;
 

@@ -23,8 +23,7 @@ const primaries = (list) => (Array.isArray(list) ? list.filter((item) => item.pr
 const values = (operation) =>
   operation.path ? [[attributeOf(operation.path), operation.value]] : Object.entries(operation.value ?? {});
 
-/** The intended differences. `explains(operation, before, ours, theirs)` returns whether a difference explains a
- * step. */
+/** The allowed differences. `explains` returns whether a difference explains the results of one patch. */
 const differences = [
   {
     name: "an operation that makes a value primary makes the others not primary (RFC 7644 §3.5.2)",

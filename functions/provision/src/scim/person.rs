@@ -270,8 +270,8 @@ pub(super) fn follow_name(before: &Document, after: &mut Document, sets_formatte
     }
 }
 
-/// Returns the e-mail address: the primary one, the one of type `work`, the first one, or the username if it is an
-/// address.
+/// Returns the e-mail address: the primary one, the one of type `work`, or the first one. Without any, returns the
+/// username if it is an address.
 pub(super) fn email(document: &Document, username: &Username) -> Result<Email, Refusal> {
     let empty = Vec::new();
     let emails = document.get("emails").and_then(Value::as_array).unwrap_or(&empty);

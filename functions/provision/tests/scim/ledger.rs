@@ -1,4 +1,4 @@
-//! Tests SCIM under the rules of the people ledger (cases R40, R42 and R70), and which source counts as giving a role.
+//! Tests SCIM under the rules of the people ledger (cases R40, R42 and R70), and how Flexgate knows who gave a role.
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::base::outbound::Deadline;

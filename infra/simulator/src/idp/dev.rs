@@ -56,8 +56,7 @@ struct Hmac {
 
 enum Material {
     Key(Arc<SigningKey>),
-    /// The HMAC secret and the token's `kid`. To attack a careless verifier, the secret may be the text of a public
-    /// key, and the `kid` the one of the same key.
+    /// The HMAC secret and the token's `kid`. To attack a careless verifier, both may come from one public key.
     Hmac(Vec<u8>, Option<String>),
 }
 
