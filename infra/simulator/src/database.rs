@@ -13,7 +13,7 @@ use crate::simulator::StartError;
 use crate::twilio::team_list::{Part, TeamRow};
 
 const FILE: &str = "state.sqlite3";
-/// The file with the state of earlier versions of the simulator.
+/// The file in which earlier versions of the simulator stored their state.
 const LEGACY_FILE: &str = "state.json";
 const VERSION: i64 = 1;
 

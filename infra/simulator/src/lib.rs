@@ -41,7 +41,7 @@ pub const INSTANCE_SID: &str = "GO00000000000000000000000000000001";
 pub const WORKSPACE_SID: &str = "WS00000000000000000000000000000001";
 /// The SSO profile. The SSO configuration calls it `connection_name`.
 pub const SSO_PROFILE_SID: &str = "JQ00000000000000000000000000000001";
-/// The `client_id` of the SSO configuration, which the SDK puts into `state`.
+/// The `client_id` of the SSO configuration. The SDK puts this value into `state`.
 pub const CLIENT_ID: &str = "flexgate-simulated-sso-client";
 /// The runtime domain of the account.
 pub const RUNTIME_DOMAIN: &str = "https://simulated-1234.twil.io";
@@ -65,11 +65,11 @@ pub const OTHER_INSTANCE_SID: &str = "GO00000000000000000000000000000bad";
 
 /// The `aud` of the identity provider's access tokens.
 pub const AUDIENCE: &str = "flexgate";
-/// A confidential client of a service, which may request every scope of Flexgate.
+/// A confidential service client. It may request every scope of Flexgate.
 pub const SERVICE_CLIENT_ID: &str = "demo-service";
 /// The secret of [`SERVICE_CLIENT_ID`].
 pub const SERVICE_CLIENT_SECRET: &str = "demo-service-secret";
-/// A confidential client of a service, which may only read users.
+/// A confidential service client. It may only read users.
 pub const READER_CLIENT_ID: &str = "reader";
 /// The secret of [`READER_CLIENT_ID`].
 pub const READER_CLIENT_SECRET: &str = "reader-secret";

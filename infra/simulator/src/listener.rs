@@ -55,7 +55,8 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, world: Arc<Worl
     match tls {
         None => drive(stream, Wire::default(), cut, world, stop).await,
         Some(acceptor) => {
-            // A client that does not trust the simulator's CA fails here, which is no error of the simulator.
+            // The handshake fails for a client that does not trust the simulator's CA. That is no error of the
+            // simulator.
             let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await else {
                 return;
             };

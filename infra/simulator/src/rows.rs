@@ -1,4 +1,4 @@
-//! A map from text keys to rows, which remembers the changes since the last save.
+//! A map from text keys to rows. The map remembers the changes since the last save.
 
 use std::collections::HashMap;
 

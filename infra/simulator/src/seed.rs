@@ -43,7 +43,7 @@ impl Seed {
         if self.prefix.chars().count() > LONGEST_PREFIX {
             return Err(format!("prefix: must have at most {LONGEST_PREFIX} characters"));
         }
-        // Other Twilio products give roles that Provision does not accept, such as wfo.full_access.
+        // Other Twilio products give roles that Provision does not accept, such as wfo.full_access. So accept any name.
         if self.roles.is_empty() || self.roles.iter().any(String::is_empty) {
             return Err("roles: must be a non-empty list of names".to_owned());
         }

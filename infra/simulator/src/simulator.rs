@@ -26,7 +26,7 @@ pub struct Config {
     pub public_url: Option<String>,
     /// The directory that keeps the CA, keys, users and sessions across restarts. It also gets the file `ca.pem`.
     pub data_dir: Option<PathBuf>,
-    /// The Trusted URLs of the SSO configuration, which must match exactly. An empty list trusts no URL.
+    /// The Trusted URLs of the SSO configuration. A URL must match exactly. An empty list trusts no URL.
     pub trusted_urls: Vec<String>,
 }
 

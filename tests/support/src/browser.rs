@@ -61,7 +61,7 @@ impl Browser {
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
-    /// Begins a login. Returns Twilio's URL, to which the gateway redirects.
+    /// Begins a login. Returns the URL at Twilio to which the gateway redirects.
     pub async fn begin(&mut self, login: &str) -> Url {
         let reply = self.get(login).await;
         assert_eq!(reply.status, 303, "{}", reply.text);

@@ -9,7 +9,7 @@ use super::protocol::Document;
 /// How the client wrote the document.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Written<'a> {
-    /// A `PUT` with this document, which replaces the previous one.
+    /// A `PUT`. This document replaces the previous one.
     Whole(&'a Document),
     /// A `PATCH`. `active` is the new value of that attribute, if the patch contains it.
     Changed { active: Option<bool> },

@@ -197,7 +197,8 @@ impl Users {
         self.change(id, if_match, body, Change::Patch, deadline).await
     }
 
-    /// Changes the user. A deactivation happens first, so that an error in the rest of the request cannot prevent it.
+    /// Changes the user. A deactivation happens first, so that an error in the rest of the request cannot prevent the
+    /// deactivation.
     async fn change(
         &self,
         id: &str,

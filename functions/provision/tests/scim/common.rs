@@ -77,7 +77,7 @@ impl Scim {
         Platform::new(&self.settings.owner.common, ClockRng::system()).unwrap()
     }
 
-    /// Returns the people ledger, for statements of other sources.
+    /// Returns the people ledger, so that a test can make statements of other sources.
     pub fn ledger(&self) -> Ledger {
         self.world.ledger(&self.settings.owner)
     }

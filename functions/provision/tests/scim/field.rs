@@ -64,8 +64,8 @@ async fn r43_paths_that_flex_has_no_place_for_do_not_spoil_the_rest_of_the_reque
     let group = scim.send("POST", "/Groups", json!({ "displayName": "Desk" })).await.is(201);
     let group = format!("/Groups/{}", group["id"].as_str().unwrap());
     scim.patch(&group, json!([{ "op": "add", "path": "members.display", "value": "x" }])).await.is(200);
-    // An unknown path is an error. Otherwise, a client with a misspelt path would believe in a change that never
-    // happened.
+    // An unknown path is an error. Otherwise, a client with a misspelt path would believe that Flexgate made the
+    // change.
     for unknown in ["name.nick", "emails[type eq \"work\"].colour", "roles.colour", "colour"] {
         let refused = scim.patch(&path, json!([{ "op": "Add", "path": unknown, "value": "x" }])).await;
         refused.refused(400, "invalidPath");

@@ -217,7 +217,7 @@ async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Pla
     let listed = flex.list(1, None, Deadline::after(PATIENCE)).await;
     match listed {
         Ok(_) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}, and it may read users"))),
-        // "Not found" means that the configured instance is wrong, which a later check reports.
+        // "Not found" means that the configured instance is wrong. A later check reports that mistake.
         Err(TwilioError::NotFound(_)) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}"))),
         Err(error) => findings.push(refused(common, &error, kind)),
     }

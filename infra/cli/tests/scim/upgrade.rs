@@ -110,7 +110,7 @@ async fn events_of_before_are_not_applied_again_and_the_next_ones_go_on_from_the
     };
     // This event is older than m3, which deprovisioned Carol. So Flexgate ignores it.
     deliver(&scim.client, "late", &event("hr-2", "carol", &["supervisor"], 1_795_695_300_000)).await;
-    // This event is newer than m1, which gave Barbara her role. So it changes the role.
+    // This event is newer than m1, which gave Barbara her role. So this event changes the role.
     let now = ClockRng::system().now().unix_timestamp() * 1000;
     deliver(&scim.client, "next", &event("hr-1", "barbara", &["agent"], now)).await;
     scim.wait_until_at_most(0).await;

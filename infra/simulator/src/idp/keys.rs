@@ -189,7 +189,8 @@ impl SigningKey {
         }
     }
 
-    /// Signs the message. `algorithm` matters only for an RSA key, whose default is RS256.
+    /// Signs the message. An RSA key uses `algorithm`, or RS256 if the simulator does not support that algorithm for
+    /// RSA. Other keys ignore `algorithm`.
     pub(super) fn sign(&self, algorithm: &str, message: &[u8]) -> Option<Vec<u8>> {
         match &self.pair {
             Pair::Rsa(pair) => {

@@ -42,7 +42,7 @@ pub(crate) struct FlexUser {
     pub(crate) updated: i64,
     pub(crate) version: u64,
     pub(crate) worker: Option<Worker>,
-    /// Deprovisioning increments this number, which makes tokens with a lower number invalid.
+    /// Deprovisioning increments this number. Tokens with a lower number are then invalid.
     pub(crate) generation: u64,
 }
 

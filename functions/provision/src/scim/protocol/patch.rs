@@ -199,8 +199,8 @@ fn target<'a>(schema: &'a Schema, path: &str) -> Result<Target<'a>, ProtocolErro
     Ok(Target::At { attribute, extension, filter, sub })
 }
 
-/// Applies an operation without a path, whose value is an object of attributes. Okta also sends the read-only `id`, so
-/// read-only attributes are ignored.
+/// Applies an operation without a path. The operation's value is an object of attributes. Okta also sends the read-only
+/// `id`, so read-only attributes are ignored.
 fn without_path(schema: &Schema, document: &mut Document, operation: &Operation) -> Result<(), ProtocolError> {
     match (operation.op, &operation.value) {
         (Op::Remove, _) => Err(ProtocolError::NoTarget("A remove operation needs a path.".to_owned())),

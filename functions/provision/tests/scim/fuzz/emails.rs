@@ -198,7 +198,7 @@ fn read(value: &Value) -> Result<Option<Email>, Impossible> {
     Ok((!email.is_empty()).then_some(email))
 }
 
-/// Returns a random address, which is sometimes empty or invalid.
+/// Returns a random address. Sometimes the address is empty or invalid.
 pub fn random(dice: &mut Dice) -> Value {
     let value = format!("a{}@{}.example", dice.below(4), dice.pick(&["work", "home"]));
     if dice.percent(5) {

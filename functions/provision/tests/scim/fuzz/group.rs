@@ -25,7 +25,7 @@ impl Model {
         }
     }
 
-    /// Sets the name, which a group cannot lack.
+    /// Sets the name. A group cannot lack a name.
     pub fn display_name(&mut self, op: Op, value: &Value) -> Result<(), Impossible> {
         match value.as_str() {
             Some(name) if op != Op::Remove => {

@@ -120,7 +120,7 @@ impl<'a> Asks<'a> {
         dice.operation(op, None, Some(map.into()))
     }
 
-    /// Returns a list of members, which is sometimes empty or invalid.
+    /// Returns a list of members. Sometimes the list is empty or invalid.
     fn listed(&self, dice: &mut Dice) -> Value {
         let one = |dice: &mut Dice| {
             let id = dice.pick(self.users);

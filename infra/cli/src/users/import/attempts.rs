@@ -86,7 +86,7 @@ where
         let error = match answer {
             Ok(outcome) => break outcome,
             Err(LedgerError::Store(error)) => break Attempt::Hopeless(error.to_string()),
-            // The process that is changing the person may have been killed. Its lease then expires soon.
+            // The process that is changing the person may have been killed. That process's lease then expires soon.
             Err(LedgerError::Busy(_)) if tries < BUSY_TRIES => {
                 pace.pause(tries).await;
                 continue;

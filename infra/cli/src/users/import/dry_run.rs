@@ -221,7 +221,7 @@ fn print(shown: &[Shown], json: bool) -> Result<(), Box<dyn Error>> {
     let title = ["line", "username", "field", "now", "then"].map(str::to_owned);
     let lines = std::iter::once(title).chain(shown.iter().flat_map(Shown::cells));
     let lines: Vec<[String; 5]> = lines.map(|cells| cells.map(|cell| harmless(&cell))).collect();
-    // A refused row shows a whole sentence, which would make its column too wide.
+    // A refused row shows a whole sentence. The sentence must not make the column too wide.
     let columns = lines.iter().filter(|cells| cells[2] != "refused");
     let mut width = [0; 5];
     for cells in columns {

@@ -19,15 +19,15 @@ pub fn config(folder: &Path) -> Config {
     Config { data_dir: Some(folder.to_owned()), trusted_urls: vec![CALLBACK.to_owned()], ..Config::default() }
 }
 
-/// A simulator in another process, which a test can kill.
+/// A simulator in another process, so that a test can kill it.
 pub struct Other {
     child: Child,
     url: String,
     http: reqwest::Client,
 }
 
-/// Runs a simulator for [`Other`], which starts this test program again with only this function. In a normal test run,
-/// it does nothing.
+/// Runs a simulator for [`Other`]. [`Other`] starts this test program again with only this function. In a normal test
+/// run, this function does nothing.
 #[tokio::test]
 async fn other_process() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
