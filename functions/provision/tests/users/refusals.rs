@@ -1,4 +1,4 @@
-//! Tests that invalid input gets an error for each wrong field, and that callers without permission are refused.
+//! Tests the errors for invalid input and for callers without permission.
 
 use axum::body::Body;
 use flexgate_test_support::{Browser, Reply, World};
@@ -129,7 +129,7 @@ async fn without_a_token_or_its_scope_nothing_is_done_and_nothing_is_said() {
         if let Some(bearer) = bearer {
             request = request.header("authorization", format!("Bearer {bearer}"));
         }
-        // The body is invalid too, but a caller without permission must not learn that.
+        // A caller without permission must not learn that the body is invalid.
         let reply = Browser::new(directory.router.clone()).send(request.body(Body::from("{")).unwrap()).await;
         let code = if expected == 401 { "token_invalid" } else { "scope_missing" };
         assert_eq!(reply.problem(), (expected, code.into()), "{method} {path}");

@@ -1,5 +1,4 @@
-//! All checks of `flexgate doctor`. The first checks are about the settings. The next checks are about the store and
-//! the secrets that the settings name. The last checks are about remote services such as Twilio.
+//! The checks of `flexgate doctor`: first the settings, then the store and the secrets, then Twilio and other services.
 
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use super::{people, queue};
 
 /// The time limit of one check.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// The doctor warns if this machine's clock differs from Twilio's by more than this many seconds.
+/// The doctor warns if this machine's clock differs from Twilio's by more than this, in seconds.
 const DRIFT: i64 = 5;
 
 /// What to do about an error of a request to Twilio.
@@ -36,8 +35,7 @@ fn remedy(common: &Common, error: &TwilioError) -> String {
     }
 }
 
-/// Returns advice for the operator if Twilio cannot be reached. If `FLEXGATE_TWILIO_URL` names another server, such as
-/// the simulator, the advice is about that server.
+/// Returns advice for an unreachable Twilio, or for the unreachable server that `FLEXGATE_TWILIO_URL` names.
 fn network(common: &Common) -> String {
     match common.endpoints.stand_in() {
         Some(url) => format!(
@@ -47,7 +45,7 @@ fn network(common: &Common) -> String {
     }
 }
 
-/// Runs all checks. Returns the findings in the order in which the operator should fix the problems.
+/// Runs all checks. Returns the findings in the order in which an operator should fix them.
 pub(super) async fn all(groups: &Groups, clock_rng: &ClockRng) -> Vec<Finding> {
     let mut findings = settings(groups);
     let Some(common) = &groups.common else {
@@ -128,8 +126,7 @@ fn settings(groups: &Groups) -> Vec<Finding> {
     findings
 }
 
-/// Builds the platform. If the store cannot be opened, builds it with a temporary store, so that the other checks can
-/// still run.
+/// Builds the platform. If the store cannot be opened, uses a temporary store, so that the other checks can run.
 async fn store(common: &Common, clock_rng: &ClockRng, findings: &mut Vec<Finding>) -> Result<Platform, PlatformError> {
     let remedy = "the folder in FLEXGATE_STORE must exist and the file be this user's to read and write";
     let now = clock_rng.now();
@@ -196,8 +193,7 @@ fn secret_remedy(error: &SecretError, variable: &str, shape: &str) -> String {
     }
 }
 
-/// Checks the format of the Twilio secret, whether Twilio accepts the credential, and whether the configured Flex
-/// instance belongs to the account.
+/// Checks the Twilio secret, Twilio's answer to the credential, and the configured Flex instance.
 async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Platform) -> Vec<Finding> {
     let id = &credential.secret_id;
     let secret = match secret::<TwilioCredential>(platform, id).await {
@@ -227,12 +223,11 @@ async fn twilio(common: &Common, credential: &CredentialSettings, platform: &Pla
             return findings;
         }
     };
-    // A restricted API key may be able to read the configuration but not the users, so check both permissions.
+    // A restricted API key may read the configuration but not the users.
     let listed = flex.list(1, None, Deadline::after(PATIENCE)).await;
     match listed {
         Ok(_) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}, and it may read users"))),
-        // If the configured instance is wrong, Twilio answers "not found". The instance check below reports that
-        // mistake.
+        // "Not found" means that the configured instance is wrong. A later check reports that mistake.
         Err(TwilioError::NotFound(_)) => findings.push(Finding::ok("credential", format!("Twilio accepts {kind}"))),
         Err(error) => findings.push(refused(common, &error, kind)),
     }

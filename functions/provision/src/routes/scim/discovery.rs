@@ -1,4 +1,4 @@
-//! The discovery endpoints, where clients learn what Flexgate's SCIM supports.
+//! The discovery endpoints. They tell clients what Flexgate's SCIM supports.
 
 use std::sync::Arc;
 
