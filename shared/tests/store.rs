@@ -10,15 +10,15 @@ use std::sync::Arc;
 
 use flexgate::domain::{FlexUserSid, Identity};
 use flexgate::store::{
-    Bindings, Bound, Counted, Counters, Lease, OnceOnly, Session, SessionKey, Sessions, SqliteStore,
+    Bindings, Bound, Counted, Counters, Lease, OnceOnly, ReturnAddresses, Session, SessionKey, Sessions, SqliteStore,
 };
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 
-trait Store: Sessions + OnceOnly + Counters + Bindings {}
-impl<S: Sessions + OnceOnly + Counters + Bindings> Store for S {}
+trait Store: Sessions + OnceOnly + Counters + Bindings + ReturnAddresses {}
+impl<S: Sessions + OnceOnly + Counters + Bindings + ReturnAddresses> Store for S {}
 
 /// The store under test, and a second instance with the same data, as in another process.
 struct Adapter {
@@ -234,6 +234,19 @@ async fn an_identity_unbinds_itself_alone() {
     store.other.unbind_identity(&ada, &user(1)).await.unwrap();
     assert_eq!(store.one.user_of(&ada).await.unwrap(), None);
     assert_eq!(store.one.bind(&eve, &user(1), NOW).await.unwrap(), Bound::Yes);
+}
+
+#[tokio::test]
+async fn a_return_address_is_kept_for_every_process() {
+    let store = store().await;
+    let (address, until) = ("v1.1.sealed".to_owned(), NOW + Duration::minutes(10));
+    store.one.keep_address("1", address.clone(), NOW, until).await.unwrap();
+    assert_eq!(store.other.address_of("1").await.unwrap(), Some(address));
+    assert_eq!(store.other.address_of("2").await.unwrap(), None);
+    // A later write removes those whose time has ended. DynamoDB removes them by itself.
+    let later = until + Duration::MINUTE;
+    store.other.keep_address("2", "v1.1.other".into(), later, later).await.unwrap();
+    assert_eq!(store.one.address_of("2").await.unwrap(), Some("v1.1.other".into()));
 }
 
 #[tokio::test]

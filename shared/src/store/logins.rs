@@ -11,7 +11,7 @@ use super::StoreError;
 #[async_trait]
 pub trait ReturnAddresses: fmt::Debug + Send + Sync {
     /// Keeps the sealed address of the login `login` until the time `until`.
-    async fn keep(
+    async fn keep_address(
         &self,
         login: &str,
         sealed: String,
@@ -21,5 +21,5 @@ pub trait ReturnAddresses: fmt::Debug + Send + Sync {
 
     /// Returns the sealed address of the login, or `None` if there is none. The store may return an address whose time
     /// has ended.
-    async fn get(&self, login: &str) -> Result<Option<String>, StoreError>;
+    async fn address_of(&self, login: &str) -> Result<Option<String>, StoreError>;
 }

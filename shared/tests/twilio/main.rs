@@ -5,6 +5,7 @@
 mod faults;
 mod operations;
 mod rotation;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;

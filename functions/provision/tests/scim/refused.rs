@@ -39,6 +39,18 @@ async fn c01_without_a_good_token_there_is_nothing() {
 }
 
 #[tokio::test]
+async fn r15_a_malformed_path_is_a_scim_error() {
+    let scim = scim().await;
+    for path in ["/Users/%ff", "/Groups/%c3%28", "/Schemas/%80", "/ResourceTypes/%ff", "/%ff"] {
+        scim.get(path).await.refused(404, "-");
+    }
+    let log = Log::start();
+    let without = Request::get("/scim/v2/Users/%ff").body(Body::empty()).unwrap();
+    scim.call(without).await.refused(401, "-");
+    assert_eq!(log.audit(), ["scim_read refused token_invalid"]);
+}
+
+#[tokio::test]
 async fn c01_a_token_in_the_address_is_refused_even_beside_a_good_one() {
     let scim = scim().await;
     for query in [format!("access_token={}", scim.token), format!("x=a{}", scim.token), "token=1".to_owned()] {

@@ -22,6 +22,20 @@ fn wrong(reply: &Reply) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn r15_a_malformed_path_is_a_problem_document() {
+    let directory = Directory::start().await;
+    for (method, path) in [
+        (Method::GET, "/users/%ff"),
+        (Method::DELETE, "/users/%c3%28"),
+        (Method::GET, "/users/%80/explain"),
+        (Method::GET, "/%ff"),
+    ] {
+        let reply = directory.call(method, path, None).await;
+        assert_eq!(reply.problem(), (404, "route_unknown".into()), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn unknown_routes_and_methods_are_problem_documents() {
     let directory = Directory::start().await;
     let reply = directory.get("/nowhere").await;

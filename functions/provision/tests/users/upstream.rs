@@ -33,6 +33,18 @@ fn status(status: u16) -> Value {
 }
 
 #[tokio::test]
+async fn r06_a_proxys_refusal_never_says_that_a_user_does_not_exist() {
+    for refused in [
+        json!({ "kind": "status", "status": 404, "body": "<html>canary</html>" }),
+        json!({ "kind": "status", "status": 403, "body": { "message": "Forbidden" } }),
+        json!({ "kind": "status", "status": 401, "body": "<html>canary</html>" }),
+        json!({ "kind": "status", "status": 407, "body": "" }),
+    ] {
+        assert_eq!(told(refused).await, (503, "unavailable".into(), "30".into()));
+    }
+}
+
+#[tokio::test]
 async fn upstream_401_and_403_are_ours_not_the_callers() {
     assert_eq!(told(status(401)).await, (503, "unavailable".into(), "30".into()));
     let restricted = json!({ "kind": "status", "status": 403, "body": { "code": 8001, "message": "canary" } });

@@ -155,7 +155,7 @@ impl SignIn {
     async fn keep_address(&self, keys: LoginKeys<'_>, id: LoginId, return_to: &ReturnTo) {
         let Ok(sealed) = keys.seal_address(id, return_to.as_str(), self.parts.clock_rng.rng.as_ref()) else { return };
         let now = self.now();
-        let kept = self.parts.return_addresses.keep(&id.to_string(), sealed, now, now + LOGIN_LIFETIME).await;
+        let kept = self.parts.return_addresses.keep_address(&id.to_string(), sealed, now, now + LOGIN_LIFETIME).await;
         if let Err(error) = kept {
             tracing::warn!(error = %error, "the return address of a login is lost");
         }
@@ -166,7 +166,7 @@ impl SignIn {
         let unverified = match &login.return_to {
             ReturnAddress::InCookie(text) => Some(text.to_string()),
             ReturnAddress::InStore => {
-                let stored = self.parts.return_addresses.get(&login.id.to_string()).await;
+                let stored = self.parts.return_addresses.address_of(&login.id.to_string()).await;
                 let stored = stored.inspect_err(|error| {
                     tracing::warn!(error = %error, "the return address of a login cannot be read");
                 });

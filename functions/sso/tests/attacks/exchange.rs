@@ -124,7 +124,8 @@ async fn tokens_info_must_not_contradict_the_exchange() {
                 info(expired)
             }
         };
-        let mut fault = json!({ "service": "flex-api", "path_contains": "Tokens/Info", "kind": "status", "times": "always" });
+        let mut fault =
+            json!({ "service": "flex-api", "path_contains": "Tokens/Info", "kind": "status", "times": "always" });
         fault.as_object_mut().unwrap().extend(contradiction.as_object().unwrap().clone());
         world.fault(&fault).await;
         let reply = browser.get(&callback).await;
@@ -135,7 +136,9 @@ async fn tokens_info_must_not_contradict_the_exchange() {
 
 #[tokio::test]
 async fn tokens_info_is_not_needed_where_the_exchange_says_enough() {
-    for fault in [json!({ "kind": "garbage" }), json!({ "kind": "reset" }), json!({ "kind": "delay", "delay_ms": 2_500 })] {
+    for fault in
+        [json!({ "kind": "garbage" }), json!({ "kind": "reset" }), json!({ "kind": "delay", "delay_ms": 2_500 })]
+    {
         let (world, mut browser, callback) = at_callback().await;
         let mut fault = fault;
         fault["service"] = "flex-api".into();

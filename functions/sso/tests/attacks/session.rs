@@ -144,10 +144,16 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
     ];
     let mut periods = 0;
     let mut expiry = expires_at(&browser.call("/sso/token").await.body);
+    // Twilio does not process a request that it answers with 429, so Flexgate sends it again at once.
+    let processed = async || {
+        let sent = world.journal("OAuth/Tokens").await;
+        let refreshes = sent.iter().filter(|request| request["body"].to_string().contains("RefreshToken"));
+        refreshes.filter(|request| request["status"] != 429).count()
+    };
     // A front end asks for its token every minute. For each token, the first attempt to refresh it fails.
     for minute in 1..=8 * 60 {
         world.advance(Duration::minutes(1)).await;
-        let before = refreshes(&world).await;
+        let before = processed().await;
         let left = expiry - world.clock_rng().now();
         if left < Duration::minutes(5) && left >= Duration::minutes(4) {
             let mut fault = faults[periods % faults.len()].clone();
@@ -168,7 +174,7 @@ async fn an_eight_hour_shift_is_refreshed_once_an_hour_through_every_fault_and_e
             periods += 1;
             expiry = expires_at(&token);
         }
-        assert!(refreshes(&world).await - before <= 1, "minute {minute}");
+        assert!(processed().await - before <= 1, "minute {minute}");
     }
     assert_eq!(world.clock_rng().now() - began, Duration::hours(8), "it lasts the whole shift");
     assert!((7..=9).contains(&periods), "{periods} periods");

@@ -179,7 +179,8 @@ async fn r04_a_cookie_of_another_application_harms_nobody() {
     let line = [&b"visitor=\xff\xfe; "[..], SESSION.as_bytes(), b"=", session.as_bytes()].concat();
     let mut browser = browser.clone();
     browser.cookies.clear();
-    let request = Request::post("/sso/token").header("origin", GATEWAY).header("x-flexgate", "1").header("cookie", line);
+    let request =
+        Request::post("/sso/token").header("origin", GATEWAY).header("x-flexgate", "1").header("cookie", line);
     assert_eq!(browser.send(request.body(Body::empty()).unwrap()).await.status, 200);
 }
 

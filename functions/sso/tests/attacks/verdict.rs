@@ -25,7 +25,8 @@ fn refusals_of_others() -> Vec<Value> {
         json!({ "code": 20003, "message": "Authenticate", "status": 401 }),
         json!({ "fault": { "code": 20003 } }),
         json!(["20003"]),
-        json!(null),
+        json!("null"),
+        json!(""),
     ] {
         refusals.push(json!({ "status": 403, "body": body }));
     }
@@ -166,6 +167,8 @@ async fn r10_a_busy_twilio_costs_no_session() {
     let (world, mut browser) = signed_in().await;
     let first = browser.call("/sso/token").await.is(200)["access_token"].clone();
     world.advance(Duration::minutes(57)).await;
-    world.fault(&json!({ "service": "services", "path_contains": "OAuth/Tokens", "kind": "status", "status": 429 })).await;
+    world
+        .fault(&json!({ "service": "services", "path_contains": "OAuth/Tokens", "kind": "status", "status": 429 }))
+        .await;
     assert_ne!(browser.call("/sso/token").await.is(200)["access_token"], first, "the second attempt succeeds");
 }

@@ -19,6 +19,14 @@ async fn refused(hooks: &Hooks, source: &str, headers: &[(&str, &str)], body: &s
 }
 
 #[tokio::test]
+async fn r15_a_malformed_path_is_a_problem_document() {
+    let hooks = Hooks::start().await;
+    for path in ["%ff", "%c3%28"] {
+        assert_eq!(hooks.post(path, &[], "{}").await.problem(), (404, "route_unknown".to_owned()), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn w01_a_delivery_without_a_good_id_time_and_signature_is_refused() {
     let hooks = Hooks::start().await;
     let (id, now) = ("msg_1", hooks.now().to_string());

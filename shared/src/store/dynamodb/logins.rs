@@ -14,7 +14,7 @@ fn pk(login: &str) -> String {
 
 #[async_trait]
 impl ReturnAddresses for DynamoStore {
-    async fn keep(
+    async fn keep_address(
         &self,
         login: &str,
         sealed: String,
@@ -26,7 +26,7 @@ impl ReturnAddresses for DynamoStore {
         request.send().await.map(drop).map_err(unavailable)
     }
 
-    async fn get(&self, login: &str) -> Result<Option<String>, StoreError> {
+    async fn address_of(&self, login: &str) -> Result<Option<String>, StoreError> {
         let item = self.item(&pk(login), ADDRESS).await?;
         item.map(|item| text(&item, "sealed_address").map(str::to_owned)).transpose()
     }

@@ -18,7 +18,7 @@ CREATE INDEX IF NOT EXISTS return_addresses_by_end ON return_addresses (until);
 
 #[async_trait]
 impl ReturnAddresses for SqliteStore {
-    async fn keep(
+    async fn keep_address(
         &self,
         login: &str,
         sealed: String,
@@ -40,7 +40,7 @@ impl ReturnAddresses for SqliteStore {
             .await
     }
 
-    async fn get(&self, login: &str) -> Result<Option<String>, StoreError> {
+    async fn address_of(&self, login: &str) -> Result<Option<String>, StoreError> {
         let login = login.to_owned();
         self.read(move |db| {
             db.prepare_cached("SELECT sealed FROM return_addresses WHERE login = ?1")?
