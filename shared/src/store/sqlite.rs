@@ -59,6 +59,12 @@ CREATE TABLE IF NOT EXISTS claims (
     until         INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS claims_by_end ON claims (until);
+CREATE TABLE IF NOT EXISTS return_addresses (
+    login         TEXT NOT NULL PRIMARY KEY,
+    sealed        TEXT NOT NULL,
+    until         INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS return_addresses_by_end ON return_addresses (until);
 CREATE TABLE IF NOT EXISTS counters (
     counter       TEXT PRIMARY KEY,
     times         INTEGER NOT NULL,
@@ -94,7 +100,6 @@ impl SqliteStore {
         connection.execute_batch(people_tables::SCHEMA).map_err(failure)?;
         connection.execute_batch(username_tables::SCHEMA).map_err(failure)?;
         connection.execute_batch(note_tables::SCHEMA).map_err(failure)?;
-        connection.execute_batch(logins::SCHEMA).map_err(failure)?;
         let worker = Worker::start(connection).map_err(|error| StoreError::Unavailable(error.into()))?;
         Ok(Self { worker: Arc::new(worker), arrivals: Arc::default() })
     }

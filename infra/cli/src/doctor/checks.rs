@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const DRIFT: i64 = 5;
 
 /// What to do about an error of a request to Twilio.
-fn remedy(common: &Common, error: &TwilioError) -> String {
+fn advice(common: &Common, error: &TwilioError) -> String {
     match error {
         TwilioError::Intercepted(_) => {
             "let this machine send requests to *.twilio.com, without a login at the proxy".to_owned()
@@ -257,7 +257,7 @@ fn refused(common: &Common, error: &TwilioError, kind: &str) -> Finding {
             format!("Twilio does not accept {kind} ({error})"),
             "it was rotated, deleted or mistyped: put the present one into the secret".to_owned(),
         ),
-        error => (error.to_string(), remedy(common, error)),
+        error => (error.to_string(), advice(common, error)),
     };
     Finding::failure("credential", text, remedy)
 }
@@ -274,7 +274,7 @@ async fn sso_profile(common: &Common, sso: &Sso, profile: &SsoProfile) -> Findin
                 "activate it in the Console's Flex SSO settings, or correct FLEXGATE_SSO_PROFILES",
             );
         }
-        Err(error) => return Finding::failure("sso", format!("the profile {name}: {error}"), remedy(common, &error)),
+        Err(error) => return Finding::failure("sso", format!("the profile {name}: {error}"), advice(common, &error)),
     };
     let origin = common.public_url.as_str().trim_end_matches('/');
     let callback = format!("{origin}/sso/{name}/callback");
@@ -289,7 +289,7 @@ async fn sso_profile(common: &Common, sso: &Sso, profile: &SsoProfile) -> Findin
                 format!("the profile {name} is active; whether {callback} is trusted is unclear (status {status})");
             Finding::warning("sso", text, "see that Trusted URLs in the Console's Flex SSO settings list it")
         }
-        Err(error) => Finding::failure("sso", format!("the profile {name}: {error}"), remedy(common, &error)),
+        Err(error) => Finding::failure("sso", format!("the profile {name}: {error}"), advice(common, &error)),
     }
 }
 
@@ -310,7 +310,7 @@ async fn clock(common: &Common, sso: &Sso, clock_rng: &ClockRng) -> Finding {
     let date = match sso.probe_time(Deadline::after(PATIENCE)).await {
         Ok(Some(date)) => date,
         Ok(None) => return Finding::warning("clock", "Twilio did not say what time it is", remedy),
-        Err(error) => return Finding::failure("clock", error.to_string(), remedy(common, &error)),
+        Err(error) => return Finding::failure("clock", error.to_string(), advice(common, &error)),
     };
     let off = (clock_rng.now() - date).whole_seconds();
     let text =

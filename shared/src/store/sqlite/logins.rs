@@ -4,17 +4,9 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension, params};
 use time::OffsetDateTime;
 
-use super::{Keep, SqliteStore};
+use super::SqliteStore;
+use super::worker::Keep;
 use crate::store::{ReturnAddresses, StoreError};
-
-pub(super) const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS return_addresses (
-    login         TEXT PRIMARY KEY,
-    sealed        TEXT NOT NULL,
-    until         INTEGER NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS return_addresses_by_end ON return_addresses (until);
-";
 
 #[async_trait]
 impl ReturnAddresses for SqliteStore {
