@@ -253,8 +253,8 @@ test("a sign-in that the person cancels ends on a page with code and request id"
     await page.getByText("login_refused").waitFor();
     assert.match(await page.locator("dd").last().textContent(), REQUEST_ID);
     assert.ok(!(await context.cookies()).some(({ name }) => name === "__Host-flexgate-session"));
-    await page.getByRole("link", { name: "Start again" }).click();
-    await named(page, "Sign in").waitFor();
+    await page.getByRole("link", { name: "Sign in with another account" }).click();
+    await named(page, "Cancel").waitFor();
   });
 });
 
