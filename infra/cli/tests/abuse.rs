@@ -1,6 +1,7 @@
 //! Tests the gateway's process while clients abuse it.
 
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
@@ -210,4 +211,37 @@ async fn r75_a_flood_from_one_address_limits_that_address_alone() {
     assert!((3..=3 * minutes).contains(&refusals), "{refusals} lines about refusals");
     let limited = lines.iter().filter(|line| line.contains("\"status\":429")).count();
     assert_eq!(limited, 0, "a refused request has no line of its own");
+}
+
+/// Sends 310 logins that fail. Returns how many of them the budget refused.
+async fn refused_of_310(port: u16, forwarded_for: &str) -> usize {
+    let mut client = Client::connect(ATTACKER, port).await.unwrap();
+    let mut refused = 0;
+    for _ in 0..310 {
+        let mut request = garbage(0);
+        request.headers_mut().insert("x-forwarded-for", forwarded_for.parse().unwrap());
+        let answer = client.send(request).await.unwrap();
+        assert!([404, 429].contains(&answer.status.as_u16()), "{}", answer.text);
+        refused += usize::from(answer.status == 429);
+    }
+    refused
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r75_behind_a_proxy_its_clients_are_told_apart() {
+    let world = World::start().await;
+    let proxied = |variables: &[(&str, &str)]| Process::live_with(BINARY, &world, free_port(), variables);
+    let process = proxied(&[("FLEXGATE_TRUSTED_PROXIES", "1"), ("FLEXGATE_PUBLIC_URL", "https://gate.example")]);
+    for client in ["192.0.2.1", "spoofed, 192.0.2.2", "192.0.2.1, 192.0.2.3"] {
+        let refused = refused_of_310(process.port(), client).await;
+        assert!((1..=10).contains(&refused), "{client}: {refused}");
+    }
+    // Behind a proxy that nobody has configured, everybody looks like the proxy. So nobody has a budget.
+    let mut command = Command::new(BINARY);
+    let port = free_port();
+    command.args(["serve", "--live", "--port", &port.to_string()]).envs(world.variables());
+    command.env("FLEXGATE_PUBLIC_URL", "https://gate.example");
+    let process = Process::spawn(command, port);
+    let _warned = process.wait_for("set FLEXGATE_TRUSTED_PROXIES", PATIENCE);
+    assert_eq!(refused_of_310(port, "192.0.2.1").await, 0);
 }

@@ -2,7 +2,8 @@
 //! to Twilio, signature checks and the log.
 //!
 //! Only failed requests cost something, so a whole company can sign in from one address at the same time. A client
-//! whose budget is used up is refused before any work. The budget refills steadily.
+//! whose budget is used up is refused before any work. The budget refills steadily. A request whose client does not wait
+//! for the answer counts as failed, because Flexgate may have done the work.
 //!
 //! Each client has several budgets ([`Lane`]). So a service with a wrong token does not keep people behind the same
 //! address from signing in, and neither does a flood that does not pretend to be a browser. A flood that imitates
@@ -12,7 +13,7 @@
 //! somebody else's garbage could lock out the company's own directory.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
@@ -26,11 +27,15 @@ use crate::telemetry::RequestId;
 const BURST: f64 = 300.0;
 /// How many failures a second a client may cause in the long run.
 const REFILL: f64 = 5.0;
+/// How many requests of a client may be under way at once if it has failed little. So many people who sign in while Twilio
+/// is slow are not refused. A client that has used up half of its burst may have no more requests under way than it has
+/// failures left. Otherwise it could cause far more work than that before the first answer is known.
+const MOST_UNDER_WAY: u32 = 1_000;
 /// How many budgets one process remembers. They take at most about 2 MB.
 const MOST_BUDGETS: usize = 16_384;
 /// How often a refusal of one client is logged, at most.
 const LOG_PAUSE: i64 = 60_000;
-/// How often budgets that are full again are forgotten, at least.
+/// How often budgets that nobody uses are forgotten, at least.
 const TIDY_PAUSE: i64 = 60_000;
 /// How often budgets are forgotten, at most. Each time takes about a millisecond.
 const FORCED_TIDY_PAUSE: i64 = 1_000;
@@ -94,6 +99,8 @@ struct Budget {
     left: f64,
     /// Milliseconds since 1970.
     at: i64,
+    /// The number of requests that are not answered yet.
+    under_way: u32,
     /// The number of refused requests since the last line in the log.
     refused: u64,
     logged_at: Option<i64>,
@@ -107,12 +114,17 @@ impl Budget {
         self.at = now;
     }
 
-    fn is_full(&self) -> bool {
-        self.left >= BURST
+    fn may_go_on(&self) -> bool {
+        let most = if self.left >= BURST / 2.0 { f64::from(MOST_UNDER_WAY) } else { self.left };
+        f64::from(self.under_way) + 1.0 <= most
+    }
+
+    fn is_unused(&self) -> bool {
+        self.left >= BURST && self.under_way == 0
     }
 }
 
-/// The budgets of the clients that caused failures lately. A client without an entry has its whole budget.
+/// The budgets of the clients that sent requests lately. A client without an entry has its whole budget.
 #[derive(Debug)]
 pub(super) struct FailureBudgets {
     clients: ClientSettings,
@@ -144,32 +156,30 @@ impl FailureBudgets {
         Some(Account { client, lane })
     }
 
-    /// Returns how long the client must wait if its budget is used up. `None` if the request may go on.
+    /// Lets a request go on, or returns how long the client must wait because its budget is used up.
     ///
     /// A refused request has no line of its own in the log. One line a minute counts the refused requests of a budget,
     /// and names the last of them.
-    pub(super) fn refusal(&self, account: Account, request_id: &RequestId) -> Option<Duration> {
+    pub(super) fn admit(&self, account: Account, request_id: &RequestId) -> Result<Ticket<'_>, Duration> {
         let now = self.now();
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let budget = table.budgets.get_mut(&account)?;
-        budget.settle(now);
-        if budget.left >= 1.0 {
-            return None;
+        let mut table = self.table();
+        if let Some(budget) = table.entry(account, now) {
+            budget.settle(now);
+            if !budget.may_go_on() {
+                budget.refused += 1;
+                if budget.logged_at.is_none_or(|at| !(0..LOG_PAUSE).contains(&(now - at))) {
+                    budget.logged_at = Some(now);
+                    log(account, std::mem::take(&mut budget.refused), Some(request_id));
+                }
+                return Err(Duration::from_secs_f64((1.0 - budget.left).clamp(0.0, 1.0) / REFILL));
+            }
+            budget.under_way += 1;
         }
-        budget.refused += 1;
-        if budget.logged_at.is_none_or(|at| !(0..LOG_PAUSE).contains(&(now - at))) {
-            budget.logged_at = Some(now);
-            log(account, std::mem::take(&mut budget.refused), Some(request_id));
-        }
-        Some(Duration::from_secs_f64((1.0 - budget.left) / REFILL))
+        Ok(Ticket { budgets: self, account, cost: 1.0 })
     }
 
-    /// Takes the answer's cost, if it has any, from the budget.
-    pub(super) fn settle(&self, account: Account, status: StatusCode, kind: Option<&Kind>) {
-        if account.lane.is_failure(status, kind) {
-            let now = self.now();
-            self.table.lock().unwrap_or_else(PoisonError::into_inner).spend(account, now);
-        }
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> i64 {
@@ -177,36 +187,66 @@ impl FailureBudgets {
     }
 }
 
-impl Table {
-    fn spend(&mut self, account: Account, now: i64) {
-        let is_due = !(0..TIDY_PAUSE).contains(&(now - self.tidied_at));
-        let is_forced =
-            self.budgets.len() >= MOST_BUDGETS && !(0..FORCED_TIDY_PAUSE).contains(&(now - self.tidied_at));
-        if is_due || is_forced {
-            self.tidy(now);
-        }
-        let is_full = self.budgets.len() >= MOST_BUDGETS;
-        if let Some(budget) = self.budgets.get_mut(&account) {
-            budget.settle(now);
-            budget.left = (budget.left - 1.0).max(0.0);
-        } else if !is_full {
-            let budget = Budget { left: BURST - 1.0, at: now, refused: 0, logged_at: None };
-            self.budgets.insert(account, budget);
+/// A request that may go on. Dropping the ticket without an answer costs a failure.
+#[derive(Debug)]
+pub(super) struct Ticket<'a> {
+    budgets: &'a FailureBudgets,
+    account: Account,
+    cost: f64,
+}
+
+impl Ticket<'_> {
+    /// The request was answered.
+    pub(super) fn answered(mut self, status: StatusCode, kind: Option<&Kind>) {
+        if !self.account.lane.is_failure(status, kind) {
+            self.cost = 0.0;
         }
     }
+}
 
-    /// Forgets the budgets that are full again. If there are still too many, also forgets the eighth with the fewest
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        let now = self.budgets.now();
+        if let Some(budget) = self.budgets.table().budgets.get_mut(&self.account) {
+            budget.settle(now);
+            budget.left = (budget.left - self.cost).max(0.0);
+            budget.under_way = budget.under_way.saturating_sub(1);
+        }
+    }
+}
+
+impl Table {
+    /// Finds or creates a budget. `None` if there are too many. The client then goes without one, which harms less than
+    /// refusing everybody who is new.
+    fn entry(&mut self, account: Account, now: i64) -> Option<&mut Budget> {
+        let since_tidied = now - self.tidied_at;
+        let is_due = !(0..TIDY_PAUSE).contains(&since_tidied);
+        if is_due || self.is_full() && !(0..FORCED_TIDY_PAUSE).contains(&since_tidied) {
+            self.tidy(now);
+        }
+        if self.is_full() && !self.budgets.contains_key(&account) {
+            return None;
+        }
+        let new = || Budget { left: BURST, at: now, under_way: 0, refused: 0, logged_at: None };
+        Some(self.budgets.entry(account).or_insert_with(new))
+    }
+
+    fn is_full(&self) -> bool {
+        self.budgets.len() >= MOST_BUDGETS
+    }
+
+    /// Forgets the budgets that nobody uses and that are full again. If there are still too many, also forgets the eighth with the fewest
     /// failures. So an attacker with many addresses cannot make Flexgate forget the clients that fail most.
     fn tidy(&mut self, now: i64) {
         self.tidied_at = now;
         self.budgets.retain(|account, budget| {
             budget.settle(now);
-            if budget.is_full() && budget.refused > 0 {
+            if budget.is_unused() && budget.refused > 0 {
                 log(*account, budget.refused, None);
             }
-            !budget.is_full()
+            !budget.is_unused()
         });
-        if self.budgets.len() >= MOST_BUDGETS {
+        if self.is_full() {
             let mut all: Vec<_> = self.budgets.iter().map(|(account, budget)| (budget.left, *account)).collect();
             all.sort_unstable_by(|(a, _), (b, _)| b.total_cmp(a));
             for (_, account) in all.iter().take(MOST_BUDGETS / 8) {
@@ -228,138 +268,4 @@ fn log(account: Account, refused: u64, request_id: Option<&RequestId>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-    use std::sync::Arc;
-
-    use flexgate_test_support::Log;
-    use time::{Duration as Span, OffsetDateTime};
-
-    use super::*;
-    use crate::base::clock_rng::{ManualClock, SystemRng};
-
-    const REFUSED: StatusCode = StatusCode::UNAUTHORIZED;
-
-    fn budgets() -> (FailureBudgets, Arc<ManualClock>) {
-        let clock = ManualClock::at(OffsetDateTime::UNIX_EPOCH + Span::days(20_000));
-        let clock_rng = ClockRng { clock: clock.clone(), rng: Arc::new(SystemRng) };
-        (FailureBudgets::new(ClientSettings::default(), clock_rng), clock)
-    }
-
-    fn account(number: u32, lane: Lane) -> Account {
-        Account { client: ClientNetwork::of(IpAddr::V4(Ipv4Addr::from(number))), lane }
-    }
-
-    fn fails(budgets: &FailureBudgets, account: Account, times: u32) -> u32 {
-        let id = RequestId::default();
-        let fails = |_: &u32| {
-            let may = budgets.refusal(account, &id).is_none();
-            if may {
-                budgets.settle(account, REFUSED, None);
-            }
-            may
-        };
-        (0..times).filter(fails).count().try_into().unwrap()
-    }
-
-    #[test]
-    fn r75_a_client_has_a_burst_of_failures_and_then_a_few_each_second() {
-        let (budgets, clock) = budgets();
-        let one = account(1, Lane::Validate);
-        assert_eq!(fails(&budgets, one, 1_000), 300);
-        assert_eq!(budgets.refusal(one, &RequestId::default()), Some(Duration::from_millis(200)));
-        clock.advance(Span::seconds(3));
-        assert_eq!(fails(&budgets, one, 1_000), 15);
-        clock.advance(Span::minutes(2));
-        assert_eq!(fails(&budgets, one, 1_000), 300);
-        assert_eq!(fails(&budgets, account(2, Lane::Validate), 10), 10, "another client");
-        assert_eq!(fails(&budgets, account(1, Lane::Mint), 10), 10, "another budget");
-    }
-
-    #[test]
-    fn r75_a_shift_that_signs_in_from_one_address_costs_nothing() {
-        let (budgets, clock) = budgets();
-        let office = account(1, Lane::Browser);
-        for _ in 0..42 * 600 {
-            assert_eq!(budgets.refusal(office, &RequestId::default()), None);
-            for (status, kind) in [
-                (StatusCode::SEE_OTHER, None),
-                (StatusCode::OK, None),
-                (StatusCode::SERVICE_UNAVAILABLE, Some(kinds::UNAVAILABLE)),
-                (StatusCode::FORBIDDEN, Some(kinds::LOGIN_REFUSED)),
-            ] {
-                budgets.settle(office, status, kind);
-            }
-            clock.advance(Span::milliseconds(24));
-        }
-        assert_eq!(fails(&budgets, office, 301), 300);
-    }
-
-    #[test]
-    fn a_verified_caller_of_token_costs_nothing() {
-        let (budgets, _) = budgets();
-        let service = account(1, Lane::Mint);
-        for kind in [kinds::MINT_REFUSED, kinds::TOO_MANY_REQUESTS, kinds::FIELDS_INVALID, kinds::USER_INACTIVE] {
-            for _ in 0..400 {
-                budgets.settle(service, kind.status, Some(kind));
-            }
-        }
-        assert_eq!(fails(&budgets, service, 301), 300);
-        assert!(Lane::Mint.is_failure(kinds::TOKEN_INVALID.status, Some(kinds::TOKEN_INVALID)));
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_neither_refills_nor_blocks_for_longer() {
-        let (budgets, clock) = budgets();
-        let one = account(1, Lane::SignIn);
-        assert_eq!(fails(&budgets, one, 301), 300);
-        clock.advance(Span::hours(-2));
-        assert_eq!(fails(&budgets, one, 10), 0);
-        clock.advance(Span::seconds(2));
-        assert_eq!(fails(&budgets, one, 100), 10);
-    }
-
-    #[test]
-    fn an_attacker_with_many_addresses_neither_fills_the_memory_nor_hides_one_that_fails_often() {
-        let (budgets, clock) = budgets();
-        let loud = account(0, Lane::Mint);
-        assert_eq!(fails(&budgets, loud, 1_000), 300);
-        for number in 1..100_000 {
-            fails(&budgets, account(number, Lane::Mint), 1);
-            if number % 1_000 == 0 {
-                clock.advance(Span::milliseconds(20));
-            }
-            assert!(budgets.table.lock().unwrap().budgets.len() <= MOST_BUDGETS);
-        }
-        // Two seconds have passed.
-        assert!(fails(&budgets, loud, 1_000) <= 10);
-        // A minute later, everything else is forgotten.
-        clock.advance(Span::minutes(1));
-        fails(&budgets, loud, 1);
-        assert_eq!(budgets.table.lock().unwrap().budgets.len(), 1);
-    }
-
-    #[test]
-    fn one_line_a_minute_counts_the_refused_requests() {
-        let log = Log::start();
-        let (budgets, clock) = budgets();
-        let client = ClientNetwork::of(IpAddr::V6("2001:db8:1:2:3::4".parse::<Ipv6Addr>().unwrap()));
-        let flood = Account { client, lane: Lane::SignIn };
-        for _ in 0..121 {
-            fails(&budgets, flood, 500);
-            clock.advance(Span::seconds(1));
-        }
-        clock.advance(Span::minutes(2));
-        fails(&budgets, account(1, Lane::Mint), 1);
-        let text = log.text();
-        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let counts: Vec<u64> = lines.iter().map(|line| line["refused"].as_u64().unwrap()).collect();
-        // The first refusal, then a line after each minute, and one for the rest.
-        assert_eq!(counts.len(), 4, "{text}");
-        assert_eq!(counts[0], 1);
-        // 121 seconds with 500 requests each. The budget covers 300 of them, and 5 for each of the 120 seconds between.
-        assert_eq!(counts.iter().sum::<u64>(), 121 * 500 - 300 - 120 * 5);
-        let described = (&lines[0]["client"], &lines[0]["budget"], &lines[0]["level"]);
-        assert_eq!(described, (&"2001:db8:1:2::/64".into(), &"sign_in".into(), &"WARN".into()));
-    }
-}
+mod tests;

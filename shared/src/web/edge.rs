@@ -92,13 +92,16 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
         let peer = request.extensions().get::<Peer>().copied();
         edge.budgets.account(route.as_deref(), wants_page(&asked), peer, &asked)
     };
-    if let Some(wait) = account.and_then(|account| edge.budgets.refusal(account, &request_id)) {
-        let detail = "Too many failed requests came from your network. Wait a moment, then try again.";
-        let problem = Problem::new(kinds::TOO_MANY_REQUESTS, detail).retry_after(Some(wait));
-        let mut response = edge.render(&problem, &request_id, &asked, &Response::default());
-        edge.finish(&request_id, &asked, preflight, response.headers_mut());
-        return response;
-    }
+    let ticket = match account.map(|account| edge.budgets.admit(account, &request_id)).transpose() {
+        Ok(ticket) => ticket,
+        Err(wait) => {
+            let detail = "Too many failed requests came from your network. Wait a moment, then try again.";
+            let problem = Problem::new(kinds::TOO_MANY_REQUESTS, detail).retry_after(Some(wait));
+            let mut response = edge.render(&problem, &request_id, &asked, &Response::default());
+            edge.finish(&request_id, &asked, preflight, response.headers_mut());
+            return response;
+        }
+    };
     let mut response = if preflight {
         StatusCode::NO_CONTENT.into_response()
     } else {
@@ -116,8 +119,8 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
         response = edge.render(problem, &request_id, &asked, &response);
     }
     let problem = problem.or_else(|| response.extensions_mut().remove::<LoggedProblem>().map(|told| told.0));
-    if let Some(account) = account {
-        edge.budgets.settle(account, response.status(), problem.as_ref().map(Problem::kind));
+    if let Some(ticket) = ticket {
+        ticket.answered(response.status(), problem.as_ref().map(Problem::kind));
     }
     edge.finish(&request_id, &asked, preflight, response.headers_mut());
     telemetry::request(&RequestLine {

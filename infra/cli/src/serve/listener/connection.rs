@@ -27,6 +27,8 @@ use super::progress::{Observed, Progress};
 /// How long a client may take to send the body of a request. It is shorter than the default of
 /// `FLEXGATE_REQUEST_SECONDS`, so that the answer names the cause.
 const BODY_TIME: Duration = Duration::from_secs(5);
+/// The largest head of a request, in bytes. API Gateway allows 10,240.
+const MOST_HEAD: usize = 32 * 1024;
 
 /// Serves the connection until the client closes it, or waits too long, or the connection gives way to another, or the
 /// process stops. A whole request that has arrived is always answered.
@@ -42,7 +44,8 @@ pub async fn serve<S>(
     let io = TokioIo::new(Observed { stream, progress: &progress });
     let service = service_fn(|request| answer(request, router.clone(), peer, progress.clone()));
     // The progress sets the time limits, so hyper's own are not used.
-    let connection = http1::Builder::new().header_read_timeout(None).serve_connection(io, service);
+    let connection =
+        http1::Builder::new().header_read_timeout(None).max_buf_size(MOST_HEAD).serve_connection(io, service);
     let (mut connection, mut timer) = (pin!(connection), pin!(sleep(Duration::ZERO)));
     tokio::select! {
         // Read what has arrived before anything else happens.
@@ -108,7 +111,10 @@ impl hyper::body::Body for Arriving {
     type Data = Bytes;
     type Error = axum::BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
             if frame.is_none() || self.incoming.is_end_stream() {
                 self.progress.body_ended();

@@ -102,10 +102,8 @@ impl Progress {
             (Phase::New | Phase::Head, None) => Some(since + HEAD_TIME),
             (Phase::Idle, None) => Some(since + IDLE_TIME),
             (Phase::Answered, None) => Some(since + WRITE_TIME),
-            // The body has its own time limit (`connection::BODY_TIME`).
-            (Phase::Body, None) => None,
-            // The handler has the request's deadline.
-            (Phase::Whole, _) => None,
+            // The body has its own time limit (`connection::BODY_TIME`), and the handler has the request's deadline.
+            (Phase::Body, None) | (Phase::Whole, _) => None,
         }
     }
 

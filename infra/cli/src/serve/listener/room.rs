@@ -31,7 +31,7 @@ struct Inside {
 
 /// The place of one connection. Dropping it frees the place.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionPlace {
     room: Arc<Room>,
     client: ClientNetwork,
     number: u64,
@@ -42,9 +42,9 @@ pub struct Place {
 #[derive(Debug)]
 pub enum Entry {
     /// There was room.
-    Free(Place),
+    Free(ConnectionPlace),
     /// Another connection was closed.
-    Replaced(Place),
+    Replaced(ConnectionPlace),
     /// There is no room: whole requests are under way on all other connections.
     Full,
 }
@@ -69,27 +69,17 @@ impl Room {
         let client = ClientNetwork::of(address);
         let mut inside = self.inside();
         let of_client = inside.clients.get(&client).map_or(0, BTreeMap::len);
-        let replaces = if of_client >= self.most_of_client {
-            let replaced = inside.close_one_of(client);
-            if !replaced {
-                return Entry::Full;
-            }
-            replaced
-        } else if inside.count >= self.most {
-            let replaced = inside.close_one();
-            if !replaced {
-                return Entry::Full;
-            }
-            replaced
-        } else {
-            false
-        };
+        let has_too_many = of_client >= self.most_of_client;
+        let replaces = has_too_many || inside.count >= self.most;
+        if replaces && !(if has_too_many { inside.close_one_of(client) } else { inside.close_one() }) {
+            return Entry::Full;
+        }
         let progress = Arc::new(Progress::of_new_connection());
         let number = inside.next;
         inside.next += 1;
         inside.count += 1;
         inside.clients.entry(client).or_default().insert(number, progress.clone());
-        let place = Place { room: self.clone(), client, number, progress };
+        let place = ConnectionPlace { room: self.clone(), client, number, progress };
         if replaces { Entry::Replaced(place) } else { Entry::Free(place) }
     }
 
@@ -130,7 +120,7 @@ impl Inside {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let _given_away_already = self.room.inside().remove(self.client, self.number);
     }
@@ -152,7 +142,7 @@ mod tests {
         Room::new(264, is_of_clients)
     }
 
-    async fn enter(room: &Arc<Room>, address: IpAddr) -> (Place, bool) {
+    async fn enter(room: &Arc<Room>, address: IpAddr) -> (ConnectionPlace, bool) {
         advance(Duration::from_millis(1)).await;
         match room.enter(address) {
             Entry::Free(place) => (place, false),
@@ -161,7 +151,7 @@ mod tests {
         }
     }
 
-    fn is_closed(place: &Place) -> bool {
+    fn is_closed(place: &ConnectionPlace) -> bool {
         let gave_way = std::pin::pin!(place.progress.gave_way());
         futures_now(gave_way)
     }

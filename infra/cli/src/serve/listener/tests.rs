@@ -32,6 +32,7 @@ impl Served {
             .route("/quick", get(|| async { "quick" }))
             .route("/long", get(|| async { "x".repeat(100_000) }))
             .route("/slow", get(|| async { sleep(Duration::from_secs(8)).await }))
+            .route("/size", post(|body: Bytes| async move { body.len().to_string() }))
             .route("/early", post(|| async { StatusCode::UNAUTHORIZED }))
             .route(
                 "/body",
@@ -145,6 +146,32 @@ async fn r80_a_body_that_does_not_arrive_in_time_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_has_a_limit_and_a_body_may_be_larger() {
+    let served = Served::start();
+    let large = served.connect();
+    let sent = format!("GET /quick HTTP/1.1\r\nhost: x\r\ncookie: {}\r\n\r\n", "c".repeat(40_000));
+    let (mut reader, mut writer) = tokio::io::split(large);
+    let sending = tokio::spawn(async move { writer.write_all(sent.as_bytes()).await.is_ok() });
+    let mut status = [0; 12];
+    reader.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 431");
+    drop(reader);
+    let _cut_off = sending.await.unwrap();
+
+    let large = served.connect();
+    let body = "b".repeat(60_000);
+    let (mut reader, mut writer) = tokio::io::split(large);
+    let head = format!("POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let sending = tokio::spawn(async move { writer.write_all((head + &body).as_bytes()).await.unwrap() });
+    let mut text = String::new();
+    while !text.ends_with("60000") {
+        text.push(reader.read_u8().await.unwrap().into());
+    }
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    sending.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn r80_a_client_that_does_not_read_its_answer_is_given_up() {
     let served = Served::start();
     let mut stuck = served.connect();
@@ -249,7 +276,9 @@ async fn r80_errors_of_accept_end_nothing_and_are_counted_once_a_minute() {
     assert_eq!(answered, 30);
     let text = log.text();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(lines.iter().all(|line| line["level"] == "ERROR" && line["message"].as_str().unwrap().contains("accepted")));
+    assert!(
+        lines.iter().all(|line| line["level"] == "ERROR" && line["message"].as_str().unwrap().contains("accepted"))
+    );
     // The test takes two minutes.
     assert_eq!(lines.len(), 2, "{text}");
     assert_eq!(lines[0]["count"], 1);
