@@ -27,17 +27,17 @@ use crate::telemetry::RequestId;
 const BURST: f64 = 300.0;
 /// How many failures a second a client may cause in the long run.
 const REFILL: f64 = 5.0;
-/// How many requests of a client may be under way at once if it has failed little. So many people who sign in while Twilio
-/// is slow are not refused. A client that has used up half of its burst may have no more requests under way than it has
-/// failures left. Otherwise it could cause far more work than that before the first answer is known.
+/// How many requests of a client may be under way at once. This is enough for a company whose people sign in while
+/// Twilio is slow. A client that has used up half of its burst may have only as many requests under way as it has
+/// failures left. Otherwise it could cause far more work before the first answer is known.
 const MOST_UNDER_WAY: u32 = 1_000;
 /// How many budgets one process remembers. They take at most about 2 MB.
 const MOST_BUDGETS: usize = 16_384;
 /// How often a refusal of one client is logged, at most.
 const LOG_PAUSE: i64 = 60_000;
-/// How often budgets that nobody uses are forgotten, at least.
+/// How often budgets that are full again are forgotten, at least.
 const TIDY_PAUSE: i64 = 60_000;
-/// How often budgets are forgotten, at most. Each time takes about a millisecond.
+/// How often budgets are forgotten, at most, if there are too many. Each time takes about a millisecond.
 const FORCED_TIDY_PAUSE: i64 = 1_000;
 
 /// Which of a client's budgets a request uses.
@@ -235,8 +235,8 @@ impl Table {
         self.budgets.len() >= MOST_BUDGETS
     }
 
-    /// Forgets the budgets that nobody uses and that are full again. If there are still too many, also forgets the eighth with the fewest
-    /// failures. So an attacker with many addresses cannot make Flexgate forget the clients that fail most.
+    /// Forgets the budgets that are full again and not in use. If there are still too many, also forgets the eighth with
+    /// the fewest failures. So an attacker with many addresses cannot make Flexgate forget the clients that fail most.
     fn tidy(&mut self, now: i64) {
         self.tidied_at = now;
         self.budgets.retain(|account, budget| {

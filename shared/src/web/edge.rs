@@ -94,13 +94,7 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
     };
     let ticket = match account.map(|account| edge.budgets.admit(account, &request_id)).transpose() {
         Ok(ticket) => ticket,
-        Err(wait) => {
-            let detail = "Too many failed requests came from your network. Wait a moment, then try again.";
-            let problem = Problem::new(kinds::TOO_MANY_REQUESTS, detail).retry_after(Some(wait));
-            let mut response = edge.render(&problem, &request_id, &asked, &Response::default());
-            edge.finish(&request_id, &asked, preflight, response.headers_mut());
-            return response;
-        }
+        Err(wait) => return edge.refuse(wait, &request_id, &asked),
     };
     let mut response = if preflight {
         StatusCode::NO_CONTENT.into_response()
@@ -138,6 +132,15 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
 }
 
 impl Edge {
+    /// The answer to a client whose budget of failures is used up.
+    fn refuse(&self, wait: Duration, request_id: &RequestId, asked: &HeaderMap) -> Response {
+        let detail = "Too many failed requests came from your network. Wait a moment, then try again.";
+        let problem = Problem::new(kinds::TOO_MANY_REQUESTS, detail).retry_after(Some(wait));
+        let mut response = self.render(&problem, request_id, asked, &Response::default());
+        self.finish(request_id, asked, false, response.headers_mut());
+        response
+    }
+
     /// Renders the problem as an HTML page if the request accepts HTML, and otherwise as a problem document. Copies the
     /// cookies and the `allow` header from the handler's response.
     fn render(&self, problem: &Problem, request_id: &RequestId, asked: &HeaderMap, from: &Response) -> Response {
