@@ -46,19 +46,22 @@ pub fn document() -> utoipa::openapi::OpenApi {
     let mut api = Document::openapi();
     let mut add = |method, path, kinds: &[_]| problems(&mut api, method, path, &[kinds, UPSTREAM]);
     add("GET", "/sso/{profile}/config", &[kinds::PROFILE_UNKNOWN]);
-    add("GET", "/sso/{profile}/login", &[kinds::PROFILE_UNKNOWN, kinds::QUERY_INVALID]);
+    let login = [kinds::PROFILE_UNKNOWN, kinds::QUERY_INVALID, kinds::TOO_MANY_REQUESTS];
+    add("GET", "/sso/{profile}/login", &login);
     let callback = [
         kinds::PROFILE_UNKNOWN,
         kinds::QUERY_INVALID,
         kinds::LOGIN_INVALID,
         kinds::LOGIN_REFUSED,
         kinds::LOGIN_REJECTED,
+        kinds::TOO_MANY_REQUESTS,
     ];
     add("GET", "/sso/{profile}/callback", &callback);
     add("POST", "/sso/token", &[kinds::CROSS_SITE, kinds::NOT_SIGNED_IN, kinds::REAUTHENTICATE]);
     add("POST", "/sso/logout", &[kinds::CROSS_SITE]);
     parameter(&mut api, "GET", "/sso/{profile}/callback", outcome());
-    problems(&mut api, "POST", "/sso/validate", &[BODY, &[kinds::FLEX_TOKEN_INVALID], UPSTREAM]);
+    let validate = [kinds::FLEX_TOKEN_INVALID, kinds::TOO_MANY_REQUESTS];
+    problems(&mut api, "POST", "/sso/validate", &[BODY, &validate, UPSTREAM]);
     security(&mut api, "session", cookie(SESSION_COOKIE, SESSION));
     security(&mut api, "login", cookie(&format!("{LOGIN_COOKIE}{{id}}"), LOGIN));
     api

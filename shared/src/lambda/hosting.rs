@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::body::to_bytes;
 use axum::response::IntoResponse;
+use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response, service_fn};
 use tower::ServiceExt;
 
 use crate::base::outbound::Deadline;
 use crate::telemetry::{Trace, traced};
-use crate::web::{Problem, kinds};
+use crate::web::{Peer, Problem, kinds};
 
 /// The part of an invocation's time that is reserved for sending the answer and writing the log.
 const MARGIN: Duration = Duration::from_millis(300);
@@ -41,6 +42,9 @@ pub async fn answer_invocation(router: Router, mut request: Request) -> Response
             request.extensions_mut().insert(deadline);
         }
     }
+    if let Some(peer) = peer(&request) {
+        request.extensions_mut().insert(peer);
+    }
     let Ok(response) = traced(trace, router.oneshot(request.map(axum::body::Body::new))).await;
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, MAX_ANSWER).await.map(Vec::from);
@@ -53,6 +57,12 @@ pub async fn answer_invocation(router: Router, mut request: Request) -> Response
             Response::from_parts(problem.into_parts().0, Body::Empty)
         }
     }
+}
+
+/// The address that connected to API Gateway.
+fn peer(request: &Request) -> Option<Peer> {
+    let RequestContext::ApiGatewayV2(context) = request.request_context_ref()? else { return None };
+    context.http.source_ip.as_deref()?.parse().ok().map(Peer::of_api_gateway)
 }
 
 /// Returns a deadline a little before `ends`, so that there is time to send the answer. Lambda ends the invocation at

@@ -12,6 +12,7 @@ use crate::store::{Queues, StoreAt};
 use crate::telemetry::Log;
 use crate::twilio::{CredentialSettings, Endpoints, endpoints, is_loopback};
 use crate::users::PolicySettings;
+use crate::web::ClientSettings;
 
 /// The settings of every function.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct Common {
     pub public_url: Url,
     /// `FLEXGATE_ALLOWED_ORIGINS`: the origins of other front ends, separated by commas.
     pub allowed_origins: Vec<Url>,
+    /// `FLEXGATE_TRUSTED_PROXIES`, `FLEXGATE_TRUSTED_NETWORKS`: how clients are told apart.
+    pub clients: ClientSettings,
     /// `FLEXGATE_SECRETS`: the source of secrets.
     pub secrets: SecretsFrom,
     /// `FLEXGATE_STORE`: the store.
@@ -66,6 +69,7 @@ impl Common {
                 .map(|url| origin_url(reader, "FLEXGATE_ALLOWED_ORIGINS", url))
                 .collect::<Option<Vec<_>>>()
         });
+        let clients = ClientSettings::read(reader);
         let secrets = reader.or("FLEXGATE_SECRETS", SecretsFrom::SecretsManager);
         let store = reader.required("FLEXGATE_STORE", "where to store data: dynamodb:TABLE or sqlite:FILE");
         let queues = Queues::read(reader);
@@ -86,6 +90,7 @@ impl Common {
             endpoints: endpoints?,
             public_url: public_url?,
             allowed_origins: allowed_origins?,
+            clients: clients?,
             secrets: secrets?,
             store: store?,
             queues: queues?,

@@ -124,7 +124,16 @@ fn unreadable(error: &axum::Error, limit: usize) -> Problem {
     let too_large = error.source().is_some_and(<dyn Error>::is::<LengthLimitError>);
     if too_large {
         Problem::new(kinds::TOO_LARGE, format!("A body may have at most {limit} bytes."))
+    } else if is_timeout(error) {
+        Problem::new(kinds::BODY_MALFORMED, "The body did not arrive in time.").because(error)
     } else {
         Problem::new(kinds::BODY_MALFORMED, "The body ended before it was complete.").because(error)
     }
+}
+
+/// Whether the server gave up waiting for the rest of the body.
+fn is_timeout(error: &axum::Error) -> bool {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    let mut causes = causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.any(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
 }

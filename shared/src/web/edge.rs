@@ -1,5 +1,5 @@
 //! The edge is the layer around all routes. It does what every route needs: the request's id and deadline, the
-//! rendering of problems, security headers, CORS, and the request's log line.
+//! rendering of problems, security headers, CORS, each client's budget of failures, and the request's log line.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::{Instant, timeout_at};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::budget::FailureBudgets;
+use super::client::Peer;
 use super::context::Context;
 use super::cors::Origins;
 use super::page;
@@ -34,6 +36,7 @@ pub struct Edge {
     secure: bool,
     time: Duration,
     clock_rng: ClockRng,
+    budgets: FailureBudgets,
     page_policy: HeaderValue,
 }
 
@@ -47,6 +50,7 @@ impl Edge {
             origins: Origins::new(settings),
             secure: settings.public_url.scheme() == "https",
             time: settings.request_time,
+            budgets: FailureBudgets::new(settings.clients.clone(), clock_rng.clone()),
             clock_rng,
             page_policy: HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),
         })
@@ -82,6 +86,16 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let asked = request.headers().clone();
     let preflight = Origins::is_preflight(&method, &asked);
+    let account = if preflight {
+        None
+    } else {
+        let peer = request.extensions().get::<Peer>().copied();
+        edge.budgets.account(route.as_deref(), wants_page(&asked), peer, &asked)
+    };
+    let ticket = match account.map(|account| edge.budgets.admit(account, &request_id)).transpose() {
+        Ok(ticket) => ticket,
+        Err(wait) => return edge.refuse(wait, &request_id, &asked),
+    };
     let mut response = if preflight {
         StatusCode::NO_CONTENT.into_response()
     } else {
@@ -99,6 +113,9 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
         response = edge.render(problem, &request_id, &asked, &response);
     }
     let problem = problem.or_else(|| response.extensions_mut().remove::<LoggedProblem>().map(|told| told.0));
+    if let Some(ticket) = ticket {
+        ticket.answered(response.status(), problem.as_ref().map(Problem::kind));
+    }
     edge.finish(&request_id, &asked, preflight, response.headers_mut());
     telemetry::request(&RequestLine {
         function: edge.function,
@@ -115,6 +132,15 @@ async fn at_the_edge(State(edge): State<Arc<Edge>>, mut request: Request, next: 
 }
 
 impl Edge {
+    /// The answer to a client whose budget of failures is used up.
+    fn refuse(&self, wait: Duration, request_id: &RequestId, asked: &HeaderMap) -> Response {
+        let detail = "Too many failed requests came from your network. Wait a moment, then try again.";
+        let problem = Problem::new(kinds::TOO_MANY_REQUESTS, detail).retry_after(Some(wait));
+        let mut response = self.render(&problem, request_id, asked, &Response::default());
+        self.finish(request_id, asked, false, response.headers_mut());
+        response
+    }
+
     /// Renders the problem as an HTML page if the request accepts HTML, and otherwise as a problem document. Copies the
     /// cookies and the `allow` header from the handler's response.
     fn render(&self, problem: &Problem, request_id: &RequestId, asked: &HeaderMap, from: &Response) -> Response {

@@ -1,10 +1,12 @@
 //! What the routers of all functions share: problem documents, the id and deadline of a request, bodies, security
-//! headers and CORS.
+//! headers, CORS, and each client's budget of failures.
 //!
 //! A function's router has only routes. [`Edge::assemble`] puts the same layer around the router of every function,
 //! both on Lambda and on a local machine.
 
 mod body;
+mod budget;
+mod client;
 mod context;
 mod cors;
 mod edge;
@@ -15,6 +17,7 @@ mod problem;
 mod query;
 
 pub use body::{Fields, MAX_BODY, raw_json};
+pub use client::{ClientNetwork, ClientSettings, Peer};
 pub use context::Context;
 pub use cors::Origins;
 pub use edge::{Edge, refuse_method};

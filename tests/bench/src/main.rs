@@ -9,6 +9,7 @@
     reason = "a bench may panic like tests, and prints its results"
 )]
 
+mod abuse;
 mod against;
 mod aws;
 mod bare;
@@ -71,6 +72,10 @@ async fn main() -> ExitCode {
     if wants("gateway") {
         section("The gateway under load, beside the Node peer");
         gateway::compare(&asked.places, asked.folder.path(), quick, &report).await;
+    }
+    if wants("abuse") {
+        section("Sign-ins beside a client that sends garbage");
+        abuse::measure(&asked.places, quick, &report).await;
     }
     let grows = |part: &str| wants("growth") || wants(part);
     growth::measure(&asked.places, asked.folder.path(), quick, grows, &report).await;

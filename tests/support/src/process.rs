@@ -108,6 +108,12 @@ impl Process {
         })
     }
 
+    /// The port that the gateway listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         let pid = self.child.id().to_string();

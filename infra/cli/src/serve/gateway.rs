@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{desktop, openapi};
+use super::{desktop, listener, openapi};
 
 /// The time that the gateway waits for pending requests when it stops.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -85,7 +85,7 @@ impl Settings {
 pub struct Gateway {
     address: SocketAddr,
     stopping: CancellationToken,
-    served: JoinHandle<std::io::Result<()>>,
+    served: JoinHandle<()>,
     /// The task that applies incoming identity events and jobs. It runs even if no webhooks are configured, because
     /// SCIM and sweeps queue jobs too.
     consumer: Option<JoinHandle<()>>,
@@ -100,8 +100,9 @@ impl Gateway {
             .await
             .map_err(|error| format!("cannot listen at {address} ({error}): choose another with --port"))?;
         let (address, stopping) = (listener.local_addr()?, CancellationToken::new());
-        let drained = stopping.clone().cancelled_owned();
-        let served = tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(drained).await });
+        let (common, stops) = (settings.common.clone(), stopping.clone());
+        let files = listener::raise_limit();
+        let served = tokio::spawn(async move { listener::serve(listener, router, &common, files, stops).await });
         let consumer = platform.inbox().map(|inbox| {
             let app = flexgate_apply::App::new(&settings.apply(), &platform);
             tokio::spawn(flexgate_apply::consumer::run(app, inbox, stopping.clone()))

@@ -2,6 +2,7 @@
 
 mod desktop;
 mod gateway;
+mod listener;
 mod openapi;
 mod options;
 mod simulated;

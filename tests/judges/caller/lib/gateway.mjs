@@ -35,7 +35,12 @@ export async function startGateway(issuers) {
   const [port, simulator, tls] = [await freePort(), await freePort(), await freePort()];
   const args = ["serve", "--port", port, "--simulator-port", simulator, "--tls-port", tls, "--data-dir", folder];
   const child = spawn(binary, args.map(String), {
-    env: { ...process.env, FLEXGATE_ISSUERS: JSON.stringify(issuers), FLEXGATE_MINTS_PER_MINUTE: "1000" },
+    env: {
+      ...process.env,
+      FLEXGATE_ISSUERS: JSON.stringify(issuers),
+      FLEXGATE_MINTS_PER_MINUTE: "1000",
+      FLEXGATE_TRUSTED_NETWORKS: "127.0.0.0/8",
+    },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";

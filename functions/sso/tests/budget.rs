@@ -1,0 +1,145 @@
+//! Each client has a budget of failures. The client's address comes from the event of API Gateway.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+use std::task::{Context, Waker};
+
+use axum::Router;
+use flexgate::lambda::answer_invocation;
+use flexgate::web::Edge;
+use flexgate_sso::{App, Settings, router};
+use flexgate_test_support::{Log, World};
+use lambda_http::{Body, Response};
+use serde_json::{Value, json};
+
+const LOGIN: &str = "/sso/nobody/login";
+const VALIDATE: &str = "/sso/validate";
+
+fn function(world: &World, variables: &[(&str, &str)]) -> Router {
+    let mut reader = world.reader().with(variables.iter().copied());
+    let settings = Settings::read(&mut reader);
+    let settings = reader.finish(settings).unwrap();
+    let platform = world.platform(&settings.common);
+    Edge::new("sso", &settings.common, world.clock_rng()).assemble(router(App::new(&settings, &platform)))
+}
+
+/// An event of API Gateway with these headers, from a client at `source`.
+fn event(method: &str, path: &str, source: &str, headers: &Value) -> String {
+    json!({
+        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers": headers,
+        "isBase64Encoded": false,
+        "requestContext": {
+            "accountId": "000000000000", "apiId": "api", "domainName": "localhost", "domainPrefix": "api",
+            "requestId": "id", "routeKey": "$default", "stage": "$default", "time": "01/Jan/2026:00:00:00 +0000",
+            "timeEpoch": 1_767_225_600_000_i64,
+            "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": source, "userAgent": "x" },
+        },
+    })
+    .to_string()
+}
+
+async fn send(function: &Router, event: &str) -> Response<Body> {
+    answer_invocation(function.clone(), lambda_http::request::from_str(event).unwrap()).await
+}
+
+async fn status(function: &Router, event: &str) -> u16 {
+    send(function, event).await.status().as_u16()
+}
+
+async fn use_up(function: &Router, event: &str) {
+    for _ in 0..300 {
+        assert_eq!(status(function, event).await / 100, 4);
+    }
+    assert_eq!(status(function, event).await, 429);
+}
+
+#[tokio::test]
+async fn r75_an_address_that_sends_garbage_is_refused_and_no_other() {
+    let world = World::on_one_clock().await;
+    let function = function(&world, &[]);
+    let garbage = event("POST", VALIDATE, "192.0.2.1", &json!({ "content-type": "text/plain" }));
+    use_up(&function, &garbage).await;
+    let log = Log::start();
+    let refused = send(&function, &garbage).await;
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (429, &"1".parse().unwrap()));
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    let Body::Text(text) = refused.body() else { unreachable!("{refused:?}") };
+    let problem: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(problem["code"], "too_many_requests");
+    assert_eq!(refused.headers()["x-request-id"], problem["request_id"].as_str().unwrap());
+    assert_eq!(log.text(), "", "one line a minute is enough");
+    drop(log);
+
+    // A client cannot choose its address.
+    let headers = json!({ "content-type": "text/plain", "x-forwarded-for": "198.51.100.1, 192.0.2.1" });
+    assert_eq!(status(&function, &event("POST", VALIDATE, "192.0.2.1", &headers)).await, 429);
+    // Neither other clients nor other routes are affected, and browsers get their preflights.
+    assert_eq!(status(&function, &event("POST", VALIDATE, "192.0.2.2", &headers)).await, 400);
+    assert_eq!(status(&function, &event("GET", LOGIN, "192.0.2.1", &json!({}))).await, 404);
+    assert_eq!(status(&function, &event("GET", "/health", "192.0.2.1", &json!({}))).await, 200);
+    let preflight = json!({ "origin": "https://desk.example", "access-control-request-method": "POST" });
+    assert_eq!(status(&function, &event("OPTIONS", VALIDATE, "192.0.2.1", &preflight)).await, 204);
+    world.advance(time::Duration::seconds(1)).await;
+    assert_eq!(status(&function, &garbage).await, 400);
+}
+
+#[tokio::test]
+async fn r75_a_flood_that_is_no_browser_leaves_browsers_alone_and_they_are_refused_with_a_page() {
+    let world = World::on_one_clock().await;
+    let function = function(&world, &[]);
+    use_up(&function, &event("GET", LOGIN, "192.0.2.1", &json!({ "accept": "*/*" }))).await;
+    let page = json!({ "accept": "text/html,application/xhtml+xml,*/*;q=0.8" });
+    let login = event("GET", "/sso/default/login", "192.0.2.1", &page);
+    for _ in 0..400 {
+        assert_eq!(status(&function, &login).await, 303, "a login that works costs nothing");
+    }
+    use_up(&function, &event("GET", LOGIN, "192.0.2.1", &page)).await;
+    let refused = send(&function, &login).await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["content-type"], "text/html; charset=utf-8");
+    assert_eq!(refused.headers()["retry-after"], "1");
+}
+
+#[tokio::test]
+async fn r75_behind_a_cdn_the_address_is_the_one_that_the_cdn_saw() {
+    let world = World::on_one_clock().await;
+    let function = function(&world, &[("FLEXGATE_TRUSTED_PROXIES", "1")]);
+    let login = |client: &str| {
+        let forwarded = format!("203.0.113.99, {client}, 192.0.2.1");
+        event("GET", LOGIN, "192.0.2.1", &json!({ "x-forwarded-for": forwarded }))
+    };
+    use_up(&function, &login("198.51.100.1")).await;
+    assert_eq!(status(&function, &login("198.51.100.2")).await, 404);
+    // The first 64 bits of an IPv6 address are one client.
+    use_up(&function, &login("2001:db8::1")).await;
+    assert_eq!(status(&function, &login("2001:db8::ffff:1")).await, 429);
+    assert_eq!(status(&function, &login("2001:db8:0:1::1")).await, 404);
+}
+
+#[tokio::test]
+async fn r75_a_trusted_network_has_no_budget() {
+    let world = World::on_one_clock().await;
+    let function = function(&world, &[("FLEXGATE_TRUSTED_NETWORKS", "192.0.2.0/24")]);
+    let login = event("GET", LOGIN, "192.0.2.1", &json!({}));
+    for _ in 0..400 {
+        assert_eq!(status(&function, &login).await, 404);
+    }
+    use_up(&function, &event("GET", LOGIN, "198.51.100.1", &json!({}))).await;
+}
+
+#[tokio::test]
+async fn r75_a_client_that_does_not_wait_for_the_answer_is_limited_too() {
+    let world = World::on_one_clock().await;
+    let function = function(&world, &[]);
+    let mut validate: Value =
+        serde_json::from_str(&event("POST", VALIDATE, "192.0.2.1", &json!({ "content-type": "application/json" })))
+            .unwrap();
+    validate["body"] = json!({ "token": "garbage" }).to_string().into();
+    let validate = validate.to_string();
+    for _ in 0..300 {
+        // The function begins to work, and then the client is gone.
+        let mut begun = std::pin::pin!(send(&function, &validate));
+        assert!(begun.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    assert_eq!(status(&function, &validate).await, 429);
+}

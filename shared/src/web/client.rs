@@ -1,0 +1,236 @@
+//! Which client a request comes from, as far as its address shows.
+//!
+//! A client can write anything into `X-Forwarded-For`. Each proxy appends the address from which it received the
+//! request. So Flexgate counts from the right, and only as many entries as there are trusted proxies.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+use crate::base::settings::Reader;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The most proxies that `FLEXGATE_TRUSTED_PROXIES` may name. More are surely a mistake.
+const MOST_PROXIES: usize = 10;
+
+/// The other end of the connection on which a request arrived. The host of the router adds it to the request's
+/// extensions. If it is missing, Flexgate knows nothing about the client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    address: IpAddr,
+    /// Whether the last entry of `X-Forwarded-For` is `address`.
+    is_forwarded: bool,
+}
+
+impl Peer {
+    /// The other end of a TCP connection.
+    #[must_use]
+    pub fn of_connection(address: IpAddr) -> Self {
+        Self { address, is_forwarded: false }
+    }
+
+    /// The address that connected to API Gateway. API Gateway also appends it to `X-Forwarded-For`.
+    #[must_use]
+    pub fn of_api_gateway(address: IpAddr) -> Self {
+        Self { address, is_forwarded: true }
+    }
+}
+
+/// The part of a client's address by which Flexgate recognises it: an IPv4 address, or the first 64 bits of an IPv6
+/// address. A provider usually gives each customer at least a whole /64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClientNetwork(IpAddr);
+
+impl ClientNetwork {
+    /// The network of `address`.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Self(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into())
+            }
+            address @ IpAddr::V4(_) => Self(address),
+        }
+    }
+}
+
+impl fmt::Display for ClientNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(address) => write!(f, "{address}/64"),
+        }
+    }
+}
+
+/// How to find a client's address, and which clients have no budget of failures.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// `FLEXGATE_TRUSTED_PROXIES`: how many proxies in front of Flexgate append to `X-Forwarded-For`.
+    trusted_proxies: usize,
+    /// `FLEXGATE_TRUSTED_NETWORKS`: the networks of clients without a budget.
+    trusted_networks: Vec<IpNet>,
+}
+
+impl ClientSettings {
+    /// Reads this group of settings.
+    pub fn read(reader: &mut Reader) -> Option<Self> {
+        let proxies = match reader.or("FLEXGATE_TRUSTED_PROXIES", 0) {
+            Some(proxies) if proxies > MOST_PROXIES => {
+                reader.wrong("FLEXGATE_TRUSTED_PROXIES", format!("must be from 0 to {MOST_PROXIES}"))
+            }
+            proxies => proxies,
+        };
+        let networks = reader.optional("FLEXGATE_TRUSTED_NETWORKS", |text| {
+            text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(network).collect::<Result<Vec<_>, _>>()
+        });
+        Some(Self { trusted_proxies: proxies?, trusted_networks: networks?.unwrap_or_default() })
+    }
+
+    /// How many proxies stand in front of Flexgate.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> usize {
+        self.trusted_proxies
+    }
+
+    /// The client from which the request comes. `None` if nothing is known about its address, or if it belongs to a
+    /// trusted network.
+    pub(super) fn untrusted(&self, peer: Option<Peer>, headers: &HeaderMap) -> Option<ClientNetwork> {
+        let address = self.address(peer?, headers).to_canonical();
+        let is_trusted = self.trusted_networks.iter().any(|network| network.contains(&address));
+        (!is_trusted).then(|| ClientNetwork::of(address))
+    }
+
+    /// The client's address: the entry of `X-Forwarded-For` that the outermost trusted proxy wrote, or else the address
+    /// of the connection.
+    fn address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
+        let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
+        // A line that is not text counts as one entry that is no address.
+        let entries = lines.flat_map(|line| line.to_str().unwrap_or("?").rsplit(','));
+        let mut entries = entries.map(|entry| unverified_address(entry.trim())).peekable();
+        if peer.is_forwarded && entries.peek() == Some(&Some(peer.address)) {
+            entries.next();
+        }
+        let from_proxy = self.trusted_proxies.checked_sub(1).and_then(|index| entries.nth(index));
+        from_proxy.flatten().unwrap_or(peer.address)
+    }
+}
+
+/// Reads an entry of `X-Forwarded-For`. Some proxies add the client's port.
+fn unverified_address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let with_port = || SocketAddr::from_str(text).map(|address| address.ip());
+    bare.parse().or_else(|_| with_port()).ok()
+}
+
+/// Reads a network, like `203.0.113.0/24`, or a single address.
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    match network.map_err(|_| "must be networks, like 203.0.113.0/24, comma-separated")? {
+        network if network.prefix_len() == 0 => Err("must not contain a network of all addresses"),
+        network => Ok(network),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(proxies: &str, networks: &str) -> Result<ClientSettings, String> {
+        let variables = [("FLEXGATE_TRUSTED_PROXIES", proxies), ("FLEXGATE_TRUSTED_NETWORKS", networks)];
+        let mut reader = Reader::empty().with(variables);
+        let settings = ClientSettings::read(&mut reader);
+        reader.finish(settings).map_err(|error| error.to_string())
+    }
+
+    fn forwarded(lines: &[&str]) -> HeaderMap {
+        lines.iter().map(|line| (X_FORWARDED_FOR, line.parse().unwrap())).collect()
+    }
+
+    /// The client of a request that arrived on a connection from 10.0.0.9.
+    fn client(proxies: &str, lines: &[&str]) -> String {
+        let peer = Peer::of_connection("10.0.0.9".parse().unwrap());
+        let client = settings(proxies, "").unwrap().untrusted(Some(peer), &forwarded(lines));
+        client.unwrap().to_string()
+    }
+
+    #[test]
+    fn r75_a_client_cannot_choose_its_address() {
+        assert_eq!(client("0", &["192.0.2.1"]), "10.0.0.9");
+        assert_eq!(client("1", &["192.0.2.1, 198.51.100.7"]), "198.51.100.7");
+        assert_eq!(client("1", &["192.0.2.1", "198.51.100.7"]), "198.51.100.7");
+        assert_eq!(client("2", &["192.0.2.1,198.51.100.7,10.0.0.3"]), "198.51.100.7");
+        assert_eq!(client("2", &["192.0.2.1", "198.51.100.7, 10.0.0.3"]), "198.51.100.7");
+    }
+
+    #[test]
+    fn r75_without_a_usable_entry_the_address_is_that_of_the_connection() {
+        for lines in [&[][..], &[""], &["192.0.2.1"], &["192.0.2.1, unknown, 10.0.0.3"], &[",,,"]] {
+            assert_eq!(client("2", lines), "10.0.0.9", "{lines:?}");
+        }
+        let mut headers = forwarded(&["192.0.2.1"]);
+        headers.append(X_FORWARDED_FOR, http::HeaderValue::from_bytes(b"\xff").unwrap());
+        let peer = Peer::of_connection("10.0.0.9".parse().unwrap());
+        let client = settings("1", "").unwrap().untrusted(Some(peer), &headers).unwrap();
+        assert_eq!(client.to_string(), "10.0.0.9");
+        assert_eq!(settings("1", "").unwrap().untrusted(None, &forwarded(&["192.0.2.1"])), None);
+    }
+
+    #[test]
+    fn r75_entries_may_have_a_port_and_mapped_addresses_are_ipv4() {
+        for entry in ["192.0.2.1:4711", "::ffff:192.0.2.1", "[::ffff:192.0.2.1]:80", "[::ffff:192.0.2.1]"] {
+            assert_eq!(client("1", &[entry]), "192.0.2.1", "{entry}");
+        }
+        for entry in ["2001:db8:1:2:3:4:5:6", "[2001:db8:1:2::1]:443", "[2001:db8:1:2:ffff::]"] {
+            assert_eq!(client("1", &[entry]), "2001:db8:1:2::/64", "{entry}");
+        }
+        assert_ne!(client("1", &["2001:db8:1:3::1"]), client("1", &["2001:db8:1:2::1"]));
+    }
+
+    #[test]
+    fn r75_api_gateway_appends_the_address_that_connected_to_it() {
+        let peer = Peer::of_api_gateway("198.51.100.7".parse().unwrap());
+        let client = |proxies: &str, lines: &[&str]| {
+            settings(proxies, "").unwrap().untrusted(Some(peer), &forwarded(lines)).unwrap().to_string()
+        };
+        assert_eq!(client("0", &["192.0.2.1, 198.51.100.7"]), "198.51.100.7");
+        // A CDN in front of API Gateway.
+        assert_eq!(client("1", &["203.0.113.5, 192.0.2.1, 198.51.100.7"]), "192.0.2.1");
+        assert_eq!(client("1", &["203.0.113.5, 192.0.2.1"]), "192.0.2.1");
+        assert_eq!(client("1", &["198.51.100.7"]), "198.51.100.7");
+    }
+
+    #[test]
+    fn r75_trusted_networks_are_exempt() {
+        let settings = settings("0", "203.0.113.0/24, 2001:db8:5::/48 ,192.0.2.9,").unwrap();
+        let client =
+            |address: &str| settings.untrusted(Some(Peer::of_connection(address.parse().unwrap())), &HeaderMap::new());
+        for trusted in ["203.0.113.250", "::ffff:203.0.113.1", "2001:db8:5:7::1", "192.0.2.9"] {
+            assert_eq!(client(trusted), None, "{trusted}");
+        }
+        for other in ["203.0.114.1", "2001:db8:6::1", "192.0.2.8"] {
+            assert!(client(other).is_some(), "{other}");
+        }
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        for (proxies, networks) in [
+            ("11", ""),
+            ("-1", ""),
+            ("one", ""),
+            ("0", "office"),
+            ("0", "10.0.0.0/33"),
+            ("0", "0.0.0.0/0"),
+            ("0", "::/0"),
+        ] {
+            let error = settings(proxies, networks).unwrap_err();
+            assert!(error.contains("_TRUSTED_"), "{proxies} {networks}: {error}");
+        }
+    }
+}
