@@ -3,11 +3,16 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use super::identity::Identity;
+use super::ledger::MayClaim;
 use super::name::{Email, FullName, Username};
+use super::policy::UsernamePattern;
 use super::role::RoleSet;
+use super::unused::Unused;
 
 /// A permission that a caller's token can carry. The configuration says which claim of the token lists the scopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,16 +81,6 @@ impl<'a> FromIterator<&'a str> for Scopes {
     }
 }
 
-/// The key that identifies a person: the issuer and the subject. An e-mail address must never be the key. If it were,
-/// anyone who can edit their own address at the issuer could pose as somebody else (CVE-2023-3128, "nOAuth").
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Identity {
-    /// The issuer of the verified token: its `iss` as the settings spell it.
-    pub issuer: Box<str>,
-    /// The `sub` of the verified token. For Entra, the token's `tid` and `oid`.
-    pub subject: Box<str>,
-}
-
 /// The caller of a request, whose token has been verified. Only the `authn` module of the crate `shared` creates
 /// callers from tokens.
 #[derive(Debug, Clone)]
@@ -102,10 +97,33 @@ pub struct Caller {
     pub full_name: Option<FullName>,
     /// The Flex roles that the token's claims map to. Empty if no claims map to a role.
     pub roles: RoleSet,
+    /// Who really acts, if the token says that it is not its subject: the `sub` in the claim `act` (RFC 8693 §4.1).
+    pub acts: Option<Box<str>>,
+    /// What Flexgate could not use of the token.
+    pub unused: Unused,
+    /// What the settings allow this caller's issuer.
+    pub limits: IssuerLimits,
     /// When the token was issued, if the token says so.
     pub issued_at: Option<OffsetDateTime>,
     /// When their token expires.
     pub expires_at: OffsetDateTime,
+}
+
+/// What the settings allow an issuer, beyond what its tokens say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IssuerLimits {
+    /// The usernames that the issuer may use. If this is empty, it may use all.
+    pub usernames: Arc<[UsernamePattern]>,
+    /// The unbound Flex users that the issuer may claim.
+    pub may_claim: Arc<MayClaim>,
+}
+
+impl IssuerLimits {
+    /// Whether the issuer may use this username.
+    #[must_use]
+    pub fn allow(&self, username: &Username) -> bool {
+        self.usernames.is_empty() || self.usernames.iter().any(|pattern| pattern.matches(username))
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod just_in_time;
 mod template;
+mod usernames;
 #[cfg(test)]
 mod tests;
 
@@ -14,8 +15,9 @@ use time::OffsetDateTime;
 
 pub use just_in_time::JustInTime;
 pub use template::{TemplateError, UsernameTemplate};
+pub use usernames::{PatternError, UsernamePattern};
 
-use super::caller::{Caller, Scope};
+use super::caller::{Caller, IssuerLimits, Scope};
 use super::name::Username;
 use super::role::{Role, RoleSet, role_names};
 use super::ttl::TokenTtl;
@@ -64,6 +66,7 @@ pub struct MintGrant {
     /// somebody else.
     pub just_in_time: JustInTime,
     allowed_roles: RoleSet,
+    limits: IssuerLimits,
 }
 
 /// What determined a token's lifetime.
@@ -88,6 +91,9 @@ pub enum MintRefusal {
     /// The caller's claims map to no Flex username.
     #[error("the token's claims name no Flex username")]
     UsernameMissing,
+    /// The issuer's settings do not allow it to use this username.
+    #[error("the username matches none of the issuer's patterns (usernames)")]
+    UsernameOutside,
     /// The body names somebody else.
     #[error("minting for somebody else needs the scope flexgate.token.any")]
     OtherUser,
@@ -112,6 +118,9 @@ pub enum NotAdmitted {
     /// allowed it explicitly.
     #[error("the Flex user has the role {0}, which is not allowed")]
     RoleNotAllowed(Role),
+    /// The issuer's settings do not allow it to use the Flex user's username.
+    #[error("the Flex user's username matches none of the issuer's patterns (usernames)")]
+    UsernameOutside,
     /// The request limits the token to certain roles, and the token would also carry others.
     #[error("the Flex user has roles beyond those asked for")]
     BeyondAsked,
@@ -133,6 +142,9 @@ impl Policy {
             (None, Some(own)) => (own.clone(), true),
             (None, None) => return Err(MintRefusal::UsernameMissing),
         };
+        if !caller.limits.allow(&username) {
+            return Err(MintRefusal::UsernameOutside);
+        }
         let entitled = if for_self { self.entitled(caller) } else { self.allowed_roles.clone() };
         if let Some(role) = asked.roles.iter().flatten().find(|role| !entitled.contains(role)) {
             return Err(MintRefusal::RoleNotAllowed(*role));
@@ -145,7 +157,7 @@ impl Policy {
                 just_in_time::newcomer(caller, &username, asked.roles.clone().unwrap_or(entitled))
             }
         };
-        let allowed_roles = self.allowed_roles.clone();
+        let (allowed_roles, limits) = (self.allowed_roles.clone(), caller.limits.clone());
         Ok(MintGrant {
             username,
             for_self,
@@ -155,6 +167,7 @@ impl Policy {
             newcomer,
             just_in_time,
             allowed_roles,
+            limits,
         })
     }
 
@@ -189,12 +202,16 @@ impl Policy {
 }
 
 impl MintGrant {
-    /// Checks whether Flexgate may mint a token for `user`. The user must be active and must have no role that the
-    /// policy forbids. If the request limits the token to certain roles, the user must have no other role. Roles that
+    /// Checks whether Flexgate may mint a token for `user`. The user must be active, must have a username that the
+    /// caller's issuer may use, and must have no role that the policy forbids. If the request limits the token to certain roles, the user must have no other role. Roles that
     /// Flexgate does not know, such as `wfo.full_access`, matter only if there is such a limit.
     pub fn admits(&self, user: &FlexUser) -> Result<(), NotAdmitted> {
         if !user.is_active() {
             return Err(NotAdmitted::Deactivated);
+        }
+        // A bound user's username may differ from the one in the token.
+        if !self.limits.allow(&user.username) {
+            return Err(NotAdmitted::UsernameOutside);
         }
         let roles = user.roles.as_ref().ok_or(NotAdmitted::RolesUnknown)?;
         if let Some(role) = roles.known().difference(&self.allowed_roles).next() {
