@@ -49,6 +49,14 @@ impl Unused {
         self.roles.iter().map(|name| &**name)
     }
 
+    /// Says which role names mean nothing to Flexgate, if there are any.
+    #[must_use]
+    pub fn dropped_roles(&self) -> Option<String> {
+        let names: Vec<&str> = self.role_names().collect();
+        let more = if self.more_roles == 0 { String::new() } else { format!(" and {} more", self.more_roles) };
+        (!names.is_empty()).then(|| format!("these roles mean nothing here: {}{more}", names.join(", ")))
+    }
+
     /// Whether everything was used.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -69,10 +77,7 @@ impl fmt::Display for Unused {
             Why::Unverified => format!("the claim {claim} does not say that the e-mail address is verified"),
             Why::Unusable => format!("the claim {claim} cannot be used"),
         });
-        let names: Vec<&str> = self.role_names().collect();
-        let more = if self.more_roles == 0 { String::new() } else { format!(" and {} more", self.more_roles) };
-        let roles = (!names.is_empty()).then(|| format!("these roles mean nothing here: {}{more}", names.join(", ")));
-        f.write_str(&claims.chain(roles).collect::<Vec<_>>().join("; "))
+        f.write_str(&claims.chain(self.dropped_roles()).collect::<Vec<_>>().join("; "))
     }
 }
 

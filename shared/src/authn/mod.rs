@@ -100,6 +100,9 @@ impl Verifier {
 
     /// Verifies a token and returns the caller.
     pub async fn verify_token(&self, unverified_token: &str, deadline: Deadline) -> Result<Caller, CallerError> {
+        if self.issuers.is_empty() {
+            return Err(CallerError::NotConfigured);
+        }
         let token = UnverifiedToken::parse(unverified_token)?;
         // Compare the issuers' names byte for byte. If Flexgate normalised them first, two different issuers could look
         // the same.

@@ -13,7 +13,7 @@ mod page;
 mod problem;
 mod query;
 
-pub use body::{Fields, MAX_BODY, raw_json};
+pub use body::{Fields, MAX_BODY, form, raw_json};
 pub use context::Context;
 pub use cors::Origins;
 pub use edge::{Edge, refuse_method};

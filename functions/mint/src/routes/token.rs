@@ -12,14 +12,15 @@ use flexgate::telemetry::{self, Audit, Decision};
 use flexgate::twilio::TokenInfo;
 use flexgate::web::openapi::Name;
 use flexgate::web::{Context, Fields, Problem};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
+use super::exchange::{self, Exchange, Exchanged};
 use crate::app::App;
-use crate::minting::MintError;
+use crate::minting::{self, MintError};
 use crate::problem;
 
 /// What to mint. Without a body, Flexgate mints a token for the caller that is valid for at most an hour.
@@ -66,40 +67,98 @@ struct Minted<'a> {
 ///
 /// Mints for the caller, or for another user with the scope `flexgate.token.any`. The caller's username and roles come
 /// from their verified token; the body can only narrow the roles and the lifetime.
+///
+/// A form is a token exchange (RFC 8693). Its `subject_token` proves who the caller is, so that it needs no
+/// `Authorization` header. Problems then have the member `error` of RFC 6749 too.
 #[utoipa::path(
     post,
     path = "/token",
     operation_id = "mint",
     tag = "mint",
-    request_body(content = Asked, example = json!({ "ttl": 3600 })),
-    responses((status = 201, description = "The token", body = Minted<'_>)),
+    request_body(content(
+        (Asked = "application/json", example = json!({ "ttl": 3600 })),
+        (Exchange = "application/x-www-form-urlencoded"),
+    )),
+    responses(
+        (status = 201, description = "The token", body = Minted<'_>),
+        (status = 200, description = "The token, for a token exchange", body = Exchanged<'_>),
+    ),
     security(("bearer" = ["flexgate.token"]), ("bearer" = ["flexgate.token.any"])),
 )]
 pub(crate) async fn mint(State(app): State<Arc<App>>, context: Context, request: Request) -> Result<Response, Problem> {
+    if exchange::is_form(request.headers()) {
+        return exchange::exchange(&app, &context, request).await;
+    }
     // Verify the caller before reading the body. Otherwise, a caller without a token could learn from error messages
     // which fields the body has.
-    let caller = app.verifier.verify(request.headers(), context.deadline).await.map_err(|error| {
-        audit(None, None, Decision::Refused, &with_causes(&error), &context);
-        Problem::from(&error)
-    })?;
+    let caller = authenticate(&app, request.headers(), &context).await?;
+    let act = Act::of(Some(&caller));
     let asked = Fields::read(request).await.and_then(read).inspect_err(|problem| {
-        audit(Some(&caller), None, Decision::Refused, &problem, &context);
+        audit(Some(&caller), None, act.clone(), Decision::Refused, &problem, &context);
     })?;
-    let minted = app.minting.mint(&caller, asked, context.deadline).await.map_err(|error| {
-        audit(Some(&caller), error.user(), Decision::Refused, &with_causes(&error), &context);
-        if let MintError::WrongToken(wrong) = &error {
-            telemetry::alarm(&context.request_id, "wrong_token", wrong);
-        }
-        problem::of(&error)
-    })?;
+    let minted = mint_for(&app, &caller, act, asked, &context).await?;
     let info = &minted.token.info;
-    audit(Some(&caller), Some(&info.flex_user_sid), Decision::Allowed, &minted, &context);
     let answer = Minted {
         access_token: minted.token.access_token.expose_secret(),
         expires_at: info.expiration,
         token_info: info,
     };
     Ok((StatusCode::CREATED, axum::Json(answer)).into_response())
+}
+
+/// Verifies the bearer token of the request.
+pub(super) async fn authenticate(app: &App, headers: &HeaderMap, context: &Context) -> Result<Caller, Problem> {
+    app.verifier.verify(headers, context.deadline).await.map_err(|error| {
+        audit(None, None, Act(None), Decision::Refused, &with_causes(&error), context);
+        Problem::from(&error)
+    })
+}
+
+/// Mints for the caller, and writes the audit event.
+pub(super) async fn mint_for(
+    app: &App,
+    caller: &Caller,
+    act: Act,
+    asked: MintRequest,
+    context: &Context,
+) -> Result<minting::Minted, Problem> {
+    let unused = &caller.unused;
+    let minted = app.minting.mint(caller, asked, context.deadline).await.map_err(|error| {
+        // A claim that could not be used may be the reason.
+        let reason = with_note(&with_causes(&error), Some(unused.to_string()));
+        audit(Some(caller), error.user(), act.clone(), Decision::Refused, &reason, context);
+        if let MintError::WrongToken(wrong) = &error {
+            telemetry::alarm(&context.request_id, "wrong_token", wrong);
+        }
+        problem::of(&error).noting(unused)
+    })?;
+    let act = act.or_for(caller, minted.is_for_self());
+    let reason = with_note(&minted, unused.dropped_roles());
+    audit(Some(caller), Some(&minted.token.info.flex_user_sid), act, Decision::Allowed, &reason, context);
+    Ok(minted)
+}
+
+fn with_note(reason: &dyn Display, note: Option<String>) -> String {
+    match note.filter(|note| !note.is_empty()) {
+        Some(note) => format!("{reason}; {note}"),
+        None => reason.to_string(),
+    }
+}
+
+/// The subject of whoever really acts, if that is not the subject of the mint (RFC 8693 §4.1).
+#[derive(Debug, Clone)]
+pub(super) struct Act(pub(super) Option<Box<str>>);
+
+impl Act {
+    /// Whom the caller's own token names.
+    pub(super) fn of(caller: Option<&Caller>) -> Self {
+        Self(caller.and_then(|caller| caller.acts.clone()))
+    }
+
+    /// A caller who mints for a user whom they name acts for that user.
+    fn or_for(self, caller: &Caller, for_self: bool) -> Self {
+        Self(self.0.or_else(|| (!for_self).then(|| caller.identity.subject.clone())))
+    }
 }
 
 /// Reads a whole number. JSON may also write a whole number as `3600.0`.
@@ -117,9 +176,10 @@ fn read(mut fields: Fields) -> Result<MintRequest, Problem> {
     fields.finish(Some(MintRequest { ttl, username, roles }))
 }
 
-fn audit(
+pub(super) fn audit(
     caller: Option<&Caller>,
     user: Option<&FlexUserSid>,
+    act: Act,
     decision: Decision,
     reason: &dyn Display,
     context: &Context,
@@ -131,5 +191,5 @@ fn audit(
         flex_user_sid: user.map(FlexUserSid::as_str),
         reason: Some(&reason.to_string()),
     }
-    .write(&context.request_id, decision);
+    .write_with_actor(act.0.as_deref(), &context.request_id, decision);
 }

@@ -67,6 +67,8 @@ pub struct MintGrant {
     pub just_in_time: JustInTime,
     allowed_roles: RoleSet,
     limits: IssuerLimits,
+    /// The roles in the caller's claims that the policy allows nobody.
+    not_allowed: RoleSet,
 }
 
 /// What determined a token's lifetime.
@@ -158,6 +160,7 @@ impl Policy {
             }
         };
         let (allowed_roles, limits) = (self.allowed_roles.clone(), caller.limits.clone());
+        let not_allowed = if for_self { caller.roles.difference(&allowed_roles).copied().collect() } else { RoleSet::new() };
         Ok(MintGrant {
             username,
             for_self,
@@ -168,6 +171,7 @@ impl Policy {
             just_in_time,
             allowed_roles,
             limits,
+            not_allowed,
         })
     }
 
@@ -229,6 +233,9 @@ impl fmt::Display for MintGrant {
         f.write_str(if self.for_self { "for the caller" } else { "for a named user, by flexgate.token.any" })?;
         if let Some(only) = &self.only_roles {
             write!(f, ", narrowed to {}", role_names(only))?;
+        }
+        if !self.not_allowed.is_empty() {
+            write!(f, ", without {} (not allowed)", role_names(&self.not_allowed))?;
         }
         let by = match self.ttl_by {
             TtlBy::Request => "as asked",
