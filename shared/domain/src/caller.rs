@@ -75,6 +75,14 @@ impl Scopes {
     }
 }
 
+/// The scopes, separated by spaces, or `none`.
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.0.iter().map(|scope| scope.as_str()).collect();
+        f.write_str(if names.is_empty() { "none" } else { &*names.join(" ") })
+    }
+}
+
 impl<'a> FromIterator<&'a str> for Scopes {
     fn from_iter<I: IntoIterator<Item = &'a str>>(names: I) -> Self {
         Self(names.into_iter().filter_map(|name| name.parse().ok()).collect())

@@ -6,6 +6,7 @@
 //! Every step is idempotent. If a request fails halfway, the client's retry reaches the same state.
 
 mod app;
+mod binding;
 mod groups;
 mod list;
 mod lookup;
