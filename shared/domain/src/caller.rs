@@ -78,8 +78,11 @@ impl Scopes {
 /// The scopes, separated by spaces, or `none`.
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
         let names: Vec<&str> = self.0.iter().map(|scope| scope.as_str()).collect();
-        f.write_str(if names.is_empty() { "none" } else { &*names.join(" ") })
+        f.write_str(&names.join(" "))
     }
 }
 
