@@ -45,7 +45,7 @@ enum Action {
     /// Ask Twilio what the token on standard input is valid for; prints JSON
     Claims,
     /// Check whether the token on standard input is valid; exits 1 if not. It may be a Flex token, or a caller's token
-    /// from an issuer in FLEXGATE_ISSUERS. For the latter, names the claim that refuses it
+    /// from a trusted issuer. Names the claim that refuses a caller's token
     Check,
 }
 

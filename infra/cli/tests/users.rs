@@ -237,7 +237,9 @@ async fn r21_a_callers_token_is_checked_and_the_claim_that_refuses_is_named() {
     };
     let (code, said, error) = check(person("name", json!("Canary"))).await;
     assert_eq!(code, Some(0), "{said}{error}");
-    assert!(said.starts_with("good: a caller's token of ") && said.contains("for ada, scopes flexgate.token, roles agent"));
+    assert!(
+        said.starts_with("good: a caller's token of ") && said.contains("for ada, scopes flexgate.token, roles agent")
+    );
     assert!(said.contains("these roles mean nothing here: Lead") && !said.to_lowercase().contains("canary"), "{said}");
     for (claims, expected) in [
         (person("email_verified", json!("no")), "good: "),

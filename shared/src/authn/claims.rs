@@ -158,7 +158,8 @@ fn names<'c>(setting: &'static str, path: &ClaimPath, claims: &'c Claims) -> Res
 /// (OIDC Core §5.6.2, and `hasgroups`).
 fn is_left_out(path: &ClaimPath, claims: &Claims) -> bool {
     let root = path.root(claims);
-    let elsewhere = claims.get("_claim_names").and_then(Value::as_object).is_some_and(|names| names.contains_key(&root));
+    let elsewhere =
+        claims.get("_claim_names").and_then(Value::as_object).is_some_and(|names| names.contains_key(&root));
     elsewhere || (root == "groups" && claims.get("hasgroups").is_some_and(is_true))
 }
 
@@ -172,7 +173,10 @@ fn scopes(issuer: &Issuer, claims: &Claims) -> Result<Scopes, TokenFault> {
     let mut named = names("scope_claim", path, claims)?;
     let is_known = |name: &str| issuer.scope_map.as_ref().is_some_and(|map| map.contains_key(name));
     if is_one_string(path, claims) {
-        named = named.into_iter().flat_map(|list| if is_known(list) { vec![list] } else { list.split_whitespace().collect() }).collect();
+        named = named
+            .into_iter()
+            .flat_map(|list| if is_known(list) { vec![list] } else { list.split_whitespace().collect() })
+            .collect();
     }
     let meaning = |theirs| match &issuer.scope_map {
         Some(map) => map.get(theirs).map(|scope| scope.as_str()),
@@ -194,7 +198,8 @@ fn roles(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Result<RoleSe
         // A group's name may contain a separator. So only a name that means nothing as a whole is read as a list. The
         // items of an array are never split, because somebody could give a group the name `x,supervisor`.
         let is_separator = |c: char| matches!(c, ',' | ';') || (issuer.role_map.is_none() && c.is_whitespace());
-        let items = |list| if meaning(list).is_some() { vec![list] } else { list.split(is_separator).map(str::trim).collect() };
+        let items =
+            |list| if meaning(list).is_some() { vec![list] } else { list.split(is_separator).map(str::trim).collect() };
         named = named.into_iter().flat_map(items).collect();
     }
     unused.roles(named.iter().copied().filter(|name| meaning(name).is_none()));
@@ -226,12 +231,7 @@ fn full_name(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Option<Fu
 /// Otherwise anybody who can edit that claim could take over another person's username (CVE-2023-3128).
 ///
 /// The value is never trimmed, because `ada` and `ada ` may be two accounts at the issuer.
-fn username(
-    issuer: &Issuer,
-    claims: &Claims,
-    verified_email: Option<&Email>,
-    unused: &mut Unused,
-) -> Option<Username> {
+fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>, unused: &mut Unused) -> Option<Username> {
     let notes = RefCell::new(Vec::new());
     let username = issuer.username.render(|name| {
         let path = ClaimPath::new(name);
@@ -252,7 +252,9 @@ fn username(
     if username.is_none() && notes.is_empty() {
         notes.extend(issuer.username.claims().map(|claim| (claim.to_owned(), Why::Unusable)));
     }
-    notes.into_iter().for_each(|(claim, why)| unused.claim(&claim, why));
+    for (claim, why) in notes {
+        unused.claim(&claim, why);
+    }
     username
 }
 

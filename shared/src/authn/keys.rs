@@ -68,9 +68,8 @@ impl KeySet {
             let mut named = named.map(|(_, key)| key);
             return named.find(|key| key.algorithm == algorithm).ok_or(TokenFault::KeyAlgorithm);
         }
-        let fits = |(name, key): &&(Option<Box<str>>, Key)| {
-            key.algorithm == algorithm && (kid.is_none() || name.is_none())
-        };
+        let fits =
+            |(name, key): &&(Option<Box<str>>, Key)| key.algorithm == algorithm && (kid.is_none() || name.is_none());
         let mut fitting = self.0.iter().filter(fits);
         match (fitting.next(), fitting.next()) {
             (Some((_, only)), None) => Ok(only),

@@ -72,7 +72,8 @@ async fn r21_an_address_is_verified_however_the_issuer_writes_true() {
         let caller = idp.judge(json!({ "xms_edov": unverified })).await.unwrap();
         assert_eq!((caller.username, caller.verified_email), (None, None), "{unverified}");
     }
-    let google = json!({"preset": "google", "issuer": "https://accounts.google.com", "hosted_domains": ["example.com"]});
+    let google =
+        json!({"preset": "google", "issuer": "https://accounts.google.com", "hosted_domains": ["example.com"]});
     let google = Idp::with(google).await;
     assert!(google.judge(json!({"hd": "example.com", "email_verified": "true"})).await.is_ok());
 }
@@ -88,10 +89,11 @@ async fn r22_only_a_claim_that_is_read_and_left_out_refuses() {
     for strange in [json!(null), json!([]), json!("roles"), json!(7), json!({})] {
         assert!(idp.judge(json!({"_claim_names": strange, "hasgroups": false})).await.is_ok(), "{strange}");
     }
-    let left_out_of = async |settings: Value, changes: Value| match fault(Idp::with(settings).await.judge(changes).await) {
-        TokenFault::LeftOut(claim) => claim.into_string(),
-        other => panic!("{other:?}"),
-    };
+    let left_out_of =
+        async |settings: Value, changes: Value| match fault(Idp::with(settings).await.judge(changes).await) {
+            TokenFault::LeftOut(claim) => claim.into_string(),
+            other => panic!("{other:?}"),
+        };
     let roles = json!({"roles_claim": "roles"});
     assert_eq!(left_out_of(roles.clone(), json!({"_claim_names": {"roles": "src1"}})).await, "roles");
     assert_eq!(left_out_of(roles, json!({"roles": null, "_claim_names": {"roles": "src1"}})).await, "roles");
@@ -196,7 +198,10 @@ async fn r26_a_key_replaced_under_its_name_is_fetched_once() {
     let next = es256();
     idp.publish(&json!([next.jwk("k1")]));
     let new = |signer: &Signer| {
-        signer.token(header(&json!({"alg": signer.alg()})), idp.claims_with(&json!({"exp": 4_000_000_000_i64})).to_string())
+        signer.token(
+            header(&json!({"alg": signer.alg()})),
+            idp.claims_with(&json!({"exp": 4_000_000_000_i64})).to_string(),
+        )
     };
     assert!(idp.verify(&new(&next)).await.is_ok());
     assert_eq!(idp.key_fetches(), 2);
@@ -313,7 +318,8 @@ async fn r29_roles_are_read_in_any_case_and_from_lists_in_a_string() {
     for roles in [json!(["x,supervisor"]), json!({"x,supervisor": {}}), json!("supervisors"), json!("super visor")] {
         assert_eq!(idp.judge(json!({ "roles": roles })).await.unwrap().roles, [].into(), "{roles}");
     }
-    let mapped = json!({"roles_claim": "roles", "role_map": {"Flex Agents": "agent", "CN=leads,OU=flex": "supervisor"}});
+    let mapped =
+        json!({"roles_claim": "roles", "role_map": {"Flex Agents": "agent", "CN=leads,OU=flex": "supervisor"}});
     let mapped = Idp::with(mapped).await;
     for (roles, expected) in [
         (json!("Flex Agents"), vec![Role::Agent]),
@@ -340,11 +346,8 @@ async fn r30_a_key_of_small_order_verifies_nothing() {
         for kid in [json!("weak"), json!(null)] {
             let idp = Idp::new().await;
             idp.publish(&json!([ES256.jwk("k1"), {"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": b64(x)}]));
-            let message = format!(
-                "{}.{}",
-                b64(header(&json!({"alg": "EdDSA", "kid": "weak"}))),
-                b64(idp.claims().to_string())
-            );
+            let message =
+                format!("{}.{}", b64(header(&json!({"alg": "EdDSA", "kid": "weak"}))), b64(idp.claims().to_string()));
             let signature = [&neutral[..], &[0; 32]].concat();
             let verdict = fault(idp.verify(&format!("{message}.{}", b64(signature))).await);
             assert_eq!(verdict, TokenFault::KeyUnknown, "{x:?} {kid}");

@@ -101,7 +101,10 @@ async fn m08_cognito_the_client_is_the_audience() {
     assert!(caller.scopes.grant(Scope::Token));
     assert_eq!(fault(verdict(json!({"client_id": "other"})).await), TokenFault::Audience("client_id"));
     assert_eq!(fault(verdict(json!({"client_id": null})).await), TokenFault::Missing("client_id"));
-    assert_eq!(fault(verdict(json!({"client_id": "other", "aud": "flexgate"})).await), TokenFault::Audience("client_id"));
+    assert_eq!(
+        fault(verdict(json!({"client_id": "other", "aud": "flexgate"})).await),
+        TokenFault::Audience("client_id")
+    );
     assert_eq!(fault(verdict(json!({"token_use": null})).await), TokenFault::Missing("token_use"));
     assert_eq!(fault(verdict(json!({"token_use": "refresh"})).await), TokenFault::Malformed("token_use"));
     assert_eq!(fault(verdict(json!({"token_use": "id", "aud": "flexgate"})).await), TokenFault::IdToken);

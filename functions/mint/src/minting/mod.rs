@@ -64,14 +64,6 @@ pub struct Minted {
     found: MatchedBy,
 }
 
-impl Minted {
-    /// Whether the token is for the caller, and not for a user whom the caller named.
-    #[must_use]
-    pub fn is_for_self(&self) -> bool {
-        self.grant.for_self
-    }
-}
-
 impl fmt::Display for Minted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {}", self.grant, self.found)

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::token::{Act, audit, authenticate, mint_for};
+use super::caller::{Act, audit, authenticate, mint_for};
 use crate::app::App;
 use crate::minting::MintError;
 use crate::problem;
@@ -120,15 +120,13 @@ pub(super) async fn exchange(app: &App, context: &Context, request: Request) -> 
 
 async fn exchanged(app: &App, context: &Context, request: Request) -> Result<Response, Problem> {
     let refused = |caller: Option<&Caller>, problem: Problem, reason: &dyn std::fmt::Display| {
-        audit(caller, None, Act::of(caller), Decision::Refused, reason, context);
+        audit(caller, None, &Act::of(caller), Decision::Refused, reason, context);
         problem
     };
     let headers = request.headers().clone();
     // With a header, the caller is verified before the body is read, as for JSON.
-    let by_header = match headers.contains_key(AUTHORIZATION) {
-        true => Some(authenticate(app, &headers, context).await?),
-        false => None,
-    };
+    let has_header = headers.contains_key(AUTHORIZATION);
+    let by_header = if has_header { Some(authenticate(app, &headers, context).await?) } else { None };
     let asked = form(request).await.and_then(read);
     let asked = asked.map_err(|problem| refused(by_header.as_ref(), problem.clone(), &problem))?;
     let caller = match by_header {
@@ -164,12 +162,12 @@ async fn exchanged(app: &App, context: &Context, request: Request) -> Result<Res
 
 /// Verifies the token of a service that acts for `caller`.
 async fn actor(app: &App, caller: &Caller, token: &SecretString, context: &Context) -> Result<Caller, Problem> {
-    let refused = |act, problem, reason: &dyn std::fmt::Display| {
+    let refused = |act: &Act, problem, reason: &dyn std::fmt::Display| {
         audit(Some(caller), None, act, Decision::Refused, reason, context);
         problem
     };
     let actor = verified(app, token, "actor_token", context).await;
-    let actor = actor.map_err(|(problem, reason)| refused(Act(None), problem, &reason))?;
+    let actor = actor.map_err(|(problem, reason)| refused(&Act(None), problem, &reason))?;
     let refusal = if !actor.scopes.grant(Scope::TokenAny) {
         MintRefusal::ScopeMissing(Scope::TokenAny)
     } else if caller.username.as_ref().is_some_and(|username| !actor.limits.allow(username)) {
@@ -179,7 +177,7 @@ async fn actor(app: &App, caller: &Caller, token: &SecretString, context: &Conte
     };
     let error = MintError::Refused(refusal);
     let act = Act(Some(actor.identity.subject.clone()));
-    Err(refused(act, problem::of(&error), &format!("the actor: {}", with_causes(&error))))
+    Err(refused(&act, problem::of(&error), &format!("the actor: {}", with_causes(&error))))
 }
 
 /// Verifies a token of the form. RFC 8693 §2.2.2 asks for `invalid_request` if the token is invalid. The error consists

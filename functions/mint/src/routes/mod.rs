@@ -1,6 +1,7 @@
 //! The route `POST /token`. It translates HTTP requests to calls of [`crate::minting`], and the results to HTTP
 //! responses.
 
+mod caller;
 mod exchange;
 pub(crate) mod token;
 

@@ -38,17 +38,19 @@ impl Gate {
     }
 
     async fn is_bound(&self, username: &str) -> bool {
-        let identity = Identity {
-            issuer: self.world.simulator.issuer().into(),
-            subject: format!("sub-{username}").into(),
-        };
+        let identity =
+            Identity { issuer: self.world.simulator.issuer().into(), subject: format!("sub-{username}").into() };
         self.platform.bindings().user_of(&identity).await.unwrap().is_some()
     }
 
     async fn assert_unclaimable(&self, username: &str, whose: &str) {
         let answer = self.mint_as(username).await;
         answer.assert_problem(403, "mint_refused");
-        assert!(answer.reason().contains(&format!("may not claim a user of {whose} (may_claim)")), "{}", answer.reason());
+        assert!(
+            answer.reason().contains(&format!("may not claim a user of {whose} (may_claim)")),
+            "{}",
+            answer.reason()
+        );
         assert!(!answer.body.to_string().contains("claim"), "the caller learns nothing: {}", answer.body);
         assert!(!self.is_bound(username).await);
     }
@@ -82,7 +84,9 @@ async fn m29_one_of_several_issuers_takes_over_nobody() {
 async fn m29_a_person_whose_user_is_still_to_be_made_is_not_taken_over() {
     let gate = gate(json!({}), "create").await;
     gate.world
-        .fault(&json!({"service": "flex-api", "path_contains": "Provision", "kind": "status", "status": 503, "times": 0}))
+        .fault(
+            &json!({"service": "flex-api", "path_contains": "Provision", "kind": "status", "status": 503, "times": 0}),
+        )
         .await;
     assert!(gate.stated(Source::Scim, "ada").await.is_err());
     gate.world.no_faults().await;

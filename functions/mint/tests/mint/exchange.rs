@@ -71,7 +71,10 @@ async fn a_token_is_exchanged_without_a_header() {
         assert!(!body["access_token"].as_str().unwrap().is_empty());
         assert_eq!(answer.header("cache-control"), "no-store");
         let audit = &answer.audit()[0];
-        assert_eq!((&audit["decision"], &audit["subject"], &audit["act"]), (&json!("allowed"), &json!("sub-ada"), &Value::Null));
+        assert_eq!(
+            (&audit["decision"], &audit["subject"], &audit["act"]),
+            (&json!("allowed"), &json!("sub-ada"), &Value::Null)
+        );
     }
     // The header may carry the same token.
     let form = encoded(&[GRANT, ("subject_token", &token), ("subject_token_type", access_token)]);
@@ -156,6 +159,8 @@ async fn who_acts_for_somebody_is_in_the_audit() {
     let answer = gate.mint(&service, json!({"username": "ada"})).await;
     answer.assert_minted(&ada);
     assert_eq!((act(&answer), &answer.audit()[0]["subject"]), (json!("sub-service"), &json!("sub-service")));
+    let answer = gate.mint(&service, json!({"username": "nobody"})).await;
+    assert_eq!((answer.status.as_u16(), act(&answer)), (403, json!("sub-service")));
     // The service has a token that was made for it on somebody's behalf.
     let acting = json!({"scope": "flexgate.token.any", "preferred_username": null, "act": {"sub": "batch-7"}});
     let acting = gate.token_of("service", acting).await;
@@ -197,9 +202,15 @@ async fn a_refusal_names_the_claim_and_never_its_value() {
         answer.reason()
     };
     // R21: the cause of "no user" is named.
-    assert!(reason(json!({}), 403).await.contains("the claim xms_edov does not say that the e-mail address is verified"));
+    assert!(
+        reason(json!({}), 403).await.contains("the claim xms_edov does not say that the e-mail address is verified")
+    );
     assert!(reason(json!({"email": null}), 403).await.contains("the claim email is missing"));
-    assert!(reason(json!({"email": "canary\u{202e}", "xms_edov": true}), 403).await.contains("the claim email cannot be used"));
+    assert!(
+        reason(json!({"email": "canary\u{202e}", "xms_edov": true}), 403)
+            .await
+            .contains("the claim email cannot be used")
+    );
     // R28: no name can be made.
     let nameless = json!({"xms_edov": 1, "name": ["canary"]});
     assert!(reason(nameless, 403).await.contains("the claim name cannot be used"));

@@ -43,7 +43,8 @@ impl MayClaim {
     pub fn check(&self, own: &Source, person: Option<&Person>, in_flex: bool) -> Result<(), Claimable> {
         let Self::Only(allowed) = self else { return Ok(()) };
         let statements = person.into_iter().flat_map(|person| &person.statements);
-        let speaking: Vec<&Source> = statements.filter(|(_, said)| !said.is_silent()).map(|(source, _)| source).collect();
+        let speaking: Vec<&Source> =
+            statements.filter(|(_, said)| !said.is_silent()).map(|(source, _)| source).collect();
         let others = speaking.iter().filter(|source| **source != own).map(|source| Claimable::of(source));
         if let Some(refused) = others.into_iter().find(|whose| !allowed.contains(whose)) {
             return Err(refused);

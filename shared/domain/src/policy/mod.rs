@@ -5,9 +5,9 @@
 
 mod just_in_time;
 mod template;
-mod usernames;
 #[cfg(test)]
 mod tests;
+mod usernames;
 
 use std::fmt;
 
@@ -160,7 +160,8 @@ impl Policy {
             }
         };
         let (allowed_roles, limits) = (self.allowed_roles.clone(), caller.limits.clone());
-        let not_allowed = if for_self { caller.roles.difference(&allowed_roles).copied().collect() } else { RoleSet::new() };
+        let not_allowed =
+            if for_self { caller.roles.difference(&allowed_roles).copied().collect() } else { RoleSet::new() };
         Ok(MintGrant {
             username,
             for_self,
