@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use flexgate::authn::Verifier;
+use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::platform::{OwnerSettings, Platform};
 use flexgate::users::Provisioning;
@@ -15,6 +16,7 @@ use crate::minting::Minting;
 pub struct App {
     pub(crate) verifier: Verifier,
     pub(crate) minting: Minting,
+    pub(crate) clock_rng: ClockRng,
 }
 
 impl App {
@@ -33,6 +35,7 @@ impl App {
                 platform.deactivations(),
                 platform.clock_rng.clone(),
             ),
+            clock_rng: platform.clock_rng.clone(),
         })
     }
 

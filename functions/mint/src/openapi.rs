@@ -15,6 +15,7 @@ struct Document;
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut api = Document::openapi();
     let own = [
+        kinds::EXCHANGE_INVALID,
         kinds::TOKEN_INVALID,
         kinds::SCOPE_MISSING,
         kinds::MINT_REFUSED,

@@ -45,6 +45,9 @@ fn refused(refusal: &MintRefusal) -> Problem {
         MintRefusal::UsernameMissing => {
             Problem::new(kinds::MINT_REFUSED, "Your token names no Flex user. A service must name one in \"username\".")
         }
+        MintRefusal::UsernameOutside => {
+            Problem::new(kinds::MINT_REFUSED, "Your issuer may not use this username. Ask your administrator.")
+        }
         MintRefusal::OtherUser => {
             Problem::new(kinds::MINT_REFUSED, "A token for somebody else needs the scope flexgate.token.any.")
         }

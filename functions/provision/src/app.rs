@@ -34,11 +34,13 @@ impl App {
         let provisioning = Arc::new(provisioning);
         let policy = owner.policy.policy.clone();
         let ledger = Ledger::of_platform(platform, provisioning.clone(), &owner.policy);
-        let scim = scim
-            .clone()
-            .map(|scim| Scim::new(scim, &owner.common, &owner.policy, provisioning.clone(), ledger.clone(), platform));
+        let issuers = || owner.caller.issuers.clone();
+        let scim = scim.clone().map(|scim| {
+            let (provisioning, ledger) = (provisioning.clone(), ledger.clone());
+            Scim::new(scim, &owner.common, &owner.policy, provisioning, ledger, platform, issuers())
+        });
         Arc::new(Self {
-            verifier: Verifier::new(owner.caller.issuers.clone(), platform.http.clone(), platform.clock_rng.clone()),
+            verifier: Verifier::new(issuers(), platform.http.clone(), platform.clock_rng.clone()),
             policy,
             provisioning,
             ledger,

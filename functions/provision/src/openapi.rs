@@ -15,8 +15,14 @@ struct Document;
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut api = Document::openapi();
     let caller = [kinds::TOKEN_INVALID, kinds::SCOPE_MISSING, kinds::NOT_CONFIGURED, kinds::TOO_LARGE];
-    let desired =
-        [kinds::ROLE_FORBIDDEN, kinds::USER_AMBIGUOUS, kinds::USER_INACTIVE, kinds::LAST_ADMIN, kinds::TWILIO_REFUSED];
+    let desired = [
+        kinds::ROLE_FORBIDDEN,
+        kinds::USERNAME_FORBIDDEN,
+        kinds::USER_AMBIGUOUS,
+        kinds::USER_INACTIVE,
+        kinds::LAST_ADMIN,
+        kinds::TWILIO_REFUSED,
+    ];
     problems(&mut api, "POST", "/users", &[BODY, &caller[..3], &desired, UPSTREAM]);
     problems(
         &mut api,
@@ -26,7 +32,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     );
     problems(&mut api, "GET", "/users/{flex_user_sid}", &[&[kinds::USER_UNKNOWN], &caller, UPSTREAM]);
     problems(&mut api, "GET", "/users/{flex_user_sid}/explain", &[&[kinds::USER_UNKNOWN], &caller, UPSTREAM]);
-    let leaves = [kinds::USER_UNKNOWN, kinds::LAST_ADMIN];
+    let leaves = [kinds::USER_UNKNOWN, kinds::USERNAME_FORBIDDEN, kinds::LAST_ADMIN];
     problems(&mut api, "DELETE", "/users/{flex_user_sid}", &[&leaves, &caller, UPSTREAM]);
     for status in ["200", "201"] {
         for named in ["show_user", "deprovision"] {

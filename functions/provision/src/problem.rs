@@ -25,7 +25,7 @@ pub(crate) fn of(error: &ProvisioningError) -> Problem {
 pub(crate) fn of_ledger(error: LedgerError) -> Problem {
     match &error {
         LedgerError::InactiveBy(by) | LedgerError::Attachment(AttachmentRefused::Inactive(by)) => inactive(by),
-        LedgerError::Attachment(_) | LedgerError::Bound => {
+        LedgerError::Attachment(_) | LedgerError::Bound | LedgerError::NotClaimable(_) => {
             Problem::new(kinds::USER_AMBIGUOUS, "The username belongs to another person. Use another username.")
         }
         LedgerError::Plan(PlanRefused::Incomplete(what)) => {

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flexgate::authn::{CallerSettings, Verifier};
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::base::settings::Reader;
@@ -60,6 +61,14 @@ impl Operator {
     pub fn ledger(&self, flex: Flex) -> Ledger {
         let provisioning = Provisioning::new(Arc::new(flex), self.platform.sessions(), self.platform.bindings());
         Ledger::of_platform(&self.platform, Arc::new(provisioning), &self.settings)
+    }
+
+    /// A verifier of callers' tokens, with the issuers in `FLEXGATE_ISSUERS`.
+    pub fn verifier(&self) -> Result<Verifier, Box<dyn Error>> {
+        let mut reader = Reader::of_process();
+        let caller = CallerSettings::read(&mut reader);
+        let caller = reader.finish(caller)?;
+        Ok(Verifier::new(caller.issuers, self.platform.http.clone(), self.clock_rng().clone()))
     }
 
     /// The queue for jobs.

@@ -6,7 +6,8 @@ use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use flexgate::domain::TokenTtl;
+use flexgate::authn::{CallerError, TokenFault};
+use flexgate::domain::{Caller, TokenTtl, role_names};
 use flexgate::twilio::{TokenInfo, TwilioError};
 use secrecy::{ExposeSecret as _, SecretString};
 use time::format_description::well_known::Rfc3339;
@@ -43,7 +44,8 @@ enum Action {
     },
     /// Ask Twilio what the token on standard input is valid for; prints JSON
     Claims,
-    /// Check whether the token on standard input is valid; exits 1 if not
+    /// Check whether the token on standard input is valid; exits 1 if not. It may be a Flex token, or a caller's token
+    /// from a trusted issuer. Names the claim that refuses a caller's token
     Check,
 }
 
@@ -93,6 +95,19 @@ async fn mint(operator: &Operator, user: &str, ttl: Option<u64>) -> Result<ExitC
 }
 
 async fn check(operator: &Operator, token: &SecretString) -> Result<ExitCode, Box<dyn Error>> {
+    let fault = match operator.verifier()?.verify_token(token.expose_secret(), deadline()).await {
+        Ok(caller) => {
+            say(&format!("good: {}", describe_caller(&caller)?))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(CallerError::Invalid(fault)) if is_of_no_issuer(&fault) => Some(fault),
+        Err(CallerError::NotConfigured | CallerError::TooLarge | CallerError::Missing) => None,
+        Err(CallerError::Invalid(fault)) => {
+            say(&format!("not good: it is a caller's token, and {fault}"))?;
+            return Ok(ExitCode::FAILURE);
+        }
+        Err(error @ CallerError::Unavailable { .. }) => return Err(error.into()),
+    };
     let refusal = match operator.sso().token_info(token, deadline()).await {
         Ok(info) if info.expiration > operator.clock_rng().now() => {
             say(&format!("good: {}", describe(&info)?))?;
@@ -107,8 +122,43 @@ async fn check(operator: &Operator, token: &SecretString) -> Result<ExitCode, Bo
         },
         Err(error) => return Err(error.into()),
     };
-    say(&format!("not good: {refusal}"))?;
+    // A JWT is more likely a caller's token than a Flex token.
+    let as_callers = match fault {
+        Some(fault @ (TokenFault::IssuerUnknown | TokenFault::IssuerMissing)) => {
+            format!("; as a caller's token: {fault}")
+        }
+        _ => String::new(),
+    };
+    say(&format!("not good: {refusal}{as_callers}"))?;
     Ok(ExitCode::FAILURE)
+}
+
+/// Whether the token is not from an issuer in `FLEXGATE_ISSUERS`. It may be a Flex token then, which is no signed JWT.
+fn is_of_no_issuer(fault: &TokenFault) -> bool {
+    matches!(
+        fault,
+        TokenFault::Shape
+            | TokenFault::Encoding(_)
+            | TokenFault::Json { .. }
+            | TokenFault::NotAnObject(_)
+            | TokenFault::IssuerMissing
+            | TokenFault::IssuerUnknown
+    )
+}
+
+/// Describes a caller: who they are in Flex, and what Flexgate could not use of the token.
+fn describe_caller(caller: &Caller) -> Result<String, time::error::Format> {
+    let username = caller.username.as_ref().map_or("no Flex user", |username| username.as_str());
+    let roles = if caller.roles.is_empty() { "none".to_owned() } else { role_names(&caller.roles) };
+    let unused = if caller.unused.is_empty() { String::new() } else { format!(" ({})", caller.unused) };
+    Ok(format!(
+        "a caller's token of {}, for {}, scopes {}, roles {roles}, until {}{}",
+        harmless(&caller.identity.issuer),
+        harmless(username),
+        caller.scopes,
+        caller.expires_at.format(&Rfc3339)?,
+        harmless(&unused),
+    ))
 }
 
 fn describe(info: &TokenInfo) -> Result<String, time::error::Format> {

@@ -219,6 +219,46 @@ async fn a_token_is_minted_alone_on_standard_output_and_checked() {
     assert!(!long.status.success() && err(&long).contains("FLEXGATE_MAX_TTL_SECONDS"), "{}", err(&long));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn r21_a_callers_token_is_checked_and_the_claim_that_refuses_is_named() {
+    let world = World::start().await;
+    let check = async |claims: Value| {
+        let token = world.token(&claims).await;
+        let checked = run_with(&world, &["token", "check"], &token).await;
+        (checked.status.code(), out(&checked), err(&checked))
+    };
+    let person = |name: &str, value: Value| {
+        let mut claims = json!({
+            "sub": "canary-1", "preferred_username": "ada", "scope": "flexgate.token", "roles": ["Agent", "Lead"],
+            "email": "canary@example.com", "email_verified": true, "name": "Canary",
+        });
+        claims[name] = value;
+        claims
+    };
+    let (code, said, error) = check(person("name", json!("Canary"))).await;
+    assert_eq!(code, Some(0), "{said}{error}");
+    assert!(
+        said.starts_with("good: a caller's token of ") && said.contains("for ada, scopes flexgate.token, roles agent")
+    );
+    assert!(said.contains("these roles mean nothing here: Lead") && !said.to_lowercase().contains("canary"), "{said}");
+    for (claims, expected) in [
+        (person("email_verified", json!("no")), "good: "),
+        (person("email_verified", json!("no")), "the claim email_verified does not say"),
+        (person("preferred_username", json!(" canary")), "for no Flex user"),
+        (person("preferred_username", json!(" canary")), "the claim preferred_username cannot be used"),
+        (person("nbf", json!("canary")), "not good: it is a caller's token, and the claim nbf is malformed"),
+        (person("exp", json!(7)), "not good: it is a caller's token, and the claim exp has passed"),
+        (person("aud", json!("canary")), "not good: it is a caller's token, and the claim aud names another audience"),
+        (person("iss", json!("https://canary.example")), "as a caller's token: the claim iss names no trusted issuer"),
+        (person("header", json!({"crit": ["canary"]})), "the header demands an extension in crit"),
+    ] {
+        let (code, said, error) = check(claims.clone()).await;
+        assert!(said.contains(expected), "{claims}: {said}{error}");
+        assert_eq!(code, Some(i32::from(said.starts_with("not good"))), "{said}");
+        assert!(!said.contains("canary") && !error.contains("canary"), "{said}{error}");
+    }
+}
+
 /// The audit events so far: action, decision, user and reason.
 fn audited(world: &World) -> Vec<(String, String, String, String)> {
     let text = std::fs::read_to_string(world.folder().join("audit.jsonl")).unwrap_or_default();

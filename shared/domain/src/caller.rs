@@ -3,11 +3,16 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use super::identity::Identity;
+use super::ledger::MayClaim;
 use super::name::{Email, FullName, Username};
+use super::policy::UsernamePattern;
 use super::role::RoleSet;
+use super::unused::Unused;
 
 /// A permission that a caller's token can contain. A setting names the claim that lists the scopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,20 +74,21 @@ impl Scopes {
     }
 }
 
+/// The scopes, separated by spaces, or `none`.
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        let names: Vec<&str> = self.0.iter().map(|scope| scope.as_str()).collect();
+        f.write_str(&names.join(" "))
+    }
+}
+
 impl<'a> FromIterator<&'a str> for Scopes {
     fn from_iter<I: IntoIterator<Item = &'a str>>(names: I) -> Self {
         Self(names.into_iter().filter_map(|name| name.parse().ok()).collect())
     }
-}
-
-/// The key that identifies a person: issuer and subject. An e-mail address must never be the key, because some
-/// issuers let people edit their own address (CVE-2023-3128, "nOAuth").
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Identity {
-    /// The issuer of the verified token, spelled as in the settings.
-    pub issuer: Box<str>,
-    /// The `sub` of the verified token. For Entra, the `tid` and the `oid`.
-    pub subject: Box<str>,
 }
 
 /// A caller whose token has been verified. Only the module `authn` of the crate `shared` makes callers from tokens.
@@ -100,10 +106,33 @@ pub struct Caller {
     pub full_name: Option<FullName>,
     /// The Flex roles that the settings derive from the token's claims. Can be empty.
     pub roles: RoleSet,
+    /// Who really acts, if the token says that it is not its subject: the `sub` in the claim `act` (RFC 8693 §4.1).
+    pub acts: Option<Box<str>>,
+    /// What Flexgate could not use of the token.
+    pub unused: Unused,
+    /// What the settings allow this caller's issuer.
+    pub limits: IssuerLimits,
     /// When the token was issued. `None` if the token does not contain this time.
     pub issued_at: Option<OffsetDateTime>,
     /// When the caller's token expires.
     pub expires_at: OffsetDateTime,
+}
+
+/// What the settings allow an issuer, beyond what its tokens say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IssuerLimits {
+    /// The usernames that the issuer may use. If this is empty, it may use all.
+    pub usernames: Arc<[UsernamePattern]>,
+    /// The unbound Flex users that the issuer may claim.
+    pub may_claim: Arc<MayClaim>,
+}
+
+impl IssuerLimits {
+    /// Whether the issuer may use this username.
+    #[must_use]
+    pub fn allow(&self, username: &Username) -> bool {
+        self.usernames.is_empty() || self.usernames.iter().any(|pattern| pattern.matches(username))
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::caller::Identity;
+use super::identity::Identity;
 use super::name::{Email, FullName, Username};
 use super::sid::FlexUserSid;
 

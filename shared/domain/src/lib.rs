@@ -5,6 +5,7 @@
 
 pub mod caller;
 pub mod event;
+pub mod identity;
 pub mod ledger;
 pub mod name;
 pub mod policy;
@@ -12,12 +13,14 @@ pub mod profile;
 pub mod role;
 pub mod sid;
 pub mod ttl;
+pub mod unused;
 pub mod user;
 
-pub use caller::{Caller, Identity, Scope, Scopes};
+pub use caller::{Caller, IssuerLimits, Scope, Scopes};
 pub use event::{
     Action, EventFieldError, EventId, History, IdentityEvent, Moment, PersonProfile, SourceName, Subject, SubjectId,
 };
+pub use identity::Identity;
 pub use name::{Email, FullName, NameError, Unseen, Username, UsernameKey, check_seen, folded};
 pub use profile::{ProfileName, SsoProfile, SsoProfiles};
 pub use role::{ObservedRoles, Role, RoleSet, role_list, role_names};
@@ -25,4 +28,5 @@ pub use sid::{
     AccountSid, ApiKeySid, FlexUserSid, InstanceSid, SidError, SsoProfileSid, TeamSid, WorkerSid, WorkspaceSid,
 };
 pub use ttl::{TokenTtl, TtlError};
+pub use unused::{Unused, Why};
 pub use user::{DesiredUser, FlexUser, UserDifference, WorkerAttributes};

@@ -35,6 +35,14 @@ impl Role {
     }
 }
 
+impl Role {
+    /// Reads the name of a role as identity providers write it: in any case, possibly with white space around it.
+    #[must_use]
+    pub fn in_any_case(text: &str) -> Option<Self> {
+        text.trim().to_lowercase().parse().ok()
+    }
+}
+
 impl FromStr for Role {
     type Err = RoleError;
 

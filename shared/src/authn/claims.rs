@@ -1,25 +1,54 @@
 //! Checks the claims of a token whose signature is verified, and reads the caller from them.
+//!
+//! Only the claims in [`RELIED_UPON_CLAIMS`], and the claims that the issuer's settings name, can refuse a token. A claim
+//! whose value is null counts as absent, and has been removed before this.
+
+use std::cell::RefCell;
 
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
 use super::fault::TokenFault;
-use super::preset::text;
+use super::preset::{MAX_SUBJECT, is_true, text};
 use super::settings::{ClaimPath, Issuer};
 use super::token::TokenType;
-use crate::domain::{Caller, Email, Identity, RoleSet, Scopes, Username};
+use crate::domain::{Caller, Email, FullName, Identity, Role, RoleSet, Scopes, Unused, Username, Why};
 
 type Claims = Map<String, Value>;
 
-/// How far an issuer's clock may differ from Flexgate's, in either direction.
-pub const LEEWAY: Duration = Duration::seconds(30);
+/// How far an issuer's clock may differ from Flexgate's, in either direction. It applies to `exp`, `nbf` and `iat`.
+pub const LEEWAY: Duration = Duration::seconds(60);
+
+/// The claims that can refuse a token, apart from those that the issuer's settings name. Some of them matter only to
+/// one preset. `docs/issuers.md` explains each.
+pub const RELIED_UPON_CLAIMS: [&str; 22] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "cnf",
+    "events",
+    "_claim_names",
+    "hasgroups",
+    "nonce",
+    "at_hash",
+    "c_hash",
+    "s_hash",
+    "typ",
+    "token_use",
+    "client_id",
+    "uid",
+    "tid",
+    "oid",
+    "hd",
+    "email_verified",
+];
 
 /// The latest date that a claim may contain, in seconds since 1970: the start of the year 3000. A later date can only
 /// be a mistake, and arithmetic on it could overflow.
 const LAST_SECOND: i64 = 32_503_680_000;
-
-/// The longest `sub`, in bytes (OIDC Core §2).
-const MAX_SUBJECT: usize = 255;
 
 /// Checks the claims of a token from `issuer` against all rules, and returns the caller.
 pub(super) fn judge(
@@ -37,9 +66,6 @@ pub(super) fn judge(
     if claims.contains_key("cnf") {
         return Err(TokenFault::Bound);
     }
-    if claims.contains_key("_claim_names") || claims.contains_key("hasgroups") {
-        return Err(TokenFault::Overage);
-    }
     let expires_at = in_time(claims, now)?;
     let is_id_token = issuer.provider.is_id_token(token_type, claims)?;
     if is_id_token && !issuer.accept_id_tokens {
@@ -47,20 +73,24 @@ pub(super) fn judge(
     }
     for_us(claims, issuer.provider.audience_claim(is_id_token), &issuer.audiences)?;
     let sub = text(claims, "sub")?.ok_or(TokenFault::Missing("sub"))?;
-    if sub.is_empty() || sub.len() > MAX_SUBJECT || sub.contains(char::is_control) {
+    if !is_subject(sub) {
         return Err(TokenFault::Malformed("sub"));
     }
     let subject = issuer.provider.subject(sub, claims)?;
-    let verified_email = verified_email(issuer, claims);
+    let mut unused = Unused::default();
+    let verified_email = verified_email(issuer, claims, &mut unused);
     Ok(Caller {
         // Use the issuer's configured name, not `iss`. An issuer may have two spellings of `iss`, and one person must
         // not get two identities.
         identity: Identity { issuer: issuer.name.clone(), subject },
         scopes: scopes(issuer, claims)?,
-        username: username(issuer, claims, verified_email.as_ref()),
+        username: username(issuer, claims, verified_email.as_ref(), &mut unused),
         verified_email,
-        full_name: parsed(&issuer.name_claim, claims),
-        roles: roles(issuer, claims)?,
+        full_name: full_name(issuer, claims, &mut unused),
+        roles: roles(issuer, claims, &mut unused)?,
+        acts: acts(claims),
+        unused,
+        limits: issuer.limits.clone(),
         issued_at: date(claims, "iat")?,
         expires_at,
     })
@@ -80,15 +110,15 @@ fn in_time(claims: &Claims, now: OffsetDateTime) -> Result<OffsetDateTime, Token
     Ok(expires_at)
 }
 
-/// Reads a `NumericDate` (RFC 7519 §2) of whole seconds. Returns `None` if the claim is absent.
+/// Reads a `NumericDate` (RFC 7519 §2) and drops its fraction of a second. Returns `None` if the claim is absent.
 fn date(claims: &Claims, name: &'static str) -> Result<Option<OffsetDateTime>, TokenFault> {
     let Some(value) = claims.get(name) else { return Ok(None) };
-    // The date may be a JSON number with a decimal point. Rust prints a float with all its digits and without an
-    // exponent. So `1.0` becomes `1`, which parses. `1e300` becomes a number that is too large for an `i64`, so it is
-    // refused.
-    let seconds = value.as_i64().or_else(|| value.as_f64()?.to_string().parse().ok());
+    // Rust prints a float with all its digits and without an exponent. So `1.5` has the whole part `1`, and `1e300` has
+    // a whole part that is too large for an `i64`, so it is refused. `-0.5` has the whole part `-0`.
+    let whole = |float: f64| float.is_sign_positive().then(|| float.trunc().to_string().parse().ok()).flatten();
+    let seconds = value.as_i64().or_else(|| value.as_f64().and_then(whole));
     seconds
-        .filter(|seconds| (1..=LAST_SECOND).contains(seconds))
+        .filter(|seconds| (0..=LAST_SECOND).contains(seconds))
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         .map(Some)
         .ok_or(TokenFault::Malformed(name))
@@ -97,24 +127,57 @@ fn date(claims: &Claims, name: &'static str) -> Result<Option<OffsetDateTime>, T
 fn for_us(claims: &Claims, name: &'static str, audiences: &[String]) -> Result<(), TokenFault> {
     let named = strings(claims.get(name).ok_or(TokenFault::Missing(name))?).ok_or(TokenFault::Malformed(name))?;
     let ours = named.iter().any(|one| audiences.iter().any(|audience| audience == one));
-    if ours { Ok(()) } else { Err(TokenFault::Audience) }
+    if ours { Ok(()) } else { Err(TokenFault::Audience(name)) }
 }
 
-/// Returns the strings of a value that is a string or an array of strings. Returns `None` for any other value.
+/// Returns the strings of a value that is a string or an array of strings. In an array, null counts as absent. Returns
+/// `None` for any other value.
 fn strings(value: &Value) -> Option<Vec<&str>> {
     match value {
         Value::String(one) => Some(vec![one]),
-        Value::Array(many) => many.iter().map(Value::as_str).collect(),
+        Value::Array(many) => many.iter().filter(|one| !one.is_null()).map(Value::as_str).collect(),
         _ => None,
     }
 }
 
+/// Reads the claim that a setting names as a list of names. The keys of an object are names too: Zitadel writes roles as
+/// `{"agent": {"…": "example.com"}}`. Returns no names if the claim is absent.
+fn names<'c>(setting: &'static str, path: &ClaimPath, claims: &'c Claims) -> Result<Vec<&'c str>, TokenFault> {
+    match path.find(claims) {
+        None if is_left_out(path, claims) => Err(TokenFault::LeftOut(path.as_str().into())),
+        None => Ok(Vec::new()),
+        Some(Value::Object(map)) => {
+            let holds = |value: &Value| !matches!(value, Value::Null | Value::Bool(false));
+            Ok(map.iter().filter(|(_, value)| holds(value)).map(|(name, _)| name.as_str()).collect())
+        }
+        Some(value) => strings(value).ok_or(TokenFault::Setting { setting, claim: path.as_str().into() }),
+    }
+}
+
+/// Whether the token says that it leaves this claim out because of its size. Entra does so for somebody in many groups
+/// (OIDC Core §5.6.2, and `hasgroups`).
+fn is_left_out(path: &ClaimPath, claims: &Claims) -> bool {
+    let root = path.root(claims);
+    let elsewhere =
+        claims.get("_claim_names").and_then(Value::as_object).is_some_and(|names| names.contains_key(&root));
+    elsewhere || (root == "groups" && claims.get("hasgroups").is_some_and(is_true))
+}
+
+/// Whether the claim is a single string. Such a string may hold a whole list.
+fn is_one_string(path: &ClaimPath, claims: &Claims) -> bool {
+    path.find(claims).is_some_and(Value::is_string)
+}
+
 fn scopes(issuer: &Issuer, claims: &Claims) -> Result<Scopes, TokenFault> {
-    let Some(value) = issuer.scope_claim.find(claims) else { return Ok(Scopes::default()) };
-    let named = match value {
-        Value::String(list) => list.split(' ').collect(),
-        value => strings(value).ok_or(TokenFault::Malformed("scope"))?,
-    };
+    let path = &issuer.scope_claim;
+    let mut named = names("scope_claim", path, claims)?;
+    let is_known = |name: &str| issuer.scope_map.as_ref().is_some_and(|map| map.contains_key(name));
+    if is_one_string(path, claims) {
+        named = named
+            .into_iter()
+            .flat_map(|list| if is_known(list) { vec![list] } else { list.split_whitespace().collect() })
+            .collect();
+    }
     let meaning = |theirs| match &issuer.scope_map {
         Some(map) => map.get(theirs).map(|scope| scope.as_str()),
         None => Some(theirs),
@@ -122,38 +185,99 @@ fn scopes(issuer: &Issuer, claims: &Claims) -> Result<Scopes, TokenFault> {
     Ok(named.into_iter().filter_map(meaning).collect())
 }
 
-fn roles(issuer: &Issuer, claims: &Claims) -> Result<RoleSet, TokenFault> {
-    let Some(value) = issuer.roles_claim.as_ref().and_then(|path| path.find(claims)) else {
-        return Ok(RoleSet::new());
-    };
-    let named = strings(value).ok_or(TokenFault::Malformed("roles"))?;
+/// Reads the roles. Without a map, the issuer's names are Flex's roles in any case. The names in a map count exactly,
+/// because groups whose names differ only in case may be different groups.
+fn roles(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Result<RoleSet, TokenFault> {
+    let Some(path) = &issuer.roles_claim else { return Ok(RoleSet::new()) };
     let meaning = |theirs: &str| match &issuer.role_map {
         Some(map) => map.get(theirs).copied(),
-        None => theirs.parse().ok(),
+        None => Role::in_any_case(theirs),
     };
+    let mut named = names("roles_claim", path, claims)?;
+    if is_one_string(path, claims) {
+        // A group's name may contain a separator. So only a name that means nothing as a whole is read as a list. The
+        // items of an array are never split, because somebody could give a group the name `x,supervisor`.
+        let is_separator = |c: char| matches!(c, ',' | ';') || (issuer.role_map.is_none() && c.is_whitespace());
+        let items =
+            |list| if meaning(list).is_some() { vec![list] } else { list.split(is_separator).map(str::trim).collect() };
+        named = named.into_iter().flat_map(items).collect();
+    }
+    unused.roles(named.iter().copied().filter(|name| meaning(name).is_none()));
     Ok(named.into_iter().filter_map(meaning).collect())
 }
 
 /// Returns the e-mail address only if the issuer says that it is verified. A user can enter somebody else's address as
 /// long as nobody verifies it.
-fn verified_email(issuer: &Issuer, claims: &Claims) -> Option<Email> {
-    let verified = issuer.email_verified_claim.find(claims) == Some(&Value::Bool(true));
-    verified.then(|| parsed(&issuer.email_claim, claims)).flatten()
+fn verified_email(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Option<Email> {
+    let email = parsed(&issuer.email_claim, claims, unused)?;
+    if issuer.email_verified_claim.find(claims).is_some_and(is_true) {
+        return Some(email);
+    }
+    unused.claim(issuer.email_verified_claim.as_str(), Why::Unverified);
+    None
+}
+
+/// Returns the full name. If the name's own claim is of no use, joins the given name and the family name.
+fn full_name(issuer: &Issuer, claims: &Claims, unused: &mut Unused) -> Option<FullName> {
+    let own = parsed(&issuer.name_claim, claims, unused);
+    let mut part = |name| claims.contains_key(name).then(|| parsed(&ClaimPath::new(name), claims, unused)).flatten();
+    own.or_else(|| {
+        let (given, family) = (part("given_name"), part("family_name"));
+        FullName::joined(given.as_ref(), family.as_ref())
+    })
 }
 
 /// Builds the username from its template. The template may use the e-mail claim only if the address is verified.
 /// Otherwise anybody who can edit that claim could take over another person's username (CVE-2023-3128).
-fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>) -> Option<Username> {
-    issuer.username.render(|name| {
+///
+/// The value is never trimmed, because `ada` and `ada ` may be two accounts at the issuer.
+fn username(issuer: &Issuer, claims: &Claims, verified_email: Option<&Email>, unused: &mut Unused) -> Option<Username> {
+    let notes = RefCell::new(Vec::new());
+    let username = issuer.username.render(|name| {
         let path = ClaimPath::new(name);
-        let value = path.find(claims)?.as_str()?;
+        let missing = if path.find(claims).is_some() { Why::Unusable } else { Why::Missing };
+        let Some(value) = path.find(claims).and_then(Value::as_str) else {
+            notes.borrow_mut().push((name.to_owned(), missing));
+            return None;
+        };
         let is_email = path == issuer.email_claim || path.is("email");
         let verified = verified_email.is_some_and(|email| email.as_str() == value);
-        (!is_email || verified).then(|| value.to_owned())
-    })
+        if is_email && !verified {
+            notes.borrow_mut().push((issuer.email_verified_claim.as_str().to_owned(), Why::Unverified));
+            return None;
+        }
+        Some(value.to_owned())
+    });
+    let mut notes = notes.into_inner();
+    if username.is_none() && notes.is_empty() {
+        notes.extend(issuer.username.claims().map(|claim| (claim.to_owned(), Why::Unusable)));
+    }
+    for (claim, why) in notes {
+        unused.claim(&claim, why);
+    }
+    username
 }
 
-/// Reads a claim that only describes the caller, such as the full name. A value that does not parse counts as absent.
-fn parsed<T: std::str::FromStr>(path: &ClaimPath, claims: &Claims) -> Option<T> {
-    path.find(claims)?.as_str()?.parse().ok()
+/// Returns who really acts (RFC 8693 §4.1). The claim is only recorded, so a malformed one counts as absent.
+fn acts(claims: &Claims) -> Option<Box<str>> {
+    let sub = claims.get("act")?.get("sub")?.as_str()?;
+    is_subject(sub).then(|| sub.into())
+}
+
+fn is_subject(sub: &str) -> bool {
+    !sub.is_empty() && sub.len() <= MAX_SUBJECT && !sub.contains(char::is_control)
+}
+
+/// Reads a claim that only describes the caller, such as the full name, without white space at its ends. A value that
+/// does not parse counts as absent.
+fn parsed<T: std::str::FromStr>(path: &ClaimPath, claims: &Claims, unused: &mut Unused) -> Option<T> {
+    let Some(value) = path.find(claims) else {
+        unused.claim(path.as_str(), Why::Missing);
+        return None;
+    };
+    let parsed = value.as_str().and_then(|text| text.trim().parse().ok());
+    if parsed.is_none() {
+        unused.claim(path.as_str(), Why::Unusable);
+    }
+    parsed
 }

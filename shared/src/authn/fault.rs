@@ -39,7 +39,7 @@ impl From<TokenFault> for CallerError {
 }
 
 /// The rule that a token breaks. The error names claims but never contains their values, so it can be logged safely.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     /// The token does not consist of three non-empty segments.
     #[error("the token does not consist of three segments")]
@@ -62,31 +62,28 @@ pub enum TokenFault {
     #[error("the header's {0} is missing or malformed")]
     Header(&'static str),
     /// The header's `alg` is not an allowed algorithm. `none` and every HMAC are refused.
-    #[error("the algorithm is not allowed")]
+    #[error("the header's alg is not allowed")]
     Algorithm,
     /// The header demands an extension (`crit`).
-    #[error("the header demands an extension")]
+    #[error("the header demands an extension in crit")]
     Critical,
-    /// The header contains a key, or a URL from which to fetch one.
-    #[error("the header supplies its own key in {0}")]
-    EmbeddedKey(&'static str),
     /// The header's `typ` is unknown, or the issuer's settings do not allow it.
-    #[error("the token is of a type that is not accepted")]
+    #[error("the header's typ is not accepted")]
     Type,
     /// `iss` is missing or not a string.
-    #[error("iss is missing or malformed")]
+    #[error("the claim iss is missing or malformed")]
     IssuerMissing,
     /// `iss` is not a configured issuer.
-    #[error("the issuer is not trusted")]
+    #[error("the claim iss names no trusted issuer")]
     IssuerUnknown,
-    /// The header names no key (`kid`), and the issuer has either no usable key or several.
-    #[error("the header names no key")]
+    /// The header names no key (`kid`), and the issuer has several keys of the header's algorithm.
+    #[error("the header names no key in kid, and several keys fit")]
     KeyMissing,
     /// The issuer has no usable key with the name (`kid`) in the header.
-    #[error("the issuer has no such key")]
+    #[error("the issuer has no key of the name in the header's kid")]
     KeyUnknown,
-    /// The key is for an algorithm other than the header's `alg`.
-    #[error("the key is for another algorithm")]
+    /// The issuer's key is for an algorithm other than the header's `alg`.
+    #[error("the issuer's key is for another algorithm than the header's alg")]
     KeyAlgorithm,
     /// The signature does not verify with the key.
     #[error("the signature does not verify")]
@@ -97,37 +94,45 @@ pub enum TokenFault {
     /// A claim has the wrong type or an invalid value.
     #[error("the claim {0} is malformed")]
     Malformed(&'static str),
+    /// A claim that a setting names has the wrong type.
+    #[error("the claim {claim}, which the setting {setting} names, is malformed")]
+    Setting {
+        /// The setting of the issuer.
+        setting: &'static str,
+        /// The claim's name.
+        claim: Box<str>,
+    },
     /// `exp` has passed, by at least [`LEEWAY`](super::LEEWAY).
-    #[error("the token has expired")]
+    #[error("the claim exp has passed")]
     Expired,
     /// `nbf` or `iat` is in the future, by more than [`LEEWAY`](super::LEEWAY).
-    #[error("{0} lies in the future")]
+    #[error("the claim {0} lies in the future")]
     Early(&'static str),
-    /// The token is for another audience.
-    #[error("the token is for another audience")]
-    Audience,
+    /// The token is for another audience. The claim is `aud`, or `client_id` for Cognito.
+    #[error("the claim {0} names another audience")]
+    Audience(&'static str),
     /// The token is an ID token, and an access token is required.
-    #[error("an ID token is not accepted")]
+    #[error("an ID token is not accepted (its claims tell)")]
     IdToken,
     /// The token is a logout token or another security event (RFC 8417).
-    #[error("a security event is not accepted")]
+    #[error("the claim events marks a security event, which is not accepted")]
     SecurityEvent,
     /// The token is bound to a key (`cnf`; RFC 9449, RFC 8705). Flexgate refuses it, because Flexgate does not check
     /// that the sender has that key.
-    #[error("the token is bound to a key")]
+    #[error("the claim cnf binds the token to a key")]
     Bound,
-    /// The token leaves out claims that a client must fetch elsewhere (Entra's groups overage). Flexgate refuses it,
-    /// because the missing groups do not mean that the person is in no group.
-    #[error("claims are left out of the token")]
-    Overage,
+    /// The token leaves out a claim that Flexgate reads, and a client would have to fetch it elsewhere (Entra's groups
+    /// overage). Flexgate refuses the token, because a missing group does not mean that the person is not in the group.
+    #[error("the claim {0} is left out of the token")]
+    LeftOut(Box<str>),
     /// Entra: `tid` is not the configured tenant.
-    #[error("the token belongs to another tenant")]
+    #[error("the claim tid names another tenant")]
     Tenant,
     /// Google: `hd` is not one of the configured domains.
-    #[error("the account belongs to another domain")]
+    #[error("the claim hd names no domain that is accepted")]
     HostedDomain,
     /// Google: the e-mail address is not verified.
-    #[error("the account's e-mail address is not verified")]
+    #[error("the claim email_verified does not say that the e-mail address is verified")]
     EmailUnverified,
 }
 

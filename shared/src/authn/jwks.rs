@@ -32,8 +32,8 @@ const MAX_FRESH: Duration = Duration::hours(24);
 /// How long Flexgate still uses stale keys while the issuer cannot be reached.
 const MAX_STALE: Duration = Duration::hours(24);
 
-/// Anybody can send tokens with invented key names. So while the cached keys are fresh, tokens that name an unknown key
-/// cause at most one fetch in this time.
+/// Anybody can send tokens with invented key names or bad signatures. So while the cached keys are fresh, tokens for
+/// which the right key is missing cause at most one fetch in this time.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::seconds(60);
 
 /// How long Flexgate waits after a failed fetch before it contacts the issuer again. `PAUSE_COLD` applies if Flexgate
@@ -74,6 +74,21 @@ struct Cached {
     fresh_until: OffsetDateTime,
 }
 
+/// A key, and the key set from which it comes.
+pub(super) struct Found {
+    pub(super) key: Key,
+    keys: Arc<KeySet>,
+    /// Whether the request that got this key fetched the key set itself.
+    just_fetched: bool,
+}
+
+impl Found {
+    fn of(keys: Arc<KeySet>, unverified_kid: Option<&str>, algorithm: Algorithm) -> Result<Self, TokenFault> {
+        let key = keys.find(unverified_kid, algorithm)?.clone();
+        Ok(Self { key, keys, just_fetched: false })
+    }
+}
+
 /// Why the keys could not be fetched. It appears only in the log and in the result of `probe`.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
@@ -103,33 +118,57 @@ impl Keys {
         self.fetch(deadline.within(FETCH_TIMEOUT)).await.map(drop)
     }
 
-    /// Returns the key that a token names. Fetches the issuer's keys if the cached keys are no longer fresh, or if they
-    /// do not contain the named key.
+    /// Returns the key for a token. Fetches the issuer's keys if the cached keys are no longer fresh, or if none of them
+    /// is for the token.
     pub(super) async fn find(
         &self,
         unverified_kid: Option<&str>,
         algorithm: Algorithm,
         deadline: Deadline,
-    ) -> Result<Key, CallerError> {
+    ) -> Result<Found, CallerError> {
         if let Some(settled) = self.settled(unverified_kid, algorithm) {
-            return Ok(settled?);
+            return Ok(settled);
         }
         let turn = timeout_at(deadline.instant(), self.fetching.lock()).await;
         if let Ok(_turn) = turn {
             // Another request may have fetched the key while this one waited for the lock.
             if let Some(settled) = self.settled(unverified_kid, algorithm) {
-                return Ok(settled?);
+                return Ok(settled);
             }
             let fetched = self.refresh(deadline).await;
             let found = self.at_hand(unverified_kid, algorithm);
-            if fetched && matches!(found, Err(CallerError::Invalid(TokenFault::KeyUnknown))) {
+            if fetched && matches!(found, Err(CallerError::Invalid(_))) {
                 // The new key set lacks the key too. Record this, so that tokens with unknown keys cause no other fetch
                 // for a while.
                 self.update(|state| state.unknown_key_at = Some(self.clock_rng.now()));
             }
-            return found;
+            return found.map(|found| Found { just_fetched: fetched, ..found });
         }
         self.at_hand(unverified_kid, algorithm)
+    }
+
+    /// Returns another key for a token whose signature does not verify with `found`. The issuer may have replaced a key
+    /// and kept its name. Returns `None` if there is no newer key set, or if a fetch would be too soon.
+    pub(super) async fn find_newer(
+        &self,
+        found: &Found,
+        unverified_kid: Option<&str>,
+        algorithm: Algorithm,
+        deadline: Deadline,
+    ) -> Option<Key> {
+        let _turn = timeout_at(deadline.instant(), self.fetching.lock()).await.ok()?;
+        if found.just_fetched {
+            // There is nothing newer. Record this, so that bad signatures cause no other fetch for a while.
+            self.update(|state| state.unknown_key_at = Some(self.clock_rng.now()));
+            return None;
+        }
+        let is_newer = |keys: &Arc<KeySet>| !Arc::ptr_eq(keys, &found.keys);
+        // Another request may have fetched the keys while this one waited for the lock.
+        if !self.state().cached.is_some_and(|cached| is_newer(&cached.keys)) && !self.refresh(deadline).await {
+            return None;
+        }
+        let newer = self.at_hand(unverified_kid, algorithm).ok()?;
+        is_newer(&newer.keys).then_some(newer.key)
     }
 
     /// Fetches the keys if none are cached. A failed fetch is logged but does not start the pause `PAUSE_COLD`, because
@@ -144,20 +183,17 @@ impl Keys {
     }
 
     /// Looks the key up in the cached keys. Returns `None` if a fetch might help, because the cached keys are not fresh
-    /// or lack the key.
-    fn settled(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Option<Result<Key, TokenFault>> {
+    /// or none of them is for the token.
+    fn settled(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Option<Found> {
         let cached = self.state().cached.filter(|cached| self.clock_rng.now() < cached.fresh_until)?;
-        match cached.keys.find(unverified_kid, algorithm) {
-            Err(TokenFault::KeyUnknown) => None,
-            settled => Some(settled.cloned()),
-        }
+        Found::of(cached.keys, unverified_kid, algorithm).ok()
     }
 
     /// Looks the key up in the cached keys. Uses stale keys too, unless they have been stale for `MAX_STALE` or longer.
-    fn at_hand(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Result<Key, CallerError> {
+    fn at_hand(&self, unverified_kid: Option<&str>, algorithm: Algorithm) -> Result<Found, CallerError> {
         match self.state().cached {
             Some(cached) if self.clock_rng.now() < cached.fresh_until + MAX_STALE => {
-                Ok(cached.keys.find(unverified_kid, algorithm).cloned()?)
+                Ok(Found::of(cached.keys, unverified_kid, algorithm)?)
             }
             _ => Err(CallerError::Unavailable { retry_after: PAUSE_COLD.unsigned_abs() }),
         }

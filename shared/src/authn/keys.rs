@@ -59,29 +59,37 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    /// Returns the key that a token names. If the token names none, returns the only key of the set.
+    /// Returns the key for a token. If the token names a key (`kid`), that is the key of this name. If the token names
+    /// none, or if only keys without a name can be meant, the token's algorithm must leave exactly one key.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&Key, TokenFault> {
-        let Some(kid) = kid else {
-            return match self.0.as_slice() {
-                [(_, only)] => Ok(only),
-                _ => Err(TokenFault::KeyMissing),
-            };
-        };
-        let mut named = self.0.iter().filter(|(name, _)| name.as_deref() == Some(kid)).map(|(_, key)| key).peekable();
-        // Keys of different types may share a `kid` (RFC 7517 §4.5).
-        let fault = if named.peek().is_none() { TokenFault::KeyUnknown } else { TokenFault::KeyAlgorithm };
-        named.find(|key| key.algorithm == algorithm).ok_or(fault)
+        let mut named = self.0.iter().filter(|(name, _)| kid.is_some() && name.as_deref() == kid).peekable();
+        if named.peek().is_some() {
+            // Keys of different types may share a `kid` (RFC 7517 §4.5).
+            let mut named = named.map(|(_, key)| key);
+            return named.find(|key| key.algorithm == algorithm).ok_or(TokenFault::KeyAlgorithm);
+        }
+        let fits =
+            |(name, key): &&(Option<Box<str>>, Key)| key.algorithm == algorithm && (kid.is_none() || name.is_none());
+        let mut fitting = self.0.iter().filter(fits);
+        match (fitting.next(), fitting.next()) {
+            (Some((_, only)), None) => Ok(only),
+            _ if kid.is_some() => Err(TokenFault::KeyUnknown),
+            (None, _) => Err(TokenFault::KeyAlgorithm),
+            (Some(_), _) => Err(TokenFault::KeyMissing),
+        }
     }
 }
 
 fn usable(jwk: &Map<String, Value>) -> Option<(Option<Box<str>>, Key)> {
-    let text = |member| jwk.get(member).and_then(Value::as_str);
-    let bytes = |member| URL_SAFE_NO_PAD.decode(text(member)?).ok();
-    if jwk.get("use").is_some_and(|purpose| purpose != "sig") {
+    // Some issuers write null instead of leaving a member out.
+    let member = |name| jwk.get(name).filter(|value| !value.is_null());
+    let text = |name| member(name).and_then(Value::as_str);
+    let bytes = |name| URL_SAFE_NO_PAD.decode(text(name)?).ok();
+    if member("use").is_some_and(|purpose| purpose != "sig") {
         return None;
     }
     let verifies = |operations: &Value| operations.as_array().is_some_and(|all| all.iter().any(|one| one == "verify"));
-    if !jwk.get("key_ops").is_none_or(verifies) {
+    if !member("key_ops").is_none_or(verifies) {
         return None;
     }
     let (key, of_kind) = match (text("kty")?, text("crv")) {
@@ -91,7 +99,7 @@ fn usable(jwk: &Map<String, Value>) -> Option<(Option<Box<str>>, Key)> {
         ("OKP", Some("Ed25519")) => (ed25519(&bytes("x")?)?, [Algorithm::EdDSA].as_slice()),
         _ => return None,
     };
-    let algorithm = match jwk.get("alg") {
+    let algorithm = match member("alg") {
         // Without `alg`, the key type determines the algorithm. For an RSA key that is RS256, because Entra's keys have
         // no `alg` and sign with RS256.
         None => *of_kind.first()?,
@@ -201,7 +209,6 @@ mod tests {
             with(rsa_jwk(2048), "e", json!("AAAAAQ")),
             with(rsa_jwk(2048), "e", json!("AQAA")),
             with(rsa_jwk(2048), "use", json!("enc")),
-            with(rsa_jwk(2048), "use", json!(null)),
             with(rsa_jwk(2048), "key_ops", json!(["encrypt"])),
             with(rsa_jwk(2048), "alg", json!("RS512")),
             with(rsa_jwk(2048), "alg", json!("HS256")),
@@ -221,6 +228,9 @@ mod tests {
     #[test]
     fn signing_keys_say_so_or_say_nothing() {
         assert_eq!(algorithms(&with(ec_jwk(), "use", json!("sig"))).len(), 1);
+        for member in ["use", "alg", "key_ops", "kid"] {
+            assert_eq!(algorithms(&with(ec_jwk(), member, json!(null))).len(), 1, "{member}");
+        }
         assert_eq!(algorithms(&with(ec_jwk(), "key_ops", json!(["verify"]))).len(), 1);
     }
 
@@ -231,7 +241,13 @@ mod tests {
         assert_eq!(find(Some("k"), Algorithm::ES256), Ok(Algorithm::ES256));
         assert_eq!(find(Some("k"), Algorithm::EdDSA), Err(TokenFault::KeyAlgorithm));
         assert_eq!(find(Some("K"), Algorithm::ES256), Err(TokenFault::KeyUnknown));
-        assert_eq!(find(None, Algorithm::ES256), Err(TokenFault::KeyMissing));
+        assert_eq!(find(None, Algorithm::ES256), Ok(Algorithm::ES256));
+        assert_eq!(find(None, Algorithm::EdDSA), Err(TokenFault::KeyAlgorithm));
+        let set = KeySet::parse(&json!({"keys": [ec_jwk(), with(ec_jwk(), "kid", json!(null))]})).unwrap();
+        let find = |kid| set.find(kid, Algorithm::ES256).map(Key::algorithm);
+        assert_eq!(find(None), Err(TokenFault::KeyMissing));
+        assert_eq!(find(Some("k")), Ok(Algorithm::ES256));
+        assert_eq!(find(Some("other")), Ok(Algorithm::ES256), "the key without a name");
     }
 
     #[test]

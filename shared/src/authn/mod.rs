@@ -31,12 +31,12 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tokio::task::JoinSet;
 
-pub use claims::LEEWAY;
+pub use claims::{LEEWAY, RELIED_UPON_CLAIMS};
 pub use fault::{CallerError, MAX_TOKEN_BYTES, Part, TokenFault};
 pub use mistakes::SettingsFault;
 pub use preset::Preset;
-pub use settings::{CallerSettings, Issuer, IssuerSettings, issuers};
-pub use token::TokenType;
+pub use settings::{CallerSettings, ExternalIdError, Issuer, IssuerSettings, issuers};
+pub use token::{RELIED_UPON_PARAMETERS, TokenType};
 
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::Deadline;
@@ -100,6 +100,9 @@ impl Verifier {
 
     /// Verifies a token and returns the caller.
     pub async fn verify_token(&self, unverified_token: &str, deadline: Deadline) -> Result<Caller, CallerError> {
+        if self.issuers.is_empty() {
+            return Err(CallerError::NotConfigured);
+        }
         let token = UnverifiedToken::parse(unverified_token)?;
         // Compare the issuers' names byte for byte. If Flexgate normalised them first, two different issuers could look
         // the same.
@@ -109,10 +112,14 @@ impl Verifier {
             .iter()
             .find(|(issuer, _)| issuer.spellings().any(|name| name == unverified_issuer))
             .ok_or(TokenFault::IssuerUnknown)?;
-        let key = keys.find(token.unverified_kid.as_deref(), token.algorithm, deadline).await?;
+        let (kid, algorithm) = (token.unverified_kid.as_deref(), token.algorithm);
+        let found = keys.find(kid, algorithm, deadline).await?;
+        if let Err(fault) = token.check_signature(&found.key) {
+            let newer = keys.find_newer(&found, kid, algorithm, deadline).await.ok_or(fault)?;
+            token.check_signature(&newer)?;
+        }
         let token_type = token.token_type;
-        let claims = token.verified_by(&key)?;
-        Ok(claims::judge(issuer, token_type, &claims, self.clock_rng.now())?)
+        Ok(claims::judge(issuer, token_type, &token.into_unverified_claims(), self.clock_rng.now())?)
     }
 }
 

@@ -102,15 +102,21 @@ impl Preset {
     }
 }
 
+/// The longest subject, in bytes (OIDC Core §2).
+pub(super) const MAX_SUBJECT: usize = 255;
+
 /// Returns the tenant id from a path of the form `/{tenant id}/v2.0`.
 fn tenant(url: &Url) -> Option<&str> {
-    let tenant = url.path().strip_prefix('/')?.strip_suffix("/v2.0")?;
-    let is_guid = tenant.len() == 36
-        && tenant.bytes().enumerate().all(|(at, byte)| match at {
+    url.path().strip_prefix('/')?.strip_suffix("/v2.0").filter(|tenant| is_guid(tenant))
+}
+
+/// Whether this is a GUID in lower case.
+fn is_guid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => byte == b'-',
             _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
-        });
-    is_guid.then_some(tenant)
+        })
 }
 
 /// The rules of one provider's tokens, which apply in addition to the rules for all issuers.
@@ -129,6 +135,16 @@ pub(super) fn text<'c>(claims: &'c Map<String, Value>, name: &'static str) -> Re
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(TokenFault::Malformed(name)),
+    }
+}
+
+/// Whether a claim says yes. Some issuers write `1`, `"1"` or `"true"` instead of `true`.
+pub(super) fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64() == Some(1.0),
+        Value::String(text) => text == "1" || text.eq_ignore_ascii_case("true"),
+        _ => false,
     }
 }
 
@@ -174,6 +190,21 @@ impl Provider {
         })
     }
 
+    /// Returns the subject that stands for an `externalId` of a SCIM client: the id that this provider's tokens have for
+    /// the same person. Returns `None` if the id cannot be one of this provider's.
+    pub(super) fn subject_of_external_id(&self, external_id: &str) -> Option<Box<str>> {
+        if external_id.is_empty() || external_id.len() > MAX_SUBJECT || external_id.contains(char::is_control) {
+            return None;
+        }
+        match self {
+            Self::Entra { tenant, .. } => {
+                let oid = external_id.to_ascii_lowercase();
+                is_guid(&oid).then(|| format!("{tenant}:{oid}").into())
+            }
+            Self::Plain | Self::Okta | Self::Cognito | Self::Google { .. } => Some(external_id.into()),
+        }
+    }
+
     /// The claim that names the audience.
     pub(super) fn audience_claim(&self, is_id_token: bool) -> &'static str {
         match self {
@@ -205,7 +236,7 @@ impl Provider {
                 if !domain.is_some_and(|domain| hosted_domains.iter().any(|one| one == domain)) {
                     return Err(TokenFault::HostedDomain);
                 }
-                if claims.get("email_verified") != Some(&Value::Bool(true)) {
+                if !claims.get("email_verified").is_some_and(is_true) {
                     return Err(TokenFault::EmailUnverified);
                 }
                 Ok(sub.into())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -12,8 +13,9 @@ use super::preset::{Preset, Provider};
 use super::token::TokenType;
 use crate::base::settings::Reader;
 use crate::base::strict_json;
-use crate::domain::policy::UsernameTemplate;
-use crate::domain::{Role, Scope};
+use crate::domain::ledger::MayClaim;
+use crate::domain::policy::{UsernamePattern, UsernameTemplate};
+use crate::domain::{Identity, IssuerLimits, Role, Scope};
 
 /// The issuers whose tokens Flexgate trusts.
 #[derive(Debug, Clone)]
@@ -85,6 +87,17 @@ pub struct IssuerSettings {
     /// name in the token that is not a key of the map, even the name of a Flex role. Without a map, the token must name
     /// Flex's roles directly.
     pub role_map: Option<BTreeMap<String, String>>,
+    /// The usernames that this issuer may use, as patterns: `["*@partner.example"]`. Default: all. See
+    /// [`UsernamePattern`].
+    pub usernames: Option<Vec<String>>,
+    /// Whose unbound Flex users this issuer may claim: `everybody`, or any of `flex` (users about whom no source says
+    /// anything), `scim`, `api`, `operator`, `webhook:{name}` and `claims:{issuer}`. Default: `everybody` if this is the
+    /// only issuer, otherwise nobody.
+    pub may_claim: Option<Vec<String>>,
+    /// Whether the SCIM client's `externalId` is the subject in this issuer's tokens. If so, Flexgate binds a user to
+    /// this issuer as soon as the SCIM client provisions the user. Default false.
+    #[serde(default)]
+    pub scim_external_id: bool,
     /// Only for the preset `google`, which requires it: the Workspace domains (`hd`) whose accounts are accepted.
     #[serde(default)]
     pub hosted_domains: Vec<String>,
@@ -110,7 +123,21 @@ impl ClaimPath {
         }
         .into_iter();
         let first = claims.get(&segments.next()?)?;
-        segments.try_fold(first, |value, name| value.as_object()?.get(&name))
+        segments.try_fold(first, |value, name| value.as_object()?.get(&name)).filter(|value| !value.is_null())
+    }
+
+    /// The top-level claim in which the claim is.
+    pub(super) fn root(&self, claims: &Map<String, Value>) -> String {
+        match self.0.strip_prefix('/') {
+            Some(pointer) => pointer.split('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~"),
+            None if claims.contains_key(&*self.0) => self.0.to_string(),
+            None => self.0.split('.').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// As the setting names it.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
     }
 
     pub(super) fn is(&self, name: &str) -> bool {
@@ -135,9 +162,24 @@ pub struct Issuer {
     pub(super) name_claim: ClaimPath,
     pub(super) roles_claim: Option<ClaimPath>,
     pub(super) role_map: Option<BTreeMap<String, Role>>,
+    pub(super) limits: IssuerLimits,
+    /// Whose users the issuer may claim, if the settings say so.
+    may_claim: Option<MayClaim>,
+    scim_external_id: bool,
 }
 
 impl Issuer {
+    /// Returns the identity of the person to whom the SCIM client gives this `externalId`. Returns `None` if the
+    /// settings do not say that `externalId` is a subject of this issuer. The error means that this issuer has no
+    /// subjects like that.
+    #[must_use]
+    pub fn identity_of_external_id(&self, external_id: &str) -> Option<Result<Identity, ExternalIdError>> {
+        self.scim_external_id.then(|| {
+            let subject = self.provider.subject_of_external_id(external_id).ok_or(ExternalIdError)?;
+            Ok(Identity { issuer: self.name.clone(), subject })
+        })
+    }
+
     /// The issuer's name, as configured.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -149,6 +191,11 @@ impl Issuer {
         [Some(&*self.name), self.provider.other_spelling()].into_iter().flatten()
     }
 }
+
+/// The `externalId` cannot be the id of a person at the issuer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be the person's id in the issuer's tokens; for Entra, the object ID")]
+pub struct ExternalIdError;
 
 /// Reads the trusted issuers from the JSON array in `FLEXGATE_ISSUERS`. The error lists every mistake in it. An empty
 /// array is a mistake, because Flexgate would then trust nobody.
@@ -176,13 +223,25 @@ pub fn issuers(json: &str) -> Result<Vec<Issuer>, Vec<SettingsFault>> {
                 faults
                     .push(SettingsFault { place: format!("[{index}].issuer"), problem: "is configured twice".into() });
             }
+            Ok(issuer) if issuer.scim_external_id && good.iter().any(|other| other.scim_external_id) => {
+                let problem = "is true for another issuer already: an externalId is a subject of one issuer".to_owned();
+                faults.push(SettingsFault { place: format!("[{index}].scim_external_id"), problem });
+            }
             Ok(issuer) => good.push(issuer),
             Err(found) => faults.extend(
                 found.into_iter().map(|fault| SettingsFault { place: format!("[{index}].{}", fault.place), ..fault }),
             ),
         }
     }
-    if faults.is_empty() { Ok(good) } else { Err(faults) }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    // A single issuer signs in everybody. Of several, each could claim the people of all others.
+    let default = if good.len() == 1 { MayClaim::Everybody } else { MayClaim::default() };
+    for issuer in &mut good {
+        issuer.limits.may_claim = Arc::new(issuer.may_claim.take().unwrap_or_else(|| default.clone()));
+    }
+    Ok(good)
 }
 
 impl IssuerSettings {
@@ -230,6 +289,8 @@ impl IssuerSettings {
         let roles_claim = self.roles_claim.and_then(|name| claim("roles_claim", Some(name), ""));
         let scope_map = self.scope_map.and_then(|map| meanings("scope_map", map, &mut faults));
         let role_map = self.role_map.and_then(|map| meanings("role_map", map, &mut faults));
+        let usernames = self.usernames.map(|patterns| usernames(&patterns, &mut faults)).unwrap_or_default();
+        let may_claim = self.may_claim.and_then(|names| may_claim(&names, &mut faults));
         let issuer = || {
             Some(Issuer {
                 name: self.issuer.into(),
@@ -248,6 +309,9 @@ impl IssuerSettings {
                 name_claim: name_claim?,
                 roles_claim,
                 role_map,
+                limits: IssuerLimits { usernames, ..IssuerLimits::default() },
+                may_claim,
+                scim_external_id: self.scim_external_id,
             })
         };
         match issuer() {
@@ -271,6 +335,34 @@ fn meanings<T: std::str::FromStr<Err: std::fmt::Display>>(
             Err(error) => faults.add(&format!("{place}.{theirs}"), format!("{error}")),
         })
         .collect()
+}
+
+fn usernames(patterns: &[String], faults: &mut Faults) -> Arc<[UsernamePattern]> {
+    if patterns.is_empty() {
+        faults.add::<()>("usernames", "must hold at least one pattern: an empty list would allow nobody");
+    }
+    let parse = |text: &String| match text.parse() {
+        Ok(pattern) => Some(pattern),
+        Err(error) => faults.add("usernames", format!("{error}")),
+    };
+    patterns.iter().filter_map(parse).collect()
+}
+
+fn may_claim(names: &[String], faults: &mut Faults) -> Option<MayClaim> {
+    if names.iter().any(|name| name == "everybody") {
+        return match names.len() {
+            1 => Some(MayClaim::Everybody),
+            _ => faults.add("may_claim", "must not name others beside everybody"),
+        };
+    }
+    let parse = |name: &String| match name.parse() {
+        Ok(claimable) => Some(claimable),
+        Err(_) => faults.add(
+            "may_claim",
+            "must hold everybody, or any of flex, scim, api, operator, webhook:NAME and claims:ISSUER",
+        ),
+    };
+    names.iter().map(parse).collect::<Option<_>>().map(MayClaim::Only)
 }
 
 /// Parses a URL from which Flexgate may fetch keys or metadata. It must be https, or http on the local machine.

@@ -9,8 +9,9 @@ use super::fault::{CallerError, MAX_TOKEN_BYTES, Part, TokenFault};
 use super::keys::{Key, allowed_algorithm};
 use crate::base::strict_json;
 
-/// Header parameters with which a token could choose the key that verifies it.
-const KEY_PARAMETERS: [&str; 4] = ["jku", "jwk", "x5u", "x5c"];
+/// The header parameters that Flexgate relies on. It ignores all others. In particular, it ignores keys and addresses of
+/// keys (`jwk`, `jku`, `x5c`, `x5u`), because only the issuer's published keys verify a token.
+pub const RELIED_UPON_PARAMETERS: [&str; 4] = ["alg", "crit", "kid", "typ"];
 
 /// The type of a token, from its header's `typ`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -56,9 +57,6 @@ impl<'t> UnverifiedToken<'t> {
         if header.contains_key("crit") {
             return Err(TokenFault::Critical);
         }
-        if let Some(parameter) = KEY_PARAMETERS.into_iter().find(|name| header.contains_key(*name)) {
-            return Err(TokenFault::EmbeddedKey(parameter));
-        }
         Ok(Self {
             algorithm: header
                 .get("alg")
@@ -66,12 +64,12 @@ impl<'t> UnverifiedToken<'t> {
                 .ok_or(TokenFault::Header("alg"))
                 .and_then(|name| allowed_algorithm(name).ok_or(TokenFault::Algorithm))?,
             unverified_kid: match header.get("kid") {
-                None => None,
+                None | Some(Value::Null) => None,
                 Some(Value::String(kid)) => Some(kid.as_str().into()),
                 Some(_) => return Err(TokenFault::Header("kid")),
             },
             token_type: token_type(&header)?,
-            unverified_claims: object(claims, Part::Claims)?,
+            unverified_claims: present(object(claims, Part::Claims)?),
             signed,
             signature,
         })
@@ -81,23 +79,31 @@ impl<'t> UnverifiedToken<'t> {
         self.unverified_claims.get("iss").and_then(Value::as_str).ok_or(TokenFault::IssuerMissing)
     }
 
-    /// Returns the claims if `key` signed them.
-    pub(super) fn verified_by(self, key: &Key) -> Result<Map<String, Value>, TokenFault> {
+    /// Checks that `key` signed the token.
+    pub(super) fn check_signature(&self, key: &Key) -> Result<(), TokenFault> {
         if key.algorithm() != self.algorithm {
             return Err(TokenFault::KeyAlgorithm);
         }
-        if !key.signed(self.signed.as_bytes(), &self.signature) {
-            return Err(TokenFault::Signature);
-        }
-        Ok(self.unverified_claims)
+        if key.signed(self.signed.as_bytes(), &self.signature) { Ok(()) } else { Err(TokenFault::Signature) }
     }
+
+    /// Returns the claims. Nothing in them can be trusted before [`Self::check_signature`].
+    pub(super) fn into_unverified_claims(self) -> Map<String, Value> {
+        self.unverified_claims
+    }
+}
+
+/// Removes the claims whose value is null. Some issuers write null instead of leaving a claim out.
+fn present(mut claims: Map<String, Value>) -> Map<String, Value> {
+    claims.retain(|_, value| !value.is_null());
+    claims
 }
 
 /// Reads the token's type from `typ`. Upper and lower case count as the same, and the prefix `application/` is ignored
 /// (RFC 7515 §4.1.9).
 fn token_type(header: &Map<String, Value>) -> Result<TokenType, TokenFault> {
     let typ = match header.get("typ") {
-        None => return Ok(TokenType::Absent),
+        None | Some(Value::Null) => return Ok(TokenType::Absent),
         Some(Value::String(typ)) => typ.to_ascii_lowercase(),
         Some(_) => return Err(TokenFault::Header("typ")),
     };

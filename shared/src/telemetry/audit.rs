@@ -30,6 +30,12 @@ pub struct Audit<'a> {
 impl Audit<'_> {
     /// Writes the event.
     pub fn write(&self, request_id: &RequestId, decision: Decision) {
+        self.write_with_actor(None, request_id, decision);
+    }
+
+    /// Writes the event. `actor` is the subject of whoever really acts, if that is not `subject`'s own doing (RFC 8693
+    /// §4.1).
+    pub fn write_with_actor(&self, actor: Option<&str>, request_id: &RequestId, decision: Decision) {
         tracing::info!(
             target: "flexgate::audit",
             request_id = request_id.as_str(),
@@ -40,6 +46,7 @@ impl Audit<'_> {
             },
             issuer = self.issuer,
             subject = self.subject,
+            act = actor,
             flex_user_sid = self.flex_user_sid,
             reason = self.reason,
             "audit"

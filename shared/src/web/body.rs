@@ -10,6 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::LengthLimitError;
 use serde_json::{Map, Value};
+use url::form_urlencoded;
 
 use super::problem::{FieldError, Problem, kinds};
 use crate::base::strict_json;
@@ -112,6 +113,12 @@ pub async fn raw_json(request: Request, limit: usize) -> Result<(HeaderMap, Byte
     } else {
         Err(Problem::new(kinds::UNSUPPORTED_MEDIA_TYPE, "Send content-type: application/json."))
     }
+}
+
+/// Reads a form, in the order of its parameters. The caller must have checked the content type.
+pub async fn form(request: Request) -> Result<Vec<(String, String)>, Problem> {
+    let bytes = to_bytes(request.into_body(), MAX_BODY).await.map_err(|error| unreadable(&error, MAX_BODY))?;
+    Ok(form_urlencoded::parse(&bytes).into_owned().collect())
 }
 
 /// Returns the media type without its parameters, in lower case.

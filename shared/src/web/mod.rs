@@ -16,7 +16,7 @@ mod path;
 mod problem;
 mod query;
 
-pub use body::{Fields, MAX_BODY, raw_json};
+pub use body::{Fields, MAX_BODY, form, raw_json};
 pub use client::{ClientNetwork, ClientSettings, Peer};
 pub use context::Context;
 pub use cors::Origins;

@@ -202,6 +202,7 @@ fn problem_schema() -> RefOr<Schema> {
         .property("detail", text("What to do about the problem."))
         .property("code", text("Stable; docs/status-codes.md lists all codes.").enum_values(Some(codes)))
         .property("request_id", text("Also in the header `x-request-id` and in the log."))
+        .property("error", text("The error code of RFC 6749, only in answers to a token exchange."))
         .property("errors", errors);
     for name in ["type", "title", "status", "detail", "code", "request_id"] {
         problem = problem.required(name);

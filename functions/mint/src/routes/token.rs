@@ -1,14 +1,12 @@
 //! `POST /token`.
 
-use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use flexgate::base::error_chain::with_causes;
 use flexgate::domain::policy::MintRequest;
-use flexgate::domain::{Caller, FlexUserSid, TokenTtl, TtlError, role_list};
-use flexgate::telemetry::{self, Audit, Decision};
+use flexgate::domain::{TokenTtl, TtlError, role_list};
+use flexgate::telemetry::Decision;
 use flexgate::twilio::TokenInfo;
 use flexgate::web::openapi::Name;
 use flexgate::web::{Context, Fields, Problem};
@@ -18,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
+use super::caller::{Act, audit, authenticate, mint_for};
+use super::exchange::{self, Exchange, Exchanged};
 use crate::app::App;
-use crate::minting::MintError;
-use crate::problem;
 
 /// What to mint. Without a body, Flexgate mints a token for the caller that is valid for at most an hour.
 #[derive(ToSchema, Deserialize)]
@@ -66,34 +64,37 @@ struct Minted<'a> {
 ///
 /// Mints for the caller, or for another user with the scope `flexgate.token.any`. The caller's username and roles come
 /// from their verified token; the body can only narrow the roles and the lifetime.
+///
+/// A form is a token exchange (RFC 8693). Its `subject_token` proves who the caller is, so that it needs no
+/// `Authorization` header. Problems then have the member `error` of RFC 6749 too.
 #[utoipa::path(
     post,
     path = "/token",
     operation_id = "mint",
     tag = "mint",
-    request_body(content = Asked, example = json!({ "ttl": 3600 })),
-    responses((status = 201, description = "The token", body = Minted<'_>)),
+    request_body(content(
+        (Asked = "application/json", example = json!({ "ttl": 3600 })),
+        (Exchange = "application/x-www-form-urlencoded"),
+    )),
+    responses(
+        (status = 201, description = "The token", body = Minted<'_>),
+        (status = 200, description = "The token, for a token exchange", body = Exchanged<'_>),
+    ),
     security(("bearer" = ["flexgate.token"]), ("bearer" = ["flexgate.token.any"])),
 )]
 pub(crate) async fn mint(State(app): State<Arc<App>>, context: Context, request: Request) -> Result<Response, Problem> {
+    if exchange::is_form(request.headers()) {
+        return exchange::exchange(&app, &context, request).await;
+    }
     // Verify the caller before reading the body. Otherwise, a caller without a token could learn from error messages
     // which fields the body has.
-    let caller = app.verifier.verify(request.headers(), context.deadline).await.map_err(|error| {
-        audit(None, None, Decision::Refused, &with_causes(&error), &context);
-        Problem::from(&error)
-    })?;
+    let caller = authenticate(&app, request.headers(), &context).await?;
+    let act = Act::of(Some(&caller));
     let asked = Fields::read(request).await.and_then(read).inspect_err(|problem| {
-        audit(Some(&caller), None, Decision::Refused, &problem, &context);
+        audit(Some(&caller), None, &act, Decision::Refused, &problem, &context);
     })?;
-    let minted = app.minting.mint(&caller, asked, context.deadline).await.map_err(|error| {
-        audit(Some(&caller), error.user(), Decision::Refused, &with_causes(&error), &context);
-        if let MintError::WrongToken(wrong) = &error {
-            telemetry::alarm(&context.request_id, "wrong_token", wrong);
-        }
-        problem::of(&error)
-    })?;
+    let minted = mint_for(&app, &caller, act, asked, &context).await?;
     let info = &minted.token.info;
-    audit(Some(&caller), Some(&info.flex_user_sid), Decision::Allowed, &minted, &context);
     let answer = Minted {
         access_token: minted.token.access_token.expose_secret(),
         expires_at: info.expiration,
@@ -115,21 +116,4 @@ fn read(mut fields: Fields) -> Result<MintRequest, Problem> {
     let username = fields.optional_text("username");
     let roles = fields.optional("roles", |value| role_list(&value).map_err(|error| error.to_string()));
     fields.finish(Some(MintRequest { ttl, username, roles }))
-}
-
-fn audit(
-    caller: Option<&Caller>,
-    user: Option<&FlexUserSid>,
-    decision: Decision,
-    reason: &dyn Display,
-    context: &Context,
-) {
-    Audit {
-        action: "mint",
-        issuer: caller.map(|caller| &*caller.identity.issuer),
-        subject: caller.map(|caller| &*caller.identity.subject),
-        flex_user_sid: user.map(FlexUserSid::as_str),
-        reason: Some(&reason.to_string()),
-    }
-    .write(&context.request_id, decision);
 }

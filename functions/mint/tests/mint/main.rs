@@ -6,7 +6,9 @@
 
 mod attack;
 mod caller;
+mod claiming;
 mod economy;
+mod exchange;
 mod gate;
 mod just_in_time;
 mod keys;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use flexgate::base::error_chain::with_causes;
 use flexgate::domain::EventId;
 use flexgate::domain::ledger::Source;
 use flexgate::domain::{
@@ -180,6 +181,7 @@ pub(crate) async fn provision(
 ) -> Result<Response, Problem> {
     let caller = authorize(&app, request.headers(), Scope::UsersWrite, "provision", &context).await?;
     let desired = read(Fields::read(request).await?)?;
+    check_username("provision", &caller, &desired.username, &context)?;
     if let Some(role) = app.policy.forbidden_role(&desired.roles) {
         audit("provision", &caller, None, Some("role_forbidden"), &context);
         let detail = format!("The role {role} is not among FLEXGATE_ALLOWED_ROLES.");
@@ -291,6 +293,7 @@ pub(crate) async fn deprovision(
     let sid = parse_sid(&sid)?;
     let user =
         app.provisioning.flex().get(&sid, context.deadline).await.map_err(|error| of_named_user(error.into()))?;
+    check_username("deprovision", &caller, &user.username, &context)?;
     let leaves = News::end(Source::Api, user, app.clock_rng.now(), &cause(&context));
     let report = app.ledger.state(&leaves, context.deadline).await.map_err(problem::of_ledger)?;
     if report.outcome == Outcome::NoUser {
@@ -314,7 +317,7 @@ pub(super) async fn authorize(
     context: &Context,
 ) -> Result<Caller, Problem> {
     let caller = app.verifier.verify(headers, context.deadline).await.map_err(|error| {
-        Audit { action, reason: Some("caller_unproven"), ..Audit::default() }
+        Audit { action, reason: Some(&with_causes(&error)), ..Audit::default() }
             .write(&context.request_id, Decision::Refused);
         Problem::from(&error)
     })?;
@@ -323,6 +326,15 @@ pub(super) async fn authorize(
     }
     audit(action, &caller, None, Some("scope_missing"), context);
     Err(Problem::new(kinds::SCOPE_MISSING, format!("The token needs the scope {scope}.")))
+}
+
+/// Refuses a caller whose issuer may not use this username.
+fn check_username(action: &str, caller: &Caller, username: &Username, context: &Context) -> Result<(), Problem> {
+    if caller.limits.allow(username) {
+        return Ok(());
+    }
+    audit(action, caller, None, Some("username_forbidden"), context);
+    Err(Problem::new(kinds::USERNAME_FORBIDDEN, "Your issuer may not use this username. Ask your administrator."))
 }
 
 fn read(mut fields: Fields) -> Result<DesiredUser, Problem> {

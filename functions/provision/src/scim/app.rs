@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flexgate::authn::Issuer;
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::platform::{Common, Platform};
@@ -37,10 +38,11 @@ impl Scim {
         provisioning: Arc<Provisioning>,
         ledger: Ledger,
         platform: &Platform,
+        issuers: Vec<Issuer>,
     ) -> Arc<Self> {
         let base = format!("{}{BASE}", url::Url::as_str(&common.public_url).trim_end_matches('/'));
         let tokens = Tokens::new(&settings.tokens_secret_id, platform.secrets.clone(), &platform.clock_rng);
-        let users = Users::new(base.clone(), provisioning, ledger, platform, settings, policy);
+        let users = Users::new(base.clone(), provisioning, ledger, platform, settings, policy, issuers);
         let users = Arc::new(users);
         let groups = Groups::new(users.clone());
         let notes = platform.notes();

@@ -5,6 +5,7 @@
 //! Every step is idempotent, so a client may retry a failed request.
 
 mod app;
+mod binding;
 mod groups;
 mod list;
 mod lookup;

@@ -76,7 +76,7 @@ impl From<LedgerError> for Refusal {
             LedgerError::Attachment(AttachmentRefused::Inactive(by)) | LedgerError::InactiveBy(by) => {
                 Self::InactiveBy(by)
             }
-            LedgerError::Attachment(_) | LedgerError::Bound => {
+            LedgerError::Attachment(_) | LedgerError::Bound | LedgerError::NotClaimable(_) => {
                 Self::Uniqueness("Another person has this userName.".to_owned())
             }
             LedgerError::Plan(PlanRefused::NoRole) => Self::NoRole,

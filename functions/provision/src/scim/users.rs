@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flexgate::authn::Issuer;
 use flexgate::base::clock_rng::ClockRng;
 use flexgate::base::outbound::Deadline;
 use flexgate::domain::ledger::{Source, Statement};
@@ -44,6 +45,7 @@ pub struct Users {
     pub(super) queue: Arc<dyn EventQueue>,
     pub(super) settings: ScimSettings,
     pub(super) group_roles: GroupRoles,
+    pub(super) issuers: Vec<Issuer>,
     pub(super) policy: Policy,
     pub(super) clock_rng: ClockRng,
 }
@@ -58,11 +60,12 @@ impl Users {
         platform: &Platform,
         settings: ScimSettings,
         policy: &PolicySettings,
+        issuers: Vec<Issuer>,
     ) -> Self {
         let (scim, queue, clock_rng) = (platform.scim(), platform.queue(), platform.clock_rng.clone());
         let schema = user_schema(&settings.worker_fields, &policy.policy.allowed_roles);
         let (policy, group_roles) = (policy.policy.clone(), policy.group_roles.clone());
-        Self { schema, base, provisioning, ledger, scim, queue, settings, group_roles, policy, clock_rng }
+        Self { schema, base, provisioning, ledger, scim, queue, settings, group_roles, issuers, policy, clock_rng }
     }
 
     /// The schema of users.
@@ -156,11 +159,13 @@ impl Users {
         };
         let saying = self.says_in_full(document, &news)?;
         news.statement = saying.statement;
+        self.bind_before(document, existing.as_ref().map(|person| &person.user)).await?;
         if !self.scim.intend(work).await? {
             return Err(Refusal::LOST_RACE);
         }
 
         let user = self.ledger.state(&news, deadline).await?.user.ok_or(Refusal::Unknown)?;
+        self.bind_after(document, &user).await?;
         let (entry, memberships) = existing.map(|old| (old.entry, old.memberships)).unwrap_or_default();
         let mut person = Person { view: View::of_flex(&user), user, entry, memberships };
         self.look(&mut person).await?;
@@ -254,6 +259,7 @@ impl Users {
             };
             self.same_name(&person, &after, deadline).await?;
             let saying = self.says(&person, &before, &after, written)?;
+            self.bind_before(&after, Some(&person.user)).await?;
             if saying.statement == Statement::default() && saying.earlier == Earlier::Everything {
                 self.mend(&mut person, deadline).await?;
                 if after == before {
@@ -262,6 +268,7 @@ impl Users {
             } else {
                 self.state(&mut person, saying.statement, saying.earlier, deadline).await?;
             }
+            self.bind_after(&after, &person.user).await?;
             if self.remember(&mut person, &after, &saying.own_roles, None).await? {
                 return Ok(self.show(&person));
             }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod attack;
+mod binding;
 mod common;
 mod converge;
 mod dialects;

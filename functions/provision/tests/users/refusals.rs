@@ -177,3 +177,24 @@ async fn r86_where_no_issuer_is_configured_nobody_provisions() {
     }
     assert!(directory.world.twilio_users().await.is_empty());
 }
+
+#[tokio::test]
+async fn r31_an_issuer_is_held_to_its_usernames() {
+    let mut directory = Directory::start().await;
+    let known = directory.post(&katherine()).await.body;
+    let issuer = json!([{
+        "issuer": directory.world.simulator.issuer(), "audiences": ["flexgate"], "usernames": ["*@partner.example"],
+    }]);
+    directory.router = process(&directory.world, &[("FLEXGATE_ISSUERS", &issuer.to_string())]);
+    let path = format!("/users/{}", known["flex_user_sid"].as_str().unwrap());
+    let mut other = katherine();
+    other["full_name"] = json!("Eve");
+    for answer in [directory.post(&other).await, directory.call(Method::DELETE, &path, None).await] {
+        assert_eq!(answer.problem(), (403, "username_forbidden".to_owned()));
+    }
+    assert_eq!(directory.get(&path).await.body["full_name"], "Katherine Johnson");
+    other["username"] = json!("eve@partner.example");
+    let eve = directory.post(&other).await.is(201);
+    let path = format!("/users/{}", eve["flex_user_sid"].as_str().unwrap());
+    directory.call(Method::DELETE, &path, None).await.is(204);
+}

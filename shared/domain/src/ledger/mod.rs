@@ -14,6 +14,7 @@
 mod attach;
 mod desired;
 mod explanation;
+mod may_claim;
 mod person;
 mod plan;
 mod profile;
@@ -25,6 +26,7 @@ mod tests;
 pub use attach::{Attachment, AttachmentRefused, attach};
 pub use desired::{Active, CLAIMS_LAST, Desired, Occasion, desired};
 pub use explanation::{Explanation, FieldReason, RoleReason};
+pub use may_claim::{Claimable, MayClaim};
 pub use person::{Given, Person, PersonId, PersonIdError, Repairs};
 pub use plan::{Plan, PlanRefused, Step};
 pub use profile::SourcePriority;

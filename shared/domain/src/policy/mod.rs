@@ -7,6 +7,7 @@ mod just_in_time;
 mod template;
 #[cfg(test)]
 mod tests;
+mod usernames;
 
 use std::fmt;
 
@@ -14,8 +15,9 @@ use time::OffsetDateTime;
 
 pub use just_in_time::JustInTime;
 pub use template::{TemplateError, UsernameTemplate};
+pub use usernames::{PatternError, UsernamePattern};
 
-use super::caller::{Caller, Scope};
+use super::caller::{Caller, IssuerLimits, Scope};
 use super::name::Username;
 use super::role::{Role, RoleSet, role_names};
 use super::ttl::TokenTtl;
@@ -64,6 +66,9 @@ pub struct MintGrant {
     /// somebody else.
     pub just_in_time: JustInTime,
     allowed_roles: RoleSet,
+    limits: IssuerLimits,
+    /// The roles in the caller's claims that the policy allows nobody.
+    not_allowed: RoleSet,
 }
 
 /// What determined a token's lifetime.
@@ -88,6 +93,9 @@ pub enum MintRefusal {
     /// The caller's claims give no Flex username.
     #[error("the token's claims name no Flex username")]
     UsernameMissing,
+    /// The issuer's settings do not allow it to use this username.
+    #[error("the username matches none of the issuer's patterns (usernames)")]
+    UsernameOutside,
     /// The body names another user, and the caller lacks the scope for that.
     #[error("minting for somebody else needs the scope flexgate.token.any")]
     OtherUser,
@@ -111,6 +119,9 @@ pub enum NotAdmitted {
     /// The user has a role that the policy does not allow, and the token would contain it.
     #[error("the Flex user has the role {0}, which is not allowed")]
     RoleNotAllowed(Role),
+    /// The issuer's settings do not allow it to use the Flex user's username.
+    #[error("the Flex user's username matches none of the issuer's patterns (usernames)")]
+    UsernameOutside,
     /// The user has roles outside the limit in the request, and the token would contain them.
     #[error("the Flex user has roles beyond those asked for")]
     BeyondAsked,
@@ -131,6 +142,9 @@ impl Policy {
             (None, Some(own)) => (own.clone(), true),
             (None, None) => return Err(MintRefusal::UsernameMissing),
         };
+        if !caller.limits.allow(&username) {
+            return Err(MintRefusal::UsernameOutside);
+        }
         let entitled = if for_self { self.entitled(caller) } else { self.allowed_roles.clone() };
         if let Some(role) = asked.roles.iter().flatten().find(|role| !entitled.contains(role)) {
             return Err(MintRefusal::RoleNotAllowed(*role));
@@ -143,7 +157,9 @@ impl Policy {
                 just_in_time::newcomer(caller, &username, asked.roles.clone().unwrap_or(entitled))
             }
         };
-        let allowed_roles = self.allowed_roles.clone();
+        let (allowed_roles, limits) = (self.allowed_roles.clone(), caller.limits.clone());
+        let not_allowed =
+            if for_self { caller.roles.difference(&allowed_roles).copied().collect() } else { RoleSet::new() };
         Ok(MintGrant {
             username,
             for_self,
@@ -153,6 +169,8 @@ impl Policy {
             newcomer,
             just_in_time,
             allowed_roles,
+            limits,
+            not_allowed,
         })
     }
 
@@ -186,12 +204,16 @@ impl Policy {
 }
 
 impl MintGrant {
-    /// Checks whether Flexgate may mint a token for `user`. The user must be active and have no forbidden role. If
-    /// the request limits the token's roles, the user must have no role outside the limit, not even one that Flexgate
-    /// cannot give.
+    /// Checks whether Flexgate may mint a token for `user`. The user must be active, have a username that the caller's
+    /// issuer may use, and have no forbidden role. If the request limits the token's roles, the user must have no role
+    /// outside the limit, not even one that Flexgate cannot give.
     pub fn admits(&self, user: &FlexUser) -> Result<(), NotAdmitted> {
         if !user.is_active() {
             return Err(NotAdmitted::Deactivated);
+        }
+        // A bound user's username may differ from the one in the token.
+        if !self.limits.allow(&user.username) {
+            return Err(NotAdmitted::UsernameOutside);
         }
         let roles = user.roles.as_ref().ok_or(NotAdmitted::RolesUnknown)?;
         if let Some(role) = roles.known().difference(&self.allowed_roles).next() {
@@ -209,6 +231,9 @@ impl fmt::Display for MintGrant {
         f.write_str(if self.for_self { "for the caller" } else { "for a named user, by flexgate.token.any" })?;
         if let Some(only) = &self.only_roles {
             write!(f, ", narrowed to {}", role_names(only))?;
+        }
+        if !self.not_allowed.is_empty() {
+            write!(f, ", without {} (not allowed)", role_names(&self.not_allowed))?;
         }
         let by = match self.ttl_by {
             TtlBy::Request => "as asked",

@@ -59,6 +59,11 @@ impl UsernameTemplate {
         text.parse().ok()
     }
 
+    /// The names of the claims in the template.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.claims.iter().map(|placeholder| &*placeholder.claim)
+    }
+
     fn separators(&self) -> impl Iterator<Item = &str> {
         let between = self.claims.len().saturating_sub(1);
         self.claims.iter().take(between).map(|placeholder| &*placeholder.after)

@@ -2,7 +2,7 @@ use time::Duration;
 use time::macros::datetime;
 
 use super::*;
-use crate::{Identity, ObservedRoles};
+use crate::{Identity, ObservedRoles, Unused};
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 09:00 UTC);
 
@@ -23,6 +23,9 @@ fn caller(scopes: &str, roles: &[Role]) -> Caller {
         verified_email: Some("ada@example.com".parse().unwrap()),
         full_name: Some("Ada Lovelace".parse().unwrap()),
         roles: roles.iter().copied().collect(),
+        acts: None,
+        unused: Unused::default(),
+        limits: IssuerLimits::default(),
         issued_at: Some(NOW),
         expires_at: NOW + Duration::hours(2),
     }
@@ -196,4 +199,25 @@ fn claims_count_only_for_whoever_mints_for_themselves() {
         assert_eq!(granted(&policy(mode), &someone, MintRequest::default()).just_in_time, mode);
         assert_eq!(granted(&policy(mode), &someone, named("grace")).just_in_time, JustInTime::Off);
     }
+}
+
+#[test]
+fn r31_an_issuer_is_held_to_its_usernames() {
+    let patterns = ["*@partner.example".parse().unwrap(), "partner-*".parse().unwrap()];
+    let limits = IssuerLimits { usernames: patterns.into(), ..IssuerLimits::default() };
+    let policy = policy(JustInTime::Create);
+    let mint = |username: &str, scopes: &str, asked: MintRequest| {
+        let own = Some(username.parse().unwrap());
+        let caller = Caller { username: own, limits: limits.clone(), ..caller(scopes, &[Role::Agent]) };
+        policy.mint(&caller, asked, NOW)
+    };
+    let outside = Some(MintRefusal::UsernameOutside);
+    assert_eq!(mint("ada", "flexgate.token", MintRequest::default()).err(), outside);
+    assert_eq!(mint("ada@partner.example", "flexgate.token.any", named("grace")).err(), outside);
+    let grant = mint("Ada@Partner.example", "flexgate.token", MintRequest::default()).unwrap();
+    // The caller may be bound to a user with another username.
+    assert_eq!(grant.admits(&user(&["agent"])), Err(NotAdmitted::UsernameOutside));
+    let partner = FlexUser { username: "partner-ada".parse().unwrap(), ..user(&["agent"]) };
+    assert_eq!(grant.admits(&partner), Ok(()));
+    assert!(mint("x@partner.example", "flexgate.token.any", named("partner-7")).is_ok());
 }

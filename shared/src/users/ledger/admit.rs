@@ -44,6 +44,7 @@ impl Ledger {
             let claimant = self.claimant(claims, PersonKey::Username(claims.username.key())).await?;
             let (person, subject) = (claimant.person, claimant.subject.as_ref());
             self.refuse_previous_owner(claims, person.as_ref()).await?;
+            self.refuse_unclaimable(claims, person.as_ref(), found).await?;
             if let Some(user) = found {
                 // An earlier mint may have created this user without getting Twilio's answer. In this case, this mint
                 // continues the creation.

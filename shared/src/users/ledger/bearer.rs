@@ -2,8 +2,8 @@
 //! username to another person.
 
 use super::{Ledger, LedgerError, TokenClaims};
-use crate::domain::ledger::{AttachmentRefused, Person};
-use crate::domain::{FlexUserSid, Identity, SubjectId};
+use crate::domain::ledger::{AttachmentRefused, MayClaim, Person, PersonId};
+use crate::domain::{FlexUser, FlexUserSid, Identity, SubjectId};
 use crate::store::PersonKey;
 
 /// The person in the ledger who is the bearer of a token.
@@ -34,6 +34,38 @@ impl Ledger {
             }
             (person, Some(_)) => Claimant { person, subject: None },
         })
+    }
+
+    /// Refuses the bearer of `claims` if the settings do not allow the issuer to claim the person's Flex user. `person` is
+    /// what the ledger knows about the user, and `found` is the user in Flex. Nobody is bound to the user.
+    pub(super) async fn refuse_unclaimable(
+        &self,
+        claims: &TokenClaims,
+        person: Option<&Person>,
+        found: Option<&FlexUser>,
+    ) -> Result<(), LedgerError> {
+        if *claims.may_claim == MayClaim::Everybody {
+            return Ok(());
+        }
+        // The SCIM store may have data about the user that the ledger has not copied yet.
+        let sid = found.map(|user| user.flex_user_sid.clone());
+        let mut known = person.cloned();
+        if let (Some(sid), None) = (sid, person.and_then(|person| person.flex_user_sid.as_ref())) {
+            let unknown = || Person::new(PersonId::of(self.clock_rng.random()), claims.username.clone());
+            known.get_or_insert_with(unknown).flex_user_sid = Some(sid);
+        }
+        if let Some(known) = &mut known {
+            let due = self.due(known, &self.kept(known).await?, None);
+            known.statements.extend(due);
+        }
+        let own = &claims.source;
+        claims.may_claim.check(own, known.as_ref(), found.is_some()).map_err(LedgerError::NotClaimable)
+    }
+
+    /// Binds the identity that a source names to an active Flex user, unless it is bound already. Returns
+    /// [`LedgerError::Bound`] if the user is bound to another identity, or the identity to another user.
+    pub async fn bind_active(&self, identity: &Identity, user: &FlexUser) -> Result<(), LedgerError> {
+        if user.is_active() { self.bind(identity, &user.flex_user_sid).await } else { Ok(()) }
     }
 
     /// Refuses the bearer of `claims` if `owner` took over the username after the token was issued.

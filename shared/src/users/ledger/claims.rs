@@ -7,6 +7,7 @@
 //! [`CLAIMS_LAST`]: crate::domain::ledger::CLAIMS_LAST
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
@@ -17,10 +18,10 @@ use crate::authn::LEEWAY;
 use crate::base::clock_rng::ClockRng;
 use crate::base::outbound::Deadline;
 use crate::domain::ledger::{
-    Active, Desired, Occasion, Person, PersonId, Plan, PlanRefused, Said, Source, Statement, Step, desired,
+    Active, Desired, MayClaim, Occasion, Person, PersonId, Plan, PlanRefused, Said, Source, Statement, Step, desired,
 };
 use crate::domain::policy::JustInTime;
-use crate::domain::{Caller, Email, EventId, FlexUser, FlexUserSid, FullName, RoleSet, SubjectId, Username};
+use crate::domain::{Caller, Email, EventId, FlexUser, FlexUserSid, FullName, Role, RoleSet, SubjectId, Username};
 use crate::store::{PersonKey, Stating, Written};
 
 /// A token with unchanged claims replaces the stored statement only if it was issued at least this much later.
@@ -43,6 +44,8 @@ pub struct TokenClaims {
     /// The moment of the statement: the time of issue, but not later than now.
     at: OffsetDateTime,
     statement: Statement,
+    /// The unbound Flex users that the issuer may claim.
+    pub(super) may_claim: Arc<MayClaim>,
 }
 
 /// The result of updating a Flex user from the claims of a token.
@@ -62,7 +65,9 @@ impl TokenClaims {
         let (now, id) = (clock_rng.now(), EventId::from(u128::from_be_bytes(clock_rng.random())));
         // If the issuer's clock is fast, a future time of issue could make the bearer's next tokens look older.
         let at = caller.issued_at.map_or(now, |issued_at| issued_at.min(now));
-        let names: BTreeSet<Box<str>> = roles.iter().map(|role| role.as_str().into()).collect();
+        // Include names that mean nothing to Flexgate, so that `explain` shows them.
+        let unknown = caller.unused.role_names().filter(|name| Role::in_any_case(name).is_none()).map(Box::from);
+        let names: BTreeSet<Box<str>> = roles.iter().map(|role| role.as_str().into()).chain(unknown).collect();
         let statement = Statement {
             roles: (!names.is_empty()).then(|| Said::new(at, &id, names)),
             email: caller.verified_email.clone().map(|email| Said::new(at, &id, Some(email))),
@@ -76,6 +81,7 @@ impl TokenClaims {
             issued_at: caller.issued_at,
             at,
             statement,
+            may_claim: caller.limits.may_claim.clone(),
         }
     }
 

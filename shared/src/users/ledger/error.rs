@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::ledger::{AttachmentRefused, PlanRefused, Source};
+use crate::domain::ledger::{AttachmentRefused, Claimable, PlanRefused, Source};
 use crate::store::StoreError;
 use crate::twilio::TwilioError;
 use crate::users::ProvisioningError;
@@ -17,6 +17,9 @@ pub enum LedgerError {
     /// The Flex user is bound to another identity, or the identity is bound to another Flex user.
     #[error("the Flex user belongs to another subject: its binding is to another identity")]
     Bound,
+    /// The issuer of the caller's token may not claim the Flex user, to whom nobody is bound.
+    #[error("the issuer may not claim a user of {0} (may_claim)")]
+    NotClaimable(Claimable),
     /// Flex requires a field or a role that no source provides.
     #[error("the person cannot be a Flex user")]
     Plan(#[from] PlanRefused),
@@ -63,6 +66,7 @@ impl LedgerError {
             Self::Store(_) | Self::Busy(_) => true,
             Self::Attachment(_)
             | Self::Bound
+            | Self::NotClaimable(_)
             | Self::Plan(_)
             | Self::InactiveBy(_)
             | Self::LastAdmin

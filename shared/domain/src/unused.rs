@@ -1,0 +1,112 @@
+//! The parts of a verified token that Flexgate could not use. None of them refuses the token, but each can explain why
+//! a person has no username or lacks a role.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// How many dropped role names are kept. A person may be in hundreds of groups.
+const MOST_ROLES: usize = 8;
+
+/// The longest role name that is kept, in characters.
+const MAX_ROLE: usize = 64;
+
+/// What Flexgate could not use of a token. It names claims and roles, and never contains any other value of the token.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unused {
+    claims: Vec<(Box<str>, Why)>,
+    roles: BTreeSet<Box<str>>,
+    more_roles: usize,
+}
+
+/// Why a claim is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The token does not have it.
+    Missing,
+    /// The issuer does not say that the e-mail address is verified.
+    Unverified,
+    /// It is not text, or not text of the form that is needed.
+    Unusable,
+}
+
+impl Unused {
+    /// Notes a claim.
+    pub fn claim(&mut self, name: &str, why: Why) {
+        if !self.claims.iter().any(|(known, _)| **known == *name) {
+            self.claims.push((name.into(), why));
+        }
+    }
+
+    /// Notes the names of roles that mean nothing to Flexgate. Keeps the first few, shortened.
+    pub fn roles<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        let names: BTreeSet<&str> = names.into_iter().map(str::trim).filter(|name| !name.is_empty()).collect();
+        self.more_roles = names.len().saturating_sub(MOST_ROLES);
+        self.roles = names.into_iter().take(MOST_ROLES).map(readable).collect();
+    }
+
+    /// The names of roles that mean nothing to Flexgate.
+    pub fn role_names(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter().map(|name| &**name)
+    }
+
+    /// Says which role names mean nothing to Flexgate, if there are any.
+    #[must_use]
+    pub fn dropped_roles(&self) -> Option<String> {
+        let names: Vec<&str> = self.role_names().collect();
+        let more = if self.more_roles == 0 { String::new() } else { format!(" and {} more", self.more_roles) };
+        (!names.is_empty()).then(|| format!("these roles mean nothing here: {}{more}", names.join(", ")))
+    }
+
+    /// Whether everything was used.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.claims.is_empty() && self.roles.is_empty()
+    }
+}
+
+/// Makes a name safe to log: shortened, and without unusual characters.
+fn readable(name: &str) -> Box<str> {
+    let safe = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    name.chars().take(MAX_ROLE).map(safe).collect::<String>().into()
+}
+
+impl fmt::Display for Unused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let claims = self.claims.iter().map(|(claim, why)| match why {
+            Why::Missing => format!("the claim {claim} is missing"),
+            Why::Unverified => format!("the claim {claim} does not say that the e-mail address is verified"),
+            Why::Unusable => format!("the claim {claim} cannot be used"),
+        });
+        f.write_str(&claims.chain(self.dropped_roles()).collect::<Vec<_>>().join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_used_is_named_without_values() {
+        let mut unused = Unused::default();
+        assert!(unused.is_empty());
+        unused.claim("preferred_username", Why::Missing);
+        unused.claim("preferred_username", Why::Unusable);
+        unused.claim("email_verified", Why::Unverified);
+        unused.roles(["lead\n", "Lead", " "]);
+        assert_eq!(
+            unused.to_string(),
+            "the claim preferred_username is missing; the claim email_verified does not say that the e-mail address \
+             is verified; these roles mean nothing here: Lead, lead"
+        );
+    }
+
+    #[test]
+    fn of_many_roles_a_few_are_named() {
+        let mut unused = Unused::default();
+        let names: Vec<String> = (10..30).map(|n| format!("{n}{}\u{202e}", "x".repeat(80))).collect();
+        unused.roles(names.iter().map(String::as_str));
+        assert_eq!(unused.role_names().count(), MOST_ROLES);
+        assert!(unused.role_names().all(|name| name.chars().count() == MAX_ROLE && name.is_ascii()));
+        assert!(unused.to_string().ends_with("and 12 more"));
+    }
+}
