@@ -47,7 +47,10 @@ export interface KeepFreshOptions {
   from?: Session | null;
   /** Called with each new token, and when a retry succeeds. */
   onRenew?(session: Session): void;
-  /** Not called while the token is valid for more than 4.5 minutes, unless the page called `renew`. */
+  /**
+   * Called when a renewal failed and will be retried. If only the gateway did not answer, and the token is valid for more
+   * than 4.5 minutes, it is called only if the page called `renew`.
+   */
   onTrouble?(error: Error, retryInMs: number): void;
   onEnd?(error: FlexgateError): void;
   /**

@@ -133,8 +133,8 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
    */
   function keepFresh(client, { from = null, onRenew, onTrouble, onEnd, isActive, taskRouter = true } = {}) {
     let current = from;
-    /** The token that the client, the worker and the workspace have. */
-    let handed = from?.access_token;
+    /** The token that the client, its worker and its workspace have. */
+    let handed = client?.token;
     /** When the gateway was last asked. */
     let asked = lifetimes.get(from)?.asked ?? instant();
     /** When to renew, on the clock `performance.now()`. */
@@ -269,8 +269,8 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
       /** Sets the client, for a page that creates it later. */
       attach(later) {
         client = later;
+        handed = later.token;
         if (current && later.token !== current.access_token) later.updateToken(current.access_token);
-        handed = current?.access_token;
       },
       get session() {
         return current;

@@ -166,6 +166,27 @@ test("a token that the client and its worker already have is not handed to them 
   keeper.stop();
 });
 
+test("a client that was made with an older token gets the session's, and so does its worker", bounded, async () => {
+  const holder = () => ({ updateToken: mock.fn() });
+  const [worker, workspace] = [holder(), holder()];
+  const client = { ...holder(), token: "older", getWorker: async () => worker, getWorkspace: async () => workspace };
+  const from = token("first", 60 * MINUTE);
+  const { keeper } = keep([() => from], { client, from });
+  await keeper.renew();
+  for (const part of [client, worker, workspace]) {
+    assert.deepEqual(part.updateToken.mock.calls.map((call) => call.arguments), [["first"]]);
+  }
+  keeper.stop();
+
+  const attached = { ...client, updateToken: mock.fn() };
+  const later = keep([() => from], { from });
+  later.keeper.attach(attached);
+  assert.deepEqual(attached.updateToken.mock.calls.map((call) => call.arguments), [["first"]]);
+  await later.keeper.renew();
+  assert.equal(worker.updateToken.mock.callCount(), 2, "the worker of the attached client gets it at the next renewal");
+  later.keeper.stop();
+});
+
 test("a worker that does not take the token is tried again, and the page learns of it", bounded, async () => {
   let answers = false;
   const worker = { updateToken: mock.fn() };

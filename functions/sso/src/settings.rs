@@ -7,14 +7,6 @@ use time::Duration;
 
 use crate::signin::Lifetimes;
 
-/// The shortest idle limit, in seconds. A page reports every [`PAGES_REPORT_EVERY`] seconds that somebody works on it.
-/// Flexgate notes this at most once a minute, browsers delay timers of pages in the background by up to a minute, and a
-/// report may need a few tries.
-const SHORTEST_IDLE: u32 = 600;
-/// `REPORT_EVERY` in flexgate.js, in seconds.
-const PAGES_REPORT_EVERY: u32 = 240;
-const LONGEST: u32 = 7 * 86_400;
-
 /// This function's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -49,66 +41,66 @@ impl SignInSettings {
     pub fn read(reader: &mut Reader) -> Option<Self> {
         let profiles = reader.required("FLEXGATE_SSO_PROFILES", "the SSO profiles, like default=JQ…");
         let keys = reader.required("COOKIE_KEYS_SECRET_ID", "the secret with the cookie keys");
-        let absolute = reader.seconds("FLEXGATE_SESSION_SECONDS", 12 * 3600, 300..=LONGEST);
-        let idle = idle(reader);
-        Some(Self {
-            profiles: profiles?,
-            cookie_keys_secret_id: keys?,
-            lifetimes: Lifetimes {
-                absolute: Duration::seconds(absolute?.into()),
-                idle: Duration::seconds(idle?.into()),
-            },
-        })
+        let lifetimes = lifetimes(reader);
+        Some(Self { profiles: profiles?, cookie_keys_secret_id: keys?, lifetimes: lifetimes? })
     }
 }
 
-/// Reads the idle limit. Refuses one that would sign out people who are working.
+/// The shortest idle limit, in seconds. Active people must not reach it: pages report activity every
+/// [`PAGES_REPORT_EVERY`] seconds, browsers delay timers in background tabs by up to a minute, Flexgate records use at
+/// most once a minute, and a failed report is repeated.
+const SHORTEST_IDLE: u32 = 600;
+/// `REPORT_EVERY` in flexgate.js, in seconds.
+const PAGES_REPORT_EVERY: u32 = 240;
+/// The longest session, in seconds.
+const LONGEST: u32 = 7 * 86_400;
+
+fn lifetimes(reader: &mut Reader) -> Option<Lifetimes> {
+    let absolute = reader.seconds("FLEXGATE_SESSION_SECONDS", 12 * 3600, 300..=LONGEST);
+    let idle = idle(reader);
+    Some(Lifetimes { absolute: Duration::seconds(absolute?.into()), idle: Duration::seconds(idle?.into()) })
+}
+
 fn idle(reader: &mut Reader) -> Option<u32> {
     const VARIABLE: &str = "FLEXGATE_SESSION_IDLE_SECONDS";
     let idle = reader.or(VARIABLE, 2 * 3600)?;
-    if (SHORTEST_IDLE..=LONGEST).contains(&idle) {
-        return Some(idle);
+    let bounds = format!("must be from {SHORTEST_IDLE} to {LONGEST} seconds");
+    match idle {
+        SHORTEST_IDLE..=LONGEST => Some(idle),
+        0..SHORTEST_IDLE => {
+            let reason = "with less, Flexgate would sign out people who are working";
+            let problem = format!(
+                "is {idle}, and {bounds}: pages report activity every {PAGES_REPORT_EVERY} seconds, so {reason}"
+            );
+            reader.wrong(VARIABLE, problem)
+        }
+        _ => reader.wrong(VARIABLE, bounds),
     }
-    let reason = if idle < SHORTEST_IDLE {
-        format!(
-            ", because pages report only every {PAGES_REPORT_EVERY} seconds that somebody works on them: \
-             with {idle} seconds, Flexgate would sign out people who are working"
-        )
-    } else {
-        String::new()
-    };
-    reader.wrong(VARIABLE, format!("must be from {SHORTEST_IDLE} to {LONGEST} seconds{reason}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The idle limit in seconds that `value` gives, or the mistakes.
+    /// The idle limit in seconds that `value` gives, or the mistake.
     fn read(value: Option<&str>) -> Result<i64, String> {
-        let mut reader = Reader::empty()
-            .with([("FLEXGATE_SSO_PROFILES", format!("default=JQ{}", "0".repeat(32)))])
-            .with([("COOKIE_KEYS_SECRET_ID", "cookie-keys")])
-            .with(value.map(|value| ("FLEXGATE_SESSION_IDLE_SECONDS", value)));
-        let settings = SignInSettings::read(&mut reader);
-        reader
-            .finish(settings)
-            .map(|settings| settings.lifetimes.idle.whole_seconds())
-            .map_err(|error| error.variables().iter().map(|one| format!("{} {}", one.variable, one.problem)).collect())
+        let mut reader = Reader::empty().with(value.map(|value| ("FLEXGATE_SESSION_IDLE_SECONDS", value)));
+        let lifetimes = lifetimes(&mut reader);
+        let mistake = |error: flexgate::base::settings::SettingsError| {
+            let [one] = error.variables() else { panic!("{error}") };
+            format!("{} {}", one.variable, one.problem)
+        };
+        reader.finish(lifetimes).map(|lifetimes| lifetimes.idle.whole_seconds()).map_err(mistake)
     }
 
     #[test]
-    fn r9_an_idle_limit_that_would_throw_out_active_agents_is_refused_with_the_reason() {
+    fn r9_an_idle_limit_that_would_sign_out_active_people_is_refused_with_the_reason() {
         for value in ["0", "1", "239", "240", "300", "599"] {
-            let refusal = read(Some(value)).unwrap_err();
-            assert_eq!(
-                refusal,
-                format!(
-                    "FLEXGATE_SESSION_IDLE_SECONDS must be from 600 to 604800 seconds, because pages report only every \
-                     240 seconds that somebody works on them: with {value} seconds, Flexgate would sign out people who \
-                     are working"
-                )
+            let reason = format!(
+                "FLEXGATE_SESSION_IDLE_SECONDS is {value}, and must be from 600 to 604800 seconds: pages report activity \
+                 every 240 seconds, so with less, Flexgate would sign out people who are working"
             );
+            assert_eq!(read(Some(value)), Err(reason));
         }
     }
 
