@@ -68,8 +68,8 @@ export function createFlexgate({ baseUrl = globalThis.location?.origin, profile 
 
   /** The current page: its path, or its whole URL if the gateway has another origin. */
   function here() {
-    const { origin, pathname, search, hash } = location;
-    return (origin === new URL(base, origin).origin ? "" : origin) + pathname + search + hash;
+    const { href, origin, pathname, search, hash } = location;
+    return new URL(base, href).origin === origin ? pathname + search + hash : href;
   }
 
   /** Returns the token and its user. Null if nobody is signed in. The gateway refreshes a token that expires soon. */

@@ -227,13 +227,13 @@ for (const [baseUrl, target] of [
 ]) {
   test(`the browser comes back to the current page from the gateway at ${baseUrl ?? "the page's own origin"}`, () => {
     const assign = mock.fn();
-    const location = { origin: "https://app.example", pathname: "/desk", search: "?x=1", hash: "#y", assign };
-    globalThis.location = location;
+    const { origin, pathname, search, hash, href } = new URL("https://app.example/desk?x=1#y");
+    globalThis.location = { origin, pathname, search, hash, href, assign };
     try {
       createFlexgate({ baseUrl }).signIn();
     } finally {
       delete globalThis.location;
     }
-    assert.equal(new URL(assign.mock.calls[0].arguments[0], location.origin).searchParams.get("return_to"), target);
+    assert.equal(new URL(assign.mock.calls[0].arguments[0], origin).searchParams.get("return_to"), target);
   });
 }

@@ -8,6 +8,9 @@ export const MINUTE = 60_000;
 export const HOUR = 60 * MINUTE;
 const START = Date.parse("2026-01-05T08:00:00Z");
 
+/** How many requests all mocked gateways have got. After a request, promises need more turns to settle. */
+let requests = 0;
+
 /**
  * Mocks the timers and clocks of this process. `wall` is `Date.now()`, `steady` is `performance.now()`, and `truth` is
  * the real time, which only the gateway knows.
@@ -25,9 +28,10 @@ export function mockComputer() {
     async pass(milliseconds, eachStep = () => {}) {
       for (let gone = 0; gone < milliseconds; gone += 1_000) {
         const step = Math.min(1_000, milliseconds - gone);
+        const before = requests;
         forward(step, ["truth", "wall", "steady"]);
         mock.timers.tick(step);
-        await settle();
+        await settle(requests > before ? 30 : 1);
         eachStep();
       }
     },
@@ -47,8 +51,8 @@ export function mockComputer() {
 }
 
 /** Lets pending promises settle. The mocked timers do not affect `setImmediate`. */
-export async function settle() {
-  for (let turn = 0; turn < 30; turn++) await new Promise(setImmediate);
+export async function settle(turns = 30) {
+  for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
 }
 
 /** Gives this process a document and a window. Returns them, and a function that removes them. */
@@ -79,6 +83,7 @@ export function problem(status, code, headers = {}) {
 export function keep(answers, options = {}) {
   const told = { asked: [], renewed: [], troubles: [], ends: [] };
   const fetch = async (url, init) => {
+    requests += 1;
     told.asked.push({ at: performance.now(), url, init });
     const answer = answers.length > 1 ? answers.shift() : answers[0];
     const response = answer();
