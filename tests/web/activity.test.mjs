@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
 import { createFlexgate } from "../../examples/agent-desktop/flexgate.js";
-import { HOUR, keep, MINUTE, mockComputer, mockGateway, mockPage } from "./lib/keeper.mjs";
+import { HOUR, keep, MINUTE, mockComputer, mockGateway, mockPage, problem, token } from "./lib/keeper.mjs";
 
 const bounded = { timeout: 20_000 };
 /** The shortest idle limit that the gateway accepts (`SHORTEST_IDLE` in functions/sso/src/settings.rs). */
@@ -113,6 +113,22 @@ test("R9 an outage of three minutes costs an active agent nothing, and no messag
   await stillSignedIn(keeper);
   assert.deepEqual(told.ends, []);
   assert.deepEqual(told.troubles, []);
+  keeper.stop();
+});
+
+test("R9 work does not shorten the wait that the gateway asked for", bounded, async () => {
+  let busy = false;
+  const refusal = () => problem(503, "unavailable", { "retry-after": "300" });
+  const first = token("first", HOUR);
+  const { keeper, told } = keep([() => (busy ? refusal() : first)], { from: first, isActive: () => true });
+  busy = true;
+  await computer.pass(4 * MINUTE + 6_000);
+  assert.equal(told.asked.length, 1);
+  busy = false;
+  await computer.pass(290_000);
+  assert.equal(told.asked.length, 1, "asked before Retry-After");
+  await computer.pass(16_000);
+  assert.equal(told.asked.length, 2);
   keeper.stop();
 });
 

@@ -152,6 +152,15 @@ test("a wake-up without network while the token is still good is not reported as
   keeper.stop();
 });
 
+for (const steady of [false, true]) {
+  test(`R8 after sleep, timeLeft says that the token has expired, with a steady clock that ${steady ? "counts sleep" : "stops"}`, bounded, async () => {
+    const { from, keeper } = await signedIn();
+    computer.sleep(90 * MINUTE, { steady });
+    assert.equal(timeLeft(from), -30 * MINUTE);
+    keeper.stop();
+  });
+}
+
 test("R8 a session from another page counts by the computer's clock and its offset", bounded, async () => {
   const { from, keeper } = await signedIn();
   const copy = { ...from };

@@ -58,6 +58,17 @@ test("a clock that is ten minutes ahead of the gateway's does not make it ask wi
   keeper.stop();
 });
 
+test("the page learns of a failed renewal that it asked for, but not of the retries while the token is good", bounded, async () => {
+  const { keeper, told } = keep([() => problem(503, "unavailable")], { from: token("first", 60 * MINUTE) });
+  await assert.rejects(keeper.renew(), { code: "unavailable" });
+  await pass(2 * MINUTE);
+  assert.ok(told.asked.length > 3, `${told.asked.length} requests`);
+  assert.equal(told.troubles.length, 1);
+  await pass(55 * MINUTE);
+  assert.ok(told.troubles.length > 1, "the token expires soon");
+  keeper.stop();
+});
+
 test("it asks again after failures that may pass, and never before Retry-After", bounded, async () => {
   const busy = () => problem(503, "unavailable", { "retry-after": "20" });
   const answers = [busy, () => problem(504, "timeout"), () => new TypeError("no network"), () => token("second", 60 * MINUTE)];
